@@ -1,0 +1,146 @@
+"""What compression costs in accuracy, stage by stage.
+
+For each task, share of weights kept and structure: importance kept, score when pruned, after
+compensation, after re-finetuning, and the minutes of each stage. Needs the data and checkpoints
+named by --data and --models. Every finished row is written at once, so a stopped run goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from pgb_core import calibrate, planning, surgery
+from pgb_core.compensate import compensate
+from pgb_core.data import Features, batches, encode_questions, encode_texts, label_targets, read_rows
+from pgb_core.encoders import Checkpoint, load_checkpoint
+from pgb_core.evaluate import best_spans, squad_metrics
+from pgb_core.finetune import Schedule, Trainer, learning_rate
+from pgb_core.functional.scores import importance
+from pgb_core.nn.encoder import Encoder
+
+TOKENS = 4096
+CALIBRATION = {"sst2": 1024, "qa": 384}
+
+
+class Task:
+    """A checkpoint with its training, calibration and evaluation data."""
+
+    def __init__(self, name: str, models: Path, data: Path, questions: int) -> None:
+        self.name = name
+        self.checkpoint: Checkpoint = load_checkpoint(models / f"minilm-l6-{name}")
+        c = self.checkpoint
+        if name == "sst2":
+            rows = read_rows(data / "glue/sst2/train.tsv", "classification")
+            self.train = encode_texts(rows, label_targets(rows, c.labels, None), c.tokenizer, 128)
+            self.dev_rows = read_rows(data / "glue/sst2/dev.tsv", "classification")
+            self.dev = encode_texts(self.dev_rows, label_targets(self.dev_rows, c.labels, None), c.tokenizer, 128)
+        else:
+            rows = [
+                row
+                for part in ("new_wiki", "amazon_reviews")
+                for row in read_rows(data / f"squad/squadshifts-{part}_v1.0.json", "qa")
+            ]
+            order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0)).tolist()
+            self.train = encode_questions([rows[i] for i in order], c.tokenizer, 192, 64)
+            every = read_rows(data / "squad/squad-dev-v1.1-half.json", "qa")
+            self.dev_rows = every[:: max(1, len(every) // questions)][:questions]
+            self.dev = encode_questions(self.dev_rows, c.tokenizer, 384, 128)
+        pick = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(1)).tolist()
+        self.calibration: list[Features] = [self.train[i] for i in pick[: CALIBRATION[name]]]
+
+    @torch.no_grad()
+    def score(self, model: Encoder) -> float:
+        """SST-2 accuracy or SQuAD F1, percent."""
+        if self.name == "sst2":
+            hits = sum(int((model(*b.inputs).argmax(1) == b.targets).sum()) for b in batches(self.dev, TOKENS, 0))
+            return 100 * hits / len(self.dev)
+        found = {}
+        for batch in batches(self.dev, TOKENS, model.config.pad_id):
+            logits = model(*batch.inputs).numpy()
+            found |= {id(f): logits[n] for n, f in enumerate(batch.features)}
+        answers, margins = best_spans(self.dev_rows, self.dev, [found[id(f)] for f in self.dev])
+        return squad_metrics(self.dev_rows, answers, margins)["f1"]
+
+
+def measure(task: Task, keep: float, grouping: str, schedule: Schedule, unlabelled: bool) -> dict[str, object]:
+    """One row of the table."""
+    c = task.checkpoint
+    clock, minutes = time.perf_counter(), {}
+
+    def lap(stage: str) -> None:
+        nonlocal clock
+        minutes[stage] = round((time.perf_counter() - clock) / 60, 2)
+        clock = time.perf_counter()
+
+    scores = calibrate.fisher(c.model, batches(task.calibration, 2048, c.model.config.pad_id), None, 0, unlabelled)
+    sites = c.model.sites()
+    importances = {site: importance(sites[site].weight.detach(), values) for site, values in scores.items()}
+    lap("score")
+    found = planning.make_menus(importances, c.model.config.head_dim, planning.Search(grouping))
+    plan = planning.choose(found, keep, c.digest, c.model.config.head_dim)
+    lap("plan")
+    model = surgery.apply_plan(c.model, plan).eval()
+    row: dict[str, object] = {"importance_kept": round(planning.importance_kept(plan, importances), 4)}
+    row["weights_kept"] = round(plan.cost / plan.dense_cost, 4)
+    row["dropped_layers"] = list(plan.dropped_layers)
+    row["pruned"] = round(task.score(model), 2)
+    clock = time.perf_counter()
+    compensate(c.model, model, plan, list(batches(task.calibration, 4096, c.model.config.pad_id)))
+    lap("compensate")
+    row["compensated"] = round(task.score(model), 2)
+    clock = time.perf_counter()
+    trainer = Trainer(model, c.model, task.train, None, schedule)
+    trainer.run()
+    lap("finetune")
+    row["finetuned"] = round(task.score(model), 2)
+    return {**row, "steps": trainer.steps, "minutes": minutes}
+
+
+def main() -> None:
+    """Run the rows that the result file lacks."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=Path, default=Path("../shared/models"))
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/quality.json"))
+    parser.add_argument("--questions", type=int, default=1500, help="SQuAD questions to score, evenly drawn")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("rows", nargs="+", help="task:keep:grouping:epochs[:unlabelled], for example sst2:0.5:shared:2")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    results = json.loads(args.out.read_text()) if args.out.exists() else {"rows": {}}
+    results["machine"] = {"cpu": _cpu(), "threads": args.threads, "torch": torch.__version__}
+    tasks: dict[str, Task] = {}
+    for spec in args.rows:
+        if spec in results["rows"]:
+            continue
+        name, keep, grouping, epochs, *rest = spec.split(":")
+        task = tasks.get(name) or tasks.setdefault(name, Task(name, args.models, args.data, args.questions))
+        schedule = Schedule(
+            epochs=float(epochs),
+            labels=not rest,
+            learning_rate=learning_rate(float(keep)),
+            tokens=1024 if name == "sst2" else 3072,
+        )
+        dense = round(task.score(task.checkpoint.model), 2)
+        row = measure(task, float(keep), grouping, schedule, bool(rest))
+        results["rows"][spec] = {"dense": dense, **row, "schedule": asdict(schedule)}
+        print(spec, json.dumps(results["rows"][spec]), flush=True)
+        args.out.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def _cpu() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+if __name__ == "__main__":
+    main()

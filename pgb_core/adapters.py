@@ -1,0 +1,91 @@
+"""Merge a LoRA adapter in the PEFT directory format into its base weights.
+
+Reads `adapter_config.json` and `adapter_model.safetensors` as PEFT writes them: `W + (alpha / r) B A`
+for each pair, plus whole parameters (biases, `modules_to_save`). Neither base nor adapter code runs.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from pgb_core.errors import CheckpointError
+
+PREFIX = "base_model.model."
+CONFIG = "adapter_config.json"
+WEIGHTS = "adapter_model.safetensors"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
+
+
+def merge(base: Path, adapter: Path, out: Path, head: dict[str, Any]) -> Path:
+    """Write a complete Hugging Face checkpoint to `out`.
+
+    head: entries that turn the base's config into the task's (architectures, labels).
+    Raises CheckpointError when a file is missing or shapes do not fit.
+    """
+    settings = _json(adapter / CONFIG)
+    if settings.get("peft_type") != "LORA" or settings.get("use_rslora") or settings.get("use_dora"):
+        raise CheckpointError(f"{adapter}: only plain LoRA adapters are merged, not {settings.get('peft_type')}")
+    state = _prefixed(_tensors(base / "model.safetensors"), "bert.")
+    merged = merge_state(state, _tensors(adapter / WEIGHTS), settings["lora_alpha"] / settings["r"])
+    config = {**_json(base / "config.json"), **head}
+    out.mkdir(parents=True, exist_ok=True)
+    save_file(merged, out / "model.safetensors", metadata={"format": "pt"})
+    (out / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+    for name in TOKENIZER_FILES:
+        if (base / name).exists():
+            shutil.copyfile(base / name, out / name)
+    return out
+
+
+def merge_state(base: dict[str, Tensor], adapter: dict[str, Tensor], scale: float) -> dict[str, Tensor]:
+    """Base parameters with the adapter's added and replaced, in float16 as small checkpoints are kept."""
+    merged = dict(base)
+    for key, value in adapter.items():
+        name = key.removeprefix(PREFIX).replace(".base_layer.", ".").replace(".modules_to_save.", ".")
+        if name.endswith(".lora_B.weight"):
+            continue
+        if name.endswith(".lora_A.weight"):
+            target = name.removesuffix(".lora_A.weight") + ".weight"
+            up = adapter[key.replace(".lora_A.", ".lora_B.")].float()
+            if target not in merged or merged[target].shape != (up.shape[0], value.shape[1]):
+                raise CheckpointError(f"adapter: {target} does not fit its base; is it made for another model?")
+            merged[target] = merged[target].float() + scale * (up @ value.float())
+        else:
+            merged[name] = value
+    return {name: value.half().contiguous() for name, value in merged.items() if value.is_floating_point()}
+
+
+def factor(delta: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """The best rank-`rank` pair (B [out, rank], A [rank, in]) of a weight difference, by SVD."""
+    u, s, v = torch.linalg.svd(delta.float(), full_matrices=False)
+    root = s[:rank].sqrt()
+    return u[:, :rank] * root, root.unsqueeze(1) * v[:rank]
+
+
+def _prefixed(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name if name.startswith(prefix) else prefix + name: value for name, value in state.items()}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: missing or not JSON") from error
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path}: not a JSON object")
+    return found
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: missing or not safetensors") from error

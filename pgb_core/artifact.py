@@ -1,0 +1,221 @@
+"""The artifact: one directory with a manifest, the only thing that crosses from job to service.
+
+`manifest.json` names every other file with its sha256. It is written whole or not at all, and
+opened only if every hash holds and every path stays inside. Standard library only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pgb_core.errors import ArtifactError, ResourceError
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+MODEL = "model.onnx"
+TOKENIZER = "tokenizer.json"
+PLAN = "plan.json"
+MAX_MANIFEST_BYTES = 1 << 20
+TASKS = ("classification", "qa")
+ACTIVATIONS = ("softmax", "sigmoid", "none")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything a reader needs before it opens a model.
+
+    labels: by index, empty for qa. activation: what turns logits into scores. max_length: tokens.
+    inputs, outputs: names in the graph. target: 'cpu' or 'gpu' form of the graph. weights: kept and
+    dense counts of the encoder. provenance: where it came from and with what settings. measured:
+    accuracy, parity and speed as they were seen when it was made. files: name -> sha256.
+    """
+
+    name: str
+    task: str
+    architecture: str
+    labels: tuple[str, ...]
+    activation: str
+    max_length: int
+    pad_id: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    target: str
+    opset: int
+    contrib_opset: int
+    contrib_ops: tuple[str, ...]
+    weights: Mapping[str, int]
+    plan_digest: str
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    measured: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    schema: int = SCHEMA_VERSION
+
+    def to_json(self) -> str:
+        """Readable, stable key order."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """Inverse of `to_json`. Raises ArtifactError when a field is missing, unknown or out of range."""
+        try:
+            raw = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ArtifactError("manifest: not JSON; make the artifact again") from error
+        if not isinstance(raw, dict) or raw.get("schema") != SCHEMA_VERSION:
+            raise ArtifactError(f"manifest: its schema is not {SCHEMA_VERSION}; make the artifact with this version")
+        names = {f.name for f in fields(cls)}
+        if set(raw) != names:
+            odd = sorted(set(raw) ^ names)[0]
+            raise ArtifactError(f"manifest: field {odd!r} is missing or unknown")
+        for name in ("labels", "inputs", "outputs", "contrib_ops"):
+            if not isinstance(raw[name], list) or not all(isinstance(item, str) for item in raw[name]):
+                raise ArtifactError(f"manifest: {name} must be a list of strings")
+            raw[name] = tuple(raw[name])
+        return cls(**raw)._checked()
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the hashes of all files: equal for equal models, whenever they were made."""
+        lines = "".join(f"{self.files[name]}  {name}\n" for name in sorted(self.files))
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+    def _checked(self) -> Manifest:
+        if self.task not in TASKS or self.activation not in ACTIVATIONS:
+            raise ArtifactError(f"manifest: task {self.task!r} with activation {self.activation!r} is unknown")
+        for name in ("max_length", "pad_id", "opset", "contrib_opset"):
+            if not isinstance(getattr(self, name), int):
+                raise ArtifactError(f"manifest: {name} must be a whole number")
+        for name in ("weights", "provenance", "measured", "files"):
+            if not isinstance(getattr(self, name), dict):
+                raise ArtifactError(f"manifest: {name} must be an object")
+        if self.max_length < 1 or (self.task == "classification") != bool(self.labels):
+            raise ArtifactError("manifest: labels or max_length do not fit the task")
+        return self
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A verified directory."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def model(self) -> Path:
+        """The ONNX graph."""
+        return self.path / MODEL
+
+    @property
+    def tokenizer(self) -> Path:
+        """The tokenizer in the format of `tokenizers`."""
+        return self.path / TOKENIZER
+
+    @property
+    def plan(self) -> Path:
+        """The grouping plan."""
+        return self.path / PLAN
+
+
+def open_artifact(path: str | Path) -> Artifact:
+    """Read and verify. Raises ArtifactError naming the file that is missing, altered or outside."""
+    root = Path(path)
+    try:
+        size = (root / MANIFEST).stat().st_size
+        if size > MAX_MANIFEST_BYTES:
+            raise ArtifactError(f"{root}: the manifest has {size} bytes, at most {MAX_MANIFEST_BYTES} are read")
+        manifest = Manifest.from_json((root / MANIFEST).read_text("utf-8"))
+    except OSError as error:
+        raise ArtifactError(f"{root}: no {MANIFEST}; name a directory that pgb compress wrote") from error
+    except UnicodeDecodeError as error:
+        raise ArtifactError(f"{root}: {MANIFEST} is not UTF-8") from error
+    for required in (MODEL, TOKENIZER, PLAN):
+        if required not in manifest.files:
+            raise ArtifactError(f"{root}: the manifest lists no {required}")
+    for name, expected in manifest.files.items():
+        file = _inside(root, name)
+        if not file.is_file():
+            raise ArtifactError(f"{root}: {name} is missing; copy the whole directory")
+        if sha256_of(file) != expected:
+            raise ArtifactError(f"{root}: {name} is not the file that was written (sha256 differs); copy it again")
+    return Artifact(root, manifest)
+
+
+def write_artifact(path: str | Path, manifest: Manifest, files: Mapping[str, bytes]) -> Artifact:
+    """Write everything to a directory beside `path`, then move it into place in one step.
+
+    Replaces an artifact that stands there, and nothing else. Raises ArtifactError or ResourceError.
+    """
+    root = Path(path)
+    if root.exists() and not _replaceable(root):
+        raise ArtifactError(f"{root}: exists and is no artifact; choose another --out or remove it")
+    with _staged(root) as staging:
+        hashes = {}
+        for name, content in files.items():
+            _inside(staging, name).write_bytes(content)
+            hashes[name] = hashlib.sha256(content).hexdigest()
+        complete = Manifest(**{**_shallow(manifest), "files": hashes})
+        (staging / MANIFEST).write_text(complete.to_json(), "utf-8")
+    return Artifact(root, complete)
+
+
+def update_measured(path: str | Path, measured: Mapping[str, Any]) -> Artifact:
+    """Add figures to the manifest's `measured`; hashed files stay as they are."""
+    artifact = open_artifact(path)
+    merged = {**artifact.manifest.measured, **measured}
+    manifest = Manifest(**{**_shallow(artifact.manifest), "measured": merged})
+    temporary = artifact.path / f".{MANIFEST}.new"
+    temporary.write_text(manifest.to_json(), "utf-8")
+    os.replace(temporary, artifact.path / MANIFEST)
+    return Artifact(artifact.path, manifest)
+
+
+def sha256_of(path: Path) -> str:
+    """Of a file's bytes, streamed."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _staged(root: Path) -> Iterator[Path]:
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
+        os.chmod(staging, 0o755)
+    except OSError as error:
+        raise ResourceError(f"{root}: cannot be written ({error.strerror}); choose another --out") from error
+    try:
+        yield staging
+        if root.exists():
+            shutil.rmtree(root)
+        staging.rename(root)
+    except OSError as error:
+        raise ResourceError(f"{root}: could not be written ({error.strerror}); nothing was left behind") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _replaceable(root: Path) -> bool:
+    return root.is_dir() and ((root / MANIFEST).is_file() or not any(root.iterdir()))
+
+
+def _inside(root: Path, name: str) -> Path:
+    pure = PurePosixPath(name)
+    if pure.is_absolute() or len(pure.parts) != 1 or pure.name in ("", ".", "..", MANIFEST) or "\\" in name:
+        raise ArtifactError(f"{root}: {name!r} is not a plain file name")
+    file = root / name
+    if file.is_symlink():
+        raise ArtifactError(f"{root}: {name} is a link; an artifact holds plain files")
+    return file
+
+
+def _shallow(manifest: Manifest) -> dict[str, Any]:
+    return {f.name: getattr(manifest, f.name) for f in fields(manifest)}

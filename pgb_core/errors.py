@@ -1,0 +1,43 @@
+"""Errors the offline job raises on purpose. Each names the thing, the fact and the remedy.
+
+PGBError
+├── ConfigError       an option or its combination is out of range
+├── CheckpointError   a checkpoint is missing, unsupported or damaged
+├── DataError         a data file is missing, empty or malformed (with file and line)
+├── PlanError         a grouping plan does not fit its model, or its budget cannot be met
+├── ArtifactError     an artifact is incomplete, altered or of another schema
+├── ParityError       the exported graph does not reproduce the PyTorch model
+└── ResourceError     no disk space, or a device that is not there
+"""
+
+
+class PGBError(Exception):
+    """Base of every error that the command line shows as one line."""
+
+
+class ConfigError(PGBError):
+    """An option, or a combination of options, is out of range."""
+
+
+class CheckpointError(PGBError):
+    """A checkpoint is missing, of an unsupported kind, or damaged."""
+
+
+class DataError(PGBError):
+    """A data file is missing, empty or malformed."""
+
+
+class PlanError(PGBError):
+    """A plan does not fit the model it is applied to, or a budget cannot be met."""
+
+
+class ArtifactError(PGBError):
+    """An artifact directory is incomplete, altered or of an unknown schema."""
+
+
+class ParityError(PGBError):
+    """The exported graph and the PyTorch model disagree."""
+
+
+class ResourceError(PGBError):
+    """The machine lacks something: disk space, a device."""

@@ -1,0 +1,112 @@
+"""Choose one option per sublayer so that the importance kept is largest within a budget.
+
+A multiple-choice knapsack: exact up to the rounding of prices, by dynamic programming. Dropping a
+sublayer is one of its options, so layers go where nothing important forms and nowhere else.
+
+Two costs. `cost` is what the user's budget counts (weights, or FLOPs). `price` is what an option
+takes at run time, in weights of a dense product that takes as long, so that gathers and small
+kernels are not thought free: among plans of equal cost the faster one wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pgb_core.errors import PlanError
+
+BINS = 4096
+# Measured by benchmarks/kernel_price.py: one gathered row of 128 floats, the start of one operator
+# and of one block in it, in weights of a dense product over 128 tokens.
+GATHERED_ROW = 30
+OPERATOR = 6000
+BLOCK = 1000
+TOKENS = 128
+
+
+@dataclass(frozen=True)
+class Option:
+    """One way to prune a sublayer: what it costs, what it takes to run, the importance it keeps."""
+
+    cost: float
+    price: float
+    kept: float
+    recipe: Any
+
+
+def price_of(groups: int, rows: int, cols: int, gathered: int) -> float:
+    """Run-time price of `groups` blocks of rows x cols with `gathered` rows moved around them."""
+    return OPERATOR + groups * (rows * cols + BLOCK) + GATHERED_ROW * gathered
+
+
+def price_of_attention(heads: int, width: int) -> float:
+    """Run-time price of the products between tokens, `width` channels a head (query plus value)."""
+    return heads * (width * TOKENS + BLOCK)
+
+
+def pareto(options: Sequence[Option]) -> list[Option]:
+    """Options that nothing of lower or equal price beats, by rising price."""
+    front: list[Option] = []
+    for option in sorted(options, key=lambda o: (o.price, -o.kept)):
+        if not front or option.kept > front[-1].kept:
+            front.append(option)
+    return front
+
+
+def allocate(menus: Sequence[Sequence[Option]], budget: float, steps: int = 14) -> list[Option]:
+    """One option of each menu; total cost at most `budget`, total importance kept as large as can be.
+
+    Bisects the price that may be spent until the cost meets the budget. Raises PlanError when even
+    the cheapest options are dearer.
+    """
+    if sum(min(o.cost for o in menu) for menu in menus) > budget:
+        raise PlanError(f"no plan costs {budget:.0f} or less; raise --keep")
+    low = sum(min(o.price for o in menu) for menu in menus)
+    high = sum(max(o.price for o in menu) for menu in menus)
+    best = _cheapest(menus)
+    for limit in (high, *([None] * steps)):
+        middle = (low + high) / 2 if limit is None else limit
+        chosen = _knapsack(menus, middle)
+        if chosen is None or sum(o.cost for o in chosen) > budget:
+            high = middle
+        else:
+            low = middle
+            if sum(o.kept for o in chosen) >= sum(o.kept for o in best):
+                best = chosen
+    return best
+
+
+def _cheapest(menus: Sequence[Sequence[Option]]) -> list[Option]:
+    return [min(menu, key=lambda o: o.cost) for menu in menus]
+
+
+def _knapsack(menus: Sequence[Sequence[Option]], limit: float) -> list[Option] | None:
+    """The most importance for a total price of at most `limit`; None when nothing fits."""
+    unit = limit / BINS if limit else 1.0
+    best = np.zeros(BINS + 1)
+    picks = []
+    for menu in menus:
+        tried = np.full((len(menu), BINS + 1), -np.inf)
+        for n, option in enumerate(menu):
+            price = _bins(option, unit)
+            if price <= BINS:
+                tried[n, price:] = best[: BINS + 1 - price] + option.kept
+        pick = tried.argmax(0)
+        best = tried[pick, np.arange(BINS + 1)]
+        picks.append(pick)
+    if not np.isfinite(best[BINS]):
+        return None
+    chosen = []
+    left = BINS
+    for menu, pick in zip(reversed(menus), reversed(picks), strict=True):
+        option = menu[int(pick[left])]
+        chosen.append(option)
+        left -= _bins(option, unit)
+    return chosen[::-1]
+
+
+def _bins(option: Option, unit: float) -> int:
+    return int(np.ceil(option.price / unit - 1e-9))

@@ -1,0 +1,29 @@
+"""Importance of weights, of units (heads, neurons) and of what a structure keeps.
+
+The importance of a weight is the second-order estimate of the loss it saves, with the Fisher
+diagonal for the Hessian: `I = w^2 * F` (Optimal Brain Damage, LeCun 1989; PGB, arXiv 2502.03984).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def fisher_from_batch(inputs: Tensor, output_grads: Tensor) -> Tensor:
+    """Sum over the batch of each sample's squared gradient of a linear map's weight.
+
+    inputs: [batch, tokens, in]; output_grads: [batch, tokens, out], of a loss summed over the batch.
+    Returns [out, in].
+    """
+    grads = output_grads.transpose(1, 2) @ inputs
+    return grads.square_().sum(0)
+
+
+def importance(weight: Tensor, fisher: Tensor) -> Tensor:
+    """`w^2 * F`, elementwise, [out, in]."""
+    return weight.square() * fisher
+
+
+def by_unit(values: Tensor, size: int) -> Tensor:
+    """Sum rows over consecutive units of `size` rows: [units * size, in] -> [units, in]."""
+    return values.unflatten(0, (-1, size)).sum(1)

@@ -1,0 +1,361 @@
+"""ONNX graphs of an encoder.
+
+`channels_first` writes a compact encoder as it runs fastest: activations are [batch, channels,
+tokens], where a permutation moves whole rows of tokens, a grouped map is a convolution of kernel
+size 1 and attention needs no transpose. `token_major` writes a dense encoder the way ONNX Runtime's
+own transformer optimiser would (fused attention, layer norm and GELU): the baseline to compare with.
+
+Both give `logits` [batch, labels], or `start_logits` and `end_logits` [batch, tokens].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from pgb_core.nn.encoder import Attention, Constant, Embeddings, Encoder, FeedForward, Head, Layer, Linear
+from pgb_core.nn.grouped_linear import GroupedLinear
+
+OPSET = 20
+CONTRIB_OPSET = 1
+CONTRIB = "com.microsoft"
+IR_VERSION = 10
+_ACTIVATIONS = {
+    "gelu": ("Gelu", CONTRIB),
+    "gelu_new": ("FastGelu", CONTRIB),
+    "gelu_pytorch_tanh": ("FastGelu", CONTRIB),
+    "relu": ("Relu", ""),
+    "tanh": ("Tanh", ""),
+}
+
+
+class Graph:
+    """Nodes and initialisers in the making; every name is unique and says where it belongs."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: dict[str, onnx.TensorProto] = {}
+
+    def op(self, kind: str, name: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
+        """Append a node and return its only output."""
+        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, domain=domain, **attributes))
+        return name
+
+    def constant(self, name: str, value: Tensor | NDArray[Any] | Sequence[int] | float) -> str:
+        """Store a tensor: float32 or int64."""
+        array = value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
+        if array.dtype == np.float64:
+            array = array.astype(np.float32)
+        if name not in self.initializers:
+            self.initializers[name] = numpy_helper.from_array(np.array(array, order="C"), name)
+        return name
+
+    def model(self, inputs: Sequence[str], outputs: dict[str, list[str | int]], note: str) -> onnx.ModelProto:
+        """Check and return the finished model."""
+        graph = helper.make_graph(
+            self.nodes,
+            "encoder",
+            [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "tokens"]) for name in inputs],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()],
+            list(self.initializers.values()),
+        )
+        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, CONTRIB_OPSET)]
+        model = helper.make_model(graph, opset_imports=opsets, producer_name="pgb-serve", doc_string=note)
+        model.ir_version = IR_VERSION
+        onnx.checker.check_model(model)
+        return model
+
+
+def channels_first(model: Encoder, target: str = "cpu") -> onnx.ModelProto:
+    """A compact encoder. target: 'cpu' (grouped convolutions) or 'gpu' (batched products).
+
+    For classification the last layer is computed for the first token alone, since the head reads
+    nothing else.
+    """
+    g = Graph()
+    x = _embeddings(g, model.embeddings)
+    bias = _additive_mask(g)
+    layers = list(model.layers)
+    x = g.op("Transpose", "embeddings.channels", x, perm=[0, 2, 1]) if layers else x
+    pooled = model.config.task == "classification"
+    for position, layer in enumerate(layers):
+        if pooled and position == len(layers) - 1:
+            x = _first_token_layer(g, layer, x, bias, model.config.activation)
+        else:
+            x = _layer(g, layer, x, bias, model.config.activation, target)
+    if not pooled and layers:
+        x = g.op("Transpose", "head.tokens", x, perm=[0, 2, 1])
+    elif pooled and not layers:
+        x = g.op("Gather", "head.first", x, g.constant("zero", np.int64(0)), axis=1)
+    return _finish(g, model, x, f"channels-first, {target}")
+
+
+def token_major(model: Encoder) -> onnx.ModelProto:
+    """A dense encoder with ONNX Runtime's fused operators."""
+    g = Graph()
+    x = _embeddings(g, model.embeddings)
+    mask = g.op("Cast", "mask.int32", "attention_mask", to=TensorProto.INT32)
+    for layer in model.layers:
+        x = _fused_layer(g, layer, x, mask, model.config.activation)
+    if model.config.task == "classification":
+        x = g.op("Gather", "head.first", x, g.constant("zero", np.int64(0)), axis=1)
+    return _finish(g, model, x, "token-major, fused")
+
+
+def input_names(model: Encoder) -> list[str]:
+    """What the graphs of this encoder take."""
+    names = ["input_ids", "attention_mask"]
+    return names if model.embeddings.token_type is None else [*names, "token_type_ids"]
+
+
+def _finish(g: Graph, model: Encoder, x: str, note: str) -> onnx.ModelProto:
+    outputs: dict[str, list[str | int]]
+    if model.config.task == "classification":
+        outputs = {"logits": ["batch", model.config.labels]}
+    else:
+        outputs = {"start_logits": ["batch", "tokens"], "end_logits": ["batch", "tokens"]}
+    _head(g, model.head, x, model.config.head_activation, list(outputs))
+    return g.model(input_names(model), outputs, note)
+
+
+def _embeddings(g: Graph, module: Embeddings) -> str:
+    """[batch, tokens, hidden]."""
+    words = _table(g, "embeddings.word", module.word.weight, "input_ids")
+    if module.counts_padding:
+        length = g.op("Shape", "embeddings.length", "input_ids", start=1, end=2)
+        table = g.constant("embeddings.position.table", module.position.weight)
+        start, axis = g.constant("embeddings.from", [0]), g.constant("embeddings.axis", [0])
+        positions = g.op("Slice", "embeddings.position", table, start, length, axis)
+    else:
+        pad = g.constant("embeddings.pad", np.int64(module.pad_id))
+        padding = g.op("Equal", "embeddings.padding", "input_ids", pad)
+        real = g.op("Cast", "embeddings.real", g.op("Not", "embeddings.tokens", padding), to=TensorProto.INT64)
+        count = g.op("CumSum", "embeddings.count", real, g.constant("one", np.int64(1)))
+        index = g.op("Add", "embeddings.index", g.op("Mul", "embeddings.counted", count, real), pad)
+        positions = _table(g, "embeddings.position", module.position.weight, index)
+    x = g.op("Add", "embeddings.sum", words, positions)
+    if module.token_type is not None:
+        types = _table(g, "embeddings.token_type", module.token_type.weight, "token_type_ids")
+        x = g.op("Add", "embeddings.typed", x, types)
+    return _norm(g, "embeddings.norm", module.norm, x)
+
+
+def _table(g: Graph, name: str, weight: Tensor, index: str) -> str:
+    """Look rows up; a table that float16 holds exactly is stored so, which halves its size for nothing."""
+    half = weight.detach().half()
+    if not torch.equal(half.float(), weight.detach().float()):
+        return g.op("Gather", name, g.constant(f"{name}.table", weight), index, axis=0)
+    rows = g.op("Gather", f"{name}.half", g.constant(f"{name}.table", half), index, axis=0)
+    return g.op("Cast", name, rows, to=TensorProto.FLOAT)
+
+
+def _additive_mask(g: Graph) -> str:
+    """[batch, 1, 1, tokens]: 0 where attended, -1e9 elsewhere."""
+    mask = g.op("Cast", "mask.float", "attention_mask", to=TensorProto.FLOAT)
+    hidden = g.op("Sub", "mask.hidden", mask, g.constant("mask.one", np.float32(1)))
+    scaled = g.op("Mul", "mask.scaled", hidden, g.constant("mask.large", np.float32(1e9)))
+    return g.op("Unsqueeze", "mask.bias", scaled, g.constant("mask.axes", [1, 2]))
+
+
+def _layer(g: Graph, layer: Layer, x: str, bias: str, activation: str, target: str) -> str:
+    """[batch, hidden, tokens] -> the same."""
+    name = f"layer.{layer.index}"
+    if isinstance(layer.attention, Attention):
+        a = layer.attention
+        query = _linear(g, f"{name}.query", a.query, x, target)
+        key = _linear(g, f"{name}.key", a.key, x, target)
+        value = _linear(g, f"{name}.value", a.value, x, target)
+        mixed = _attend(g, f"{name}.attention", a, query, key, value, bias)
+        mixed = g.op("Reshape", f"{name}.mixed", mixed, g.constant(f"{name}.mixed.shape", [0, _width(a.value), -1]))
+        branch = _linear(g, f"{name}.attention_output", a.output, mixed, target)
+    else:
+        branch = _constant(g, f"{name}.attention_constant", layer.attention, axis=1)
+    x = _added_and_normalised(g, f"{name}.attention_norm", layer.attention_norm, x, branch)
+    if isinstance(layer.feed_forward, FeedForward):
+        inner = _linear(g, f"{name}.ffn_in", layer.feed_forward.inner, x, target)
+        branch = _linear(
+            g,
+            f"{name}.ffn_out",
+            layer.feed_forward.outer,
+            _activate(g, f"{name}.activation", activation, inner),
+            target,
+        )
+    else:
+        branch = _constant(g, f"{name}.ffn_constant", layer.feed_forward, axis=1)
+    return _added_and_normalised(g, f"{name}.ffn_norm", layer.feed_forward_norm, x, branch)
+
+
+def _attend(g: Graph, name: str, a: Attention, query: str, key: str, value: str, bias: str) -> str:
+    """[batch, heads * d, tokens] each -> [batch, heads, d, tokens of the query]."""
+
+    def split(kind: str, source: str, width: int) -> str:
+        shape = g.constant(f"{name}.{kind}.shape", [0, a.heads, width // a.heads, -1])
+        return g.op("Reshape", f"{name}.{kind}", source, shape)
+
+    q, k = split("query", query, _width(a.query)), split("key", key, _width(a.key))
+    v = split("value", value, _width(a.value))
+    scores = g.op("FusedMatMul", f"{name}.scores", q, k, domain=CONTRIB, transA=1, alpha=float(a.scale))
+    weights = g.op("Softmax", f"{name}.weights", g.op("Add", f"{name}.masked", scores, bias), axis=-1)
+    return g.op("FusedMatMul", f"{name}.out", v, weights, domain=CONTRIB, transB=1)
+
+
+def _first_token_layer(g: Graph, layer: Layer, x: str, bias: str, activation: str) -> str:
+    """[batch, hidden, tokens] -> [batch, hidden] of the first token."""
+    name = f"layer.{layer.index}"
+    first = g.op("Gather", f"{name}.first", x, g.constant("zero", np.int64(0)), axis=2)
+    if isinstance(layer.attention, Attention):
+        a = layer.attention
+        query = _matrix(g, f"{name}.query", a.query, first)
+        key = _linear(g, f"{name}.key", a.key, x, "cpu")
+        value = _linear(g, f"{name}.value", a.value, x, "cpu")
+        mixed = _attend(g, f"{name}.attention", a, query, key, value, bias)
+        mixed = g.op("Reshape", f"{name}.mixed", mixed, g.constant(f"{name}.mixed.shape", [0, _width(a.value)]))
+        branch = _matrix(g, f"{name}.attention_output", a.output, mixed)
+    else:
+        branch = _constant(g, f"{name}.attention_constant", layer.attention, axis=0)
+    first = _norm(g, f"{name}.attention_norm", layer.attention_norm, g.op("Add", f"{name}.sum", first, branch))
+    if isinstance(layer.feed_forward, FeedForward):
+        inner = _matrix(g, f"{name}.ffn_in", layer.feed_forward.inner, first)
+        inner = _activate(g, f"{name}.activation", activation, inner)
+        branch = _matrix(g, f"{name}.ffn_out", layer.feed_forward.outer, inner)
+    else:
+        branch = _constant(g, f"{name}.ffn_constant", layer.feed_forward, axis=0)
+    return _norm(g, f"{name}.ffn_norm", layer.feed_forward_norm, g.op("Add", f"{name}.ffn_sum", first, branch))
+
+
+def _linear(g: Graph, name: str, linear: Linear, x: str, target: str) -> str:
+    """[batch, in, tokens] -> [batch, out, tokens]; at most one gather before and one after."""
+    if isinstance(linear, nn.Linear):
+        blocks, in_index, out_index = linear.weight.detach().unsqueeze(0), None, None
+    else:
+        blocks, in_index, out_index = linear.weight.detach(), linear.in_index, linear.out_index
+    bias = linear.bias.detach()
+    groups, rows, _ = blocks.shape
+    if in_index is not None:
+        x = g.op("Gather", f"{name}.gather", x, g.constant(f"{name}.index", in_index.flatten()), axis=1)
+    packed_bias, rest = bias, None
+    if out_index is not None:
+        grouped = out_index >= 0
+        packed_bias = bias.new_zeros(groups * rows)
+        packed_bias[out_index[grouped]] = bias[grouped]
+        rest = None if bool(grouped.all()) else torch.where(grouped, 0.0, bias)
+    y = _blocks(g, name, blocks, packed_bias, x, target)
+    if out_index is None:
+        return y
+    y = g.op("Gather", f"{name}.scatter", y, g.constant(f"{name}.order", out_index.clamp_min(0)), axis=1)
+    if rest is None:
+        return y
+    keep = g.constant(f"{name}.grouped", (out_index >= 0).float().unsqueeze(1))
+    y = g.op("Mul", f"{name}.kept", y, keep)
+    return g.op("Add", f"{name}.biased", y, g.constant(f"{name}.rest", rest.unsqueeze(1)))
+
+
+def _blocks(g: Graph, name: str, blocks: Tensor, bias: Tensor, x: str, target: str) -> str:
+    groups, rows, cols = blocks.shape
+    if target == "cpu":
+        weight = g.constant(f"{name}.weight", blocks.reshape(groups * rows, cols, 1))
+        return g.op("Conv", name, x, weight, g.constant(f"{name}.bias", bias), group=groups, kernel_shape=[1])
+    if groups > 1:
+        x = g.op("Reshape", f"{name}.split", x, g.constant(f"{name}.split.shape", [0, groups, cols, -1]))
+    weight = g.constant(f"{name}.weight", blocks if groups > 1 else blocks[0])
+    y = g.op("MatMul", f"{name}.product", weight, x)
+    if groups > 1:
+        y = g.op("Reshape", f"{name}.packed", y, g.constant(f"{name}.packed.shape", [0, groups * rows, -1]))
+    return g.op("Add", name, y, g.constant(f"{name}.bias", bias.unsqueeze(1)))
+
+
+def _matrix(g: Graph, name: str, linear: Linear, x: str) -> str:
+    """[batch, in] -> [batch, out], dense."""
+    weight = linear.to_dense() if isinstance(linear, GroupedLinear) else linear.weight
+    w, b = g.constant(f"{name}.weight", weight), g.constant(f"{name}.bias", linear.bias)
+    return g.op("Gemm", name, x, w, b, transB=1)
+
+
+def _constant(g: Graph, name: str, module: Constant, axis: int) -> str:
+    return g.constant(name, module.bias.detach().unsqueeze(1) if axis else module.bias)
+
+
+def _added_and_normalised(g: Graph, name: str, norm: nn.LayerNorm, x: str, branch: str) -> str:
+    """Layer norm of x + branch over channels; between two transposes the native kernel is fastest."""
+    tokens = g.op("Transpose", f"{name}.tokens", g.op("Add", f"{name}.sum", x, branch), perm=[0, 2, 1])
+    return g.op("Transpose", f"{name}.channels", _norm(g, name, norm, tokens), perm=[0, 2, 1])
+
+
+def _norm(g: Graph, name: str, norm: nn.LayerNorm, x: str) -> str:
+    scale, shift = g.constant(f"{name}.scale", norm.weight), g.constant(f"{name}.shift", norm.bias)
+    return g.op("LayerNormalization", name, x, scale, shift, axis=-1, epsilon=float(norm.eps))
+
+
+def _activate(g: Graph, name: str, activation: str, x: str) -> str:
+    kind, domain = _ACTIVATIONS[activation]
+    return g.op(kind, name, x, domain=domain)
+
+
+def _head(g: Graph, head: Head, x: str, activation: str | None, outputs: Sequence[str]) -> None:
+    if head.dense is not None and activation is not None:
+        x = _activate(g, "head.activation", activation, _matrix(g, "head.dense", head.dense, x))
+        g.op("Identity", outputs[0], _matrix(g, "head.output", head.output, x))
+        return
+    product = g.op("MatMul", "head.product", x, g.constant("head.output.weight", head.output.weight.T))
+    both = g.op("Add", "head.output", product, g.constant("head.output.bias", head.output.bias))
+    for index, name in enumerate(outputs):
+        g.op("Gather", name, both, g.constant(f"head.{name}", np.int64(index)), axis=2)
+
+
+def _fused_layer(g: Graph, layer: Layer, x: str, mask: str, activation: str) -> str:
+    """[batch, tokens, hidden] -> the same, through Attention, SkipLayerNormalization and BiasGelu."""
+    name = f"layer.{layer.index}"
+    a, f = layer.attention, layer.feed_forward
+    if not isinstance(a, Attention) or not isinstance(f, FeedForward):
+        raise TypeError("token_major writes dense encoders; use channels_first for a compact one")
+    maps = (a.query, a.key, a.value)
+    weight = torch.cat([_dense(m).T for m in maps], dim=1)
+    bias = torch.cat([m.bias for m in maps])
+    mixed = g.op(
+        "Attention",
+        f"{name}.attention",
+        x,
+        g.constant(f"{name}.qkv.weight", weight),
+        g.constant(f"{name}.qkv.bias", bias),
+        mask,
+        domain=CONTRIB,
+        num_heads=a.heads,
+        scale=float(a.scale),
+    )
+    branch = _product(g, f"{name}.attention_output", a.output, mixed)
+    x = _skip_norm(g, f"{name}.attention_norm", layer.attention_norm, x, branch, a.output.bias)
+    inner = _product(g, f"{name}.ffn_in", f.inner, x)
+    inner_bias = g.constant(f"{name}.ffn_in.bias", f.inner.bias)
+    if activation == "gelu":
+        inner = g.op("BiasGelu", f"{name}.activation", inner, inner_bias, domain=CONTRIB)
+    else:
+        inner = _activate(g, f"{name}.activation", activation, g.op("Add", f"{name}.inner", inner, inner_bias))
+    branch = _product(g, f"{name}.ffn_out", f.outer, inner)
+    return _skip_norm(g, f"{name}.ffn_norm", layer.feed_forward_norm, x, branch, f.outer.bias)
+
+
+def _product(g: Graph, name: str, linear: Linear, x: str) -> str:
+    return g.op("MatMul", name, x, g.constant(f"{name}.weight", _dense(linear).T))
+
+
+def _skip_norm(g: Graph, name: str, norm: nn.LayerNorm, x: str, branch: str, bias: Tensor) -> str:
+    constants = [
+        g.constant(f"{name}.{part}", value)
+        for part, value in (("scale", norm.weight), ("shift", norm.bias), ("bias", bias))
+    ]
+    return g.op("SkipLayerNormalization", name, x, branch, *constants, domain=CONTRIB, epsilon=float(norm.eps))
+
+
+def _dense(linear: Linear) -> Tensor:
+    return linear.to_dense() if isinstance(linear, GroupedLinear) else linear.weight
+
+
+def _width(linear: Linear) -> int:
+    return linear.out_features

@@ -1,0 +1,124 @@
+"""What a plan kept, as rows and as a picture."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pgb_core.artifact import Artifact
+from pgb_core.plan import Choice, GroupingPlan, Keep, Role, Site, flops
+
+CELLS = 48
+
+
+@dataclass(frozen=True)
+class MatrixRow:
+    """One matrix: its shape, groups, block size, share kept, and FLOPs at 128 tokens."""
+
+    site: Site
+    shape: tuple[int, int]
+    groups: int
+    block: tuple[int, int]
+    kept: float
+    flops: int
+
+
+def matrices(plan: GroupingPlan) -> list[MatrixRow]:
+    """Every matrix of the plan, in the order of data."""
+    found = []
+    for index in range(plan.layers):
+        for role, choice in plan.layer(index).items():
+            rows, cols = choice.shape
+            if isinstance(choice, Keep):
+                groups, block = 1, choice.shape
+            elif choice.groups:
+                groups, block = len(choice.groups), (len(choice.groups[0].rows), len(choice.groups[0].cols))
+            else:
+                groups, block = 0, (0, 0)
+            found.append(
+                MatrixRow(
+                    Site(index, role), choice.shape, groups, block, choice.cost / (rows * cols), 256 * choice.cost
+                )
+            )
+    return found
+
+
+def page(artifact: Artifact, plan: GroupingPlan) -> str:
+    """A self-contained HTML page: what was kept of each matrix, drawn at its place."""
+    manifest = artifact.manifest
+    share = plan.cost / plan.dense_cost
+    saved = flops(plan, 128) / flops(plan, 128, dense=True)
+    cells = "".join(
+        f'<tr><th scope="row">{index}</th>'
+        + "".join(f"<td>{_picture(Site(index, role), plan.choices[Site(index, role)])}</td>" for role in Role)
+        + "</tr>"
+        for index in range(plan.layers)
+    )
+    heads = "".join(f'<th scope="col">{role.value.replace("_", " ")}</th>' for role in Role)
+    name = html.escape(manifest.name)
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{name}: what was kept</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>
+:root {{ color-scheme: light dark; --ink: #1f5fa8; --paper: #eef1f5; }}
+@media (prefers-color-scheme: dark) {{ :root {{ --ink: #7db4f0; --paper: #23272e; }} }}
+body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }}
+table {{ border-collapse: collapse; }} th, td {{ padding: .3rem .5rem; text-align: center; vertical-align: bottom; }}
+svg {{ background: var(--paper); display: block; margin: auto; }} path {{ fill: var(--ink); }}
+small {{ opacity: .75; }}
+</style></head><body>
+<h1>{name}</h1>
+<p>{html.escape(manifest.task)}, {html.escape(manifest.architecture)}: {plan.cost:,} of {plan.dense_cost:,} encoder
+weights kept ({share:.1%}), {saved:.1%} of the FLOPs at 128 tokens. Each picture is one weight matrix at its
+original places, outputs downwards and inputs to the right; the darker a cell, the more of it was kept.</p>
+<table><thead><tr><th scope="col">layer</th>{heads}</tr></thead><tbody>{cells}</tbody></table>
+</body></html>
+"""
+
+
+def _picture(site: Site, choice: Choice) -> str:
+    rows, cols = choice.shape
+    height, width = (CELLS, CELLS * cols // rows) if rows <= cols else (CELLS * rows // cols, CELLS)
+    width, height = min(width, 2 * CELLS), min(height, 2 * CELLS)
+    blocks = 1 if isinstance(choice, Keep) else len(choice.groups)
+    label = f"{site}: {choice.cost / (rows * cols):.0%} kept"
+    body = "".join(
+        f'<path fill-opacity="{level / 8:.3f}" d="{path}"/>' for level, path in _levels(choice, height, width)
+    )
+    return (
+        f'<svg role="img" aria-label="{label}" width="{width * 2}" height="{height * 2}" '
+        f'viewBox="0 0 {width} {height}"><title>{label}</title>{body}</svg>'
+        f"<small>{choice.cost / (rows * cols):.0%}{f', {blocks} groups' if blocks > 1 else ''}</small>"
+    )
+
+
+def _levels(choice: Choice, height: int, width: int) -> Iterator[tuple[int, str]]:
+    """(eighths kept, SVG path) for each shade."""
+    if isinstance(choice, Keep):
+        yield 8, f"M0 0h{width}v{height}h-{width}z"
+        return
+    rows, cols = choice.shape
+    grid = [[0.0] * width for _ in range(height)]
+    for group in choice.groups:
+        down = _shares(group.rows, rows, height)
+        across = _shares(group.cols, cols, width)
+        for y, part in down.items():
+            for x, other in across.items():
+                grid[y][x] += part * other
+    paths: dict[int, list[str]] = {}
+    for y, line in enumerate(grid):
+        for x, value in enumerate(line):
+            level = min(8, round(8 * value))
+            if level:
+                paths.setdefault(level, []).append(f"M{x} {y}h1v1h-1z")
+    for level, pieces in sorted(paths.items()):
+        yield level, "".join(pieces)
+
+
+def _shares(indices: tuple[int, ...], size: int, cells: int) -> dict[int, float]:
+    found: dict[int, float] = {}
+    for index in indices:
+        cell = index * cells // size
+        found[cell] = found.get(cell, 0.0) + cells / size
+    return found

@@ -1,0 +1,1 @@
+"""Modules of a grouped encoder."""
