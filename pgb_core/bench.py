@@ -7,6 +7,7 @@ round's median. Run as `python -m pgb_core.bench` this file is the worker.
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
@@ -14,8 +15,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pgb_core.errors import ResourceError
 
@@ -46,46 +49,36 @@ def compare(
     best: dict[str, dict[Shape, float]] = {name: {} for name in models}
     for _ in range(rounds):
         for name, path in models.items():
-            for shape, value in _in_process(path, shapes, threads, seconds).items():
+            for shape, value in time_in_process(path, shapes, threads, seconds).items():
                 best[name][shape] = min(value, best[name].get(shape, value))
             progress(1)
     return {name: Timing(medians) for name, medians in best.items()}
 
 
-def _in_process(path: Path, shapes: Sequence[Shape], threads: int, seconds: float) -> dict[Shape, float]:
+def time_in_process(
+    path: Path, shapes: Sequence[Shape], threads: int, seconds: float, worker: str = "pgb_core.bench"
+) -> dict[Shape, float]:
+    """Median milliseconds of one graph in a fresh process running the module `worker`. Raises ResourceError."""
     request = {"model": str(path), "shapes": shapes, "threads": threads, "seconds": seconds}
-    done = subprocess.run(
-        [sys.executable, "-m", "pgb_core.bench", json.dumps(request)], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-m", worker, json.dumps(request)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = done.stderr.strip().splitlines()[-1:] or ["no message"]
         raise ResourceError(f"{path}: the timing process failed: {reason[0]}")
-    return {tuple(shape): value for shape, value in json.loads(done.stdout)}
+    return {tuple(shape): value for shape, value in json.loads(done.stdout.splitlines()[-1])}
 
 
-def _work(request: Mapping[str, object]) -> list[tuple[Shape, float]]:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = int(str(request["threads"]))
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(request["model"]), options, providers=["CPUExecutionProvider"])
-    names = [i.name for i in session.get_inputs()]
-    rng = np.random.default_rng(0)
-    found = []
-    for batch, length in request["shapes"]:  # type: ignore[attr-defined]
-        feed = {name: np.ones((batch, length), np.int64) for name in names}
-        feed["input_ids"] = rng.integers(5, 500, (batch, length))
-        if "token_type_ids" in feed:
-            feed["token_type_ids"][:] = 0
-        found.append(
-            ((batch, length), _median(lambda feed=feed: session.run(None, feed), float(str(request["seconds"]))))
-        )
-    return found
+def random_feed(names: Sequence[str], shape: Shape) -> dict[str, NDArray[np.int64]]:
+    """Inputs of full length, the same each time."""
+    feed = {name: np.ones(shape, np.int64) for name in names}
+    feed["input_ids"] = np.random.default_rng(0).integers(5, 500, shape)
+    if "token_type_ids" in feed:
+        feed["token_type_ids"][:] = 0
+    return feed
 
 
-def _median(call: Callable[[], object], seconds: float) -> float:
+def median_milliseconds(call: Callable[[], object], seconds: float) -> float:
+    """Of at least five calls in about `seconds`, after three that do not count."""
     for _ in range(3):
         call()
     times: list[float] = []
@@ -95,6 +88,23 @@ def _median(call: Callable[[], object], seconds: float) -> float:
         call()
         times.append(time.perf_counter() - start)
     return 1e3 * float(np.median(times))
+
+
+def _work(request: Mapping[str, Any]) -> list[tuple[Shape, float]]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = request["threads"]
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(request["model"], options, providers=["CPUExecutionProvider"])
+    names = [i.name for i in session.get_inputs()]
+    found = []
+    for batch, length in request["shapes"]:
+        feed = random_feed(names, (batch, length))
+        run = functools.partial(session.run, None, feed)
+        found.append(((batch, length), median_milliseconds(run, request["seconds"])))
+    return found
 
 
 if __name__ == "__main__":

@@ -83,16 +83,18 @@ def channels_first(model: Encoder, target: str = "cpu") -> onnx.ModelProto:
     x = _embeddings(g, model.embeddings)
     bias = _additive_mask(g)
     layers = list(model.layers)
+    residual = x
     x = g.op("Transpose", "embeddings.channels", x, perm=[0, 2, 1]) if layers else x
     pooled = model.config.task == "classification"
     for position, layer in enumerate(layers):
         if pooled and position == len(layers) - 1:
             x = _first_token_layer(g, layer, x, bias, model.config.activation)
         else:
-            x = _layer(g, layer, x, bias, model.config.activation, target)
-    if not pooled and layers:
-        x = g.op("Transpose", "head.tokens", x, perm=[0, 2, 1])
-    elif pooled and not layers:
+            last = position == len(layers) - 1
+            x, residual = _layer(g, layer, x, residual, bias, model.config.activation, target, last)
+    if not pooled:
+        x = residual
+    elif not layers:
         x = g.op("Gather", "head.first", x, g.constant("zero", np.int64(0)), axis=1)
     return _finish(g, model, x, f"channels-first, {target}")
 
@@ -164,8 +166,13 @@ def _additive_mask(g: Graph) -> str:
     return g.op("Unsqueeze", "mask.bias", scaled, g.constant("mask.axes", [1, 2]))
 
 
-def _layer(g: Graph, layer: Layer, x: str, bias: str, activation: str, target: str) -> str:
-    """[batch, hidden, tokens] -> the same."""
+def _layer(
+    g: Graph, layer: Layer, x: str, residual: str, bias: str, activation: str, target: str, last: bool
+) -> tuple[str, str]:
+    """x: [batch, hidden, tokens]; residual: the same values as [batch, tokens, hidden]. Returns both.
+
+    After the `last` layer only the token-major form is made.
+    """
     name = f"layer.{layer.index}"
     if isinstance(layer.attention, Attention):
         a = layer.attention
@@ -176,8 +183,8 @@ def _layer(g: Graph, layer: Layer, x: str, bias: str, activation: str, target: s
         mixed = g.op("Reshape", f"{name}.mixed", mixed, g.constant(f"{name}.mixed.shape", [0, _width(a.value), -1]))
         branch = _linear(g, f"{name}.attention_output", a.output, mixed, target)
     else:
-        branch = _constant(g, f"{name}.attention_constant", layer.attention, axis=1)
-    x = _added_and_normalised(g, f"{name}.attention_norm", layer.attention_norm, x, branch)
+        branch = None
+    x, residual = _residual(g, f"{name}.attention_norm", layer.attention_norm, residual, layer.attention, branch)
     if isinstance(layer.feed_forward, FeedForward):
         inner = _linear(g, f"{name}.ffn_in", layer.feed_forward.inner, x, target)
         branch = _linear(
@@ -188,8 +195,8 @@ def _layer(g: Graph, layer: Layer, x: str, bias: str, activation: str, target: s
             target,
         )
     else:
-        branch = _constant(g, f"{name}.ffn_constant", layer.feed_forward, axis=1)
-    return _added_and_normalised(g, f"{name}.ffn_norm", layer.feed_forward_norm, x, branch)
+        branch = None
+    return _residual(g, f"{name}.ffn_norm", layer.feed_forward_norm, residual, layer.feed_forward, branch, last)
 
 
 def _attend(g: Graph, name: str, a: Attention, query: str, key: str, value: str, bias: str) -> str:
@@ -219,14 +226,14 @@ def _first_token_layer(g: Graph, layer: Layer, x: str, bias: str, activation: st
         mixed = g.op("Reshape", f"{name}.mixed", mixed, g.constant(f"{name}.mixed.shape", [0, _width(a.value)]))
         branch = _matrix(g, f"{name}.attention_output", a.output, mixed)
     else:
-        branch = _constant(g, f"{name}.attention_constant", layer.attention, axis=0)
+        branch = g.constant(f"{name}.attention_constant", layer.attention.bias)
     first = _norm(g, f"{name}.attention_norm", layer.attention_norm, g.op("Add", f"{name}.sum", first, branch))
     if isinstance(layer.feed_forward, FeedForward):
         inner = _matrix(g, f"{name}.ffn_in", layer.feed_forward.inner, first)
         inner = _activate(g, f"{name}.activation", activation, inner)
         branch = _matrix(g, f"{name}.ffn_out", layer.feed_forward.outer, inner)
     else:
-        branch = _constant(g, f"{name}.ffn_constant", layer.feed_forward, axis=0)
+        branch = g.constant(f"{name}.ffn_constant", layer.feed_forward.bias)
     return _norm(g, f"{name}.ffn_norm", layer.feed_forward_norm, g.op("Add", f"{name}.ffn_sum", first, branch))
 
 
@@ -278,14 +285,24 @@ def _matrix(g: Graph, name: str, linear: Linear, x: str) -> str:
     return g.op("Gemm", name, x, w, b, transB=1)
 
 
-def _constant(g: Graph, name: str, module: Constant, axis: int) -> str:
-    return g.constant(name, module.bias.detach().unsqueeze(1) if axis else module.bias)
+def _residual(
+    g: Graph, name: str, norm: nn.LayerNorm, residual: str, sublayer: nn.Module, branch: str | None, last: bool = False
+) -> tuple[str, str]:
+    """Add a branch [batch, hidden, tokens] (or a dropped sublayer's constant) and normalise.
 
-
-def _added_and_normalised(g: Graph, name: str, norm: nn.LayerNorm, x: str, branch: str) -> str:
-    """Layer norm of x + branch over channels; between two transposes the native kernel is fastest."""
-    tokens = g.op("Transpose", f"{name}.tokens", g.op("Add", f"{name}.sum", x, branch), perm=[0, 2, 1])
-    return g.op("Transpose", f"{name}.channels", _norm(g, name, norm, tokens), perm=[0, 2, 1])
+    Returns channels-first and token-major values. The residual stream itself stays token-major, where
+    the fused kernel adds and normalises in one pass; only branches are transposed.
+    """
+    if branch is None:
+        assert isinstance(sublayer, Constant)
+        y = _norm(g, name, norm, g.op("Add", f"{name}.sum", residual, g.constant(f"{name}.constant", sublayer.bias)))
+    else:
+        tokens = g.op("Transpose", f"{name}.tokens", branch, perm=[0, 2, 1])
+        scale, shift = g.constant(f"{name}.scale", norm.weight), g.constant(f"{name}.shift", norm.bias)
+        y = g.op(
+            "SkipLayerNormalization", name, residual, tokens, scale, shift, domain=CONTRIB, epsilon=float(norm.eps)
+        )
+    return ("" if last else g.op("Transpose", f"{name}.channels", y, perm=[0, 2, 1])), y
 
 
 def _norm(g: Graph, name: str, norm: nn.LayerNorm, x: str) -> str:

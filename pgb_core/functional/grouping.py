@@ -109,7 +109,7 @@ def assign(gains: Tensor, capacity: int) -> Tensor:
     """Give each of G groups `capacity` rows so that the sum of gains is high; extra rows go.
 
     gains: [rows, G] -> [G, capacity]. Exact for one and two groups and for few rows; otherwise
-    rows are served in order of how much they lose by their second choice.
+    a crowded group serves the rows that would lose most by their second choice, and closes.
     """
     n_rows, groups = gains.shape
     if groups == 1:
@@ -132,16 +132,24 @@ def _served_by_regret(gains: Tensor, capacity: int) -> Tensor:
         owner = gains.new_full((n_rows,), -1, dtype=torch.long)
         owner[kept] = _served_by_regret(gains[kept], capacity)
         return owner
-    top = gains.topk(2, dim=1).values
-    order = (top[:, 0] - top[:, 1]).argsort(descending=True, stable=True).tolist()
-    choices = gains.argsort(dim=1, descending=True, stable=True).tolist()
-    room = [capacity] * groups
-    owner = [-1] * n_rows
-    for row in order:
-        group = next(choice for choice in choices[row] if room[choice])
-        owner[row] = group
-        room[group] -= 1
-    return torch.tensor(owner, device=gains.device)
+    owner = gains.new_full((n_rows,), -1, dtype=torch.long)
+    waiting = torch.arange(n_rows, device=gains.device)
+    closed = torch.zeros(groups, dtype=torch.bool, device=gains.device)
+    while len(waiting):
+        wishes = gains[waiting].masked_fill(closed, -torch.inf)
+        best, choice = wishes.max(1)
+        second = wishes.scatter(1, choice.unsqueeze(1), -torch.inf).max(1).values
+        crowded = torch.bincount(choice, minlength=groups) > capacity
+        if not crowded.any():
+            owner[waiting] = choice
+            break
+        for group in torch.nonzero(crowded).flatten():
+            asking = torch.nonzero(choice == group).flatten()
+            served = asking[_top((best - second)[asking], capacity)]
+            owner[waiting[served]] = group
+        closed |= crowded
+        waiting = torch.nonzero(owner < 0).flatten()
+    return owner
 
 
 def _split(importance: Tensor, groups: int, rows: int) -> Tensor:

@@ -1,0 +1,1 @@
+"""Inference service for pgb artifacts: classification and extractive question answering over HTTP."""

@@ -1,0 +1,37 @@
+"""What the engine asks of a runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.tokenizer import Tokens
+
+Logits = NDArray[np.float32]
+
+
+class Runtime(Protocol):
+    """Runs one model. Called from one thread at a time."""
+
+    def run(self, batch: Sequence[Tokens]) -> list[Logits]:
+        """Logits of each input: [labels], or [tokens, 2] of a span model, without padding."""
+
+    def close(self) -> None:
+        """Give back what it holds."""
+
+
+def pad(batch: Sequence[Tokens], pad_id: int) -> dict[str, NDArray[np.int64]]:
+    """Right-padded int64 arrays [batch, tokens], by the graphs' input names."""
+    width = max(len(tokens) for tokens in batch)
+    ids = np.full((len(batch), width), pad_id, np.int64)
+    mask = np.zeros((len(batch), width), np.int64)
+    types = np.zeros((len(batch), width), np.int64)
+    for row, tokens in enumerate(batch):
+        size = len(tokens)
+        ids[row, :size] = tokens.ids
+        mask[row, :size] = 1
+        types[row, :size] = tokens.types
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}

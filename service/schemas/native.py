@@ -1,0 +1,158 @@
+"""The native dialect: what /v1 takes and gives."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Strict(BaseModel):
+    """Unknown fields are an error, so that a misspelt option is not ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Pair(Strict):
+    """Two texts that are judged together."""
+
+    text: Text
+    pair: Text
+
+
+Input = Text | Pair
+
+
+class ClassifyRequest(Strict):
+    """One text or pair, or a list of them."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={"examples": [{"inputs": ["A warm, funny film.", "It never ends."], "top_k": 1}]},
+    )
+
+    inputs: Input | Annotated[list[Input], Field(min_length=1)]
+    model: str | None = Field(None, description="By default the first classification model")
+    activation: Literal["softmax", "sigmoid", "none"] | None = Field(None, description="By default the model's own")
+    top_k: int | None = Field(None, ge=1, description="By default all labels")
+
+
+class QuestionInput(Strict):
+    """A question about a context."""
+
+    question: Text
+    context: Text
+
+
+class AnswerRequest(Strict):
+    """One question and context, or a list under `inputs`."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "question": "What did the first lamp burn?",
+                    "context": "The first lamp burned whale oil, but the keepers soon changed to paraffin.",
+                }
+            ]
+        },
+    )
+
+    question: Text | None = None
+    context: Text | None = None
+    inputs: Annotated[list[QuestionInput], Field(min_length=1)] | None = None
+    model: str | None = Field(None, description="By default the first QA model")
+    top_k: int = Field(1, ge=1, le=100)
+    max_answer_length: int = Field(15, ge=1, description="Tokens")
+    max_length: int | None = Field(None, ge=8, description="Tokens of a window; by default 384, at most the model's")
+    stride: int | None = Field(None, ge=0, description="Tokens that neighbouring windows share; by default 128")
+    handle_impossible: bool = Field(False, description="Let 'no answer' compete")
+    align_to_words: bool = Field(True, description="Widen answers to whole words")
+
+
+class TimingsBody(BaseModel):
+    """Milliseconds by stage; the same figures stand in the Server-Timing header."""
+
+    tokenize: float
+    queue: float
+    infer: float
+    postprocess: float
+    total: float
+
+
+class ModelBody(BaseModel):
+    """Which model answered."""
+
+    name: str
+    version: str
+
+
+class LabelScore(BaseModel):
+    """A label and its score."""
+
+    label: str
+    score: float
+
+
+class AnswerBody(BaseModel):
+    """`context[start:end]` is the text; empty when the context holds no answer."""
+
+    answer: str
+    start: int
+    end: int
+    score: float
+
+
+class ReplyBody(BaseModel):
+    """What every reply carries."""
+
+    model: ModelBody
+    timings: TimingsBody
+    batch_size: int
+    batch_tokens: int
+
+
+class ClassifyResponse(ReplyBody):
+    """Labels of each input, highest score first, in the order asked."""
+
+    results: list[list[LabelScore]]
+
+
+class AnswerResponse(ReplyBody):
+    """Answers of each question, best first, in the order asked."""
+
+    results: list[list[AnswerBody]]
+
+
+class ErrorDetail(BaseModel):
+    """`code` is stable; `message` is for people. Nothing that was sent is repeated."""
+
+    code: str
+    message: str
+
+
+class ErrorBody(BaseModel):
+    """Every error of this dialect."""
+
+    error: ErrorDetail
+
+
+class ModelState(BaseModel):
+    """One served model."""
+
+    name: str
+    version: str
+    task: str
+    weights_kept: float
+
+
+class HealthBody(BaseModel):
+    """Ready, and with what."""
+
+    status: Literal["ready"]
+    models: list[ModelState]

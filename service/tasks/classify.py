@@ -1,0 +1,38 @@
+"""Logits to labelled scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+ACTIVATIONS = ("softmax", "sigmoid", "none")
+
+
+@dataclass(frozen=True)
+class Score:
+    """A label and its score."""
+
+    label: str
+    score: float
+
+
+def activate(logits: NDArray[np.float32], activation: str) -> NDArray[np.float64]:
+    """softmax, sigmoid or none over the last axis; exact at extreme logits."""
+    values = logits.astype(np.float64)
+    if activation == "softmax":
+        powers = np.exp(values - values.max(-1, keepdims=True))
+        return np.asarray(powers / powers.sum(-1, keepdims=True))
+    if activation == "sigmoid":
+        decay = np.exp(-np.abs(values))
+        return np.asarray(np.where(values >= 0, 1.0, decay) / (1.0 + decay))
+    return values
+
+
+def ranked(logits: NDArray[np.float32], labels: Sequence[str], activation: str, top_k: int | None) -> list[Score]:
+    """Scores of one input, highest first; equal scores in label order."""
+    scores = activate(logits, activation)
+    order = np.argsort(-scores, kind="stable")[:top_k]
+    return [Score(labels[i], float(scores[i])) for i in order]

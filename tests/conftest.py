@@ -1,0 +1,70 @@
+"""Fixtures that every suite shares."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+
+from pgb_core.encoders import encoder_config_of
+from pgb_core.nn.encoder import Encoder, EncoderConfig
+
+SHARED = Path(os.environ.get("PGB_TEST_DATA", Path(__file__).parent.parent.parent / "shared"))
+ARCHITECTURES = ("bert", "roberta", "distilbert")
+TASKS = ("classification", "qa")
+
+
+def hf_config(architecture: str, **changes: object) -> transformers.PreTrainedConfig:
+    """A small shape of each architecture: 4 layers, 96 wide, 6 heads, 62 or more tokens."""
+    if architecture == "distilbert":
+        return transformers.DistilBertConfig(
+            **{
+                "vocab_size": 400,
+                "dim": 96,
+                "n_layers": 4,
+                "n_heads": 6,
+                "hidden_dim": 384,
+                "max_position_embeddings": 64,
+            }
+            | changes
+        )
+    kind = {"bert": transformers.BertConfig, "roberta": transformers.RobertaConfig}[architecture]
+    extra = {"pad_token_id": 1, "max_position_embeddings": 66} if architecture == "roberta" else {}
+    settings = {
+        "vocab_size": 400,
+        "hidden_size": 96,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 6,
+        "intermediate_size": 384,
+        "max_position_embeddings": 64,
+    }
+    return kind(**(settings | extra | changes))
+
+
+def small_encoder(architecture: str, task: str, seed: int = 0, **changes: object) -> Encoder:
+    """A random encoder with weights large enough for answers to differ."""
+    torch.manual_seed(seed)
+    config: EncoderConfig = encoder_config_of(hf_config(architecture, **changes), task)
+    model = Encoder(config).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                parameter.normal_(std=0.1)
+    return model
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real data and checkpoints, which are not part of the project."""
+    if not (SHARED / "models").is_dir():
+        pytest.skip(f"no real checkpoints at {SHARED}; set PGB_TEST_DATA to a folder with models/ and data/")
+    return SHARED
+
+
+@pytest.fixture(autouse=True)
+def one_seed() -> None:
+    """Every test starts from the same random state."""
+    torch.manual_seed(0)

@@ -1,0 +1,62 @@
+"""Plans on random importance, for tests of what comes after planning."""
+
+from __future__ import annotations
+
+import torch
+
+from pgb_core import planning
+from pgb_core.nn.encoder import Encoder
+from pgb_core.plan import Group, Grouping, GroupingPlan, Keep, Role, Site
+
+
+def random_plan(model: Encoder, keep: float, grouping: str, seed: int = 0) -> GroupingPlan:
+    """What the planner makes of heavy-tailed random importance that fades with depth."""
+    g = torch.Generator().manual_seed(seed)
+    scores = {
+        site: torch.rand(linear.out_features, linear.in_features, generator=g) ** 8 / (1 + 2 * site.layer)
+        for site, linear in model.sites().items()
+    }
+    menus = planning.make_menus(scores, model.config.head_dim, planning.Search(grouping, passes=2))
+    return planning.choose(menus, keep, "test", model.config.head_dim)
+
+
+def hand_plan(model: Encoder) -> GroupingPlan:
+    """Every kind of choice at once: crossing groups, columns shared between groups, rows in no group,
+    heads and neurons gone, a dropped sublayer and a dropped layer.
+
+    For 4 layers of width 96 with 6 heads of 16 and 384 neurons.
+    """
+    wide, tall = (96, 96), (384, 96)
+    g = torch.Generator().manual_seed(5)
+
+    def blocks(rows: list[int], count: int, cols: int, shape: tuple[int, int], inputs: list[int]) -> Grouping:
+        size = len(rows) // count
+        picked = [[inputs[i] for i in torch.randperm(len(inputs), generator=g)[:cols].tolist()] for _ in range(count)]
+        return Grouping(
+            tuple(Group(tuple(rows[n * size : (n + 1) * size]), tuple(picked[n])) for n in range(count)), shape
+        )
+
+    heads = [4, 1, 2, 0]
+    channels = [16 * h + c for h in heads for c in (3, 0, 9, 12, 5, 14, 7, 8)]
+    crossed = [channels[i] for i in torch.randperm(len(channels), generator=g).tolist()]
+    values = [16 * h + c for h in heads for c in range(12)]
+    neurons = torch.randperm(384, generator=g)[:120].tolist()
+    every, inputs = list(range(96)), list(range(96))
+    dropped = {
+        role: Grouping((), shape) for role, shape in zip(Role, (wide, wide, wide, wide, tall, (96, 384)), strict=True)
+    }
+    choices = {
+        Site(0, Role.QUERY): blocks(channels, 4, 40, wide, inputs),
+        Site(0, Role.KEY): blocks(crossed, 2, 60, wide, inputs),
+        Site(0, Role.VALUE): blocks(values, 2, 50, wide, inputs),
+        Site(0, Role.ATTENTION_OUTPUT): blocks(every[::-1], 3, 30, wide, values),
+        Site(0, Role.FFN_IN): blocks(neurons, 3, 64, tall, inputs),
+        Site(0, Role.FFN_OUT): blocks(every[:60], 2, 100, (96, 384), neurons),
+        **{Site(1, role): choice for role, choice in dropped.items()},
+        **{Site(2, role): Keep(wide) for role in list(Role)[:4]},
+        **{Site(2, role): dropped[role] for role in list(Role)[4:]},
+        **{Site(3, role): dropped[role] for role in list(Role)[:4]},
+        Site(3, Role.FFN_IN): Keep(tall),
+        Site(3, Role.FFN_OUT): blocks(every, 2, 384, (96, 384), list(range(384))),
+    }
+    return GroupingPlan("test", model.config.head_dim, choices)

@@ -1,0 +1,64 @@
+"""Settings: checked, from TOML or arguments."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pgb_core.config import CompressConfig, from_settings, from_toml
+from pgb_core.errors import ConfigError
+
+GOOD: dict[str, Any] = {"checkpoint": "c", "out": "o", "calibrate": "t.txt"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"keep": 0.0}, "keep 0 is out of range; use a share from 0.01 to 1"),
+        ({"keep": 1.5}, "keep 1.5 is out of range"),
+        ({"keep": float("nan")}, "out of range"),
+        ({"epochs": -1.0}, "epochs"),
+        ({"grouping": "random"}, "grouping 'random' is unknown; use one of shared, disjoint"),
+        ({"device": "tpu"}, "device"),
+        ({"calibrate": None}, "no data: give --train"),
+        ({"samples": 0}, "samples 0"),
+        ({"learning_rate": 2.0}, "learning_rate"),
+    ],
+)
+def test_what_is_out_of_range_is_refused(changes: dict[str, Any], reason: str) -> None:
+    """With the value and the remedy."""
+    with pytest.raises(ConfigError, match=reason):
+        CompressConfig(**(GOOD | changes))
+
+
+def test_toml_gives_settings_and_arguments_win(tmp_path: Path) -> None:
+    """None means not given."""
+    path = tmp_path / "run.toml"
+    path.write_text('checkpoint = "c"\nout = "o"\ncalibrate = "t.txt"\nkeep = 0.25\nepochs = 2\n')
+    config = from_toml(path, keep=0.12, seed=None)
+    assert (config.keep, config.epochs, config.seed) == (0.12, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("keep = ", "not TOML"),
+        ('kepe = 0.5\ncheckpoint="c"\nout="o"', "'kepe' is unknown"),
+        ("keep = true", "keep must be float"),
+    ],
+)
+def test_a_wrong_file_is_named(tmp_path: Path, content: str, reason: str) -> None:
+    """Syntax, unknown names, wrong types."""
+    path = tmp_path / "run.toml"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=reason):
+        from_toml(path)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        from_toml(tmp_path / "absent.toml")
+
+
+def test_the_digest_follows_what_decides_the_artifact() -> None:
+    """Not where it is written, nor how it is evaluated."""
+    first = from_settings(GOOD)
+    assert first.digest == from_settings({**GOOD, "out": "elsewhere", "resume": True, "eval": "dev.tsv"}).digest
+    assert first.digest != from_settings({**GOOD, "keep": 0.25}).digest

@@ -1,0 +1,153 @@
+"""Reading data: every format, every complaint with file and line."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+from pgb_core.data import (
+    Features,
+    Question,
+    TextRow,
+    collate,
+    encode_questions,
+    grouped,
+    label_targets,
+    read_rows,
+)
+from pgb_core.errors import DataError
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "wanted"),
+    [
+        ("sst2.tsv", 'sentence\tlabel\nan "odd" one\t1\n', ('an "odd" one', None, "1")),
+        ("cola.tsv", "gj04\t1\t\tThe boat sank.\n", ("The boat sank.", None, "1")),
+        ("mrpc.tsv", "\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String\n0\t1\t2\ta\tb\n", ("a", "b", "0")),
+        ("qnli.tsv", "index\tquestion\tsentence\tlabel\n0\tq\ts\tentailment\n", ("q", "s", "entailment")),
+        ("bank.csv", 'text,category\n"a, b",card\n', ("a, b", None, "card")),
+        ("rows.jsonl", '{"text": "é", "label": 2}\n', ("é", None, 2)),
+        ("many.jsonl", '{"text": "x", "labels": ["a", "b"]}\n', ("x", None, ("a", "b"))),
+        ("plain.txt", "\n one line \n", ("one line", None, None)),
+    ],
+)
+def test_every_format_is_read(tmp_path: Path, name: str, content: str, wanted: tuple[object, ...]) -> None:
+    """GLUE with and without header, CSV, JSONL, plain text."""
+    (tmp_path / name).write_text(content, "utf-8")
+    (row,) = read_rows(tmp_path / name, "classification")
+    assert isinstance(row, TextRow)
+    assert (row.text, row.pair, row.label) == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("empty.tsv", "", "1: no text column"),
+        ("header.csv", "text,label\n", "no rows"),
+        ("short.tsv", "sentence\tlabel\ngood\t1\nbad\n", "short.tsv:3: 1 columns where the header has 2"),
+        ("odd.csv", "color,label\nred,1\n", "odd.csv:1: no text column among color, label"),
+        ("bad.jsonl", '{"text": "a"}\n{"text": \n', "bad.jsonl:2: not a JSON object a line"),
+        ("list.jsonl", "[]\n", "list.jsonl:1: not a JSON object"),
+        ("bytes.txt", None, "not UTF-8 at byte 1"),
+        ("table.xls", "x", "unknown kind '.xls'"),
+    ],
+)
+def test_malformed_data_is_named_with_file_and_line(
+    tmp_path: Path, name: str, content: str | None, reason: str
+) -> None:
+    """One clear line."""
+    if content is None:
+        (tmp_path / name).write_bytes(b"a\xff")
+    else:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=reason):
+        read_rows(tmp_path / name, "classification")
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"data": [{"paragraphs": [{"context": "c", "qas": [{"id": 1}]}]}]}'])
+def test_malformed_squad_is_named(tmp_path: Path, content: str) -> None:
+    """Not JSON, not SQuAD, a question that lacks its text."""
+    (tmp_path / "squad.json").write_text(content)
+    with pytest.raises(DataError, match=r"squad\.json"):
+        read_rows(tmp_path / "squad.json", "qa")
+    with pytest.raises(DataError, match="no such file"):
+        read_rows(tmp_path / "absent.json", "qa")
+
+
+def test_labels_match_by_name_or_index_or_are_refused() -> None:
+    """The first that does not match is named with its place."""
+    rows = [TextRow("a", None, label, f"f.tsv:{n}") for n, label in enumerate(("No", "1", 0, None))]
+    assert label_targets(rows, ("no", "yes"), None) == [0, 1, 0, None]
+    with pytest.raises(DataError, match=r"f\.tsv:9: label 'maybe' is not one of the checkpoint's: no, yes"):
+        label_targets([TextRow("a", None, "maybe", "f.tsv:9")], ("no", "yes"), None)
+    with pytest.raises(DataError, match="is not a number"):
+        label_targets([TextRow("a", None, "high", "f.tsv:1")], ("score",), "regression")
+    many = [TextRow("a", None, ("x", "z"), "1"), TextRow("b", None, "y;x", "2")]
+    assert label_targets(many, ("x", "y", "z"), "multi_label_classification") == [(1.0, 0.0, 1.0), (1.0, 1.0, 0.0)]
+
+
+def words(*vocabulary: str) -> Tokenizer:
+    """One token a word, between BERT's special tokens."""
+    names = ("[UNK]", "[CLS]", "[SEP]", *vocabulary)
+    tokenizer = Tokenizer(models.WordLevel({w: n for n, w in enumerate(names)}, "[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 2), ("[CLS]", 1))
+    return tokenizer
+
+
+def test_windows_cover_the_context_and_find_the_answer() -> None:
+    """Every context token is in some window, and the target is the answer where it is whole."""
+    context = " ".join(f"w{n}" for n in range(30))
+    row = Question("1", "which", context, (("w11 w12", context.index("w11")),), "1")
+    features = encode_questions([row], words("which"), 16, 3)
+    seen = {offset for f in features for offset in f.offsets or () if offset}
+    assert {context[a:b] for a, b in seen} == set(context.split())
+    assert len(features) > 2
+    for f in features:
+        assert f.offsets is not None
+        start, end = f.target  # type: ignore[misc]
+        if (start, end) != (0, 0):
+            first, last = f.offsets[start], f.offsets[end]
+            assert first is not None
+            assert last is not None
+            assert context[first[0] : last[1]] == "w11 w12"
+    assert sum(f.target != (0, 0) for f in features) >= 1
+
+
+def test_batches_keep_to_their_budget_and_lose_nothing() -> None:
+    """Padded tokens stay within the budget; a seed shuffles, the same seed the same way."""
+    features = [Features([1] * (1 + n % 17), [0] * (1 + n % 17), 0, n) for n in range(100)]
+    for seed in (None, 3):
+        groups = grouped(features, 64, seed)
+        assert all(len(g) * max(len(f.ids) for f in g) <= 64 for g in groups)
+        assert sorted(f.row for g in groups for f in g) == list(range(100))
+    order = [[f.row for g in grouped(features, 64, seed) for f in g] for seed in (3, 3, 4)]
+    assert order[0] == order[1] != order[2]
+
+
+def test_padding_is_masked() -> None:
+    """Pad ids, zero mask, zero types; targets only when every row has one."""
+    batch = collate([Features([5, 6, 7], [0, 1, 1], 1, 0), Features([8], [0], 0, 1)], pad_id=9)
+    assert batch.input_ids.tolist() == [[5, 6, 7], [8, 9, 9]]
+    assert batch.attention_mask.tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert batch.token_type_ids.tolist() == [[0, 1, 1], [0, 0, 0]]
+    assert batch.targets is not None
+    assert batch.targets.tolist() == [1, 0]
+    assert collate([Features([5], [0], None, 0)], 0).targets is None
+
+
+def test_the_project_s_own_texts_are_whole() -> None:
+    """Balanced sentiment, and answers that stand where they say."""
+    folder = Path(__file__).parents[2] / "examples" / "data"
+    rows = read_rows(folder / "sentiment.jsonl", "classification")
+    labels = [row.label for row in rows if isinstance(row, TextRow)]
+    assert labels.count("positive") == labels.count("negative") == 200
+    assert len({row.text for row in rows if isinstance(row, TextRow)}) == 400
+    questions = read_rows(folder / "questions.json", "qa")
+    assert len(questions) >= 100
+    for q in questions:
+        assert isinstance(q, Question)
+        assert q.answers
+        assert all(q.context[start : start + len(text)] == text for text, start in q.answers)
+    assert json.loads((folder / "questions.json").read_text())["version"] == "1.1"

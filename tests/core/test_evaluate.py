@@ -1,0 +1,110 @@
+"""Metrics against their definitions and independent implementations."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from pgb_core import evaluate
+from pgb_core.data import Question, encode_questions
+
+
+def question(name: str, *answers: str) -> Question:
+    """With golden answers, or unanswerable without."""
+    return Question(name, "?", "context", tuple((text, 0) for text in answers), name)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("The  Quick, brown fox!", "quick brown fox"),
+        ("a an the", ""),
+        ("U.S.", "us"),
+        ("theatre", "theatre"),
+        ("é–é", "é–é"),
+    ],
+)
+def test_answers_are_normalised_as_squad_does(text: str, wanted: str) -> None:
+    """Lower case, ASCII punctuation out, articles out, single spaces."""
+    assert evaluate.normalize_answer(text) == wanted
+
+
+def test_squad_scores_by_hand() -> None:
+    """EM and F1 with several golden answers, in percent."""
+    rows = [question("1", "the whale oil", "oil"), question("2", "eleven years")]
+    found = evaluate.squad_metrics(rows, ["Whale oil.", "twelve years"], [0.0, 0.0])
+    assert found == {"exact_match": 50.0, "f1": pytest.approx(75.0)}
+
+
+def test_squad_2_thresholds_by_hand() -> None:
+    """The best threshold answers the first question and stays silent on the second."""
+    rows = [question("1", "oil"), question("2")]
+    found = evaluate.squad_metrics(rows, ["oil", "granite"], [-3.0, 2.0])
+    assert found["exact_match"] == found["f1"] == 50.0
+    assert found["best_f1"] == found["best_exact_match"] == 100.0
+    assert -3.0 <= found["best_f1_threshold"] < 2.0
+
+
+@given(data=st.lists(st.tuples(st.floats(-5, 5), st.booleans(), st.booleans()), min_size=1, max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_the_best_threshold_is_the_best_of_all(data: list[tuple[float, bool, bool]]) -> None:
+    """Against trying every threshold."""
+    rows = [question(str(n), *(["oil"] if has else [])) for n, (_, has, _) in enumerate(data)]
+    answers = ["oil" if right else "granite" for _, _, right in data]
+    margins = [m for m, _, _ in data]
+    found = evaluate.squad_metrics(rows, answers, margins)
+
+    def score(threshold: float) -> float:
+        given = [a if m <= threshold else "" for a, m in zip(answers, margins, strict=True)]
+        return evaluate.squad_metrics(rows, given, margins)["f1"]
+
+    if not all(row.answers for row in rows):
+        tried = [score(t) for t in [*margins, -100.0]]
+        assert found["best_f1"] == pytest.approx(max(tried))
+
+
+@given(pairs=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=2, max_size=30))
+@settings(max_examples=60, deadline=None)
+def test_matthews_is_the_correlation_of_two_classes(pairs: list[tuple[int, int]]) -> None:
+    """For two classes it is Pearson's phi; where one side is constant it is 0."""
+    p, g = (np.array([min(pair[k], 1) for pair in pairs], float) for k in (0, 1))
+    wanted = 0.0 if p.std() == 0 or g.std() == 0 else float(np.corrcoef(p, g)[0, 1])
+    assert evaluate.matthews(p, g) == pytest.approx(wanted, abs=1e-9)
+
+
+def test_matthews_of_three_classes_by_hand() -> None:
+    """Gorodkin's R_K: (c s - sum p t) / sqrt((s^2 - sum p^2)(s^2 - sum t^2))."""
+    p, g = np.array([0, 1, 2, 2, 1, 0.0]), np.array([0, 1, 2, 1, 1, 2.0])
+    c, s, pk, tk = 4, 6, np.array([2, 2, 2]), np.array([1, 3, 2])
+    wanted = (c * s - pk @ tk) / np.sqrt((s**2 - pk @ pk) * (s**2 - tk @ tk))
+    assert evaluate.matthews(p, g) == pytest.approx(wanted)
+
+
+def test_each_kind_of_head_gets_its_metrics() -> None:
+    """Two classes, many classes, many labels, a regression."""
+    two = evaluate.classification_metrics(np.array([[1, 0], [0, 1], [0, 1]], np.float32), [0, 1, 0], None)
+    assert two == {"accuracy": pytest.approx(2 / 3), "f1": pytest.approx(2 / 3), "matthews": pytest.approx(0.5)}
+    three = evaluate.classification_metrics(np.eye(3, dtype=np.float32), [0, 1, 2], None)
+    assert three == {"accuracy": 1.0, "matthews": pytest.approx(1.0)}
+    many = evaluate.classification_metrics(
+        np.array([[1, -1], [1, 1]], np.float32), [(1.0, 0.0), (0.0, 1.0)], "multi_label_classification"
+    )
+    assert many == {"accuracy": 0.5, "f1": pytest.approx(0.8)}
+    line = evaluate.classification_metrics(np.array([[1], [2], [4]], np.float32), [2.0, 3.0, 9.0], "regression")
+    assert line == {"pearson": pytest.approx(np.corrcoef([1, 2, 4], [2, 3, 9])[0, 1]), "spearman": pytest.approx(1.0)}
+
+
+def test_the_best_span_stays_in_the_context_and_within_its_length() -> None:
+    """A higher-scoring span in the question or beyond the limit is not taken."""
+    tokenizer = Tokenizer(
+        models.WordLevel({w: n for n, w in enumerate("[UNK] who she sings and he plays".split())}, "[UNK]")
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    rows = [Question("1", "who sings", "she sings and he plays", (), "1")]
+    features = encode_questions(rows, tokenizer, 16, 4)
+    logits = np.full((7, 2), -5, np.float32)
+    logits[0] = 9  # the question
+    logits[2, 0], logits[3, 1], logits[6, 1] = 3, 2, 4
+    assert evaluate.best_spans(rows, features, [logits], longest=2)[0] == ["she sings"]
+    assert evaluate.best_spans(rows, features, [logits], longest=9)[0] == ["she sings and he plays"]

@@ -1,0 +1,133 @@
+"""Exported graphs against PyTorch, and what is left in them."""
+
+import numpy as np
+import pytest
+import torch
+
+from pgb_core import graph
+from pgb_core.data import Features
+from pgb_core.errors import ParityError
+from pgb_core.export import check_parity
+from pgb_core.nn.encoder import Encoder
+from pgb_core.session import open_session
+from pgb_core.surgery import apply_plan
+from tests.conftest import ARCHITECTURES, TASKS, small_encoder
+from tests.core.planned import hand_plan, random_plan
+
+LENGTHS = ((1, 1), (1, 37), (3, 17), (2, 62))
+
+
+def compact(architecture: str, task: str, kind: str) -> Encoder:
+    """A dense, hand-planned or searched encoder."""
+    model = small_encoder(architecture, task)
+    if kind == "dense":
+        return model
+    plan = hand_plan(model) if kind == "hand" else random_plan(model, 0.25, kind)
+    return apply_plan(model, plan)
+
+
+def difference(model: Encoder, content: bytes, batch: int, length: int) -> tuple[float, bool]:
+    """Largest logit difference over real tokens, and whether all answers are the same."""
+    ids = torch.randint(5, 400, (batch, length))
+    mask = torch.ones_like(ids)
+    for row in range(1, batch):
+        mask[row, length - 5 * row :] = 0
+        ids[row, length - 5 * row :] = model.config.pad_id
+    types = torch.zeros_like(ids)
+    if model.config.types > 1:
+        types[:, length // 2 :] = 1
+    with torch.no_grad():
+        wanted = model(ids, mask, types).numpy()
+    feed = {"input_ids": ids.numpy(), "attention_mask": mask.numpy(), "token_type_ids": types.numpy()}
+    found = open_session(content, threads=1).run(None, {name: feed[name] for name in graph.input_names(model)})
+    if model.config.task == "classification":
+        return float(np.abs(found[0] - wanted).max()), bool((found[0].argmax(1) == wanted.argmax(1)).all())
+    pairs = [
+        (found[k][row][real], wanted[row, real, k]) for row, real in enumerate(mask.bool().numpy()) for k in (0, 1)
+    ]
+    return max(float(np.abs(a - b).max()) for a, b in pairs), all(a.argmax() == b.argmax() for a, b in pairs)
+
+
+@pytest.mark.parametrize("target", ["cpu", "gpu"])
+@pytest.mark.parametrize("kind", ["dense", "hand", "shared", "disjoint"])
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_graph_equals_the_model(architecture: str, task: str, kind: str, target: str) -> None:
+    """Both forms, any structure: one token, odd lengths, the longest length, padding."""
+    model = compact(architecture, task, kind)
+    content = graph.channels_first(model, target).SerializeToString()
+    for batch, length in LENGTHS:
+        gap, same = difference(model, content, batch, length)
+        assert gap < 1e-4
+        assert same
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_fused_dense_graph_equals_the_model(architecture: str, task: str) -> None:
+    """The baseline is the same model, with every attention, norm and activation fused."""
+    model = small_encoder(architecture, task)
+    proto = graph.token_major(model)
+    kinds = [node.op_type for node in proto.graph.node]
+    assert (kinds.count("Attention"), kinds.count("SkipLayerNormalization"), kinds.count("BiasGelu")) == (4, 8, 4)
+    for batch, length in LENGTHS:
+        assert difference(model, proto.SerializeToString(), batch, length)[0] < 1e-4
+
+
+def test_only_gathers_that_algebra_cannot_fold_remain() -> None:
+    """Inside a layer orders fold into weights; only what meets the residual stream or repeats is gathered."""
+    proto = graph.channels_first(compact("bert", "qa", "hand"))
+    left = sorted(n.name for n in proto.graph.node if n.op_type == "Gather" and n.name.startswith("layer."))
+    assert left == [
+        "layer.0.attention_output.gather",
+        "layer.0.attention_output.scatter",
+        "layer.0.ffn_in.gather",
+        "layer.0.ffn_out.gather",
+        "layer.0.ffn_out.scatter",
+        "layer.0.key.gather",
+        "layer.0.key.scatter",
+        "layer.0.query.gather",
+        "layer.0.value.gather",
+        "layer.3.ffn_out.gather",
+    ]
+
+
+def test_dropped_layers_are_gone_and_grouped_maps_are_one_convolution() -> None:
+    """No node of a dropped layer, one Conv a map with its groups, no external data."""
+    proto = graph.channels_first(compact("bert", "qa", "hand"))
+    names = [node.name for node in proto.graph.node]
+    assert not any(name.startswith("layer.1.") for name in names)
+    groups = {n.name: n.attribute for n in proto.graph.node if n.op_type == "Conv"}
+    count = next(a.i for a in groups["layer.0.query"] if a.name == "group")
+    assert count == 4
+    assert not any(t.data_location for t in proto.graph.initializer)
+
+
+def test_dense_pruned_to_neurons_needs_no_gather() -> None:
+    """With one group a matrix, what was permuted lies in the stored order of the weights."""
+    model = compact("bert", "qa", "shared")
+    proto = graph.channels_first(model)
+    indexed = sum(linear.in_index is not None for linear in model.sites().values())
+    assert sum(n.op_type == "Gather" and n.name.startswith("layer.") for n in proto.graph.node) == indexed
+
+
+def test_tables_that_float16_holds_are_stored_so() -> None:
+    """Half the size, the same values."""
+    model = small_encoder("bert", "qa")
+    wide = len(graph.channels_first(model).SerializeToString())
+    with torch.no_grad():
+        model.embeddings.word.weight.copy_(model.embeddings.word.weight.half().float())
+    proto = graph.channels_first(model)
+    assert len(proto.SerializeToString()) < wide - 400 * 96
+    assert difference(model, proto.SerializeToString(), 2, 11)[0] < 1e-4
+
+
+def test_the_parity_gate_stops_a_wrong_graph() -> None:
+    """A graph of other weights does not pass, and the error gives the difference."""
+    model, other = small_encoder("bert", "classification"), small_encoder("bert", "classification", seed=5)
+    features = [Features([5, 6, 7 + n], [0, 0, 0], None, n) for n in range(20)]
+    parity = check_parity(model, graph.channels_first(model).SerializeToString(), features)
+    assert parity.inputs == parity.same_answers == 20
+    assert parity.max_difference < 1e-4
+    with pytest.raises(ParityError, match="differs from PyTorch by"):
+        check_parity(other, graph.channels_first(model).SerializeToString(), features)

@@ -1,0 +1,67 @@
+"""Plans: validity, cost and JSON."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pgb_core.errors import PlanError
+from pgb_core.plan import Choice, Group, Grouping, GroupingPlan, Keep, Role, Site, flops
+
+SHAPE = (12, 8)
+
+
+@st.composite
+def groupings(draw: st.DrawFn) -> Choice:
+    """A dense matrix, a dropped one, or equal groups."""
+    count = draw(st.integers(-1, 3))
+    if count < 0:
+        return Keep(SHAPE)
+    size, width = draw(st.integers(1, 4)), draw(st.integers(1, 8))
+    rows = draw(st.permutations(range(12)))
+    cols = [draw(st.permutations(range(8)))[:width] for _ in range(count)]
+    return Grouping(tuple(Group(tuple(rows[g * size : (g + 1) * size]), tuple(cols[g])) for g in range(count)), SHAPE)
+
+
+@given(choices=st.lists(groupings(), min_size=6, max_size=6))
+@settings(max_examples=50, deadline=None)
+def test_a_plan_round_trips_through_json_byte_for_byte(choices: list[Choice]) -> None:
+    """Equal plans have equal bytes, and nothing is lost."""
+    plan = GroupingPlan("digest", 4, {Site(0, role): choice for role, choice in zip(Role, choices, strict=True)})
+    again = GroupingPlan.from_json(plan.to_json())
+    assert again == plan
+    assert again.to_json() == plan.to_json()
+    assert 0 <= plan.cost <= plan.dense_cost == 6 * 96
+
+
+@pytest.mark.parametrize(
+    ("groups", "reason"),
+    [
+        ((Group((0, 1), (0,)), Group((1, 2), (1,))), "two groups"),
+        ((Group((0, 1), (0,)), Group((2,), (1,))), "differ in size"),
+        ((Group((0, 12), (0,)),), "row is out of range"),
+        ((Group((0,), (8,)),), "column is out of range"),
+        ((Group((0,), (1, 1)),), "column twice"),
+        ((Group((), ()),), "empty group"),
+    ],
+)
+def test_an_invalid_grouping_cannot_be_made(groups: tuple[Group, ...], reason: str) -> None:
+    """The error says what is wrong."""
+    with pytest.raises(PlanError, match=reason):
+        Grouping(groups, SHAPE)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"schema": 9}', '{"schema":1,"checkpoint":"x","head_dim":4,"choices":{"0.nose":{"keep":[1,1]}}}'],
+)
+def test_anything_else_is_not_a_plan(text: str) -> None:
+    """Malformed text is one clear error."""
+    with pytest.raises(PlanError):
+        GroupingPlan.from_json(text)
+
+
+def test_flops_count_products_between_tokens_too() -> None:
+    """Against a hand count for one layer: 6 maps of 4 x 4 and one head of 4 channels at 10 tokens."""
+    plan = GroupingPlan("", 4, {Site(0, role): Keep((4, 4)) for role in Role})
+    assert flops(plan, 10) == 2 * 10 * 6 * 16 + 2 * (2 * 10 * 10 * 4)
+    assert flops(plan, 10, dense=True) == flops(plan, 10)

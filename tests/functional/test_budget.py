@@ -1,0 +1,57 @@
+"""Laws of the allocation."""
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pgb_core.errors import PlanError
+from pgb_core.functional.budget import Option, allocate, pareto
+
+options = st.builds(
+    lambda cost, kept: Option(cost, cost, kept, None),
+    st.integers(1, 40),
+    st.floats(0, 10, allow_nan=False),
+)
+menus = st.lists(st.lists(options, min_size=1, max_size=5), min_size=1, max_size=4).map(
+    lambda found: [[Option(0, 0, 0.0, None), *menu] for menu in found]
+)
+
+
+@given(found=menus, budget=st.integers(1, 120))
+@settings(max_examples=60, deadline=None)
+def test_allocation_never_costs_more_than_its_budget(found: list[list[Option]], budget: int) -> None:
+    """And picks one option of every menu."""
+    chosen = allocate(found, budget)
+    assert sum(o.cost for o in chosen) <= budget
+    assert all(option in menu for option, menu in zip(chosen, found, strict=True))
+
+
+@given(found=menus, budget=st.integers(1, 120))
+@settings(max_examples=60, deadline=None)
+def test_allocation_is_within_rounding_of_the_optimum(found: list[list[Option]], budget: int) -> None:
+    """No choice that fits 98 percent of the budget keeps more."""
+    chosen = sum(o.kept for o in allocate(found, budget))
+    best = max(
+        sum(o.kept for o in pick) for pick in itertools.product(*found) if sum(o.cost for o in pick) <= 0.98 * budget
+    )
+    assert chosen >= best - 1e-9
+
+
+def test_an_unreachable_budget_is_an_error() -> None:
+    """It names the remedy."""
+    with pytest.raises(PlanError, match="raise --keep"):
+        allocate([[Option(10, 10, 1.0, None)]], 5)
+
+
+def test_the_pareto_front_drops_what_is_dearer_and_keeps_less() -> None:
+    """Only options that nothing of lower price beats are left, by rising price."""
+    front = pareto([Option(3, 3, 1.0, "a"), Option(1, 1, 2.0, "b"), Option(5, 5, 4.0, "c"), Option(5, 5, 3.0, "d")])
+    assert [o.recipe for o in front] == ["b", "c"]
+
+
+def test_of_equal_cost_the_faster_option_wins() -> None:
+    """Run-time price decides between options that cost and keep the same."""
+    slow, fast = Option(10, 30, 1.0, "slow"), Option(10, 12, 1.0, "fast")
+    assert allocate([[slow, fast]], 10)[0].recipe == "fast"
