@@ -64,8 +64,9 @@ def allocate(menus: Sequence[Sequence[Option]], budget: float, steps: int = 14) 
     """
     if sum(min(o.cost for o in menu) for menu in menus) > budget:
         raise PlanError(f"no plan costs {budget:.0f} or less; raise --keep")
+    menus = [sorted(menu, key=lambda o: o.price) for menu in menus]  # of equals the first is taken
     low = sum(min(o.price for o in menu) for menu in menus)
-    high = sum(max(o.price for o in menu) for menu in menus)
+    high = sum(max(o.price for o in menu) for menu in menus) * (1 + len(menus) / BINS)  # room for rounding up
     best = _cheapest(menus)
     for limit in (high, *([None] * steps)):
         middle = (low + high) / 2 if limit is None else limit

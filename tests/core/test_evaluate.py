@@ -46,10 +46,14 @@ def test_squad_2_thresholds_by_hand() -> None:
     assert -3.0 <= found["best_f1_threshold"] < 2.0
 
 
-@given(data=st.lists(st.tuples(st.floats(-5, 5), st.booleans(), st.booleans()), min_size=1, max_size=12))
+@given(
+    data=st.lists(
+        st.tuples(st.floats(-5, 5), st.booleans(), st.booleans()), min_size=1, max_size=12, unique_by=lambda t: t[0]
+    )
+)
 @settings(max_examples=60, deadline=None)
 def test_the_best_threshold_is_the_best_of_all(data: list[tuple[float, bool, bool]]) -> None:
-    """Against trying every threshold."""
+    """Against trying every threshold; margins differ, since no threshold can part equal ones."""
     rows = [question(str(n), *(["oil"] if has else [])) for n, (_, has, _) in enumerate(data)]
     answers = ["oil" if right else "granite" for _, _, right in data]
     margins = [m for m, _, _ in data]

@@ -1,0 +1,245 @@
+"""The whole job on small models: what it writes, that it repeats itself, and that it can be stopped."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+from pgb_core.artifact import open_artifact
+from pgb_core.config import CompressConfig
+from pgb_core.errors import ConfigError, PGBError
+from pgb_core.pipeline import compress
+from pgb_core.plan import GroupingPlan
+from pgb_core.scoring import score
+from tests.conftest import ARCHITECTURES, hf_config
+
+WORDS = "the a film was very good bad dull fine and not who sang where it began town song".split()
+
+
+def checkpoint(folder: Path, architecture: str, task: str, **changes: object) -> Path:
+    """A small random checkpoint with a tokenizer of a few words."""
+    torch.manual_seed(2)
+    auto = transformers.AutoModelForSequenceClassification if task == "classification" else None
+    auto = auto or transformers.AutoModelForQuestionAnswering
+    config = hf_config(architecture, vocab_size=40, initializer_range=0.2, **changes)
+    auto.from_config(config).save_pretrained(folder)
+    special = ["<s>", "<pad>", "</s>", "[UNK]"] if architecture == "roberta" else ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    vocabulary = {word: n for n, word in enumerate([*special, *WORDS])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, "[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    first, last = (("<s>", 0), ("</s>", 2)) if architecture == "roberta" else (("[CLS]", 2), ("[SEP]", 3))
+    build = processors.RobertaProcessing if architecture == "roberta" else processors.BertProcessing
+    tokenizer.post_processor = build(last, first)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    """Labelled rows of a few words."""
+    g = torch.Generator().manual_seed(0)
+    rows = []
+    for n in range(80):
+        picked = [WORDS[i] for i in torch.randint(0, len(WORDS), (3 + n % 9,), generator=g).tolist()]
+        rows.append({"text": " ".join(picked), "label": n % 2})
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def questions(tmp_path: Path) -> Path:
+    """Questions about a few words."""
+    context = "the film was very good and it began where the town sang a dull song"
+    qas = [
+        {"id": str(n), "question": "who sang it", "answers": [{"text": w, "answer_start": context.index(w)}]}
+        for n, w in enumerate(["good", "town sang", "a dull song", "film"])
+    ]
+    path = tmp_path / "questions.json"
+    path.write_text(json.dumps({"data": [{"paragraphs": [{"context": context, "qas": qas * 6}]}]}))
+    return path
+
+
+def settings(model: Path, out: Path, data: Path, **changes: object) -> CompressConfig:
+    """A quick run."""
+    quick = {
+        "keep": 0.4,
+        "epochs": 2.0,
+        "samples": 64,
+        "tokens": 256,
+        "passes": 2,
+        "device": "cpu",
+        "checkpoint_every": 3,
+    }
+    return CompressConfig(checkpoint=str(model), out=str(out), train=str(data), **(quick | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("task", ["classification", "qa"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_architecture_and_task_ends_in_a_verified_artifact(
+    architecture: str, task: str, tmp_path: Path, texts: Path, questions: Path
+) -> None:
+    """Budget met to one percent, parity measured, metrics recorded, artifact scored like the model."""
+    model = checkpoint(tmp_path / "model", architecture, task)
+    data = texts if task == "classification" else questions
+    done = compress(settings(model, tmp_path / "small", data, eval=str(data)))
+    manifest = open_artifact(done.path).manifest
+    assert abs(manifest.weights["kept"] / manifest.weights["dense"] - 0.4) <= 0.01
+    assert manifest.measured["parity"]["max_difference"] < 1e-4
+    assert manifest.measured["parity"]["same_answers"] == manifest.measured["parity"]["inputs"]
+    scored = score(done.path, data)
+    wanted = manifest.measured["accuracy"]["compressed"]
+    assert {name: scored[name] for name in wanted} == pytest.approx(wanted, abs=1e-4)
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".")) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"grouping": "disjoint", "keep": 0.5},
+        {"budget": "flops"},
+        {"target": "gpu"},
+        {"distill": False},
+        {"from_predictions": True},
+        {"epochs": 0.0},
+        {"keep": 1.0},
+        {"keep": 0.05},
+    ],
+)
+def test_every_setting_leads_to_an_artifact(changes: dict[str, object], tmp_path: Path, texts: Path) -> None:
+    """Structures, budgets, forms, kinds of learning, and both ends of the range."""
+    model = checkpoint(tmp_path / "model", "bert", "classification")
+    done = compress(settings(model, tmp_path / "small", texts, **changes))
+    assert open_artifact(done.path).manifest.target == changes.get("target", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("changes", "label"),
+    [
+        ({"num_labels": 1, "problem_type": "regression"}, 0.5),
+        ({"num_labels": 3, "problem_type": "multi_label_classification"}, ["LABEL_0", "LABEL_2"]),
+        ({"num_labels": 3}, "LABEL_2"),
+    ],
+)
+def test_every_kind_of_head_is_compressed(changes: dict[str, object], label: object, tmp_path: Path) -> None:
+    """Regression, many labels, more than two classes, and pairs of texts."""
+    model = checkpoint(tmp_path / "model", "bert", "classification", **changes)
+    data = tmp_path / "rows.jsonl"
+    data.write_text(
+        "".join(json.dumps({"text": f"the {w}", "text_pair": "a song", "label": label}) + "\n" for w in WORDS * 3)
+    )
+    done = compress(settings(model, tmp_path / "small", data))
+    activation = {"regression": "none", "multi_label_classification": "sigmoid"}.get(
+        str(changes.get("problem_type")), "softmax"
+    )
+    assert done.manifest.activation == activation
+
+
+def test_unlabelled_text_is_enough(tmp_path: Path) -> None:
+    """Scores from the model's own predictions, and distillation."""
+    model = checkpoint(tmp_path / "model", "distilbert", "classification")
+    data = tmp_path / "lines.txt"
+    data.write_text("\n".join(f"the {a} was {b}" for a in WORDS for b in WORDS[:4]))
+    done = compress(
+        CompressConfig(str(model), str(tmp_path / "small"), calibrate=str(data), keep=0.4, epochs=1, samples=40)
+    )
+    assert done.manifest.measured["parity"]["inputs"] > 0
+
+
+def test_equal_settings_give_equal_artifacts_and_a_seed_changes_them(tmp_path: Path, texts: Path) -> None:
+    """Deterministic for a seed on one device."""
+    model = checkpoint(tmp_path / "model", "bert", "classification")
+    digests = [
+        compress(settings(model, tmp_path / f"small-{n}", texts, seed=seed)).manifest.digest
+        for n, seed in enumerate((0, 0, 1))
+    ]
+    assert digests[0] == digests[1] != digests[2]
+
+
+KILLED = """
+import os, signal, sys
+from pgb_core.pipeline import Silent, compress
+from tests.core.test_pipeline import settings
+from pathlib import Path
+model, out, data, stage, steps = sys.argv[1:]
+
+class Killer(Silent):
+    armed, left = False, int(steps)
+    def stage(self, title, total=None):
+        self.armed = title == stage
+        if self.armed and self.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+    def advance(self, done=1, note=""):
+        if self.armed and done:
+            self.left -= done
+            if self.left <= 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+compress(settings(Path(model), Path(out), Path(data)), Killer())
+"""
+
+
+@pytest.mark.parametrize(
+    ("stage", "steps"),
+    [
+        ("Scoring every weight", 0),
+        ("Searching for groups", 2),
+        ("Compensating layer by layer", 2),
+        ("Re-finetuning", 0),
+        ("Re-finetuning", 5),
+        ("Exporting and checking parity", 0),
+    ],
+)
+def test_a_run_killed_at_any_stage_and_resumed_gives_the_same_artifact(
+    stage: str, steps: int, tmp_path: Path, texts: Path
+) -> None:
+    """SIGKILL, then --resume: hash for hash what an undisturbed run gives, and nothing left behind."""
+    model = checkpoint(tmp_path / "model", "bert", "classification")
+    out = tmp_path / "killed"
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-c", KILLED, str(model), str(out), str(texts), stage, str(steps)]
+    done = subprocess.run(
+        command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, check=False
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
+    assert not out.exists()
+    resumed = compress(settings(model, out, texts, resume=True))
+    straight = compress(settings(model, tmp_path / "straight", texts))
+    assert resumed.manifest.files == straight.manifest.files
+    assert not (tmp_path / ".killed.work").exists()
+
+
+def test_another_run_s_work_is_not_resumed(tmp_path: Path, texts: Path) -> None:
+    """Other settings are refused rather than mixed."""
+    model = checkpoint(tmp_path / "model", "bert", "classification")
+    work = tmp_path / ".small.work"
+    work.mkdir()
+    (work / "run.json").write_text('{"digest": "of something else"}')
+    with pytest.raises(ConfigError, match="other settings"):
+        compress(settings(model, tmp_path / "small", texts, resume=True))
+
+
+def test_a_failed_run_leaves_nothing(tmp_path: Path, texts: Path) -> None:
+    """An output that must not be replaced is found out, and the workspace goes."""
+    model = checkpoint(tmp_path / "model", "bert", "classification")
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "file").write_text("mine")
+    with pytest.raises(PGBError, match="is no artifact"):
+        compress(settings(model, tmp_path / "taken", texts, epochs=0.0))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model", "rows.jsonl", "taken"]
+
+
+def test_the_plan_in_the_artifact_says_what_the_graph_holds(tmp_path: Path, texts: Path) -> None:
+    """Kept weights of the plan are the kept weights of the manifest."""
+    model = checkpoint(tmp_path / "model", "roberta", "classification")
+    done = compress(settings(model, tmp_path / "small", texts))
+    plan = GroupingPlan.from_json(done.plan.read_text())
+    assert plan.cost == done.manifest.weights["kept"]
+    assert plan.checkpoint == done.manifest.provenance["checkpoint_sha256"]
