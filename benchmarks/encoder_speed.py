@@ -15,6 +15,7 @@ import json
 import tempfile
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import onnx
 import onnxruntime
@@ -154,7 +155,7 @@ def main() -> None:
                 for shape, value in time_in_process(path, SHAPES, args.threads, args.seconds, worker).items():
                     best[name][shape] = min(value, best[name].get(shape, value))
         baseline = {shape: min(best[n][shape] for n in ("dense fused", "dense channels-first")) for shape in SHAPES}
-        rows = {}
+        rows: dict[str, dict[str, Any]] = {}
         for name in jobs:
             rows[name] = {
                 "milliseconds": {f"{b}x{s}": round(best[name][b, s], 2) for b, s in SHAPES},

@@ -14,11 +14,13 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from pgb_core import calibrate, planning, surgery
 from pgb_core.compensate import compensate
-from pgb_core.data import Features, batches, encode_questions, encode_texts, label_targets, read_rows
+from pgb_core.data import Features, Question, TextRow, batches, encode_questions, encode_texts, label_targets, read_rows
 from pgb_core.encoders import Checkpoint, load_checkpoint
 from pgb_core.evaluate import best_spans, squad_metrics
 from pgb_core.finetune import Schedule, Trainer, learning_rate
@@ -37,23 +39,26 @@ class Task:
         self.checkpoint: Checkpoint = load_checkpoint(models / f"minilm-l6-{name}")
         c = self.checkpoint
         if name == "sst2":
-            rows = read_rows(data / "glue/sst2/train.tsv", "classification")
-            self.train = encode_texts(rows, label_targets(rows, c.labels, None), c.tokenizer, 128)
-            self.dev_rows = read_rows(data / "glue/sst2/dev.tsv", "classification")
-            self.dev = encode_texts(self.dev_rows, label_targets(self.dev_rows, c.labels, None), c.tokenizer, 128)
+            self.train = self._texts(data / "glue/sst2/train.tsv")
+            self.dev = self._texts(data / "glue/sst2/dev.tsv")
         else:
             rows = [
                 row
                 for part in ("new_wiki", "amazon_reviews")
-                for row in read_rows(data / f"squad/squadshifts-{part}_v1.0.json", "qa")
+                for row in _questions(data / f"squad/squadshifts-{part}_v1.0.json")
             ]
             order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0)).tolist()
             self.train = encode_questions([rows[i] for i in order], c.tokenizer, 192, 64)
-            every = read_rows(data / "squad/squad-dev-v1.1-half.json", "qa")
+            every = _questions(data / "squad/squad-dev-v1.1-half.json")
             self.dev_rows = every[:: max(1, len(every) // questions)][:questions]
             self.dev = encode_questions(self.dev_rows, c.tokenizer, 384, 128)
         pick = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(1)).tolist()
         self.calibration: list[Features] = [self.train[i] for i in pick[: CALIBRATION[name]]]
+
+    def _texts(self, path: Path) -> list[Features]:
+        c = self.checkpoint
+        rows = [row for row in read_rows(path, "classification") if isinstance(row, TextRow)]
+        return encode_texts(rows, label_targets(rows, c.labels, None), c.tokenizer, 128)
 
     @torch.no_grad()
     def score(self, model: Encoder) -> float:
@@ -61,12 +66,16 @@ class Task:
         if self.name == "sst2":
             hits = sum(int((model(*b.inputs).argmax(1) == b.targets).sum()) for b in batches(self.dev, TOKENS, 0))
             return 100 * hits / len(self.dev)
-        found = {}
+        found: dict[int, NDArray[np.float32]] = {}
         for batch in batches(self.dev, TOKENS, model.config.pad_id):
             logits = model(*batch.inputs).numpy()
             found |= {id(f): logits[n] for n, f in enumerate(batch.features)}
         answers, margins = best_spans(self.dev_rows, self.dev, [found[id(f)] for f in self.dev])
         return squad_metrics(self.dev_rows, answers, margins)["f1"]
+
+
+def _questions(path: Path) -> list[Question]:
+    return [row for row in read_rows(path, "qa") if isinstance(row, Question)]
 
 
 def measure(task: Task, keep: float, grouping: str, schedule: Schedule, unlabelled: bool) -> dict[str, object]:

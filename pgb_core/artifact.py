@@ -189,7 +189,7 @@ def _staged(root: Path) -> Iterator[Path]:
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
-        os.chmod(staging, 0o755)
+        staging.chmod(0o755)  # mkdtemp makes it private; an artifact is for every reader
     except OSError as error:
         raise ResourceError(f"{root}: cannot be written ({error.strerror}); choose another --out") from error
     try:

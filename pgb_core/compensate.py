@@ -7,7 +7,7 @@ drift their layer received (He et al. 2017 reconstruct in the same order for con
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from torch import Tensor
 from pgb_core.calibrate import hooked
 from pgb_core.data import Batch
 from pgb_core.functional.lstsq import Moments, solve
-from pgb_core.nn.encoder import Attention, Constant, Encoder, FeedForward, Layer, Linear, attention_bias
+from pgb_core.nn.encoder import Constant, Encoder, Layer, Linear, attention_bias
 from pgb_core.nn.grouped_linear import GroupedLinear
 from pgb_core.plan import GroupingPlan, Role, Site
 from pgb_core.surgery import outputs
@@ -87,16 +87,16 @@ def _solve_stage(
 
 
 def _traced(
-    layer: Layer, x: Tensor, mask: Tensor, sites: "dict[Role, Linear] | object"
+    layer: Layer, x: Tensor, mask: Tensor, sites: Mapping[Role, Linear]
 ) -> dict[Role | str, tuple[Tensor, Tensor]]:
     """(input, output) of every map of a layer, and of its attention half under 'middle'."""
     seen: dict[Role | str, tuple[Tensor, Tensor]] = {}
-    names: dict[int, Role] = {id(module): role for role, module in sites.items()}  # type: ignore[attr-defined]
+    names: dict[int, Role] = {id(module): role for role, module in sites.items()}
 
     def record(module: Linear, inputs: tuple[Tensor], output: Tensor) -> None:
         seen[names[id(module)]] = (inputs[0], output)
 
-    with hooked(list(sites.values()), record):  # type: ignore[attr-defined]
+    with hooked(list(sites.values()), record):
         middle = layer.attention_norm(x + layer.attention(x, attention_bias(mask)))
         layer.feed_forward(middle)
     seen["middle"] = (middle, middle)
@@ -118,6 +118,3 @@ def _update(linear: Linear, moments: Moments, ridge: float) -> None:
         linear.weight[index, slots] = weight
         new_bias[members] = bias.to(new_bias.dtype)
     linear.bias.copy_(new_bias)
-
-
-__all__ = ["compensate", "Attention", "FeedForward"]

@@ -135,8 +135,8 @@ def _lines(path: Path) -> list[str]:
 
 
 def _table(path: Path, delimiter: str) -> Iterator[Row]:
-    quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
-    reader = csv.reader(_lines(path), delimiter=delimiter, quoting=quoting)
+    dialect = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if delimiter == "\t" else {}
+    reader = csv.reader(_lines(path), **dialect)  # type: ignore[arg-type]
     header = next(reader, [])
     names = [name.strip().lower() for name in header]
     texts = next((columns for columns in TEXT_COLUMNS if all(c in names for c in columns)), None)

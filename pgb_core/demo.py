@@ -20,6 +20,7 @@ from rich.table import Table
 from pgb_core import adapters, artifact, comparison
 from pgb_core.artifact import Artifact, open_artifact
 from pgb_core.config import CompressConfig
+from pgb_core.encoders import load_checkpoint
 from pgb_core.errors import ArtifactError, CheckpointError
 from pgb_core.pipeline import compress
 from pgb_core.plan import GroupingPlan, flops
@@ -155,7 +156,7 @@ def _make(example: Example, base: Path, folder: Path, console: Console) -> None:
         rounds = 3
         bars.stage("Timing side by side with the dense model", 3 * rounds)
         found = comparison.compare(done, dense, SHAPES, seconds=0.5, rounds=rounds, progress=bars.advance)
-        dense_graphs = comparison.write_dense(comparison.load_checkpoint(dense).model, Path(scratch))
+        dense_graphs = comparison.write_dense(load_checkpoint(dense).model, Path(scratch))
         size = dense_graphs[comparison.DENSE[0]].stat().st_size
     artifact.update_measured(done.path, {"speed": {**found.as_json(), "dense_bytes": size}})
 

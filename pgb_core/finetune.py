@@ -7,6 +7,7 @@ Every step draws its order from (seed, epoch) alone, so a run resumed at any ste
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,7 +44,7 @@ class Schedule:
 
 def learning_rate(keep: float) -> float:
     """Default peak rate for a share of weights kept: 1e-4 for a dense model, more for a smaller one."""
-    return 1e-4 / keep**0.5
+    return 1e-4 / math.sqrt(keep)
 
 
 class Trainer:
@@ -158,11 +159,12 @@ def traced(model: Encoder, batch: Batch) -> tuple[Tensor, dict[int, Tensor]]:
     """Logits, and the output of every layer by its index in the dense checkpoint."""
     mask = attention_bias(batch.attention_mask)
     x = model.embeddings(batch.input_ids, batch.token_type_ids)
-    states = {}
+    states: dict[int, Tensor] = {}
     for layer in model.layers:
         x = layer(x, mask)
         states[layer.index] = x
-    return model.head(x), states
+    logits: Tensor = model.head(x)
+    return logits, states
 
 
 def prediction_loss(logits: Tensor, goal: Tensor, padding: Tensor, task: str, problem_type: str | None) -> Tensor:
@@ -204,5 +206,5 @@ def _kl(student: Tensor, teacher: Tensor) -> Tensor:
 def fast_bf16(device: torch.device) -> bool:
     """Whether this device multiplies bfloat16 faster than float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))

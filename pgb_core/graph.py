@@ -48,7 +48,7 @@ class Graph:
         self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, domain=domain, **attributes))
         return name
 
-    def constant(self, name: str, value: Tensor | NDArray[Any] | Sequence[int] | float) -> str:
+    def constant(self, name: str, value: Tensor | NDArray[Any] | np.generic | Sequence[int]) -> str:
         """Store a tensor: float32 or int64."""
         array = value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
         if array.dtype == np.float64:

@@ -96,9 +96,9 @@ class Grouping:
                 raise PlanError(f"grouping {self.shape}: an empty group; leave it out")
             if len(set(group.cols)) != len(group.cols):
                 raise PlanError(f"grouping {self.shape}: a group names a column twice")
-            if not (0 <= min(group.rows) and max(group.rows) < self.shape[0]):
+            if not (min(group.rows) >= 0 and max(group.rows) < self.shape[0]):
                 raise PlanError(f"grouping {self.shape}: a row is out of range")
-            if not (0 <= min(group.cols) and max(group.cols) < self.shape[1]):
+            if not (min(group.cols) >= 0 and max(group.cols) < self.shape[1]):
                 raise PlanError(f"grouping {self.shape}: a column is out of range")
 
     @property

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pgb_core.errors import PlanError
-from pgb_core.nn.encoder import Attention, Constant, Encoder, FeedForward, Layer, Linear
+from pgb_core.nn.encoder import Attention, Constant, Encoder, FeedForward, Layer, Layers, Linear
 from pgb_core.nn.grouped_linear import GroupedLinear
 from pgb_core.plan import Choice, GroupingPlan, Keep, Role, Site
 
@@ -22,7 +22,7 @@ def apply_plan(dense: Encoder, plan: GroupingPlan) -> Encoder:
     """
     _check(dense, plan)
     layers = dense.layers
-    dense.layers = nn.ModuleList()
+    dense.layers = Layers()
     try:
         compact = copy.deepcopy(dense)
     finally:
@@ -57,7 +57,8 @@ def _layer(layer: Layer, plan: GroupingPlan, index: int) -> Layer:
     attention: Attention | Constant
     feed_forward: FeedForward | Constant
     old = layer.attention
-    assert isinstance(old, Attention) and isinstance(layer.feed_forward, FeedForward)
+    assert isinstance(old, Attention)
+    assert isinstance(layer.feed_forward, FeedForward)
     if choices[Role.ATTENTION_OUTPUT].cost:
         query, key, value = (
             cut(role, linear)

@@ -63,7 +63,7 @@ class Workspace:
         """Everything is done, or nothing of it is worth keeping."""
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def _swap(self, name: str, write: "object") -> None:
+    def _swap(self, name: str, write: object) -> None:
         temporary = self.path / f".{name}.new"
         try:
             write(temporary)  # type: ignore[operator]

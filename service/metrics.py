@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 clock = time.perf_counter
 
@@ -36,8 +37,7 @@ class Timings:
     def of(cls, stamps: Stamps) -> Timings:
         """Differences of neighbouring instants."""
         points = (stamps.received, stamps.tokenized, stamps.started, stamps.finished, stamps.done)
-        stages = [round(1e3 * (after - before), 3) for before, after in zip(points, points[1:], strict=False)]
-        return cls(*stages, total=round(1e3 * (stamps.done - stamps.received), 3))
+        return cls(*(round(1e3 * (b - a), 3) for a, b in (*pairwise(points), (stamps.received, stamps.done))))
 
     def header(self) -> str:
         """As the Server-Timing header writes it."""

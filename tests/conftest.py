@@ -12,6 +12,7 @@ import transformers
 from pgb_core.encoders import encoder_config_of
 from pgb_core.nn.encoder import Encoder, EncoderConfig
 
+pytest_plugins = ["tests.served"]
 SHARED = Path(os.environ.get("PGB_TEST_DATA", Path(__file__).parent.parent.parent / "shared"))
 ARCHITECTURES = ("bert", "roberta", "distilbert")
 TASKS = ("classification", "qa")

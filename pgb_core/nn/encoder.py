@@ -8,8 +8,9 @@ and width, and a sublayer may be absent, so a compressed model is as small as it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -192,6 +193,13 @@ class Head(nn.Module):
         return self.output(x)
 
 
+class Layers(nn.ModuleList):
+    """A module list whose items are known to be layers."""
+
+    def __iter__(self) -> Iterator[Layer]:
+        return cast(Iterator[Layer], super().__iter__())
+
+
 class Encoder(nn.Module):
     """Embeddings, layers, head."""
 
@@ -199,7 +207,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.config = config
         self.embeddings = Embeddings(config)
-        self.layers = nn.ModuleList(dense_layer(config, index) for index in range(config.layers))
+        self.layers = Layers(dense_layer(config, index) for index in range(config.layers))
         self.head = Head(config)
 
     def forward(
@@ -220,7 +228,8 @@ class Encoder(nn.Module):
 def dense_layer(config: EncoderConfig, index: int) -> Layer:
     """An unpruned layer, randomly initialised."""
     width = config.hidden
-    attention = Attention(*(nn.Linear(width, width) for _ in range(4)), config.heads, config.head_dim**-0.5)
+    query, key, value, output = (nn.Linear(width, width) for _ in range(4))
+    attention = Attention(query, key, value, output, config.heads, config.head_dim**-0.5)
     feed_forward = FeedForward(nn.Linear(width, config.ffn), nn.Linear(config.ffn, width), config.activation)
     norms = [nn.LayerNorm(width, eps=config.norm_eps) for _ in range(2)]
     return Layer(attention, norms[0], feed_forward, norms[1], index)

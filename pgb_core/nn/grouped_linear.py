@@ -94,7 +94,7 @@ class GroupedLinear(nn.Module):
 
     def blocks(self, x: Tensor) -> Tensor:
         """The same map as one batched product over groups, as the exported graph computes it."""
-        groups, rows, cols = self.weight.shape
+        groups, _, cols = self.weight.shape
         gathered = self._gather(x).unflatten(-1, (groups, cols))
         packed = torch.einsum("...gc,grc->...gr", gathered, self.weight).flatten(-2)
         if self.out_index is not None:
@@ -106,6 +106,7 @@ class GroupedLinear(nn.Module):
         return x if self.in_index is None else x.index_select(-1, self.in_index.flatten())
 
     def extra_repr(self) -> str:
+        """Sizes, as `print(model)` shows them."""
         groups, rows, cols = self.weight.shape
         return f"{self.in_features} -> {self.out_features}, {groups} x [{rows}, {cols}]"
 

@@ -21,7 +21,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.Overloaded: 429,
     errors.Unavailable: 503,
 }
-# Pydantic's own words for these repeat a bound or an allowed value, never what was sent.
+# Pydantic's own words repeat a bound or an allowed value, never what was sent.
 _SHOWN = 4
 
 
@@ -51,13 +51,9 @@ async def _validation(request: Request, error: Exception) -> JSONResponse:
     found = error.errors()
     if any(item["type"] == "json_invalid" for item in found):
         return body("invalid_json", "the body is not valid JSON", 400)
-    parts = [f"{_place(item['loc'])}: {item['msg']}" for item in found[:_SHOWN] if _known(item)]
+    parts = [f"{_place(item['loc'])}: {item['msg']}" for item in found[:_SHOWN]]
     more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     return body("invalid_input", ("; ".join(parts) or "the body does not fit its schema") + more, 422)
-
-
-def _known(item: Any) -> bool:
-    return item["type"] != "value_error"
 
 
 def _place(location: Sequence[Any]) -> str:

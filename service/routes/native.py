@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
@@ -13,7 +14,9 @@ from service.schemas import native
 from service.tasks.answer import Options
 
 router = APIRouter(prefix="/v1", tags=["native"])
-ERRORS = {status: {"model": native.ErrorBody} for status in (400, 404, 413, 422, 429, 503)}
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": native.ErrorBody} for status in (400, 404, 413, 422, 429, 503)
+}
 
 
 @router.post("/classify", response_model=native.ClassifyResponse, responses=ERRORS)
@@ -50,7 +53,7 @@ def _questions(asked: native.AnswerRequest) -> list[Question]:
     raise InvalidInput("give either question and context, or a list of them under inputs")
 
 
-def _facts(reply: Reply[object], response: Response) -> dict[str, object]:
+def _facts(reply: Reply[Any], response: Response) -> dict[str, object]:
     response.headers["Server-Timing"] = reply.timings.header()
     return {
         "model": {"name": reply.model.name, "version": reply.version},

@@ -102,7 +102,7 @@ def test_each_kind_of_head_gets_its_metrics() -> None:
 def test_the_best_span_stays_in_the_context_and_within_its_length() -> None:
     """A higher-scoring span in the question or beyond the limit is not taken."""
     tokenizer = Tokenizer(
-        models.WordLevel({w: n for n, w in enumerate("[UNK] who she sings and he plays".split())}, "[UNK]")
+        models.WordLevel({w: n for n, w in enumerate(["[UNK]", "who", "she", "sings", "and", "he", "plays"])}, "[UNK]")
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     rows = [Question("1", "who sings", "she sings and he plays", (), "1")]

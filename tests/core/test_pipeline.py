@@ -8,9 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
-import transformers
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from pgb_core.artifact import open_artifact
 from pgb_core.config import CompressConfig
@@ -18,67 +15,8 @@ from pgb_core.errors import ConfigError, PGBError
 from pgb_core.pipeline import compress
 from pgb_core.plan import GroupingPlan
 from pgb_core.scoring import score
-from tests.conftest import ARCHITECTURES, hf_config
-
-WORDS = "the a film was very good bad dull fine and not who sang where it began town song".split()
-
-
-def checkpoint(folder: Path, architecture: str, task: str, **changes: object) -> Path:
-    """A small random checkpoint with a tokenizer of a few words."""
-    torch.manual_seed(2)
-    auto = transformers.AutoModelForSequenceClassification if task == "classification" else None
-    auto = auto or transformers.AutoModelForQuestionAnswering
-    config = hf_config(architecture, vocab_size=40, initializer_range=0.2, **changes)
-    auto.from_config(config).save_pretrained(folder)
-    special = ["<s>", "<pad>", "</s>", "[UNK]"] if architecture == "roberta" else ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    vocabulary = {word: n for n, word in enumerate([*special, *WORDS])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, "[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    first, last = (("<s>", 0), ("</s>", 2)) if architecture == "roberta" else (("[CLS]", 2), ("[SEP]", 3))
-    build = processors.RobertaProcessing if architecture == "roberta" else processors.BertProcessing
-    tokenizer.post_processor = build(last, first)
-    tokenizer.save(str(folder / "tokenizer.json"))
-    return folder
-
-
-@pytest.fixture
-def texts(tmp_path: Path) -> Path:
-    """Labelled rows of a few words."""
-    g = torch.Generator().manual_seed(0)
-    rows = []
-    for n in range(80):
-        picked = [WORDS[i] for i in torch.randint(0, len(WORDS), (3 + n % 9,), generator=g).tolist()]
-        rows.append({"text": " ".join(picked), "label": n % 2})
-    path = tmp_path / "rows.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
-
-
-@pytest.fixture
-def questions(tmp_path: Path) -> Path:
-    """Questions about a few words."""
-    context = "the film was very good and it began where the town sang a dull song"
-    qas = [
-        {"id": str(n), "question": "who sang it", "answers": [{"text": w, "answer_start": context.index(w)}]}
-        for n, w in enumerate(["good", "town sang", "a dull song", "film"])
-    ]
-    path = tmp_path / "questions.json"
-    path.write_text(json.dumps({"data": [{"paragraphs": [{"context": context, "qas": qas * 6}]}]}))
-    return path
-
-
-def settings(model: Path, out: Path, data: Path, **changes: object) -> CompressConfig:
-    """A quick run."""
-    quick = {
-        "keep": 0.4,
-        "epochs": 2.0,
-        "samples": 64,
-        "tokens": 256,
-        "passes": 2,
-        "device": "cpu",
-        "checkpoint_every": 3,
-    }
-    return CompressConfig(checkpoint=str(model), out=str(out), train=str(data), **(quick | changes))  # type: ignore[arg-type]
+from tests.conftest import ARCHITECTURES
+from tests.core.small import WORDS, checkpoint, settings
 
 
 @pytest.mark.parametrize("task", ["classification", "qa"])
@@ -166,7 +104,7 @@ def test_equal_settings_give_equal_artifacts_and_a_seed_changes_them(tmp_path: P
 KILLED = """
 import os, signal, sys
 from pgb_core.pipeline import Silent, compress
-from tests.core.test_pipeline import settings
+from tests.core.small import settings
 from pathlib import Path
 model, out, data, stage, steps = sys.argv[1:]
 

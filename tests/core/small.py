@@ -1,0 +1,47 @@
+"""Small random checkpoints and quick settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import transformers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+from pgb_core.config import CompressConfig
+from tests.conftest import hf_config
+
+WORDS = ["the", "a", "film", "was", "very", "good", "bad", "dull", "fine"]
+WORDS += ["and", "not", "who", "sang", "where", "it", "began", "town", "song"]
+
+
+def checkpoint(folder: Path, architecture: str, task: str, **changes: object) -> Path:
+    """A small random checkpoint with a tokenizer of a few words."""
+    torch.manual_seed(2)
+    auto = transformers.AutoModelForSequenceClassification if task == "classification" else None
+    auto = auto or transformers.AutoModelForQuestionAnswering
+    config = hf_config(architecture, vocab_size=40, initializer_range=0.2, **changes)
+    auto.from_config(config).save_pretrained(folder)
+    special = ["<s>", "<pad>", "</s>", "[UNK]"] if architecture == "roberta" else ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    vocabulary = {word: n for n, word in enumerate([*special, *WORDS])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, "[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    first, last = (("<s>", 0), ("</s>", 2)) if architecture == "roberta" else (("[CLS]", 2), ("[SEP]", 3))
+    build = processors.RobertaProcessing if architecture == "roberta" else processors.BertProcessing
+    tokenizer.post_processor = build(last, first)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def settings(model: Path, out: Path, data: Path, **changes: object) -> CompressConfig:
+    """A quick run."""
+    quick = {
+        "keep": 0.4,
+        "epochs": 2.0,
+        "samples": 64,
+        "tokens": 256,
+        "passes": 2,
+        "device": "cpu",
+        "checkpoint_every": 3,
+    }
+    return CompressConfig(checkpoint=str(model), out=str(out), train=str(data), **(quick | changes))  # type: ignore[arg-type]

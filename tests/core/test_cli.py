@@ -1,0 +1,163 @@
+"""The command line: one clear line for every mistake, JSON where it is asked for."""
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from pgb_core import cli
+from pgb_core.artifact import Artifact
+from pgb_core.pipeline import compress
+from tests.core.small import checkpoint, settings
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A small classification checkpoint."""
+    return checkpoint(tmp_path / "model", "bert", "classification")
+
+
+@pytest.fixture
+def small(tmp_path: Path, model: Path, texts: Path) -> Artifact:
+    """An artifact made without re-finetuning."""
+    return compress(settings(model, tmp_path / "small", texts, epochs=0.0))
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    """Exit code, standard output, standard error."""
+    code = cli.main([str(word) for word in words])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_mistakes_are_one_line_and_leave_nothing(
+    tmp_path: Path, model: Path, texts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Checkpoint, data, labels, range, device: no traceback, non-zero, no output directory."""
+    odd = tmp_path / "odd.tsv"
+    odd.write_text("sentence\tlabel\ngood\tmaybe\n")
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("")
+    out = tmp_path / "out"
+    cases = [
+        ((tmp_path / "nowhere", "--train", texts), "no such checkpoint"),
+        ((model, "--train", tmp_path / "absent.tsv"), "no such file"),
+        ((model, "--train", odd), "odd.tsv:2: label 'maybe' is not one of the checkpoint's"),
+        ((model, "--train", empty), "empty.jsonl: no rows"),
+        ((model, "--train", texts, "--keep", "0"), "keep 0 is out of range"),
+        ((model,), "no data"),
+        ((model, "--train", texts, "--task", "qa"), "not fine-tuned for qa"),
+        ((model, "--train", texts, "--config", tmp_path / "absent.toml"), "cannot be read"),
+        ((model, "--train", texts, "--keep", "0.011", "--grouping", "disjoint", "--epochs", "0"), "try another --keep"),
+    ]
+    if not torch.cuda.is_available():
+        cases.append(((model, "--train", texts, "--device", "cuda"), "no CUDA device here; use --device cpu"))
+    for words, reason in cases:
+        code, printed, error = run(capsys, "compress", *words, "--out", out)
+        assert code == 1
+        assert printed == ""
+        lines = [line for line in error.splitlines() if line.startswith("pgb compress: ")]
+        assert len(lines) == 1, error
+        assert reason in lines[0]
+        assert "Traceback" not in error
+        assert not out.exists()
+        assert not (tmp_path / ".out.work").exists()
+
+
+def test_a_full_disk_is_one_line(
+    tmp_path: Path, model: Path, texts: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Met while a stage is kept; the workspace goes too."""
+
+    def full(tensors: object, path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pgb_core.workspace.save_file", full)
+    code, _, error = run(capsys, "compress", model, "--train", texts, "--out", tmp_path / "out", "--epochs", "0")
+    assert code == 1
+    assert "is the disk full?" in error
+    assert not (tmp_path / ".out.work").exists()
+
+
+def test_compress_from_toml(tmp_path: Path, model: Path, texts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Settings from a file, one of them overruled, and a line that says what was kept."""
+    path = tmp_path / "run.toml"
+    path.write_text(f'checkpoint = "{model}"\nout = "{tmp_path / "out"}"\ntrain = "{texts}"\nepochs = 0\nkeep = 0.9\n')
+    code, printed, _ = run(capsys, "compress", "--config", path, "--keep", "0.5", "--eval", texts)
+    assert code == 0
+    assert "of the encoder's weights kept, parity" in printed
+    assert "accuracy" in printed
+
+
+def test_evaluate_prints_one_json_object(
+    small: Artifact, model: Path, texts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For a checkpoint and for an artifact."""
+    for subject in (model, small.path):
+        code, printed, _ = run(capsys, "evaluate", subject, "--data", texts, "--json")
+        assert code == 0
+        assert set(json.loads(printed)["metrics"]) == {"accuracy", "f1", "matthews"}
+    unlabelled = texts.parent / "lines.txt"
+    unlabelled.write_text("the film\n")
+    code, _, error = run(capsys, "evaluate", small.path, "--data", unlabelled)
+    assert code == 1
+    assert "lines.txt:1: no label" in error
+
+
+def test_inspect_shows_the_structure(small: Artifact, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As a table, as JSON, and as a page that needs nothing from elsewhere."""
+    code, printed, _ = run(capsys, "inspect", small.path)
+    assert code == 0
+    assert len([line for line in printed.splitlines() if line[:2] in ("0.", "1.", "2.", "3.")]) == 24
+    code, printed, _ = run(capsys, "inspect", small.path, "--json")
+    assert json.loads(printed)["task"] == "classification"
+    page = tmp_path / "page.html"
+    assert run(capsys, "inspect", small.path, "--html", page)[0] == 0
+    text = page.read_text()
+    assert text.count("<svg") == 24
+    assert "http" not in text
+    assert "<script" not in text
+
+
+def test_bench_gives_ratios_in_one_run(small: Artifact, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Artifact and both dense graphs, at the shapes that fit the model."""
+    words = (
+        "bench",
+        small.path,
+        "--against",
+        model,
+        "--shapes",
+        "1x8,2x16,1x384",
+        "--seconds",
+        "0.01",
+        "--threads",
+        "1",
+    )
+    code, printed, _ = run(capsys, *words, "--json")
+    assert code == 0
+    found = json.loads(printed)
+    assert [(row["batch"], row["tokens"]) for row in found["rows"]] == [(1, 8), (2, 16)]
+    assert all(
+        set(row["milliseconds"]) == {"artifact", "dense, fused", "dense, channels-first"} for row in found["rows"]
+    )
+    assert all(row["speedup"] > 0 for row in found["rows"])
+    assert run(capsys, "bench", small.path, "--shapes", "1by8")[0] == 1
+
+
+def test_serve_checks_its_artifacts_first(small: Artifact, capsys: pytest.CaptureFixture[str]) -> None:
+    """A damaged artifact is one line, before any server starts."""
+    small.model.write_bytes(b"")
+    code, _, error = run(capsys, "serve", small.path)
+    assert code == 1
+    assert "model.onnx is not the file that was written" in error
+
+
+@pytest.mark.parametrize("command", ["compress", "evaluate", "inspect", "bench", "serve", "demo"])
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """--help exits 0 and names its arguments."""
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([command, "--help"])
+    assert stopped.value.code == 0
+    assert f"usage: pgb {command}" in capsys.readouterr().out

@@ -1,0 +1,176 @@
+"""Scores, compensation and re-finetuning."""
+
+import copy
+import math
+
+import pytest
+import torch
+
+from pgb_core import calibrate
+from pgb_core.compensate import compensate
+from pgb_core.data import Batch, Features, batches, collate
+from pgb_core.errors import DataError
+from pgb_core.finetune import Schedule, Trainer, counterparts, hidden_loss, prediction_loss
+from pgb_core.nn.encoder import Encoder
+from pgb_core.plan import Site
+from pgb_core.surgery import apply_plan
+from tests.conftest import TASKS, small_encoder
+from tests.core.planned import hand_plan, random_plan
+
+
+def features(count: int = 24, labels: int = 2, task: str = "classification") -> list[Features]:
+    """Random inputs of mixed lengths with random targets."""
+    g = torch.Generator().manual_seed(1)
+    found = []
+    for n in range(count):
+        ids = torch.randint(5, 400, (6 + n % 11,), generator=g).tolist()
+        target = (1, 3) if task == "qa" else n % labels
+        found.append(Features(ids, [0] * len(ids), target, n))
+    return found
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_fisher_equals_squared_gradients_of_single_samples(task: str) -> None:
+    """The batched sum against one backward pass a sample."""
+    model = small_encoder("bert", task)
+    data = features(5, task=task)
+    found = calibrate.fisher(model, [collate(data, 0)], None, 0, from_predictions=False)
+    wanted = {site: torch.zeros_like(linear.weight) for site, linear in model.sites().items()}
+    for feature in data:
+        model.zero_grad()
+        batch = collate([feature], 0)
+        assert batch.targets is not None
+        calibrate.task_loss(model(*batch.inputs), batch.targets, task, None, "sum").backward()
+        for site, linear in model.sites().items():
+            assert linear.weight.grad is not None
+            wanted[site] += linear.weight.grad.square()
+    for site, value in found.items():
+        torch.testing.assert_close(value, wanted[site], rtol=1e-3, atol=1e-8)
+
+
+def test_scoring_leaves_the_model_as_it_was() -> None:
+    """No gradient, no hook, no frozen parameter stays."""
+    model = small_encoder("roberta", "classification")
+    calibrate.fisher(model, [collate(features(3), 1)], None, 0, from_predictions=True)
+    assert all(p.grad is None and p.requires_grad for p in model.parameters())
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_labels_drawn_from_predictions_follow_the_prediction() -> None:
+    """A sure model draws its own answer; the seed decides the rest."""
+    sure = torch.tensor([[50.0, 0.0], [0.0, 50.0]])
+    g = torch.Generator().manual_seed(0)
+    assert calibrate.draw(sure, "classification", None, g).tolist() == [0, 1]
+    even = torch.zeros(400, 2)
+    drawn = calibrate.draw(even, "classification", None, g).float().mean()
+    assert 0.4 < float(drawn) < 0.6
+
+
+def gap(dense: Encoder, compact: Encoder, data: list[Batch]) -> float:
+    """Mean squared error of the last hidden state."""
+    total = []
+    for batch in data:
+        x = y = dense.embeddings(batch.input_ids, None)
+        mask = (batch.attention_mask[:, None, None, :].float() - 1) * 1e9
+        for layer in dense.layers:
+            x = layer(x, mask)
+        for layer in compact.layers:
+            y = layer(y, mask)
+        total.append(float((x - y)[batch.attention_mask.bool()].square().mean()))
+    return sum(total) / len(total)
+
+
+@pytest.mark.parametrize("kind", ["shared", "disjoint", "hand"])
+@torch.no_grad()
+def test_compensation_brings_the_pruned_model_nearer(kind: str) -> None:
+    """On the calibration data and on other data, for every structure."""
+    dense = small_encoder("bert", "qa")
+    plan = hand_plan(dense) if kind == "hand" else random_plan(dense, 0.5, kind)
+    compact = apply_plan(dense, plan)
+    seen, unseen = (list(batches(features(count, task="qa"), 200, 0)) for count in (90, 30))
+    before = gap(dense, compact, seen), gap(dense, compact, unseen)
+    compensate(dense, compact, plan, seen)
+    after = gap(dense, compact, seen), gap(dense, compact, unseen)
+    assert after[0] < before[0]
+    assert after[1] < before[1]
+
+
+@torch.no_grad()
+def test_compensation_of_nothing_changes_nothing() -> None:
+    """A plan that keeps everything is its own solution."""
+    dense = small_encoder("bert", "classification")
+    plan = random_plan(dense, 1.0, "disjoint")
+    compact = apply_plan(dense, plan)
+    batch = collate(features(20), 0)
+    compensate(dense, compact, plan, [batch])
+    torch.testing.assert_close(compact(*batch.inputs), dense(*batch.inputs), rtol=1e-3, atol=1e-3)
+
+
+def test_training_lowers_the_loss_with_labels_and_by_distillation() -> None:
+    """Each way alone."""
+    dense = small_encoder("bert", "classification")
+    for schedule in (
+        Schedule(epochs=6, tokens=128, learning_rate=2e-3, distill=False),
+        Schedule(epochs=6, tokens=128, learning_rate=2e-3, labels=False),
+    ):
+        compact = apply_plan(dense, random_plan(dense, 0.4, "shared"))
+        seen: list[float] = []
+        Trainer(compact, dense, features(), None, schedule).run(
+            progress=lambda step, loss, seen=seen: seen.append(loss)
+        )
+        assert sum(seen[-3:]) < 0.8 * sum(seen[:3])
+
+
+def test_without_labels_or_teacher_there_is_nothing_to_learn_from() -> None:
+    """An error, not a silent no-op."""
+    dense = small_encoder("bert", "classification")
+    with pytest.raises(DataError, match="needs labels or distillation"):
+        Trainer(dense, dense, [Features([1], [0], None, 0)], None, Schedule(distill=False))
+
+
+def test_a_trainer_restored_at_any_step_goes_on_the_same() -> None:
+    """Weights, optimiser and order."""
+    dense = small_encoder("bert", "classification")
+    plan = random_plan(dense, 0.4, "shared")
+    schedule = Schedule(epochs=3, tokens=96)
+    straight = Trainer(apply_plan(dense, plan), dense, features(), None, schedule)
+    straight.run()
+    first = Trainer(apply_plan(dense, plan), dense, features(), None, schedule)
+    first.run(straight.steps // 2)
+    second = Trainer(apply_plan(dense, plan), dense, features(), None, schedule)
+    second.restore({name: value.clone() for name, value in first.state().items()})
+    second.run()
+    assert second.step == straight.steps
+    for a, b in zip(second.student.parameters(), straight.student.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_distillation_losses_vanish_for_an_equal_model() -> None:
+    """And grow away from it; padding does not count."""
+    logits = torch.randn(3, 5, 2)
+    padding = torch.zeros(3, 5, dtype=torch.bool)
+    padding[0, 3:] = True
+    assert float(prediction_loss(logits, logits, padding, "qa", None)) == pytest.approx(0, abs=1e-6)
+    other = logits.clone()
+    other[0, 3:] += 7
+    assert float(prediction_loss(other, logits, padding, "qa", None)) == pytest.approx(0, abs=1e-6)
+    other[1, 0] += 1
+    assert float(prediction_loss(other, logits, padding, "qa", None)) > 1e-3
+    states = {0: torch.randn(3, 5, 4)}
+    assert float(hidden_loss(states, states, ~padding)) == 0
+    assert math.isclose(float(hidden_loss({0: 2 * states[0]}, states, ~padding)), 1.0, rel_tol=1e-5)
+
+
+def test_a_layer_before_a_gap_stands_in_for_the_layers_that_went() -> None:
+    """What is left at 0, 2 and 3 of 6 must give what the teacher gives after 1, 2 and 5."""
+    assert counterparts(dict.fromkeys((0, 2, 3), torch.empty(0)), 5) == {0: 1, 2: 2, 3: 5}
+
+
+def test_embeddings_stay_frozen() -> None:
+    """They cost nothing at run time and would cost memory in training."""
+    dense = small_encoder("bert", "classification")
+    compact = apply_plan(dense, random_plan(dense, 0.5, "shared"))
+    before = copy.deepcopy(compact.embeddings.state_dict())
+    Trainer(compact, dense, features(), None, Schedule(epochs=1)).run()
+    assert all(torch.equal(value, before[name]) for name, value in compact.embeddings.state_dict().items())
+    assert Site(0, next(iter(compact.layers[0].sites()))) in compact.sites()

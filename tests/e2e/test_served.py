@@ -1,0 +1,77 @@
+"""A real server process, started as a user starts it."""
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+
+@pytest.fixture
+def server(artifacts: tuple[Path, Path]) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """`pgb serve` with both models on a free port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "pgb_core.cli", "serve", *map(str, artifacts), "--port", str(port)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(200):
+            if process.poll() is not None:
+                break
+            try:
+                if httpx.get(f"{url}/health").status_code == 200:
+                    break
+            except httpx.TransportError:
+                time.sleep(0.05)
+        assert process.poll() is None, process.stderr.read().decode() if process.stderr else ""
+        yield url, process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_both_tasks_answer_over_a_real_socket_and_sigterm_is_clean(server: tuple[str, subprocess.Popen[bytes]]) -> None:
+    """Classification, QA, a header with stages; then SIGTERM ends the process without an error."""
+    url, process = server
+    reply = httpx.post(f"{url}/v1/classify", json={"inputs": ["the film", "a dull song"]})
+    assert reply.status_code == 200
+    assert len(reply.json()["results"]) == 2
+    assert re.fullmatch(r"tok;dur=[\d.]+, queue;.*, total;dur=[\d.]+", reply.headers["server-timing"])
+    asked = {"question": "who sang", "context": "the town sang a song"}
+    (answers,) = httpx.post(f"{url}/v1/answer", json=asked).json()["results"]
+    assert answers[0]["answer"] in asked["context"]
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) in (0, -signal.SIGTERM)
+
+
+def test_a_slow_body_that_never_ends_holds_up_nobody(server: tuple[str, subprocess.Popen[bytes]]) -> None:
+    """A half-sent request waits alone."""
+    url, _ = server
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as slow:
+        slow.sendall(b"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        assert httpx.post(f"{url}/v1/classify", json={"inputs": "the film"}).status_code == 200
+
+
+def test_a_damaged_artifact_stops_the_start_with_one_line(artifacts: tuple[Path, Path], tmp_path: Path) -> None:
+    """Exit 1, no traceback."""
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for file in artifacts[0].iterdir():
+        (broken / file.name).write_bytes(file.read_bytes())
+    manifest = json.loads((broken / "manifest.json").read_text())
+    manifest["files"]["model.onnx"] = "0" * 64
+    (broken / "manifest.json").write_text(json.dumps(manifest))
+    done = subprocess.run([sys.executable, "-m", "service", str(broken)], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "model.onnx is not the file that was written" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,174 @@
+"""The native dialect: answers, timings, and what bad input gets."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from fastapi.testclient import TestClient
+from tokenizers import Tokenizer
+
+CONTEXT = "the film was very good and it began where the town sang a dull song"
+
+
+def test_scores_equal_the_graph_s_own(client: TestClient, artifacts: tuple[Path, Path]) -> None:
+    """One text over HTTP against tokeniser and session by hand."""
+    encoding = Tokenizer.from_file(str(artifacts[0] / "tokenizer.json")).encode("the film was dull")
+    feed = {
+        "input_ids": np.array([encoding.ids]),
+        "attention_mask": np.array([encoding.attention_mask]),
+        "token_type_ids": np.array([encoding.type_ids]),
+    }
+    (logits,) = onnxruntime.InferenceSession(str(artifacts[0] / "model.onnx")).run(None, feed)
+    wanted = np.exp(logits[0]) / np.exp(logits[0]).sum()
+    (scores,) = client.post("/v1/classify", json={"inputs": "the film was dull"}).json()["results"]
+    assert {s["label"]: s["score"] for s in scores} == pytest.approx(
+        {"LABEL_0": wanted[0], "LABEL_1": wanted[1]}, abs=1e-5
+    )
+    assert scores[0]["score"] >= scores[1]["score"]
+
+
+def test_many_inputs_are_answered_in_the_order_asked(client: TestClient) -> None:
+    """A batch of texts and pairs gives what each gives alone."""
+    inputs: list[Any] = ["the film", "a very very very dull song", {"text": "who sang", "pair": "the town"}, "good"]
+    together = client.post("/v1/classify", json={"inputs": inputs}).json()
+    for item, row in zip(inputs, together["results"], strict=True):
+        (alone,) = client.post("/v1/classify", json={"inputs": item}).json()["results"]
+        assert [s["label"] for s in alone] == [s["label"] for s in row]
+        assert [s["score"] for s in alone] == pytest.approx([s["score"] for s in row], abs=1e-5)
+    assert together["batch_size"] == 4
+
+
+def test_activation_and_top_k_by_request(client: TestClient) -> None:
+    """Sigmoid scores need not sum to one; none gives logits; top_k cuts."""
+    found = {
+        name: client.post("/v1/classify", json={"inputs": "the film", "activation": name}).json()["results"][0]
+        for name in ("softmax", "sigmoid", "none")
+    }
+    logits = {s["label"]: s["score"] for s in found["none"]}
+    for s in found["sigmoid"]:
+        assert s["score"] == pytest.approx(1 / (1 + np.exp(-logits[s["label"]])), abs=1e-6)
+    assert sum(s["score"] for s in found["softmax"]) == pytest.approx(1)
+    assert len(client.post("/v1/classify", json={"inputs": "the film", "top_k": 1}).json()["results"][0]) == 1
+
+
+def test_an_answer_stands_where_it_says(client: TestClient) -> None:
+    """Offsets are characters of the context as it was sent, also over several windows."""
+    asked = {"question": "who sang", "context": CONTEXT * 5, "top_k": 3, "max_length": 24, "stride": 6}
+    body = client.post("/v1/answer", json=asked).json()
+    (answers,) = body["results"]
+    assert len(answers) == 3
+    assert body["batch_size"] > 1
+    for a in answers:
+        assert asked["context"][a["start"] : a["end"]] == a["answer"] != ""  # type: ignore[index]
+    assert [a["score"] for a in answers] == sorted((a["score"] for a in answers), reverse=True)
+
+
+def test_many_questions_share_a_batch(client: TestClient) -> None:
+    """And each gets its own answer."""
+    inputs = [{"question": q, "context": CONTEXT} for q in ("who sang", "where it began", "the film")]
+    together = client.post("/v1/answer", json={"inputs": inputs}).json()
+    for item, row in zip(inputs, together["results"], strict=True):
+        (alone,) = client.post("/v1/answer", json=item).json()["results"]
+        assert alone[0]["answer"] == row[0]["answer"]
+        assert alone[0]["score"] == pytest.approx(row[0]["score"], abs=1e-5)
+
+
+@pytest.mark.parametrize("path", ["classify", "answer"])
+def test_body_and_header_tell_the_same_time(client: TestClient, path: str) -> None:
+    """Stage by stage, and the stages make up the total."""
+    asked = {"inputs": "the film"} if path == "classify" else {"question": "who", "context": CONTEXT}
+    reply = client.post(f"/v1/{path}", json=asked)
+    timings = reply.json()["timings"]
+    stages = {
+        part.split(";dur=")[0]: float(part.split(";dur=")[1]) for part in reply.headers["server-timing"].split(", ")
+    }
+    names = {"tok": "tokenize", "queue": "queue", "infer": "infer", "post": "postprocess", "total": "total"}
+    assert {names[name]: value for name, value in stages.items()} == timings
+    parts = [timings[name] for name in ("tokenize", "queue", "infer", "postprocess")]
+    assert all(part >= 0 for part in parts)
+    assert sum(parts) == pytest.approx(timings["total"], abs=0.01)
+
+
+SECRET = "zq-secret-zq"
+HOSTILE = [
+    (b"", 400, 422),
+    (b"{", 400, 400),
+    (b"\xff\xfe", 400, 400),
+    (b"[" * 5000, 400, 400),
+    (b"null", 422, 422),
+    (json.dumps({"inputs": []}).encode(), 422, 422),
+    (json.dumps({"inputs": ""}).encode(), 422, 422),
+    (json.dumps({"inputs": [SECRET, 7]}).encode(), 422, 422),
+    (json.dumps({"inputs": {"text": SECRET}}).encode(), 422, 422),
+    (json.dumps({"inputs": SECRET, SECRET: 1}).encode(), 422, 422),
+    (json.dumps({"inputs": SECRET, "activation": SECRET}).encode(), 422, 422),
+    (json.dumps({"inputs": SECRET, "top_k": 0}).encode(), 422, 422),
+    (json.dumps({"inputs": SECRET, "top_k": 10**30}).encode(), 200, 422),
+    (json.dumps({"inputs": SECRET, "model": SECRET}).encode(), 404, 404),
+    (json.dumps({"inputs": SECRET, "model": "who"}).encode(), 400, 400),
+    (b'{"inputs": "\\ud800 zq-secret-zq"}', 422, 422),
+    (b'{"inputs": "\\u0000 zq-secret-zq"}', 200, 200),
+    (b'{"inputs": NaN}', 422, 422),
+    (json.dumps({"inputs": [SECRET] * 9}).encode(), 413, 413),
+    (json.dumps({"inputs": SECRET * 500}).encode(), 413, 413),
+    (json.dumps({"inputs": SECRET * 5000}).encode(), 413, 413),
+]
+
+
+@pytest.mark.parametrize(("content", "low", "high"), HOSTILE, ids=range(len(HOSTILE)))
+def test_bad_input_gets_a_clear_4xx_and_no_echo(client: TestClient, content: bytes, low: int, high: int) -> None:
+    """Malformed, mistyped, unknown, too large: never a 5xx, never what was sent."""
+    reply = client.post("/v1/classify", content=content, headers={"content-type": "application/json"})
+    assert low <= reply.status_code <= high
+    if reply.status_code != 200:
+        assert set(reply.json()) == {"error"}
+        assert set(reply.json()["error"]) == {"code", "message"}
+        assert reply.json()["error"]["message"]
+        assert SECRET not in reply.text
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"question": "who"},
+        {"question": "who", "context": CONTEXT, "inputs": [{"question": "who", "context": CONTEXT}]},
+        {"question": "who " * 40, "context": CONTEXT},
+        {"question": "who", "context": CONTEXT, "max_length": 16, "stride": 16},
+        {"question": "who", "context": CONTEXT, "max_answer_length": 0},
+        {"question": "who", "context": " "},
+    ],
+)
+def test_questions_that_cannot_be_answered_are_refused_or_answered_empty(
+    client: TestClient, asked: dict[str, Any]
+) -> None:
+    """A missing half, both forms at once, no room for the context, bounds; blank context holds no answer."""
+    reply = client.post("/v1/answer", json=asked)
+    if asked.get("context") == " ":
+        assert (reply.status_code, reply.json()["results"]) == (200, [[]])
+    else:
+        assert reply.status_code == 422
+
+
+def test_other_paths_and_methods_answer_in_the_same_shape(client: TestClient) -> None:
+    """404 and 405."""
+    assert client.get("/nowhere").json()["error"]["message"] == "no such path"
+    assert client.get("/v1/classify").status_code == 405
+
+
+def test_health_names_what_is_served(client: TestClient) -> None:
+    """Names, tasks, versions and how much was kept."""
+    body = client.get("/health").json()
+    assert body["status"] == "ready"
+    assert [(m["name"], m["task"]) for m in body["models"]] == [("mood", "classification"), ("who", "qa")]
+    assert all(abs(m["weights_kept"] - 0.5) < 0.02 and len(m["version"]) == 12 for m in body["models"])
+
+
+def test_the_examples_in_the_api_s_description_run(client: TestClient) -> None:
+    """Every example of the OpenAPI page is a request that works."""
+    schemas = client.get("/openapi.json").json()["components"]["schemas"]
+    for path, name in (("classify", "ClassifyRequest"), ("answer", "AnswerRequest")):
+        for example in schemas[name]["examples"]:
+            assert client.post(f"/v1/{path}", json=example).status_code == 200
