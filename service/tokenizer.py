@@ -61,5 +61,6 @@ class Tokenizer:
                 "shorten it or lower the stride"
             )
         given.truncate(room, stride=stride)
-        first = self._plain.post_process(asked, given)
-        return [Window(Tokens(e.ids, e.type_ids), e) for e in (first, *first.overflowing)]
+        # One by one: processed together, later windows would get the first one's token types.
+        joined = [self._plain.post_process(asked, part) for part in (given, *given.overflowing)]
+        return [Window(Tokens(e.ids, e.type_ids), e) for e in joined]

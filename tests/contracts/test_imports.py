@@ -10,7 +10,7 @@ def loaded(statement: str) -> set[str]:
     """Top-level modules after running a statement."""
     code = f"import sys\n{statement}\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return set(done.stdout.split())
+    return set(done.stdout.splitlines()[-1].split())
 
 
 def test_the_service_loads_neither_torch_nor_transformers() -> None:
