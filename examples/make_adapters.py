@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
@@ -23,7 +24,7 @@ TARGETS = ("query", "key", "value", "dense")
 HEADS = {"classification": ["pooler", "classifier"], "qa": ["qa_outputs"]}
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Factor one checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", type=Path, required=True)
@@ -31,7 +32,7 @@ def main() -> None:
     parser.add_argument("--task", choices=HEADS, required=True)
     parser.add_argument("--rank", type=int, default=32)
     parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     base = {f"bert.{name}": value for name, value in load_file(args.base / "model.safetensors").items()}
     tuned = load_file(args.checkpoint / "model.safetensors")
     state: dict[str, Tensor] = {}

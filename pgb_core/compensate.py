@@ -17,7 +17,7 @@ from pgb_core.data import Batch
 from pgb_core.functional.lstsq import Moments, solve
 from pgb_core.nn.encoder import Constant, Encoder, Layer, Linear, attention_bias
 from pgb_core.nn.grouped_linear import GroupedLinear
-from pgb_core.plan import GroupingPlan, Role, Site
+from pgb_core.plan import FEED_FORWARD, GroupingPlan, Role, Site
 from pgb_core.surgery import outputs
 
 STAGES = ((Role.QUERY, Role.KEY, Role.VALUE), (Role.ATTENTION_OUTPUT,), (Role.FFN_IN,), (Role.FFN_OUT,))
@@ -61,11 +61,14 @@ def _solve_stage(
     """Accumulate moments of one stage over all batches, then solve its maps."""
     sites, wanted = layer.sites(), target.sites()
     roles = [role for role in roles if role in sites or role in (Role.ATTENTION_OUTPUT, Role.FFN_OUT)]
+    if not roles:
+        return
     pooled: dict[Role, Moments] = {}
     means: dict[Role, list[Tensor]] = {}
     for x_dense, x_ours, mask in zip(theirs, ours, masks, strict=True):
-        dense_seen = _traced(target, x_dense, mask, wanted)
-        ours_seen = _traced(layer, x_ours, mask, sites)
+        whole = roles[-1] in FEED_FORWARD
+        dense_seen = _traced(target, x_dense, mask, wanted, whole)
+        ours_seen = _traced(layer, x_ours, mask, sites, whole)
         for role in roles:
             goal = dense_seen[role][1]
             if role is Role.ATTENTION_OUTPUT:
@@ -87,9 +90,12 @@ def _solve_stage(
 
 
 def _traced(
-    layer: Layer, x: Tensor, mask: Tensor, sites: Mapping[Role, Linear]
+    layer: Layer, x: Tensor, mask: Tensor, sites: Mapping[Role, Linear], whole: bool
 ) -> dict[Role | str, tuple[Tensor, Tensor]]:
-    """(input, output) of every map of a layer, and of its attention half under 'middle'."""
+    """(input, output) of every map of a layer, and of its attention half under 'middle'.
+
+    Without `whole` the feed-forward half, which costs most, is not run.
+    """
     seen: dict[Role | str, tuple[Tensor, Tensor]] = {}
     names: dict[int, Role] = {id(module): role for role, module in sites.items()}
 
@@ -98,7 +104,8 @@ def _traced(
 
     with hooked(list(sites.values()), record):
         middle = layer.attention_norm(x + layer.attention(x, attention_bias(mask)))
-        layer.feed_forward(middle)
+        if whole:
+            layer.feed_forward(middle)
     seen["middle"] = (middle, middle)
     return seen
 

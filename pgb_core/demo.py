@@ -57,7 +57,7 @@ EXAMPLES = (
         12,
         "accuracy",
     ),
-    Example("answers", "qa", "questions.json", {"architectures": ["BertForQuestionAnswering"]}, 8, "f1"),
+    Example("answers", "qa", "questions.json", {"architectures": ["BertForQuestionAnswering"]}, 30, "f1"),
 )
 _ADAPTERS = {"sentiment": "sst2", "answers": "qa"}
 

@@ -1,9 +1,12 @@
 """ONNX graphs of an encoder.
 
-`channels_first` writes a compact encoder as it runs fastest: activations are [batch, channels,
-tokens], where a permutation moves whole rows of tokens, a grouped map is a convolution of kernel
-size 1 and attention needs no transpose. `token_major` writes a dense encoder the way ONNX Runtime's
-own transformer optimiser would (fused attention, layer norm and GELU): the baseline to compare with.
+`channels_first` writes a compact encoder as it runs fastest. Attention and grouped maps run on
+[batch, channels, tokens], where a permutation moves whole rows of tokens, a grouped map is a
+convolution of kernel size 1 and heads need no transpose; the residual stream, its norms and
+feed-forward maps without groups stay [batch, tokens, channels].
+
+`token_major` writes a dense encoder the way ONNX Runtime's own transformer optimiser would (fused
+attention, layer norm and GELU): the baseline to compare with.
 
 Both give `logits` [batch, labels], or `start_logits` and `end_logits` [batch, tokens].
 """
@@ -83,18 +86,13 @@ def channels_first(model: Encoder, target: str = "cpu") -> onnx.ModelProto:
     x = _embeddings(g, model.embeddings)
     bias = _additive_mask(g)
     layers = list(model.layers)
-    residual = x
-    x = g.op("Transpose", "embeddings.channels", x, perm=[0, 2, 1]) if layers else x
     pooled = model.config.task == "classification"
     for position, layer in enumerate(layers):
         if pooled and position == len(layers) - 1:
             x = _first_token_layer(g, layer, x, bias, model.config.activation)
         else:
-            last = position == len(layers) - 1
-            x, residual = _layer(g, layer, x, residual, bias, model.config.activation, target, last)
-    if not pooled:
-        x = residual
-    elif not layers:
+            x = _layer(g, layer, x, bias, model.config.activation, target)
+    if pooled and not layers:
         x = g.op("Gather", "head.first", x, g.constant("zero", np.int64(0)), axis=1)
     return _finish(g, model, x, f"channels-first, {target}")
 
@@ -166,37 +164,91 @@ def _additive_mask(g: Graph) -> str:
     return g.op("Unsqueeze", "mask.bias", scaled, g.constant("mask.axes", [1, 2]))
 
 
-def _layer(
-    g: Graph, layer: Layer, x: str, residual: str, bias: str, activation: str, target: str, last: bool
-) -> tuple[str, str]:
-    """x: [batch, hidden, tokens]; residual: the same values as [batch, tokens, hidden]. Returns both.
-
-    After the `last` layer only the token-major form is made.
-    """
+def _layer(g: Graph, layer: Layer, x: str, bias: str, activation: str, target: str) -> str:
+    """[batch, tokens, hidden] -> the same."""
     name = f"layer.{layer.index}"
+    branch = None
     if isinstance(layer.attention, Attention):
-        a = layer.attention
-        query = _linear(g, f"{name}.query", a.query, x, target)
-        key = _linear(g, f"{name}.key", a.key, x, target)
-        value = _linear(g, f"{name}.value", a.value, x, target)
+        a = _masking(layer.attention)
+        channels = _transposed(g, f"{name}.channels", x)
+        query = _linear(g, f"{name}.query", a.query, channels, target)
+        key = _linear(g, f"{name}.key", a.key, channels, target)
+        value = _linear(g, f"{name}.value", a.value, channels, target)
         mixed = _attend(g, f"{name}.attention", a, query, key, value, bias)
         mixed = g.op("Reshape", f"{name}.mixed", mixed, g.constant(f"{name}.mixed.shape", [0, _width(a.value), -1]))
-        branch = _linear(g, f"{name}.attention_output", a.output, mixed, target)
-    else:
-        branch = None
-    x, residual = _residual(g, f"{name}.attention_norm", layer.attention_norm, residual, layer.attention, branch)
+        branch = _linear(g, f"{name}.attention_output", a.output, mixed, target, negated=True)
+        branch = _transposed(g, f"{name}.attention_tokens", branch)
+    x = _residual(g, f"{name}.attention_norm", layer.attention_norm, x, branch, layer.attention)
+    branch = None
     if isinstance(layer.feed_forward, FeedForward):
-        inner = _linear(g, f"{name}.ffn_in", layer.feed_forward.inner, x, target)
-        branch = _linear(
-            g,
-            f"{name}.ffn_out",
-            layer.feed_forward.outer,
-            _activate(g, f"{name}.activation", activation, inner),
-            target,
-        )
-    else:
-        branch = None
-    return _residual(g, f"{name}.ffn_norm", layer.feed_forward_norm, residual, layer.feed_forward, branch, last)
+        branch = _feed_forward(g, name, layer.feed_forward, x, activation, target)
+    return _residual(g, f"{name}.ffn_norm", layer.feed_forward_norm, x, branch, layer.feed_forward)
+
+
+def _feed_forward(g: Graph, name: str, module: FeedForward, x: str, activation: str, target: str) -> str:
+    """The negated branch, [batch, tokens, hidden].
+
+    Without groups there is nothing to permute, and token-major products, whose weights the runtime
+    packs once, are the fastest; with groups the pair runs channels-first.
+    """
+    if _plain(module.inner) and _plain(module.outer):
+        inner = _product(g, f"{name}.ffn_in", module.inner, x)
+        inner = _biased_activation(g, name, module.inner, activation, inner)
+        product = _product(g, f"{name}.ffn_out", module.outer, inner, negated=True)
+        return g.op("Sub", f"{name}.ffn_biased", product, g.constant(f"{name}.ffn_out.bias", module.outer.bias))
+    channels = _transposed(g, f"{name}.ffn_channels", x)
+    inner = _linear(g, f"{name}.ffn_in", module.inner, channels, target)
+    inner = _activate(g, f"{name}.activation", activation, inner)
+    branch = _linear(g, f"{name}.ffn_out", module.outer, inner, target, negated=True)
+    return _transposed(g, f"{name}.ffn_tokens", branch)
+
+
+def _residual(g: Graph, name: str, norm: nn.LayerNorm, x: str, negated: str | None, sublayer: nn.Module) -> str:
+    """Layer norm of x minus a negated branch, or plus a dropped sublayer's constant, token-major.
+
+    The branch is subtracted on purpose: an addition before a norm would be fused by the runtime into
+    SkipLayerNormalization, whose kernel takes several times as long as the two operators apart.
+    """
+    if negated is None:
+        assert isinstance(sublayer, Constant)
+        negated = g.constant(f"{name}.constant", -sublayer.bias.detach())
+    return _norm(g, name, norm, g.op("Sub", f"{name}.sum", x, negated))
+
+
+def _transposed(g: Graph, name: str, x: str) -> str:
+    return g.op("Transpose", name, x, perm=[0, 2, 1])
+
+
+class _MaskingAttention(Attention):
+    """Attention whose queries end in a constant and whose keys end in room for the mask.
+
+    Adding the mask to one channel of the keys, [tokens], costs nothing beside adding it to all
+    scores, [tokens, tokens]; the constant in every query carries it there.
+    """
+
+
+def _masking(a: Attention) -> Attention:
+    """The same attention with one more channel a head, where its maps are in one group; else unchanged."""
+    maps = [_as_grouped(m) for m in (a.query, a.key)]
+    if any(m.groups > 1 or m.out_index is not None for m in maps):
+        return a
+    query, key = (_with_channel(m, a.heads, value) for m, value in zip(maps, (1 / a.scale, 0.0), strict=True))
+    return _MaskingAttention(query, key, a.value, a.output, a.heads, a.scale)
+
+
+def _with_channel(linear: GroupedLinear, heads: int, value: float) -> GroupedLinear:
+    """One more output after each head's, without weights: its bias."""
+    weight = linear.weight.detach()[0].unflatten(0, (heads, -1))
+    bias = linear.bias.detach().unflatten(0, (heads, -1))
+    weight = torch.cat([weight, weight.new_zeros(heads, 1, weight.shape[2])], dim=1)
+    bias = torch.cat([bias, bias.new_full((heads, 1), value)], dim=1)
+    return GroupedLinear(weight.flatten(0, 1).unsqueeze(0), bias.flatten(), linear.in_features, linear.in_index, None)
+
+
+def _as_grouped(linear: Linear) -> GroupedLinear:
+    if isinstance(linear, GroupedLinear):
+        return linear
+    return GroupedLinear(linear.weight.detach().unsqueeze(0), linear.bias.detach(), linear.in_features, None, None)
 
 
 def _attend(g: Graph, name: str, a: Attention, query: str, key: str, value: str, bias: str) -> str:
@@ -208,17 +260,24 @@ def _attend(g: Graph, name: str, a: Attention, query: str, key: str, value: str,
 
     q, k = split("query", query, _width(a.query)), split("key", key, _width(a.key))
     v = split("value", value, _width(a.value))
+    masking = isinstance(a, _MaskingAttention)
+    if masking:
+        room = g.constant(f"{name}.room", [0, 0, _width(a.key) // a.heads - 1, 0, 0, 0, 0, 0])
+        k = g.op("Add", f"{name}.masked", k, g.op("Pad", f"{name}.mask", bias, room))
     scores = g.op("FusedMatMul", f"{name}.scores", q, k, domain=CONTRIB, transA=1, alpha=float(a.scale))
-    weights = g.op("Softmax", f"{name}.weights", g.op("Add", f"{name}.masked", scores, bias), axis=-1)
+    if not masking:
+        scores = g.op("Add", f"{name}.masked", scores, bias)
+    weights = g.op("Softmax", f"{name}.weights", scores, axis=-1)
     return g.op("FusedMatMul", f"{name}.out", v, weights, domain=CONTRIB, transB=1)
 
 
 def _first_token_layer(g: Graph, layer: Layer, x: str, bias: str, activation: str) -> str:
-    """[batch, hidden, tokens] -> [batch, hidden] of the first token."""
+    """[batch, tokens, hidden] -> [batch, hidden] of the first token."""
     name = f"layer.{layer.index}"
-    first = g.op("Gather", f"{name}.first", x, g.constant("zero", np.int64(0)), axis=2)
+    first = g.op("Gather", f"{name}.first", x, g.constant("zero", np.int64(0)), axis=1)
     if isinstance(layer.attention, Attention):
-        a = layer.attention
+        a = _masking(layer.attention)
+        x = _transposed(g, f"{name}.channels", x)
         query = _matrix(g, f"{name}.query", a.query, first)
         key = _linear(g, f"{name}.key", a.key, x, "cpu")
         value = _linear(g, f"{name}.value", a.value, x, "cpu")
@@ -237,13 +296,15 @@ def _first_token_layer(g: Graph, layer: Layer, x: str, bias: str, activation: st
     return _norm(g, f"{name}.ffn_norm", layer.feed_forward_norm, g.op("Add", f"{name}.ffn_sum", first, branch))
 
 
-def _linear(g: Graph, name: str, linear: Linear, x: str, target: str) -> str:
+def _linear(g: Graph, name: str, linear: Linear, x: str, target: str, negated: bool = False) -> str:
     """[batch, in, tokens] -> [batch, out, tokens]; at most one gather before and one after."""
     if isinstance(linear, nn.Linear):
         blocks, in_index, out_index = linear.weight.detach().unsqueeze(0), None, None
     else:
         blocks, in_index, out_index = linear.weight.detach(), linear.in_index, linear.out_index
     bias = linear.bias.detach()
+    if negated:
+        blocks, bias = -blocks, -bias
     groups, rows, _ = blocks.shape
     if in_index is not None:
         x = g.op("Gather", f"{name}.gather", x, g.constant(f"{name}.index", in_index.flatten()), axis=1)
@@ -283,26 +344,6 @@ def _matrix(g: Graph, name: str, linear: Linear, x: str) -> str:
     weight = linear.to_dense() if isinstance(linear, GroupedLinear) else linear.weight
     w, b = g.constant(f"{name}.weight", weight), g.constant(f"{name}.bias", linear.bias)
     return g.op("Gemm", name, x, w, b, transB=1)
-
-
-def _residual(
-    g: Graph, name: str, norm: nn.LayerNorm, residual: str, sublayer: nn.Module, branch: str | None, last: bool = False
-) -> tuple[str, str]:
-    """Add a branch [batch, hidden, tokens] (or a dropped sublayer's constant) and normalise.
-
-    Returns channels-first and token-major values. The residual stream itself stays token-major, where
-    the fused kernel adds and normalises in one pass; only branches are transposed.
-    """
-    if branch is None:
-        assert isinstance(sublayer, Constant)
-        y = _norm(g, name, norm, g.op("Add", f"{name}.sum", residual, g.constant(f"{name}.constant", sublayer.bias)))
-    else:
-        tokens = g.op("Transpose", f"{name}.tokens", branch, perm=[0, 2, 1])
-        scale, shift = g.constant(f"{name}.scale", norm.weight), g.constant(f"{name}.shift", norm.bias)
-        y = g.op(
-            "SkipLayerNormalization", name, residual, tokens, scale, shift, domain=CONTRIB, epsilon=float(norm.eps)
-        )
-    return ("" if last else g.op("Transpose", f"{name}.channels", y, perm=[0, 2, 1])), y
 
 
 def _norm(g: Graph, name: str, norm: nn.LayerNorm, x: str) -> str:
@@ -349,17 +390,28 @@ def _fused_layer(g: Graph, layer: Layer, x: str, mask: str, activation: str) -> 
     branch = _product(g, f"{name}.attention_output", a.output, mixed)
     x = _skip_norm(g, f"{name}.attention_norm", layer.attention_norm, x, branch, a.output.bias)
     inner = _product(g, f"{name}.ffn_in", f.inner, x)
-    inner_bias = g.constant(f"{name}.ffn_in.bias", f.inner.bias)
-    if activation == "gelu":
-        inner = g.op("BiasGelu", f"{name}.activation", inner, inner_bias, domain=CONTRIB)
-    else:
-        inner = _activate(g, f"{name}.activation", activation, g.op("Add", f"{name}.inner", inner, inner_bias))
+    inner = _biased_activation(g, name, f.inner, activation, inner)
     branch = _product(g, f"{name}.ffn_out", f.outer, inner)
     return _skip_norm(g, f"{name}.ffn_norm", layer.feed_forward_norm, x, branch, f.outer.bias)
 
 
-def _product(g: Graph, name: str, linear: Linear, x: str) -> str:
-    return g.op("MatMul", name, x, g.constant(f"{name}.weight", _dense(linear).T))
+def _biased_activation(g: Graph, name: str, linear: Linear, activation: str, x: str) -> str:
+    bias = g.constant(f"{name}.ffn_in.bias", linear.bias)
+    if activation == "gelu":
+        return g.op("BiasGelu", f"{name}.activation", x, bias, domain=CONTRIB)
+    return _activate(g, f"{name}.activation", activation, g.op("Add", f"{name}.inner", x, bias))
+
+
+def _product(g: Graph, name: str, linear: Linear, x: str, negated: bool = False) -> str:
+    weight = _dense(linear).T
+    return g.op("MatMul", name, x, g.constant(f"{name}.weight", -weight if negated else weight))
+
+
+def _plain(linear: Linear) -> bool:
+    """Whether a map reads and writes everything there is, in one group."""
+    return isinstance(linear, nn.Linear) or (
+        linear.groups == 1 and linear.in_index is None and linear.out_index is None
+    )
 
 
 def _skip_norm(g: Graph, name: str, norm: nn.LayerNorm, x: str, branch: str, bias: Tensor) -> str:

@@ -21,9 +21,9 @@ from pgb_core.errors import PlanError
 BINS = 4096
 # Measured by benchmarks/kernel_price.py: one gathered row of 128 floats, the start of one operator
 # and of one block in it, in weights of a dense product over 128 tokens.
-GATHERED_ROW = 30
+GATHERED_ROW = 37
 OPERATOR = 6000
-BLOCK = 1000
+BLOCK = 400
 TOKENS = 128
 
 

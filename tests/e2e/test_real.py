@@ -1,0 +1,95 @@
+"""Real fine-tuned checkpoints and real data, where they are at hand."""
+
+from pathlib import Path
+
+import pytest
+
+from examples import make_adapters
+from pgb_core import demo, graph
+from pgb_core.artifact import open_artifact
+from pgb_core.config import CompressConfig
+from pgb_core.data import Question, TextRow, encode_questions, encode_texts, read_rows
+from pgb_core.encoders import load_checkpoint
+from pgb_core.evaluate import evaluate, torch_predictor
+from pgb_core.export import check_parity
+from pgb_core.pipeline import compress, subject_of
+from pgb_core.scoring import score
+
+SQUAD = "data/squad/squad-dev-v1.1-half.json"
+
+
+@pytest.fixture(scope="module")
+def base() -> Path:
+    """The demo's base weights."""
+    found = demo.base_folder()
+    if found is None:
+        pytest.skip(f"{demo.BASE_PACKAGE} is not installed; make test installs it")
+    return found
+
+
+@pytest.mark.parametrize("name", ["minilm-l6-sst2", "bert-tiny-sst2", "minilm-l6-qa"])
+def test_parity_on_256_real_inputs(name: str, shared: Path) -> None:
+    """Exported dense graphs, both forms of the channels-first one and the fused one."""
+    checkpoint = load_checkpoint(shared / "models" / name)
+    if checkpoint.task == "qa":
+        questions = [row for row in read_rows(shared / SQUAD, "qa")[::20] if isinstance(row, Question)]
+        features = encode_questions(questions, checkpoint.tokenizer, 384, 128)
+    else:
+        texts = [r for r in read_rows(shared / "data/glue/sst2/dev.tsv", "classification") if isinstance(r, TextRow)]
+        features = encode_texts(texts, [None] * len(texts), checkpoint.tokenizer, 512)
+    protos = [graph.channels_first(checkpoint.model)]
+    if checkpoint.task == "classification":
+        protos += [graph.channels_first(checkpoint.model, "gpu"), graph.token_major(checkpoint.model)]
+    for proto in protos:
+        parity = check_parity(checkpoint.model, proto.SerializeToString(), features)
+        assert parity.inputs == parity.same_answers == 256
+        assert parity.max_difference < 1e-4
+
+
+def test_sentiment_at_half_without_training(shared: Path, tmp_path: Path) -> None:
+    """Scores, plan and compensation alone keep SST-2 within 3 points of dense, from unlabelled text."""
+    train = [r for r in read_rows(shared / "data/glue/sst2/train.tsv", "classification") if isinstance(r, TextRow)]
+    texts = tmp_path / "texts.txt"
+    texts.write_text("\n".join(row.text for row in train[::130]))
+    done = compress(
+        CompressConfig(
+            checkpoint=str(shared / "models/minilm-l6-sst2"),
+            out=str(tmp_path / "small"),
+            calibrate=str(texts),
+            epochs=0,
+            passes=2,
+            eval=str(shared / "data/glue/sst2/dev.tsv"),
+        )
+    )
+    manifest = open_artifact(done.path).manifest
+    dense, small = (manifest.measured["accuracy"][name]["accuracy"] for name in ("dense", "compressed"))
+    assert dense == pytest.approx(783 / 872, abs=1e-6)
+    assert small >= dense - 0.03
+    assert score(done.path, shared / "data/glue/sst2/dev.tsv")["accuracy"] == pytest.approx(small, abs=2e-3)
+
+
+def test_the_shipped_sentiment_adapter_keeps_its_quality(shared: Path, base: Path, tmp_path: Path) -> None:
+    """Merged into its base: at least 89.0 on SST-2 dev."""
+    merged = demo.merged(demo.EXAMPLES[0], base, tmp_path)
+    assert 100 * score(merged, shared / "data/glue/sst2/dev.tsv")["accuracy"] >= 89.0
+
+
+def test_the_shipped_qa_adapter_keeps_its_quality(shared: Path, base: Path, tmp_path: Path) -> None:
+    """Merged into its base: F1 within a point of the checkpoint it approximates, on a sixteenth of the questions."""
+    rows = read_rows(shared / SQUAD, "qa")[::16]
+    found = []
+    for source in (demo.merged(demo.EXAMPLES[1], base, tmp_path), shared / "models/minilm-l6-qa"):
+        checkpoint = load_checkpoint(source)
+        predict = torch_predictor(checkpoint.model)
+        found.append(evaluate(predict, rows, checkpoint.tokenizer, subject_of(checkpoint))["f1"])
+    assert found[0] >= found[1] - 1.0
+
+
+def test_the_recipe_makes_the_shipped_adapter(shared: Path, base: Path, tmp_path: Path) -> None:
+    """Run again, it gives the same size and the same config."""
+    shipped = demo.examples_folder() / "adapters" / "sst2"
+    words = ["--base", str(base), "--checkpoint", str(shared / "models/minilm-l6-sst2"), "--task", "classification"]
+    make_adapters.main([*words, "--out", str(tmp_path)])
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        assert (tmp_path / name).stat().st_size == (shipped / name).stat().st_size
+    assert (tmp_path / "adapter_config.json").read_text() == (shipped / "adapter_config.json").read_text()
