@@ -57,7 +57,7 @@ EXAMPLES = (
         12,
         "accuracy",
     ),
-    Example("answers", "qa", "questions.json", {"architectures": ["BertForQuestionAnswering"]}, 30, "f1"),
+    Example("answers", "qa", "questions.json", {"architectures": ["BertForQuestionAnswering"]}, 20, "f1"),
 )
 _ADAPTERS = {"sentiment": "sst2", "answers": "qa"}
 
@@ -71,7 +71,9 @@ def prepare(folder: Path, console: Console | None = None) -> list[Path]:
         for example in EXAMPLES:
             _make(example, base, folder, console)
     artifacts = [open_artifact(folder / example.name) for example in EXAMPLES]
-    Console().print(_table(artifacts))
+    output = Console()
+    output.width = max(output.width, 118)
+    output.print(_table(artifacts))
     return [a.path for a in artifacts]
 
 
@@ -151,6 +153,7 @@ def _make(example: Example, base: Path, folder: Path, console: Console) -> None:
             eval=str(score),
             epochs=example.epochs,
             max_length=256,
+            ridge=1.0,  # a few thousand tokens: stay near the old weights
         )
         done = compress(config, bars)
         rounds = 3
