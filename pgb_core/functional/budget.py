@@ -24,6 +24,9 @@ BINS = 4096
 GATHERED_ROW = 37
 OPERATOR = 6000
 BLOCK = 400
+# A norm with its sum, and a pair of transposes, for each channel of the residual stream.
+NORM = 80
+TRANSPOSES = 65
 TOKENS = 128
 
 
@@ -40,6 +43,11 @@ class Option:
 def price_of(groups: int, rows: int, cols: int, gathered: int) -> float:
     """Run-time price of `groups` blocks of rows x cols with `gathered` rows moved around them."""
     return OPERATOR + groups * (rows * cols + BLOCK) + GATHERED_ROW * gathered
+
+
+def price_of_sublayer(hidden: int, transposed: bool) -> float:
+    """Run-time price of there being a sublayer at all, however small."""
+    return OPERATOR + hidden * (NORM + (TRANSPOSES if transposed else 0))
 
 
 def price_of_attention(heads: int, width: int) -> float:

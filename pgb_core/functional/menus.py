@@ -14,7 +14,13 @@ import torch
 from torch import Tensor
 
 from pgb_core.functional import grouping, scores
-from pgb_core.functional.budget import Option, pareto, price_of, price_of_attention
+from pgb_core.functional.budget import (
+    Option,
+    pareto,
+    price_of,
+    price_of_attention,
+    price_of_sublayer,
+)
 from pgb_core.functional.grouping import Blocks
 from pgb_core.plan import ATTENTION, FEED_FORWARD, Choice, Group, Grouping, Keep, Role
 
@@ -72,7 +78,7 @@ def feed_forward_menu(importances: Importances, passes: int) -> list[Option]:
                 inner_parts = whole_width
             else:  # a neuron that no group reads leaves the first matrix too
                 inner_parts = _variants(Role.FFN_IN, inner, torch.tensor(read), inputs, passes, counts=(1,))
-            menu += _combine([_part_option(part)], inner_parts)
+            menu += _combine([_option([part], price_of_sublayer(len(every), False))], inner_parts)
     return pareto(menu)
 
 
@@ -118,8 +124,9 @@ def _attention_options(
         ]
         mixed += _combine(_combine([Option(0, 0.0, 0.0, {})], values), outputs)
     mixed = pareto(mixed)
+    there = price_of_sublayer(len(every), True)
     return [
-        Option(a.cost + b.cost, a.price + b.price, a.kept + b.kept, {**a.recipe, **b.recipe})
+        Option(a.cost + b.cost, a.price + b.price + there, a.kept + b.kept, {**a.recipe, **b.recipe})
         for a in pareto(scored)
         for b in mixed
     ]
@@ -196,10 +203,6 @@ def _combine(options: list[Option], parts: Iterable[Part]) -> list[Option]:
             for o in options
         ]
     )
-
-
-def _part_option(part: Part) -> Option:
-    return _option([part], 0.0)
 
 
 def _option(parts: Iterable[Part], extra_price: float) -> Option:
