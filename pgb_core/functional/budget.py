@@ -67,8 +67,8 @@ def pareto(options: Sequence[Option]) -> list[Option]:
 def allocate(menus: Sequence[Sequence[Option]], budget: float, steps: int = 14) -> list[Option]:
     """One option of each menu; total cost at most `budget`, total importance kept as large as can be.
 
-    Bisects the price that may be spent until the cost meets the budget. Raises PlanError when even
-    the cheapest options are dearer.
+    Bisects the price that may be spent until the cost meets the budget, then spends what is left.
+    Raises PlanError when even the cheapest options are dearer.
     """
     if sum(min(o.cost for o in menu) for menu in menus) > budget:
         raise PlanError(f"no plan costs {budget:.0f} or less; raise --keep")
@@ -85,7 +85,24 @@ def allocate(menus: Sequence[Sequence[Option]], budget: float, steps: int = 14) 
             low = middle
             if sum(o.kept for o in chosen) >= sum(o.kept for o in best):
                 best = chosen
-    return best
+    return _filled(menus, best, budget)
+
+
+def _filled(menus: Sequence[Sequence[Option]], chosen: list[Option], budget: float) -> list[Option]:
+    """Spend what the bisection left: exchange options for ones that keep more, while the cost allows."""
+    chosen = list(chosen)
+    while True:
+        left = budget - sum(o.cost for o in chosen)
+        better = [
+            (option.kept - chosen[n].kept, n, k)
+            for n, menu in enumerate(menus)
+            for k, option in enumerate(menu)
+            if option.kept > chosen[n].kept and option.cost - chosen[n].cost <= left
+        ]
+        if not better:
+            return chosen
+        _, n, k = max(better)
+        chosen[n] = menus[n][k]
 
 
 def _cheapest(menus: Sequence[Sequence[Option]]) -> list[Option]:
