@@ -24,6 +24,8 @@ MANIFEST = "manifest.json"
 MODEL = "model.onnx"
 TOKENIZER = "tokenizer.json"
 PLAN = "plan.json"
+CHECK = "check.json"
+WEIGHTS = "weights.safetensors"
 MAX_MANIFEST_BYTES = 1 << 20
 TASKS = ("classification", "qa")
 ACTIVATIONS = ("softmax", "sigmoid", "none")
@@ -123,6 +125,19 @@ class Artifact:
     def plan(self) -> Path:
         """The grouping plan."""
         return self.path / PLAN
+
+    @property
+    def check(self) -> Path | None:
+        """Inputs with the logits that the PyTorch model gave; artifacts of before have none."""
+        return self._optional(CHECK)
+
+    @property
+    def weights(self) -> Path | None:
+        """The PyTorch model's tensors, where they were asked for."""
+        return self._optional(WEIGHTS)
+
+    def _optional(self, name: str) -> Path | None:
+        return self.path / name if name in self.manifest.files else None
 
 
 def open_artifact(path: str | Path) -> Artifact:

@@ -23,6 +23,7 @@ _EXAMPLES = """examples:
 _COMPRESS_NOTES = """
 Data: GLUE .tsv, .csv, .jsonl, .txt (unlabelled), SQuAD .json, or a hub dataset as name[/config][:split].
 Without --train the re-finetuning learns from the dense model alone, on the --calibrate texts.
+With --keep 1 the dense model is exported as it is, and no data is needed.
 Every stage is kept beside --out until the artifact stands: after an interruption, --resume goes on.
 """
 
@@ -85,6 +86,9 @@ def _add_compress(commands: Any) -> None:
     p.add_argument("--config", help="TOML file of the same settings; arguments win over it")
     p.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where to run (default auto)")
     p.add_argument("--target", choices=("cpu", "gpu"), help="form of the exported graph (default cpu)")
+    p.add_argument(
+        "--weights", action="store_true", default=None, help="write the tensors too, for serving with PyTorch"
+    )
     p.add_argument("--seed", type=int, help="of sampling and order (default 0)")
     p.add_argument("--resume", action="store_true", default=None, help="go on with a stopped run of the same settings")
     p.set_defaults(run=_compress)

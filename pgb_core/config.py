@@ -19,20 +19,21 @@ _CHOICES = {
     "device": ("auto", "cpu", "cuda"),
     "target": ("cpu", "gpu"),
 }
-# Settings that say where and how a run goes, not what comes of it.
-_NOT_IN_DIGEST = ("out", "resume", "eval")
+# Settings that say where and how a run goes and what is written beside it, not what comes of it.
+_NOT_IN_DIGEST = ("out", "resume", "eval", "weights")
 
 
 @dataclass(frozen=True)
 class CompressConfig:
     """What `pgb compress` was asked for.
 
-    keep: share of encoder weights (or FLOPs, by `budget`) that stays. train: labelled rows for
-    re-finetuning; calibrate: rows, labelled or not, for scores and compensation (train by default).
-    samples: rows of it that are used. epochs: passes of re-finetuning. distill: learn from the dense
-    model too. from_predictions: score with labels drawn from the model itself, as is done anyway
-    when there are none. learning_rate: peak; by default 1e-4 / sqrt(keep). tokens: a step's padded
-    tokens. checkpoint_every: steps between states that --resume can go on from.
+    keep: share of encoder weights (or FLOPs, by `budget`) that stays; with 1 the dense model is
+    exported as it is, and no data is needed. train: labelled rows for re-finetuning; calibrate: rows,
+    labelled or not, for scores and compensation (train by default). samples: rows of it that are used.
+    epochs: passes of re-finetuning. distill: learn from the dense model too. from_predictions: score
+    with labels drawn from the model itself, as is done anyway when there are none. learning_rate: peak;
+    by default 1e-4 / sqrt(keep). tokens: a step's padded tokens. weights: write the PyTorch model's
+    tensors too. checkpoint_every: steps between states that --resume can go on from.
     """
 
     checkpoint: str
@@ -56,6 +57,7 @@ class CompressConfig:
     g_max: int = 6
     device: str = "auto"
     target: str = "cpu"
+    weights: bool = False
     seed: int = 0
     checkpoint_every: int = 200
     resume: bool = False

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from pgb_core import __version__, artifact, graph
+from pgb_core import __version__, artifact, graph, probes, rebuild
 from pgb_core.artifact import Artifact, Manifest
 from pgb_core.data import Features
 from pgb_core.encoders import Checkpoint
@@ -75,11 +75,16 @@ def write(
     provenance: Mapping[str, Any],
     measured: Mapping[str, Any],
     max_length: int,
+    weights: bool = False,
 ) -> Artifact:
-    """Build the graph, hold it against the model, and write the artifact whole or not at all."""
+    """Build the graph, hold it against the model, and write the artifact whole or not at all.
+
+    Without `features` it is held against the model on inputs made from the vocabulary.
+    """
     proto = graph.channels_first(model, target)
     content = proto.SerializeToString(deterministic=True)
-    parity = check_parity(model, content, features)
+    made = probes.made_up(checkpoint.tokenizer, model.config, (*probes.LENGTHS, max_length))
+    parity = check_parity(model, content, features or made)
     plan_json = plan.to_json()
     manifest = Manifest(
         name=Path(out).name,
@@ -110,7 +115,10 @@ def write(
         artifact.MODEL: content,
         artifact.TOKENIZER: checkpoint.tokenizer.to_str().encode(),
         artifact.PLAN: plan_json.encode(),
+        artifact.CHECK: probes.expectations(model, made[: len(probes.LENGTHS)]).encode(),
     }
+    if weights:
+        files[artifact.WEIGHTS] = rebuild.weights_of(model)
     return artifact.write_artifact(out, manifest, files)
 
 

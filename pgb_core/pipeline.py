@@ -103,6 +103,7 @@ def compress(config: CompressConfig, report: Report | None = None) -> Artifact:
             {"settings": _settings(config)},
             measured,
             max_length=checkpoint.model.config.max_length,
+            weights=config.weights,
         )
     except PGBError:
         workspace.remove()

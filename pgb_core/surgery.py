@@ -44,6 +44,15 @@ def outputs(plan: GroupingPlan, site: Site) -> Tensor:
     return _by_head(_packed(source), _head_order(_packed(choices[Role.QUERY]), plan.head_dim), plan.head_dim)
 
 
+def merge_groups(model: Encoder) -> None:
+    """Write every map of several groups as one matrix, in place: more zeros, but one kernel."""
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, GroupedLinear) and (child.groups > 1 or child.out_index is not None):
+                weight = child.to_dense().detach().unsqueeze(0)
+                setattr(parent, name, GroupedLinear(weight, child.bias.detach(), child.in_features, None, None))
+
+
 def _layer(layer: Layer, plan: GroupingPlan, index: int) -> Layer:
     choices = plan.layer(index)
 
