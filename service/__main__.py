@@ -1,40 +1,108 @@
-"""`python -m service ARTIFACT …`: one server process."""
+"""`python -m service ARTIFACT …`: one server process, from start to drain."""
 
 from __future__ import annotations
 
-import argparse
+import asyncio
+import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+# Texts are tokenised on our own threads; the library's pool would fight the runtime for the cores.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import uvicorn
-from pydantic import ValidationError
 
-from pgb_core.artifact import open_artifact
-from pgb_core.errors import PGBError
+from service import logs
 from service.app import create_app
-from service.settings import Settings
+from service.errors import ServiceError
+from service.keys import KeysError
+from service.lifecycle import Lifecycle
+from service.protocol import BoundedProtocol
+from service.settings import Settings, SettingsError, read_settings
+
+# A batch that has run waits for the interpreter at most this long behind a request being parsed.
+_SWITCH_SECONDS = 0.0005
+
+
+class Server(uvicorn.Server):
+    """Leaves signals to `serve`, which drains before it stops, and ends with status 0."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Nothing is captured here."""
+        yield
+
+
+async def serve(settings: Settings) -> int:
+    """Serve until a signal comes: ready turns 503, serving goes on for the grace, work in flight ends."""
+    app = create_app(settings, background=True)
+    lifecycle: Lifecycle = app.state.lifecycle
+    BoundedProtocol.max_head_bytes = settings.max_header_bytes
+    BoundedProtocol.head_seconds = settings.max_body_seconds
+    server = Server(
+        uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            http=BoundedProtocol,
+            log_config=None,
+            access_log=False,
+            ws="none",
+            server_header=False,
+            timeout_keep_alive=settings.keep_alive_seconds,
+            timeout_graceful_shutdown=max(1, round(settings.stop_seconds)),
+        )
+    )
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    serving = asyncio.create_task(server.serve())
+    loaded = asyncio.create_task(lifecycle.loaded.wait())
+    stop = asyncio.create_task(stopping.wait())
+    await asyncio.wait((serving, loaded, stop), return_when=asyncio.FIRST_COMPLETED)
+    if lifecycle.failure is None and not stopping.is_set() and not serving.done():
+        await asyncio.wait((serving, stop), return_when=asyncio.FIRST_COMPLETED)
+    if stopping.is_set() and lifecycle.ready:
+        lifecycle.drain()
+        await asyncio.wait((serving,), timeout=settings.drain_seconds)
+    lifecycle.draining = True
+    server.should_exit = True
+    await serving
+    loaded.cancel()
+    stop.cancel()
+    if lifecycle.failure is not None:
+        print(f"pgb serve: {lifecycle.failure}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until a signal comes."""
-    parser = argparse.ArgumentParser(prog="python -m service", description=__doc__)
-    parser.add_argument("artifacts", nargs="*", help="directories of models; by default PGB_ARTIFACTS")
-    parser.add_argument("--host")
-    parser.add_argument("--port", type=int)
-    args = parser.parse_args(argv)
-    given = {name: value for name, value in vars(args).items() if value not in (None, [])}
     try:
-        settings = Settings(**given)
-        for path in settings.artifacts:
-            open_artifact(path)
-    except (ValidationError, PGBError) as error:
-        lines = (
-            [f"{e['loc'][0]}: {e['msg']}" for e in error.errors()] if isinstance(error, ValidationError) else [error]
-        )
-        print(f"pgb serve: {lines[0]}", file=sys.stderr)
+        settings = read_settings(sys.argv[1:] if argv is None else argv)
+        if not settings.artifacts and settings.models_dir is None:
+            raise SettingsError("no model: name the directory of an artifact, or a folder of them with --models-dir")
+        logs.set_up(settings.log_level)
+        sys.setswitchinterval(_SWITCH_SECONDS)
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(serve(settings))
+    except (SettingsError, KeysError, ServiceError) as error:
+        print(f"pgb serve: {error}", file=sys.stderr)
         return 1
-    uvicorn.run(create_app(settings), host=settings.host, port=settings.port, log_level="warning", access_log=False)
-    return 0
+    except SystemExit as stop:  # the server's own word for a port that is taken
+        print(f"pgb serve: {settings.host}:{settings.port} cannot be listened on", file=sys.stderr)
+        return int(stop.code or 1)
+
+
+def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:  # not made for every platform
+        return None
+    return uvloop.Loop
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The application factory."""
+"""The application factory. No globals: everything hangs on the application's state."""
 
 from __future__ import annotations
 
@@ -6,35 +6,68 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.middleware.gzip import GZipMiddleware
 
-from pgb_core.artifact import open_artifact
-from service.engine import Engine, Model
-from service.routes import errors, health, native
-from service.routes.limits import Arrival
+from service import __version__
+from service.engine import Engine
+from service.instruments import Instruments
+from service.keys import Keys
+from service.lifecycle import Lifecycle
+from service.registry import Registry
+from service.routes import errors, health, huggingface, native, tei, v2
+from service.routes.arrival import Arrival
 from service.settings import Settings
+from service.tracing import Tracer
+
+_COMPRESS_FROM = 4096
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """An application that opens its artifacts when it starts and drains them when it stops."""
+def create_app(settings: Settings, background: bool = False) -> FastAPI:
+    """An application that loads its models when it starts and drains them when it stops.
+
+    background: answer probes while the models load; otherwise starting ends when they are loaded, and
+    fails with LoadFailed if one cannot be.
+    """
+    instruments = Instruments()
+    tracer = Tracer(settings.otlp_endpoint) if settings.otlp_endpoint else None
+    registry = Registry(settings, instruments, tracer)
+    lifecycle = Lifecycle(registry, instruments)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        models = [Model(open_artifact(path), settings) for path in settings.artifacts]
-        for model in models:
-            model.warm_up()
-        app.state.engine = Engine(models, settings)
+        loading = lifecycle.load()
+        if not background:
+            await loading
+            if lifecycle.failure is not None:
+                raise lifecycle.failure
         try:
             yield
         finally:
-            await app.state.engine.close()
+            await lifecycle.close()
+            if tracer is not None:
+                tracer.close()
 
     app = FastAPI(
         title="pgb-serve",
         summary="Classification and extractive question answering, with the latency of every request",
+        version=__version__,
         lifespan=lifespan,
     )
-    app.add_middleware(Arrival, max_bytes=settings.max_body_bytes)
+    app.state.settings = settings
+    app.state.instruments = instruments
+    app.state.lifecycle = lifecycle
+    app.state.tracer = tracer
+    app.state.keys = Keys(settings.keys_file)
+    app.state.engine = Engine(registry, settings, instruments)
+    app.add_middleware(GZipMiddleware, minimum_size=_COMPRESS_FROM, compresslevel=1)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["*"], allow_headers=["*"]
+        )
+    app.add_middleware(Arrival, settings=settings, instruments=instruments, lifecycle=lifecycle)
     errors.install(app)
-    app.include_router(health.router)
-    app.include_router(native.router)
+    for module in (native, huggingface, tei, v2, health):
+        app.include_router(module.router)
+    app.state.field_names = errors.field_names(app.openapi())
     return app

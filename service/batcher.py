@@ -1,23 +1,50 @@
-"""Batches of like lengths from whatever is waiting, within a budget of padded tokens.
+"""One line of waiting inputs before one callable: admission, batches, deadlines, departures.
 
-Knows callables only. Runs one batch at a time on a thread of its own; a lone request goes straight
-through. All queue state lives on the event loop, so nothing is locked. Every waiter gets an answer:
-a batch that fails gives its error to each of its inputs, and the next batch runs.
+Knows callables only. A thread of its own takes a batch, runs it, and takes the next at once: between
+two batches nothing goes through the event loop. A lone request goes straight through. Every waiter
+gets an answer: an input that fails in company is run again alone, so that it fails nobody else.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-from service.errors import Overloaded, Unavailable
+from service.errors import DeadlineExceeded, Overloaded, RuntimeFailed, ServiceError, Unavailable
 from service.metrics import clock
+from service.waiting import Entry, WaitingRoom
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+_SETTLING = 0.1
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds that a batch takes: `fixed` for being run, and `per_token` for each padded token."""
+
+    fixed: float
+    per_token: float
+
+    @property
+    def launch(self) -> float:
+        """Tokens that take as long as starting a batch does."""
+        return self.fixed / self.per_token
+
+
+@dataclass(frozen=True)
+class Limits:
+    """batch_tokens: padded, of one batch. queue_tokens and queue_seconds: what may wait, and how long
+    an admitted input waits at most by estimate. max_wait: age in seconds past which an input no longer
+    lets younger ones of another's length go first."""
+
+    batch_tokens: int
+    queue_tokens: int
+    queue_seconds: float
+    max_wait: float
 
 
 @dataclass(frozen=True)
@@ -29,135 +56,214 @@ class Ran(Generic[Result]):
     finished: float
     batch_size: int
     batch_tokens: int
+    mark: object = None
 
 
-@dataclass
-class _Entry(Generic[Item, Result]):
-    item: Item
-    size: int
-    future: asyncio.Future[Ran[Result]]
-    queued: float = field(default_factory=clock)
+class Observer(Protocol):
+    """Hears what happens to work. Called from any thread."""
+
+    def batch(self, size: int, tokens: int, started: float, finished: float, failed: bool) -> object:
+        """A batch ran. What is returned reaches every input of it as `Ran.mark`."""
+
+    def saved(self, reason: str, inputs: int, tokens: int, seconds: float) -> None:
+        """Waiting work was dropped: reason 'deadline', 'disconnect' or 'failure'; seconds by estimate."""
+
+
+@dataclass(eq=False, slots=True)
+class _Job(Generic[Item, Result]):
+    """One request: its inputs, and where its results go."""
+
+    future: asyncio.Future[None]
+    deadline: float
+    entries: list[Entry[tuple[_Job[Item, Result], int, Item]]] = field(default_factory=list)
+    results: list[Ran[Result] | None] = field(default_factory=list)
+    left: int = 0
 
 
 class Batcher(Generic[Item, Result]):
-    """One queue before one callable `run(items) -> results`, in the same order.
-
-    max_batch_tokens: padded tokens of a batch (a single larger item still runs, alone).
-    max_queue_tokens: tokens that may wait. max_wait: age in seconds past which the oldest entries
-    are served in order of arrival rather than of length.
-    """
+    """One line before `run(items) -> results`, in the same order. Made and used on one event loop."""
 
     def __init__(
         self,
         run: Callable[[Sequence[Item]], Sequence[Result]],
         size_of: Callable[[Item], int],
-        max_batch_tokens: int,
-        max_queue_tokens: int,
-        max_wait: float,
+        limits: Limits,
+        cost: Cost,
+        observer: Observer | None = None,
     ) -> None:
         self._run = run
         self._size_of = size_of
-        self._max_batch_tokens = max_batch_tokens
-        self._max_queue_tokens = max_queue_tokens
-        self._max_wait = max_wait
-        self._waiting: list[_Entry[Item, Result]] = []
-        self._waiting_tokens = 0
-        self._tokens_per_second = 0.0
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="pgb-batch")
-        self._wake = asyncio.Event()
-        self._loop_task: asyncio.Task[None] | None = None
+        self._limits = limits
+        self._observer = observer
+        self._room: WaitingRoom[tuple[_Job[Item, Result], int, Item]] = WaitingRoom(
+            limits.batch_tokens, cost.launch, limits.max_wait
+        )
+        self._seconds_per_token = cost.per_token + cost.fixed / limits.batch_tokens
+        self._busy_until = 0.0
+        self._failures = 0
         self._closing = False
+        self._changed = threading.Condition()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
 
     @property
     def waiting_tokens(self) -> int:
-        """Tokens in the queue."""
-        return self._waiting_tokens
+        """Tokens in line."""
+        return self._room.tokens
 
-    async def submit(self, items: Sequence[Item]) -> list[Ran[Result]]:
-        """Admit all items or none, and wait for all. Raises Overloaded or Unavailable.
+    @property
+    def waiting_inputs(self) -> int:
+        """Inputs in line."""
+        return self._room.count
 
-        Cancelling the call takes what still waits out of the queue.
+    @property
+    def failures(self) -> int:
+        """Batches that failed since the last one that did not."""
+        return self._failures
+
+    def wait_seconds(self) -> float:
+        """How long an input that came now would wait, by estimate."""
+        return max(0.0, self._busy_until - clock()) + self._room.tokens * self._seconds_per_token
+
+    async def submit(self, items: Sequence[Item], deadline: float = float("inf")) -> list[Ran[Result]]:
+        """Admit all items or none, and wait for all. `deadline` is an instant of `clock`.
+
+        Raises Overloaded, DeadlineExceeded, Unavailable, or what `run` raised as RuntimeFailed.
+        Cancelling the call takes what still waits out of line, as the deadline does.
         """
-        if self._closing:
-            raise Unavailable("the model is shutting down")
-        entries = [self._entry(item) for item in items]
-        tokens = sum(entry.size for entry in entries)
-        if self._waiting and self._waiting_tokens + tokens > self._max_queue_tokens:
-            raise Overloaded(f"{self._waiting_tokens} tokens are waiting already", self._drain_seconds())
-        self._waiting.extend(entries)
-        self._waiting_tokens += tokens
-        if self._loop_task is None:
-            self._loop_task = asyncio.create_task(self._serve())
-        self._wake.set()
+        loop = asyncio.get_running_loop()
+        now = clock()
+        job: _Job[Item, Result] = _Job(loop.create_future(), deadline)
+        job.entries = [Entry((job, n, item), self._size_of(item), now) for n, item in enumerate(items)]
+        job.results = [None] * len(items)
+        job.left = len(items)
+        self._admit(job, loop, now)
+        reason = "disconnect"  # of the client; also what cancels this call
         try:
-            return list(await asyncio.gather(*(entry.future for entry in entries)))
+            async with asyncio.timeout(None if deadline == float("inf") else deadline - now):
+                await job.future
+        except TimeoutError:
+            reason = "deadline"
+            raise DeadlineExceeded("the request's time was over before its answer was ready") from None
+        except ServiceError:
+            reason = "failure"  # of one of the request's inputs, so the others need not run
+            raise
         finally:
-            for entry in entries:
-                entry.future.cancel()
+            if job.left:
+                self._leave(job, reason)
+        return [result for result in job.results if result is not None]
 
     async def close(self) -> None:
         """Finish what waits, then stop."""
-        self._closing = True
-        self._wake.set()
-        if self._loop_task is not None:
-            await self._loop_task
-        self._worker.shutdown()
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join)
 
-    def _entry(self, item: Item) -> _Entry[Item, Result]:
-        return _Entry(item, self._size_of(item), asyncio.get_running_loop().create_future())
+    def _admit(self, job: _Job[Item, Result], loop: asyncio.AbstractEventLoop, now: float) -> None:
+        tokens = sum(entry.size for entry in job.entries)
+        with self._changed:
+            if self._closing:
+                raise Unavailable("the model is shutting down")
+            wait = self.wait_seconds()
+            if self._room.count and (
+                self._room.tokens + tokens > self._limits.queue_tokens or wait > self._limits.queue_seconds
+            ):
+                raise Overloaded(f"{self._room.tokens} tokens are waiting already", wait)
+            if job.deadline <= now:
+                raise DeadlineExceeded("the request's time was over before it was queued")
+            if now + wait > job.deadline:
+                raise Overloaded("the wait is longer than the time that the request gives", wait)
+            for entry in job.entries:
+                self._room.add(entry)
+            if self._thread is None:
+                self._loop = loop
+                self._thread = threading.Thread(target=self._work, name="pgb-batch", daemon=True)
+                self._thread.start()
+            self._changed.notify()
 
-    def _drain_seconds(self) -> float:
-        return self._waiting_tokens / self._tokens_per_second if self._tokens_per_second else 1.0
+    def _leave(self, job: _Job[Item, Result], reason: str) -> None:
+        with self._changed:
+            gone = [entry for entry in job.entries if self._room.discard(entry)]
+        self._save(gone, reason)
 
-    async def _serve(self) -> None:
-        loop = asyncio.get_running_loop()
+    def _save(self, gone: Sequence[Entry[Any]], reason: str) -> None:
+        if gone and self._observer is not None:
+            tokens = sum(entry.size for entry in gone)
+            self._observer.saved(reason, len(gone), tokens, tokens * self._seconds_per_token)
+
+    def _work(self) -> None:
         while True:
-            batch = self._next()
-            if not batch:
-                if self._closing:
-                    return
-                self._wake.clear()
-                await self._wake.wait()
-                continue
-            started = clock()
-            try:
-                results = await loop.run_in_executor(self._worker, self._run, [entry.item for entry in batch])
-            except Exception as error:  # the waiters must hear of any failure, and the loop must live
-                for entry in batch:
-                    if not entry.future.done():
-                        failure = Unavailable("the model failed on this batch")
-                        failure.__cause__ = error
-                        entry.future.set_exception(failure)
-                continue
-            self._answer(batch, results, started, clock())
+            with self._changed:
+                batch = self._take()
+                while not batch:
+                    if self._closing:
+                        return
+                    self._changed.wait()
+                    batch = self._take()
+            self._run_batch(batch)
 
-    def _answer(
-        self, batch: list[_Entry[Item, Result]], results: Sequence[Result], started: float, finished: float
-    ) -> None:
-        tokens = len(batch) * max(entry.size for entry in batch)
-        rate = tokens / max(1e-9, finished - started)
-        self._tokens_per_second = rate if not self._tokens_per_second else 0.9 * self._tokens_per_second + 0.1 * rate
-        for entry, result in zip(batch, results, strict=True):
-            if not entry.future.done():
-                entry.future.set_result(Ran(result, started, finished, len(batch), tokens))
-
-    def _next(self) -> list[_Entry[Item, Result]]:
-        """Take the oldest entry and those that batch best with it; departed ones are dropped."""
-        self._waiting = [entry for entry in self._waiting if not entry.future.done()]
-        if not self._waiting:
-            self._waiting_tokens = 0
-            return []
-        oldest = self._waiting[0]
-        overdue = clock() - oldest.queued > self._max_wait
-        rest = self._waiting[1:] if overdue else sorted(self._waiting[1:], key=lambda e: abs(e.size - oldest.size))
-        batch, widest = [oldest], oldest.size
-        for entry in rest:
-            width = max(widest, entry.size)
-            if width * (len(batch) + 1) > self._max_batch_tokens:
+    def _take(self) -> list[Entry[tuple[_Job[Item, Result], int, Item]]]:
+        now = clock()
+        while True:
+            batch = self._room.take(now)
+            alive = [entry for entry in batch if entry.item[0].deadline > now]
+            self._save([entry for entry in batch if entry.item[0].deadline <= now], "deadline")
+            if alive or not batch:
                 break
-            batch.append(entry)
-            widest = width
-        taken = {id(entry) for entry in batch}
-        self._waiting = [entry for entry in self._waiting if id(entry) not in taken]
-        self._waiting_tokens = sum(entry.size for entry in self._waiting)
-        return batch
+        self._busy_until = now + sum(entry.size for entry in alive) * self._seconds_per_token
+        return alive
+
+    def _run_batch(self, batch: list[Entry[tuple[_Job[Item, Result], int, Item]]]) -> None:
+        tokens = len(batch) * max(entry.size for entry in batch)
+        started = clock()
+        try:
+            results = self._run([entry.item[2] for entry in batch])
+        except Exception as error:  # the waiters must hear of any failure, and the thread must live
+            self._observe(len(batch), tokens, started, failed=True)
+            if len(batch) > 1:
+                for entry in batch:
+                    self._run_batch([entry])
+                return
+            self._failures += 1
+            failure = RuntimeFailed("the model failed on this input")
+            failure.__cause__ = error
+            self._send(batch, failure)
+            return
+        finished = clock()
+        self._failures = 0
+        self._learn(sum(entry.size for entry in batch), finished - started)
+        mark = self._observe(len(batch), tokens, started, failed=False)
+        self._send(batch, [Ran(result, started, finished, len(batch), tokens, mark) for result in results])
+
+    def _learn(self, tokens: int, seconds: float) -> None:
+        if 4 * tokens >= self._limits.batch_tokens:
+            self._seconds_per_token += _SETTLING * (seconds / tokens - self._seconds_per_token)
+
+    def _observe(self, size: int, tokens: int, started: float, failed: bool) -> object:
+        return None if self._observer is None else self._observer.batch(size, tokens, started, clock(), failed)
+
+    def _send(
+        self,
+        batch: list[Entry[tuple[_Job[Item, Result], int, Item]]],
+        outcome: ServiceError | list[Ran[Result]],
+    ) -> None:
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(_deliver, batch, outcome)
+
+
+def _deliver(
+    batch: list[Entry[tuple[_Job[Item, Result], int, Item]]], outcome: ServiceError | list[Ran[Result]]
+) -> None:
+    for place, entry in enumerate(batch):
+        job, index, _ = entry.item
+        if job.future.done():
+            continue
+        if isinstance(outcome, ServiceError):
+            job.future.set_exception(outcome)
+            continue
+        job.results[index] = outcome[place]
+        job.left -= 1
+        if not job.left:
+            job.future.set_result(None)

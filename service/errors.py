@@ -2,11 +2,19 @@
 
     ServiceError
     ├── InvalidInput      the request asks for something that cannot be
-    ├── UnknownModel      no model of that name is served
+    │   └── EmptyInput    it asks for nothing
+    ├── Malformed         the bytes are not what they claim to be
+    ├── UnknownModel      no model of that name or version is served
     ├── WrongTask         the model answers another kind of question
     ├── TooLarge          a limit on bytes, items, characters or tokens
+    ├── TooSlow           the body did not arrive in time
+    ├── Unauthorized      no key, or not one of ours
+    ├── Forbidden         the key may not do this
     ├── Overloaded        admission refused; `retry_after` seconds is when to come back
-    └── Unavailable       not ready, draining, or the runtime failed
+    ├── DeadlineExceeded  the time the client gave has passed
+    ├── LoadFailed        a model could not be loaded; what was served is served on
+    └── Unavailable       not ready, draining, or switched off
+        └── RuntimeFailed the runtime failed on this request's batch
 
 Messages never repeat what was sent.
 """
@@ -24,8 +32,20 @@ class InvalidInput(ServiceError):
     code = "invalid_input"
 
 
+class EmptyInput(InvalidInput):
+    """The request asks for nothing."""
+
+    code = "empty_input"
+
+
+class Malformed(ServiceError):
+    """The bytes are not what they claim to be."""
+
+    code = "malformed"
+
+
 class UnknownModel(ServiceError):
-    """No model of that name is served."""
+    """No model of that name or version is served."""
 
     code = "unknown_model"
 
@@ -42,6 +62,24 @@ class TooLarge(ServiceError):
     code = "too_large"
 
 
+class TooSlow(ServiceError):
+    """The body did not arrive in time."""
+
+    code = "too_slow"
+
+
+class Unauthorized(ServiceError):
+    """No key, or not one of ours."""
+
+    code = "unauthorized"
+
+
+class Forbidden(ServiceError):
+    """The key may not do this."""
+
+    code = "forbidden"
+
+
 class Overloaded(ServiceError):
     """More work is waiting than the service will hold."""
 
@@ -52,7 +90,25 @@ class Overloaded(ServiceError):
         self.retry_after = retry_after
 
 
+class DeadlineExceeded(ServiceError):
+    """The time the client gave has passed."""
+
+    code = "deadline_exceeded"
+
+
+class LoadFailed(ServiceError):
+    """A model could not be loaded; what was served is served on."""
+
+    code = "load_failed"
+
+
 class Unavailable(ServiceError):
-    """Not ready, draining, or the runtime failed."""
+    """Not ready, draining, or switched off."""
 
     code = "unavailable"
+
+
+class RuntimeFailed(Unavailable):
+    """The runtime failed on this request's batch."""
+
+    code = "runtime_failed"

@@ -1,17 +1,22 @@
-"""The latency of one request, stage by stage, from instants that were stamped."""
+"""The latency of one request, stage by stage, from instants that were stamped once.
+
+Body, header, histograms and v2 statistics are all made from the same `Stamps`.
+"""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 clock = time.perf_counter
+STAGES = ("tokenize", "queue", "infer", "postprocess")
 
 
 @dataclass
 class Stamps:
-    """Instants of one request in seconds; each is set once, when its stage ends.
+    """Instants of one request in seconds of `clock`; each is set once, when its stage ends.
 
     `started` is when its first batch began to run, `finished` when its last one ended.
     """
@@ -21,6 +26,17 @@ class Stamps:
     started: float = 0.0
     finished: float = 0.0
     done: float = 0.0
+
+    def stages(self) -> tuple[float, float, float, float]:
+        """Seconds of tokenize, queue, infer and postprocess."""
+        points = (self.received, self.tokenized, self.started, self.finished, self.done)
+        tokenize, queue, infer, postprocess = (b - a for a, b in pairwise(points))
+        return tokenize, queue, infer, postprocess
+
+    @property
+    def total(self) -> float:
+        """Seconds from the first byte of the request to its answer being ready to send."""
+        return self.done - self.received
 
 
 @dataclass(frozen=True)
@@ -36,8 +52,7 @@ class Timings:
     @classmethod
     def of(cls, stamps: Stamps) -> Timings:
         """Differences of neighbouring instants."""
-        points = (stamps.received, stamps.tokenized, stamps.started, stamps.finished, stamps.done)
-        return cls(*(round(1e3 * (b - a), 3) for a, b in (*pairwise(points), (stamps.received, stamps.done))))
+        return cls(*(round(1e3 * seconds, 3) for seconds in (*stamps.stages(), stamps.total)))
 
     def header(self) -> str:
         """As the Server-Timing header writes it."""
@@ -45,3 +60,87 @@ class Timings:
             f"tok;dur={self.tokenize}, queue;dur={self.queue}, infer;dur={self.infer}, "
             f"post;dur={self.postprocess}, total;dur={self.total}"
         )
+
+
+@dataclass
+class Call:
+    """What is known of one request, from its first byte to its log line.
+
+    owner: name of the key. deadline: an instant of `clock`. inputs and all below it are set
+    by the engine once they are known; `truncated` counts inputs that were cut, `marks` are those of its
+    batches.
+    """
+
+    id: str
+    owner: str = ""
+    dialect: str = ""
+    stamps: Stamps = field(default_factory=Stamps)
+    deadline: float = float("inf")
+    model: str = ""
+    version: str = ""
+    inputs: int = 0
+    characters: int = 0
+    tokens: int = 0
+    truncated: int = 0
+    batch_size: int = 0
+    batch_tokens: int = 0
+    marks: list[Any] = field(default_factory=list)
+
+    def give(self, seconds: float) -> None:
+        """Answer within `seconds` of arrival; the earlier of two deadlines holds."""
+        self.deadline = min(self.deadline, self.stamps.received + seconds)
+
+    @property
+    def answered(self) -> bool:
+        """Whether every stage was passed."""
+        return self.stamps.done > 0
+
+    def timings(self) -> Timings:
+        """Of an answered call."""
+        return Timings.of(self.stamps)
+
+
+@dataclass
+class Spent:
+    """How often, and how long in all."""
+
+    count: int = 0
+    ns: int = 0
+
+    def add(self, seconds: float, count: int = 1) -> None:
+        """One more."""
+        self.count += count
+        self.ns += round(1e9 * seconds)
+
+
+@dataclass
+class Statistics:
+    """What one version of a model has done since it was loaded, as the v2 statistics report it.
+
+    success, fail, queue and the three compute figures count requests; `batches` counts runs by size.
+    """
+
+    success: Spent = field(default_factory=Spent)
+    fail: Spent = field(default_factory=Spent)
+    stages: dict[str, Spent] = field(default_factory=lambda: {stage: Spent() for stage in STAGES})
+    batches: dict[int, Spent] = field(default_factory=dict)
+    inferences: int = 0
+    executions: int = 0
+    last: float = 0.0
+
+    def answered(self, call: Call) -> None:
+        """A request went well."""
+        self.success.add(call.stamps.total)
+        for stage, seconds in zip(STAGES, call.stamps.stages(), strict=True):
+            self.stages[stage].add(seconds)
+        self.inferences += call.inputs
+        self.last = time.time()
+
+    def failed(self, call: Call) -> None:
+        """A request that named this model got an error, a refusal included."""
+        self.fail.add(clock() - call.stamps.received)
+
+    def ran(self, size: int, seconds: float) -> None:
+        """A batch ran."""
+        self.executions += 1
+        self.batches.setdefault(size, Spent()).add(seconds)

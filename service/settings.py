@@ -1,28 +1,140 @@
-"""Everything that can be set, from the environment (prefix PGB_) or by argument."""
+"""Everything that can be set: by flag, from the environment (prefix PGB_), or from a TOML file.
+
+A flag wins over the environment, the environment over the file. A name that is not a setting is an
+error wherever it stands, so that a misspelt limit is not a missing one.
+"""
 
 from __future__ import annotations
 
+import argparse
+import os
+import re
+import tomllib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+PREFIX = "PGB_"
+# What Kubernetes puts into every container beside a service whose name begins with pgb-.
+_LINKED = re.compile(rf"{PREFIX}\w+_(SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_\d+_\w+)")
+
+
+def _several(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Several = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_several)]
+
+
+class SettingsError(ValueError):
+    """A setting is unknown or out of range; the message is one line."""
 
 
 class Settings(BaseSettings):
     """Settings of one server process."""
 
-    model_config = SettingsConfigDict(env_prefix="PGB_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
-    artifacts: tuple[Path, ...] = Field(description="Directories of the models to serve; the first is the default")
+    artifacts: Several = Field(
+        (),
+        description="Directories of the models to serve, each as PATH or NAME=PATH; the first of a task is its default",
+    )
+    models_dir: Path | None = Field(
+        None, description="Folder with NAME/ or NAME/VERSION/ artifacts, from which models may be loaded while serving"
+    )
     host: str = Field("127.0.0.1", description="Address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one")
+
+    runtime: Literal["onnxruntime", "openvino", "torch"] = Field("onnxruntime", description="What runs the models")
+    device: Literal["auto", "cpu", "cuda"] = Field("cpu", description="Where the runtime runs them")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="Of the runtime's products")
     threads: int = Field(0, ge=0, description="Threads of the runtime; 0 takes the cores this process may use")
-    max_body_bytes: int = Field(4 << 20, ge=1024, description="Largest request body")
+
+    max_batch_tokens: int = Field(1024, ge=1, description="Padded tokens of one batch")
+    max_queue_tokens: int = Field(131_072, ge=1, description="Tokens that may wait for one model")
+    max_queue_seconds: float = Field(2.0, gt=0, description="Longest estimated wait at which a request is admitted")
+    max_wait_seconds: float = Field(
+        0.25, ge=0, description="Age at which a waiting input stops yielding to others that batch better"
+    )
+    max_request_seconds: float = Field(60.0, gt=0, description="Longest time a request may take; it may ask for less")
+
+    max_body_bytes: int = Field(4 << 20, ge=1024, description="Largest request body, as sent and decompressed")
+    max_pending_bytes: int = Field(256 << 20, ge=1024, description="Bodies held at one time, of all requests")
+    max_header_bytes: int = Field(32 << 10, ge=1024, description="Largest request head")
+    max_body_seconds: float = Field(30.0, gt=0, description="Time in which a request must have arrived whole")
     max_items: int = Field(128, ge=1, description="Most inputs in one request")
     max_characters: int = Field(200_000, ge=1, description="Longest single text")
     max_windows: int = Field(256, ge=1, description="Most windows that one request's contexts may need")
-    max_batch_tokens: int = Field(4096, ge=1, description="Padded tokens of one batch")
-    max_queue_tokens: int = Field(131_072, ge=1, description="Padded tokens that may wait for one model")
-    max_wait_seconds: float = Field(
-        0.25, ge=0, description="Age at which a waiting input stops yielding to likelier ones"
+
+    drain_seconds: float = Field(
+        5.0, ge=0, description="Time from the signal to stop, when ready turns 503, until connections are refused"
     )
+    stop_seconds: float = Field(30.0, gt=0, description="Time in which work in flight must end after that")
+    keep_alive_seconds: int = Field(75, ge=1, description="Time that an idle connection is kept")
+
+    keys_file: Path | None = Field(
+        None, description="Hashed API keys; without it everyone may ask, nobody may administer"
+    )
+    metrics: bool = Field(True, description="Serve /metrics")
+    metrics_key: bool = Field(False, description="Ask for a key on /metrics too")
+    cors_origins: Several = Field((), description="Origins whose pages may call this service")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Of the JSON log on stderr")
+    otlp_endpoint: str | None = Field(
+        None, description="Where OpenTelemetry spans are sent, for example http://host:4318"
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, environment, file; the first that names a setting wins."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def read_settings(argv: Sequence[str]) -> Settings:
+    """From flags, environment and the file that --config or PGB_CONFIG names. Raises SettingsError."""
+    flags = {name: value for name, value in vars(_parser().parse_args(argv)).items() if value not in (None, [])}
+    config = flags.pop("config", None) or os.environ.get(f"{PREFIX}CONFIG")
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | {f"{PREFIX}CONFIG"}
+    for name in os.environ:
+        if name.startswith(PREFIX) and name not in known and not _LINKED.fullmatch(name):
+            raise SettingsError(f"environment: {name} is not a setting; docs/settings.md lists them")
+
+    class Configured(Settings):
+        model_config = SettingsConfigDict(toml_file=config)
+
+    try:
+        if config is not None:
+            Path(config).open("rb").close()  # a file that is missing would be passed over
+        return Configured(**flags)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{config}: cannot be read as TOML ({type(error).__name__})") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise SettingsError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m service", description="Serve artifacts over HTTP.", epilog="Lists are given as a,b,c."
+    )
+    parser.add_argument("artifacts", nargs="*", help=Settings.model_fields["artifacts"].description)
+    parser.add_argument("--config", help="TOML file of settings; or PGB_CONFIG")
+    for name, field in Settings.model_fields.items():
+        if name != "artifacts":
+            parser.add_argument(f"--{name.replace('_', '-')}", help=f"{field.description} [{field.default}]")
+    return parser

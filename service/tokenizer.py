@@ -6,18 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokenizers import Encoding
+from tokenizers import Encoding, processors
 from tokenizers import Tokenizer as Fast
 
 from service.errors import InvalidInput
 
+SIDES = ("right", "left")
+
 
 @dataclass(frozen=True)
 class Tokens:
-    """One model input."""
+    """One model input. `cut` says that the text was longer."""
 
     ids: Sequence[int]
     types: Sequence[int]
+    cut: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -25,10 +28,14 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Window:
-    """A question with a stretch of its context. `encoding` maps tokens to words and characters."""
+    """A question with a stretch of its context.
+
+    encoding: maps tokens to words and characters. context: which tokens are of the context.
+    """
 
     tokens: Tokens
     encoding: Encoding
+    context: range
 
 
 class Tokenizer:
@@ -39,28 +46,42 @@ class Tokenizer:
         self._plain = Fast.from_file(str(path))
         self._plain.no_padding()
         self._plain.no_truncation()
-        self._truncating = Fast.from_file(str(path))
-        self._truncating.no_padding()
-        self._truncating.enable_truncation(max_length)
+        # Kept apart: it trims offsets of byte-level tokens, and would trim twice what it sees twice.
+        self._join = self._plain.post_processor or processors.TemplateProcessing("$A", "$A $B:1", [])
+        self._plain.post_processor = None
+        self._truncating = {side: Fast.from_file(str(path)) for side in SIDES}
+        for side, tokenizer in self._truncating.items():
+            tokenizer.no_padding()
+            tokenizer.enable_truncation(max_length, direction=side)
 
-    def texts(self, inputs: Sequence[str | tuple[str, str]]) -> list[Tokens]:
-        """Texts or pairs, truncated to the model's length."""
-        return [Tokens(e.ids, e.type_ids) for e in self._truncating.encode_batch_fast(list(inputs))]
+    def texts(self, inputs: Sequence[str | tuple[str, str]], side: str = "right") -> list[Tokens]:
+        """Texts or pairs, cut to the model's length on that side."""
+        encodings = self._truncating[side].encode_batch_fast(list(inputs))
+        return [Tokens(e.ids, e.type_ids, len(e.ids) == self.max_length and bool(e.overflowing)) for e in encodings]
 
     def windows(self, question: str, context: str, length: int, stride: int) -> list[Window]:
         """Overlapping windows of at most `length` tokens; neighbours share `stride` tokens of context.
 
-        Raises InvalidInput when the question leaves no room for context.
+        Raises InvalidInput when the context does not fit and the question leaves no room to cut it,
+        or when windows of that length could never share so much.
         """
-        asked = self._plain.encode(question, add_special_tokens=False)
-        given = self._plain.encode(context, add_special_tokens=False)
-        room = length - len(asked.ids) - self._plain.num_special_tokens_to_add(True)
-        if room < 1 or stride >= room:
+        if stride > length - self._join.num_special_tokens_to_add(False):
+            raise InvalidInput(f"windows of {length} tokens cannot share {stride}; lower the stride")
+        asked = self._plain.encode(question)
+        given = self._plain.encode(context)
+        room = length - len(asked) - self._join.num_special_tokens_to_add(True)
+        if len(given) > room and stride >= room:
             raise InvalidInput(
-                f"the question takes {len(asked.ids)} tokens and leaves no room for its context in {length}; "
+                f"the question takes {len(asked)} tokens and leaves no room for its context in {length}; "
                 "shorten it or lower the stride"
             )
-        given.truncate(room, stride=stride)
+        given.truncate(max(room, 0), stride=stride)
         # One by one: processed together, later windows would get the first one's token types.
-        joined = [self._plain.post_process(asked, part) for part in (given, *given.overflowing)]
-        return [Window(Tokens(e.ids, e.type_ids), e) for e in joined]
+        parts = (given, *given.overflowing)
+        joined = [self._join.process(asked, part) for part in parts]
+        sides = joined[0].sequence_ids
+        first = sides.index(1) if len(given) else 0
+        return [
+            Window(Tokens(e.ids, e.type_ids), e, range(first, first + len(part)))
+            for e, part in zip(joined, parts, strict=True)
+        ]

@@ -1,26 +1,32 @@
-"""/health: ready, and with what."""
+"""/health for people and load balancers, /metrics for Prometheus."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 
-from service.engine import Engine
+from service.errors import UnknownModel
+from service.instruments import Instruments
+from service.routes.common import ERRORS, TheRegistry, require
 from service.schemas import native
+from service.settings import Settings
 
 router = APIRouter(tags=["health"])
 
 
-@router.get("/health", response_model=native.HealthBody)
-async def health(request: Request) -> dict[str, object]:
-    """200 once every model has made a forward pass."""
-    engine: Engine = request.app.state.engine
-    models = [
-        {
-            "name": m.manifest.name,
-            "version": m.version,
-            "task": m.manifest.task,
-            "weights_kept": round(m.manifest.weights["kept"] / m.manifest.weights["dense"], 4),
-        }
-        for m in engine.models
-    ]
-    return {"status": "ready", "models": models}
+@router.get("/health", response_model=native.HealthBody, responses={503: ERRORS[503]})
+async def health(request: Request, registry: TheRegistry) -> dict[str, object]:
+    """200 once every model has made a forward pass, until draining begins."""
+    request.app.state.lifecycle.check()
+    return {"status": "ready", "models": [{"name": m.name, "version": m.version} for m in registry.models]}
+
+
+@router.get("/metrics", response_class=Response, responses={401: ERRORS[401], 404: ERRORS[404]})
+async def metrics(request: Request) -> Response:
+    """Every figure that the service keeps of itself, as Prometheus reads it."""
+    settings: Settings = request.app.state.settings
+    if not settings.metrics:
+        raise UnknownModel("metrics are switched off")
+    if settings.metrics_key:
+        require("use")(request)
+    instruments: Instruments = request.app.state.instruments
+    return Response(instruments.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -3,46 +3,107 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Response
+from fastapi.responses import JSONResponse
 
-from service.engine import Engine, Question, Reply, Windowing
+from service.engine import Labelling, Question, Target, Windowing
 from service.errors import InvalidInput
-from service.metrics import Stamps
+from service.metrics import Call
+from service.model import Model
+from service.registry import Registry
+from service.routes.common import ADMIN, ERRORS, USE, TheCall, TheEngine, TheRegistry, timed
 from service.schemas import native
 from service.tasks.answer import Options
 
-router = APIRouter(prefix="/v1", tags=["native"])
-ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": native.ErrorBody} for status in (400, 404, 413, 422, 429, 503)
-}
+router = APIRouter(prefix="/v1", tags=["native"], responses=ERRORS)
+Name = Annotated[str, Path(description="Of a served model")]
 
 
-@router.post("/classify", response_model=native.ClassifyResponse, responses=ERRORS)
-async def classify(asked: native.ClassifyRequest, request: Request, response: Response) -> dict[str, object]:
+@router.post("/classify", response_model=native.ClassifyResponse, dependencies=USE)
+async def classify(asked: native.ClassifyRequest, call: TheCall, engine: TheEngine) -> JSONResponse:
     """Label texts or pairs of texts."""
-    stamps: Stamps = request.state.stamps
+    _give(call, asked.timeout_ms)
     given = asked.inputs if isinstance(asked.inputs, list) else [asked.inputs]
     inputs = [item if isinstance(item, str) else (item.text, item.pair) for item in given]
-    engine: Engine = request.app.state.engine
-    reply = await engine.classify(asked.model, inputs, asked.activation, asked.top_k, stamps)
-    return {"results": [[asdict(score) for score in row] for row in reply.results], **_facts(reply, response)}
+    options = Labelling(asked.activation, asked.top_k, asked.truncate)
+    rows = await engine.classify(call, Target(asked.model, asked.version), inputs, options)
+    results = [[{"label": s.label, "score": s.score} for s in row] for row in rows]
+    return timed({"results": results, "truncated": call.truncated, **_facts(call)}, call)
 
 
-@router.post("/answer", response_model=native.AnswerResponse, responses=ERRORS)
-async def answer(asked: native.AnswerRequest, request: Request, response: Response) -> dict[str, object]:
+@router.post("/answer", response_model=native.AnswerResponse, dependencies=USE)
+async def answer(asked: native.AnswerRequest, call: TheCall, engine: TheEngine) -> JSONResponse:
     """Find the answer to a question in its context."""
-    stamps: Stamps = request.state.stamps
+    _give(call, asked.timeout_ms)
     options = Options(asked.top_k, asked.max_answer_length, asked.handle_impossible, asked.align_to_words)
-    engine: Engine = request.app.state.engine
-    reply = await engine.answer(
-        asked.model, _questions(asked), Windowing(asked.max_length, asked.stride), options, stamps
-    )
-    results = [
-        [{"answer": a.text, "start": a.start, "end": a.end, "score": a.score} for a in row] for row in reply.results
-    ]
-    return {"results": results, **_facts(reply, response)}
+    windowing = Windowing(asked.max_length, asked.stride)
+    rows = await engine.answer(call, Target(asked.model, asked.version), _questions(asked), windowing, options)
+    results = [[{"answer": a.text, "start": a.start, "end": a.end, "score": a.score} for a in row] for row in rows]
+    return timed({"results": results, **_facts(call)}, call)
+
+
+@router.post("/models/{name}/classify", response_model=native.ClassifyResponse, dependencies=USE)
+async def classify_with(name: Name, asked: native.ClassifyRequest, call: TheCall, engine: TheEngine) -> JSONResponse:
+    """Label texts or pairs of texts with a named model."""
+    return await classify(asked.model_copy(update={"model": name}), call, engine)
+
+
+@router.post("/models/{name}/answer", response_model=native.AnswerResponse, dependencies=USE)
+async def answer_with(name: Name, asked: native.AnswerRequest, call: TheCall, engine: TheEngine) -> JSONResponse:
+    """Find the answer to a question in its context with a named model."""
+    return await answer(asked.model_copy(update={"model": name}), call, engine)
+
+
+@router.get("/models", response_model=native.ModelsBody, dependencies=USE)
+async def models(registry: TheRegistry) -> dict[str, object]:
+    """Every model and version, with what was measured when it was made."""
+    served = [described(model, registry) for model in registry.models]
+    return {"models": served, "states": [asdict(state) for state in registry.index()]}
+
+
+@router.post("/models/{name}/load", response_model=native.VersionState, dependencies=ADMIN)
+async def load(name: Name, registry: TheRegistry, asked: native.LoadRequest | None = None) -> dict[str, str]:
+    """Load a version from the folder of models, check it, and send traffic to it; on failure nothing changes."""
+    asked = asked or native.LoadRequest(version=None, share=1.0)
+    model = await registry.load(name, asked.version, asked.share)
+    return {"name": model.name, "version": model.version, "state": "READY", "reason": ""}
+
+
+@router.post("/models/{name}/unload", status_code=204, dependencies=ADMIN)
+async def unload(name: Name, registry: TheRegistry, asked: native.UnloadRequest | None = None) -> Response:
+    """Stop sending traffic to a version, let it finish, and free it."""
+    await registry.unload(name, asked.version if asked else None)
+    return Response(status_code=204)
+
+
+@router.put("/models/{name}/split", status_code=204, dependencies=ADMIN)
+async def split(name: Name, asked: native.SplitRequest, registry: TheRegistry) -> Response:
+    """Share the traffic of a model among its versions."""
+    registry.split(name, asked.weights)
+    return Response(status_code=204)
+
+
+def described(model: Model, registry: Registry) -> dict[str, object]:
+    """A model as /v1/models shows it."""
+    manifest = model.manifest
+    return {
+        "name": model.name,
+        "version": model.version,
+        "task": manifest.task,
+        "labels": list(manifest.labels),
+        "max_length": manifest.max_length,
+        "share": registry.served(model.name).weights.get(model.version, 0.0),
+        "weights_kept": round(manifest.weights["kept"] / manifest.weights["dense"], 4),
+        "default": registry.default(manifest.task) == model.name,
+        "measured": dict(manifest.measured),
+    }
+
+
+def _give(call: Call, timeout_ms: float | None) -> None:
+    if timeout_ms is not None:
+        call.give(timeout_ms / 1e3)
 
 
 def _questions(asked: native.AnswerRequest) -> list[Question]:
@@ -53,11 +114,10 @@ def _questions(asked: native.AnswerRequest) -> list[Question]:
     raise InvalidInput("give either question and context, or a list of them under inputs")
 
 
-def _facts(reply: Reply[Any], response: Response) -> dict[str, object]:
-    response.headers["Server-Timing"] = reply.timings.header()
+def _facts(call: Call) -> dict[str, object]:
     return {
-        "model": {"name": reply.model.name, "version": reply.version},
-        "timings": asdict(reply.timings),
-        "batch_size": reply.batch_size,
-        "batch_tokens": reply.batch_tokens,
+        "model": {"name": call.model, "version": call.version},
+        "timings": asdict(call.timings()),
+        "batch_size": call.batch_size,
+        "batch_tokens": call.batch_tokens,
     }

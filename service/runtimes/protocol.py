@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from service.tokenizer import Tokens
 
 Logits = NDArray[np.float32]
+Kind = Literal["onnxruntime", "openvino", "torch"]
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["float32", "bfloat16"]
 
 
 class Runtime(Protocol):
@@ -35,3 +38,11 @@ def pad(batch: Sequence[Tokens], pad_id: int) -> dict[str, NDArray[np.int64]]:
         mask[row, :size] = 1
         types[row, :size] = tokens.types
     return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+
+
+def unpad(outputs: Sequence[Logits], batch: Sequence[Tokens]) -> list[Logits]:
+    """Undo `pad` in a graph's outputs: one [batch, labels], or start and end [batch, tokens]."""
+    if len(outputs) == 1:
+        return list(outputs[0])
+    stacked = np.stack(outputs, axis=-1)
+    return [stacked[row, : len(tokens)] for row, tokens in enumerate(batch)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -36,8 +36,11 @@ class ClassifyRequest(Strict):
 
     inputs: Input | Annotated[list[Input], Field(min_length=1)]
     model: str | None = Field(None, description="By default the first classification model")
+    version: str | None = Field(None, description="Of a named model; by default as its traffic is split")
     activation: Literal["softmax", "sigmoid", "none"] | None = Field(None, description="By default the model's own")
     top_k: int | None = Field(None, ge=1, description="By default all labels")
+    truncate: bool = Field(True, description="Cut a text that is longer than the model takes, or refuse it")
+    timeout_ms: float | None = Field(None, gt=0, le=3_600_000, description="Give up after this time from arrival")
 
 
 class QuestionInput(Strict):
@@ -67,12 +70,14 @@ class AnswerRequest(Strict):
     context: Text | None = None
     inputs: Annotated[list[QuestionInput], Field(min_length=1)] | None = None
     model: str | None = Field(None, description="By default the first QA model")
+    version: str | None = Field(None, description="Of a named model; by default as its traffic is split")
     top_k: int = Field(1, ge=1, le=100)
-    max_answer_length: int = Field(15, ge=1, description="Tokens")
+    max_answer_length: int = Field(15, ge=1, le=4096, description="Tokens")
     max_length: int | None = Field(None, ge=8, description="Tokens of a window; by default 384, at most the model's")
     stride: int | None = Field(None, ge=0, description="Tokens that neighbouring windows share; by default 128")
     handle_impossible: bool = Field(False, description="Let 'no answer' compete")
     align_to_words: bool = Field(True, description="Widen answers to whole words")
+    timeout_ms: float | None = Field(None, gt=0, le=3_600_000, description="Give up after this time from arrival")
 
 
 class TimingsBody(BaseModel):
@@ -121,6 +126,7 @@ class ClassifyResponse(ReplyBody):
     """Labels of each input, highest score first, in the order asked."""
 
     results: list[list[LabelScore]]
+    truncated: int = Field(description="How many inputs were cut to the model's length")
 
 
 class AnswerResponse(ReplyBody):
@@ -142,17 +148,57 @@ class ErrorBody(BaseModel):
     error: ErrorDetail
 
 
-class ModelState(BaseModel):
-    """One served model."""
+class ServedModel(BaseModel):
+    """One version that answers."""
 
     name: str
     version: str
     task: str
+    labels: list[str]
+    max_length: int
+    share: float = Field(description="Of the traffic that names no version")
     weights_kept: float
+    default: bool = Field(description="Whether requests for this task that name no model come here")
+    measured: dict[str, Any] = Field(description="Accuracy, parity and speed as they were when it was made")
+
+
+class VersionState(BaseModel):
+    """One version, whether it answers or not."""
+
+    name: str
+    version: str
+    state: Literal["READY", "LOADING", "UNLOADING", "UNAVAILABLE"]
+    reason: str
+
+
+class ModelsBody(BaseModel):
+    """What is served, and what comes, goes or failed."""
+
+    models: list[ServedModel]
+    states: list[VersionState]
+
+
+class LoadRequest(Strict):
+    """Which version to load from the folder of models; by default the latest."""
+
+    version: str | None = None
+    share: float = Field(1.0, gt=0, le=1, description="Of the traffic; with all of it the versions before are retired")
+
+
+class UnloadRequest(Strict):
+    """Which version to retire; by default all."""
+
+    version: str | None = None
+
+
+class SplitRequest(Strict):
+    """Share of the traffic by version; what is given is scaled to sum to 1."""
+
+    weights: Annotated[dict[str, Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]], Field(min_length=1)]
 
 
 class HealthBody(BaseModel):
     """Ready, and with what."""
 
     status: Literal["ready"]
-    models: list[ModelState]
+    models: list[ModelBody]

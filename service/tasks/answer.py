@@ -1,7 +1,8 @@
 """Start and end logits of overlapping windows to answers with character offsets.
 
 Follows the rules of the `question-answering` pipeline of transformers 4.57: probabilities by window
-over context tokens, spans scored by start x end, answers widened to whole words, equal answers merged.
+over context tokens, in single precision; spans scored by start x end; answers widened to whole words;
+equal answers merged. `tests/oracle` holds both against each other and says where they part.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from service.tasks.classify import activate
 from service.tokenizer import Window
 
-MASKED = -10_000.0
+MASKED = np.float32(-10_000.0)
 
 
 @dataclass(frozen=True)
@@ -41,53 +42,62 @@ class Answer:
 def best(
     context: str, windows: Sequence[Window], logits: Sequence[NDArray[np.float32]], options: Options
 ) -> list[Answer]:
-    """The `top_k` best answers, highest first."""
+    """The `top_k` best answers, highest first; of equal ones, the one found first."""
     count = 2 * options.top_k + 10 if options.align_to_words else options.top_k
     found: dict[str, Answer] = {}
     least_null = 1_000_000.0
     for window, scores in zip(windows, logits, strict=True):
-        start, end, null = _probabilities(window, scores)
-        least_null = min(least_null, null)
-        for s, e, score in _spans(start, end, count, options.max_answer_length):
-            answer = _located(context, window, s, e, score, options.align_to_words)
-            key = answer.text.lower()
+        start, end = _probabilities(window, scores)
+        least_null = min(least_null, float(start[0] * end[0]))
+        start[0] = end[0] = 0.0
+        for first, last, score in _spans(start, end, count, options.max_answer_length):
+            begin, stop = _located(window, first, last, options.align_to_words)
+            text = context[begin:stop]
+            key = text.lower()
             seen = found.get(key)
-            found[key] = replace(seen, score=seen.score + score) if seen else answer
+            found[key] = replace(seen, score=seen.score + score) if seen else Answer(text, begin, stop, score)
     answers = list(found.values())
     if options.handle_impossible:
         answers.append(Answer("", 0, 0, least_null))
     return sorted(answers, key=lambda a: a.score, reverse=True)[: options.top_k]
 
 
-def _probabilities(
-    window: Window, logits: NDArray[np.float32]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Over context tokens, [tokens] each; the null score is that of the first token."""
-    context = np.array([part == 1 for part in window.encoding.sequence_ids])
-    allowed = context.copy()
-    allowed[0] = True
-    start, end = (activate(np.where(allowed, logits[:, k], np.float32(MASKED)), "softmax") for k in (0, 1))
-    null = float(start[0] * end[0])
-    return np.where(context, start, 0.0), np.where(context, end, 0.0), null
+def _probabilities(window: Window, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """[2, tokens], over the context and the first token, whose share is that of "no answer".
+
+    A text that spells the first token out gets it again, and the pipeline then takes that for one more.
+    """
+    allowed = np.array(window.tokens.ids) == window.tokens.ids[0]
+    allowed[window.context.start : window.context.stop] = True
+    values = np.ascontiguousarray(np.where(allowed, logits.T, MASKED))
+    powers = np.exp(values - values.max(-1, keepdims=True))
+    return np.asarray(powers / powers.sum(-1, keepdims=True))
 
 
 def _spans(
-    start: NDArray[np.float64], end: NDArray[np.float64], count: int, longest: int
+    start: NDArray[np.float32], end: NDArray[np.float32], count: int, longest: int
 ) -> list[tuple[int, int, float]]:
-    """The best spans (first, last, score) of at most `longest` tokens."""
-    scores = np.tril(np.triu(np.outer(start, end)), longest - 1)
-    flat = scores.ravel()
-    top = np.argpartition(-flat, count)[:count] if flat.size > count else np.arange(flat.size)
-    top = top[np.argsort(-flat[top], kind="stable")]
-    return [(int(i) // len(end), int(i) % len(end), float(flat[i])) for i in top if flat[i] > 0]
+    """The best spans (first, last, score) of at most `longest` tokens; equal ones by where they start, then end.
+
+    Only the band of allowed spans is computed: row s holds the ends s, s + 1, ... s + width - 1.
+    """
+    width = min(longest, len(end))
+    ends = np.concatenate((end, np.zeros(width - 1, np.float32)))
+    scores = (start[:, None] * as_strided(ends, (len(start), width), 2 * ends.strides, writeable=False)).ravel()
+    least = np.partition(scores, -count)[-count] if count < len(scores) else np.float32(0)
+    chosen = np.flatnonzero(scores >= least if least > 0 else scores > 0)
+    order = np.argsort(-scores[chosen], kind="stable")[:count]
+    return [(n // width, n // width + n % width, float(scores[n])) for n in chosen[order].tolist()]
 
 
-def _located(context: str, window: Window, first: int, last: int, score: float, align: bool) -> Answer:
+def _located(window: Window, first: int, last: int, align: bool) -> tuple[int, int]:
+    """Characters of a span: of its words, or of its tokens where they are of no word."""
     encoding = window.encoding
-    start, end = encoding.offsets[first][0], encoding.offsets[last][1]
     if align:
         words = encoding.token_to_word(first), encoding.token_to_word(last)
-        spans = [None if word is None else encoding.word_to_chars(word, 1) for word in words]
-        start = spans[0][0] if spans[0] else start
-        end = spans[1][1] if spans[1] else end
-    return Answer(context[start:end], start, end, score)
+        if words[0] is not None and words[1] is not None:
+            spans = encoding.word_to_chars(words[0], 1), encoding.word_to_chars(words[1], 1)
+            if spans[0] and spans[1]:
+                return spans[0][0], spans[1][1]
+    ends = encoding.token_to_chars(first), encoding.token_to_chars(last)
+    return ends[0][0] if ends[0] else 0, ends[1][1] if ends[1] else 0

@@ -1,0 +1,142 @@
+"""API keys: a file of hashes, who may do what, and how a key is made.
+
+Each line of the file is `name scope sha256`, scope `use` or `admin`; a key is 256 random bits, so its
+plain SHA-256 cannot be reversed by guessing. `python -m service.keys FILE NAME [--admin]` adds one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.errors import Forbidden, Unauthorized
+from service.metrics import clock
+
+SCOPES = ("use", "admin")
+_LINE = re.compile(r"(?P<name>[\w.-]{1,64}) (?P<scope>use|admin) (?P<digest>[0-9a-f]{64})")
+_RECHECK_SECONDS = 1.0
+
+
+class KeysError(ValueError):
+    """The file of keys cannot be read."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """One line of the file."""
+
+    name: str
+    scope: str
+    digest: str
+
+
+class Keys:
+    """The keys of a file, read again when it changes. A file that turns bad leaves the last good keys.
+
+    Without a file everyone may use the service, and nobody may administer it.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._keys = read_keys(path) if path else []
+        self._stamp = _stamp(path) if path else None
+        self._checked = clock()
+
+    def check(self, secret: str | None, scope: str) -> str:
+        """The name of the key's owner. Raises Unauthorized or Forbidden."""
+        if self._path is None:
+            if scope == "admin":
+                raise Forbidden("models can be loaded and unloaded only where keys are set; start with a keys file")
+            return ""
+        self._refresh(self._path)
+        digest = hashlib.sha256((secret or "").encode("utf-8", "surrogateescape")).hexdigest()
+        found = None
+        for key in self._keys:  # all of them, so that the time taken tells nothing
+            if hmac.compare_digest(key.digest, digest):
+                found = key
+        if found is None:
+            raise Unauthorized("a key is needed: Authorization: Bearer KEY")
+        if scope == "admin" and found.scope != "admin":
+            raise Forbidden("this key may ask models but not administer them")
+        return found.name
+
+    def _refresh(self, path: Path) -> None:
+        now = clock()
+        with self._lock:
+            if now - self._checked < _RECHECK_SECONDS:
+                return
+            self._checked = now
+            stamp = _stamp(path)
+            if stamp != self._stamp:
+                try:
+                    self._keys = read_keys(path)
+                except KeysError as error:
+                    print(f"keys: {error}; the keys read before stay in force", file=sys.stderr)
+                self._stamp = stamp
+
+
+def read_keys(path: Path) -> list[Key]:
+    """All keys of a file; blank lines and lines from # on are skipped. Raises KeysError."""
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise KeysError(f"{path}: cannot be read ({type(error).__name__})") from None
+    keys = []
+    for number, line in enumerate(lines, 1):
+        stripped = line.strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        match = _LINE.fullmatch(stripped)
+        if match is None:
+            raise KeysError(f"{path}:{number}: not 'name use|admin sha256'")
+        keys.append(Key(**match.groupdict()))
+    return keys
+
+
+def make_key(path: Path, name: str, scope: str) -> str:
+    """Add a new key to the file, readable by its owner alone, and return the secret, which is kept nowhere."""
+    secret = f"pgb_{secrets.token_urlsafe(32)}"
+    line = f"{name} {scope} {hashlib.sha256(secret.encode()).hexdigest()}"
+    if _LINE.fullmatch(line) is None:
+        raise KeysError("a name has letters, digits, dots, dashes and underscores, at most 64")
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    with os.fdopen(descriptor, "a", encoding="utf-8") as file:
+        file.write(line + "\n")
+    return secret
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print a new key once."""
+    parser = argparse.ArgumentParser(prog="python -m service.keys", description="Add an API key to a file of hashes.")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("name", help="whose key it is; shown in the log")
+    parser.add_argument("--admin", action="store_true", help="may also load, unload and split models")
+    args = parser.parse_args(argv)
+    try:
+        print(make_key(args.file, args.name, SCOPES[args.admin]))
+    except (KeysError, OSError) as error:
+        print(f"keys: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""ASGI middleware in front of every route: a request is named, timed, bounded, watched and logged."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+import uuid
+import zlib
+from contextlib import suppress
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service import logs
+from service.errors import InvalidInput, Malformed, Overloaded, ServiceError, TooLarge, TooSlow
+from service.instruments import Instruments
+from service.lifecycle import Lifecycle
+from service.metrics import Call
+from service.routes.errors import dialect_of, internal, render
+from service.settings import Settings
+
+TIMEOUT_HEADER = "x-request-timeout-ms"
+CLIENT_GONE = 499
+_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
+_ENCODINGS = ("gzip", "deflate")
+
+
+class Arrival:
+    """Reads a request whole within its limits, runs the route, and stops it when the client leaves."""
+
+    def __init__(self, app: ASGIApp, settings: Settings, instruments: Instruments, lifecycle: Lifecycle) -> None:
+        self._app = app
+        self._settings = settings
+        self._instruments = instruments
+        self._lifecycle = lifecycle
+        self._pending_bytes = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        call = Call(given if _ID.fullmatch(given) else uuid.uuid4().hex, dialect=dialect_of(scope["path"]))
+        scope.setdefault("state", {})["call"] = call
+        status = CLIENT_GONE
+        begun = False
+
+        async def answer(message: Message) -> None:
+            nonlocal status, begun
+            if message["type"] == "http.response.start":
+                status, begun = message["status"], True
+                out = MutableHeaders(scope=message)
+                out["x-request-id"] = call.id
+                if self._lifecycle.draining:
+                    out["connection"] = "close"
+            await send(message)
+
+        self._instruments.open.inc()
+        held = 0
+        try:
+            try:
+                body = await self._read(headers, call, receive)
+            except ServiceError as error:
+                await render(call.dialect, error)(scope, receive, answer)
+                return
+            if body is None:
+                return
+            held = len(body)
+            self._pending_bytes += held
+            await self._run(_whole(scope, body), body, receive, answer)
+        except Exception:  # ours to find, not the client's to see
+            logs.LOGGER.exception("unexpected", extra={"fields": {"request_id": call.id}})
+            if not begun:
+                await internal(call.dialect)(scope, receive, answer)
+        finally:
+            self._pending_bytes -= held
+            self._instruments.open.dec()
+            self._account(call, scope, status)
+
+    async def _read(self, headers: Headers, call: Call, receive: Receive) -> bytes | None:
+        """The body, decompressed; None when the client left before its end."""
+        call.give(self._settings.max_request_seconds)
+        wanted = headers.get(TIMEOUT_HEADER)
+        if wanted is not None:
+            call.give(_milliseconds(wanted))
+        limit = self._settings.max_body_bytes
+        declared = headers.get("content-length", "0")
+        if declared.isdigit() and int(declared) > limit:
+            raise TooLarge(f"the body is larger than {limit} bytes")
+        encoding = headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in (*_ENCODINGS, "identity", ""):
+            raise Malformed("content-encoding is gzip, deflate or none")
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._settings.max_body_seconds):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return None
+                    body += message.get("body", b"")
+                    if len(body) > limit:
+                        raise TooLarge(f"the body is larger than {limit} bytes")
+                    if self._pending_bytes + len(body) > self._settings.max_pending_bytes:
+                        self._instruments.rejections.labels("bytes").inc()
+                        raise Overloaded("too many bytes are waiting already", 1.0)
+                    if not message.get("more_body", False):
+                        break
+        except TimeoutError:
+            raise TooSlow(f"the body did not arrive within {self._settings.max_body_seconds:g} seconds") from None
+        return decompressed(bytes(body), limit) if encoding in _ENCODINGS else bytes(body)
+
+    async def _run(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+        """Run the route with the whole body; cancel it when the client leaves before the answer."""
+        message: Message | None = {"type": "http.request", "body": body, "more_body": False}
+
+        async def replay() -> Message:
+            nonlocal message
+            if message is not None:
+                taken, message = message, None
+                return taken
+            return await receive()
+
+        if not body:
+            await self._app(scope, replay, send)
+            return
+        route = asyncio.ensure_future(self._app(scope, replay, send))
+        departure = asyncio.ensure_future(receive())
+        try:
+            await asyncio.wait((route, departure), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            departure.cancel()
+            if not route.done():
+                route.cancel()
+            with suppress(asyncio.CancelledError):
+                await route
+
+    def _account(self, call: Call, scope: Scope, status: int) -> None:
+        route = getattr(scope.get("route"), "path", "(none)")
+        self._instruments.requests.labels(call.dialect, call.model, status).inc()
+        logs.request(call, scope["method"], route, status)
+        tracer = getattr(scope["app"].state, "tracer", None) if "app" in scope else None
+        if tracer is not None:
+            tracer.request(call, Headers(scope=scope), f"{scope['method']} {route}", status)
+
+
+def decompressed(body: bytes, limit: int) -> bytes:
+    """gzip or deflate undone, at most `limit` bytes. Raises Malformed or TooLarge."""
+    undo = zlib.decompressobj(wbits=47)
+    try:
+        found = undo.decompress(body, limit + 1)
+    except zlib.error:
+        raise Malformed("the body is not compressed as content-encoding says") from None
+    if len(found) > limit:
+        raise TooLarge(f"the body is larger than {limit} bytes when decompressed")
+    if not undo.eof or undo.unused_data:
+        raise Malformed("the compressed body is cut short or followed by something else")
+    return found
+
+
+def _milliseconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise InvalidInput(f"{TIMEOUT_HEADER} is a number of milliseconds above 0")
+    return value / 1e3
+
+
+def _whole(scope: Scope, body: bytes) -> Scope:
+    """The scope as if the body had been sent plain."""
+    if not any(name == b"content-encoding" for name, _ in scope["headers"]):
+        return scope
+    kept = [(n, v) for n, v in scope["headers"] if n not in (b"content-encoding", b"content-length")]
+    scope["headers"] = [*kept, (b"content-length", str(len(body)).encode())]
+    return scope

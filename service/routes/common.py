@@ -1,0 +1,58 @@
+"""What every dialect needs of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+from fastapi.responses import JSONResponse
+
+from service.engine import Engine
+from service.keys import Keys
+from service.metrics import Call
+from service.registry import Registry
+from service.schemas.native import ErrorBody
+
+
+def call_of(request: Request) -> Call:
+    """The account of this request."""
+    return cast(Call, request.state.call)
+
+
+def engine_of(request: Request) -> Engine:
+    """The application's engine."""
+    return cast(Engine, request.app.state.engine)
+
+
+def registry_of(request: Request) -> Registry:
+    """The application's models."""
+    return engine_of(request).registry
+
+
+def require(scope: str) -> Callable[[Request], None]:
+    """A dependency that lets a request through only with a key of that scope, where keys are set."""
+
+    def check(request: Request) -> None:
+        keys: Keys = request.app.state.keys
+        kind, _, secret = request.headers.get("authorization", "").partition(" ")
+        bearer = secret.strip() if kind.lower() == "bearer" else None
+        owner = keys.check(bearer or request.headers.get("x-api-key"), scope)
+        request.state.call.owner = owner
+
+    return check
+
+
+TheCall = Annotated[Call, Depends(call_of)]
+TheEngine = Annotated[Engine, Depends(engine_of)]
+TheRegistry = Annotated[Registry, Depends(registry_of)]
+USE = [Depends(require("use"))]
+ADMIN = [Depends(require("admin"))]
+ERRORS: dict[int | str, dict[str, object]] = {
+    status: {"model": ErrorBody} for status in (400, 401, 403, 404, 408, 413, 415, 422, 429, 503, 504)
+}
+
+
+def timed(body: object, call: Call) -> JSONResponse:
+    """An answer with its stage timings in the Server-Timing header."""
+    return JSONResponse(body, headers={"Server-Timing": call.timings().header()})

@@ -1,0 +1,83 @@
+"""/ and /models/{name}: the Hugging Face dialect, for text classification and question answering."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
+from fastapi.responses import JSONResponse
+
+from service.engine import Labelling, Question, Target, Windowing
+from service.errors import Unavailable
+from service.routes.common import USE, TheCall, TheEngine, TheRegistry, timed
+from service.routes.tei import information
+from service.schemas import huggingface as hf
+from service.schemas import tei
+from service.tasks.answer import Options
+
+router = APIRouter(tags=["huggingface"], dependencies=USE)
+ERRORS: dict[int | str, dict[str, object]] = {
+    status: {"model": hf.Error} for status in (400, 401, 403, 404, 408, 413, 415, 422, 429, 503, 504)
+}
+Name = Annotated[str, Path(description="Of a served model")]
+Answers = list[list[hf.Label]] | hf.Answer | list[hf.Answer] | list[hf.Answer | list[hf.Answer]]
+
+
+@router.post("/", response_model=Answers, responses=ERRORS)
+async def ask(asked: hf.Request, call: TheCall, engine: TheEngine) -> JSONResponse:
+    """Label texts, or answer questions, by what is sent."""
+    return await _ask(asked, Target(), call, engine)
+
+
+@router.post("/models/{name}", response_model=Answers, responses=ERRORS)
+async def ask_model(
+    name: Name,
+    asked: hf.Request,
+    call: TheCall,
+    engine: TheEngine,
+) -> JSONResponse:
+    """Label texts, or answer questions, with a named model."""
+    return await _ask(asked, Target(name), call, engine)
+
+
+@router.get("/models/{name}/health", response_class=Response, responses=ERRORS)
+async def model_health(request: Request, name: Name, registry: TheRegistry) -> Response:
+    """200 with an empty body when this model answers: a client asks below the address it was given."""
+    model = registry.peek(name)
+    if request.app.state.lifecycle.draining or not model.healthy:
+        raise Unavailable("the model is not ready")
+    return Response()
+
+
+@router.get("/models/{name}/info", response_model=tei.Info, responses=ERRORS)
+async def model_info(request: Request, name: Name, registry: TheRegistry) -> dict[str, object]:
+    """What /info says, of this model."""
+    return information(request.app.state.settings, registry, registry.peek(name))
+
+
+async def _ask(asked: hf.Request, target: Target, call: TheCall, engine: TheEngine) -> JSONResponse:
+    given = asked.inputs if isinstance(asked.inputs, list) else [asked.inputs]
+    parameters = asked.parameters or hf.Parameters.model_validate({})
+    questions = [Question(item.question, item.context) for item in given if isinstance(item, hf.QuestionInput)]
+    if questions:
+        return await _answer(questions, isinstance(asked.inputs, list), parameters, target, call, engine)
+    texts = [
+        item if isinstance(item, str) else (item.text, item.text_pair) if item.text_pair is not None else item.text
+        for item in given
+        if not isinstance(item, hf.QuestionInput)
+    ]
+    options = Labelling(parameters.function_to_apply, parameters.top_k)
+    rows = await engine.classify(call, target, texts, options)
+    # Nested for a single input too: the clients take the first element.
+    return timed([[{"label": s.label, "score": s.score} for s in row] for row in rows], call)
+
+
+async def _answer(
+    questions: list[Question], many: bool, p: hf.Parameters, target: Target, call: TheCall, engine: TheEngine
+) -> JSONResponse:
+    align = True if p.align_to_words is None else p.align_to_words
+    options = Options(p.top_k or 1, p.max_answer_len or 15, bool(p.handle_impossible_answer), align)
+    rows = await engine.answer(call, target, questions, Windowing(p.max_seq_len, p.doc_stride), options)
+    found = [[{"answer": a.text, "start": a.start, "end": a.end, "score": a.score} for a in row] for row in rows]
+    shown = [row[0] if len(row) == 1 else row for row in found]
+    return timed(shown if many else shown[0], call)

@@ -1,0 +1,108 @@
+"""/predict, /info, /ping: the dialect of text-embeddings-inference."""
+
+from __future__ import annotations
+
+import math
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from service import __version__
+from service.engine import Labelling, Target, Text
+from service.metrics import Call
+from service.model import Model
+from service.registry import Registry
+from service.routes.common import USE, TheCall, TheEngine, TheRegistry, timed
+from service.routes.native import described
+from service.schemas import tei
+from service.settings import Settings
+
+router = APIRouter(tags=["text-embeddings-inference"])
+ERRORS: dict[int | str, dict[str, object]] = {
+    status: {"model": tei.Error} for status in (400, 401, 403, 404, 408, 413, 415, 422, 424, 429, 503, 504)
+}
+
+
+@router.post(
+    "/predict",
+    response_model=list[tei.Prediction] | list[list[tei.Prediction]],
+    responses=ERRORS,
+    dependencies=USE,
+)
+async def predict(asked: tei.PredictRequest, call: TheCall, engine: TheEngine) -> JSONResponse:
+    """Label a text, a pair or a batch. One input gives a flat list, a batch a list of lists."""
+    given = asked.inputs
+    batch = isinstance(given, list) and all(isinstance(item, list) for item in given)
+    inputs = [_text(item) for item in given] if batch else [_text(given)]
+    truncate = True if asked.truncate is None else asked.truncate
+    activation = "none" if asked.raw_scores else None
+    options = Labelling(activation, None, truncate, asked.truncation_direction.lower())
+    rows = await engine.classify(call, Target(), inputs, options)
+    results = [[{"score": s.score, "label": s.label} for s in row] for row in rows]
+    response = timed(results if batch else results[0], call)
+    for name, value in _headers(call).items():
+        response.headers[name] = value
+    return response
+
+
+@router.get("/info", response_model=tei.Info, dependencies=USE)
+async def info(request: Request, registry: TheRegistry) -> dict[str, object]:
+    """What is served, with the density, accuracy and speed measured when each model was made."""
+    name = registry.default("classification") or registry.default("qa")
+    return information(request.app.state.settings, registry, registry.peek(name) if name else None)
+
+
+@router.get("/ping", response_class=Response)
+async def ping(request: Request) -> Response:
+    """200 with an empty body when ready, 503 when not."""
+    request.app.state.lifecycle.check()
+    return Response()
+
+
+def information(settings: Settings, registry: Registry, shown: Model | None) -> dict[str, object]:
+    """The body of /info, which tells of one model, if there is one, what TEI would."""
+    labels = shown.manifest.labels if shown and shown.manifest.task == "classification" else ()
+    classifier = {
+        "id2label": {str(n): label for n, label in enumerate(labels)},
+        "label2id": {label: n for n, label in enumerate(labels)},
+    }
+    return {
+        "model_id": shown.name if shown else "",
+        "model_sha": shown.manifest.digest if shown else None,
+        "model_dtype": settings.precision,
+        "served_model_name": shown.name if shown else "",
+        "model_type": {"classifier": classifier} if labels else {},
+        "max_concurrent_requests": settings.max_queue_tokens,
+        "max_input_length": shown.manifest.max_length if shown else 0,
+        "max_batch_tokens": settings.max_batch_tokens,
+        "max_batch_requests": None,
+        "max_client_batch_size": settings.max_items,
+        "auto_truncate": True,
+        "tokenization_workers": 1,
+        "version": __version__,
+        "sha": None,
+        "docker_label": None,
+        "models": [described(m, registry) for m in registry.models],
+    }
+
+
+def _text(item: str | list[str] | list[list[str]]) -> Text:
+    if isinstance(item, str):
+        return item
+    parts = [part for part in item if isinstance(part, str)]
+    return parts[0] if len(parts) == 1 else (parts[0], parts[1])
+
+
+def _headers(call: Call) -> dict[str, str]:
+    timings = call.timings()
+    whole = {name: str(math.floor(value)) for name, value in vars(timings).items()}
+    return {
+        "x-compute-type": "cpu",
+        "x-compute-time": whole["total"],
+        "x-compute-characters": str(call.characters),
+        "x-compute-tokens": str(call.tokens),
+        "x-total-time": whole["total"],
+        "x-tokenization-time": whole["tokenize"],
+        "x-queue-time": whole["queue"],
+        "x-inference-time": whole["infer"],
+    }

@@ -1,0 +1,52 @@
+"""OpenVINO on CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import openvino
+
+from pgb_core.artifact import Artifact
+from pgb_core.machine import usable_cores
+from service.errors import Unavailable
+from service.runtimes.protocol import Logits, Precision, pad, unpad
+from service.tokenizer import Tokens
+
+_HINTS = {"float32": "f32", "bfloat16": "bf16"}
+
+
+class OpenVinoRuntime:
+    """One compiled graph and one request, used again and again."""
+
+    def __init__(self, artifact: Artifact, precision: Precision = "float32", threads: int = 0) -> None:
+        manifest = artifact.manifest
+        core = openvino.Core()
+        if precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise Unavailable("this CPU has no bfloat16 products; set precision float32")
+        settings = {
+            "INFERENCE_PRECISION_HINT": _HINTS[precision],
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads or usable_cores(),
+            "ENABLE_CPU_PINNING": False,  # several models share the cores
+        }
+        try:
+            compiled = core.compile_model(str(artifact.model), "CPU", settings)
+        except RuntimeError as error:
+            raise Unavailable(
+                f"{manifest.name}: openvino {openvino.__version__} does not take the graph, which needs "
+                f"{', '.join(manifest.contrib_ops)} beyond ONNX; set runtime onnxruntime or upgrade openvino"
+            ) from error
+        self._request = compiled.create_infer_request()
+        self._inputs = manifest.inputs
+        self._outputs = manifest.outputs
+        self._pad_id = manifest.pad_id
+
+    def run(self, batch: Sequence[Tokens]) -> list[Logits]:
+        """See `Runtime`."""
+        arrays = pad(batch, self._pad_id)
+        found = self._request.infer({name: arrays[name] for name in self._inputs})
+        return unpad([found[name] for name in self._outputs], batch)
+
+    def close(self) -> None:
+        """Drop request and graph."""
+        del self._request

@@ -1,0 +1,58 @@
+"""PyTorch on CPU or CUDA, from the artifact's plan and weights. The only file of the service that knows torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from pgb_core.artifact import Artifact
+from pgb_core.errors import PGBError
+from pgb_core.machine import usable_cores
+from pgb_core.rebuild import encoder_of
+from pgb_core.surgery import merge_groups
+from service.errors import Unavailable
+from service.runtimes.protocol import Device, Logits, Precision, pad
+from service.tokenizer import Tokens
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+class TorchRuntime:
+    """The module itself, cast as a whole; norms and softmax still add up in float32."""
+
+    def __init__(
+        self, artifact: Artifact, device: Device = "auto", precision: Precision = "float32", threads: int = 0
+    ) -> None:
+        self._device = _device(device)
+        self._threads = threads or usable_cores()
+        try:
+            model = encoder_of(artifact)
+        except PGBError as error:
+            raise Unavailable(str(error)) from error
+        merge_groups(model)
+        self._model = model.requires_grad_(False).to(self._device, _DTYPES[precision])
+        self._pad_id = artifact.manifest.pad_id
+
+    def run(self, batch: Sequence[Tokens]) -> list[Logits]:
+        """See `Runtime`."""
+        torch.set_num_threads(self._threads)  # holds for the thread that says it
+        arrays = pad(batch, self._pad_id)
+        names = ("input_ids", "attention_mask", "token_type_ids")
+        with torch.inference_mode():
+            inputs = [torch.from_numpy(arrays[name]).to(self._device) for name in names]
+            logits: Logits = self._model(*inputs).float().cpu().numpy()
+        if logits.ndim == 2:
+            return list(logits)
+        return [logits[row, : len(tokens)] for row, tokens in enumerate(batch)]
+
+    def close(self) -> None:
+        """Drop the module."""
+        del self._model
+
+
+def _device(name: Device) -> torch.device:
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise Unavailable("PyTorch sees no CUDA device here; set device cpu, or install a CUDA build of torch")
+    return torch.device("cuda" if available and name != "cpu" else "cpu")
