@@ -1,0 +1,1 @@
+"""Question answering against the pipeline that it follows."""
