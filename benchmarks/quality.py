@@ -1,8 +1,9 @@
 """What compression costs in accuracy, stage by stage.
 
 For each task, share of weights kept and structure: importance kept, score when pruned, after
-compensation, after re-finetuning, and the minutes of each stage. Needs the data and checkpoints
-named by --data and --models. Every finished row is written at once, so a stopped run goes on.
+compensation, after re-finetuning, and the minutes of each stage (by the clock, and of all cores
+together, which a pause or a busy machine does not lengthen). Needs the data and checkpoints named
+by --data and --models. Every finished row is written at once, so a stopped run goes on.
 """
 
 from __future__ import annotations
@@ -81,12 +82,18 @@ def _questions(path: Path) -> list[Question]:
 def measure(task: Task, keep: float, grouping: str, schedule: Schedule, unlabelled: bool) -> dict[str, object]:
     """One row of the table."""
     c = task.checkpoint
-    clock, minutes = time.perf_counter(), {}
+    start, minutes, core_minutes = (0.0, 0.0), {}, {}
+
+    def begin() -> None:
+        nonlocal start
+        start = (time.perf_counter(), time.process_time())
 
     def lap(stage: str) -> None:
-        nonlocal clock
-        minutes[stage] = round((time.perf_counter() - clock) / 60, 2)
-        clock = time.perf_counter()
+        minutes[stage] = round((time.perf_counter() - start[0]) / 60, 2)
+        core_minutes[stage] = round((time.process_time() - start[1]) / 60, 2)
+        begin()
+
+    begin()
 
     scores = calibrate.fisher(c.model, batches(task.calibration, 2048, c.model.config.pad_id), None, 0, unlabelled)
     sites = c.model.sites()
@@ -100,16 +107,16 @@ def measure(task: Task, keep: float, grouping: str, schedule: Schedule, unlabell
     row["weights_kept"] = round(plan.cost / plan.dense_cost, 4)
     row["dropped_layers"] = list(plan.dropped_layers)
     row["pruned"] = round(task.score(model), 2)
-    clock = time.perf_counter()
+    begin()
     compensate(c.model, model, plan, list(batches(task.calibration, 4096, c.model.config.pad_id)))
     lap("compensate")
     row["compensated"] = round(task.score(model), 2)
-    clock = time.perf_counter()
+    begin()
     trainer = Trainer(model, c.model, task.train, None, schedule)
     trainer.run()
     lap("finetune")
     row["finetuned"] = round(task.score(model), 2)
-    return {**row, "steps": trainer.steps, "minutes": minutes}
+    return {**row, "steps": trainer.steps, "minutes": minutes, "core_minutes": core_minutes}
 
 
 def main() -> None:

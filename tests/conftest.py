@@ -13,7 +13,7 @@ from pgb_core.encoders import encoder_config_of
 from pgb_core.nn.encoder import Encoder, EncoderConfig
 
 pytest_plugins = ["tests.served"]
-SHARED = Path(os.environ.get("PGB_TEST_DATA", Path(__file__).parent.parent.parent / "shared"))
+SHARED = Path(os.environ.get("SHARED_DATA", Path(__file__).parent.parent.parent / "shared"))
 ARCHITECTURES = ("bert", "roberta", "distilbert")
 TASKS = ("classification", "qa")
 
@@ -61,7 +61,7 @@ def small_encoder(architecture: str, task: str, seed: int = 0, **changes: object
 def shared() -> Path:
     """Real data and checkpoints, which are not part of the project."""
     if not (SHARED / "models").is_dir():
-        pytest.skip(f"no real checkpoints at {SHARED}; set PGB_TEST_DATA to a folder with models/ and data/")
+        pytest.skip(f"no real checkpoints at {SHARED}; set SHARED_DATA to a folder with models/ and data/")
     return SHARED
 
 

@@ -1,14 +1,26 @@
-"""Served models: small, random, and as real as any."""
+"""Served models, small, random, and as real as any; and a real process that serves them."""
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from pgb_core.config import CompressConfig
 from pgb_core.pipeline import compress
 from tests.core.small import WORDS, checkpoint
+
+_START_SECONDS = 60
+_STOP_SECONDS = 20
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +40,56 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         config = CompressConfig(str(model), str(folder / name), calibrate=str(data), keep=0.5, epochs=0, passes=1)
         made.append(compress(config).path)
     return made[0], made[1]
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def serving(
+    *args: str | Path,
+    module: str = "service",
+    env: Mapping[str, str] | None = None,
+    wait: bool = True,
+    log_file: Path | None = None,
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """`python -m MODULE ARGS` on a free port: its URL and process, once it is ready. Stopped afterwards.
+
+    Of the PGB_ variables it gets those in `env`; it drains at once unless told otherwise.
+    """
+    port = free_port()
+    command = [sys.executable, "-m", module, *map(str, args), "--port", str(port)]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PGB_")}
+    url = f"http://127.0.0.1:{port}"
+    with (
+        log_file.open("w+b") if log_file else tempfile.TemporaryFile() as log
+    ):  # a pipe that nobody reads would fill and block the log
+        process = subprocess.Popen(command, stderr=log, env={**kept, "PGB_DRAIN_SECONDS": "0", **(env or {})})
+        try:
+            if wait and not _ready(url, process):
+                log.seek(0)
+                pytest.fail(f"the server did not become ready:\n{log.read().decode(errors='replace')}")
+            yield url, process
+            if process.poll() is None:
+                process.terminate()
+                process.wait(_STOP_SECONDS)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _ready(url: str, process: subprocess.Popen[bytes]) -> bool:
+    """Whether /health answers 200 before the process ends or the time is over."""
+    until = time.monotonic() + _START_SECONDS
+    while process.poll() is None and time.monotonic() < until:
+        try:
+            if httpx.get(f"{url}/health").status_code == 200:
+                return True
+        except httpx.TransportError:
+            pass
+        time.sleep(0.05)
+    return False

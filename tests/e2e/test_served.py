@@ -6,37 +6,20 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.served import serving
+
 
 @pytest.fixture
 def server(artifacts: tuple[Path, Path]) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """`pgb serve` with both models on a free port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "pgb_core.cli", "serve", *map(str, artifacts), "--port", str(port)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(200):
-            if process.poll() is not None:
-                break
-            try:
-                if httpx.get(f"{url}/health").status_code == 200:
-                    break
-            except httpx.TransportError:
-                time.sleep(0.05)
-        assert process.poll() is None, process.stderr.read().decode() if process.stderr else ""
-        yield url, process
-    finally:
-        process.kill()
-        process.communicate()
+    with serving("serve", *artifacts, module="pgb_core.cli") as found:
+        yield found
 
 
 def test_both_tasks_answer_over_a_real_socket_and_sigterm_is_clean(server: tuple[str, subprocess.Popen[bytes]]) -> None:

@@ -13,6 +13,8 @@ from service.settings import Settings
 @pytest.fixture
 def client(artifacts: tuple[Path, Path]) -> Iterator[TestClient]:
     """The application with both models, in this process."""
-    settings = Settings(artifacts=artifacts, threads=1, max_body_bytes=20_000, max_items=8, max_characters=5_000)
+    settings = Settings(
+        artifacts=tuple(map(str, artifacts)), threads=1, max_body_bytes=20_000, max_items=8, max_characters=5_000
+    )
     with TestClient(create_app(settings), raise_server_exceptions=False) as found:
         yield found

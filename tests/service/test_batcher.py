@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from service.batcher import Batcher
-from service.errors import Overloaded, Unavailable
+from service.batcher import Batcher, Cost, Limits
+from service.errors import DeadlineExceeded, Overloaded, RuntimeFailed, Unavailable
+from service.metrics import clock
 
 
 class Gate:
@@ -30,9 +31,38 @@ class Gate:
         return [item.upper() for item in items]
 
 
-def batcher(gate: Gate, tokens: int = 12, queue: int = 1000, wait: float = 10.0) -> Batcher[str, str]:
-    """One token a character."""
-    return Batcher(gate, len, tokens, queue, wait)
+QUICK = Cost(1e-3, 1e-6)
+SLOW = Cost(1.0, 1e-3)
+
+
+class Ledger:
+    """An observer that remembers."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[int, int, bool]] = []
+        self.dropped: list[tuple[str, int, int]] = []
+
+    def batch(self, size: int, tokens: int, started: float, finished: float, failed: bool) -> object:
+        """One mark for all."""
+        self.batches.append((size, tokens, failed))
+        return "mark"
+
+    def saved(self, reason: str, inputs: int, tokens: int, seconds: float) -> None:
+        """Seconds are an estimate."""
+        assert seconds > 0
+        self.dropped.append((reason, inputs, tokens))
+
+
+def batcher(
+    gate: Gate,
+    tokens: int = 12,
+    queue: int = 1000,
+    ledger: Ledger | None = None,
+    seconds: float = 1e3,
+    cost: Cost = QUICK,
+) -> Batcher[str, str]:
+    """One token a character, and starting a batch costs as much as 1000 of them."""
+    return Batcher(gate, len, Limits(tokens, queue, seconds, 10.0), cost, ledger)
 
 
 async def started(gate: Gate) -> None:
@@ -54,15 +84,15 @@ def test_a_lone_request_goes_straight_through() -> None:
     asyncio.run(scenario())
 
 
-def test_what_waits_is_batched_by_length_within_the_budget() -> None:
-    """Padding counts, every answer goes to its asker, and the batch that ran says how large it was."""
+def test_what_waits_is_batched_within_the_budget_and_answers_go_to_their_askers() -> None:
+    """Padding counts, and the batch that ran says how large it was."""
 
     async def scenario() -> None:
         gate = Gate(opened=False)
         queue = batcher(gate)
         first = asyncio.create_task(queue.submit(["go"]))
         await started(gate)
-        items = ["aaaa", "bbbbbbbbbb", "cccc", "dddddddddd", "eeee", "ffffffffffffffffffff"]
+        items = ["aaaa", "bbbbbbbbbb", "cccc", "dddddddddd", "eeee", "f" * 20]
         rest = [asyncio.create_task(queue.submit([item])) for item in items]
         await asyncio.sleep(0)
         gate.open.set()
@@ -76,33 +106,105 @@ def test_what_waits_is_batched_by_length_within_the_budget() -> None:
     asyncio.run(scenario())
 
 
-def test_an_item_that_waited_too_long_stops_yielding() -> None:
-    """Past the age bound the order is that of arrival."""
+def test_an_input_that_fails_in_company_fails_nobody_else() -> None:
+    """A failed batch is run again one by one; the reason is not shown to the client, and the next batch runs."""
 
     async def scenario() -> None:
-        gate = Gate(opened=False)
-        queue = batcher(gate, tokens=20, wait=0.0)
-        tasks = [asyncio.create_task(queue.submit(["go"]))]
+        gate, ledger = Gate(opened=False), Ledger()
+        queue = batcher(gate, ledger=ledger)
+        first = asyncio.create_task(queue.submit(["go"]))
         await started(gate)
-        tasks += [asyncio.create_task(queue.submit([item])) for item in ("aaaa", "bbbbbbbbbb", "cccc", "dddd")]
+        tasks = [asyncio.create_task(queue.submit([item])) for item in ("ok", "bad", "fine")]
         await asyncio.sleep(0)
         gate.open.set()
-        await asyncio.gather(*tasks)
-        assert gate.batches[1] == ["aaaa", "bbbbbbbbbb"]
+        good, bad, fine = await asyncio.gather(*tasks, return_exceptions=True)
+        assert isinstance(bad, RuntimeFailed)
+        assert "boom" not in str(bad)
+        assert not isinstance(good, BaseException)
+        assert not isinstance(fine, BaseException)
+        assert (good[0].result, fine[0].result) == ("OK", "FINE")
+        assert queue.failures == 0
+        assert (3, 12, True) in ledger.batches
+        await first
         await queue.close()
 
     asyncio.run(scenario())
 
 
-def test_a_failing_batch_answers_every_waiter_and_the_next_one_runs() -> None:
-    """Nobody hangs, and the reason is not shown to the client."""
+def test_failures_are_counted_until_a_batch_goes_well() -> None:
+    """What turns ready to 503, and back."""
 
     async def scenario() -> None:
-        gate = Gate()
-        queue = batcher(gate)
-        with pytest.raises(Unavailable, match="failed on this batch"):
-            await queue.submit(["bad", "ok"])
-        assert (await queue.submit(["fine"]))[0].result == "FINE"
+        queue = batcher(Gate())
+        for times in (1, 2):
+            with pytest.raises(RuntimeFailed):
+                await queue.submit(["bad"])
+            assert queue.failures == times
+        await queue.submit(["ok"])
+        assert queue.failures == 0
+        await queue.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_deadline_takes_waiting_work_out_of_line() -> None:
+    """The waiter hears of it in time, nothing of it runs, and the compute saved is told."""
+
+    async def scenario() -> None:
+        gate, ledger = Gate(opened=False), Ledger()
+        queue = batcher(gate, ledger=ledger)
+        first = asyncio.create_task(queue.submit(["go"]))
+        await started(gate)
+        second = asyncio.create_task(queue.submit(["stay"]))
+        await asyncio.sleep(0)
+        begun = clock()
+        with pytest.raises(DeadlineExceeded):
+            await queue.submit(["late", "too"], clock() + 0.05)
+        assert clock() - begun < 2
+        gate.open.set()
+        await asyncio.gather(first, second)
+        assert [item for batch in gate.batches for item in batch] == ["go", "stay"]
+        assert ledger.dropped == [("deadline", 2, 7)]
+        await queue.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_request_that_cannot_be_in_time_is_refused_at_once() -> None:
+    """When the estimated wait is longer than its deadline, it does not join the line."""
+
+    async def scenario() -> None:
+        gate = Gate(opened=False)
+        queue = batcher(gate, tokens=1, cost=SLOW)
+        first = asyncio.create_task(queue.submit(["go"]))
+        await started(gate)
+        second = asyncio.create_task(queue.submit(["x" * 100]))
+        await asyncio.sleep(0)
+        assert queue.wait_seconds() > 1
+        with pytest.raises(Overloaded, match="longer than the time"):
+            await queue.submit(["y"], clock() + 1)
+        gate.open.set()
+        await asyncio.gather(first, second)
+        await queue.close()
+
+    asyncio.run(scenario())
+
+
+def test_admission_is_bounded_in_estimated_seconds() -> None:
+    """Past the bound a request is refused, however few tokens it has."""
+
+    async def scenario() -> None:
+        gate = Gate(opened=False)
+        queue = batcher(gate, tokens=1000, seconds=0.15, cost=SLOW)
+        first = asyncio.create_task(queue.submit(["go"]))
+        await started(gate)
+        second = asyncio.create_task(queue.submit(["x" * 100]))
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded) as refused:
+            await queue.submit(["y"])
+        assert refused.value.retry_after == pytest.approx(0.2, rel=0.2)
+        gate.open.set()
+        await asyncio.gather(first, second)
         await queue.close()
 
     asyncio.run(scenario())
@@ -133,8 +235,8 @@ def test_work_of_a_client_that_left_does_not_run() -> None:
     """Cancelling takes what still waits out of the queue."""
 
     async def scenario() -> None:
-        gate = Gate(opened=False)
-        queue = batcher(gate)
+        gate, ledger = Gate(opened=False), Ledger()
+        queue = batcher(gate, ledger=ledger)
         first = asyncio.create_task(queue.submit(["go"]))
         await started(gate)
         gone = asyncio.create_task(queue.submit(["gone", "too"]))
@@ -145,6 +247,7 @@ def test_work_of_a_client_that_left_does_not_run() -> None:
         gate.open.set()
         await asyncio.gather(first, stays)
         assert [item for batch in gate.batches for item in batch] == ["go", "stay"]
+        assert ledger.dropped == [("disconnect", 2, 7)]
         await queue.close()
 
     asyncio.run(scenario())

@@ -135,9 +135,10 @@ def test_bad_input_gets_a_clear_4xx_and_no_echo(client: TestClient, content: byt
     [
         {"question": "who"},
         {"question": "who", "context": CONTEXT, "inputs": [{"question": "who", "context": CONTEXT}]},
-        {"question": "who " * 40, "context": CONTEXT},
+        {"question": "who " * 100, "context": CONTEXT},
         {"question": "who", "context": CONTEXT, "max_length": 16, "stride": 16},
         {"question": "who", "context": CONTEXT, "max_answer_length": 0},
+        {"question": " ", "context": CONTEXT},
         {"question": "who", "context": " "},
     ],
 )
@@ -158,12 +159,19 @@ def test_other_paths_and_methods_answer_in_the_same_shape(client: TestClient) ->
     assert client.get("/v1/classify").status_code == 405
 
 
-def test_health_names_what_is_served(client: TestClient) -> None:
-    """Names, tasks, versions and how much was kept."""
+def test_health_and_models_name_what_is_served(client: TestClient) -> None:
+    """Names, versions, tasks, what was kept and what was measured."""
     body = client.get("/health").json()
     assert body["status"] == "ready"
-    assert [(m["name"], m["task"]) for m in body["models"]] == [("mood", "classification"), ("who", "qa")]
-    assert all(abs(m["weights_kept"] - 0.5) < 0.02 and len(m["version"]) == 12 for m in body["models"])
+    assert [m["name"] for m in body["models"]] == ["mood", "who"]
+    found = client.get("/v1/models").json()
+    assert [(m["name"], m["task"], m["share"], m["default"]) for m in found["models"]] == [
+        ("mood", "classification", 1.0, True),
+        ("who", "qa", 1.0, True),
+    ]
+    assert all(abs(m["weights_kept"] - 0.5) < 0.02 and len(m["version"]) == 12 for m in found["models"])
+    assert all("parity" in m["measured"] for m in found["models"])
+    assert {state["state"] for state in found["states"]} == {"READY"}
 
 
 def test_the_examples_in_the_api_s_description_run(client: TestClient) -> None:

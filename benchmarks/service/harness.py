@@ -1,0 +1,186 @@
+"""A server process, a load generator, and what each took of the machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server. ready_seconds: from its start to its first 200 on /health."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    ready_seconds: float
+
+    def cpu_seconds(self) -> float:
+        """Of all its threads so far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def rss_mb(self) -> float:
+        """Resident memory."""
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS"):
+                return int(line.split()[1]) / 1024
+        return 0.0
+
+    def descriptors(self) -> int:
+        """Open files and sockets."""
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body."""
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=10) as reply:  # noqa: S310 - our own server
+                return reply.status, reply.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def post(self, path: str, body: object, headers: dict[str, str] | None = None) -> tuple[int, str]:
+        """Status and body."""
+        request = urllib.request.Request(  # noqa: S310 - our own server
+            self.url + path, json.dumps(body).encode(), {"content-type": "application/json", **(headers or {})}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as reply:  # noqa: S310
+                return reply.status, reply.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+
+@contextmanager
+def server(*args: str) -> Iterator[Server]:
+    """`python -m service ARGS`, from start to ready to stopped."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    begun = time.perf_counter()
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "service", *args, "--port", str(port), "--log-level", "warning"], stderr=log
+        )
+        try:
+            found = Server(f"http://127.0.0.1:{port}", process, 0.0)
+            while True:
+                if process.poll() is not None:
+                    log.seek(0)
+                    raise SystemExit(f"the server did not start:\n{log.read().decode()}")
+                try:
+                    if found.get("/health")[0] == 200:
+                        break
+                except OSError:
+                    pass
+                time.sleep(0.005)
+            yield Server(found.url, process, time.perf_counter() - begun)
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(60)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a run of the generator saw. Rates are per second; shares are of all cores of the machine."""
+
+    seconds: float
+    metrics: dict[str, Any]
+    generator_share: float
+    server_share: float
+
+    def count(self, name: str) -> int:
+        """Of a counter."""
+        return int(self.metrics.get(name, {}).get("values", {}).get("count", 0))
+
+    def trend(self, name: str) -> dict[str, float]:
+        """Percentiles in milliseconds."""
+        values = self.metrics.get(name, {}).get("values", {})
+        return {key: round(value, 3) for key, value in values.items()}
+
+    def rate(self, name: str) -> float | None:
+        """Share of true among what was counted; None when nothing was."""
+        values = self.metrics.get(name, {}).get("values")
+        return None if values is None else round(values["rate"], 4)
+
+    def summary(self) -> dict[str, Any]:
+        """The figures of a result file."""
+        return {
+            "rows_per_second": round(self.count("rows_answered") / self.seconds, 1),
+            "accepted_ms": self.trend("accepted_ms"),
+            "queue_ms": self.trend("stage_queue_ms"),
+            "refused": self.count("refused"),
+            "refused_with_retry_after": self.rate("refused_with_retry_after"),
+            "failed": self.count("failed"),
+            "wrong": self.count("wrong"),
+            "never_sent": self.count("dropped_iterations"),
+            "generator_share_of_cores": round(self.generator_share, 3),
+            "server_share_of_cores": round(self.server_share, 3),
+        }
+
+
+class Generator:
+    """k6 at a constant arrival rate, started at once; `wait` gives what it saw."""
+
+    def __init__(
+        self, target: Server, texts: Path, rate: float, seconds: float, rows: int, check: Path | None = None
+    ) -> None:
+        self._target = target
+        self._seconds = seconds
+        self._folder = tempfile.TemporaryDirectory()
+        self._out = Path(self._folder.name) / "summary.json"
+        environment = {"URL": target.url, "RATE": str(rate), "SECONDS": str(round(seconds)), "ROWS": str(rows)}
+        environment |= {"TEXTS": str(texts.resolve()), "OUT": str(self._out)}
+        if check:
+            environment["CHECK"] = str(check.resolve())
+        k6 = Path(sys.executable).with_name("k6")
+        command = [str(k6 if k6.exists() else "k6"), "run", "--quiet", "--no-usage-report", str(HERE / "load.js")]
+        self._begun = time.perf_counter()
+        self._server_cpu = target.cpu_seconds()
+        self._own_cpu = _children_cpu()
+        self._process = subprocess.Popen(
+            command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+
+    def wait(self) -> Load:
+        """Until it ends by itself."""
+        _, errors = self._process.communicate()
+        if not self._out.exists():
+            raise SystemExit(f"k6: {errors.decode()}")
+        taken = time.perf_counter() - self._begun
+        alive = self._target.process.poll() is None
+        used = self._target.cpu_seconds() - self._server_cpu if alive else 0.0
+        cores = os.cpu_count() or 1
+        metrics = json.loads(self._out.read_text())
+        self._folder.cleanup()
+        return Load(
+            self._seconds,
+            metrics,
+            (_children_cpu() - self._own_cpu) / taken / cores,
+            used / taken / cores,
+        )
+
+
+def _children_cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

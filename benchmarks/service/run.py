@@ -1,0 +1,327 @@
+"""The service under load, against the bare runtime in this process.
+
+Parts: `latency` (one request at a time), `saturation` (rows a second), `start` (time to ready, memory
+at rest), `overload` (2 and 5 times capacity), `drain` (a signal at saturation), `swap` (versions
+switched at saturation), `soak` (a long mixed run). Each writes its part of the result file.
+
+    python -m benchmarks.service.run ARTIFACT latency saturation start
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.service.harness import Generator, Load, Server, server
+from pgb_core.artifact import open_artifact
+from pgb_core.machine import facts
+from service.runtimes.choose import open_runtime
+from service.settings import read_settings
+from service.tokenizer import Tokenizer, Tokens
+from service.waiting import Entry, WaitingRoom
+
+ROWS = 8
+EXAMPLES = Path("examples/data/sentiment.jsonl")
+
+
+def bare(artifact: Path, texts: list[str], seconds: float) -> float:
+    """Rows a second of tokenising and running, batches cut as the service cuts them, everything waiting."""
+    opened = open_artifact(artifact)
+    tokenizer = Tokenizer(opened.tokenizer, opened.manifest.max_length)
+    runtime = open_runtime(opened, "onnxruntime", "cpu", "float32", 0)
+    budget = read_settings([]).max_batch_tokens
+    rows, begun = 0, time.perf_counter()
+    while time.perf_counter() - begun < seconds:
+        room: WaitingRoom[Tokens] = WaitingRoom(budget, 32, 1e9)
+        for item in tokenizer.texts(texts):
+            room.add(Entry(item, len(item), 0.0))
+        while batch := room.take(0.0):
+            runtime.run([entry.item for entry in batch])
+            rows += len(batch)
+    return rows / (time.perf_counter() - begun)
+
+
+def in_process(artifact: Path, texts: list[str], rounds: int) -> list[float]:
+    """Milliseconds of tokenising and running one text, one after the other, at the pace of the clients."""
+    opened = open_artifact(artifact)
+    tokenizer = Tokenizer(opened.tokenizer, opened.manifest.max_length)
+    runtime = open_runtime(opened, "onnxruntime", "cpu", "float32", 0)
+    found = []
+    for n in range(rounds):
+        begun = time.perf_counter()
+        runtime.run(tokenizer.texts([texts[7 * n % len(texts)]]))
+        found.append(1e3 * (time.perf_counter() - begun))
+        time.sleep(0.02)
+    return found[rounds // 10 :]
+
+
+def latency(artifact: Path, texts: list[str], file: Path) -> dict[str, Any]:
+    """p50 over HTTP with one request at a time, above tokenising and running in process; sides alternate."""
+    ours: list[Load] = []
+    theirs: list[float] = []
+    with server(str(artifact)) as running:
+        for _ in range(3):
+            theirs.append(statistics.median(in_process(artifact, texts, 400)))
+            ours.append(Generator(running, file, rate=40, seconds=10, rows=1).wait())
+    over_http = [load.trend("accepted_ms")["p(50)"] for load in ours]
+    total = [load.trend("stage_total_ms")["p(50)"] for load in ours]
+    return {
+        "in_process_p50_ms": [round(value, 3) for value in theirs],
+        "over_http_p50_ms": over_http,
+        "server_total_p50_ms": total,
+        "above_ms": round(min(over_http) - min(theirs), 3),
+        "stages_p50_ms": {
+            name: ours[-1].trend(f"stage_{name}_ms")["p(50)"] for name in ("tokenize", "queue", "infer", "postprocess")
+        },
+        "generator_share_of_cores": round(ours[-1].generator_share, 3),
+    }
+
+
+def capacity(artifact: Path, running: Server, texts: list[str], file: Path) -> tuple[float, float]:
+    """Rows a second of the bare runtime, and of the service when more is offered than it can do."""
+    alone = bare(artifact, texts, 5)
+    load = Generator(running, file, rate=1.3 * alone / ROWS, seconds=10, rows=ROWS).wait()
+    return alone, load.count("rows_answered") / load.seconds
+
+
+def saturation(artifact: Path, texts: list[str], file: Path) -> dict[str, Any]:
+    """Rows a second when a third more is offered than the bare runtime can do."""
+    with server(str(artifact)) as running:
+        alone = []
+        loads = []
+        for _ in range(3):
+            alone.append(bare(artifact, texts, 6))
+            rate = 1.3 * alone[-1] / ROWS
+            loads.append(Generator(running, file, rate=rate, seconds=12, rows=ROWS).wait())
+    best = max(loads, key=lambda load: load.count("rows_answered"))
+    served = best.count("rows_answered") / best.seconds
+    share = best.generator_share
+    return {
+        "rows_a_request": ROWS,
+        "bare_rows_per_second": [round(value, 1) for value in alone],
+        "served_rows_per_second": [round(load.count("rows_answered") / load.seconds, 1) for load in loads],
+        "ratio": round(served / max(alone), 3),
+        "ratio_of_the_cores_left_by_the_generator": round(served / max(alone) / (1 - share), 3),
+        "best": best.summary(),
+    }
+
+
+def start(artifact: Path, texts: list[str], file: Path) -> dict[str, Any]:
+    """Seconds from the command to ready, and memory at rest above the bare runtime with the model."""
+    script = (
+        "import resource, sys, time; t = time.perf_counter();"
+        "from pgb_core.artifact import open_artifact; from service.runtimes.choose import open_runtime;"
+        "from service.tokenizer import Tokens;"
+        "r = open_runtime(open_artifact(sys.argv[1]), 'onnxruntime', 'cpu', 'float32', 0);"
+        "r.run([Tokens([1] * 256, [0] * 256)]);"
+        "line = next(l for l in open('/proc/self/status') if l.startswith('VmRSS'));"
+        "print(int(line.split()[1]) / 1024)"
+    )
+    bare_mb = float(subprocess.check_output([sys.executable, "-c", script, str(artifact)]))
+    load_script = (
+        "import sys, time; from pgb_core.artifact import open_artifact; import onnxruntime;"
+        "from service.runtimes.choose import open_runtime; t = time.perf_counter();"
+        "a = open_artifact(sys.argv[1]); open_runtime(a, 'onnxruntime', 'cpu', 'float32', 0);"
+        "print(time.perf_counter() - t)"
+    )
+    load_seconds = min(
+        float(subprocess.check_output([sys.executable, "-c", load_script, str(artifact)])) for _ in range(3)
+    )
+    ready, memory = [], 0.0
+    for _ in range(3):
+        with server(str(artifact)) as running:
+            ready.append(running.ready_seconds)
+            memory = running.rss_mb()
+    return {
+        "ready_seconds": [round(value, 2) for value in ready],
+        "model_load_seconds": round(load_seconds, 2),
+        "above_load_seconds": round(min(ready) - load_seconds, 2),
+        "rss_mb": round(memory),
+        "bare_runtime_rss_mb": round(bare_mb),
+        "above_bare_mb": round(memory - bare_mb),
+    }
+
+
+def overload(artifact: Path, texts: list[str], file: Path, seconds: float = 60) -> dict[str, Any]:
+    """Two and five times what the service can do: goodput, latency of what is accepted, refusals, memory."""
+    found: dict[str, Any] = {"bound_seconds": read_settings([]).max_queue_seconds}
+    with server(str(artifact)) as running:
+        alone, served = capacity(artifact, running, texts, file)
+        found["bare_rows_per_second"], found["saturation_rows_per_second"] = round(alone, 1), round(served, 1)
+        for times in (2, 5):
+            before = running.rss_mb()
+            load = Generator(running, file, rate=times * served / ROWS, seconds=seconds, rows=ROWS).wait()
+            goodput = load.count("rows_answered") / load.seconds
+            found[f"x{times}"] = {
+                "goodput_of_saturation": round(goodput / served, 3),
+                "rss_mb_before_and_after": [round(before), round(running.rss_mb())],
+                **load.summary(),
+            }
+    return found
+
+
+def drain(artifact: Path, texts: list[str], file: Path) -> dict[str, Any]:
+    """A signal in the middle of saturation; what was accepted before and after it."""
+    with server(str(artifact), "--drain-seconds", "4") as running:
+        _, served = capacity(artifact, running, texts, file)
+        generator = Generator(running, file, rate=1.1 * served / ROWS, seconds=6, rows=ROWS)
+        time.sleep(4)
+        running.process.send_signal(signal.SIGTERM)
+        begun = time.perf_counter()
+        while running.get("/health")[0] == 200:
+            time.sleep(0.002)
+        turned = time.perf_counter() - begun
+        load = generator.wait()
+        code = running.process.wait(60)
+    return {"ready_turned_503_after_ms": round(1e3 * turned, 1), "exit": code, **load.summary()}
+
+
+def expected_labels(running: Server, texts: list[str]) -> dict[str, str]:
+    """The label of every text, asked alone."""
+    found = {}
+    for text in texts:
+        body = json.loads(running.post("/v1/classify", {"inputs": text, "top_k": 1})[1])
+        found[text] = body["results"][0][0]["label"]
+    return found
+
+
+def swap(artifact: Path, texts: list[str], file: Path, times: int = 50) -> dict[str, Any]:
+    """Versions switched again and again at saturation: no error, no mixed-up answer."""
+    with tempfile.TemporaryDirectory() as folder, _WithVersions(artifact, Path(folder)) as (running, key):
+        checks = Path(folder) / "labels.json"
+        checks.write_text(json.dumps(expected_labels(running, texts)))
+        _, served = capacity(artifact, running, texts, file)
+        swaps: list[float] = []
+        failures = 0
+        generator = Generator(running, file, rate=0.95 * served / ROWS, seconds=150, rows=ROWS, check=checks)
+        before = running.rss_mb(), running.descriptors()
+        for turn in range(times):
+            begun = time.perf_counter()
+            status, _ = running.post("/v1/models/model/load", {"version": "12"[turn % 2]}, key)
+            failures += status != 200
+            swaps.append(time.perf_counter() - begun)
+            time.sleep(0.3)
+        load = generator.wait()
+        after = running.rss_mb(), running.descriptors()
+    return {
+        "swaps": times,
+        "failed_swaps": failures,
+        "median_swap_seconds": round(statistics.median(swaps), 2),
+        "rss_mb": [round(before[0]), round(after[0])],
+        "descriptors": [before[1], after[1]],
+        **load.summary(),
+    }
+
+
+def soak(artifact: Path, texts: list[str], file: Path, seconds: float = 600) -> dict[str, Any]:
+    """80 % load with clients that leave, versions switched and bad requests mixed in."""
+    with tempfile.TemporaryDirectory() as folder, _WithVersions(artifact, Path(folder)) as (running, key):
+        _, served = capacity(artifact, running, texts, file)
+        generator = Generator(running, file, rate=0.8 * served / ROWS, seconds=seconds, rows=ROWS)
+        end = time.perf_counter() + seconds
+        memory, descriptors = [running.rss_mb()], [running.descriptors()]
+        bad: dict[str, int] = {}
+        left = swaps = 0
+        while time.perf_counter() < end:
+            for body in BAD:
+                status, _ = running.post("/v1/classify", body)
+                bad[str(status)] = bad.get(str(status), 0) + 1
+            left += _leave(running, texts)
+            if len(memory) % 10 == 0:
+                status, _ = running.post("/v1/models/model/load", {"version": random.choice("12")}, key)  # noqa: S311
+                swaps += status == 200
+            time.sleep(1)
+            memory.append(running.rss_mb())
+            descriptors.append(running.descriptors())
+        load = generator.wait()
+        time.sleep(2)
+        descriptors.append(running.descriptors())
+    minute = max(1, len(memory) // 10)
+    return {
+        "seconds": seconds,
+        "bad_requests_by_status": bad,
+        "clients_that_left": left,
+        "swaps": swaps,
+        "rss_mb_by_tenth": [round(max(memory[n : n + minute])) for n in range(0, len(memory), minute)],
+        "descriptors_first_most_last": [descriptors[0], max(descriptors), descriptors[-1]],
+        **load.summary(),
+    }
+
+
+def _leave(running: Server, texts: list[str]) -> int:
+    """A client that goes away before its answer comes."""
+    import socket
+
+    host, port = running.url.removeprefix("http://").split(":")
+    body = json.dumps({"inputs": texts[:32]}).encode()
+    with socket.create_connection((host, int(port))) as client:
+        head = f"POST /v1/classify HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+        client.sendall(head.encode() + b"\r\n\r\n" + body)
+        time.sleep(0.002)
+    return 1
+
+
+class _WithVersions:
+    """A server with the artifact as two versions of one model, and an admin's header."""
+
+    def __init__(self, artifact: Path, folder: Path) -> None:
+        for version in "12":
+            shutil.copytree(artifact, folder / "models" / "model" / version)
+        keys = folder / "keys"
+        command = [sys.executable, "-m", "service.keys", str(keys), "bench", "--admin"]
+        secret = subprocess.check_output(command, text=True).strip()
+        self._key = {"x-api-key": secret}
+        self._context = server(
+            f"model={folder / 'models' / 'model' / '1'}",
+            *("--models-dir", str(folder / "models"), "--keys-file", str(keys)),
+        )
+
+    def __enter__(self) -> tuple[Server, dict[str, str]]:
+        return self._context.__enter__(), self._key
+
+    def __exit__(self, *error: Any) -> None:
+        self._context.__exit__(*error)
+
+
+BAD: list[dict[str, object]] = [{"inputs": []}, {"inputs": 7}, {"nothing": 1}, {"inputs": "x", "model": "none"}]
+PARTS: dict[str, Callable[..., dict[str, Any]]] = {
+    part.__name__: part for part in (latency, saturation, start, overload, drain, swap, soak)
+}
+
+
+def main() -> None:
+    """Run the parts that are named."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("artifact", type=Path)
+    parser.add_argument("parts", nargs="+", choices=PARTS)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/service.json"))
+    parser.add_argument("--seconds", type=float, help="of overload and soak")
+    args = parser.parse_args()
+    texts = [json.loads(line)["text"] for line in EXAMPLES.read_text("utf-8").splitlines()]
+    for part in args.parts:
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            json.dump(texts, file)
+            file.flush()
+            more = {"seconds": args.seconds} if args.seconds and part in ("overload", "soak") else {}
+            found = PARTS[part](args.artifact, texts, Path(file.name), **more)
+        results = json.loads(args.out.read_text()) if args.out.exists() else {}
+        manifest = open_artifact(args.artifact).manifest
+        kept = round(manifest.weights["kept"] / manifest.weights["dense"], 3)
+        results[part] = {"machine": facts(), "model": manifest.name, "weights_kept": kept, **found}
+        args.out.write_text(json.dumps(results, indent=1) + "\n")
+        print(part, json.dumps(found, indent=1), flush=True)
+
+
+if __name__ == "__main__":
+    main()

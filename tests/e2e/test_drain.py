@@ -1,0 +1,117 @@
+"""From start to stop, with a real process and real signals."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.served import free_port, serving
+
+
+async def traffic(url: str, clients: int, until: asyncio.Event) -> Counter[object]:
+    """Closed-loop clients, each with its own connection, until told to stop; what they got."""
+    got: Counter[object] = Counter()
+
+    async def one(client: httpx.AsyncClient) -> None:
+        while not until.is_set():
+            try:
+                reply = await client.post(f"{url}/v1/classify", json={"inputs": ["the film was dull"] * 8}, timeout=20)
+                got[reply.status_code] += 1
+            except httpx.ConnectError:
+                got["refused"] += 1
+                return
+            except httpx.HTTPError as error:
+                got[type(error).__name__] += 1
+
+    async with httpx.AsyncClient(limits=httpx.Limits(max_connections=None)) as client:
+        await asyncio.gather(*(one(client) for _ in range(clients)))
+    return got
+
+
+def test_a_drain_at_saturation_loses_no_accepted_request(artifacts: tuple[Path, Path]) -> None:
+    """Ready turns 503 at once, serving goes on for the grace, every request taken is answered, exit 0."""
+    with serving(str(artifacts[0]), "--drain-seconds", "1.5") as (url, process):
+
+        async def scenario() -> tuple[Counter[object], float]:
+            stop = asyncio.Event()
+            running = asyncio.create_task(traffic(url, 16, stop))
+            await asyncio.sleep(1)
+            process.send_signal(signal.SIGTERM)
+            begun = time.monotonic()
+            async with httpx.AsyncClient() as probe:
+                while (await probe.get(f"{url}/health", timeout=5)).status_code == 200:
+                    await asyncio.sleep(0.005)
+            turned = time.monotonic() - begun
+            assert await asyncio.to_thread(process.wait, 20) == 0
+            stop.set()
+            return await running, turned
+
+        got, turned = asyncio.run(scenario())
+    assert set(got) <= {200, "refused"}
+    assert got[200] > 16
+    assert turned < 1.5
+
+
+def test_a_signal_while_loading_ends_the_process_cleanly(artifacts: tuple[Path, Path]) -> None:
+    """Exit 0, soon, with nothing left behind."""
+    command = [sys.executable, "-m", "service", *(f"m{n}={artifacts[n % 2]}" for n in range(8))]
+    with subprocess.Popen([*command, "--port", str(free_port())], stderr=subprocess.PIPE) as process:
+        time.sleep(1.2)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(15) == 0
+        assert process.stderr is not None
+        assert b"Traceback" not in process.stderr.read()
+    with pytest.raises(ProcessLookupError):
+        os.kill(process.pid, 0)
+
+
+def test_a_model_that_does_not_load_ends_the_process_with_one_line(
+    artifacts: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Exit 1, the reason, no traceback."""
+    command = [sys.executable, "-m", "service", str(artifacts[0]), str(tmp_path), "--port", str(free_port())]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert "no manifest.json" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_probes_are_answered_while_models_load(artifacts: tuple[Path, Path]) -> None:
+    """Live from the start, ready only after a forward pass."""
+    with serving(str(artifacts[0]), wait=False) as (url, process):
+        seen = []
+        while not seen or seen[-1] != 200:
+            assert process.poll() is None
+            try:
+                live = httpx.get(f"{url}/v2/health/live").status_code
+                seen.append(httpx.get(f"{url}/health").status_code)
+            except httpx.ConnectError:
+                time.sleep(0.01)
+                continue
+            assert live == 200
+        assert set(seen) <= {503, 200}
+        assert httpx.post(f"{url}/v1/classify", json={"inputs": "the film"}).status_code == 200
+
+
+def test_the_log_is_json_with_the_request_s_own_id(artifacts: tuple[Path, Path], tmp_path: Path) -> None:
+    """One line a request, errors too, and never the text that was sent."""
+    log = tmp_path / "log"
+    with serving(artifacts[0], log_file=log) as (url, process):
+        httpx.post(f"{url}/v1/classify", json={"inputs": "zq-secret"}, headers={"X-Request-Id": "abc-1"})
+        httpx.post(f"{url}/v1/classify", json={"inputs": "zq-secret", "top_k": 0}, headers={"X-Request-Id": "abc-2"})
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    text = log.read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    found = {line["request_id"]: line for line in lines if "request_id" in line}
+    assert (found["abc-1"]["status"], found["abc-2"]["status"]) == (200, 422)
+    assert found["abc-1"]["timings_ms"]["total"] > 0
+    assert "zq-secret" not in text

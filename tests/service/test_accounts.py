@@ -1,0 +1,65 @@
+"""The accounts of latency agree: body, header, histograms, v2 statistics, spans."""
+
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from service import app as application
+from service.settings import Settings
+from service.tracing import Tracer
+
+STAGES = {"tokenize": "compute_input", "queue": "queue", "infer": "compute_infer", "postprocess": "compute_output"}
+
+
+def test_body_header_histograms_and_statistics_agree(client: TestClient) -> None:
+    """Stage by stage, summed over requests of every dialect, to the rounding of each."""
+    inputs = [{"inputs": "the film"}, {"inputs": ["a dull song", "very good"]}, {"inputs": "the town " * 20}]
+    bodies = [client.post("/v1/classify", json=asked).json()["timings"] for asked in inputs]
+    header = client.post("/", json={"inputs": "the film"}).headers["server-timing"]
+    names = {"tok": "tokenize", "queue": "queue", "infer": "infer", "post": "postprocess", "total": "total"}
+    parts = (part.split(";dur=") for part in header.split(", "))
+    bodies.append({names[name]: float(value) for name, value in parts})
+    metrics = dict(line.rsplit(" ", 1) for line in client.get("/metrics").text.splitlines() if not line.startswith("#"))
+    stats = client.get("/v2/models/mood/stats").json()["model_stats"][0]
+    labels = f'{{model="mood",version="{stats["version"]}"}}'
+    for stage, name in {**STAGES, "total": "success"}.items():
+        milliseconds = sum(body[stage] for body in bodies)
+        metric = "request" if stage == "total" else stage
+        assert stats["inference_stats"][name]["count"] == 4
+        assert float(metrics[f"pgb_{metric}_duration_seconds_count{labels}"]) == 4
+        assert stats["inference_stats"][name]["ns"] / 1e6 == pytest.approx(milliseconds, abs=0.004)
+        assert float(metrics[f"pgb_{metric}_duration_seconds_sum{labels}"]) * 1e3 == pytest.approx(
+            milliseconds, abs=0.004
+        )
+    assert stats["inference_count"] == 5
+
+
+def test_the_first_bucket_is_a_tenth_of_a_millisecond(client: TestClient) -> None:
+    """Pruned encoders answer faster than usual buckets can tell."""
+    client.post("/v1/classify", json={"inputs": "the film"})
+    assert 'pgb_infer_duration_seconds_bucket{le="0.0001"' in client.get("/metrics").text
+
+
+def test_spans_tell_the_same_stages_and_link_to_the_batch(
+    artifacts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request's span lies in the caller's trace, has its stages as children, and links to its batch."""
+    kept = InMemorySpanExporter()
+    monkeypatch.setattr(application, "Tracer", lambda endpoint: Tracer(endpoint, kept))
+    settings = Settings(artifacts=(str(artifacts[0]),), threads=1, otlp_endpoint="http://nowhere")
+    with TestClient(application.create_app(settings)) as client:
+        parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        body = client.post("/v1/classify", json={"inputs": "the film"}, headers={"traceparent": parent}).json()
+    spans = {span.name: span for span in kept.get_finished_spans()}
+    request = spans["POST /v1/classify"]
+    assert f"{request.context.trace_id:032x}" == parent.split("-")[1]
+    assert [link.context.span_id for link in request.links] == [spans["batch"].context.span_id]
+    for stage in STAGES:
+        span = spans[stage]
+        assert span.parent is not None
+        assert span.parent.span_id == request.context.span_id
+        assert span.end_time is not None
+        assert span.start_time is not None
+        assert (span.end_time - span.start_time) / 1e6 == pytest.approx(body["timings"][stage], abs=0.002)

@@ -1,0 +1,157 @@
+"""Many models and versions: loading, switching, splitting, retiring, while serving."""
+
+import hashlib
+import json
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from service.app import create_app
+from service.keys import make_key
+from service.settings import Settings
+
+
+@pytest.fixture
+def folder(artifacts: tuple[Path, Path], tmp_path: Path) -> Path:
+    """A folder of models: `mood` in versions 1 and 2, whose labels differ, and a damaged 3."""
+    for version in ("1", "2", "3"):
+        copy = tmp_path / "models" / "mood" / version
+        shutil.copytree(artifacts[0], copy)
+        manifest = json.loads((copy / "manifest.json").read_text())
+        manifest["labels"] = [f"{label}-of-{version}" for label in manifest["labels"]]
+        if version == "3":
+            manifest["files"]["model.onnx"] = hashlib.sha256(b"").hexdigest()
+        (copy / "manifest.json").write_text(json.dumps(manifest))
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def admin(folder: Path, artifacts: tuple[Path, Path], tmp_path: Path) -> Iterator[TestClient]:
+    """A client that may administer; version 1 is served."""
+    keys = tmp_path / "keys"
+    secret = make_key(keys, "root", "admin")
+    settings = Settings(
+        artifacts=(f"mood={folder / 'mood' / '1'}", str(artifacts[1])), models_dir=folder, keys_file=keys, threads=1
+    )
+    headers = {"authorization": f"Bearer {secret}"}
+    with TestClient(create_app(settings), headers=headers, raise_server_exceptions=False) as client:
+        yield client
+
+
+def label(client: TestClient, **more: object) -> str:
+    """The version that answered, by its labels."""
+    body = client.post("/v1/classify", json={"inputs": "the film", **more}).json()
+    return str(body["results"][0][0]["label"]).rpartition("-of-")[2]
+
+
+def names(client: TestClient) -> list[tuple[str, str]]:
+    """Served names and labels' versions."""
+    found = client.get("/v1/models").json()["models"]
+    return [(m["name"], m["version"]) for m in found]
+
+
+def test_a_new_version_takes_over_and_the_old_one_is_retired(admin: TestClient) -> None:
+    """After a load the traffic goes to the version named, and the one before is gone."""
+    before = names(admin)
+    assert label(admin) == "1"
+    assert admin.post("/v1/models/mood/load", json={"version": "2"}).json()["version"] == "2"
+    assert label(admin) == "2"
+    assert ("mood", "2") in names(admin)
+    assert before[0] not in names(admin)
+    assert 'pgb_model_events_total{event="swap",model="mood"} 1.0' in admin.get("/metrics").text
+
+
+@pytest.mark.parametrize("path", ["/v1/models/mood/load", "/v2/repository/models/mood/load"])
+def test_a_version_that_does_not_load_changes_nothing(admin: TestClient, path: str) -> None:
+    """The damaged latest version is refused with the reason, and the old one serves on."""
+    reply = admin.post(path, json={"version": "3"} if path.startswith("/v1") else {})
+    assert reply.status_code == 424
+    assert "sha256" in reply.text
+    assert label(admin) == "1"
+    states = {(s["version"], s["state"]) for s in admin.post("/v2/repository/index", json={}).json()}
+    assert ("3", "UNAVAILABLE") in states
+    assert admin.get("/health").status_code == 200
+
+
+def test_traffic_is_split_as_the_weights_say(admin: TestClient) -> None:
+    """A canary gets its share, exactly over any run of requests, and each version can still be named."""
+    first = names(admin)[0][1]
+    assert admin.post("/v1/models/mood/load", json={"version": "2", "share": 0.25}).status_code == 200
+    assert Counter(label(admin) for _ in range(40)) == {"1": 30, "2": 10}
+    assert label(admin, model="mood", version="2") == "2"
+    assert admin.put("/v1/models/mood/split", json={"weights": {first: 1, "2": 1}}).status_code == 204
+    assert Counter(label(admin) for _ in range(10)) == {"1": 5, "2": 5}
+    assert admin.post("/v1/models/mood/unload", json={"version": first}).status_code == 204
+    assert {label(admin) for _ in range(3)} == {"2"}
+
+
+@pytest.mark.parametrize(
+    ("weights", "status"), [({}, 422), ({"9": 1}, 404), ({"2": 0}, 422), ({"2": -1}, 422), ({"2": "x"}, 422)]
+)
+def test_shares_that_cannot_be_are_refused(admin: TestClient, weights: dict[str, object], status: int) -> None:
+    """Unknown versions, nothing, zero, negative, not a number."""
+    admin.post("/v1/models/mood/load", json={"version": "2"})
+    assert admin.put("/v1/models/mood/split", json={"weights": weights}).status_code == status
+
+
+def test_an_unloaded_model_is_unknown_until_it_is_loaded_again(admin: TestClient) -> None:
+    """Through the v2 repository calls."""
+    assert admin.post("/v2/repository/models/mood/unload", json={}).status_code == 200
+    assert admin.post("/v1/classify", json={"inputs": "the film"}).status_code == 404
+    assert admin.get("/v2/models/mood/ready").status_code == 404
+    assert admin.post("/v1/models/mood/load", json={"version": "1"}).status_code == 200
+    assert label(admin) == "1"
+
+
+@pytest.mark.parametrize("name", ["..", ".", "mood%2F1", "%2Fetc", "who", "nothing"])
+def test_a_name_is_never_a_path(admin: TestClient, name: str) -> None:
+    """Only folders that the models' folder lists can be loaded."""
+    assert admin.post(f"/v1/models/{name}/load", json={}).status_code in (404, 405)
+    assert admin.post("/v1/models/mood/load", json={"version": "../mood/1"}).status_code == 404
+
+
+def test_dense_and_compressed_stand_side_by_side(artifacts: tuple[Path, Path]) -> None:
+    """The same artifact under two names, each asked by name; the first is the default."""
+    settings = Settings(artifacts=(f"a={artifacts[0]}", f"b={artifacts[0]}"), threads=1)
+    with TestClient(create_app(settings)) as client:
+        asked = {"inputs": "the film"}
+        assert client.post("/v1/classify", json=asked).json()["model"]["name"] == "a"
+        assert client.post("/v1/models/b/classify", json=asked).json()["model"]["name"] == "b"
+        assert client.post("/models/b", json=asked).status_code == 200
+
+
+def test_swaps_under_load_lose_and_mix_nothing(admin: TestClient) -> None:
+    """While versions are switched again and again, every request is answered by one version throughout."""
+    stop = threading.Event()
+    wrong: list[object] = []
+    answered = Counter[str]()
+
+    def client() -> None:
+        while not stop.is_set():
+            reply = admin.post("/v1/classify", json={"inputs": ["the film"] * 4})
+            if reply.status_code != 200:
+                wrong.append((reply.status_code, reply.text))
+                continue
+            body = reply.json()
+            found = {score["label"].rpartition("-of-")[2] for row in body["results"] for score in row}
+            if len(found) != 1:
+                wrong.append(body)
+            answered[found.pop()] += 1
+
+    threads = [threading.Thread(target=client) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for turn in range(6):
+            assert admin.post("/v1/models/mood/load", json={"version": "12"[turn % 2]}).status_code == 200
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert not wrong
+    assert set(answered) == {"1", "2"}

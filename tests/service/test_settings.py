@@ -1,0 +1,86 @@
+"""Where settings come from, and what a wrong one gets."""
+
+from pathlib import Path
+
+import pytest
+
+from service.settings import Settings, SettingsError, read_settings
+
+DOCS = Path(__file__).parents[2] / "docs" / "settings.md"
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting from outside the test."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"PGB_{name.upper()}", raising=False)
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_is_documented_with_its_default_and_meaning(name: str) -> None:
+    """In the words of the code, so that the page cannot go stale."""
+    field = Settings.model_fields[name]
+    default = field.default
+    shown = "" if default in (None, ()) else f"`{str(default).lower() if isinstance(default, bool) else default}`"
+    flag = name.replace("_", "-")
+    assert f"| `--{flag}` | `PGB_{name.upper()}` | {shown} | {field.description} |" in DOCS.read_text()
+
+
+def test_a_flag_wins_over_the_environment_and_that_over_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each where the one before is silent."""
+    file = tmp_path / "settings.toml"
+    file.write_text('artifacts = ["a", "b=c"]\nport = 1\nthreads = 1\nmax_items = 1\n')
+    monkeypatch.setenv("PGB_THREADS", "2")
+    monkeypatch.setenv("PGB_MAX_ITEMS", "2")
+    monkeypatch.setenv("PGB_CORS_ORIGINS", "http://a, http://b")
+    monkeypatch.setenv("PGB_CONFIG", str(file))
+    found = read_settings(["--max-items", "3"])
+    assert (found.artifacts, found.port, found.threads, found.max_items) == (("a", "b=c"), 1, 2, 3)
+    assert found.cors_origins == ("http://a", "http://b")
+    assert read_settings(["x", "y"]).artifacts == ("x", "y")
+
+
+def test_what_kubernetes_adds_to_the_environment_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service named pgb-serve puts its address into every container near it."""
+    for name in (
+        "PGB_SERVE_SERVICE_HOST",
+        "PGB_SERVE_SERVICE_PORT_HTTP",
+        "PGB_SERVE_PORT",
+        "PGB_SERVE_PORT_80_TCP_ADDR",
+    ):
+        monkeypatch.setenv(name, "tcp://10.0.0.1:80")
+    assert read_settings([]).port == 8000
+
+
+@pytest.mark.parametrize(
+    ("argv", "environment", "file", "said"),
+    [
+        (["--port", "x"], {}, "", "port: "),
+        (["--port", "70000"], {}, "", "port: "),
+        ([], {"PGB_PORTS": "1"}, "", "PGB_PORTS is not a setting"),
+        ([], {}, "ports = 1", "ports: "),
+        ([], {}, "ports =", "cannot be read as TOML"),
+        (["--config", "/nowhere"], {}, "", "/nowhere: cannot be read"),
+        (["--runtime", "magic"], {}, "", "runtime: "),
+    ],
+)
+def test_a_wrong_setting_is_named_in_one_line(
+    argv: list[str],
+    environment: dict[str, str],
+    file: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Unknown, mistyped, out of range; as a flag, in the environment, in the file."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    if file:
+        (tmp_path / "settings.toml").write_text(file)
+        argv = [*argv, "--config", str(tmp_path / "settings.toml")]
+    with pytest.raises(SettingsError) as error:
+        read_settings(argv)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)

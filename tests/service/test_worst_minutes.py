@@ -1,0 +1,199 @@
+"""Departures, deadlines, overload, broken runtimes: over real sockets, with a runtime that can be held up."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import uvicorn
+
+from service import model
+from service.app import create_app
+from service.protocol import BoundedProtocol
+from service.runtimes.protocol import Logits
+from service.settings import Settings
+from service.tokenizer import Tokens
+
+
+class Held:
+    """A runtime that waits while it is held, fails while it is broken, and remembers its batches."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.go.set()
+        self.broken = False
+        self.batches: list[int] = []
+
+    def run(self, batch: Sequence[Tokens]) -> list[Logits]:
+        """Logits that tell the length of each input."""
+        self.batches.append(len(batch))
+        assert self.go.wait(20)
+        if self.broken:
+            raise RuntimeError("boom")
+        return [np.array([len(tokens), 0], np.float32) for tokens in batch]
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+@pytest.fixture
+def held(artifacts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Held]]:
+    """A server on a real socket whose classifier is held up at will."""
+    runtime = Held()
+    monkeypatch.setattr(model, "open_runtime", lambda *_: runtime)
+    monkeypatch.setattr(model, "self_check", lambda *_: 0.0)
+    settings = Settings(artifacts=(str(artifacts[0]),), max_queue_tokens=2000, max_queue_seconds=3600.0)
+    config = uvicorn.Config(create_app(settings), port=0, http=BoundedProtocol, log_config=None, ws="none")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        until(lambda: server.started)
+        runtime.batches.clear()
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", runtime
+    finally:
+        runtime.go.set()
+        server.should_exit = True
+        thread.join()
+
+
+def until(reached: Callable[[], bool], seconds: float = 10) -> None:
+    """Wait for it."""
+    end = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < end, "it did not come to pass"
+        time.sleep(0.01)
+
+
+def metric(url: str, name: str) -> float:
+    """The sum of a metric's samples."""
+    lines = httpx.get(f"{url}/metrics").text.splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name}{{", f"{name} ")))
+
+
+async def ask(client: httpx.AsyncClient, url: str, **more: object) -> httpx.Response:
+    """One classification."""
+    return await client.post(f"{url}/v1/classify", json={"inputs": "the film", **more}, timeout=30)
+
+
+def test_of_a_hundred_clients_that_left_at_most_one_is_served(held: tuple[str, Held]) -> None:
+    """Queued behind a slow batch, all gone before it ends: their work is dropped and counted as saved."""
+    url, runtime = held
+
+    async def scenario() -> None:
+        async with httpx.AsyncClient(limits=httpx.Limits(max_connections=None)) as client:
+            runtime.go.clear()
+            first = asyncio.create_task(ask(client, url))
+            await asyncio.to_thread(until, lambda: len(runtime.batches) == 1)
+            gone = [asyncio.create_task(ask(client, url)) for _ in range(100)]
+            await asyncio.to_thread(until, lambda: metric(url, "pgb_queue_inputs") == 100)
+            for task in gone:
+                task.cancel()
+            await asyncio.gather(*gone, return_exceptions=True)
+            await asyncio.to_thread(until, lambda: metric(url, "pgb_queue_inputs") == 0)
+            runtime.go.set()
+            assert (await first).status_code == 200
+
+    asyncio.run(scenario())
+    assert sum(runtime.batches) <= 2
+    assert metric(url, "pgb_saved_inputs_total") == 100
+    assert metric(url, "pgb_saved_seconds_total") > 0
+
+
+@pytest.mark.parametrize("form", ["field", "header", "v2"])
+def test_a_request_past_its_deadline_is_answered_and_does_not_run(held: tuple[str, Held], form: str) -> None:
+    """A native field, a header, or the protocol's own parameter: 504 in time, and the work is dropped."""
+    url, runtime = held
+
+    async def late(client: httpx.AsyncClient) -> httpx.Response:
+        if form == "field":
+            return await ask(client, url, timeout_ms=1500)
+        if form == "header":
+            body = {"inputs": "the film"}
+            return await client.post(f"{url}/predict", json=body, headers={"X-Request-Timeout-Ms": "1500"})
+        tensor = {"name": "text", "shape": [1, 1], "datatype": "BYTES", "data": ["the film"]}
+        return await client.post(
+            f"{url}/v2/models/mood/infer", json={"parameters": {"timeout": 1_500_000}, "inputs": [tensor]}
+        )
+
+    async def scenario() -> None:
+        async with httpx.AsyncClient(limits=httpx.Limits(max_connections=None)) as client:
+            runtime.go.clear()
+            first = asyncio.create_task(ask(client, url))
+            await asyncio.to_thread(until, lambda: len(runtime.batches) == 1)
+            replies = await asyncio.gather(*(late(client) for _ in range(100)))
+            assert {reply.status_code for reply in replies} == {504}
+            runtime.go.set()
+            assert (await first).status_code == 200
+
+    asyncio.run(scenario())
+    assert sum(runtime.batches) <= 2
+    assert metric(url, "pgb_saved_inputs_total") == 100
+
+
+def test_overload_is_refused_with_a_time_to_come_back_and_counted(held: tuple[str, Held]) -> None:
+    """Past the bound every dialect says 429 with Retry-After in its own words; what was admitted is answered."""
+    url, runtime = held
+    tensor = {"name": "text", "shape": [1, 1], "datatype": "BYTES", "data": ["the film"]}
+    bodies = {
+        "/v1/classify": {"inputs": "the film"},
+        "/": {"inputs": "the film"},
+        "/predict": {"inputs": "the film"},
+        "/v2/models/mood/infer": {"inputs": [tensor]},
+    }
+
+    async def scenario() -> None:
+        async with httpx.AsyncClient(limits=httpx.Limits(max_connections=None)) as client:
+            runtime.go.clear()
+            tasks = [asyncio.create_task(ask(client, url))]
+            await asyncio.to_thread(until, lambda: len(runtime.batches) == 1)
+            tasks += [asyncio.create_task(ask(client, url)) for _ in range(500)]
+            await asyncio.to_thread(until, lambda: metric(url, "pgb_queue_tokens") == 2000)
+            for path, body in bodies.items():
+                reply = await client.post(f"{url}{path}", json=body)
+                assert reply.status_code == 429
+                assert int(reply.headers["retry-after"]) >= 1
+                assert set(reply.json()) == ({"error", "error_type"} if path == "/predict" else {"error"})
+            assert reply.headers["x-request-id"]
+            assert metric(url, "pgb_rejections_total") == 4
+            runtime.go.set()
+            assert {reply.status_code for reply in await asyncio.gather(*tasks)} == {200}
+            stats = (await client.get(f"{url}/v2/models/mood/stats")).json()["model_stats"][0]
+            assert stats["inference_stats"]["fail"]["count"] == 4
+            assert stats["inference_stats"]["success"]["count"] == 501
+
+    asyncio.run(scenario())
+
+
+def test_a_runtime_that_stays_broken_turns_ready_to_503_and_back(held: tuple[str, Held]) -> None:
+    """Every waiter is answered, the process stays alive, and health follows the runtime."""
+    url, runtime = held
+    runtime.broken = True
+    for _ in range(3):
+        assert httpx.post(f"{url}/v1/classify", json={"inputs": "the film"}).status_code == 503
+    assert httpx.post(f"{url}/predict", json={"inputs": "the film"}).json()["error_type"] == "Backend"
+    assert httpx.get(f"{url}/health").status_code == 503
+    assert httpx.get(f"{url}/v2/health/live").status_code == 200
+    runtime.broken = False
+    until(lambda: httpx.get(f"{url}/health").status_code == 200)
+
+
+def test_liveness_does_not_depend_on_load(held: tuple[str, Held]) -> None:
+    """With the model held up, the process still says that it lives and is ready."""
+    url, runtime = held
+    runtime.go.clear()
+
+    async def scenario() -> None:
+        async with httpx.AsyncClient() as client:
+            first = asyncio.create_task(ask(client, url))
+            await asyncio.to_thread(until, lambda: len(runtime.batches) == 1)
+            for path in ("/v2/health/live", "/health", "/ping", "/v2/health/ready"):
+                assert (await client.get(f"{url}{path}", timeout=2)).status_code == 200
+            runtime.go.set()
+            await first
+
+    asyncio.run(scenario())
