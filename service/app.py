@@ -65,7 +65,7 @@ def create_app(settings: Settings, background: bool = False) -> FastAPI:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["*"], allow_headers=["*"]
         )
-    app.add_middleware(Arrival, settings=settings, instruments=instruments, lifecycle=lifecycle)
+    app.add_middleware(Arrival, settings=settings, instruments=instruments, lifecycle=lifecycle, registry=registry)
     errors.install(app)
     for module in (native, huggingface, tei, v2, health):
         app.include_router(module.router)

@@ -38,7 +38,7 @@ class Cost:
 @dataclass(frozen=True)
 class Limits:
     """batch_tokens: padded, of one batch. queue_tokens and queue_seconds: what may wait, and how long
-    an admitted input waits at most by estimate. max_wait: age in seconds past which an input no longer
+    it takes at most by estimate until what is admitted has run. max_wait: age in seconds past which an input no longer
     lets younger ones of another's length go first."""
 
     batch_tokens: int
@@ -125,6 +125,11 @@ class Batcher(Generic[Item, Result]):
         """How long an input that came now would wait, by estimate."""
         return max(0.0, self._busy_until - clock()) + self._room.tokens * self._seconds_per_token
 
+    def check(self) -> None:
+        """Raises Overloaded when whatever came now would be refused."""
+        with self._changed:
+            self._check(0)
+
     async def submit(self, items: Sequence[Item], deadline: float = float("inf")) -> list[Ran[Result]]:
         """Admit all items or none, and wait for all. `deadline` is an instant of `clock`.
 
@@ -166,14 +171,10 @@ class Batcher(Generic[Item, Result]):
         with self._changed:
             if self._closing:
                 raise Unavailable("the model is shutting down")
-            wait = self.wait_seconds()
-            if self._room.count and (
-                self._room.tokens + tokens > self._limits.queue_tokens or wait > self._limits.queue_seconds
-            ):
-                raise Overloaded(f"{self._room.tokens} tokens are waiting already", wait)
+            self._check(tokens)
             if job.deadline <= now:
                 raise DeadlineExceeded("the request's time was over before it was queued")
-            if now + wait > job.deadline:
+            if now + (wait := self.wait_seconds()) > job.deadline:
                 raise Overloaded("the wait is longer than the time that the request gives", wait)
             for entry in job.entries:
                 self._room.add(entry)
@@ -182,6 +183,13 @@ class Batcher(Generic[Item, Result]):
                 self._thread = threading.Thread(target=self._work, name="pgb-batch", daemon=True)
                 self._thread.start()
             self._changed.notify()
+
+    def _check(self, tokens: int) -> None:
+        wait = self.wait_seconds()
+        full = self._room.tokens + tokens > self._limits.queue_tokens
+        late = wait + tokens * self._seconds_per_token > self._limits.queue_seconds
+        if self._room.count and (full or late):
+            raise Overloaded(f"{self._room.tokens} tokens are waiting already", wait)
 
     def _leave(self, job: _Job[Item, Result], reason: str) -> None:
         with self._changed:

@@ -132,6 +132,7 @@ class Engine:
         model = self.registry.pick(target.name, target.version, task)
         call.model, call.version = model.name, model.version
         try:
+            model.batcher.check()  # before any work is put into a request that would be refused after it
             with model.in_use():
                 yield model
         except ServiceError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pgb_core.artifact import MANIFEST, open_artifact
 from pgb_core.errors import PGBError
-from service.errors import InvalidInput, LoadFailed, ServiceError, UnknownModel, WrongTask
+from service.errors import InvalidInput, LoadFailed, Overloaded, ServiceError, UnknownModel, WrongTask
 from service.instruments import Instruments
 from service.metrics import clock
 from service.model import Model
@@ -85,6 +85,19 @@ class Registry:
         if found is None:
             raise UnknownModel("no model of that name is served; GET /v1/models lists them")
         return found
+
+    def check(self) -> None:
+        """Raises Overloaded, with the shortest wait, when no model would take a request."""
+        refusals = []
+        for model in self.models:
+            try:
+                model.batcher.check()
+            except Overloaded as error:
+                refusals.append(error)
+            else:
+                return
+        if refusals:
+            raise min(refusals, key=lambda error: error.retry_after)
 
     def default(self, task: str) -> str | None:
         """The name that answers requests for a task which name no model."""

@@ -61,7 +61,7 @@ class Settings(BaseSettings):
 
     max_batch_tokens: int = Field(1024, ge=1, description="Padded tokens of one batch")
     max_queue_tokens: int = Field(131_072, ge=1, description="Tokens that may wait for one model")
-    max_queue_seconds: float = Field(2.0, gt=0, description="Longest estimated wait at which a request is admitted")
+    max_queue_seconds: float = Field(2.0, gt=0, description="Longest time, by estimate, in which an admitted request has run")
     max_wait_seconds: float = Field(
         0.25, ge=0, description="Age at which a waiting input stops yielding to others that batch better"
     )

@@ -17,6 +17,7 @@ from service.errors import InvalidInput, Malformed, Overloaded, ServiceError, To
 from service.instruments import Instruments
 from service.lifecycle import Lifecycle
 from service.metrics import Call
+from service.registry import Registry
 from service.routes.errors import dialect_of, internal, render
 from service.settings import Settings
 
@@ -24,13 +25,18 @@ TIMEOUT_HEADER = "x-request-timeout-ms"
 CLIENT_GONE = 499
 _ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 _ENCODINGS = ("gzip", "deflate")
+# Where models are put to work, in every dialect.
+WORK = re.compile(r"/|/predict|/models/[^/]+|/v1/(models/[^/]+/)?(classify|answer)|/v2/models/.+/infer")
 
 
 class Arrival:
     """Reads a request whole within its limits, runs the route, and stops it when the client leaves."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, instruments: Instruments, lifecycle: Lifecycle) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: Settings, instruments: Instruments, lifecycle: Lifecycle, registry: Registry
+    ) -> None:
         self._app = app
+        self._registry = registry
         self._settings = settings
         self._instruments = instruments
         self._lifecycle = lifecycle
@@ -62,6 +68,8 @@ class Arrival:
         held = 0
         try:
             try:
+                if scope["method"] == "POST" and WORK.fullmatch(scope["path"]):
+                    self._check_room()
                 body = await self._read(headers, call, receive)
             except ServiceError as error:
                 await render(call.dialect, error)(scope, receive, answer)
@@ -79,6 +87,14 @@ class Arrival:
             self._pending_bytes -= held
             self._instruments.open.dec()
             self._account(call, scope, status)
+
+    def _check_room(self) -> None:
+        """Refuse before the body is read what every model would refuse after it."""
+        try:
+            self._registry.check()
+        except Overloaded:
+            self._instruments.rejections.labels("overloaded").inc()
+            raise
 
     async def _read(self, headers: Headers, call: Call, receive: Receive) -> bytes | None:
         """The body, decompressed; None when the client left before its end."""

@@ -1,9 +1,12 @@
 """Departures, deadlines, overload, broken runtimes: over real sockets, with a runtime that can be held up."""
 
 import asyncio
+import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -14,6 +17,7 @@ import uvicorn
 from service import model
 from service.app import create_app
 from service.protocol import BoundedProtocol
+from service.routes.arrival import WORK
 from service.runtimes.protocol import Logits
 from service.settings import Settings
 from service.tokenizer import Tokens
@@ -41,12 +45,14 @@ class Held:
 
 
 @pytest.fixture
-def held(artifacts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Held]]:
-    """A server on a real socket whose classifier is held up at will."""
+def held(
+    artifacts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[tuple[str, Held]]:
+    """A server on a real socket whose classifier is held up at will. parameter: longest wait in seconds."""
     runtime = Held()
     monkeypatch.setattr(model, "open_runtime", lambda *_: runtime)
     monkeypatch.setattr(model, "self_check", lambda *_: 0.0)
-    settings = Settings(artifacts=(str(artifacts[0]),), max_queue_tokens=2000, max_queue_seconds=3600.0)
+    settings = Settings(artifacts=(str(artifacts[0]),), max_queue_tokens=2000, max_queue_seconds=getattr(request, "param", 3600.0))
     config = uvicorn.Config(create_app(settings), port=0, http=BoundedProtocol, log_config=None, ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
@@ -197,3 +203,39 @@ def test_liveness_does_not_depend_on_load(held: tuple[str, Held]) -> None:
             await first
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("held", [1e-9], indirect=True)
+def test_a_full_house_refuses_before_it_reads_or_tokenises(held: tuple[str, Held]) -> None:
+    """Only the head of a request is sent, and its refusal comes; a probe and the metrics still answer."""
+    url, runtime = held
+    runtime.go.clear()
+    body = json.dumps({"inputs": "the film"}).encode()
+    head = f"POST /v1/classify HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+    address = ("127.0.0.1", int(url.rpartition(":")[2]))
+    with ExitStack() as stack:
+        running, waiting, refused = (stack.enter_context(socket.create_connection(address, 20)) for _ in range(3))
+        running.sendall(head.encode() + b"\r\n\r\n" + body)
+        until(lambda: runtime.batches == [1])
+        waiting.sendall(head.encode() + b"\r\n\r\n" + body)
+        until(lambda: metric(url, "pgb_queue_inputs") == 1)
+        refused.sendall(head.encode() + b"\r\n\r\n")
+        reply = refused.recv(4096).lower()
+        assert reply.startswith(b"http/1.1 429")
+        assert b"retry-after: " in reply
+        assert httpx.get(f"{url}/health").status_code == 200
+        assert metric(url, "pgb_rejections_total") == 1
+        runtime.go.set()
+        assert running.recv(4096).startswith(b"HTTP/1.1 200")
+        assert waiting.recv(4096).startswith(b"HTTP/1.1 200")
+
+
+def test_exactly_the_routes_that_run_models_are_refused_at_the_door(artifacts: tuple[Path, Path]) -> None:
+    """Administration and lists are not, whatever they are called."""
+    document = create_app(Settings(artifacts=(str(artifacts[0]),))).openapi()
+    paths = {path for path, operations in document["paths"].items() if "post" in operations}
+    at_the_door = {path for path in paths if WORK.fullmatch(path)}
+    others = paths - at_the_door
+    assert all(path.endswith(("/load", "/unload", "/index")) for path in others)
+    assert not any(path.endswith(("/load", "/unload", "/index")) for path in at_the_door)
+    assert len(at_the_door) >= 9
