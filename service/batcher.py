@@ -38,13 +38,13 @@ class Cost:
 @dataclass(frozen=True)
 class Limits:
     """batch_tokens: padded, of one batch. queue_tokens and queue_seconds: what may wait, and how long
-    it takes at most by estimate until what is admitted has run. max_wait: age in seconds past which an input no longer
-    lets younger ones of another's length go first."""
+    it takes at most, by estimate, until what is admitted has run. overtake: seconds by which an input
+    may be younger than the oldest and run with it."""
 
     batch_tokens: int
     queue_tokens: int
     queue_seconds: float
-    max_wait: float
+    overtake: float
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Batcher(Generic[Item, Result]):
         self._limits = limits
         self._observer = observer
         self._room: WaitingRoom[tuple[_Job[Item, Result], int, Item]] = WaitingRoom(
-            limits.batch_tokens, cost.launch, limits.max_wait
+            limits.batch_tokens, cost.launch, limits.overtake
         )
         self._seconds_per_token = cost.per_token + cost.fixed / limits.batch_tokens
         self._busy_until = 0.0
@@ -187,7 +187,9 @@ class Batcher(Generic[Item, Result]):
     def _check(self, tokens: int) -> None:
         wait = self.wait_seconds()
         full = self._room.tokens + tokens > self._limits.queue_tokens
-        late = wait + tokens * self._seconds_per_token > self._limits.queue_seconds
+        # What comes later and overtakes it delays it too.
+        run = wait + min(wait, self._limits.overtake) + tokens * self._seconds_per_token
+        late = run > self._limits.queue_seconds
         if self._room.count and (full or late):
             raise Overloaded(f"{self._room.tokens} tokens are waiting already", wait)
 
@@ -215,7 +217,7 @@ class Batcher(Generic[Item, Result]):
     def _take(self) -> list[Entry[tuple[_Job[Item, Result], int, Item]]]:
         now = clock()
         while True:
-            batch = self._room.take(now)
+            batch = self._room.take()
             alive = [entry for entry in batch if entry.item[0].deadline > now]
             self._save([entry for entry in batch if entry.item[0].deadline <= now], "deadline")
             if alive or not batch:

@@ -55,7 +55,7 @@ class Model:
             settings.max_batch_tokens,
             settings.max_queue_tokens,
             settings.max_queue_seconds,
-            settings.max_wait_seconds,
+            settings.max_overtake_seconds,
         )
         self.batcher: Batcher[Tokens, Logits] = Batcher(self.runtime.run, len, limits, self.cost, self)
 

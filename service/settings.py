@@ -61,9 +61,11 @@ class Settings(BaseSettings):
 
     max_batch_tokens: int = Field(1024, ge=1, description="Padded tokens of one batch")
     max_queue_tokens: int = Field(131_072, ge=1, description="Tokens that may wait for one model")
-    max_queue_seconds: float = Field(2.0, gt=0, description="Longest time, by estimate, in which an admitted request has run")
-    max_wait_seconds: float = Field(
-        0.25, ge=0, description="Age at which a waiting input stops yielding to others that batch better"
+    max_queue_seconds: float = Field(
+        2.0, gt=0, description="Longest time, by estimate, in which an admitted request has run"
+    )
+    max_overtake_seconds: float = Field(
+        0.25, ge=0, description="How much later than the oldest waiting input another may have come and run with it"
     )
     max_request_seconds: float = Field(60.0, gt=0, description="Longest time a request may take; it may ask for less")
 
@@ -86,6 +88,7 @@ class Settings(BaseSettings):
     )
     metrics: bool = Field(True, description="Serve /metrics")
     metrics_key: bool = Field(False, description="Ask for a key on /metrics too")
+    ui: bool = Field(True, description="Serve the page at /ui")
     cors_origins: Several = Field((), description="Origins whose pages may call this service")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Of the JSON log on stderr")
     otlp_endpoint: str | None = Field(

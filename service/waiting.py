@@ -2,8 +2,8 @@
 
 The oldest entry is in every batch, so nothing starves. Others join it, nearest lengths first, while
 the batch stays within its budget of padded tokens and while the padding that one adds costs less
-than a batch of its own would. Once the oldest has waited too long, only entries that have too may
-join it.
+than a batch of its own would. Only those may join that came soon after the oldest, so that an entry
+is overtaken by what came little later than itself, and by nothing else.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class WaitingRoom(Generic[Item]):
     batch costs, in tokens. max_wait: seconds.
     """
 
-    def __init__(self, budget: int, launch: float, max_wait: float) -> None:
+    def __init__(self, budget: int, launch: float, overtake: float) -> None:
         self.budget = budget
         self.launch = launch
-        self.max_wait = max_wait
+        self.overtake = overtake
         self.tokens = 0
         self.count = 0
         self._arrivals: deque[Entry[Item]] = deque()
@@ -63,15 +63,14 @@ class WaitingRoom(Generic[Item]):
             self._arrivals.popleft()
         return self._arrivals[0] if self._arrivals else None
 
-    def take(self, now: float) -> list[Entry[Item]]:
+    def take(self) -> list[Entry[Item]]:
         """The next batch, out of line; empty when nobody waits."""
         head = self.oldest()
         if head is None:
             return []
         self.discard(head)
         batch, width = [head], head.size
-        patience = now - self.max_wait
-        latest = patience if head.queued < patience else now
+        latest = head.queued + self.overtake
         for size in sorted(self._by_size, key=lambda size: abs(size - head.size)):
             line = self._by_size[size]
             while line and not (line[0].waiting and self._unfit(line[0], len(batch), width, latest)):

@@ -19,7 +19,22 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
+STAGES = ("tokenize", "queue", "infer", "postprocess", "total")
 _TICKS = os.sysconf("SC_CLK_TCK")
+# The generator gets the last core for itself and the service the others, so that neither takes from the other.
+CORES = sorted(os.sched_getaffinity(0))
+SERVICE, GENERATOR = (set(CORES[:-1]), {CORES[-1]}) if len(CORES) > 1 else (set(CORES), set(CORES))
+
+
+@contextmanager
+def pinned(cores: set[int]) -> Iterator[None]:
+    """This thread, and whatever it starts, on these cores only."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 @dataclass(frozen=True)
@@ -67,16 +82,17 @@ class Server:
 
 
 @contextmanager
-def server(*args: str) -> Iterator[Server]:
+def server(*args: str, cores: set[int] | None = None) -> Iterator[Server]:
     """`python -m service ARGS`, from start to ready to stopped."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     begun = time.perf_counter()
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "service", *args, "--port", str(port), "--log-level", "warning"], stderr=log
-        )
+        with pinned(cores or set(CORES)):
+            process = subprocess.Popen(
+                [sys.executable, "-m", "service", *args, "--port", str(port), "--log-level", "warning"], stderr=log
+            )
         try:
             found = Server(f"http://127.0.0.1:{port}", process, 0.0)
             while True:
@@ -128,7 +144,9 @@ class Load:
         return {
             "rows_per_second": round(self.count("rows_answered") / self.seconds, 1),
             "accepted_ms": self.trend("accepted_ms"),
-            "queue_ms": self.trend("stage_queue_ms"),
+            "stages_p50_p99_ms": {
+                name: [self.trend(f"stage_{name}_ms").get(part) for part in ("p(50)", "p(99)")] for name in STAGES
+            },
             "refused": self.count("refused"),
             "refused_with_retry_after": self.rate("refused_with_retry_after"),
             "failed": self.count("failed"),
@@ -158,9 +176,10 @@ class Generator:
         self._begun = time.perf_counter()
         self._server_cpu = target.cpu_seconds()
         self._own_cpu = _children_cpu()
-        self._process = subprocess.Popen(
-            command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
+        with pinned(GENERATOR):
+            self._process = subprocess.Popen(
+                command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            )
 
     def wait(self) -> Load:
         """Until it ends by itself."""

@@ -1,6 +1,7 @@
 // Open-model load: requests start at a constant rate whether or not earlier ones are answered.
-// From the environment: URL, RATE (requests a second), SECONDS, ROWS (texts a request), TEXTS (a JSON
-// file of texts), OUT (where the summary goes), CHECK (a JSON file of expected labels by text, or none).
+// From the environment: URL (several, with commas, are asked in turn), RATE (requests a second), SECONDS,
+// ROWS (texts a request), TEXTS (a JSON file of texts), OUT (where the summary goes), CHECK (a JSON file of
+// expected labels by text, or none).
 import http from 'k6/http';
 import { Counter, Rate, Trend } from 'k6/metrics';
 
@@ -8,6 +9,7 @@ const texts = JSON.parse(open(__ENV.TEXTS));
 const expected = __ENV.CHECK ? JSON.parse(open(__ENV.CHECK)) : null;
 const rows = Number(__ENV.ROWS);
 const rate = Number(__ENV.RATE);
+const urls = __ENV.URL.split(',');
 
 const accepted = new Trend('accepted_ms', true);
 const answered = new Counter('rows_answered');
@@ -37,6 +39,7 @@ export const options = {
 };
 
 let next = Math.floor(Math.random() * texts.length);
+let turn = __VU;
 
 export default function () {
   const inputs = [];
@@ -44,7 +47,7 @@ export default function () {
     next = (next + 7) % texts.length;
     inputs.push(texts[next]);
   }
-  const reply = http.post(`${__ENV.URL}/v1/classify`, JSON.stringify({ inputs, top_k: 1 }), {
+  const reply = http.post(`${urls[turn++ % urls.length]}/v1/classify`, JSON.stringify({ inputs, top_k: 1 }), {
     headers: { 'content-type': 'application/json' },
     timeout: '60s',
   });

@@ -8,9 +8,9 @@ from service.waiting import Entry, WaitingRoom
 SIZES = st.lists(st.integers(1, 512), min_size=1, max_size=60)
 
 
-def filled(sizes: list[int], budget: int, launch: float, wait: float = 1e9) -> WaitingRoom[int]:
+def filled(sizes: list[int], budget: int, launch: float, overtake: float = 1e9) -> WaitingRoom[int]:
     """One entry a second, in this order."""
-    room: WaitingRoom[int] = WaitingRoom(budget, launch, wait)
+    room: WaitingRoom[int] = WaitingRoom(budget, launch, overtake)
     for n, size in enumerate(sizes):
         room.add(Entry(n, size, float(n)))
     return room
@@ -23,7 +23,7 @@ def test_every_entry_is_taken_once_and_the_oldest_is_in_every_batch(
     """Nothing starves, nothing is lost, nothing runs twice."""
     room = filled(sizes, budget, launch)
     taken: list[int] = []
-    while batch := room.take(1e6):
+    while batch := room.take():
         left = set(range(len(sizes))) - set(taken)
         assert batch[0].item == min(left)
         taken += [entry.item for entry in batch]
@@ -36,7 +36,7 @@ def test_every_entry_is_taken_once_and_the_oldest_is_in_every_batch(
 def test_a_batch_stays_within_its_budget_and_pads_little(sizes: list[int], budget: int, launch: float) -> None:
     """Padded tokens count; each that joins adds less padding than starting a batch for it would cost."""
     room = filled(sizes, budget, launch)
-    while batch := room.take(1e6):
+    while batch := room.take():
         width = max(entry.size for entry in batch)
         assert len(batch) == 1 or width * len(batch) <= budget
         assert width * len(batch) - sum(entry.size for entry in batch) <= launch * (len(batch) - 1)
@@ -45,14 +45,26 @@ def test_a_batch_stays_within_its_budget_and_pads_little(sizes: list[int], budge
 def test_equal_lengths_fill_the_budget() -> None:
     """In order of arrival."""
     room = filled([10, 200, 10, 10, 10], 30, 5)
-    assert [[e.item for e in room.take(9.0)] for _ in range(3)] == [[0, 2, 3], [1], [4]]
+    assert [[e.item for e in room.take()] for _ in range(3)] == [[0, 2, 3], [1], [4]]
 
 
-def test_younger_entries_do_not_overtake_one_that_waited_too_long() -> None:
-    """Once the oldest is overdue, only others that are overdue too join its batch."""
-    room = filled([10, 10, 10, 10], 1000, 1000, wait=5.0)
-    assert [e.item for e in room.take(6.5)] == [0, 1]
-    assert [e.item for e in room.take(6.6)] == [2, 3]
+@given(SIZES, st.integers(1, 2048), st.floats(0, 1000), st.floats(0, 100))
+def test_an_entry_is_overtaken_only_by_what_came_soon_after_it(
+    sizes: list[int], budget: int, launch: float, overtake: float
+) -> None:
+    """Whoever is taken while another waits is at most `overtake` younger."""
+    room = filled(sizes, budget, launch, overtake)
+    waiting = set(range(len(sizes)))
+    while batch := room.take():
+        waiting -= {entry.item for entry in batch}
+        oldest = min(waiting, default=len(sizes))
+        assert all(entry.queued <= oldest + overtake for entry in batch)
+
+
+def test_what_came_much_later_does_not_join() -> None:
+    """Though it would fit."""
+    room = filled([10, 10, 10, 10], 1000, 1000, overtake=1.5)
+    assert [[e.item for e in room.take()] for _ in range(2)] == [[0, 1], [2, 3]]
 
 
 @given(SIZES, st.data())
@@ -65,5 +77,5 @@ def test_what_was_discarded_is_never_taken(sizes: list[int], data: st.DataObject
     gone = {entry.item for entry in entries if data.draw(st.booleans()) and room.discard(entry)}
     assert not any(room.discard(entries[n]) for n in gone)
     assert room.tokens == sum(size for n, size in enumerate(sizes) if n not in gone)
-    taken = [entry.item for batch in iter(lambda: room.take(1e6), []) for entry in batch]
+    taken = [entry.item for batch in iter(room.take, []) for entry in batch]
     assert sorted(taken) == sorted(set(range(len(sizes))) - gone)

@@ -52,7 +52,9 @@ def held(
     runtime = Held()
     monkeypatch.setattr(model, "open_runtime", lambda *_: runtime)
     monkeypatch.setattr(model, "self_check", lambda *_: 0.0)
-    settings = Settings(artifacts=(str(artifacts[0]),), max_queue_tokens=2000, max_queue_seconds=getattr(request, "param", 3600.0))
+    settings = Settings(
+        artifacts=(str(artifacts[0]),), max_queue_tokens=2000, max_queue_seconds=getattr(request, "param", 3600.0)
+    )
     config = uvicorn.Config(create_app(settings), port=0, http=BoundedProtocol, log_config=None, ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
