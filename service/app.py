@@ -15,7 +15,7 @@ from service.instruments import Instruments
 from service.keys import Keys
 from service.lifecycle import Lifecycle
 from service.registry import Registry
-from service.routes import errors, health, huggingface, native, tei, v2
+from service.routes import errors, health, huggingface, native, tei, ui, v2
 from service.routes.arrival import Arrival
 from service.settings import Settings
 from service.tracing import Tracer
@@ -69,5 +69,7 @@ def create_app(settings: Settings, background: bool = False) -> FastAPI:
     errors.install(app)
     for module in (native, huggingface, tei, v2, health):
         app.include_router(module.router)
+    if settings.ui:
+        app.include_router(ui.router)
     app.state.field_names = errors.field_names(app.openapi())
     return app

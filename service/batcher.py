@@ -39,7 +39,7 @@ class Cost:
 class Limits:
     """batch_tokens: padded, of one batch. queue_tokens and queue_seconds: what may wait, and how long
     it takes at most, by estimate, until what is admitted has run. overtake: seconds by which an input
-    may be younger than the oldest and run with it."""
+    may always be younger than the oldest and run with it."""
 
     batch_tokens: int
     queue_tokens: int
@@ -188,7 +188,7 @@ class Batcher(Generic[Item, Result]):
         wait = self.wait_seconds()
         full = self._room.tokens + tokens > self._limits.queue_tokens
         # What comes later and overtakes it delays it too.
-        run = wait + min(wait, self._limits.overtake) + tokens * self._seconds_per_token
+        run = wait + max(wait / 2, min(wait, self._limits.overtake)) + tokens * self._seconds_per_token
         late = run > self._limits.queue_seconds
         if self._room.count and (full or late):
             raise Overloaded(f"{self._room.tokens} tokens are waiting already", wait)
@@ -217,7 +217,7 @@ class Batcher(Generic[Item, Result]):
     def _take(self) -> list[Entry[tuple[_Job[Item, Result], int, Item]]]:
         now = clock()
         while True:
-            batch = self._room.take()
+            batch = self._room.take(now)
             alive = [entry for entry in batch if entry.item[0].deadline > now]
             self._save([entry for entry in batch if entry.item[0].deadline <= now], "deadline")
             if alive or not batch:

@@ -19,6 +19,7 @@ from service.tracing import Tracer
 
 BROKEN = 3
 _SHORT, _LONG, _ROUNDS = 16, 256, 3
+_LEAST = 8  # tokens: what a batch costs beside its run, however quick that is
 
 
 class Model:
@@ -108,7 +109,7 @@ def measure(runtime: Runtime, max_length: int) -> Cost:
     short, long = min(_SHORT, max_length // 2), min(_LONG, max_length)
     quick, slow = (min(_seconds(runtime, size) for _ in range(_ROUNDS)) for size in (short, long))
     per_token = max((slow - quick) / (long - short), 1e-9)
-    return Cost(max(quick - short * per_token, per_token), per_token)
+    return Cost(max(quick - short * per_token, _LEAST * per_token), per_token)
 
 
 def _seconds(runtime: Runtime, size: int) -> float:

@@ -65,7 +65,7 @@ class Settings(BaseSettings):
         2.0, gt=0, description="Longest time, by estimate, in which an admitted request has run"
     )
     max_overtake_seconds: float = Field(
-        0.25, ge=0, description="How much later than the oldest waiting input another may have come and run with it"
+        0.1, ge=0, description="How much younger than the oldest waiting input another may always be and run with it"
     )
     max_request_seconds: float = Field(60.0, gt=0, description="Longest time a request may take; it may ask for less")
 

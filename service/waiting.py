@@ -2,8 +2,9 @@
 
 The oldest entry is in every batch, so nothing starves. Others join it, nearest lengths first, while
 the batch stays within its budget of padded tokens and while the padding that one adds costs less
-than a batch of its own would. Only those may join that came soon after the oldest, so that an entry
-is overtaken by what came little later than itself, and by nothing else.
+than a batch of its own would. Of what came after the oldest, only what came within `overtake`
+seconds, or within half the time that the oldest has waited, may join: a long line gives batches of
+like lengths to choose from, and who waits in it is overtaken by the first half of it at most.
 """
 
 from __future__ import annotations
@@ -63,14 +64,14 @@ class WaitingRoom(Generic[Item]):
             self._arrivals.popleft()
         return self._arrivals[0] if self._arrivals else None
 
-    def take(self) -> list[Entry[Item]]:
+    def take(self, now: float) -> list[Entry[Item]]:
         """The next batch, out of line; empty when nobody waits."""
         head = self.oldest()
         if head is None:
             return []
         self.discard(head)
         batch, width = [head], head.size
-        latest = head.queued + self.overtake
+        latest = head.queued + max(self.overtake, (now - head.queued) / 2)
         for size in sorted(self._by_size, key=lambda size: abs(size - head.size)):
             line = self._by_size[size]
             while line and not (line[0].waiting and self._unfit(line[0], len(batch), width, latest)):

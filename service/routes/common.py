@@ -1,8 +1,8 @@
-"""What every dialect needs of a request."""
+"""What every dialect needs of a request. Coroutines, though none waits: FastAPI gives a plain function a thread."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
@@ -15,25 +15,25 @@ from service.registry import Registry
 from service.schemas.native import ErrorBody
 
 
-def call_of(request: Request) -> Call:
+async def call_of(request: Request) -> Call:
     """The account of this request."""
     return cast(Call, request.state.call)
 
 
-def engine_of(request: Request) -> Engine:
+async def engine_of(request: Request) -> Engine:
     """The application's engine."""
     return cast(Engine, request.app.state.engine)
 
 
-def registry_of(request: Request) -> Registry:
+async def registry_of(request: Request) -> Registry:
     """The application's models."""
-    return engine_of(request).registry
+    return cast(Engine, request.app.state.engine).registry
 
 
-def require(scope: str) -> Callable[[Request], None]:
+def require(scope: str) -> Callable[[Request], Awaitable[None]]:
     """A dependency that lets a request through only with a key of that scope, where keys are set."""
 
-    def check(request: Request) -> None:
+    async def check(request: Request) -> None:
         keys: Keys = request.app.state.keys
         kind, _, secret = request.headers.get("authorization", "").partition(" ")
         bearer = secret.strip() if kind.lower() == "bearer" else None

@@ -27,6 +27,6 @@ async def metrics(request: Request) -> Response:
     if not settings.metrics:
         raise UnknownModel("metrics are switched off")
     if settings.metrics_key:
-        require("use")(request)
+        await require("use")(request)
     instruments: Instruments = request.app.state.instruments
     return Response(instruments.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -25,7 +25,7 @@ ERRORS: dict[int | str, dict[str, object]] = {
 }
 
 
-def _plain(response: Response) -> None:
+async def _plain(response: Response) -> None:
     """Keep middleware from compressing: clients undo that for inference alone, whatever they say they accept."""
     response.headers["Content-Encoding"] = "identity"
 

@@ -23,7 +23,7 @@ def test_every_entry_is_taken_once_and_the_oldest_is_in_every_batch(
     """Nothing starves, nothing is lost, nothing runs twice."""
     room = filled(sizes, budget, launch)
     taken: list[int] = []
-    while batch := room.take():
+    while batch := room.take(1e6):
         left = set(range(len(sizes))) - set(taken)
         assert batch[0].item == min(left)
         taken += [entry.item for entry in batch]
@@ -36,7 +36,7 @@ def test_every_entry_is_taken_once_and_the_oldest_is_in_every_batch(
 def test_a_batch_stays_within_its_budget_and_pads_little(sizes: list[int], budget: int, launch: float) -> None:
     """Padded tokens count; each that joins adds less padding than starting a batch for it would cost."""
     room = filled(sizes, budget, launch)
-    while batch := room.take():
+    while batch := room.take(1e6):
         width = max(entry.size for entry in batch)
         assert len(batch) == 1 or width * len(batch) <= budget
         assert width * len(batch) - sum(entry.size for entry in batch) <= launch * (len(batch) - 1)
@@ -45,26 +45,27 @@ def test_a_batch_stays_within_its_budget_and_pads_little(sizes: list[int], budge
 def test_equal_lengths_fill_the_budget() -> None:
     """In order of arrival."""
     room = filled([10, 200, 10, 10, 10], 30, 5)
-    assert [[e.item for e in room.take()] for _ in range(3)] == [[0, 2, 3], [1], [4]]
+    assert [[e.item for e in room.take(1e6)] for _ in range(3)] == [[0, 2, 3], [1], [4]]
 
 
-@given(SIZES, st.integers(1, 2048), st.floats(0, 1000), st.floats(0, 100))
+@given(SIZES, st.integers(1, 2048), st.floats(0, 1000), st.floats(0, 100), st.floats(60, 1000))
 def test_an_entry_is_overtaken_only_by_what_came_soon_after_it(
-    sizes: list[int], budget: int, launch: float, overtake: float
+    sizes: list[int], budget: int, launch: float, overtake: float, now: float
 ) -> None:
-    """Whoever is taken while another waits is at most `overtake` younger."""
+    """Whoever is taken while another waits is at most `overtake` younger, or half of what that one has waited."""
     room = filled(sizes, budget, launch, overtake)
     waiting = set(range(len(sizes)))
-    while batch := room.take():
+    while batch := room.take(now):
+        oldest = batch[0].queued
         waiting -= {entry.item for entry in batch}
-        oldest = min(waiting, default=len(sizes))
-        assert all(entry.queued <= oldest + overtake for entry in batch)
+        assert all(entry.queued <= oldest + max(overtake, (now - oldest) / 2) for entry in batch)
 
 
 def test_what_came_much_later_does_not_join() -> None:
-    """Though it would fit."""
-    room = filled([10, 10, 10, 10], 1000, 1000, overtake=1.5)
-    assert [[e.item for e in room.take()] for _ in range(2)] == [[0, 1], [2, 3]]
+    """Though it would fit: at 4 seconds the first one is joined by what came until 2, or until 3 when that is let."""
+    for overtake, first in ((0.0, [0, 1, 2]), (3.0, [0, 1, 2, 3])):
+        room = filled([10, 10, 10, 10], 1000, 1000, overtake)
+        assert [e.item for e in room.take(4.0)] == first
 
 
 @given(SIZES, st.data())
@@ -77,5 +78,5 @@ def test_what_was_discarded_is_never_taken(sizes: list[int], data: st.DataObject
     gone = {entry.item for entry in entries if data.draw(st.booleans()) and room.discard(entry)}
     assert not any(room.discard(entries[n]) for n in gone)
     assert room.tokens == sum(size for n, size in enumerate(sizes) if n not in gone)
-    taken = [entry.item for batch in iter(room.take, []) for entry in batch]
+    taken = [entry.item for batch in iter(lambda: room.take(1e6), []) for entry in batch]
     assert sorted(taken) == sorted(set(range(len(sizes))) - gone)

@@ -1,0 +1,119 @@
+// One card an answer: what the model said, and what it took.
+import { duration, el, score } from "./dom.js";
+import { kept, quality } from "./models.js";
+import { steps, whole } from "./waterfall.js";
+
+const LABELS_SHOWN = 8;
+
+/** The best result in a few words, for the verdict and for a screen reader. */
+export function best(task, body) {
+  const [first] = body.results[0];
+  if (task === "classification") return first.label;
+  return first?.answer || "no answer";
+}
+
+/** An answered request. */
+export function answered(task, asked, { body, stages }, model) {
+  return [
+    head(body.model, model),
+    task === "classification" ? labels(body.results[0]) : spans(body.results[0], asked.context),
+    body.truncated ? el("p", { class: "hint" }, "The text was longer than the model takes and was cut.") : null,
+    el(
+      "p",
+      { class: "took" },
+      el("strong", {}, duration(stages.total)),
+      " in the server, ",
+      duration(whole(stages)),
+      ` round trip, in a batch of ${body.batch_size} (${body.batch_tokens} tokens)`,
+    ),
+    steps(stages),
+  ].filter(Boolean);
+}
+
+/** A request that is on its way. */
+export const waiting = (choice) => [head(choice), el("p", { class: "empty" }, "Asking…")];
+
+/** A request that failed; `again` asks once more, at the earliest when the server said. */
+export function failed(choice, error, again) {
+  const status = error.status ? `${error.status} ` : "";
+  const button = el("button", { type: "button" }, "Try again");
+  button.addEventListener("click", again);
+  const wait = el("p", { class: "hint" });
+  if (error.retryAfter !== null) countDown(error.retryAfter, button, wait);
+  const said = el("p", {}, el("strong", {}, `${status}${error.code.replaceAll("_", " ")}`), el("br"), sentence(error.message));
+  return [head(choice), el("div", { class: "error", role: "alert" }, said), wait, button];
+}
+
+function countDown(seconds, button, wait) {
+  const end = performance.now() + 1000 * seconds;
+  button.disabled = true;
+  const tick = () => {
+    const left = Math.ceil((end - performance.now()) / 1000);
+    button.disabled = left > 0;
+    wait.textContent = left > 0 ? `The server asks to wait: ${left} s` : "The wait is over.";
+    if (left > 0) setTimeout(tick, 200);
+  };
+  tick();
+}
+
+const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.?!]$/.test(text) ? "" : "."}`;
+
+function head({ name, version }, model = null) {
+  const measured = model && quality(model);
+  const dense = measured && measured.dense !== null && model.weights_kept < 1 ? `, dense ${measured.dense.toFixed(1)}` : "";
+  return el(
+    "header",
+    {},
+    el("h3", {}, name, version ? el("span", { class: "version" }, version) : null),
+    el(
+      "ul",
+      { class: "facts" },
+      model ? el("li", {}, kept(model)) : null,
+      measured ? el("li", {}, `${measured.label} ${measured.value.toFixed(1)}${dense}`) : null,
+    ),
+  );
+}
+
+function labels(rows) {
+  const items = rows.map((row, n) => {
+    const share = el("i");
+    share.style.width = `${100 * Math.min(1, Math.max(0, row.score))}%`;
+    return el(
+      "li",
+      n ? {} : { class: "best" },
+      el("span", { class: "label" }, row.label),
+      el("span", { class: "number" }, score(row.score)),
+      el("span", { class: "share", "aria-hidden": "true" }, share),
+    );
+  });
+  const shown = el("ol", { class: "labels", "aria-label": "Labels, highest score first" }, items.slice(0, LABELS_SHOWN));
+  if (items.length <= LABELS_SHOWN) return shown;
+  const rest = el("ol", { class: "labels", start: LABELS_SHOWN + 1 }, items.slice(LABELS_SHOWN));
+  const more = el("details", {}, el("summary", {}, `${items.length - LABELS_SHOWN} more labels`), rest);
+  return el("div", {}, shown, more);
+}
+
+function spans(rows, context) {
+  const [first] = rows;
+  // The server counts characters, a string here counts UTF-16 units.
+  const characters = [...context];
+  const part = (start, end) => characters.slice(start, end).join("");
+  const marked = first?.answer
+    ? [part(0, first.start), el("mark", {}, part(first.start, first.end)), part(first.end)]
+    : [context];
+  const items = rows.map((row, n) =>
+    el(
+      "li",
+      n ? {} : { class: "best" },
+      el("span", { class: "label" }, row.answer || "no answer"),
+      el("span", { class: "hint number" }, row.answer ? `chars ${row.start}–${row.end}` : ""),
+      el("span", { class: "number" }, score(row.score)),
+    ),
+  );
+  return el(
+    "div",
+    {},
+    el("ol", { class: "spans", "aria-label": "Answers, best first" }, items),
+    el("blockquote", { class: "context", tabIndex: 0, "aria-label": "The context with the answer marked", role: "region" }, marked),
+  );
+}
