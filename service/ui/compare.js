@@ -91,7 +91,7 @@ function verdict(found, asks) {
   const text =
     `${same} ${asks[0].task === "qa" ? "answer" : "label"}. ${fast.title} infers in ${duration(fast.infer)}, ` +
     `${slow.title} in ${duration(slow.infer)}: ${(slow.infer / Math.max(fast.infer, 1e-6)).toFixed(2)} times as fast ` +
-    `(${runs === 1 ? "one run" : `median of ${runs} runs`}).`;
+    `(${runs === 1 ? "one run" : `median of ${runs}`}).`;
   byId("verdict").textContent = text;
   byId("verdict").hidden = false;
   return text;

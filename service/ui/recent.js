@@ -2,7 +2,7 @@
 import { byId, duration, el } from "./dom.js";
 import { bar, scale } from "./waterfall.js";
 
-const KEPT = 20;
+const KEPT = 12;
 let recent = [];
 
 /** One more. stages: null when it failed; status: what came back; roundTrip: milliseconds. */

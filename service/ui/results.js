@@ -1,9 +1,10 @@
 // One card an answer: what the model said, and what it took.
-import { duration, el, score } from "./dom.js";
+import { byId, duration, el, score } from "./dom.js";
 import { kept, quality } from "./models.js";
 import { steps, whole } from "./waterfall.js";
 
 const LABELS_SHOWN = 8;
+const OVER = "The wait is over.";
 
 /** The best result in a few words, for the verdict and for a screen reader. */
 export function best(task, body) {
@@ -50,9 +51,11 @@ function countDown(seconds, button, wait) {
   const tick = () => {
     const left = Math.ceil((end - performance.now()) / 1000);
     button.disabled = left > 0;
-    wait.textContent = left > 0 ? `The server asks to wait: ${left} s` : "The wait is over.";
-    if (left > 0) setTimeout(tick, 200);
+    wait.textContent = left > 0 ? `The server asks to wait: ${left} s` : OVER;
+    if (left > 0) setTimeout(next, 200);
+    else byId("said").textContent = OVER;
   };
+  const next = () => button.isConnected && tick(); // not for a card that is gone
   tick();
 }
 
