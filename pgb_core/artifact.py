@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 import shutil
 import tempfile
@@ -161,6 +162,8 @@ def open_artifact(path: str | Path) -> Artifact:
             raise ArtifactError(f"{root}: {name} is missing; copy the whole directory")
         if sha256_of(file) != expected:
             raise ArtifactError(f"{root}: {name} is not the file that was written (sha256 differs); copy it again")
+    if _refers_to_files(root / MODEL):
+        raise ArtifactError(f"{root}: {MODEL} keeps tensors in other files, which no hash covers; save it in one piece")
     return Artifact(root, manifest)
 
 
@@ -191,6 +194,14 @@ def update_measured(path: str | Path, measured: Mapping[str, Any]) -> Artifact:
     temporary.write_text(manifest.to_json(), "utf-8")
     os.replace(temporary, artifact.path / MANIFEST)
     return Artifact(artifact.path, manifest)
+
+
+def _refers_to_files(graph: Path) -> bool:
+    """Whether an ONNX file has external data: the key that names their file, as protobuf writes it."""
+    if not graph.stat().st_size:
+        return False
+    with graph.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(b"\x0a\x08location\x12") >= 0
 
 
 def sha256_of(path: Path) -> str:

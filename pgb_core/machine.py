@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import os
 import platform
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
-_CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
-_CGROUP_V1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+_GROUPS = Path("/sys/fs/cgroup")
+_OWN = Path("/proc/self/cgroup")
 
 
 def usable_cores() -> int:
@@ -24,11 +25,36 @@ def facts() -> dict[str, object]:
 
 
 def _quota() -> float | None:
+    """Cores that the control groups of this process allow, and those above them; None without a limit."""
     try:
-        if _CGROUP_V2.exists():
-            quota, period = _CGROUP_V2.read_text().split()
+        limits = [limit for folder in _groups() if (limit := _limit(folder)) is not None]
+    except (OSError, ValueError):
+        return None
+    return min(limits, default=None)
+
+
+def _groups() -> Iterator[Path]:
+    """Control groups over CPU time, version 1 and 2, from the outermost that is seen to this process's own.
+
+    A container sees its own as the outermost; the path to it may be the host's, of which nothing is there.
+    """
+    for line in _OWN.read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        folder = _GROUPS / "cpu" if controllers else _GROUPS
+        yield folder
+        for part in PurePosixPath(path).parts[1:]:
+            folder /= part
+            yield folder
+
+
+def _limit(folder: Path) -> float | None:
+    try:
+        if (folder / "cpu.max").exists():
+            quota, period = (folder / "cpu.max").read_text().split()
         else:
-            quota, period = (path.read_text().strip() for path in _CGROUP_V1)
+            quota, period = ((folder / f"cpu.cfs_{name}_us").read_text().strip() for name in ("quota", "period"))
         return int(quota) / int(period) if quota not in ("max", "-1") else None
     except (OSError, ValueError):
         return None

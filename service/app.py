@@ -53,6 +53,7 @@ def create_app(settings: Settings, background: bool = False) -> FastAPI:
         summary="Classification and extractive question answering, with the latency of every request",
         version=__version__,
         lifespan=lifespan,
+        redirect_slashes=False,  # a redirect repeats the Host that was sent
     )
     app.state.settings = settings
     app.state.instruments = instruments

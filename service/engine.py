@@ -130,7 +130,7 @@ class Engine:
     def _model(self, call: Call, target: Target, task: str) -> Iterator[Model]:
         """The model asked for, kept while it is needed; success and failure are counted to it."""
         model = self.registry.pick(target.name, target.version, task)
-        call.model, call.version = model.name, model.version
+        call.model, call.version, call.device = model.name, model.version, model.runtime.device
         try:
             model.batcher.check()  # before any work is put into a request that would be refused after it
             with model.in_use():

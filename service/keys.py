@@ -59,7 +59,9 @@ class Keys:
                 raise Forbidden("models can be loaded and unloaded only where keys are set; start with a keys file")
             return ""
         self._refresh(self._path)
-        digest = hashlib.sha256((secret or "").encode("utf-8", "surrogateescape")).hexdigest()
+        if not secret:  # nor with the hash of nothing, which a slip of the shell can put into the file
+            raise Unauthorized("a key is needed: Authorization: Bearer KEY")
+        digest = hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
         found = None
         for key in self._keys:  # all of them, so that the time taken tells nothing
             if hmac.compare_digest(key.digest, digest):

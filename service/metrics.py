@@ -78,6 +78,7 @@ class Call:
     deadline: float = float("inf")
     model: str = ""
     version: str = ""
+    device: str = ""
     inputs: int = 0
     characters: int = 0
     tokens: int = 0

@@ -44,6 +44,7 @@ class Model:
         self.runtime: Runtime = open_runtime(
             artifact, settings.runtime, settings.device, settings.precision, settings.threads
         )
+        self.kind, self.precision = settings.runtime, settings.precision
         self.statistics = Statistics()
         self._instruments = instruments
         self._tracer = tracer

@@ -17,6 +17,7 @@ from service.model import Model
 from service.settings import Settings
 from service.tracing import Tracer
 
+_NAME = re.compile(r"(?!\.)[\w.-]+")
 _NAMED = re.compile(r"(?P<name>[\w.-]+)=(?P<path>.+)")
 _PROBE_SECONDS = 1.0
 
@@ -138,7 +139,10 @@ class Registry:
             self._instruments.events.labels(model.name, "load").inc()
         if not self._settings.artifacts and self._settings.models_dir is not None:
             for name in await asyncio.to_thread(_folders, self._settings.models_dir):
-                await self.load(name)
+                try:
+                    await self.load(name)
+                except UnknownModel as error:
+                    raise LoadFailed(f"{self._settings.models_dir / name}: holds no artifact") from error
         self.started = True
         self._prober = asyncio.create_task(self._probe())
 
@@ -209,9 +213,9 @@ class Registry:
     async def _make(self, path: Path, name: str | None, version: str | None = None) -> Model:
         def make() -> Model:
             artifact = open_artifact(path)
-            digest = artifact.manifest.digest[:12]
+            number = str(int(artifact.manifest.digest[:12], 16))  # v2 clients read versions as numbers
             label = name or artifact.manifest.name
-            return Model(artifact, label, version or digest, self._settings, self._instruments, self._tracer)
+            return Model(artifact, label, version or number, self._settings, self._instruments, self._tracer)
 
         start = clock()
         try:
@@ -279,7 +283,8 @@ class Registry:
 
 
 def _folders(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    """What may be a model: neither hidden nor, like the lost+found of a volume, without a name that one can have."""
+    return sorted(entry.name for entry in folder.iterdir() if _NAME.fullmatch(entry.name) and entry.is_dir())
 
 
 def _find(folder: Path, name: str, version: str | None) -> tuple[Path, str | None]:

@@ -39,11 +39,12 @@ def pinned(cores: set[int]) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Server:
-    """A running server. ready_seconds: from its start to its first 200 on /health."""
+    """A running server. ready_seconds: from its start to its first 200 on /health. key: sent with every request."""
 
     url: str
     process: subprocess.Popen[bytes]
     ready_seconds: float
+    key: str = ""
 
     def cpu_seconds(self) -> float:
         """Of all its threads so far."""
@@ -69,11 +70,10 @@ class Server:
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
 
-    def post(self, path: str, body: object, headers: dict[str, str] | None = None) -> tuple[int, str]:
+    def post(self, path: str, body: object) -> tuple[int, str]:
         """Status and body."""
-        request = urllib.request.Request(  # noqa: S310 - our own server
-            self.url + path, json.dumps(body).encode(), {"content-type": "application/json", **(headers or {})}
-        )
+        headers = {"content-type": "application/json", "x-api-key": self.key}
+        request = urllib.request.Request(self.url + path, json.dumps(body).encode(), headers)  # noqa: S310 - our own
         try:
             with urllib.request.urlopen(request, timeout=60) as reply:  # noqa: S310
                 return reply.status, reply.read().decode()
@@ -167,7 +167,13 @@ class Generator:
         self._seconds = seconds
         self._folder = tempfile.TemporaryDirectory()
         self._out = Path(self._folder.name) / "summary.json"
-        environment = {"URL": target.url, "RATE": str(rate), "SECONDS": str(round(seconds)), "ROWS": str(rows)}
+        environment = {
+            "KEY": target.key,
+            "URL": target.url,
+            "RATE": str(rate),
+            "SECONDS": str(round(seconds)),
+            "ROWS": str(rows),
+        }
         environment |= {"TEXTS": str(texts.resolve()), "OUT": str(self._out)}
         if check:
             environment["CHECK"] = str(check.resolve())

@@ -9,6 +9,7 @@ const texts = JSON.parse(open(__ENV.TEXTS));
 const expected = __ENV.CHECK ? JSON.parse(open(__ENV.CHECK)) : null;
 const rows = Number(__ENV.ROWS);
 const rate = Number(__ENV.RATE);
+const headers = { 'content-type': 'application/json', ...(__ENV.KEY ? { 'x-api-key': __ENV.KEY } : {}) };
 const urls = __ENV.URL.split(',');
 
 const accepted = new Trend('accepted_ms', true);
@@ -48,7 +49,7 @@ export default function () {
     inputs.push(texts[next]);
   }
   const reply = http.post(`${urls[turn++ % urls.length]}/v1/classify`, JSON.stringify({ inputs, top_k: 1 }), {
-    headers: { 'content-type': 'application/json' },
+    headers,
     timeout: '60s',
   });
   if (reply.status === 200) {

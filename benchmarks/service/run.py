@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -207,7 +208,7 @@ def expected_labels(running: Server, texts: list[str]) -> dict[str, str]:
 
 def swap(artifact: Path, texts: list[str], file: Path, times: int = 50) -> dict[str, Any]:
     """Versions switched again and again at saturation: no error, no mixed-up answer."""
-    with tempfile.TemporaryDirectory() as folder, _WithVersions(artifact, Path(folder)) as (running, key):
+    with tempfile.TemporaryDirectory() as folder, _WithVersions(artifact, Path(folder)) as running:
         checks = Path(folder) / "labels.json"
         checks.write_text(json.dumps(expected_labels(running, texts)))
         _, served = capacity(artifact, running, texts, file)
@@ -217,7 +218,7 @@ def swap(artifact: Path, texts: list[str], file: Path, times: int = 50) -> dict[
         before = running.rss_mb(), running.descriptors()
         for turn in range(times):
             begun = time.perf_counter()
-            status, _ = running.post("/v1/models/model/load", {"version": "12"[turn % 2]}, key)
+            status, _ = running.post("/v1/models/model/load", {"version": "12"[turn % 2]})
             failures += status != 200
             swaps.append(time.perf_counter() - begun)
             time.sleep(0.3)
@@ -235,7 +236,7 @@ def swap(artifact: Path, texts: list[str], file: Path, times: int = 50) -> dict[
 
 def soak(artifact: Path, texts: list[str], file: Path, seconds: float = 600) -> dict[str, Any]:
     """80 % load with clients that leave, versions switched and bad requests mixed in."""
-    with tempfile.TemporaryDirectory() as folder, _WithVersions(artifact, Path(folder)) as (running, key):
+    with tempfile.TemporaryDirectory() as folder, _WithVersions(artifact, Path(folder)) as running:
         _, served = capacity(artifact, running, texts, file)
         generator = Generator(running, file, rate=0.8 * served / ROWS, seconds=seconds, rows=ROWS)
         end = time.perf_counter() + seconds
@@ -248,7 +249,7 @@ def soak(artifact: Path, texts: list[str], file: Path, seconds: float = 600) -> 
                 bad[str(status)] = bad.get(str(status), 0) + 1
             left += _leave(running, texts)
             if len(memory) % 10 == 0:
-                status, _ = running.post("/v1/models/model/load", {"version": random.choice("12")}, key)  # noqa: S311
+                status, _ = running.post("/v1/models/model/load", {"version": random.choice("12")})  # noqa: S311
                 swaps += status == 200
             time.sleep(1)
             memory.append(running.rss_mb())
@@ -275,14 +276,15 @@ def _leave(running: Server, texts: list[str]) -> int:
     host, port = running.url.removeprefix("http://").split(":")
     body = json.dumps({"inputs": texts[:32]}).encode()
     with socket.create_connection((host, int(port))) as client:
-        head = f"POST /v1/classify HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
-        client.sendall(head.encode() + b"\r\n\r\n" + body)
+        head = f"POST /v1/classify HTTP/1.1\r\nhost: x\r\nx-api-key: {running.key}\r\n"
+        head += f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        client.sendall(head.encode() + body)
         time.sleep(0.002)
     return 1
 
 
 class _WithVersions:
-    """A server with the artifact as two versions of one model, and an admin's header."""
+    """A server with the artifact as two versions of one model, asked with an administrator's key."""
 
     def __init__(self, artifact: Path, folder: Path) -> None:
         for version in "12":
@@ -290,15 +292,15 @@ class _WithVersions:
         keys = folder / "keys"
         command = [sys.executable, "-m", "service.keys", str(keys), "bench", "--admin"]
         secret = subprocess.check_output(command, text=True).strip()
-        self._key = {"x-api-key": secret}
+        self._key = secret
         self._context = server(
             f"model={folder / 'models' / 'model' / '1'}",
             *("--models-dir", str(folder / "models"), "--keys-file", str(keys)),
             cores=SERVICE,
         )
 
-    def __enter__(self) -> tuple[Server, dict[str, str]]:
-        return self._context.__enter__(), self._key
+    def __enter__(self) -> Server:
+        return replace(self._context.__enter__(), key=self._key)
 
     def __exit__(self, *error: Any) -> None:
         self._context.__exit__(*error)

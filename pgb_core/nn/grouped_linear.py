@@ -47,8 +47,9 @@ class GroupedLinear(nn.Module):
         """
         out_rows = torch.arange(weight.shape[0]) if out_rows is None else out_rows
         in_cols = torch.arange(weight.shape[1]) if in_cols is None else in_cols
-        blocks = weight[rows.unsqueeze(2), cols.unsqueeze(1)].clone()
-        in_index = _positions(in_cols, weight.shape[1])[cols]
+        # Columns in the order of the inputs: one block of all of them then needs no gather.
+        in_index, order = _positions(in_cols, weight.shape[1])[cols].sort(1)
+        blocks = weight[rows.unsqueeze(2), cols.gather(1, order).unsqueeze(1)].clone()
         out_index = _positions(rows.flatten(), weight.shape[0])[out_rows]
         return cls(
             blocks,

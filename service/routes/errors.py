@@ -34,6 +34,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
 EXCEPTIONS: dict[tuple[str, type[errors.ServiceError]], int] = {
     ("tei", errors.EmptyInput): 400,
     ("tei", errors.TooLarge): 422,
+    ("tei", errors.UnknownModel): 424,  # /predict names no model: there is none that labels
     ("tei", errors.RuntimeFailed): 424,
     ("v2", errors.InvalidInput): 400,
     ("v2", errors.EmptyInput): 400,
@@ -44,6 +45,7 @@ TEI_TYPES: dict[type[errors.ServiceError], str] = {
     errors.Unavailable: "Unhealthy",
     errors.DeadlineExceeded: "Unhealthy",
     errors.RuntimeFailed: "Backend",
+    errors.UnknownModel: "Backend",
     errors.EmptyInput: "Empty",
 }
 # Pydantic's own words repeat a bound or an allowed value, never what was sent.

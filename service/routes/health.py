@@ -13,14 +13,14 @@ from service.settings import Settings
 router = APIRouter(tags=["health"])
 
 
-@router.get("/health", response_model=native.HealthBody, responses={503: ERRORS[503]})
+@router.get("/health", response_model=native.HealthBody, responses=ERRORS)
 async def health(request: Request, registry: TheRegistry) -> dict[str, object]:
     """200 once every model has made a forward pass, until draining begins."""
     request.app.state.lifecycle.check()
     return {"status": "ready", "models": [{"name": m.name, "version": m.version} for m in registry.models]}
 
 
-@router.get("/metrics", response_class=Response, responses={401: ERRORS[401], 404: ERRORS[404]})
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}, **ERRORS})
 async def metrics(request: Request) -> Response:
     """Every figure that the service keeps of itself, as Prometheus reads it."""
     settings: Settings = request.app.state.settings

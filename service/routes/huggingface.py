@@ -8,17 +8,18 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import JSONResponse
 
 from service.engine import Labelling, Question, Target, Windowing
-from service.errors import Unavailable
-from service.routes.common import USE, TheCall, TheEngine, TheRegistry, timed
+from service.errors import InvalidInput, Unavailable
+from service.routes.common import USE, StrictRoute, TheCall, TheEngine, TheRegistry, timed
 from service.routes.tei import information
 from service.schemas import huggingface as hf
 from service.schemas import tei
 from service.tasks.answer import Options
 
-router = APIRouter(tags=["huggingface"], dependencies=USE)
+router = APIRouter(tags=["huggingface"], dependencies=USE, route_class=StrictRoute)
 ERRORS: dict[int | str, dict[str, object]] = {
     status: {"model": hf.Error} for status in (400, 401, 403, 404, 408, 413, 415, 422, 429, 503, 504)
 }
+MOST_ANSWERS = 100  # finding them takes time in proportion
 Name = Annotated[str, Path(description="Of a served model")]
 Answers = list[list[hf.Label]] | hf.Answer | list[hf.Answer] | list[hf.Answer | list[hf.Answer]]
 
@@ -75,6 +76,8 @@ async def _ask(asked: hf.Request, target: Target, call: TheCall, engine: TheEngi
 async def _answer(
     questions: list[Question], many: bool, p: hf.Parameters, target: Target, call: TheCall, engine: TheEngine
 ) -> JSONResponse:
+    if (p.top_k or 1) > MOST_ANSWERS:
+        raise InvalidInput(f"top_k is at most {MOST_ANSWERS} for answers")
     align = True if p.align_to_words is None else p.align_to_words
     options = Options(p.top_k or 1, p.max_answer_len or 15, bool(p.handle_impossible_answer), align)
     rows = await engine.answer(call, target, questions, Windowing(p.max_seq_len, p.doc_stride), options)

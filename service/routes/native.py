@@ -13,11 +13,11 @@ from service.errors import InvalidInput
 from service.metrics import Call
 from service.model import Model
 from service.registry import Registry
-from service.routes.common import ADMIN, ERRORS, USE, TheCall, TheEngine, TheRegistry, timed
+from service.routes.common import ADMIN, ERRORS, USE, StrictRoute, TheCall, TheEngine, TheRegistry, timed
 from service.schemas import native
 from service.tasks.answer import Options
 
-router = APIRouter(prefix="/v1", tags=["native"], responses=ERRORS)
+router = APIRouter(prefix="/v1", tags=["native"], responses=ERRORS, route_class=StrictRoute)
 Name = Annotated[str, Path(description="Of a served model")]
 
 
@@ -63,7 +63,12 @@ async def models(registry: TheRegistry) -> dict[str, object]:
     return {"models": served, "states": [asdict(state) for state in registry.index()]}
 
 
-@router.post("/models/{name}/load", response_model=native.VersionState, dependencies=ADMIN)
+@router.post(
+    "/models/{name}/load",
+    response_model=native.VersionState,
+    responses={424: {"model": native.ErrorBody}},
+    dependencies=ADMIN,
+)
 async def load(name: Name, registry: TheRegistry, asked: native.LoadRequest | None = None) -> dict[str, str]:
     """Load a version from the folder of models, check it, and send traffic to it; on failure nothing changes."""
     asked = asked or native.LoadRequest(version=None, share=1.0)
@@ -97,6 +102,9 @@ def described(model: Model, registry: Registry) -> dict[str, object]:
         "share": registry.served(model.name).weights.get(model.version, 0.0),
         "weights_kept": round(manifest.weights["kept"] / manifest.weights["dense"], 4),
         "default": registry.default(manifest.task) == model.name,
+        "runtime": model.kind,
+        "device": model.runtime.device,
+        "precision": model.precision,
         "measured": dict(manifest.measured),
     }
 

@@ -12,12 +12,12 @@ from service.engine import Labelling, Target, Text
 from service.metrics import Call
 from service.model import Model
 from service.registry import Registry
-from service.routes.common import USE, TheCall, TheEngine, TheRegistry, timed
+from service.routes.common import USE, StrictRoute, TheCall, TheEngine, TheRegistry, timed
 from service.routes.native import described
 from service.schemas import tei
 from service.settings import Settings
 
-router = APIRouter(tags=["text-embeddings-inference"])
+router = APIRouter(tags=["text-embeddings-inference"], route_class=StrictRoute)
 ERRORS: dict[int | str, dict[str, object]] = {
     status: {"model": tei.Error} for status in (400, 401, 403, 404, 408, 413, 415, 422, 424, 429, 503, 504)
 }
@@ -45,14 +45,14 @@ async def predict(asked: tei.PredictRequest, call: TheCall, engine: TheEngine) -
     return response
 
 
-@router.get("/info", response_model=tei.Info, dependencies=USE)
+@router.get("/info", response_model=tei.Info, responses=ERRORS, dependencies=USE)
 async def info(request: Request, registry: TheRegistry) -> dict[str, object]:
     """What is served, with the density, accuracy and speed measured when each model was made."""
     name = registry.default("classification") or registry.default("qa")
     return information(request.app.state.settings, registry, registry.peek(name) if name else None)
 
 
-@router.get("/ping", response_class=Response)
+@router.get("/ping", response_class=Response, responses=ERRORS)
 async def ping(request: Request) -> Response:
     """200 with an empty body when ready, 503 when not."""
     request.app.state.lifecycle.check()
@@ -97,7 +97,7 @@ def _headers(call: Call) -> dict[str, str]:
     timings = call.timings()
     whole = {name: str(math.floor(value)) for name, value in vars(timings).items()}
     return {
-        "x-compute-type": "cpu",
+        "x-compute-type": "gpu" if call.device == "cuda" else "cpu",
         "x-compute-time": whole["total"],
         "x-compute-characters": str(call.characters),
         "x-compute-tokens": str(call.tokens),

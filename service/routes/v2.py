@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Depends, Path, Request, Response
+from pydantic import BaseModel
 
 from service import __version__
 from service.engine import Labelling, Question, Target, Text, Windowing
@@ -31,7 +33,14 @@ async def _plain(response: Response) -> None:
 
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=ERRORS, dependencies=[Depends(_plain)])
-EXTENSIONS = ("binary_tensor_data", "parameters", "statistics", "model_configuration", "model_repository")
+EXTENSIONS = (
+    "binary_tensor_data",
+    "classification",
+    "parameters",
+    "statistics",
+    "model_configuration",
+    "model_repository",
+)
 Name = Annotated[str, Path(description="Of a served model")]
 Version = Annotated[str, Path(description="Of a served model")]
 # name -> (optional) of the inputs, and (name, datatype) of the outputs, by task
@@ -42,17 +51,26 @@ OUTPUTS = {
 }
 _DEFLATE_FROM = 4096
 _TYPES = {"BYTES": "TYPE_STRING", "FP32": "TYPE_FP32", "INT32": "TYPE_INT32"}
-_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": v2.InferRequest.model_json_schema(ref_template="#/components/schemas/{model}")
-            }
-        },
-    }
+_BINARY = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+
+
+def _body(model: type[BaseModel], **content: object) -> dict[str, Any]:
+    """What the OpenAPI document says of a body that its route parses itself. The schema stands in it whole."""
+    schema = model.model_json_schema()
+    parts = schema.pop("$defs", {})
+    text = json.dumps(schema)
+    for name, part in parts.items():
+        text = text.replace(json.dumps({"$ref": f"#/$defs/{name}"}), json.dumps(part))
+    shown = {"application/json": {"schema": json.loads(text)}, **content}
+    return {"requestBody": {"required": model is v2.InferRequest, "content": shown}}
+
+
+_INFER: dict[str, Any] = {
+    "dependencies": USE,
+    "response_model": v2.InferResponse,
+    "responses": {200: {"content": _BINARY}},
+    "openapi_extra": _body(v2.InferRequest, **_BINARY),
 }
-_BODY["requestBody"]["content"]["application/json"]["schema"].pop("$defs", None)
 
 
 @router.get("")
@@ -139,17 +157,19 @@ async def statistics(name: Name, registry: TheRegistry, version: str | None = No
     return {"model_stats": [_statistics(m) for label, m in versions.items() if version in (None, label)]}
 
 
-@router.post("/repository/index", dependencies=USE)
+@router.post("/repository/index", dependencies=USE, openapi_extra=_body(v2.IndexRequest))
 async def index(request: Request, registry: TheRegistry) -> list[dict[str, str]]:
     """Every version, whether it answers, comes, goes or failed."""
-    asked = v2.parse_index(await request.body())
+    asked = v2.parse_repository(v2.IndexRequest, await request.body())
     states = [s for s in registry.index() if s.state == "READY" or not asked.ready]
     return [{"name": s.name, "version": s.version, "state": s.state, "reason": s.reason} for s in states]
 
 
-@router.post("/repository/models/{name}/load", dependencies=ADMIN)
-async def load(name: Name, registry: TheRegistry) -> dict[str, object]:
+@router.post("/repository/models/{name}/load", dependencies=ADMIN, openapi_extra=_body(v2.LoadRequest))
+async def load(request: Request, name: Name, registry: TheRegistry) -> dict[str, object]:
     """Load the latest version from the folder of models and switch to it; on failure nothing changes."""
+    if v2.parse_repository(v2.LoadRequest, await request.body()).parameters:
+        raise InvalidInput("a model is loaded as its folder has it; send no parameters")
     await registry.load(name)
     return {}
 
@@ -161,10 +181,8 @@ async def unload(name: Name, registry: TheRegistry) -> dict[str, object]:
     return {}
 
 
-@router.post("/models/{name}/infer", dependencies=USE, response_model=v2.InferResponse, openapi_extra=_BODY)
-@router.post(
-    "/models/{name}/versions/{version}/infer", dependencies=USE, response_model=v2.InferResponse, openapi_extra=_BODY
-)
+@router.post("/models/{name}/infer", **_INFER)
+@router.post("/models/{name}/versions/{version}/infer", **_INFER)
 async def infer(request: Request, name: Name, call: TheCall, engine: TheEngine, version: str | None = None) -> Response:
     """Label texts or answer questions; JSON, or texts and results as binary tensors."""
     target = Target(name, version)
@@ -246,6 +264,8 @@ def _chosen(made: list[Tensor], asked: Asked) -> list[Tensor]:
     by_name = {tensor.name: tensor for tensor in made}
     if not {output.name for output in asked.header.outputs} <= set(by_name):
         raise InvalidInput(f"an output is unknown; the model gives {', '.join(by_name)}")
+    if any("classification" in output.parameters and output.name != "scores" for output in asked.header.outputs):
+        raise InvalidInput("classification is of the output scores alone")
     return [by_name[output.name] for output in asked.header.outputs]
 
 

@@ -26,14 +26,16 @@ class OnnxRuntime:
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        providers = _providers(device)
         try:
-            self._session = onnxruntime.InferenceSession(str(artifact.model), options, providers=_providers(device))
+            self._session = onnxruntime.InferenceSession(str(artifact.model), options, providers=providers)
         except Exception as error:  # onnxruntime's own classes are not exported
             raise Unavailable(f"{manifest.name}: the graph does not load") from error
         if device == "cuda" and _CUDA not in self._session.get_providers():  # it falls back without a word
             raise Unavailable(
                 "onnxruntime has CUDA but could not start it; check driver, CUDA and cuDNN, or set device cpu"
             )
+        self.device = "cuda" if _CUDA in self._session.get_providers() else "cpu"
         self._inputs = manifest.inputs
         self._outputs = list(manifest.outputs)
         self._pad_id = manifest.pad_id

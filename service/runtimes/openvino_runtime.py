@@ -18,6 +18,8 @@ _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 class OpenVinoRuntime:
     """One compiled graph and one request, used again and again."""
 
+    device = "cpu"
+
     def __init__(self, artifact: Artifact, precision: Precision = "float32", threads: int = 0) -> None:
         manifest = artifact.manifest
         core = openvino.Core()

@@ -17,7 +17,9 @@ Precision = Literal["float32", "bfloat16"]
 
 
 class Runtime(Protocol):
-    """Runs one model. Called from one thread at a time."""
+    """Runs one model. Called from one thread at a time. device: cpu or cuda, where it really runs."""
+
+    device: str
 
     def run(self, batch: Sequence[Tokens]) -> list[Logits]:
         """Logits of each input: [labels], or [tokens, 2] of a span model, without padding."""

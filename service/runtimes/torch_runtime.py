@@ -25,6 +25,7 @@ class TorchRuntime:
         self, artifact: Artifact, device: Device = "auto", precision: Precision = "float32", threads: int = 0
     ) -> None:
         self._device = _device(device)
+        self.device = self._device.type
         self._threads = threads or usable_cores()
         try:
             model = encoder_of(artifact)

@@ -6,20 +6,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.schemas.strict import Strict
 
-class TextPair(BaseModel):
+
+class TextPair(Strict):
     """Two texts that are judged together."""
-
-    model_config = ConfigDict(extra="forbid")
 
     text: str
     text_pair: str | None = None
 
 
-class QuestionInput(BaseModel):
+class QuestionInput(Strict):
     """A question about a context."""
-
-    model_config = ConfigDict(extra="forbid")
 
     question: str
     context: str
@@ -29,19 +27,17 @@ TextInput = str | TextPair
 Inputs = (
     QuestionInput
     | TextInput
-    | Annotated[list[QuestionInput], Field(min_length=1)]
-    | Annotated[list[TextInput], Field(min_length=1)]
+    | Annotated[list[QuestionInput], Field(min_length=1, fail_fast=True)]
+    | Annotated[list[TextInput], Field(min_length=1, fail_fast=True)]
 )
 
 
-class Parameters(BaseModel):
+class Parameters(Strict):
     """Of either task; those of the other one are passed over, as the pipelines do.
 
     `truncation` and `padding` are accepted and change nothing: texts are cut to the model's length.
     `max_question_len` has no effect in the pipeline either.
     """
-
-    model_config = ConfigDict(extra="forbid")
 
     function_to_apply: Literal["sigmoid", "softmax", "none"] | None = None
     return_all_scores: bool | None = None
@@ -56,11 +52,10 @@ class Parameters(BaseModel):
     padding: bool | str | None = None
 
 
-class Request(BaseModel):
+class Request(Strict):
     """One input or a list of them. `options` is what older clients add; nothing in it applies here."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [
                 {"inputs": "A warm, funny film.", "parameters": {"top_k": 2}},

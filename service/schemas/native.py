@@ -6,13 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.schemas.strict import Strict
+
 Text = Annotated[str, Field(min_length=1)]
-
-
-class Strict(BaseModel):
-    """Unknown fields are an error, so that a misspelt option is not ignored."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Pair(Strict):
@@ -29,12 +25,10 @@ class ClassifyRequest(Strict):
     """One text or pair, or a list of them."""
 
     model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
         json_schema_extra={"examples": [{"inputs": ["A warm, funny film.", "It never ends."], "top_k": 1}]},
     )
 
-    inputs: Input | Annotated[list[Input], Field(min_length=1)]
+    inputs: Input | Annotated[list[Input], Field(min_length=1, fail_fast=True)]
     model: str | None = Field(None, description="By default the first classification model")
     version: str | None = Field(None, description="Of a named model; by default as its traffic is split")
     activation: Literal["softmax", "sigmoid", "none"] | None = Field(None, description="By default the model's own")
@@ -54,8 +48,6 @@ class AnswerRequest(Strict):
     """One question and context, or a list under `inputs`."""
 
     model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
         json_schema_extra={
             "examples": [
                 {
@@ -68,7 +60,7 @@ class AnswerRequest(Strict):
 
     question: Text | None = None
     context: Text | None = None
-    inputs: Annotated[list[QuestionInput], Field(min_length=1)] | None = None
+    inputs: Annotated[list[QuestionInput], Field(min_length=1, fail_fast=True)] | None = None
     model: str | None = Field(None, description="By default the first QA model")
     version: str | None = Field(None, description="Of a named model; by default as its traffic is split")
     top_k: int = Field(1, ge=1, le=100)
@@ -159,6 +151,9 @@ class ServedModel(BaseModel):
     share: float = Field(description="Of the traffic that names no version")
     weights_kept: float
     default: bool = Field(description="Whether requests for this task that name no model come here")
+    runtime: str
+    device: str = Field(description="Where it really runs: cpu or cuda")
+    precision: str
     measured: dict[str, Any] = Field(description="Accuracy, parity and speed as they were when it was made")
 
 

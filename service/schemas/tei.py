@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Item = Annotated[list[str], Field(min_length=1, max_length=2)]
+Item = Annotated[list[str], Field(min_length=1, max_length=2, fail_fast=True)]
 
 
 class PredictRequest(BaseModel):
@@ -22,7 +22,7 @@ class PredictRequest(BaseModel):
         },
     )
 
-    inputs: str | Item | list[Item]
+    inputs: str | Item | Annotated[list[Item], Field(fail_fast=True)]
     truncate: bool | None = None
     truncation_direction: Literal["left", "right", "Left", "Right"] = "right"
     raw_scores: bool = False

@@ -9,7 +9,7 @@ import json
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -26,7 +26,7 @@ class RequestInput(BaseModel):
     """One tensor: its values under `data`, or behind the header, `binary_data_size` bytes of them."""
 
     name: str
-    shape: list[Count]
+    shape: Annotated[list[Count], Field(fail_fast=True)]
     datatype: str
     data: list[Any] | None = None
     parameters: dict[str, Any] = {}
@@ -53,14 +53,23 @@ class InferRequest(BaseModel):
 
     id: str | None = None
     parameters: dict[str, Any] = {}
-    inputs: list[RequestInput]
-    outputs: list[RequestOutput] | None = None
+    inputs: Annotated[list[RequestInput], Field(fail_fast=True)]
+    outputs: Annotated[list[RequestOutput], Field(fail_fast=True)] | None = None
 
 
 class IndexRequest(BaseModel):
     """Which versions the repository index shows: all, or those that are ready."""
 
     ready: bool | None = None
+
+
+class LoadRequest(BaseModel):
+    """What a model is to be loaded with: nothing, for its folder says it all."""
+
+    parameters: dict[str, Any] = {}
+
+
+Body = TypeVar("Body", IndexRequest, LoadRequest)
 
 
 class ResponseOutput(BaseModel):
@@ -151,10 +160,10 @@ def parse(body: bytes, header_length: str | None) -> Asked:
     return Asked(header, texts)
 
 
-def parse_index(body: bytes) -> IndexRequest:
-    """What the index is asked for; an empty body asks for all. Raises Malformed or InvalidInput."""
+def parse_repository(kind: type[Body], body: bytes) -> Body:
+    """What is asked of the repository; the body may be empty. Raises Malformed or InvalidInput."""
     try:
-        return IndexRequest.model_validate_json(body or b"{}")
+        return kind.model_validate_json(body or b"{}")
     except ValidationError as error:
         raise _described(error) from None
 

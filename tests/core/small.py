@@ -20,7 +20,7 @@ def checkpoint(folder: Path, architecture: str, task: str, **changes: object) ->
     torch.manual_seed(2)
     auto = transformers.AutoModelForSequenceClassification if task == "classification" else None
     auto = auto or transformers.AutoModelForQuestionAnswering
-    config = hf_config(architecture, vocab_size=40, initializer_range=0.2, **changes)
+    config = hf_config(architecture, **({"vocab_size": 40, "initializer_range": 0.2} | changes))
     auto.from_config(config).save_pretrained(folder)
     special = ["<s>", "<pad>", "</s>", "[UNK]"] if architecture == "roberta" else ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
     vocabulary = {word: n for n, word in enumerate([*special, *WORDS])}

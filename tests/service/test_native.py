@@ -109,9 +109,9 @@ HOSTILE = [
     (json.dumps({"inputs": SECRET, "top_k": 10**30}).encode(), 200, 422),
     (json.dumps({"inputs": SECRET, "model": SECRET}).encode(), 404, 404),
     (json.dumps({"inputs": SECRET, "model": "who"}).encode(), 400, 400),
-    (b'{"inputs": "\\ud800 zq-secret-zq"}', 422, 422),
+    (b'{"inputs": "\\ud800 zq-secret-zq"}', 400, 400),
     (b'{"inputs": "\\u0000 zq-secret-zq"}', 200, 200),
-    (b'{"inputs": NaN}', 422, 422),
+    (b'{"inputs": NaN}', 400, 400),
     (json.dumps({"inputs": [SECRET] * 9}).encode(), 413, 413),
     (json.dumps({"inputs": SECRET * 500}).encode(), 413, 413),
     (json.dumps({"inputs": SECRET * 5000}).encode(), 413, 413),
@@ -169,7 +169,7 @@ def test_health_and_models_name_what_is_served(client: TestClient) -> None:
         ("mood", "classification", 1.0, True),
         ("who", "qa", 1.0, True),
     ]
-    assert all(abs(m["weights_kept"] - 0.5) < 0.02 and len(m["version"]) == 12 for m in found["models"])
+    assert all(abs(m["weights_kept"] - 0.5) < 0.02 and m["version"].isdigit() for m in found["models"])
     assert all("parity" in m["measured"] for m in found["models"])
     assert {state["state"] for state in found["states"]} == {"READY"}
 

@@ -26,6 +26,8 @@ from service.tokenizer import Tokens
 class Held:
     """A runtime that waits while it is held, fails while it is broken, and remembers its batches."""
 
+    device = "cpu"
+
     def __init__(self) -> None:
         self.go = threading.Event()
         self.go.set()

@@ -1,0 +1,1 @@
+"""Fuzzing: long runs of hostile input, and what each came to."""

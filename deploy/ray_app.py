@@ -1,0 +1,60 @@
+"""The service as a Ray Serve application: the same factory, hosted by replicas on the nodes of a cluster.
+
+    PGB_MODELS_DIR=/models serve run deploy.ray_app:build replicas=2 threads=2
+
+Settings come from the environment in which this is read, and then from the arguments; all but host and port,
+which are Ray's. Every node needs the artifacts under the same path. Ray drains a replica before it stops it, and
+sends nobody there meanwhile, so `drain_seconds` says nothing here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from ray import serve
+from ray.serve import Application
+
+from service import logs
+from service.app import create_app
+from service.settings import Settings, read_settings
+
+
+def build(arguments: dict[str, Any]) -> Application:
+    """The application for `serve run` or `serve.run`.
+
+    arguments: settings by name, and `replicas`, which is 1 unless given. A replica asks Ray for as many cores as
+    its runtime has threads, and none shares its node with another as long as there are nodes enough. Raises
+    SettingsError.
+    """
+    given = {name: str(value) for name, value in arguments.items()}
+    replicas = int(given.pop("replicas", "1"))
+    artifacts = [path for path in given.pop("artifacts", "").split(",") if path]
+    settings = read_settings([*artifacts, *(f"--{name.replace('_', '-')}={value}" for name, value in given.items())])
+    threads = settings.threads or 1
+    values = settings.model_dump() | {"threads": threads}
+
+    def app() -> FastAPI:
+        logs.set_up(values["log_level"])
+        return create_app(Settings(**values))
+
+    class Served:
+        """One replica. `app` is what `ingress` adds."""
+
+        app: FastAPI
+
+        def check_health(self) -> None:
+            """Raises Unavailable when a model does not answer; Ray then replaces the replica."""
+            self.app.state.lifecycle.check()
+
+    deployment = serve.deployment(
+        name="pgb-serve",
+        num_replicas=replicas,
+        ray_actor_options={"num_cpus": threads, "runtime_env": {"env_vars": {"TOKENIZERS_PARALLELISM": "false"}}},
+        # Who waits too long is refused by the service, with its own estimate in Retry-After.
+        max_ongoing_requests=10_000,
+        graceful_shutdown_timeout_s=settings.stop_seconds,
+        health_check_period_s=2,
+        health_check_timeout_s=10,
+    )
+    return deployment(serve.ingress(app)(Served)).bind()

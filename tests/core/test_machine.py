@@ -1,0 +1,47 @@
+"""How many cores a process may use."""
+
+from pathlib import Path
+
+import pytest
+
+from pgb_core import machine
+
+V2, V1 = "0::/a/b\n", "9:name=systemd:/\n3:cpuset:/\n2:cpu,cpuacct:/docker/4f\n0::/\n"
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "cores"),
+    [
+        ("", {}, 8),
+        (V2, {"a/b/cpu.max": "max 100000"}, 8),
+        (V2, {"a/b/cpu.max": "300000 100000"}, 3),
+        (V2, {"a/b/cpu.max": "max 100000", "a/cpu.max": "250000 100000", "cpu.max": "max 100000"}, 3),
+        (V2, {"a/b/cpu.max": "50000 100000"}, 1),
+        (V2, {"a/b/cpu.max": "1600000 100000"}, 8),
+        ("0::/\n", {"cpu.max": "200000 100000"}, 2),
+        ("0::/../x\n", {"cpu.max": "200000 100000"}, 2),
+        (V2, {"a/b/cpu.max": "nonsense"}, 8),
+        (V1, {"cpu/cpu.cfs_quota_us": "200000", "cpu/cpu.cfs_period_us": "100000"}, 2),
+        (V1, {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 8),
+        (V1, {"cpu/docker/4f/cpu.cfs_quota_us": "150000", "cpu/docker/4f/cpu.cfs_period_us": "50000"}, 3),
+    ],
+)
+def test_cores_are_those_of_the_control_group(
+    own: str, files: dict[str, str], cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Version 1 or 2, of the process's own group or one above it, seen from a container or from the host."""
+    for name, text in files.items():
+        (tmp_path / "groups" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "groups" / name).write_text(f"{text}\n")
+    (tmp_path / "own").write_text(own)
+    monkeypatch.setattr(machine, "_GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(machine, "_OWN", tmp_path / "own")
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)))
+    assert machine.usable_cores() == cores
+
+
+def test_no_more_than_the_affinity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where there are no control groups."""
+    monkeypatch.setattr(machine, "_OWN", tmp_path / "none")
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {5})
+    assert machine.usable_cores() == 1

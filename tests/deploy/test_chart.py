@@ -1,0 +1,284 @@
+"""The Helm chart: what it renders is valid, confined, and gives the service what was asked for."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy.helm.settings_schema import SCHEMA, settings_schema
+from service.app import create_app
+from service.instruments import Instruments
+from service.settings import Settings, read_settings
+from tests.deploy.tools import Manifest, crd_faults, helm, k8s_faults
+
+__all__ = ["crd_faults", "helm"]
+CHART = SCHEMA.parent
+SETS = sorted((CHART / "ci").glob("*.yaml"))
+NAMES = [path.stem for path in SETS]
+# The oldest that the chart allows, one in between, the newest known.
+VERSIONS = ("1.27", "1.33", "1.37")
+
+
+def _helm(helm: Path, *args: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([helm, *args], capture_output=True, text=True)
+
+
+def render(helm: Path, values: Path | str, *args: str) -> list[Manifest]:
+    """The objects of a set of values, as a cluster would get them."""
+    path = values if isinstance(values, Path) else CHART / "ci" / f"{values}.yaml"
+    done = _helm(helm, "template", "web", CHART, "-n", "ml", "-f", path, *args)
+    assert done.returncode == 0, done.stderr
+    return [found for found in yaml.safe_load_all(done.stdout) if found]
+
+
+def one(objects: list[Manifest], kind: str) -> Manifest:
+    """The only object of a kind."""
+    (found,) = [item for item in objects if item["kind"] == kind]
+    return found
+
+
+def pod(objects: list[Manifest]) -> Any:
+    """What the pods are made of."""
+    return one(objects, "Deployment")["spec"]["template"]
+
+
+@pytest.mark.parametrize("values", SETS, ids=NAMES)
+def test_the_chart_has_nothing_to_complain_of(values: Path, helm: Path) -> None:
+    """Not even a warning."""
+    done = _helm(helm, "lint", "--strict", CHART, "-f", values)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("values", SETS, ids=NAMES)
+def test_every_object_is_valid_and_has_no_unknown_field(values: Path, helm: Path) -> None:
+    """By the schemas of three versions of Kubernetes."""
+    known = [item for item in render(helm, values) if "." not in item["apiVersion"] or "k8s.io" in item["apiVersion"]]
+    assert len(known) >= 2
+    for version in VERSIONS:
+        if values.stem == "image" and version == "1.27":
+            continue  # has no such volume
+        for item in known:
+            assert k8s_faults(item, version) == []
+
+
+def test_a_field_that_is_misspelt_is_found(helm: Path) -> None:
+    """Or the test before this one would say nothing."""
+    deployment = one(render(helm, "claim"), "Deployment")
+    deployment["spec"]["template"]["spec"]["containers"][0]["readinessProb"] = {}
+    assert "readinessProb" in k8s_faults(deployment, "1.33")[0]
+
+
+def test_objects_of_keda_and_the_prometheus_operator_are_valid(
+    helm: Path, crd_faults: Callable[[list[Manifest]], list[str]]
+) -> None:
+    """By their own schemas; and one that is wrong is found."""
+    extra = [item for item in render(helm, "keda-monitoring-gpu") if item["apiVersion"].startswith(("keda", "monit"))]
+    assert {item["kind"] for item in extra} == {"ScaledObject", "ServiceMonitor", "PrometheusRule"}
+    assert crd_faults(extra) == ["", "", ""]
+    one(extra, "ScaledObject")["spec"]["triggers"][0]["metadata"]["threshold"] = 0.1
+    one(extra, "ServiceMonitor")["spec"]["endpoints"] = {}
+    one(extra, "PrometheusRule")["spec"]["groups"][0].pop("name")
+    assert all(crd_faults(extra))
+
+
+@pytest.mark.parametrize("values", SETS, ids=NAMES)
+def test_a_pod_may_do_nothing_that_it_need_not(values: Path, helm: Path) -> None:
+    """No root, no writing, no capability, no token of the cluster; every container of it."""
+    spec = pod(render(helm, values))["spec"]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["runAsUser"] > 0
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["enableServiceLinks"] is False
+    for container in [*spec.get("initContainers", []), *spec["containers"]]:
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert "memory" in container["resources"]["limits"]
+    mounts = spec["containers"][0]["volumeMounts"]
+    assert all(mount["readOnly"] for mount in mounts)
+    assert {mount["name"] for mount in mounts} == {volume["name"] for volume in spec["volumes"]}
+
+
+@pytest.mark.parametrize(("drain", "stop", "grace"), [(10, 30, 50), (0.5, 4.2, 15), (0, 0.1, 11), (120, 600, 730)])
+def test_a_pod_gets_longer_to_end_than_the_service_needs(drain: float, stop: float, grace: int, helm: Path) -> None:
+    """Draining, work in flight, and ten seconds."""
+    times = json.dumps({"drain_seconds": drain, "stop_seconds": stop})
+    found = pod(render(helm, "claim", "--set-json", f"settings={times}"))["spec"]["terminationGracePeriodSeconds"]
+    assert found == grace > drain + stop
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (
+            "claim",
+            {
+                "artifacts": ("/models/sst2", "answers=/models/qa/3"),
+                "models_dir": Path("/models"),
+                "host": "0.0.0.0",  # noqa: S104
+                "drain_seconds": 10,
+            },
+        ),
+        ("image", {"artifacts": (), "max_pending_bytes": 268435456, "drain_seconds": 0.5, "stop_seconds": 4.2}),
+        (
+            "init-hpa-keys",
+            {
+                "cors_origins": ("https://a.example", "https://b.example"),
+                "metrics_key": True,
+                "log_level": "warning",
+                "keys_file": Path("/etc/pgb/keys"),
+            },
+        ),
+        ("keda-monitoring-gpu", {"device": "cuda", "max_batch_tokens": 16384}),
+    ],
+)
+def test_the_service_reads_what_was_set(
+    values: str, expected: dict[str, object], helm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The container's environment, read by the service itself."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"PGB_{name.upper()}", raising=False)
+    for variable in pod(render(helm, values))["spec"]["containers"][0]["env"]:
+        monkeypatch.setenv(variable["name"], variable["value"])
+    found = read_settings([])
+    assert {name: getattr(found, name) for name in expected} == expected
+    assert found.port == 8000
+
+
+def test_the_schema_of_the_settings_is_that_of_the_service() -> None:
+    """`python deploy/helm/settings_schema.py` writes it."""
+    assert json.loads(SCHEMA.read_text())["properties"]["settings"] == settings_schema()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "replicas=-1",
+        "replica=3",
+        "image.tag=a b",
+        "image.digest=sha256:12",
+        "models.from=disk",
+        "models.claim.name=",
+        "models.from=image",
+        "models.from=init",
+        "models.serve={/elsewhere}",
+        "models.serve={a=b=c}",
+        "settings.drain_seconds=-1",
+        "settings.drain_seconds=null",
+        "settings.max_item=3",
+        "settings.port=80",
+        "settings.runtime=magic",
+        "settings.max_body_bytes=many",
+        "autoscaling.engine=magic",
+        "autoscaling.engine=keda",
+        "autoscaling.queueWaitSeconds=0",
+        "disruptionBudget.maxUnavailable=0",
+        "serviceMonitor.interval=15",
+        "user=0",
+        "env[0].name=PGB_PORT",
+        "resources.limits.cpu=two",
+        "service.port=0",
+    ],
+)
+def test_wrong_values_are_refused(wrong: str, helm: Path) -> None:
+    """By the schema, before anything is rendered, and naming the value."""
+    done = _helm(helm, "template", "web", CHART, "-f", CHART / "ci" / "claim.yaml", "--set", wrong)
+    assert done.returncode != 0
+    assert "schema" in done.stderr
+    assert wrong.partition(".")[0].partition("=")[0].partition("[")[0] in done.stderr
+
+
+@pytest.mark.parametrize("values", SETS, ids=NAMES)
+def test_selectors_select(values: Path, helm: Path) -> None:
+    """Deployment, Service, disruption budget, network policy the pods; the monitor the Service."""
+    objects = render(helm, values, "--set", "podLabels.more=x")
+    labels = pod(objects)["metadata"]["labels"].items()
+    assert ("more", "x") in labels
+    for item in objects:
+        spec = item["spec"]
+        if item["kind"] in ("Deployment", "PodDisruptionBudget"):
+            assert spec["selector"]["matchLabels"].items() <= labels
+        elif item["kind"] == "Service":
+            assert spec["selector"].items() <= labels
+        elif item["kind"] == "NetworkPolicy":
+            assert spec["podSelector"]["matchLabels"].items() <= labels
+        elif item["kind"] == "ServiceMonitor":
+            assert spec["selector"]["matchLabels"].items() <= one(objects, "Service")["metadata"]["labels"].items()
+        elif item["kind"] in ("HorizontalPodAutoscaler", "ScaledObject"):
+            assert spec["scaleTargetRef"]["name"] == one(objects, "Deployment")["metadata"]["name"]
+    spread = pod(objects)["spec"]["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"]
+    assert spread.items() <= labels
+
+
+def test_probes_ask_what_the_service_answers(helm: Path) -> None:
+    """Ready and started once the models are; alive as long as the process is."""
+    container = pod(render(helm, "claim"))["spec"]["containers"][0]
+    (port,) = container["ports"]
+    paths = {name: container[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "readiness", "liveness")}
+    assert paths == {"startup": "/health", "readiness": "/health", "liveness": "/v2/health/live"}
+    assert {container[f"{name}Probe"]["httpGet"]["port"] for name in paths} == {port["name"]}
+    assert set(paths.values()) <= set(create_app(Settings()).openapi()["paths"])
+
+
+def test_the_autoscaler_asks_for_a_metric_that_the_service_has(helm: Path) -> None:
+    """By the name under which Prometheus knows it."""
+    query = one(render(helm, "keda-monitoring-gpu"), "ScaledObject")["spec"]["triggers"][0]["metadata"]["query"]
+    instruments = Instruments()
+    instruments.stages["queue"].labels("m", "1").observe(1)
+    (named,) = set(re.findall(r"pgb_\w+", query))
+    assert f"{named}{{" in instruments.text().decode()
+    assert 'namespace="ml",service="web-pgb-serve"' in query
+
+
+def test_the_autoscaler_sees_waiting_and_no_traffic_as_no_waiting(helm: Path, tmp_path: Path) -> None:
+    """Prometheus evaluates the query: nine in ten waited 50 ms or less, the last half a second at most; then nobody."""
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed")
+    query = one(render(helm, "keda-monitoring-gpu"), "ScaledObject")["spec"]["triggers"][0]["metadata"]["query"]
+    name = 'pgb_queue_duration_seconds_bucket{namespace="ml",service="web-pgb-serve",le="%s",pod="a"}'
+    more = {"0.05": "0+90x20 1800x20", "0.25": "0+90x20 1800x20", "0.5": "0+100x20 2000x20", "+Inf": "0+100x20 2000x20"}
+    expected = [("4m", 0.375), ("9m", 0)]
+    (tmp_path / "test.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "evaluation_interval": "15s",
+                "tests": [
+                    {
+                        "interval": "15s",
+                        "input_series": [{"series": name % le, "values": values} for le, values in more.items()],
+                        "promql_expr_test": [
+                            {
+                                "expr": f"round({query}, 0.001)",
+                                "eval_time": time,
+                                "exp_samples": [{"labels": "{}", "value": value}],
+                            }
+                            for time, value in expected
+                        ],
+                    }
+                ],
+            }
+        )
+    )
+    done = subprocess.run([promtool, "test", "rules", "test.yaml"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_autoscaling_leaves_the_number_of_pods_alone(helm: Path) -> None:
+    """Or every upgrade would set it back."""
+    objects = render(helm, "init-hpa-keys")
+    assert "replicas" not in one(objects, "Deployment")["spec"]
+    target = one(objects, "HorizontalPodAutoscaler")["spec"]["metrics"][0]["pods"]["target"]
+    assert target == {"type": "AverageValue", "averageValue": "50m"}
+    assert one(render(helm, "claim"), "Deployment")["spec"]["replicas"] == 2
