@@ -165,6 +165,7 @@ class Batcher(Generic[Item, Result]):
             self._changed.notify()
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join)
+        self._observer = None  # it may own this line, and would not be freed before the next full collection
 
     def _admit(self, job: _Job[Item, Result], loop: asyncio.AbstractEventLoop, now: float) -> None:
         tokens = sum(entry.size for entry in job.entries)

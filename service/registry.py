@@ -12,6 +12,7 @@ from pgb_core.artifact import MANIFEST, open_artifact
 from pgb_core.errors import PGBError
 from service.errors import InvalidInput, LoadFailed, Overloaded, ServiceError, UnknownModel, WrongTask
 from service.instruments import Instruments
+from service.memory import give_back
 from service.metrics import clock
 from service.model import Model
 from service.settings import Settings
@@ -156,6 +157,7 @@ class Registry:
         if folder is None:
             raise InvalidInput("no folder of models was named at start; start with --models-dir")
         async with self._change:
+            await asyncio.gather(*self._retiring)  # so that memory holds one version more than is served, not many
             path, label = await asyncio.to_thread(_find, folder, name, version)
             self._other[name, label or ""] = State(name, label or "", "LOADING")
             try:
@@ -224,6 +226,7 @@ class Registry:
             if name:
                 self._instruments.events.labels(name, "failure").inc()
             raise LoadFailed(str(error)) from error
+        await asyncio.to_thread(give_back)
         self._instruments.load_seconds.labels(model.name, model.version).set(clock() - start)
         return model
 
@@ -257,10 +260,13 @@ class Registry:
         self._other[key] = State(*key, "UNLOADING")
 
         async def retire() -> None:
+            nonlocal model
             try:
                 await model.retire()
             finally:
                 self._other.pop(key, None)
+                del model
+                await asyncio.to_thread(give_back)
 
         task = asyncio.create_task(retire())
         self._retiring.add(task)

@@ -214,7 +214,7 @@ def swap(artifact: Path, texts: list[str], file: Path, times: int = 50) -> dict[
         _, served = capacity(artifact, running, texts, file)
         swaps: list[float] = []
         failures = 0
-        generator = Generator(running, file, rate=0.95 * served / ROWS, seconds=150, rows=ROWS, check=checks)
+        generator = Generator(running, file, rate=0.95 * served / ROWS, seconds=75, rows=ROWS, check=checks)
         before = running.rss_mb(), running.descriptors()
         for turn in range(times):
             begun = time.perf_counter()

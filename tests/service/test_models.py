@@ -1,5 +1,6 @@
 """Many models and versions: loading, switching, splitting, retiring, while serving."""
 
+import gc
 import hashlib
 import json
 import shutil
@@ -13,6 +14,7 @@ from fastapi.testclient import TestClient
 
 from service.app import create_app
 from service.keys import make_key
+from service.model import Model
 from service.settings import Settings
 
 
@@ -155,3 +157,15 @@ def test_swaps_under_load_lose_and_mix_nothing(admin: TestClient) -> None:
             thread.join()
     assert not wrong
     assert set(answered) == {"1", "2"}
+
+
+def test_a_version_that_is_gone_leaves_nothing_behind(admin: TestClient) -> None:
+    """Nor does it wait for a full collection; the probe may still hold the last one that it looked at."""
+    before = sum(type(held) is Model for held in gc.get_objects())
+    gc.disable()
+    try:
+        for turn in range(6):
+            assert admin.post("/v1/models/mood/load", json={"version": "12"[turn % 2]}).status_code == 200
+        assert sum(type(held) is Model for held in gc.get_objects()) <= before + 2
+    finally:
+        gc.enable()
