@@ -139,8 +139,8 @@ def main() -> None:
     """Both runs; status 1 when anything failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("artifact", type=Path)
-    parser.add_argument("--cases", type=int, default=250_000, help="at the parser")
-    parser.add_argument("--requests", type=int, default=10_000, help="over a socket")
+    parser.add_argument("--cases", type=int, default=2_000_000, help="at the parser")
+    parser.add_argument("--requests", type=int, default=20_000, help="over a socket")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     figures = {

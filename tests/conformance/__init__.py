@@ -1,0 +1,1 @@
+"""Unmodified clients of other projects against a real server process."""

@@ -1,0 +1,51 @@
+"""Servers for the clients: one open to everyone, one with keys, a folder of models and little room."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from service.keys import make_key
+from tests.served import serving
+
+# More than ROOM bytes at one time are refused as overload, whatever the load.
+ROOM = 16_000
+TOO_MUCH = "the film " * 2_000
+
+
+@pytest.fixture(scope="session")
+def url(artifacts: tuple[Path, Path]) -> Iterator[str]:
+    """A server of `mood` and `who`, open to everyone."""
+    with serving(*artifacts, "--threads", "1") as (found, _):
+        yield found
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A server that asks for keys, with those of a user and of an administrator."""
+
+    url: str
+    user: str
+    admin: str
+
+    @property
+    def address(self) -> str:
+        """Host and port, as v2 clients take them."""
+        return self.url.removeprefix("http://")
+
+
+@pytest.fixture(scope="session")
+def guarded(artifacts: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    """A server with keys, which loads `mood` and `who` from a folder and takes ROOM bytes at one time."""
+    folder = tmp_path_factory.mktemp("guarded")
+    for name, artifact in zip(("mood", "who"), artifacts, strict=True):
+        shutil.copytree(artifact, folder / "models" / name / "1")
+    keys = folder / "keys"
+    user, admin = make_key(keys, "someone", "use"), make_key(keys, "root", "admin")
+    limits = ("--max-pending-bytes", str(ROOM), "--threads", "1")
+    with serving("--models-dir", folder / "models", "--keys-file", keys, *limits) as (found, _):
+        yield Guarded(found, user, admin)
