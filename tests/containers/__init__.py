@@ -1,0 +1,1 @@
+"""Images, compose file and what they bring."""
