@@ -28,7 +28,8 @@ from pgb_core.machine import facts
 
 IMAGE = "pgb-serve:0.1.0"
 MEMORY = ("--memory=512m", "--memory-swap=512m")
-PENDING = "--env=PGB_MAX_PENDING_BYTES=8388608"  # as in the compose file
+# As in the compose file.
+BODIES = ("--env=PGB_MAX_BODY_BYTES=1048576", "--env=PGB_MAX_PENDING_BYTES=2097152")
 KILL = SERVED + "os.kill(int(served.name), signal.SIGKILL)"
 # One request that a machine with room would run as one batch, and half a gigabyte does not hold.
 TOO_LARGE = {"inputs": ["many words " * 120] * 128}
@@ -48,19 +49,20 @@ def start(artifact: Path, rounds: int) -> dict[str, float]:
     return {"ready": round(statistics.median(ready), 2), "first_answer": round(statistics.median(answer), 4)}
 
 
-def memory(artifact: Path, seconds: float) -> dict[str, Any]:
-    """Megabytes of the container after its start, and at most under many clients with the largest of requests."""
-    with container(IMAGE, {"model": artifact}, *MEMORY, PENDING) as started:
+def memory(artifact: Path, words: int, seconds: float) -> dict[str, Any]:
+    """Megabytes of the process after its start, and at most while many clients send 128 texts of that many words."""
+    body = {"inputs": ["many words " * (words // 2)] * 128}
+    with container(IMAGE, {"model": artifact}, *MEMORY, *BODIES) as started:
         started.ready()
         idle, _ = used(started)
-        with Clients(started, 48, "/v1/classify", {"inputs": ["many words " * 2500] * 128}) as clients:
+        with Clients(started, 48, "/v1/classify", body) as clients:
             time.sleep(seconds)
         _, most = used(started)
         return {
-            "limit": 512,
-            "after_start": idle,
-            "at_most_under_flood": most,
-            "flood": dict(clients.got),
+            "body_kb": round(len(json.dumps(body)) / 1000, 1),
+            "resident_mb_after_start": idle,
+            "resident_mb_at_most": most,
+            "got": dict(clients.got),
             "killed_for_memory": started.inspect()["State"]["OOMKilled"],
         }
 
@@ -116,7 +118,7 @@ def recovery(artifact: Path, cause: str) -> dict[str, Any]:
         return {
             "seconds_to_answer": round(taken, 2),
             "status": status,
-            "events": [event for event in events.splitlines() if not event.startswith("exec")],
+            "events": [event for event in events.split() if event in ("oom", "die", "start")],
         }
 
 
@@ -213,7 +215,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     found["start_seconds"] = start(args.artifact, args.rounds)
     found["stop_under_load"] = stop_under_load(args.artifact)
     found["recovery"] = {cause: recovery(args.artifact, cause) for cause in ("kill", "memory")}
-    found["memory_mb"] = memory(args.artifact, 20)
+    found["flood_in_512_mb"] = [memory(args.artifact, words, 15) for words in (40, 400, 1400)]
     args.out.write_text(json.dumps(found, indent=1) + "\n")
     if args.stack:
         found["stack"] = stack(args.wheels)

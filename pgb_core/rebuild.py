@@ -11,7 +11,7 @@ from safetensors.torch import save
 
 from pgb_core import surgery
 from pgb_core.artifact import WEIGHTS, Artifact
-from pgb_core.errors import ArtifactError
+from pgb_core.errors import ArtifactError, PlanError
 from pgb_core.nn.encoder import Encoder, EncoderConfig
 from pgb_core.plan import GroupingPlan
 
@@ -36,6 +36,6 @@ def encoder_of(artifact: Artifact) -> Encoder:
             dense = Encoder(config)
         model = surgery.apply_plan(dense, GroupingPlan.from_json(artifact.plan.read_text("utf-8")))
         model.load_state_dict(tensors, assign=True)
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (PlanError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ArtifactError(f"{artifact.path}: {WEIGHTS} does not fit the plan; make the artifact again") from error
     return model.eval()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from service.metrics import STAGES, Call
@@ -17,7 +17,7 @@ SECONDS = (
 )
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 TOKENS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
-Depth = Callable[[], list[tuple[str, str, float, float]]]
+Served = Callable[[], list[tuple[str, str, float, float, Mapping[str, str]]]]
 
 
 class Instruments:
@@ -57,9 +57,9 @@ class Instruments:
         self.draining = Gauge("pgb_draining", "1 from the signal to stop until the end", registry=r)
         ProcessCollector(registry=r)
 
-    def watch(self, depth: Depth) -> None:
-        """Read queue depths from `depth() -> [(model, version, inputs, tokens)]` at every scrape."""
-        self.registry.register(_Depths(depth))
+    def watch(self, served: Served) -> None:
+        """Read `served() -> [(model, version, inputs waiting, tokens waiting, facts)]` at every scrape."""
+        self.registry.register(_Models(served))
 
     def answered(self, call: Call) -> None:
         """An answered request."""
@@ -82,15 +82,17 @@ class Instruments:
         return generate_latest(self.registry)
 
 
-class _Depths(Collector):
-    def __init__(self, depth: Depth) -> None:
-        self._depth = depth
+class _Models(Collector):
+    def __init__(self, served: Served) -> None:
+        self._served = served
 
-    def collect(self) -> list[GaugeMetricFamily]:
-        """Two gauges, made at the scrape."""
+    def collect(self) -> list[Metric]:
+        """What is true of each model now."""
         inputs = GaugeMetricFamily("pgb_queue_inputs", "Inputs waiting", labels=("model", "version"))
         tokens = GaugeMetricFamily("pgb_queue_tokens", "Tokens waiting", labels=("model", "version"))
-        for model, version, count, size in self._depth():
+        info = InfoMetricFamily("pgb_model", "What is served, and what runs it", labels=("model", "version"))
+        for model, version, count, size, facts in self._served():
             inputs.add_metric((model, version), count)
             tokens.add_metric((model, version), size)
-        return [inputs, tokens]
+            info.add_metric((model, version), dict(facts))
+        return [inputs, tokens, info]

@@ -66,6 +66,22 @@ class Model:
         """Whether the runtime answered lately."""
         return self.batcher.failures < BROKEN
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """What runs it, as labels of a metric."""
+        return {
+            "runtime": self.kind,
+            "device": self.runtime.device,
+            "precision": self.precision,
+            "threads": str(self.runtime.threads),
+            "weights_kept": f"{self.weights_kept:g}",
+        }
+
+    @property
+    def weights_kept(self) -> float:
+        """Share of the dense encoder's."""
+        return round(self.manifest.weights["kept"] / self.manifest.weights["dense"], 4)
+
     @contextmanager
     def in_use(self) -> Iterator[None]:
         """While a request needs this version, which is not closed before."""

@@ -69,7 +69,7 @@ class Registry:
         self._retiring: set[asyncio.Task[None]] = set()
         self._prober: asyncio.Task[None] | None = None
         self.started = False
-        instruments.watch(self._depths)
+        instruments.watch(self._figures)
 
     @property
     def ready(self) -> bool:
@@ -284,8 +284,8 @@ class Registry:
                     except ServiceError:
                         continue
 
-    def _depths(self) -> list[tuple[str, str, float, float]]:
-        return [(m.name, m.version, m.batcher.waiting_inputs, m.batcher.waiting_tokens) for m in self.models]
+    def _figures(self) -> list[tuple[str, str, float, float, Mapping[str, str]]]:
+        return [(m.name, m.version, m.batcher.waiting_inputs, m.batcher.waiting_tokens, m.facts) for m in self.models]
 
 
 def _folders(folder: Path) -> list[str]:

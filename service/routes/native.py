@@ -100,11 +100,12 @@ def described(model: Model, registry: Registry) -> dict[str, object]:
         "labels": list(manifest.labels),
         "max_length": manifest.max_length,
         "share": registry.served(model.name).weights.get(model.version, 0.0),
-        "weights_kept": round(manifest.weights["kept"] / manifest.weights["dense"], 4),
+        "weights_kept": model.weights_kept,
         "default": registry.default(manifest.task) == model.name,
         "runtime": model.kind,
         "device": model.runtime.device,
         "precision": model.precision,
+        "threads": model.runtime.threads,
         "measured": dict(manifest.measured),
     }
 

@@ -17,15 +17,16 @@ _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
 class OnnxRuntime:
-    """One session. Idle threads do not spin, so several models share the cores."""
+    """One session. Idle threads do not spin unless asked to, so several models share the cores."""
 
-    def __init__(self, artifact: Artifact, device: Device = "cpu", threads: int = 0) -> None:
+    def __init__(self, artifact: Artifact, device: Device = "cpu", threads: int = 0, spinning: bool = False) -> None:
         manifest = artifact.manifest
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or usable_cores()
+        self.threads = threads or usable_cores()
+        options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
         providers = _providers(device)
         try:
             self._session = onnxruntime.InferenceSession(str(artifact.model), options, providers=providers)

@@ -22,13 +22,14 @@ class OpenVinoRuntime:
 
     def __init__(self, artifact: Artifact, precision: Precision = "float32", threads: int = 0) -> None:
         manifest = artifact.manifest
+        self.threads = threads or usable_cores()
         core = openvino.Core()
         if precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise Unavailable("this CPU has no bfloat16 products; set precision float32")
         settings = {
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": threads or usable_cores(),
+            "INFERENCE_NUM_THREADS": self.threads,
             "ENABLE_CPU_PINNING": False,  # several models share the cores
         }
         try:

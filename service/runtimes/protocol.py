@@ -17,9 +17,13 @@ Precision = Literal["float32", "bfloat16"]
 
 
 class Runtime(Protocol):
-    """Runs one model. Called from one thread at a time. device: cpu or cuda, where it really runs."""
+    """Runs one model. Called from one thread at a time.
+
+    device: cpu or cuda, where it really runs. threads: of its own, on the CPU.
+    """
 
     device: str
+    threads: int
 
     def run(self, batch: Sequence[Tokens]) -> list[Logits]:
         """Logits of each input: [labels], or [tokens, 2] of a span model, without padding."""

@@ -26,7 +26,7 @@ class TorchRuntime:
     ) -> None:
         self._device = _device(device)
         self.device = self._device.type
-        self._threads = threads or usable_cores()
+        self.threads = threads or usable_cores()
         try:
             model = encoder_of(artifact)
         except PGBError as error:
@@ -37,7 +37,7 @@ class TorchRuntime:
 
     def run(self, batch: Sequence[Tokens]) -> list[Logits]:
         """See `Runtime`."""
-        torch.set_num_threads(self._threads)  # holds for the thread that says it
+        torch.set_num_threads(self.threads)  # holds for the thread that says it
         arrays = pad(batch, self._pad_id)
         names = ("input_ids", "attention_mask", "token_type_ids")
         with torch.inference_mode():

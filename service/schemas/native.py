@@ -154,6 +154,7 @@ class ServedModel(BaseModel):
     runtime: str
     device: str = Field(description="Where it really runs: cpu or cuda")
     precision: str
+    threads: int = Field(description="Of the runtime, on the CPU")
     measured: dict[str, Any] = Field(description="Accuracy, parity and speed as they were when it was made")
 
 

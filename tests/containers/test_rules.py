@@ -30,7 +30,7 @@ def queries() -> list[str]:
 def served() -> set[str]:
     """Every series that the service can expose: of histograms, counters and gauges."""
     instruments = Instruments()
-    instruments.watch(lambda: [("m", "1", 0.0, 0.0)])
+    instruments.watch(lambda: [("m", "1", 0.0, 0.0, {})])
     found = set()
     for family in instruments.registry.collect():
         suffixes = {"histogram": ("_bucket", "_count", "_sum"), "counter": ("_total",)}.get(family.type, ("",))

@@ -9,6 +9,12 @@ from pgb_core.nn.encoder import Encoder
 from pgb_core.plan import Group, Grouping, GroupingPlan, Keep, Role, Site
 
 
+def dense_plan(model: Encoder) -> GroupingPlan:
+    """Everything stays."""
+    choices = {site: Keep((linear.out_features, linear.in_features)) for site, linear in model.sites().items()}
+    return GroupingPlan("test", model.config.head_dim, choices)
+
+
 def random_plan(model: Encoder, keep: float, grouping: str, seed: int = 0) -> GroupingPlan:
     """What the planner makes of heavy-tailed random importance that fades with depth."""
     g = torch.Generator().manual_seed(seed)

@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import onnxruntime
+import openvino
 import pytest
 import torch
+from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 
-from pgb_core.artifact import CHECK, Artifact, open_artifact, write_artifact
-from pgb_core.config import CompressConfig
-from pgb_core.pipeline import compress
+from pgb_core import export
+from pgb_core.artifact import CHECK, MODEL, Artifact, update_measured, write_artifact
+from pgb_core.encoders import load_checkpoint
+from pgb_core.machine import usable_cores
+from pgb_core.surgery import apply_plan
+from service.app import create_app
 from service.errors import Unavailable
+from service.runtimes import onnx_runtime
 from service.runtimes.choose import open_runtime
 from service.runtimes.protocol import Device, Kind, Precision, Runtime
 from service.runtimes.selfcheck import self_check
+from service.settings import Settings
 from service.tokenizer import Tokens
 from tests.conftest import ARCHITECTURES, TASKS
-from tests.core.small import WORDS, checkpoint
+from tests.core.planned import dense_plan, hand_plan
+from tests.core.small import checkpoint
 from tests.served import serving
 
 LENGTHS = (3, 17, 62, 5)
-TOLERANCES = {"float32": 1e-4, "bfloat16": 0.15}
+TOLERANCES = {"float32": 1e-4, "bfloat16": 0.05}
 CHOICES: tuple[tuple[Kind, Precision], ...] = (
     ("onnxruntime", "float32"),
     ("openvino", "float32"),
@@ -37,40 +48,32 @@ CHOICES: tuple[tuple[Kind, Precision], ...] = (
     ("torch", "float32"),
     ("torch", "bfloat16"),
 )
+Make = Callable[..., Artifact]
 
 
 @pytest.fixture(scope="module")
-def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str, float], Artifact]:
-    """An artifact with weights, by architecture, task and share kept; made once."""
-    made: dict[tuple[str, str, float], Artifact] = {}
+def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """An artifact with weights, by architecture, task, plan and form of the graph; made once."""
+    made: dict[tuple[str, ...], Artifact] = {}
 
-    def get(architecture: str, task: str, keep: float) -> Artifact:
-        key = (architecture, task, keep)
+    def get(
+        architecture: str = "bert", task: str = "classification", plan: str = "grouped", target: str = "cpu"
+    ) -> Artifact:
+        key = (architecture, task, plan, target)
         if key not in made:
             folder = tmp_path_factory.mktemp("runtimes")
-            lines = folder / "lines.txt"
-            lines.write_text("\n".join(f"the {a} was {b}" for a in WORDS for b in WORDS[:3]))
-            squad = folder / "squad.json"
-            question = {"context": "the town sang a song", "qas": [{"id": "1", "question": "who sang"}]}
-            squad.write_text(json.dumps({"data": [{"paragraphs": [question]}]}))
-            made[key] = compress(
-                CompressConfig(
-                    str(checkpoint(folder / "model", architecture, task, initializer_range=0.1)),
-                    str(folder / "out"),
-                    calibrate=str(squad if task == "qa" else lines),
-                    keep=keep,
-                    epochs=0,
-                    passes=1,
-                    weights=True,
-                )
-            )
+            loaded = load_checkpoint(checkpoint(folder / "model", architecture, task, initializer_range=0.1))
+            chosen = (hand_plan if plan == "grouped" else dense_plan)(loaded.model)
+            model = apply_plan(loaded.model, chosen).eval()
+            length = loaded.model.config.max_length
+            made[key] = export.write(folder / "out", loaded, model, chosen, target, [], {}, {}, length, weights=True)
         return made[key]
 
     return get
 
 
-def opened(artifact: Artifact, kind: Kind, precision: Precision, device: Device = "cpu") -> Runtime:
-    """A runtime, or a skip where this machine has no such products."""
+def opened(artifact: Artifact, kind: Kind, precision: Precision = "float32", device: Device = "cpu") -> Runtime:
+    """A runtime of one thread, or a skip where this machine has no such products."""
     try:
         return open_runtime(artifact, kind, device, precision, 1)
     except Unavailable as error:
@@ -91,48 +94,94 @@ def furthest(found: list[NDArray[np.float32]], wanted: list[NDArray[np.float32]]
     return max(float(np.abs(a - b).max()) for a, b in zip(found, wanted, strict=True))
 
 
-@pytest.mark.parametrize("keep", [0.5, 1.0])
+def rewritten(artifact: Artifact, folder: Path, files: dict[str, bytes | None]) -> Artifact:
+    """A copy with other files, whole and hashed; None leaves one out."""
+    kept = {name: (artifact.path / name).read_bytes() for name in artifact.manifest.files} | files
+    present = {name: content for name, content in kept.items() if content is not None}
+    return write_artifact(folder, replace(artifact.manifest, files={}), present)
+
+
+@pytest.mark.parametrize(("kind", "precision"), CHOICES)
+@pytest.mark.parametrize("plan", ["dense", "grouped"])
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_all_runtimes_agree(make: Callable[..., Artifact], architecture: str, task: str, keep: float) -> None:
-    """Grouped or dense, in one batch or one by one, and each passes the artifact's own check."""
-    artifact = make(architecture, task, keep)
-    reference = open_runtime(artifact, "onnxruntime", "cpu", "float32", 1)
+def test_all_runtimes_agree(
+    make: Make, architecture: str, task: str, plan: str, kind: Kind, precision: Precision
+) -> None:
+    """In one batch or one by one, and each passes the artifact's own check."""
+    artifact = make(architecture, task, plan)
+    reference = opened(artifact, "onnxruntime")
     wanted = [reference.run([item])[0] for item in inputs()]
     largest = max(1.0, *(float(np.abs(row).max()) for row in wanted))
-    for kind, precision in CHOICES:
-        try:
-            runtime = open_runtime(artifact, kind, "cpu", precision, 1)
-        except Unavailable as error:
-            if "bfloat16" not in str(error):
-                raise
-            continue  # the processor has none; the test below says so
-        allowed = TOLERANCES[precision] * (largest if precision == "bfloat16" else 1)
-        assert furthest(runtime.run(inputs()), wanted) < allowed, (kind, precision)
-        assert furthest(runtime.run(inputs()[1:2]), wanted[1:2]) < allowed, (kind, precision)
-        self_check(runtime, artifact, precision)
-        runtime.close()
+    allowed = TOLERANCES[precision] * (largest if precision == "bfloat16" else 1)
+    runtime = opened(artifact, kind, precision)
+    assert furthest(runtime.run(inputs()), wanted) < allowed
+    assert furthest(runtime.run(inputs()[1:2]), wanted[1:2]) < allowed
+    self_check(runtime, artifact, precision)
+    runtime.close()
+
+
+@pytest.mark.parametrize("kind", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("task", TASKS)
+def test_the_form_for_a_gpu_gives_the_same_logits_on_a_cpu(make: Make, task: str, kind: Kind) -> None:
+    """So that it is tested where there is no GPU."""
+    wanted = opened(make(task=task), "onnxruntime").run(inputs())
+    artifact = make(task=task, target="gpu")
+    assert artifact.manifest.files[MODEL] != make(task=task).manifest.files[MODEL]
+    runtime = opened(artifact, kind)
+    assert furthest(runtime.run(inputs()), wanted) < TOLERANCES["float32"]
+    self_check(runtime, artifact)
 
 
 @pytest.mark.parametrize("kind", ["openvino", "torch"])
-def test_bfloat16_is_another_precision(make: Callable[..., Artifact], kind: Kind) -> None:
-    """Its logits are near those of float32, and not the same."""
-    artifact = make("bert", "classification", 0.5)
-    exact, rounded = opened(artifact, kind, "float32"), opened(artifact, kind, "bfloat16")
-    assert furthest(rounded.run(inputs()), exact.run(inputs())) > 0
+def test_bfloat16_is_another_precision(make: Make, kind: Kind) -> None:
+    """Its logits are near those of float32, and further than another order of additions brings them."""
+    exact, rounded = opened(make(), kind), opened(make(), kind, "bfloat16")
+    assert furthest(rounded.run(inputs()), exact.run(inputs())) > TOLERANCES["float32"]
 
 
-@pytest.mark.parametrize("kind", ["onnxruntime", "torch"])
-def test_cuda_gives_the_same_logits(make: Callable[..., Artifact], kind: Kind) -> None:
+@pytest.mark.parametrize("target", ["cpu", "gpu"])
+@pytest.mark.parametrize(
+    ("kind", "precision"), [("onnxruntime", "float32"), ("torch", "float32"), ("torch", "bfloat16")]
+)
+def test_cuda_gives_the_same_logits(make: Make, kind: Kind, precision: Precision, target: str) -> None:
     """On a machine that has it."""
     there = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-    if not (torch.cuda.is_available() if kind == "torch" else there):
+    if not torch.cuda.is_available() or (kind == "onnxruntime" and not there):
         pytest.skip(f"no CUDA device that {kind} could use")
-    artifact = make("bert", "classification", 0.5)
-    wanted = opened(artifact, "onnxruntime", "float32").run(inputs())
-    runtime = opened(artifact, kind, "float32", "cuda")
-    assert furthest(runtime.run(inputs()), wanted) < 1e-3
-    self_check(runtime, artifact)
+    for task in TASKS:
+        wanted = opened(make(task=task), "onnxruntime").run(inputs())
+        artifact = make(task=task, target=target)
+        runtime = opened(artifact, kind, precision, "cuda")
+        assert runtime.device == "cuda"
+        self_check(runtime, artifact, precision)
+        allowed = 1e-3 if precision == "float32" else TOLERANCES[precision] * max(np.abs(row).max() for row in wanted)
+        assert furthest(runtime.run(inputs()), wanted) < allowed
+
+
+@pytest.mark.parametrize("kind", ["onnxruntime", "openvino", "torch"])
+def test_threads_are_as_many_as_were_asked_for(make: Make, kind: Kind) -> None:
+    """By default those that this process may use."""
+    assert open_runtime(make(), kind, "cpu", "float32", 3).threads == 3
+    assert open_runtime(make(), kind, "cpu", "float32", 0).threads == usable_cores()
+
+
+def test_pytorch_runs_on_its_threads_wherever_it_is_called(make: Make) -> None:
+    """PyTorch has a number for each thread that calls it."""
+    runtime = open_runtime(make(), "torch", "cpu", "float32", 1)
+    seen: list[int] = []
+
+    def call() -> None:
+        torch.set_num_threads(2)
+        runtime.run(inputs())
+        seen.append(torch.get_num_threads())
+
+    before = torch.get_num_threads()
+    caller = threading.Thread(target=call)
+    caller.start()
+    caller.join()
+    torch.set_num_threads(before)
+    assert seen == [1]
 
 
 @pytest.mark.parametrize(
@@ -140,36 +189,80 @@ def test_cuda_gives_the_same_logits(make: Callable[..., Artifact], kind: Kind) -
     [
         ("onnxruntime", "cpu", "bfloat16", "set precision float32, or runtime openvino"),
         ("openvino", "cuda", "float32", "set device cpu, or runtime onnxruntime or torch"),
-        ("onnxruntime", "cuda", "float32", "onnxruntime-gpu"),
-        ("torch", "cuda", "float32", "set device cpu"),
+        ("onnxruntime", "cuda", "float32", "pip install 'onnxruntime-gpu[cuda,cudnn]'"),
+        ("torch", "cuda", "float32", "set device cpu, or install a CUDA build of torch"),
     ],
 )
 def test_what_cannot_be_had_is_refused_with_a_remedy(
-    make: Callable[..., Artifact], kind: Kind, device: Device, precision: Precision, says: str
+    make: Make, kind: Kind, device: Device, precision: Precision, says: str
 ) -> None:
     """In one line."""
     if device == "cuda" and torch.cuda.is_available():
         pytest.skip("this machine has CUDA")
     with pytest.raises(Unavailable) as error:
-        open_runtime(make("bert", "classification", 0.5), kind, device, precision, 1)
+        open_runtime(make(), kind, device, precision, 1)
     assert says in str(error.value)
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("kind", "missing", "extra"),
+    [
+        ("onnxruntime", "onnxruntime", "pgb-serve"),
+        ("openvino", "openvino", r"pgb-serve\[openvino\]"),
+        ("torch", "torch", r"pgb-serve\[torch\]"),
+        ("torch", "safetensors", r"pgb-serve\[torch\]"),
+    ],
+)
 def test_a_runtime_that_is_not_installed_is_named(
-    make: Callable[..., Artifact], monkeypatch: pytest.MonkeyPatch
+    make: Make, monkeypatch: pytest.MonkeyPatch, kind: Kind, missing: str, extra: str
 ) -> None:
-    """With the extra that brings it."""
-    monkeypatch.setitem(sys.modules, "openvino", None)
-    monkeypatch.delitem(sys.modules, "service.runtimes.openvino_runtime", raising=False)
-    with pytest.raises(Unavailable, match=r"pip install 'pgb-serve\[openvino\]'"):
-        open_runtime(make("bert", "classification", 0.5), "openvino", "cpu", "float32", 1)
+    """With what brings it."""
+    artifact = make()
+    module = {"onnxruntime": "onnx_runtime"}.get(kind, f"{kind}_runtime")
+    monkeypatch.setitem(sys.modules, missing, None)
+    for loaded in (f"service.runtimes.{module}", "pgb_core.rebuild"):
+        monkeypatch.delitem(sys.modules, loaded, raising=False)
+    with pytest.raises(Unavailable, match=f"{missing} is not installed; pip install '{extra}'"):
+        open_runtime(artifact, kind, "cpu", "float32", 1)
 
 
-def test_pytorch_needs_the_weights(artifacts: tuple[Path, Path]) -> None:
+def test_a_processor_without_bfloat16_is_said_to_have_none(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO would take the hint and compute in float32."""
+    monkeypatch.setattr(openvino.Core, "get_property", lambda *_: ["FP32"])
+    with pytest.raises(Unavailable, match="no bfloat16 products; set precision float32"):
+        open_runtime(make(), "openvino", "cpu", "bfloat16", 1)
+
+
+def test_cuda_that_does_not_start_is_not_replaced_by_the_cpu(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime would go on without a word."""
+    monkeypatch.setattr(onnx_runtime, "_providers", lambda device: ["CPUExecutionProvider"])
+    with pytest.raises(Unavailable, match="could not start it; check driver, CUDA and cuDNN, or set device cpu"):
+        open_runtime(make(), "onnxruntime", "cuda", "float32", 1)
+
+
+def test_auto_takes_the_cpu_where_there_is_no_other_device(make: Make) -> None:
+    """And says that it did."""
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    for kind in ("onnxruntime", "openvino", "torch"):
+        assert open_runtime(make(), kind, "auto", "float32", 1).device == "cpu"
+
+
+@pytest.mark.parametrize("kind", ["onnxruntime", "openvino"])
+def test_a_graph_that_is_none_is_refused(make: Make, tmp_path: Path, kind: Kind) -> None:
+    """In one line, whatever the runtime says of it."""
+    artifact = rewritten(make(), tmp_path / "other", {MODEL: b"a graph"})
+    with pytest.raises(Unavailable, match="the graph") as error:
+        open_runtime(artifact, kind, "cpu", "float32", 1)
+    assert "\n" not in str(error.value)
+
+
+def test_pytorch_needs_the_weights(make: Make, tmp_path: Path) -> None:
     """And says how to get them."""
+    artifact = rewritten(make(), tmp_path / "other", {"weights.safetensors": None})
     with pytest.raises(Unavailable, match="--weights"):
-        open_runtime(open_artifact(artifacts[0]), "torch", "cpu", "float32", 1)
+        open_runtime(artifact, "torch", "cpu", "float32", 1)
 
 
 def shifted(check: dict[str, Any]) -> None:
@@ -187,56 +280,141 @@ def nothing(check: dict[str, Any]) -> None:
     check["inputs"].clear()
 
 
-@pytest.mark.parametrize("spoil", [shifted, fewer, nothing])
+def renamed(check: dict[str, Any]) -> None:
+    """A field is called otherwise."""
+    check["given"] = check.pop("inputs")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [(shifted, "off the artifact's own"), (fewer, "does not fit"), (nothing, "does not fit"), (renamed, "be read")],
+)
 def test_an_artifact_whose_check_does_not_hold_is_not_served(
-    make: Callable[..., Artifact], tmp_path: Path, spoil: Callable[[dict[str, Any]], None]
+    make: Make, tmp_path: Path, spoil: Callable[[dict[str, Any]], None], says: str
 ) -> None:
     """The files are whole and hashed, and the model is not what it was made to be."""
-    artifact = make("bert", "classification", 0.5)
-    files = {name: (artifact.path / name).read_bytes() for name in artifact.manifest.files}
-    check = json.loads(files[CHECK])
+    artifact = make()
+    check = json.loads((artifact.path / CHECK).read_text())
     spoil(check)
-    files[CHECK] = json.dumps(check).encode()
-    other = write_artifact(tmp_path / "other", replace(artifact.manifest, files={}), files)
-    with pytest.raises(Unavailable):
-        self_check(open_runtime(other, "onnxruntime", "cpu", "float32", 1), other)
+    other = rewritten(artifact, tmp_path / "other", {CHECK: json.dumps(check).encode()})
+    with pytest.raises(Unavailable, match=says):
+        self_check(opened(other, "onnxruntime"), other)
 
 
 class Broken:
-    """A runtime whose logits are not numbers."""
+    """A runtime that gives every input these logits, or raises them."""
 
     device = "cpu"
+    threads = 1
+
+    def __init__(self, logits: NDArray[np.float32] | Exception) -> None:
+        self._logits = logits
 
     def run(self, batch: list[Tokens]) -> list[NDArray[np.float32]]:
-        """NaN."""
-        return [np.full(2, np.nan, np.float32) for _ in batch]
+        """The same for every input."""
+        if isinstance(self._logits, Exception):
+            raise self._logits
+        return [self._logits for _ in batch]
 
     def close(self) -> None:
         """Nothing to free."""
 
 
-def test_logits_that_are_not_finite_are_refused(make: Callable[..., Artifact]) -> None:
-    """Before any client sees them."""
-    with pytest.raises(Unavailable, match="not finite"):
-        self_check(Broken(), make("bert", "classification", 0.5))
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize(
+    ("logits", "says"),
+    [
+        (np.full(2, np.nan, np.float32), "not finite"),
+        (np.full(2, np.inf, np.float32), "not finite"),
+        (np.zeros(3, np.float32), "shapes"),
+        (np.zeros((2, 2), np.float32), "shapes"),
+        (RuntimeError("out of memory"), "fails on the artifact's check"),
+    ],
+)
+def test_a_runtime_that_answers_nonsense_is_refused(
+    make: Make, tmp_path: Path, logits: NDArray[np.float32] | Exception, says: str, check: bool
+) -> None:
+    """Before any client sees it; also where an artifact brings no inputs to check it with."""
+    artifact = make() if check else rewritten(make(), tmp_path / "old", {CHECK: None})
+    assert self_check(opened(artifact, "onnxruntime"), artifact) < 1e-3
+    with pytest.raises(Unavailable, match=says):
+        self_check(Broken(logits), artifact)
+
+
+def test_bfloat16_may_be_off_by_a_share_of_the_largest_logit(make: Make, tmp_path: Path) -> None:
+    """What float32 would be refused for passes; what is off by more does not."""
+    artifact = make()
+    check = json.loads((artifact.path / CHECK).read_text())
+    largest = max(1.0, *(abs(n) for entry in check["inputs"] for n in entry["logits"]))
+    runtime = opened(artifact, "onnxruntime")
+    for share, fine in ((0.14, True), (0.16, False)):
+        moved = json.loads(json.dumps(check))
+        moved["inputs"][0]["logits"] = [n - np.copysign(share * largest, n) for n in moved["inputs"][0]["logits"]]
+        other = rewritten(artifact, tmp_path / str(share), {CHECK: json.dumps(moved).encode()})
+        with pytest.raises(Unavailable):
+            self_check(runtime, other)
+        if fine:
+            assert self_check(runtime, other, "bfloat16") == pytest.approx(share * largest, rel=0.01)
+        else:
+            with pytest.raises(Unavailable):
+                self_check(runtime, other, "bfloat16")
 
 
 @pytest.mark.parametrize("kind", ["openvino", "torch"])
-def test_a_server_runs_on_it(make: Callable[..., Artifact], kind: str) -> None:
+def test_a_server_runs_on_it(make: Make, kind: str) -> None:
     """From the setting to the answer."""
-    import httpx
-
-    artifact = make("bert", "classification", 0.5)
-    with serving(artifact.path, "--runtime", kind, "--threads", "1") as (url, _):
+    with serving(make().path, "--runtime", kind, "--threads", "1") as (url, _):
         reply = httpx.post(f"{url}/v1/classify", json={"inputs": "the film was dull"})
         assert reply.status_code == 200
         shown = httpx.get(f"{url}/info").json()["models"][0]
-        assert (shown["runtime"], shown["device"], shown["precision"]) == (kind, "cpu", "float32")
+        found = tuple(shown[name] for name in ("runtime", "device", "precision", "threads"))
+        assert found == (kind, "cpu", "float32", 1)
 
 
-def test_a_server_that_cannot_have_its_runtime_says_so_and_ends(artifacts: tuple[Path, Path]) -> None:
+def test_a_served_model_tells_what_runs_it_and_what_was_measured(make: Make, tmp_path: Path) -> None:
+    """Density, accuracy and speed of the manifest, in /info, /v1/models and the metrics."""
+    measured = {"accuracy": {"dense": {"accuracy": 0.9}, "compressed": {"accuracy": 0.89}}, "speed": {"rows": []}}
+    artifact = update_measured(rewritten(make(), tmp_path / "mood", {}).path, measured)
+    weights = artifact.manifest.weights
+    with TestClient(create_app(Settings(artifacts=(str(artifact.path),), threads=1))) as client:
+        metrics = client.get("/metrics").text
+        for path in ("/info", "/v1/models"):
+            (shown,) = client.get(path).json()["models"]
+            assert shown["measured"] == {**make().manifest.measured, **measured}
+            assert shown["weights_kept"] == pytest.approx(weights["kept"] / weights["dense"], abs=1e-4)
+            assert [shown[name] for name in ("runtime", "device", "precision", "threads")] == [
+                *("onnxruntime", "cpu", "float32"),
+                1,
+            ]
+    labels = {
+        "device": "cpu",
+        "model": shown["name"],
+        "precision": "float32",
+        "runtime": "onnxruntime",
+        "threads": "1",
+        "version": shown["version"],
+        "weights_kept": f"{shown['weights_kept']:g}",
+    }
+    (line,) = [line for line in metrics.splitlines() if line.startswith("pgb_model_info{")]
+    assert dict(re.findall(r'(\w+)="([^"]*)"', line)) == labels
+
+
+@pytest.mark.parametrize(
+    ("before", "given", "says"),
+    [
+        ("", ["--precision", "bfloat16"], "set precision float32"),
+        ("", ["--runtime", "openvino", "--device", "cuda"], "set device cpu"),
+        ("sys.modules['openvino'] = None", ["--runtime", "openvino"], "pip install 'pgb-serve[openvino]'"),
+    ],
+)
+def test_a_server_that_cannot_have_its_runtime_says_so_and_ends(
+    make: Make, before: str, given: list[str], says: str
+) -> None:
     """One line and status 1."""
-    command = [sys.executable, "-m", "service", str(artifacts[0]), "--precision", "bfloat16", "--port", "0"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    code = f"import runpy, sys\n{before}\nrunpy.run_module('service', run_name='__main__')"
+    command = [sys.executable, "-c", code, str(make().path), "--port", "0", "--log-level", "error", *given]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
-    assert "set precision float32" in done.stderr.splitlines()[-1]
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("pgb serve: ")]
+    assert says in line
+    assert "Traceback" not in done.stderr

@@ -27,6 +27,7 @@ class Held:
     """A runtime that waits while it is held, fails while it is broken, and remembers its batches."""
 
     device = "cpu"
+    threads = 1
 
     def __init__(self) -> None:
         self.go = threading.Event()

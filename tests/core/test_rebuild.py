@@ -1,0 +1,110 @@
+"""A model from an artifact's plan and weights, and the inputs with which an artifact checks itself."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load, save
+
+from pgb_core import export, probes
+from pgb_core.artifact import CHECK, PLAN, WEIGHTS, Artifact, write_artifact
+from pgb_core.data import Features
+from pgb_core.encoders import Checkpoint, load_checkpoint
+from pgb_core.errors import ArtifactError
+from pgb_core.evaluate import run, torch_predictor
+from pgb_core.nn.encoder import Encoder
+from pgb_core.nn.grouped_linear import GroupedLinear
+from pgb_core.rebuild import encoder_of
+from pgb_core.surgery import apply_plan, merge_groups
+from tests.conftest import ARCHITECTURES, TASKS
+from tests.core.planned import dense_plan, hand_plan, random_plan
+from tests.core.small import checkpoint
+
+PLANS = {"dense": dense_plan, "hand": hand_plan, "disjoint": lambda model: random_plan(model, 0.3, "disjoint")}
+
+
+def made(folder: Path, architecture: str, task: str, plan: str, **how: bool) -> tuple[Checkpoint, Encoder, Artifact]:
+    """A checkpoint, its compact model, and the artifact of that."""
+    loaded = load_checkpoint(checkpoint(folder / "model", architecture, task))
+    chosen = PLANS[plan](loaded.model)
+    model = apply_plan(loaded.model, chosen).eval()
+    length = loaded.model.config.max_length
+    return loaded, model, export.write(folder / "out", loaded, model, chosen, "cpu", [], {}, {}, length, **how)
+
+
+def logits(model: Encoder, ids: torch.Tensor) -> torch.Tensor:
+    """Without padding."""
+    with torch.no_grad():
+        found: torch.Tensor = model(ids, torch.ones_like(ids), torch.zeros_like(ids))
+    return found
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_what_is_read_back_is_what_was_written(architecture: str, task: str, plan: str, tmp_path: Path) -> None:
+    """To the bit; and merging its groups changes nothing but the order of additions."""
+    _, model, artifact = made(tmp_path, architecture, task, plan, weights=True)
+    read = encoder_of(artifact)
+    ids = torch.randint(5, 30, (3, 21))
+    assert torch.equal(logits(read, ids), logits(model, ids))
+    merge_groups(read)
+    assert all(m.groups == 1 and m.out_index is None for m in read.modules() if isinstance(m, GroupedLinear))
+    assert torch.allclose(logits(read, ids), logits(model, ids), atol=1e-5)
+
+
+def test_without_weights_there_is_nothing_to_read(tmp_path: Path) -> None:
+    """And the message says how there would be."""
+    with pytest.raises(ArtifactError, match="compress again with --weights"):
+        encoder_of(made(tmp_path, "bert", "classification", "hand")[2])
+
+
+def test_weights_that_do_not_fit_the_plan_are_refused(tmp_path: Path) -> None:
+    """Whichever of the two is not what it was."""
+    loaded, _, artifact = made(tmp_path, "bert", "classification", "hand", weights=True)
+    files = {name: (artifact.path / name).read_bytes() for name in artifact.manifest.files}
+    tensors = load(files[WEIGHTS])
+    config = {"encoder": json.dumps(asdict(loaded.model.config))}
+    changes = {
+        "cut short": {WEIGHTS: files[WEIGHTS][:-8]},
+        "without a tensor": {WEIGHTS: save(dict(list(tensors.items())[1:]), config)},
+        "without a configuration": {WEIGHTS: save(tensors)},
+        "beside another plan": {PLAN: dense_plan(loaded.model).to_json().encode()},
+        "beside a plan for another shape": {PLAN: files[PLAN].replace(b"384", b"385")},
+    }
+    for change in changes.values():
+        spoilt = write_artifact(tmp_path / "spoilt", replace(artifact.manifest, files={}), {**files, **change})
+        with pytest.raises(ArtifactError, match="does not fit the plan; make the artifact again"):
+            encoder_of(spoilt)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_an_artifact_carries_inputs_with_the_model_s_logits(architecture: str, task: str, tmp_path: Path) -> None:
+    """Of several lengths, as the tokenizer would begin and end them, the same each time."""
+    loaded, model, artifact = made(tmp_path, architecture, task, "hand")
+    assert artifact.check is not None
+    given = json.loads(artifact.check.read_text())["inputs"]
+    assert [len(entry["ids"]) for entry in given] == list(probes.LENGTHS)
+    ends = loaded.tokenizer.encode("").ids
+    assert all([entry["ids"][0], entry["ids"][-1]] == ends for entry in given)
+    assert all(loaded.model.config.pad_id not in entry["ids"] for entry in given)
+    assert len({n for entry in given for n in entry["ids"]}) > 10
+    assert all(max(entry["types"]) == int(loaded.model.config.types > 1) for entry in given)
+    features = [Features(entry["ids"], entry["types"], None, row) for row, entry in enumerate(given)]
+    found = run(torch_predictor(model), features, model.config.pad_id, tokens=1)
+    for entry, row in zip(given, found, strict=True):
+        assert torch.allclose(torch.tensor(entry["logits"]), torch.from_numpy(row), atol=1e-5)
+    again = made(tmp_path, architecture, task, "hand")[2]
+    assert again.manifest.files[CHECK] == artifact.manifest.files[CHECK]
+
+
+def test_inputs_are_no_longer_than_the_model_takes(tmp_path: Path) -> None:
+    """However short that is."""
+    loaded = load_checkpoint(checkpoint(tmp_path / "model", "bert", "qa", max_position_embeddings=10))
+    found = probes.made_up(loaded.tokenizer, loaded.model.config)
+    assert [len(feature.ids) for feature in found] == [4, 10, 10]
