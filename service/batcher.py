@@ -1,8 +1,9 @@
 """One line of waiting inputs before one callable: admission, batches, deadlines, departures.
 
 Knows callables only. A thread of its own takes a batch, runs it, and takes the next at once: between
-two batches nothing goes through the event loop. A lone request goes straight through. Every waiter
-gets an answer: an input that fails in company is run again alone, so that it fails nobody else.
+two batches nothing goes through the event loop. A lone and brief request runs where it is submitted:
+waking one thread and then the other can take longer than a tenth of the run. Every waiter gets an
+answer: an input that fails in company is run again alone, so that it fails nobody else.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from service.waiting import Entry, WaitingRoom
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _SETTLING = 0.1
+_BRIEF = 0.01  # seconds that a lone request may keep the event loop from everything else
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,10 @@ class _Job(Generic[Item, Result]):
     left: int = 0
 
 
+_Batch = list[Entry[tuple[_Job[Any, Any], int, Any]]]
+_Outcome = ServiceError | list[Ran[Any]]
+
+
 class Batcher(Generic[Item, Result]):
     """One line before `run(items) -> results`, in the same order. Made and used on one event loop."""
 
@@ -98,9 +104,12 @@ class Batcher(Generic[Item, Result]):
         self._room: WaitingRoom[tuple[_Job[Item, Result], int, Item]] = WaitingRoom(
             limits.batch_tokens, cost.launch, limits.overtake
         )
+        self._fixed = cost.fixed
         self._seconds_per_token = cost.per_token + cost.fixed / limits.batch_tokens
         self._busy_until = 0.0
+        self._usual = 0.0  # tokens of a request
         self._failures = 0
+        self._running = False
         self._closing = False
         self._changed = threading.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -126,15 +135,18 @@ class Batcher(Generic[Item, Result]):
         return max(0.0, self._busy_until - clock()) + self._room.tokens * self._seconds_per_token
 
     def check(self) -> None:
-        """Raises Overloaded when whatever came now would be refused."""
+        """Raises Overloaded when a request of the usual size would be refused now."""
         with self._changed:
-            self._check(0)
+            self._check(self._usual)
 
-    async def submit(self, items: Sequence[Item], deadline: float = float("inf")) -> list[Ran[Result]]:
-        """Admit all items or none, and wait for all. `deadline` is an instant of `clock`.
+    async def submit(
+        self, items: Sequence[Item], deadline: float = float("inf"), alone: bool = False
+    ) -> list[Ran[Result]]:
+        """Admit all items or none, and wait for all.
 
-        Raises Overloaded, DeadlineExceeded, Unavailable, or what `run` raised as RuntimeFailed.
-        Cancelling the call takes what still waits out of line, as the deadline does.
+        deadline: an instant of `clock`. alone: nothing else is on its way, so that this event loop may be
+        kept for a moment. Raises Overloaded, DeadlineExceeded, Unavailable, or what `run` raised as
+        RuntimeFailed. Cancelling the call takes what still waits out of line, as the deadline does.
         """
         loop = asyncio.get_running_loop()
         now = clock()
@@ -142,11 +154,16 @@ class Batcher(Generic[Item, Result]):
         job.entries = [Entry((job, n, item), self._size_of(item), now) for n, item in enumerate(items)]
         job.results = [None] * len(items)
         job.left = len(items)
-        self._admit(job, loop, now)
+        here = self._admit(job, loop, now, alone)
         reason = "disconnect"  # of the client; also what cancels this call
         try:
-            async with asyncio.timeout(None if deadline == float("inf") else deadline - now):
-                await job.future
+            if here:
+                self._run_here()
+            if job.future.done():
+                job.future.result()
+            else:
+                async with asyncio.timeout(None if deadline == float("inf") else deadline - now):
+                    await job.future
         except TimeoutError:
             reason = "deadline"
             raise DeadlineExceeded("the request's time was over before its answer was ready") from None
@@ -167,25 +184,35 @@ class Batcher(Generic[Item, Result]):
             await asyncio.to_thread(self._thread.join)
         self._observer = None  # it may own this line, and would not be freed before the next full collection
 
-    def _admit(self, job: _Job[Item, Result], loop: asyncio.AbstractEventLoop, now: float) -> None:
+    def _admit(self, job: _Job[Item, Result], loop: asyncio.AbstractEventLoop, now: float, alone: bool) -> bool:
+        """Put it in line, and wake the thread; or leave it asleep and return True: run it here."""
         tokens = sum(entry.size for entry in job.entries)
         with self._changed:
             if self._closing:
                 raise Unavailable("the model is shutting down")
+            self._usual += _SETTLING * (tokens - self._usual)
             self._check(tokens)
             if job.deadline <= now:
                 raise DeadlineExceeded("the request's time was over before it was queued")
             if now + (wait := self.wait_seconds()) > job.deadline:
                 raise Overloaded("the wait is longer than the time that the request gives", wait)
+            here = alone and not self._running and not self._room.count and self._brief(tokens)
             for entry in job.entries:
                 self._room.add(entry)
+            if here:
+                self._running = True
+                return True
             if self._thread is None:
                 self._loop = loop
                 self._thread = threading.Thread(target=self._work, name="pgb-batch", daemon=True)
                 self._thread.start()
             self._changed.notify()
+            return False
 
-    def _check(self, tokens: int) -> None:
+    def _brief(self, tokens: int) -> bool:
+        return self._fixed + tokens * self._seconds_per_token < _BRIEF
+
+    def _check(self, tokens: float) -> None:
         wait = self.wait_seconds()
         full = self._room.tokens + tokens > self._limits.queue_tokens
         # What comes later and overtakes it delays it too.
@@ -204,18 +231,29 @@ class Batcher(Generic[Item, Result]):
             tokens = sum(entry.size for entry in gone)
             self._observer.saved(reason, len(gone), tokens, tokens * self._seconds_per_token)
 
+    def _run_here(self) -> None:
+        while batch := self._next():
+            self._run_batch(batch, _deliver)
+
     def _work(self) -> None:
         while True:
             with self._changed:
-                batch = self._take()
-                while not batch:
-                    if self._closing:
+                while self._running or not self._room.count:
+                    if self._closing and not self._running:
                         return
                     self._changed.wait()
-                    batch = self._take()
-            self._run_batch(batch)
+                self._running = True
+            while batch := self._next():
+                self._run_batch(batch, self._send)
 
-    def _take(self) -> list[Entry[tuple[_Job[Item, Result], int, Item]]]:
+    def _next(self) -> _Batch:
+        """The next batch; if there is none, whoever ran is done."""
+        with self._changed:
+            batch = self._take()
+            self._running = bool(batch)
+            return batch
+
+    def _take(self) -> _Batch:
         now = clock()
         while True:
             batch = self._room.take(now)
@@ -226,7 +264,7 @@ class Batcher(Generic[Item, Result]):
         self._busy_until = now + sum(entry.size for entry in alive) * self._seconds_per_token
         return alive
 
-    def _run_batch(self, batch: list[Entry[tuple[_Job[Item, Result], int, Item]]]) -> None:
+    def _run_batch(self, batch: _Batch, send: Callable[[_Batch, _Outcome], None]) -> None:
         tokens = len(batch) * max(entry.size for entry in batch)
         started = clock()
         try:
@@ -235,18 +273,18 @@ class Batcher(Generic[Item, Result]):
             self._observe(len(batch), tokens, started, failed=True)
             if len(batch) > 1:
                 for entry in batch:
-                    self._run_batch([entry])
+                    self._run_batch([entry], send)
                 return
             self._failures += 1
             failure = RuntimeFailed("the model failed on this input")
             failure.__cause__ = error
-            self._send(batch, failure)
+            send(batch, failure)
             return
         finished = clock()
         self._failures = 0
         self._learn(sum(entry.size for entry in batch), finished - started)
         mark = self._observe(len(batch), tokens, started, failed=False)
-        self._send(batch, [Ran(result, started, finished, len(batch), tokens, mark) for result in results])
+        send(batch, [Ran(result, started, finished, len(batch), tokens, mark) for result in results])
 
     def _learn(self, tokens: int, seconds: float) -> None:
         if 4 * tokens >= self._limits.batch_tokens:
@@ -255,18 +293,12 @@ class Batcher(Generic[Item, Result]):
     def _observe(self, size: int, tokens: int, started: float, failed: bool) -> object:
         return None if self._observer is None else self._observer.batch(size, tokens, started, clock(), failed)
 
-    def _send(
-        self,
-        batch: list[Entry[tuple[_Job[Item, Result], int, Item]]],
-        outcome: ServiceError | list[Ran[Result]],
-    ) -> None:
+    def _send(self, batch: _Batch, outcome: _Outcome) -> None:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(_deliver, batch, outcome)
 
 
-def _deliver(
-    batch: list[Entry[tuple[_Job[Item, Result], int, Item]]], outcome: ServiceError | list[Ran[Result]]
-) -> None:
+def _deliver(batch: _Batch, outcome: _Outcome) -> None:
     for place, entry in enumerate(batch):
         job, index, _ = entry.item
         if job.future.done():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -65,7 +65,12 @@ class Windowing:
 
 
 class Engine:
-    """Answers calls with the models of a registry, and keeps account of every one."""
+    """Answers calls with the models of a registry, and keeps account of every one.
+
+    in_flight: the requests that have arrived at this process, where the server tells.
+    """
+
+    in_flight: Collection[object] = ()
 
     def __init__(self, registry: Registry, settings: Settings, instruments: Instruments) -> None:
         self.registry = registry
@@ -79,7 +84,7 @@ class Engine:
         with self._model(call, target, "classification") as model:
             logits = await self._logits(call, model, inputs, options)
             chosen = options.activation or model.manifest.activation
-            return [classify.ranked(row, model.manifest.labels, chosen, options.top_k) for row in logits]
+            return classify.ranked(logits, model.manifest.labels, chosen, options.top_k)
 
     async def scores(
         self, call: Call, target: Target, inputs: Sequence[Text], options: Labelling
@@ -158,7 +163,7 @@ class Engine:
     async def _run(self, call: Call, model: Model, tokens: list[Tokens]) -> list[Logits]:
         call.stamps.tokenized = clock()
         call.tokens = sum(map(len, tokens))
-        ran: list[Ran[Logits]] = await model.batcher.submit(tokens, call.deadline)
+        ran: list[Ran[Logits]] = await model.batcher.submit(tokens, call.deadline, alone=len(self.in_flight) == 1)
         call.stamps.started = min(r.started for r in ran)
         call.stamps.finished = max(r.finished for r in ran)
         call.batch_size = max(r.batch_size for r in ran)

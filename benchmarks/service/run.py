@@ -28,7 +28,7 @@ from typing import Any
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # as the service does; it is faster, too
 
-from benchmarks.service.harness import GENERATOR, SERVICE, Generator, Load, Server, pinned, server
+from benchmarks.service.harness import GENERATOR, SERVICE, STAGES, Generator, Load, Server, pinned, server
 from pgb_core.artifact import open_artifact
 from pgb_core.machine import facts
 from service.runtimes.choose import open_runtime
@@ -63,40 +63,44 @@ def _bare(artifact: Path, texts: list[str], seconds: float) -> float:
     return rows / (time.perf_counter() - begun)
 
 
-def in_process(artifact: Path, texts: list[str], rounds: int) -> list[float]:
-    """Milliseconds of tokenising and running one text, one after the other, at the pace of the clients."""
+def in_process(artifact: Path, texts: list[str], rate: float, seconds: float) -> float:
+    """The median milliseconds of tokenising and running one text, at the pace of the clients."""
     opened = open_artifact(artifact)
     tokenizer = Tokenizer(opened.tokenizer, opened.manifest.max_length)
     runtime = open_runtime(opened, "onnxruntime", "cpu", "float32", 0)
-    found = []
-    for n in range(rounds):
+    found, due = [], time.perf_counter()
+    for n in range(round(rate * seconds)):
         begun = time.perf_counter()
         runtime.run(tokenizer.texts([texts[7 * n % len(texts)]]))
         found.append(1e3 * (time.perf_counter() - begun))
-        time.sleep(0.02)
-    return found[rounds // 10 :]
+        due += 1 / rate
+        time.sleep(max(0.0, due - time.perf_counter()))
+    return statistics.median(found[len(found) // 10 :])
 
 
 def latency(artifact: Path, texts: list[str], file: Path) -> dict[str, Any]:
-    """p50 over HTTP with one request at a time, above tokenising and running in process; sides alternate."""
-    ours: list[Load] = []
-    theirs: list[float] = []
+    """p50 over HTTP with one request at a time, above tokenising and running in process at the same pace.
+
+    Sides alternate. Two paces: between requests 10 ms apart the machine hardly sleeps, between requests
+    25 ms apart it does, and every step then begins with cold caches.
+    """
+    found = {}
     with server(str(artifact)) as running:
-        for _ in range(3):
-            theirs.append(statistics.median(in_process(artifact, texts, 400)))
-            ours.append(Generator(running, file, rate=40, seconds=10, rows=1).wait())
-    over_http = [load.trend("accepted_ms")["p(50)"] for load in ours]
-    total = [load.trend("stage_total_ms")["p(50)"] for load in ours]
-    return {
-        "in_process_p50_ms": [round(value, 3) for value in theirs],
-        "over_http_p50_ms": over_http,
-        "server_total_p50_ms": total,
-        "above_ms": round(min(over_http) - min(theirs), 3),
-        "stages_p50_ms": {
-            name: ours[-1].trend(f"stage_{name}_ms")["p(50)"] for name in ("tokenize", "queue", "infer", "postprocess")
-        },
-        "generator_share_of_cores": round(ours[-1].generator_share, 3),
-    }
+        for rate in (100, 40):
+            pairs: list[tuple[float, Load]] = []
+            for _ in range(3):
+                alone = in_process(artifact, texts, rate, 8)
+                pairs.append((alone, Generator(running, file, rate=rate, seconds=10, rows=1).wait()))
+            above = [load.trend("accepted_ms")["p(50)"] - alone for alone, load in pairs]
+            last = pairs[-1][1]
+            found[f"{rate} requests a second"] = {
+                "in_process_p50_ms": [round(alone, 3) for alone, _ in pairs],
+                "over_http_p50_ms": [round(load.trend("accepted_ms")["p(50)"], 3) for _, load in pairs],
+                "above_ms": round(statistics.median(above), 3),
+                "stages_p50_ms": {name: last.trend(f"stage_{name}_ms")["p(50)"] for name in STAGES},
+                "generator_share_of_cores": round(last.generator_share, 3),
+            }
+    return found
 
 
 def capacity(artifact: Path, running: Server, texts: list[str], file: Path) -> tuple[float, float]:
@@ -107,23 +111,22 @@ def capacity(artifact: Path, running: Server, texts: list[str], file: Path) -> t
 
 
 def saturation(artifact: Path, texts: list[str], file: Path) -> dict[str, Any]:
-    """Rows a second when a third more is offered than the bare runtime can do."""
+    """Rows a second when a third more is offered than the bare runtime can do; the median of neighbours' ratios."""
     with server(str(artifact), cores=SERVICE) as running:
         alone = []
         loads = []
-        for _ in range(3):
+        for _ in range(5):
             alone.append(bare(artifact, texts, 6))
             rate = 1.3 * alone[-1] / ROWS
             loads.append(Generator(running, file, rate=rate, seconds=12, rows=ROWS).wait())
-    best = max(loads, key=lambda load: load.count("rows_answered"))
-    served = best.count("rows_answered") / best.seconds
+    served = [load.count("rows_answered") / load.seconds for load in loads]
     return {
         "cores_of_service_and_generator": [len(SERVICE), len(GENERATOR)],
         "rows_a_request": ROWS,
         "bare_rows_per_second": [round(value, 1) for value in alone],
-        "served_rows_per_second": [round(load.count("rows_answered") / load.seconds, 1) for load in loads],
-        "ratio": round(served / max(alone), 3),
-        "best": best.summary(),
+        "served_rows_per_second": [round(value, 1) for value in served],
+        "ratio": round(statistics.median(a / b for a, b in zip(served, alone, strict=True)), 3),
+        "last": loads[-1].summary(),
     }
 
 

@@ -7,7 +7,6 @@ import math
 import re
 import uuid
 import zlib
-from contextlib import suppress
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -142,16 +141,25 @@ class Arrival:
         if not body:
             await self._app(scope, replay, send)
             return
-        route = asyncio.ensure_future(self._app(scope, replay, send))
+        running, departed = asyncio.current_task(), False
+
+        def leave(departure: asyncio.Task[Message]) -> None:
+            nonlocal departed
+            if running is not None and not departure.cancelled():
+                departed = True
+                running.cancel()
+
         departure = asyncio.ensure_future(receive())
+        departure.add_done_callback(leave)
         try:
-            await asyncio.wait((route, departure), return_when=asyncio.FIRST_COMPLETED)
+            await self._app(scope, replay, send)
+        except asyncio.CancelledError:
+            if not departed or running is None:
+                raise
+            running.uncancel()
         finally:
+            running = None  # what is left of it cannot be cancelled
             departure.cancel()
-            if not route.done():
-                route.cancel()
-            with suppress(asyncio.CancelledError):
-                await route
 
     def _account(self, call: Call, scope: Scope, status: int) -> None:
         route = getattr(scope.get("route"), "path", "(none)")

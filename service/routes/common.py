@@ -1,15 +1,19 @@
-"""What every dialect needs of a request. Coroutines, though none waits: FastAPI gives a plain function a thread."""
+"""What every dialect needs of a request.
+
+Plain functions of the request, and one dependency for keys: FastAPI resolves dependencies anew for every
+request, and each one costs as much as parsing the body.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Annotated, Any, cast
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
 
-from fastapi import Depends, Request, Response, Security
+from fastapi import Depends, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
-from fastapi.security import APIKeyHeader, HTTPBearer
+from fastapi.security import HTTPBearer
 from pydantic_core import from_json
 
 from service.engine import Engine
@@ -19,32 +23,34 @@ from service.registry import Registry
 from service.schemas.native import ErrorBody
 
 
-async def call_of(request: Request) -> Call:
+def call_of(request: Request) -> Call:
     """The account of this request."""
     return cast(Call, request.state.call)
 
 
-async def engine_of(request: Request) -> Engine:
+def engine_of(request: Request) -> Engine:
     """The application's engine."""
     return cast(Engine, request.app.state.engine)
 
 
-async def registry_of(request: Request) -> Registry:
+def registry_of(request: Request) -> Registry:
     """The application's models."""
-    return cast(Engine, request.app.state.engine).registry
+    return engine_of(request).registry
 
 
-def require(scope: str) -> Callable[[Request], Awaitable[None]]:
-    """A dependency that lets a request through only with a key of that scope, where keys are set."""
+class Require(HTTPBearer):
+    """A dependency that lets a request through only with a key of a scope, where keys are set."""
 
-    async def check(request: Request) -> None:
+    def __init__(self, scope: str) -> None:
+        super().__init__(scheme_name="key", description="A key, where keys are set; or in the header x-api-key")
+        self._scope = scope
+
+    async def __call__(self, request: Request) -> None:  # type: ignore[override]
+        """Raises Unauthorized or Forbidden."""
         keys: Keys = request.app.state.keys
         kind, _, secret = request.headers.get("authorization", "").partition(" ")
         bearer = secret.strip() if kind.lower() == "bearer" else None
-        owner = keys.check(bearer or request.headers.get("x-api-key"), scope)
-        request.state.call.owner = owner
-
-    return check
+        call_of(request).owner = keys.check(bearer or request.headers.get("x-api-key"), self._scope)
 
 
 class StrictRequest(Request):
@@ -71,16 +77,8 @@ class StrictRoute(APIRoute):
         return strictly
 
 
-TheCall = Annotated[Call, Depends(call_of)]
-TheEngine = Annotated[Engine, Depends(engine_of)]
-TheRegistry = Annotated[Registry, Depends(registry_of)]
-# What the OpenAPI document says of keys; `require` reads them itself.
-_SCHEMES = [
-    Security(HTTPBearer(auto_error=False, description="A key, where keys are set")),
-    Security(APIKeyHeader(name="x-api-key", auto_error=False, description="The same")),
-]
-USE = [Depends(require("use")), *_SCHEMES]
-ADMIN = [Depends(require("admin")), *_SCHEMES]
+USE = [Depends(Require("use"))]
+ADMIN = [Depends(Require("admin"))]
 ERRORS: dict[int | str, dict[str, object]] = {
     status: {"model": ErrorBody} for status in (400, 401, 403, 404, 408, 413, 415, 422, 429, 503, 504)
 }

@@ -6,18 +6,20 @@ from fastapi import APIRouter, Request, Response
 
 from service.errors import UnknownModel
 from service.instruments import Instruments
-from service.routes.common import ERRORS, TheRegistry, require
+from service.routes.common import ERRORS, Require, registry_of
 from service.schemas import native
 from service.settings import Settings
 
 router = APIRouter(tags=["health"])
+_USE = Require("use")
 
 
 @router.get("/health", response_model=native.HealthBody, responses=ERRORS)
-async def health(request: Request, registry: TheRegistry) -> dict[str, object]:
+async def health(request: Request) -> dict[str, object]:
     """200 once every model has made a forward pass, until draining begins."""
     request.app.state.lifecycle.check()
-    return {"status": "ready", "models": [{"name": m.name, "version": m.version} for m in registry.models]}
+    models = [{"name": m.name, "version": m.version} for m in registry_of(request).models]
+    return {"status": "ready", "models": models}
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}, **ERRORS})
@@ -27,6 +29,6 @@ async def metrics(request: Request) -> Response:
     if not settings.metrics:
         raise UnknownModel("metrics are switched off")
     if settings.metrics_key:
-        await require("use")(request)
+        await _USE(request)
     instruments: Instruments = request.app.state.instruments
     return Response(instruments.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -7,9 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import JSONResponse
 
-from service.engine import Labelling, Question, Target, Windowing
+from service.engine import Engine, Labelling, Question, Target, Windowing
 from service.errors import InvalidInput, Unavailable
-from service.routes.common import USE, StrictRoute, TheCall, TheEngine, TheRegistry, timed
+from service.metrics import Call
+from service.routes.common import USE, StrictRoute, call_of, engine_of, registry_of, timed
 from service.routes.tei import information
 from service.schemas import huggingface as hf
 from service.schemas import tei
@@ -25,38 +26,35 @@ Answers = list[list[hf.Label]] | hf.Answer | list[hf.Answer] | list[hf.Answer | 
 
 
 @router.post("/", response_model=Answers, responses=ERRORS)
-async def ask(asked: hf.Request, call: TheCall, engine: TheEngine) -> JSONResponse:
+async def ask(asked: hf.Request, request: Request) -> JSONResponse:
     """Label texts, or answer questions, by what is sent."""
-    return await _ask(asked, Target(), call, engine)
+    return await _ask(asked, Target(), request)
 
 
 @router.post("/models/{name}", response_model=Answers, responses=ERRORS)
-async def ask_model(
-    name: Name,
-    asked: hf.Request,
-    call: TheCall,
-    engine: TheEngine,
-) -> JSONResponse:
+async def ask_model(name: Name, asked: hf.Request, request: Request) -> JSONResponse:
     """Label texts, or answer questions, with a named model."""
-    return await _ask(asked, Target(name), call, engine)
+    return await _ask(asked, Target(name), request)
 
 
 @router.get("/models/{name}/health", response_class=Response, responses=ERRORS)
-async def model_health(request: Request, name: Name, registry: TheRegistry) -> Response:
+async def model_health(request: Request, name: Name) -> Response:
     """200 with an empty body when this model answers: a client asks below the address it was given."""
-    model = registry.peek(name)
+    model = registry_of(request).peek(name)
     if request.app.state.lifecycle.draining or not model.healthy:
         raise Unavailable("the model is not ready")
     return Response()
 
 
 @router.get("/models/{name}/info", response_model=tei.Info, responses=ERRORS)
-async def model_info(request: Request, name: Name, registry: TheRegistry) -> dict[str, object]:
+async def model_info(request: Request, name: Name) -> dict[str, object]:
     """What /info says, of this model."""
+    registry = registry_of(request)
     return information(request.app.state.settings, registry, registry.peek(name))
 
 
-async def _ask(asked: hf.Request, target: Target, call: TheCall, engine: TheEngine) -> JSONResponse:
+async def _ask(asked: hf.Request, target: Target, request: Request) -> JSONResponse:
+    call, engine = call_of(request), engine_of(request)
     given = asked.inputs if isinstance(asked.inputs, list) else [asked.inputs]
     parameters = asked.parameters or hf.Parameters.model_validate({})
     questions = [Question(item.question, item.context) for item in given if isinstance(item, hf.QuestionInput)]
@@ -74,7 +72,7 @@ async def _ask(asked: hf.Request, target: Target, call: TheCall, engine: TheEngi
 
 
 async def _answer(
-    questions: list[Question], many: bool, p: hf.Parameters, target: Target, call: TheCall, engine: TheEngine
+    questions: list[Question], many: bool, p: hf.Parameters, target: Target, call: Call, engine: Engine
 ) -> JSONResponse:
     if (p.top_k or 1) > MOST_ANSWERS:
         raise InvalidInput(f"top_k is at most {MOST_ANSWERS} for answers")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import JSONResponse
 
 from service.engine import Labelling, Question, Target, Windowing
@@ -13,7 +13,7 @@ from service.errors import InvalidInput
 from service.metrics import Call
 from service.model import Model
 from service.registry import Registry
-from service.routes.common import ADMIN, ERRORS, USE, StrictRoute, TheCall, TheEngine, TheRegistry, timed
+from service.routes.common import ADMIN, ERRORS, USE, StrictRoute, call_of, engine_of, registry_of, timed
 from service.schemas import native
 from service.tasks.answer import Options
 
@@ -22,43 +22,45 @@ Name = Annotated[str, Path(description="Of a served model")]
 
 
 @router.post("/classify", response_model=native.ClassifyResponse, dependencies=USE)
-async def classify(asked: native.ClassifyRequest, call: TheCall, engine: TheEngine) -> JSONResponse:
+async def classify(asked: native.ClassifyRequest, request: Request) -> JSONResponse:
     """Label texts or pairs of texts."""
-    _give(call, asked.timeout_ms)
+    call = _called(request, asked.timeout_ms)
     given = asked.inputs if isinstance(asked.inputs, list) else [asked.inputs]
     inputs = [item if isinstance(item, str) else (item.text, item.pair) for item in given]
     options = Labelling(asked.activation, asked.top_k, asked.truncate)
-    rows = await engine.classify(call, Target(asked.model, asked.version), inputs, options)
+    rows = await engine_of(request).classify(call, Target(asked.model, asked.version), inputs, options)
     results = [[{"label": s.label, "score": s.score} for s in row] for row in rows]
     return timed({"results": results, "truncated": call.truncated, **_facts(call)}, call)
 
 
 @router.post("/answer", response_model=native.AnswerResponse, dependencies=USE)
-async def answer(asked: native.AnswerRequest, call: TheCall, engine: TheEngine) -> JSONResponse:
+async def answer(asked: native.AnswerRequest, request: Request) -> JSONResponse:
     """Find the answer to a question in its context."""
-    _give(call, asked.timeout_ms)
+    call = _called(request, asked.timeout_ms)
     options = Options(asked.top_k, asked.max_answer_length, asked.handle_impossible, asked.align_to_words)
     windowing = Windowing(asked.max_length, asked.stride)
-    rows = await engine.answer(call, Target(asked.model, asked.version), _questions(asked), windowing, options)
+    target = Target(asked.model, asked.version)
+    rows = await engine_of(request).answer(call, target, _questions(asked), windowing, options)
     results = [[{"answer": a.text, "start": a.start, "end": a.end, "score": a.score} for a in row] for row in rows]
     return timed({"results": results, **_facts(call)}, call)
 
 
 @router.post("/models/{name}/classify", response_model=native.ClassifyResponse, dependencies=USE)
-async def classify_with(name: Name, asked: native.ClassifyRequest, call: TheCall, engine: TheEngine) -> JSONResponse:
+async def classify_with(name: Name, asked: native.ClassifyRequest, request: Request) -> JSONResponse:
     """Label texts or pairs of texts with a named model."""
-    return await classify(asked.model_copy(update={"model": name}), call, engine)
+    return await classify(asked.model_copy(update={"model": name}), request)
 
 
 @router.post("/models/{name}/answer", response_model=native.AnswerResponse, dependencies=USE)
-async def answer_with(name: Name, asked: native.AnswerRequest, call: TheCall, engine: TheEngine) -> JSONResponse:
+async def answer_with(name: Name, asked: native.AnswerRequest, request: Request) -> JSONResponse:
     """Find the answer to a question in its context with a named model."""
-    return await answer(asked.model_copy(update={"model": name}), call, engine)
+    return await answer(asked.model_copy(update={"model": name}), request)
 
 
 @router.get("/models", response_model=native.ModelsBody, dependencies=USE)
-async def models(registry: TheRegistry) -> dict[str, object]:
+async def models(request: Request) -> dict[str, object]:
     """Every model and version, with what was measured when it was made."""
+    registry = registry_of(request)
     served = [described(model, registry) for model in registry.models]
     return {"models": served, "states": [asdict(state) for state in registry.index()]}
 
@@ -69,24 +71,24 @@ async def models(registry: TheRegistry) -> dict[str, object]:
     responses={424: {"model": native.ErrorBody}},
     dependencies=ADMIN,
 )
-async def load(name: Name, registry: TheRegistry, asked: native.LoadRequest | None = None) -> dict[str, str]:
+async def load(name: Name, request: Request, asked: native.LoadRequest | None = None) -> dict[str, str]:
     """Load a version from the folder of models, check it, and send traffic to it; on failure nothing changes."""
     asked = asked or native.LoadRequest(version=None, share=1.0)
-    model = await registry.load(name, asked.version, asked.share)
+    model = await registry_of(request).load(name, asked.version, asked.share)
     return {"name": model.name, "version": model.version, "state": "READY", "reason": ""}
 
 
 @router.post("/models/{name}/unload", status_code=204, dependencies=ADMIN)
-async def unload(name: Name, registry: TheRegistry, asked: native.UnloadRequest | None = None) -> Response:
+async def unload(name: Name, request: Request, asked: native.UnloadRequest | None = None) -> Response:
     """Stop sending traffic to a version, let it finish, and free it."""
-    await registry.unload(name, asked.version if asked else None)
+    await registry_of(request).unload(name, asked.version if asked else None)
     return Response(status_code=204)
 
 
 @router.put("/models/{name}/split", status_code=204, dependencies=ADMIN)
-async def split(name: Name, asked: native.SplitRequest, registry: TheRegistry) -> Response:
+async def split(name: Name, asked: native.SplitRequest, request: Request) -> Response:
     """Share the traffic of a model among its versions."""
-    registry.split(name, asked.weights)
+    registry_of(request).split(name, asked.weights)
     return Response(status_code=204)
 
 
@@ -110,9 +112,11 @@ def described(model: Model, registry: Registry) -> dict[str, object]:
     }
 
 
-def _give(call: Call, timeout_ms: float | None) -> None:
+def _called(request: Request, timeout_ms: float | None) -> Call:
+    call = call_of(request)
     if timeout_ms is not None:
         call.give(timeout_ms / 1e3)
+    return call
 
 
 def _questions(asked: native.AnswerRequest) -> list[Question]:
@@ -126,7 +130,7 @@ def _questions(asked: native.AnswerRequest) -> list[Question]:
 def _facts(call: Call) -> dict[str, object]:
     return {
         "model": {"name": call.model, "version": call.version},
-        "timings": asdict(call.timings()),
+        "timings": vars(call.timings()),
         "batch_size": call.batch_size,
         "batch_tokens": call.batch_tokens,
     }

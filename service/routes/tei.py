@@ -12,7 +12,7 @@ from service.engine import Labelling, Target, Text
 from service.metrics import Call
 from service.model import Model
 from service.registry import Registry
-from service.routes.common import USE, StrictRoute, TheCall, TheEngine, TheRegistry, timed
+from service.routes.common import USE, StrictRoute, call_of, engine_of, registry_of, timed
 from service.routes.native import described
 from service.schemas import tei
 from service.settings import Settings
@@ -29,7 +29,7 @@ ERRORS: dict[int | str, dict[str, object]] = {
     responses=ERRORS,
     dependencies=USE,
 )
-async def predict(asked: tei.PredictRequest, call: TheCall, engine: TheEngine) -> JSONResponse:
+async def predict(asked: tei.PredictRequest, request: Request) -> JSONResponse:
     """Label a text, a pair or a batch. One input gives a flat list, a batch a list of lists."""
     given = asked.inputs
     batch = isinstance(given, list) and all(isinstance(item, list) for item in given)
@@ -37,7 +37,8 @@ async def predict(asked: tei.PredictRequest, call: TheCall, engine: TheEngine) -
     truncate = True if asked.truncate is None else asked.truncate
     activation = "none" if asked.raw_scores else None
     options = Labelling(activation, None, truncate, asked.truncation_direction.lower())
-    rows = await engine.classify(call, Target(), inputs, options)
+    call = call_of(request)
+    rows = await engine_of(request).classify(call, Target(), inputs, options)
     results = [[{"score": s.score, "label": s.label} for s in row] for row in rows]
     response = timed(results if batch else results[0], call)
     for name, value in _headers(call).items():
@@ -46,8 +47,9 @@ async def predict(asked: tei.PredictRequest, call: TheCall, engine: TheEngine) -
 
 
 @router.get("/info", response_model=tei.Info, responses=ERRORS, dependencies=USE)
-async def info(request: Request, registry: TheRegistry) -> dict[str, object]:
+async def info(request: Request) -> dict[str, object]:
     """What is served, with the density, accuracy and speed measured when each model was made."""
+    registry = registry_of(request)
     name = registry.default("classification") or registry.default("qa")
     return information(request.app.state.settings, registry, registry.peek(name) if name else None)
 

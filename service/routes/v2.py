@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Path, Request, Response
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from service import __version__
-from service.engine import Labelling, Question, Target, Text, Windowing
+from service.engine import Engine, Labelling, Question, Target, Text, Windowing
 from service.errors import InvalidInput, TooLarge, Unavailable
 from service.metrics import STAGES, Call, Spent
 from service.model import Model
-from service.routes.common import ADMIN, USE, TheCall, TheEngine, TheRegistry
+from service.routes.common import ADMIN, USE, call_of, engine_of, registry_of
 from service.schemas import v2
 from service.schemas.v2 import Asked, Tensor
 from service.tasks.answer import Options
@@ -27,12 +28,15 @@ ERRORS: dict[int | str, dict[str, object]] = {
 }
 
 
-async def _plain(response: Response) -> None:
-    """Keep middleware from compressing: clients undo that for inference alone, whatever they say they accept."""
-    response.headers["Content-Encoding"] = "identity"
+class _Plain(JSONResponse):
+    """Kept from being compressed: clients undo that for inference alone, whatever they say they accept."""
+
+    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
+        """See Response."""
+        super().init_headers({"Content-Encoding": "identity", **(headers or {})})
 
 
-router = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=ERRORS, dependencies=[Depends(_plain)])
+router = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=ERRORS, default_response_class=_Plain)
 EXTENSIONS = (
     "binary_tensor_data",
     "classification",
@@ -93,15 +97,16 @@ async def ready(request: Request) -> dict[str, bool]:
 
 
 @router.get("/models/stats", dependencies=USE)
-async def all_statistics(registry: TheRegistry) -> dict[str, object]:
+async def all_statistics(request: Request) -> dict[str, object]:
     """What every version has done since it was loaded."""
-    return {"model_stats": [_statistics(model) for model in registry.models]}
+    return {"model_stats": [_statistics(model) for model in registry_of(request).models]}
 
 
 @router.get("/models/{name}", dependencies=USE)
 @router.get("/models/{name}/versions/{version}", dependencies=USE)
-async def metadata(name: Name, registry: TheRegistry, version: str | None = None) -> dict[str, object]:
+async def metadata(request: Request, name: Name, version: str | None = None) -> dict[str, object]:
     """Inputs and outputs."""
+    registry = registry_of(request)
     model = registry.peek(name, version)
     return {
         "name": name,
@@ -116,11 +121,9 @@ async def metadata(name: Name, registry: TheRegistry, version: str | None = None
 
 @router.get("/models/{name}/config", dependencies=USE)
 @router.get("/models/{name}/versions/{version}/config", dependencies=USE)
-async def configuration(
-    request: Request, name: Name, registry: TheRegistry, version: str | None = None
-) -> dict[str, object]:
+async def configuration(request: Request, name: Name, version: str | None = None) -> dict[str, object]:
     """What load tools read before they start."""
-    model = registry.peek(name, version)
+    model = registry_of(request).peek(name, version)
     task = model.manifest.task
     return {
         "name": name,
@@ -138,11 +141,9 @@ async def configuration(
 
 @router.get("/models/{name}/ready", dependencies=USE)
 @router.get("/models/{name}/versions/{version}/ready", dependencies=USE)
-async def model_ready(
-    request: Request, name: Name, registry: TheRegistry, version: str | None = None
-) -> dict[str, object]:
+async def model_ready(request: Request, name: Name, version: str | None = None) -> dict[str, object]:
     """200 when this model answers."""
-    model = registry.peek(name, version)
+    model = registry_of(request).peek(name, version)
     if request.app.state.lifecycle.draining or not model.healthy:
         raise Unavailable("the model is not ready")
     return {"name": name, "ready": True}
@@ -150,41 +151,43 @@ async def model_ready(
 
 @router.get("/models/{name}/stats", dependencies=USE)
 @router.get("/models/{name}/versions/{version}/stats", dependencies=USE)
-async def statistics(name: Name, registry: TheRegistry, version: str | None = None) -> dict[str, object]:
+async def statistics(request: Request, name: Name, version: str | None = None) -> dict[str, object]:
     """What the versions of a model have done since they were loaded."""
+    registry = registry_of(request)
     registry.peek(name, version)
     versions = registry.served(name).versions
     return {"model_stats": [_statistics(m) for label, m in versions.items() if version in (None, label)]}
 
 
 @router.post("/repository/index", dependencies=USE, openapi_extra=_body(v2.IndexRequest))
-async def index(request: Request, registry: TheRegistry) -> list[dict[str, str]]:
+async def index(request: Request) -> list[dict[str, str]]:
     """Every version, whether it answers, comes, goes or failed."""
     asked = v2.parse_repository(v2.IndexRequest, await request.body())
-    states = [s for s in registry.index() if s.state == "READY" or not asked.ready]
+    states = [s for s in registry_of(request).index() if s.state == "READY" or not asked.ready]
     return [{"name": s.name, "version": s.version, "state": s.state, "reason": s.reason} for s in states]
 
 
 @router.post("/repository/models/{name}/load", dependencies=ADMIN, openapi_extra=_body(v2.LoadRequest))
-async def load(request: Request, name: Name, registry: TheRegistry) -> dict[str, object]:
+async def load(request: Request, name: Name) -> dict[str, object]:
     """Load the latest version from the folder of models and switch to it; on failure nothing changes."""
     if v2.parse_repository(v2.LoadRequest, await request.body()).parameters:
         raise InvalidInput("a model is loaded as its folder has it; send no parameters")
-    await registry.load(name)
+    await registry_of(request).load(name)
     return {}
 
 
 @router.post("/repository/models/{name}/unload", dependencies=ADMIN)
-async def unload(name: Name, registry: TheRegistry) -> dict[str, object]:
+async def unload(request: Request, name: Name) -> dict[str, object]:
     """Retire every version of a model."""
-    await registry.unload(name)
+    await registry_of(request).unload(name)
     return {}
 
 
 @router.post("/models/{name}/infer", **_INFER)
 @router.post("/models/{name}/versions/{version}/infer", **_INFER)
-async def infer(request: Request, name: Name, call: TheCall, engine: TheEngine, version: str | None = None) -> Response:
+async def infer(request: Request, name: Name, version: str | None = None) -> Response:
     """Label texts or answer questions; JSON, or texts and results as binary tensors."""
+    call, engine = call_of(request), engine_of(request)
     target = Target(name, version)
     task = engine.registry.peek(name, version).manifest.task
     asked = v2.parse(await request.body(), request.headers.get(v2.HEADER_LENGTH))
@@ -210,7 +213,7 @@ async def infer(request: Request, name: Name, call: TheCall, engine: TheEngine, 
 
 
 async def _classify(
-    call: Call, target: Target, columns: dict[str, list[str]], asked: Asked, engine: TheEngine
+    call: Call, target: Target, columns: dict[str, list[str]], asked: Asked, engine: Engine
 ) -> list[Tensor]:
     texts: Sequence[Text] = columns["text"]
     if "text_pair" in columns:
@@ -233,7 +236,7 @@ async def _classify(
 
 
 async def _answer(
-    call: Call, target: Target, columns: dict[str, list[str]], asked: Asked, engine: TheEngine
+    call: Call, target: Target, columns: dict[str, list[str]], asked: Asked, engine: Engine
 ) -> list[Tensor]:
     questions = [Question(q, c) for q, c in zip(columns["question"], columns["context"], strict=True)]
     impossible = asked.header.parameters.get("handle_impossible", False) is True

@@ -31,8 +31,12 @@ def activate(logits: NDArray[np.float32], activation: str) -> NDArray[np.float64
     return values
 
 
-def ranked(logits: NDArray[np.float32], labels: Sequence[str], activation: str, top_k: int | None) -> list[Score]:
-    """Scores of one input, highest first; equal scores in label order."""
-    scores = activate(logits, activation)
-    order = np.argsort(-scores, kind="stable")[:top_k]
-    return [Score(labels[i], float(scores[i])) for i in order]
+def ranked(
+    logits: Sequence[NDArray[np.float32]], labels: Sequence[str], activation: str, top_k: int | None
+) -> list[list[Score]]:
+    """Scores of each input, highest first; equal scores in label order. logits: [labels] of each."""
+    scores = activate(np.stack(logits), activation)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
+    values = np.take_along_axis(scores, order, 1)
+    rows = zip(order.tolist(), values.tolist(), strict=True)
+    return [[Score(labels[n], value) for n, value in zip(*row, strict=True)] for row in rows]

@@ -16,6 +16,7 @@ class Gate:
 
     def __init__(self, opened: bool = True) -> None:
         self.batches: list[list[str]] = []
+        self.threads: list[threading.Thread] = []
         self.started = threading.Event()
         self.open = threading.Event()
         if opened:
@@ -24,6 +25,7 @@ class Gate:
     def __call__(self, items: Sequence[str]) -> list[str]:
         """Upper-cases; fails on 'bad'."""
         self.batches.append(list(items))
+        self.threads.append(threading.current_thread())
         self.started.set()
         assert self.open.wait(5)
         if "bad" in items:
@@ -79,6 +81,82 @@ def test_a_lone_request_goes_straight_through() -> None:
         (ran,) = await queue.submit(["abc"])
         assert (ran.result, ran.batch_size, ran.batch_tokens) == ("ABC", 1, 3)
         assert ran.finished >= ran.started
+        await queue.close()
+
+    asyncio.run(scenario())
+
+
+def test_only_what_is_alone_and_brief_runs_where_it_is_submitted() -> None:
+    """Anything else leaves the event loop free, and the two never run at once."""
+
+    async def scenario() -> None:
+        here = threading.current_thread()
+        gate, slow = Gate(), Gate()
+        queue, long = batcher(gate), batcher(slow, cost=SLOW)
+        (first, second) = await queue.submit(["abc", "d" * 12], alone=True)
+        assert (first.result, second.result) == ("ABC", "D" * 12)
+        assert (first.batch_size, second.batch_size) == (1, 1)  # the budget of a batch holds here, too
+        assert gate.threads == [here, here]
+        await queue.submit(["abc"])
+        await long.submit(["abc"], alone=True)
+        assert here not in (gate.threads[2], slow.threads[0])
+        gate.open.clear()
+        gate.started.clear()
+        running = asyncio.create_task(queue.submit(["go"]))
+        await started(gate)
+        waiting = asyncio.create_task(queue.submit(["abc"], alone=True))
+        await asyncio.sleep(0)
+        gate.open.set()
+        await asyncio.gather(running, waiting)
+        assert gate.threads[3] is gate.threads[4] is gate.threads[2]
+        await queue.close()
+        await long.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_fails_where_it_is_submitted_is_answered_like_any_other() -> None:
+    """And the next one runs."""
+
+    async def scenario() -> None:
+        gate, ledger = Gate(), Ledger()
+        queue = batcher(gate, ledger=ledger)
+        with pytest.raises(RuntimeFailed):
+            await queue.submit(["ok", "bad"], alone=True)
+        with pytest.raises(DeadlineExceeded):
+            await queue.submit(["late"], clock() - 1, alone=True)
+        assert (await queue.submit(["fine"], alone=True))[0].result == "FINE"
+        assert (await queue.submit(["fine"]))[0].result == "FINE"
+        assert ledger.batches == [(2, 6, True), (1, 2, False), (1, 3, True), (1, 4, False), (1, 4, False)]
+        assert queue.waiting_inputs == 0
+        await queue.close()
+
+    asyncio.run(scenario())
+
+
+def test_the_door_is_shut_when_a_request_of_the_usual_size_would_be_refused() -> None:
+    """A smaller one is still admitted by whoever asks for it."""
+
+    async def scenario() -> None:
+        gate = Gate(opened=False)
+        queue = batcher(gate, queue=60)
+        first = asyncio.create_task(queue.submit(["go"]))
+        await started(gate)
+        rest = [asyncio.create_task(queue.submit(["f" * 9])) for _ in range(6)]
+        await asyncio.sleep(0)
+        queue.check()
+        with pytest.raises(Overloaded):
+            await queue.submit(["g" * 7])
+        for _ in range(40):
+            with pytest.raises(Overloaded):
+                await queue.submit(["h" * 9])
+        with pytest.raises(Overloaded):
+            queue.check()
+        last = asyncio.create_task(queue.submit(["abcd"]))
+        await asyncio.sleep(0)
+        gate.open.set()
+        await asyncio.gather(first, last, *rest)
+        queue.check()
         await queue.close()
 
     asyncio.run(scenario())

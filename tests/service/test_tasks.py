@@ -28,8 +28,12 @@ def test_extreme_logits_stay_finite(extreme: list[float]) -> None:
 
 def test_ranking_is_stable() -> None:
     """Equal scores come in label order."""
-    found = ranked(np.array([1, 2, 2, 0], np.float32), ("a", "b", "c", "d"), "none", 3)
-    assert [(s.label, s.score) for s in found] == [("b", 2.0), ("c", 2.0), ("a", 1.0)]
+    given = [np.array(row, np.float32) for row in ([1, 2, 2, 0], [0, 0, 0, 7])]
+    found = ranked(given, ("a", "b", "c", "d"), "none", 3)
+    assert [[(s.label, s.score) for s in row] for row in found] == [
+        [("b", 2.0), ("c", 2.0), ("a", 1.0)],
+        [("d", 7.0), ("a", 0.0), ("b", 0.0)],
+    ]
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -147,13 +149,16 @@ def test_a_request_past_its_deadline_is_answered_and_does_not_run(held: tuple[st
 
 
 def test_overload_is_refused_with_a_time_to_come_back_and_counted(held: tuple[str, Held]) -> None:
-    """Past the bound every dialect says 429 with Retry-After in its own words; what was admitted is answered."""
+    """Past the bound every dialect says 429 with Retry-After in its own words; what was admitted is answered.
+
+    What is larger than the room that is left is refused while there is room for the usual."""
     url, runtime = held
-    tensor = {"name": "text", "shape": [1, 1], "datatype": "BYTES", "data": ["the film"]}
+    long = "the film " * 20
+    tensor = {"name": "text", "shape": [1, 1], "datatype": "BYTES", "data": [long]}
     bodies = {
-        "/v1/classify": {"inputs": "the film"},
-        "/": {"inputs": "the film"},
-        "/predict": {"inputs": "the film"},
+        "/v1/classify": {"inputs": long},
+        "/": {"inputs": long},
+        "/predict": {"inputs": long},
         "/v2/models/mood/infer": {"inputs": [tensor]},
     }
 
@@ -162,8 +167,8 @@ def test_overload_is_refused_with_a_time_to_come_back_and_counted(held: tuple[st
             runtime.go.clear()
             tasks = [asyncio.create_task(ask(client, url))]
             await asyncio.to_thread(until, lambda: len(runtime.batches) == 1)
-            tasks += [asyncio.create_task(ask(client, url)) for _ in range(500)]
-            await asyncio.to_thread(until, lambda: metric(url, "pgb_queue_tokens") == 2000)
+            tasks += [asyncio.create_task(ask(client, url)) for _ in range(490)]
+            await asyncio.to_thread(until, lambda: metric(url, "pgb_queue_tokens") == 1960)
             for path, body in bodies.items():
                 reply = await client.post(f"{url}{path}", json=body)
                 assert reply.status_code == 429
@@ -175,7 +180,7 @@ def test_overload_is_refused_with_a_time_to_come_back_and_counted(held: tuple[st
             assert {reply.status_code for reply in await asyncio.gather(*tasks)} == {200}
             stats = (await client.get(f"{url}/v2/models/mood/stats")).json()["model_stats"][0]
             assert stats["inference_stats"]["fail"]["count"] == 4
-            assert stats["inference_stats"]["success"]["count"] == 501
+            assert stats["inference_stats"]["success"]["count"] == 491
 
     asyncio.run(scenario())
 
@@ -244,3 +249,14 @@ def test_exactly_the_routes_that_run_models_are_refused_at_the_door(artifacts: t
     assert all(path.endswith(("/load", "/unload", "/index")) for path in others)
     assert not any(path.endswith(("/load", "/unload", "/index")) for path in at_the_door)
     assert len(at_the_door) >= 9
+
+
+def test_a_port_that_is_taken_ends_it_with_one_line(artifacts: tuple[Path, Path]) -> None:
+    """And not with a trace."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "service", str(artifacts[0]), "--port", port]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == f"pgb serve: 127.0.0.1:{port} cannot be listened on: address already in use"
+    assert "Traceback" not in done.stderr
