@@ -88,7 +88,7 @@ def layout(artifact: Path, texts: Path, processes: int, threads: int, rates: dic
 def _figures(load: Load, rows: int) -> dict[str, Any]:
     milliseconds = load.trend("accepted_ms")
     return {
-        "rows_per_second": round(load.count("rows_answered") / load.seconds, 1),
+        "rows_per_second": round(load.rows_per_second, 1),
         "p50_ms": milliseconds["p(50)"],
         "p99_ms": milliseconds["p(99)"],
         "refused": load.count("refused"),

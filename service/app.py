@@ -53,6 +53,8 @@ def create_app(settings: Settings, background: bool = False) -> FastAPI:
         summary="Classification and extractive question answering, with the latency of every request",
         version=__version__,
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's own pages fetch their scripts from elsewhere
+        redoc_url=None,
         redirect_slashes=False,  # a redirect repeats the Host that was sent
     )
     app.state.settings = settings

@@ -21,6 +21,7 @@ from service.waiting import Entry, WaitingRoom
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _SETTLING = 0.1
+_MARGIN = 1.15  # for what an estimate leaves out: a busy event loop, sending
 _BRIEF = 0.01  # seconds that a lone request may keep the event loop from everything else
 
 
@@ -217,7 +218,7 @@ class Batcher(Generic[Item, Result]):
         full = self._room.tokens + tokens > self._limits.queue_tokens
         # What comes later and overtakes it delays it too.
         run = wait + max(wait / 2, min(wait, self._limits.overtake)) + tokens * self._seconds_per_token
-        late = run > self._limits.queue_seconds
+        late = _MARGIN * run > self._limits.queue_seconds
         if self._room.count and (full or late):
             raise Overloaded(f"{self._room.tokens} tokens are waiting already", wait)
 

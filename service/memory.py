@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 
 
 def give_back() -> None:
-    """Return freed memory to the system. glibc keeps it otherwise; other libraries do not need to be asked."""
+    """Free what only cycles hold, and return it to the system: glibc keeps it otherwise. Other C libraries do not."""
+    gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

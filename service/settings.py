@@ -88,7 +88,7 @@ class Settings(BaseSettings):
     )
     metrics: bool = Field(True, description="Serve /metrics")
     metrics_key: bool = Field(False, description="Ask for a key on /metrics too")
-    ui: bool = Field(True, description="Serve the page at /ui")
+    ui: bool = Field(True, description="Serve the pages at /ui and /docs")
     cors_origins: Several = Field((), description="Origins whose pages may call this service")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Of the JSON log on stderr")
     otlp_endpoint: str | None = Field(

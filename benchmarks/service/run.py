@@ -107,27 +107,25 @@ def capacity(artifact: Path, running: Server, texts: list[str], file: Path) -> t
     """Rows a second of the bare runtime, and of the service when more is offered than it can do."""
     alone = bare(artifact, texts, 5)
     load = Generator(running, file, rate=1.3 * alone / ROWS, seconds=10, rows=ROWS).wait()
-    return alone, load.count("rows_answered") / load.seconds
+    return alone, load.rows_per_second
 
 
 def saturation(artifact: Path, texts: list[str], file: Path) -> dict[str, Any]:
     """Rows a second when a third more is offered than the bare runtime can do; the median of neighbours' ratios."""
+    found: dict[str, Any] = {"cores_of_service_and_generator": [len(SERVICE), len(GENERATOR)]}
     with server(str(artifact), cores=SERVICE) as running:
-        alone = []
-        loads = []
-        for _ in range(5):
-            alone.append(bare(artifact, texts, 6))
-            rate = 1.3 * alone[-1] / ROWS
-            loads.append(Generator(running, file, rate=rate, seconds=12, rows=ROWS).wait())
-    served = [load.count("rows_answered") / load.seconds for load in loads]
-    return {
-        "cores_of_service_and_generator": [len(SERVICE), len(GENERATOR)],
-        "rows_a_request": ROWS,
-        "bare_rows_per_second": [round(value, 1) for value in alone],
-        "served_rows_per_second": [round(value, 1) for value in served],
-        "ratio": round(statistics.median(a / b for a, b in zip(served, alone, strict=True)), 3),
-        "last": loads[-1].summary(),
-    }
+        for rows in (ROWS, 4 * ROWS):
+            pairs = []
+            for _ in range(3):
+                alone = bare(artifact, texts, 6)
+                pairs.append((alone, Generator(running, file, 1.3 * alone / rows, 12, rows).wait()))
+            found[f"{rows} rows a request"] = {
+                "bare_rows_per_second": [round(alone, 1) for alone, _ in pairs],
+                "served_rows_per_second": [round(load.rows_per_second, 1) for _, load in pairs],
+                "ratio": round(statistics.median(load.rows_per_second / alone for alone, load in pairs), 3),
+                "last": pairs[-1][1].summary(),
+            }
+    return found
 
 
 def start(artifact: Path, texts: list[str], file: Path) -> dict[str, Any]:
@@ -175,7 +173,7 @@ def overload(artifact: Path, texts: list[str], file: Path, seconds: float = 60) 
         for times in (2, 5):
             before = running.rss_mb()
             load = Generator(running, file, rate=times * served / ROWS, seconds=seconds, rows=ROWS).wait()
-            goodput = load.count("rows_answered") / load.seconds
+            goodput = load.rows_per_second
             found[f"x{times}"] = {
                 "goodput_of_saturation": round(goodput / served, 3),
                 "rss_mb_before_and_after": [round(before), round(running.rss_mb())],

@@ -1,4 +1,4 @@
-"""/ui: a page to try the models. Static files, all of them named here, that load nothing from elsewhere."""
+"""/ui, a page to try the models, and /docs, one of the API. Static files, all named here; they load nothing else."""
 
 from __future__ import annotations
 
@@ -10,23 +10,30 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.exceptions import HTTPException
 
-router = APIRouter(prefix="/ui", include_in_schema=False)
+router = APIRouter(include_in_schema=False)
 
 PAGE = "index.html"
+DOCS = "docs.html"
 MEDIA_TYPES = {
     PAGE: "text/html",
+    DOCS: "text/html",
     "style.css": "text/css",
+    "docs.css": "text/css",
     "theme.js": "text/javascript",
     "app.js": "text/javascript",
     "api.js": "text/javascript",
     "compare.js": "text/javascript",
+    "docs.js": "text/javascript",
     "dom.js": "text/javascript",
     "examples.js": "text/javascript",
     "live.js": "text/javascript",
     "metrics.js": "text/javascript",
     "models.js": "text/javascript",
     "recent.js": "text/javascript",
+    "request.js": "text/javascript",
     "results.js": "text/javascript",
+    "schema.js": "text/javascript",
+    "session.js": "text/javascript",
     "waterfall.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
@@ -41,18 +48,29 @@ HEADERS = {
 }
 
 
-@router.api_route("", methods=["GET", "HEAD"])
+@router.api_route("/ui", methods=["GET", "HEAD"])
 async def folder() -> RedirectResponse:
     """To the folder, from where the page's relative addresses are right under any prefix."""
     return RedirectResponse("ui/", status_code=308)
 
 
-@router.api_route("/", methods=["GET", "HEAD"])
-@router.api_route("/{name}", methods=["GET", "HEAD"])
+@router.api_route("/ui/", methods=["GET", "HEAD"])
+@router.api_route("/ui/{name}", methods=["GET", "HEAD"])
 async def file(request: Request, name: str = PAGE) -> Response:
-    """The page, or a file that it needs; 304 when the browser has it already."""
-    if name not in MEDIA_TYPES:
+    """The page, or a file that a page needs. The one of the API has another place, where its addresses are right."""
+    if name not in MEDIA_TYPES or name == DOCS:
         raise HTTPException(404)
+    return _sent(request, name)
+
+
+@router.api_route("/docs", methods=["GET", "HEAD"])
+async def docs(request: Request) -> Response:
+    """The page that shows /openapi.json."""
+    return _sent(request, DOCS)
+
+
+def _sent(request: Request, name: str) -> Response:
+    """A file; 304 when the browser has it already."""
     content, tag = _read(name)
     headers = {**HEADERS, "ETag": tag}
     if tag in {known.strip() for known in request.headers.get("if-none-match", "").split(",")}:

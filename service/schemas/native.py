@@ -190,6 +190,8 @@ class UnloadRequest(Strict):
 class SplitRequest(Strict):
     """Share of the traffic by version; what is given is scaled to sum to 1."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"weights": {"1": 0.9, "2": 0.1}}]})
+
     weights: Annotated[dict[str, Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]], Field(min_length=1)]
 
 

@@ -1,4 +1,4 @@
-// The one place that speaks to the server. Addresses are relative, so the page works under any prefix.
+// The one place that speaks to the server. Addresses are relative, so the pages work under any prefix.
 
 const ROOT = new URL("../", import.meta.url);
 let key = "";
@@ -18,25 +18,32 @@ export class ApiError extends Error {
   }
 }
 
-/** An answer's body with the milliseconds from asking to having read it. Raises ApiError. */
-export async function send(path, { body, signal, text = false } = {}) {
+/** Where a path of the service is; without its first slash it stays below any prefix. */
+export const address = (path) => new URL(path.replace(/^\/+/, ""), ROOT);
+
+/**
+ * An answer of any status: the response, its text, and the milliseconds from asking to having read it.
+ * body: JSON as text. Raises ApiError when no answer comes.
+ */
+export async function exchange(path, { method = "GET", body, signal } = {}) {
   const headers = key ? { authorization: `Bearer ${key}` } : {};
-  const options = { headers, signal, cache: "no-store", credentials: "same-origin" };
-  if (body !== undefined) {
-    options.method = "POST";
-    options.body = JSON.stringify(body);
-    headers["content-type"] = "application/json";
-  }
+  if (body !== undefined) headers["content-type"] = "application/json";
   const start = performance.now();
-  let response, content;
   try {
-    response = await fetch(new URL(path, ROOT), options);
-    content = await response.text();
+    const options = { method, headers, body, signal, cache: "no-store", credentials: "same-origin" };
+    const response = await fetch(address(path), options);
+    const content = await response.text();
+    return { response, content, roundTrip: performance.now() - start };
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError(0, "unreachable", "The server does not answer. Is it running, and is the network up?");
   }
-  const roundTrip = performance.now() - start;
+}
+
+/** The body of an answer, and the milliseconds that it took. Raises ApiError, also for what the server refuses. */
+export async function send(path, { body, signal, text = false } = {}) {
+  const asked = body === undefined ? {} : { method: "POST", body: JSON.stringify(body) };
+  const { response, content, roundTrip } = await exchange(path, { ...asked, signal });
   if (!response.ok) throw failure(response, content);
   try {
     return { body: text ? content : JSON.parse(content), roundTrip };

@@ -1,46 +1,25 @@
 // The page: which models there are, and the form. What is asked goes to compare.js.
-import { send, useKey } from "./api.js";
 import { Ask, compare } from "./compare.js";
 import { byId } from "./dom.js";
 import { EXAMPLES } from "./examples.js";
 import { watch } from "./live.js";
 import { choices, fill } from "./models.js";
+import { session } from "./session.js";
 import { legend } from "./waterfall.js";
 
-const RELOAD = 2000;
-
 let models = [];
-let reload = 0;
 let running = new AbortController();
 const used = { classification: 0, qa: 0 };
 
 const task = () => byId("ask").elements.task.value;
-const show = watch(loadModels);
+const load = session(take);
+const show = watch(load);
 
-async function loadModels() {
-  clearTimeout(reload);
-  try {
-    models = (await send("v1/models")).body.models;
-  } catch (error) {
-    if (error.status === 401) byId("key-form").hidden = false;
-    else reload = setTimeout(loadModels, RELOAD);
-    const refused = byId("key").value ? "This key is not accepted" : "A key is needed";
-    state(error.status === 401 ? refused : error.message);
-    return;
-  }
-  if (!models.length) {
-    state("No model answers yet");
-    reload = setTimeout(loadModels, RELOAD);
-    return;
-  }
-  state(`${models.length} ${models.length === 1 ? "model answers" : "models answer"}`, true);
+/** The models that answer now. */
+function take(served) {
+  models = served;
   offer();
   show(models);
-}
-
-function state(text, good = false) {
-  byId("state").textContent = text;
-  byId("state").classList.toggle("good", good);
 }
 
 /** The tasks and models that there are. */
@@ -94,10 +73,5 @@ byId("example").addEventListener("click", () => {
   const list = EXAMPLES[task()];
   for (const [id, text] of Object.entries(list[used[task()]++ % list.length])) byId(id).value = text;
 });
-byId("key-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  useKey(byId("key").value);
-  loadModels();
-});
 byId("legend").replaceChildren(...legend());
-loadModels();
+load();

@@ -1,4 +1,4 @@
-"""The files of the page, without a browser."""
+"""The files of the pages, without a browser."""
 
 import re
 from importlib.resources import files
@@ -7,7 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.app import create_app
-from service.routes.ui import MEDIA_TYPES, PAGE
+from service.routes.ui import DOCS, MEDIA_TYPES, PAGE
 from service.settings import Settings
 
 FOLDER = files("service") / "ui"
@@ -27,7 +27,7 @@ def test_every_file_is_named_and_every_name_is_a_file() -> None:
 @pytest.mark.parametrize("name", MEDIA_TYPES)
 def test_a_file_comes_with_its_type_and_the_policy(client: TestClient, name: str) -> None:
     """Whole, named for what it is, and forbidden to load anything from elsewhere."""
-    reply = client.get(f"/ui/{name}")
+    reply = client.get("/docs" if name == DOCS else f"/ui/{name}")
     assert reply.status_code == 200
     assert reply.content == (FOLDER / name).read_bytes()
     assert reply.headers["content-type"] == f"{MEDIA_TYPES[name]}; charset=utf-8"
@@ -64,22 +64,31 @@ def test_the_address_without_its_slash_leads_there_under_any_prefix(client: Test
     assert client.get("/ui/").content == (FOLDER / PAGE).read_bytes()
 
 
-@pytest.mark.parametrize("path", ["ui.py", "app.py", "%2e%2e/app.py", "..%2fapp.py", "%2e%2e%2fapp.py", "x/app.js"])
+@pytest.mark.parametrize(
+    "path", ["ui.py", "app.py", "%2e%2e/app.py", "..%2fapp.py", "%2e%2e%2fapp.py", "x/app.js", DOCS]
+)
 def test_nothing_but_the_listed_files_is_served(client: TestClient, path: str) -> None:
     """404 for any other name, in whatever way it is written."""
     assert client.get(f"/ui/{path}").status_code == 404
 
 
-def test_the_page_can_be_switched_off() -> None:
-    """By a setting; then nothing of it is there."""
+def test_the_pages_can_be_switched_off() -> None:
+    """By a setting; then nothing of them is there. What the API is can still be read."""
     client = TestClient(create_app(Settings(ui=False)), follow_redirects=False)
-    assert [client.get(path).status_code for path in ("/ui", "/ui/", "/ui/app.js")] == [404, 404, 404]
+    assert {client.get(path).status_code for path in ("/ui", "/ui/", "/ui/app.js", "/docs", "/ui/docs.js")} == {404}
+    assert client.get("/openapi.json").status_code == 200
+
+
+def test_no_page_of_fastapi_s_own_is_served(client: TestClient) -> None:
+    """They would fetch scripts from another host."""
+    assert [client.get(path).status_code for path in ("/redoc", "/docs/oauth2-redirect")] == [404, 404]
+    assert client.get("/docs").content == (FOLDER / DOCS).read_bytes()
 
 
 def test_no_script_or_style_stands_in_the_page_and_no_file_names_another_host() -> None:
     """The policy would stop them; this says which file it was."""
-    page = (FOLDER / PAGE).read_text()
-    assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", page)
+    for name in (PAGE, DOCS):
+        assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", (FOLDER / name).read_text())
     for name in MEDIA_TYPES:
         addresses = re.findall(r"https?://[^\"'\s)]+", (FOLDER / name).read_text())
         assert set(addresses) <= {"http://www.w3.org/2000/svg"}
