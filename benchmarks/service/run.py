@@ -54,7 +54,7 @@ def _bare(artifact: Path, texts: list[str], seconds: float) -> float:
     budget = read_settings([]).max_batch_tokens
     rows, begun = 0, time.perf_counter()
     while time.perf_counter() - begun < seconds:
-        room: WaitingRoom[Tokens] = WaitingRoom(budget, 32, 1e9)
+        room: WaitingRoom[Tokens] = WaitingRoom(budget, 4, 1e9)
         for item in tokenizer.texts(4 * texts):
             room.add(Entry(item, len(item), 0.0))
         while batch := room.take(1e9):
