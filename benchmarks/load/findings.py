@@ -137,11 +137,10 @@ def thresholds(checked: int, missed: Sequence[str], sets: Sequence[Figures], lon
 
 
 def disturbed(sets: Sequence[Figures]) -> str:
-    """What answered a fifth more in some run than when its capacity was measured; empty when nothing did."""
+    """What answered a fifth more of such requests in some run than when its capacity was measured; empty if nothing."""
     told = []
     for found in sets:
-        runs = [*ladder(found), *(found.get("overload") or [])]
-        best = max((run["goodput"] for run in runs), default=0)
+        best = max((run["goodput"] for run in ladder(found)), default=0)
         if found.get("capacity") and best > 1.2 * found["capacity"]:
             told.append(f"{found['name']} later answered {number(best)} texts/s, {number(found['capacity'])} at first")
     return f"These figures are not to be trusted, something else used the machine: {listed(told)}." if told else ""

@@ -194,7 +194,9 @@ def test_recovery_counts_from_the_end_of_the_spike(figures: dict[str, Any]) -> N
 def test_a_disturbed_machine_is_told(figures: dict[str, Any]) -> None:
     """More answered than the capacity says means that the capacity was measured while something else ran."""
     assert findings.disturbed(figures["sets"]) == ""
-    figures["sets"][2]["overload"][1]["goodput"] = 2000.0
+    figures["sets"][2]["overload"][1]["goodput"] = 2000.0  # of larger requests
+    assert findings.disturbed(figures["sets"]) == ""
+    figures["sets"][2]["steady"][1]["goodput"] = 2000.0
     assert "keep 0.12 later answered 2,000 texts/s, 1,055 at first" in words(render(figures))
 
 
