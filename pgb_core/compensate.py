@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pgb_core.calibrate import hooked
-from pgb_core.data import Batch
+from pgb_core.features import Batch
 from pgb_core.functional.lstsq import Moments, solve
 from pgb_core.nn.encoder import Constant, Encoder, Layer, Linear, attention_bias
 from pgb_core.nn.grouped_linear import GroupedLinear

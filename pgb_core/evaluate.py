@@ -15,18 +15,9 @@ from numpy.typing import NDArray
 from scipy import stats
 from tokenizers import Tokenizer
 
-from pgb_core.data import (
-    Batch,
-    Features,
-    Question,
-    Row,
-    TextRow,
-    batches,
-    encode_questions,
-    encode_texts,
-    label_targets,
-)
+from pgb_core.data import Question, Row, TextRow, label_targets
 from pgb_core.errors import DataError
+from pgb_core.features import Batch, Features, batches, encode_questions, encode_texts
 from pgb_core.nn.encoder import Encoder
 
 Array = NDArray[np.float64]

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pgb_core.calibrate import task_loss
-from pgb_core.data import Batch, Features, collate, grouped
 from pgb_core.errors import DataError
+from pgb_core.features import Batch, Features, collate, grouped
 from pgb_core.nn.encoder import Encoder, attention_bias
 
 

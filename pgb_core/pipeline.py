@@ -15,20 +15,11 @@ from pgb_core import calibrate, export, planning, surgery
 from pgb_core.artifact import Artifact
 from pgb_core.compensate import compensate
 from pgb_core.config import CompressConfig
-from pgb_core.data import (
-    Features,
-    Question,
-    Row,
-    TextRow,
-    batches,
-    encode_questions,
-    encode_texts,
-    label_targets,
-    read_rows,
-)
+from pgb_core.data import Question, Row, TextRow, label_targets, read_rows
 from pgb_core.encoders import Checkpoint, load_checkpoint
 from pgb_core.errors import ConfigError, PGBError, ResourceError
 from pgb_core.evaluate import Subject, evaluate, torch_predictor
+from pgb_core.features import Features, batches, encode_questions, encode_texts
 from pgb_core.finetune import Schedule, Trainer, learning_rate
 from pgb_core.functional.scores import importance
 from pgb_core.nn.encoder import Encoder

@@ -6,17 +6,9 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from pgb_core.data import (
-    Features,
-    Question,
-    TextRow,
-    collate,
-    encode_questions,
-    grouped,
-    label_targets,
-    read_rows,
-)
+from pgb_core.data import Question, TextRow, label_targets, read_rows
 from pgb_core.errors import DataError
+from pgb_core.features import Features, collate, encode_questions, grouped
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from pgb_core import evaluate
-from pgb_core.data import Question, encode_questions
+from pgb_core.data import Question
+from pgb_core.features import encode_questions
 
 
 def question(name: str, *answers: str) -> Question:

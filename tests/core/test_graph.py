@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from pgb_core import graph
-from pgb_core.data import Features
 from pgb_core.errors import ParityError
 from pgb_core.export import check_parity
+from pgb_core.features import Features
 from pgb_core.nn.encoder import Encoder
 from pgb_core.session import open_session
 from pgb_core.surgery import apply_plan
