@@ -52,11 +52,11 @@ def test_commands(address: str, body: str) -> None:
 def test_administration(artifacts: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The commands of docs/serving.md, one after the other."""
     (body,) = (body for _, body in _BLOCK.findall((ROOT / "docs/serving.md").read_text()) if "$ADMIN" in body)
-    for version in "12":
-        shutil.copytree(artifacts[0], tmp_path / "models" / "reviews" / version)
+    versions = tmp_path / "models" / "reviews"
+    shutil.copytree(artifacts[0], versions / "1")
     monkeypatch.setenv("ADMIN", make_key(tmp_path / "keys", "somebody", "admin"))
-    first = f"reviews={tmp_path / 'models' / 'reviews' / '1'}"
-    with serving(first, "--models-dir", tmp_path / "models", "--keys-file", tmp_path / "keys") as (url, _):
+    with serving("--models-dir", tmp_path / "models", "--keys-file", tmp_path / "keys") as (url, _):
+        shutil.copytree(artifacts[0], versions / "2")
         said = run(["sh", "-ec"], url.removeprefix("http://"), body.replace("curl -s ", "curl -sS --fail-with-body "))
     assert '"version":"2"' in said
 
