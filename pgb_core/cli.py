@@ -21,10 +21,12 @@ _EXAMPLES = """examples:
   pgb serve ./small ./small-qa
 """
 _COMPRESS_NOTES = """
-Data: GLUE .tsv, .csv, .jsonl, .txt (unlabelled), SQuAD .json, or a hub dataset as name[/config][:split].
+Data: GLUE .tsv, .csv, .jsonl, .txt (unlabelled), SQuAD .json, or a hub dataset as owner/name[/config][:split].
 Without --train the re-finetuning learns from the dense model alone, on the --calibrate texts.
 With --keep 1 the dense model is exported as it is, and no data is needed.
 Every stage is kept beside --out until the artifact stands: after an interruption, --resume goes on.
+--config FILE.toml may also set samples, max_length, learning_rate, tokens, ridge, passes, g_max,
+from_predictions and checkpoint_every; docs/method.md says what they do.
 """
 _SERVE_NOTES = """
 Every setting of the service is taken too, such as --models-dir FOLDER (then ARTIFACT may be left out),
@@ -45,7 +47,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PGBError as error:
         print(f"pgb {args.command}: {error}", file=sys.stderr)
     except KeyboardInterrupt:
-        print(f"pgb {args.command}: stopped; what was done is kept, --resume goes on from it", file=sys.stderr)
+        kept = "; what was done is kept, --resume goes on from it" if args.command == "compress" else ""
+        print(f"pgb {args.command}: stopped{kept}", file=sys.stderr)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        print(f"pgb {args.command}: the machine has not memory enough; try fewer samples or tokens", file=sys.stderr)
     except OSError as error:
         print(f"pgb {args.command}: {error.strerror or error}: {error.filename or ''}", file=sys.stderr)
     except ImportError as error:

@@ -66,7 +66,8 @@ def encode_questions(rows: Sequence[Question], tokenizer: Tokenizer, length: int
     """Overlapping windows of at most `length` tokens; offsets are characters of the context.
 
     A window that does not hold the first answer whole points at the first token, as SQuAD 2.0's
-    unanswerable questions do. A question too long for any context is cut.
+    unanswerable questions do; without a label there is no target. Neighbours share `stride` tokens, at
+    most a quarter of what a window has room for. A question too long for any context is cut.
     """
     features = []
     budget = length - tokenizer.num_special_tokens_to_add(True)
@@ -93,6 +94,8 @@ def _fitting(question: str, tokenizer: Tokenizer, limit: int) -> str:
 
 
 def _span(row: Question, offsets: Sequence[tuple[int, int] | None]) -> tuple[int, int] | None:
+    if row.answers is None:
+        return None
     if not row.answers:
         return (0, 0)
     text, start = row.answers[0]

@@ -32,7 +32,7 @@ def channels_first(model: Encoder, target: str = "cpu") -> onnx.ModelProto:
     pooled = model.config.task == "classification"
     for position, layer in enumerate(layers):
         if pooled and position == len(layers) - 1:
-            x = _first_token_layer(g, layer, x, bias, model.config.activation)
+            x = _first_token_layer(g, layer, x, bias, model.config.activation, target)
         else:
             x = _layer(g, layer, x, bias, model.config.activation, target)
     if pooled and not layers:
@@ -155,7 +155,7 @@ def _attend(g: Graph, name: str, a: Attention, query: str, key: str, value: str,
     return g.op("FusedMatMul", f"{name}.out", v, weights, domain=CONTRIB, transB=1)
 
 
-def _first_token_layer(g: Graph, layer: Layer, x: str, bias: str, activation: str) -> str:
+def _first_token_layer(g: Graph, layer: Layer, x: str, bias: str, activation: str, target: str) -> str:
     """[batch, tokens, hidden] -> [batch, hidden] of the first token."""
     name = f"layer.{layer.index}"
     first = g.op("Gather", f"{name}.first", x, g.constant("zero", np.int64(0)), axis=1)
@@ -163,8 +163,8 @@ def _first_token_layer(g: Graph, layer: Layer, x: str, bias: str, activation: st
         a = _masking(layer.attention)
         x = _transposed(g, f"{name}.channels", x)
         query = matrix(g, f"{name}.query", a.query, first)
-        key = _linear(g, f"{name}.key", a.key, x, "cpu")
-        value = _linear(g, f"{name}.value", a.value, x, "cpu")
+        key = _linear(g, f"{name}.key", a.key, x, target)
+        value = _linear(g, f"{name}.value", a.value, x, target)
         mixed = _attend(g, f"{name}.attention", a, query, key, value, bias)
         mixed = g.op("Reshape", f"{name}.mixed", mixed, g.constant(f"{name}.mixed.shape", [0, _width(a.value)]))
         branch = matrix(g, f"{name}.attention_output", a.output, mixed)

@@ -41,13 +41,18 @@ def test_mistakes_are_one_line_and_leave_nothing(
     odd.write_text("sentence\tlabel\ngood\tmaybe\n")
     empty = tmp_path / "empty.jsonl"
     empty.write_text("")
+    lines = tmp_path / "lines.txt"
+    lines.write_text("the film\n")
     out = tmp_path / "out"
     cases = [
         ((tmp_path / "nowhere", "--train", texts), "no such checkpoint"),
         ((model, "--train", tmp_path / "absent.tsv"), "no such file"),
         ((model, "--train", odd), "odd.tsv:2: label 'maybe' is not one of the checkpoint's"),
         ((model, "--train", empty), "empty.jsonl: no rows"),
+        ((model, "--train", lines), "--train is for labelled rows"),
+        ((model, "--train", texts, "--eval", lines), "lines.txt:1: no label"),
         ((model, "--train", texts, "--keep", "0"), "keep 0 is out of range"),
+        ((model, "--train", texts, "--seed", str(1 << 64)), "seed 18446744073709551616 is out of range"),
         ((model,), "no data"),
         ((model, "--train", texts, "--task", "qa"), "not fine-tuned for qa"),
         ((model, "--train", texts, "--config", tmp_path / "absent.toml"), "cannot be read"),

@@ -103,6 +103,13 @@ def test_dropped_layers_are_gone_and_grouped_maps_are_one_convolution() -> None:
     assert not any(t.data_location for t in proto.graph.initializer)
 
 
+def test_the_form_for_gpus_has_no_convolution() -> None:
+    """Not in the last layer either, of which a classifier needs the first token alone."""
+    for task in TASKS:
+        proto = graph.channels_first(compact("bert", task, "hand"), "gpu")
+        assert "Conv" not in {node.op_type for node in proto.graph.node}
+
+
 def test_dense_pruned_to_neurons_needs_no_gather() -> None:
     """With one group a matrix, what was permuted lies in the stored order of the weights."""
     model = compact("bert", "qa", "shared")
