@@ -25,10 +25,11 @@ lint: $(VENV)/.dev
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile docker/*.Dockerfile tests/containers/*/Dockerfile
 
-# torch comes first and pinned: asked for later, another package's range could bring another build.
+# torch comes first and pinned: asked for later, another package's range could bring another build. PyPI's build for
+# Linux brings CUDA; TORCH_INDEX=https://download.pytorch.org/whl/cpu takes the one for CPU.
 $(VENV)/.torch:
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) torch==2.13.0
+	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
 	touch $@
 
 $(VENV)/.base: $(VENV)/.torch

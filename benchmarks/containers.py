@@ -118,7 +118,7 @@ def recovery(artifact: Path, cause: str) -> dict[str, Any]:
         return {
             "seconds_to_answer": round(taken, 2),
             "status": status,
-            "events": [event for event in events.split() if event in ("oom", "die", "start")],
+            "events": [event for event in events.splitlines() if event in ("oom", "die", "start")],
         }
 
 

@@ -24,8 +24,9 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from pgb_core import calibrate, graph, planning, surgery
 from pgb_core.bench import Shape, random_feed, time_in_process
-from pgb_core.data import batches, encode_texts, read_rows
+from pgb_core.data import read_rows
 from pgb_core.encoders import load_checkpoint
+from pgb_core.features import batches, encode_texts
 from pgb_core.functional.scores import importance
 from pgb_core.machine import facts, usable_cores
 from pgb_core.nn.encoder import Encoder, EncoderConfig

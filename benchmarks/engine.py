@@ -1,4 +1,4 @@
-"""A container engine for tests and figures: the one that `docker` reaches, or the one that shared data brings."""
+"""A container engine for tests and figures: what `docker` reaches, or what a script beside the shared data starts."""
 
 from __future__ import annotations
 

@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from pgb_core import calibrate, planning, surgery
 from pgb_core.compensate import compensate
-from pgb_core.data import Features, Question, TextRow, batches, encode_questions, encode_texts, label_targets, read_rows
+from pgb_core.data import Question, TextRow, label_targets, read_rows
 from pgb_core.encoders import Checkpoint, load_checkpoint
 from pgb_core.evaluate import best_spans, squad_metrics
+from pgb_core.features import Features, batches, encode_questions, encode_texts
 from pgb_core.finetune import Schedule, Trainer, learning_rate
 from pgb_core.functional.scores import importance
 from pgb_core.nn.encoder import Encoder

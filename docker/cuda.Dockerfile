@@ -1,7 +1,7 @@
 # The serving image for an NVIDIA GPU. CUDA and cuDNN come with the locked packages; the driver is the host's.
 #
 #   docker build -f docker/cuda.Dockerfile -t pgb-serve:0.1.0-cuda .
-#   docker run --gpus all -v models:/models:ro -p 8000:8000 pgb-serve:0.1.0-cuda
+#   docker run --gpus all -v ./models:/models:ro -p 8000:8000 pgb-serve:0.1.0-cuda
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build

@@ -1,7 +1,8 @@
 # The offline job, with torch for CPU. Without a command it compresses the built-in models into /models.
 #
 #   docker build -f docker/job.Dockerfile -t pgb-job:0.1.0 .
-#   docker run -v ./models:/models pgb-job:0.1.0 compress /models/my-bert --out /models/small
+#   docker run --user "$(id -u):$(id -g)" -v ./models:/models pgb-job:0.1.0 \
+#     compress /models/my-bert --train /models/train.tsv --out /models/small
 #
 # torch for CPU comes from PyTorch's own index. Where that is out of reach, give the locked wheel in a folder:
 #   docker build -f docker/job.Dockerfile --build-arg TORCH_BACKEND= --build-context wheels=FOLDER .

@@ -173,8 +173,7 @@ def write_artifact(path: str | Path, manifest: Manifest, files: Mapping[str, byt
     Replaces an artifact that stands there, and nothing else. Raises ArtifactError or ResourceError.
     """
     root = Path(path)
-    if root.exists() and not _replaceable(root):
-        raise ArtifactError(f"{root}: exists and is no artifact; choose another --out or remove it")
+    check_replaceable(root)
     with _staged(root) as staging:
         hashes = {}
         for name, content in files.items():
@@ -212,6 +211,7 @@ def sha256_of(path: Path) -> str:
 
 @contextmanager
 def _staged(root: Path) -> Iterator[Path]:
+    old = root.parent / f".{root.name}.old-{os.getpid()}"
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
@@ -221,16 +221,27 @@ def _staged(root: Path) -> Iterator[Path]:
     try:
         yield staging
         if root.exists():
-            shutil.rmtree(root)
+            root.rename(old)
         staging.rename(root)
     except OSError as error:
         raise ResourceError(f"{root}: could not be written ({error.strerror}); nothing was left behind") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
-def _replaceable(root: Path) -> bool:
-    return root.is_dir() and ((root / MANIFEST).is_file() or not any(root.iterdir()))
+def check_replaceable(path: str | Path) -> None:
+    """Raises ArtifactError unless nothing stands there, an empty directory, or an artifact and nothing beside it."""
+    root = Path(path)
+    if not root.exists() and not root.is_symlink():
+        return
+    try:
+        names = {entry.name for entry in root.iterdir()} if not root.is_symlink() else {""}
+        written = Manifest.from_json((root / MANIFEST).read_text("utf-8")).files if names else {}
+    except (OSError, UnicodeDecodeError, ArtifactError):
+        names, written = {""}, {}
+    if not names <= {MANIFEST, *written}:
+        raise ArtifactError(f"{root}: exists and is no artifact; choose another --out or remove it")
 
 
 def _inside(root: Path, name: str) -> Path:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pgb_core.data import Batch
+from pgb_core.features import Batch
 from pgb_core.functional import scores
 from pgb_core.nn.encoder import Encoder, Linear, attention_bias
 from pgb_core.plan import Site

@@ -21,23 +21,38 @@ _EXAMPLES = """examples:
   pgb serve ./small ./small-qa
 """
 _COMPRESS_NOTES = """
-Data: GLUE .tsv, .csv, .jsonl, .txt (unlabelled), SQuAD .json, or a hub dataset as name[/config][:split].
+Data: GLUE .tsv, .csv, .jsonl, .txt (unlabelled), SQuAD .json, or a hub dataset as owner/name[/config][:split].
 Without --train the re-finetuning learns from the dense model alone, on the --calibrate texts.
 With --keep 1 the dense model is exported as it is, and no data is needed.
 Every stage is kept beside --out until the artifact stands: after an interruption, --resume goes on.
+--config FILE.toml may also set samples, max_length, learning_rate, tokens, ridge, passes, g_max,
+from_predictions and checkpoint_every; docs/method.md says what they do.
+"""
+_SERVE_NOTES = """
+Every setting of the service is taken too, such as --models-dir FOLDER (then ARTIFACT may be left out),
+--keys-file FILE or --threads 2. `python -m service --help` lists them all.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 when it did what it was asked, 1 on a PGBError, 2 on wrong usage."""
-    args = _parser().parse_args(argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    if given[:1] == ["serve"] and not {"-h", "--help"} & set(given):
+        serve(given[1:])  # the service knows its settings
+        return 0
+    args = _parser().parse_args(given)
     run: Callable[[argparse.Namespace], int] = args.run
     try:
         return run(args)
     except PGBError as error:
         print(f"pgb {args.command}: {error}", file=sys.stderr)
     except KeyboardInterrupt:
-        print(f"pgb {args.command}: stopped; what was done is kept, --resume goes on from it", file=sys.stderr)
+        kept = "; what was done is kept, --resume goes on from it" if args.command == "compress" else ""
+        print(f"pgb {args.command}: stopped{kept}", file=sys.stderr)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        print(f"pgb {args.command}: the machine has not memory enough; try fewer samples or tokens", file=sys.stderr)
     except OSError as error:
         print(f"pgb {args.command}: {error.strerror or error}: {error.filename or ''}", file=sys.stderr)
     except ImportError as error:
@@ -123,11 +138,15 @@ def _add_bench(commands: Any) -> None:
 
 
 def _add_serve(commands: Any) -> None:
-    p = commands.add_parser("serve", help="answer over HTTP (needs neither torch nor transformers)")
-    p.add_argument("artifacts", nargs="+", metavar="ARTIFACT")
-    p.add_argument("--host", default="127.0.0.1")
-    p.add_argument("--port", type=int, default=8000)
-    p.set_defaults(run=_serve)
+    p = commands.add_parser(
+        "serve",
+        help="answer over HTTP (needs neither torch nor transformers)",
+        epilog=_SERVE_NOTES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument("artifacts", nargs="*", metavar="ARTIFACT", help="directory of a model, as PATH or NAME=PATH")
+    p.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
+    p.add_argument("--port", default="8000", help="port to listen on (default 8000)")
 
 
 def _add_demo(commands: Any) -> None:
@@ -224,20 +243,10 @@ def _bench(args: argparse.Namespace) -> int:
     return 0
 
 
-def _serve(args: argparse.Namespace) -> int:
-    serve(args.artifacts, args.host, args.port)
-    return 0
-
-
-def serve(artifacts: Sequence[str], host: str, port: int) -> None:
-    """Become the inference service; checks the artifacts first, so that mistakes show as one line."""
-    from pgb_core.artifact import open_artifact
-
-    for path in artifacts:
-        open_artifact(path)
-    command = [sys.executable, "-m", "service", *artifacts, "--host", host, "--port", str(port)]
+def serve(arguments: Sequence[str]) -> None:
+    """Become the inference service."""
     sys.stdout.flush()
-    os.execv(sys.executable, command)
+    os.execv(sys.executable, [sys.executable, "-m", "service", *arguments])
 
 
 def _demo(args: argparse.Namespace) -> int:
@@ -246,7 +255,7 @@ def _demo(args: argparse.Namespace) -> int:
     artifacts = demo.prepare(Path(args.dir))
     if not args.no_serve:
         demo.print_calls(args.host, args.port)
-        serve([str(path) for path in artifacts], args.host, args.port)
+        serve([*map(str, artifacts), "--host", args.host, "--port", str(args.port)])
     return 0
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pgb_core.calibrate import hooked
-from pgb_core.data import Batch
+from pgb_core.features import Batch
 from pgb_core.functional.lstsq import Moments, solve
 from pgb_core.nn.encoder import Constant, Encoder, Layer, Linear, attention_bias
 from pgb_core.nn.grouped_linear import GroupedLinear
@@ -32,7 +32,7 @@ def compensate(
     ridge: float = 1e-2,
     progress: Callable[[int], None] = lambda layer: None,
 ) -> None:
-    """Solve every grouped map of `compact`, in place. Keeps one hidden state of all batches."""
+    """Solve every grouped map of `compact`, in place. Two hidden states of all batches are held, dense and ours."""
     device = next(compact.parameters()).device
     masks = [batch.attention_mask.bool().to(device) for batch in batches]
     theirs = [dense.embeddings(b.input_ids.to(device), b.token_type_ids.to(device)) for b in batches]

@@ -29,10 +29,14 @@ class CompressConfig:
 
     keep: share of encoder weights (or FLOPs, by `budget`) that stays; with 1 the dense model is
     exported as it is, and no data is needed. train: labelled rows for re-finetuning; calibrate: rows,
-    labelled or not, for scores and compensation (train by default). samples: rows of it that are used.
+    labelled or not, for scores and compensation (train by default); without train the re-finetuning
+    learns from the dense model on them. samples: rows of it that are used. max_length: tokens at which
+    those rows are cut (128, questions with a window of context 192).
     epochs: passes of re-finetuning. distill: learn from the dense model too. from_predictions: score
     with labels drawn from the model itself, as is done anyway when there are none. learning_rate: peak;
-    by default 1e-4 / sqrt(keep). tokens: a step's padded tokens. weights: write the PyTorch model's
+    by default 1e-4 / sqrt(keep). tokens: a step's padded tokens. ridge: pull of the compensation toward
+    the old weights. passes and g_max: of the search for groups, and most `disjoint` groups of a matrix.
+    weights: write the PyTorch model's
     tensors too. checkpoint_every: steps between states that --resume can go on from.
     """
 
@@ -71,8 +75,12 @@ class CompressConfig:
             raise ConfigError(f"keep {self.keep:g} is out of range; use a share from 0.01 to 1")
         if not 0 <= self.epochs <= 1000:
             raise ConfigError(f"epochs {self.epochs:g} is out of range; use 0 (none) to 1000")
-        if self.ridge < 0:
-            raise ConfigError(f"ridge {self.ridge:g} is out of range; use a number above or at 0")
+        if not 0 < self.ridge <= 1000:
+            raise ConfigError(f"ridge {self.ridge:g} is out of range; use a number above 0, at most 1000")
+        if not 0 <= self.seed < 1 << 32:
+            raise ConfigError(f"seed {self.seed} is out of range; use 0 to {(1 << 32) - 1}")
+        if self.max_length is not None and self.max_length < 16:
+            raise ConfigError(f"max_length {self.max_length} is out of range; use 16 tokens or more")
         if self.learning_rate is not None and not 0 < self.learning_rate < 1:
             raise ConfigError(f"learning_rate {self.learning_rate:g} is out of range; use one between 0 and 1")
         for name, low in (("samples", 1), ("tokens", 16), ("passes", 1), ("g_max", 1), ("checkpoint_every", 1)):

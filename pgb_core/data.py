@@ -1,4 +1,4 @@
-"""Labelled and unlabelled text: files in, encoded batches out.
+"""Labelled and unlabelled text, from files or the hub, and labels as a model's head wants them.
 
 Read formats: GLUE TSV, CSV, JSONL, plain text (one unlabelled text a line), SQuAD JSON, and a
 dataset of the hub by name (`name`, `name:split` or `name/config:split`). Errors name file and line.
@@ -9,13 +9,9 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import torch
-from tokenizers import Encoding, Tokenizer
-from torch import Tensor
 
 from pgb_core.errors import DataError
 
@@ -29,7 +25,9 @@ TEXT_COLUMNS = (
     ("sentence",),
     ("text",),
 )
-LABEL_COLUMNS = ("labels", "label", "category", "intent", "score", "quality")
+LABEL_COLUMNS = ("labels", "label", "gold_label", "is_duplicate", "category", "intent", "score", "quality")
+
+_LARGEST_CELL = 1 << 30  # characters
 
 Label = int | float | tuple[float, ...] | None
 
@@ -40,70 +38,36 @@ class TextRow:
 
     text: str
     pair: str | None
-    label: str | float | tuple[str, ...] | None
+    label: str | float | tuple[str | float, ...] | None
     where: str
 
 
 @dataclass(frozen=True)
 class Question:
-    """One SQuAD question. `answers` are (text, start character); none when unanswerable or unlabelled."""
+    """One SQuAD question. `answers` are (text, start character); empty when unanswerable, None when unlabelled."""
 
     id: str
     question: str
     context: str
-    answers: tuple[tuple[str, int], ...]
+    answers: tuple[tuple[str, int], ...] | None
     where: str
 
 
 Row = TextRow | Question
 
 
-@dataclass(frozen=True)
-class Features:
-    """One model input. `target` is a label, or (start, end) tokens; `row` indexes the source rows."""
+def read_rows(source: str | Path, task: str, split: str = "validation") -> list[Row]:
+    """All rows of a file or hub dataset. Raises DataError when missing, empty or malformed.
 
-    ids: list[int]
-    types: list[int]
-    target: Label | tuple[int, int]
-    row: int
-    offsets: list[tuple[int, int] | None] | None = None
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Padded tensors, [batch, tokens] int64 each. `targets` is None without labels."""
-
-    input_ids: Tensor
-    attention_mask: Tensor
-    token_type_ids: Tensor
-    targets: Tensor | None
-    features: tuple[Features, ...]
-
-    def to(self, device: torch.device) -> Batch:
-        """The same on another device."""
-        return Batch(
-            self.input_ids.to(device),
-            self.attention_mask.to(device),
-            self.token_type_ids.to(device),
-            None if self.targets is None else self.targets.to(device),
-            self.features,
-        )
-
-    @property
-    def inputs(self) -> tuple[Tensor, Tensor, Tensor]:
-        """What the model takes, in its order."""
-        return self.input_ids, self.attention_mask, self.token_type_ids
-
-
-def read_rows(source: str | Path, task: str) -> list[Row]:
-    """All rows of a file or hub dataset. Raises DataError when missing, empty or malformed."""
+    split: of a hub dataset whose name says none.
+    """
     path = Path(source)
     if not path.exists():
-        rows = _from_hub(str(source), task)
+        rows = _from_hub(str(source), task, split)
     elif path.is_dir():
         raise DataError(f"{path}: is a directory; name the data file in it")
     elif task == "qa":
-        rows = list(_squad(path))
+        rows = _squad(path)
     else:
         rows = list(_texts(path))
     if not rows:
@@ -136,7 +100,8 @@ def _lines(path: Path) -> list[str]:
 
 def _table(path: Path, delimiter: str) -> Iterator[Row]:
     dialect = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if delimiter == "\t" else {}
-    reader = csv.reader(_lines(path), **dialect)  # type: ignore[arg-type]
+    csv.field_size_limit(_LARGEST_CELL)
+    reader = csv.reader((f"{line}\n" for line in _lines(path)), **dialect)  # type: ignore[arg-type]
     header = next(reader, [])
     names = [name.strip().lower() for name in header]
     texts = next((columns for columns in TEXT_COLUMNS if all(c in names for c in columns)), None)
@@ -149,7 +114,7 @@ def _table(path: Path, delimiter: str) -> Iterator[Row]:
     else:
         body = []
     label = next((name for name in LABEL_COLUMNS if name in names), None)
-    for row in _chain(body, reader):
+    for row in _chain(body, _parsed(reader, path)):
         where = f"{path}:{reader.line_num}"
         if not row:
             continue
@@ -162,6 +127,13 @@ def _table(path: Path, delimiter: str) -> Iterator[Row]:
             cells[label].strip() if label else None,
             where,
         )
+
+
+def _parsed(reader: Any, path: Path) -> Iterator[list[str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise DataError(f"{path}:{reader.line_num}: {error}") from error
 
 
 def _chain(first: list[list[str]], rest: Iterable[list[str]]) -> Iterator[list[str]]:
@@ -189,54 +161,75 @@ def _text_row(raw: Any, where: str) -> TextRow:
         raise DataError(f"{where}: no text; give a string named 'text' or 'sentence'")
     label = next((raw[name] for name in LABEL_COLUMNS if raw.get(name) is not None), None)
     if isinstance(label, list):
-        label = tuple(map(str, label))
+        if not all(isinstance(item, (str, int, float)) for item in label):
+            raise DataError(f"{where}: a label must be a string, a number or a list of those")
+        label = tuple(label)
     elif isinstance(label, bool) or not isinstance(label, (str, int, float, type(None))):
-        raise DataError(f"{where}: a label must be a string, a number or a list of strings")
+        raise DataError(f"{where}: a label must be a string, a number or a list of those")
     return TextRow(raw[texts[0]], raw[texts[1]] if len(texts) > 1 else None, label, where)
 
 
-def _squad(path: Path) -> Iterator[Row]:
+def _squad(path: Path) -> list[Row]:
+    where = f"{path}:1"
     try:
         raw = json.loads("\n".join(_lines(path)))
-        articles = raw["data"]
-    except (ValueError, KeyError, TypeError) as error:
-        line = getattr(error, "lineno", 1)
-        raise DataError(f"{path}:{line}: not SQuAD JSON ({error})") from error
-    for a, article in enumerate(articles):
-        for p, paragraph in enumerate(article.get("paragraphs", [])):
-            for q, item in enumerate(paragraph.get("qas", [])):
-                where = f"{path}: data[{a}].paragraphs[{p}].qas[{q}]"
-                try:
-                    answers = tuple((str(x["text"]), int(x["answer_start"])) for x in item.get("answers", []))
-                    yield Question(str(item["id"]), str(item["question"]), str(paragraph["context"]), answers, where)
-                except (KeyError, TypeError, ValueError) as error:
-                    raise DataError(f"{where}: lacks or misstates {error}") from error
+        rows = []
+        for a, article in enumerate(raw["data"]):
+            for p, paragraph in enumerate(article["paragraphs"]):
+                for q, item in enumerate(paragraph["qas"]):
+                    where = f"{path}: data[{a}].paragraphs[{p}].qas[{q}]"
+                    rows.append(_question(item, str(item["id"]), str(paragraph["context"]), where))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        line = getattr(error, "lineno", None)
+        if line:
+            raise DataError(f"{path}:{line}: not SQuAD JSON ({error})") from error
+        said = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise DataError(f"{where}: not SQuAD JSON ({said})") from error
+    return _labelled(rows)
 
 
-def _from_hub(name: str, task: str) -> list[Row]:
+def _question(item: dict[str, Any], name: str, context: str, where: str) -> Question:
+    given = item.get("answers")
+    answers = None if given is None else tuple((str(x["text"]), int(x["answer_start"])) for x in given)
+    return Question(name, str(item["question"]), context, answers, where)
+
+
+def _labelled(rows: list[Question]) -> list[Row]:
+    """Where no question has an answer, nobody has looked for one."""
+    answered = any(row.answers for row in rows)
+    return [row if answered else replace(row, answers=None) for row in rows]
+
+
+def _from_hub(name: str, task: str, split: str) -> list[Row]:
     if Path(name).suffix or name.startswith((".", "/")):
         raise DataError(f"{name}: no such file")
     try:
         import datasets
     except ImportError as error:
         raise DataError(f"{name}: no such file; for a hub dataset install the package 'datasets'") from error
-    repo, _, split = name.partition(":")
+    repo, _, part = name.partition(":")
     parts = repo.split("/")
     config = parts.pop() if len(parts) == 3 else None
     try:
-        loaded = datasets.load_dataset("/".join(parts), config, split=split or "validation")
+        loaded = datasets.load_dataset("/".join(parts), config, split=part or split)
     except Exception as error:
         raise DataError(
             f"{name}: neither a file here nor a dataset that the hub gave ({type(error).__name__})"
         ) from error
-    return [_hub_row(raw, f"{name}[{n}]", loaded.features, task) for n, raw in enumerate(loaded)]
+    rows = [_hub_row(raw, f"{name}[{n}]", loaded.features, task) for n, raw in enumerate(loaded)]
+    return _labelled([row for row in rows if isinstance(row, Question)]) if task == "qa" else rows
 
 
 def _hub_row(raw: dict[str, Any], where: str, features: Any, task: str) -> Row:
     if task == "qa":
-        answers = raw.get("answers") or {"text": [], "answer_start": []}
-        pairs = tuple(zip(answers["text"], answers["answer_start"], strict=True))
-        return Question(str(raw.get("id", where)), raw["question"], raw["context"], pairs, where)
+        try:
+            found = raw.get("answers")
+            pairs = found and [
+                {"text": t, "answer_start": s} for t, s in zip(found["text"], found["answer_start"], strict=True)
+            ]
+            return _question({**raw, "answers": pairs}, str(raw.get("id", where)), str(raw["context"]), where)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{where}: no question as SQuAD has it ({error})") from error
     names = getattr(features.get("label"), "names", None)
     if names and isinstance(raw.get("label"), int):
         raw = {**raw, "label": names[raw["label"]] if raw["label"] >= 0 else None}
@@ -246,8 +239,9 @@ def _hub_row(raw: dict[str, Any], where: str, features: Any, task: str) -> Row:
 def label_targets(rows: Sequence[TextRow], labels: Sequence[str], problem_type: str | None) -> list[Label]:
     """Labels as the model's head wants them: an index, a float, or a 0/1 vector.
 
-    Names match the checkpoint's without regard to case; a whole number is an index. Raises
-    DataError at the first label that does not match.
+    Names match the checkpoint's without regard to case; a whole number is an index; of many labels
+    a list of zeros and ones, one for each, is the vector itself. Raises DataError at the first label
+    that does not match.
     """
     index = {name.lower(): i for i, name in enumerate(labels)}
 
@@ -267,6 +261,9 @@ def label_targets(rows: Sequence[TextRow], labels: Sequence[str], problem_type: 
             targets.append(_number(row))
         elif problem_type == "multi_label_classification":
             wanted = row.label if isinstance(row.label, tuple) else tuple(str(row.label).split(";"))
+            if len(wanted) == len(labels) and all(value in (0, 1) for value in wanted):
+                targets.append(tuple(float(value) for value in wanted))
+                continue
             hot = {one(row, value) for value in wanted if value != ""}
             targets.append(tuple(float(i in hot) for i in range(len(labels))))
         elif isinstance(row.label, tuple):
@@ -285,104 +282,3 @@ def _number(row: TextRow) -> float:
 
 def _some(labels: Sequence[str]) -> str:
     return ", ".join(labels[:8]) + (f" and {len(labels) - 8} more" if len(labels) > 8 else "")
-
-
-def encode_texts(
-    rows: Sequence[TextRow], targets: Sequence[Label], tokenizer: Tokenizer, length: int
-) -> list[Features]:
-    """Truncated to `length` tokens."""
-    tokenizer.enable_truncation(length)
-    try:
-        inputs = [row.text if row.pair is None else (row.text, row.pair) for row in rows]
-        encodings = tokenizer.encode_batch(inputs)
-    finally:
-        tokenizer.no_truncation()
-    return [Features(e.ids, e.type_ids, t, n) for n, (e, t) in enumerate(zip(encodings, targets, strict=True))]
-
-
-def encode_questions(rows: Sequence[Question], tokenizer: Tokenizer, length: int, stride: int) -> list[Features]:
-    """Overlapping windows of at most `length` tokens; offsets are characters of the context.
-
-    A window that does not hold the first answer whole points at the first token, as SQuAD 2.0's
-    unanswerable questions do. A question too long for any context is cut.
-    """
-    features = []
-    budget = length - tokenizer.num_special_tokens_to_add(True)
-    stride = max(0, min(stride, budget // 4))
-    for n, row in enumerate(rows):
-        question = _fitting(row.question.strip(), tokenizer, budget // 2)
-        tokenizer.enable_truncation(length, stride=stride, strategy="only_second")
-        try:
-            first = tokenizer.encode(question, row.context)
-        finally:
-            tokenizer.no_truncation()
-        for window in (first, *first.overflowing):
-            offsets = [
-                offset if sequence == 1 else None
-                for offset, sequence in zip(window.offsets, window.sequence_ids, strict=True)
-            ]
-            features.append(Features(window.ids, window.type_ids, _span(row, offsets), n, offsets))
-    return features
-
-
-def _fitting(question: str, tokenizer: Tokenizer, limit: int) -> str:
-    encoding: Encoding = tokenizer.encode(question, add_special_tokens=False)
-    return question if len(encoding.ids) <= limit else question[: encoding.offsets[limit - 1][1]]
-
-
-def _span(row: Question, offsets: Sequence[tuple[int, int] | None]) -> tuple[int, int] | None:
-    if not row.answers:
-        return (0, 0)
-    text, start = row.answers[0]
-    if row.context[start : start + len(text)] != text:
-        start = row.context.find(text)
-    end = start + len(text)
-    inside = [n for n, offset in enumerate(offsets) if offset and offset[0] < end and offset[1] > start]
-    if start < 0 or not inside or offsets[inside[0]][0] > start or offsets[inside[-1]][1] < end:  # type: ignore[index]
-        return (0, 0)
-    return inside[0], inside[-1]
-
-
-def batches(features: Sequence[Features], tokens: int, pad_id: int, seed: int | None = None) -> Iterator[Batch]:
-    """Batches of like lengths, at most `tokens` padded tokens each.
-
-    Without a seed: shortest first. With one: shuffled, rows and batches, the same way for the same
-    seed.
-    """
-    yield from (collate(group, pad_id) for group in grouped(features, tokens, seed))
-
-
-def grouped(features: Sequence[Features], tokens: int, seed: int | None = None) -> list[list[Features]]:
-    """The groups that `batches` collates."""
-    order = list(range(len(features)))
-    generator = None if seed is None else torch.Generator().manual_seed(seed)
-    if generator is not None:
-        order = torch.randperm(len(features), generator=generator).tolist()
-    order.sort(key=lambda i: len(features[i].ids))
-    groups: list[list[Features]] = []
-    group: list[Features] = []
-    for i in order:
-        if group and (len(group) + 1) * len(features[i].ids) > tokens:
-            groups.append(group)
-            group = []
-        group.append(features[i])
-    if group:
-        groups.append(group)
-    if generator is not None:
-        groups = [groups[i] for i in torch.randperm(len(groups), generator=generator).tolist()]
-    return groups
-
-
-def collate(features: Sequence[Features], pad_id: int) -> Batch:
-    """Pad on the right to the longest."""
-    width = max(len(f.ids) for f in features)
-    ids = torch.full((len(features), width), pad_id)
-    mask = torch.zeros(len(features), width, dtype=torch.long)
-    types = torch.zeros(len(features), width, dtype=torch.long)
-    for n, f in enumerate(features):
-        ids[n, : len(f.ids)] = torch.tensor(f.ids)
-        mask[n, : len(f.ids)] = 1
-        types[n, : len(f.types)] = torch.tensor(f.types)
-    labelled = all(f.target is not None for f in features)
-    targets = torch.tensor([f.target for f in features]) if labelled else None
-    return Batch(ids, mask, types, targets, tuple(features))

@@ -65,10 +65,10 @@ _ADAPTERS = {"sentiment": "sst2", "answers": "qa"}
 def prepare(folder: Path, console: Console | None = None) -> list[Path]:
     """Merge, compress, measure and show both models; what `folder` already holds is used as it is."""
     console = console or Console(stderr=True)
-    done = [_ready(folder / example.name) for example in EXAMPLES]
-    if not all(done):
+    missing = [example for example in EXAMPLES if not _ready(folder / example.name)]
+    if missing:
         base = _base()
-        for example in EXAMPLES:
+        for example in missing:
             _make(example, base, folder, console)
     artifacts = [open_artifact(folder / example.name) for example in EXAMPLES]
     output = Console()
@@ -100,7 +100,7 @@ def examples_folder() -> Path:
 
 
 def split_rows(example: Example, folder: Path) -> tuple[Path, Path]:
-    """Write the texts to learn from, without their labels, and those to score with; return both files.
+    """Write the rows to learn from, texts without their labels, and those to score with; return both files.
 
     Every second row (every second passage for questions) is held out.
     """
@@ -149,6 +149,7 @@ def _make(example: Example, base: Path, folder: Path, console: Console) -> None:
             out=str(folder / example.name),
             task=example.task,
             keep=0.5,
+            train=str(learn) if example.task == "qa" else None,
             calibrate=str(learn),
             eval=str(score),
             epochs=example.epochs,

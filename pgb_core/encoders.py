@@ -145,7 +145,7 @@ def load_checkpoint(source: str | Path, task: str | None = None) -> Checkpoint:
         if not torch.isfinite(own[ours]).all():
             raise CheckpointError(f"{source}: {theirs} holds NaN or infinity; the checkpoint is damaged")
     model.load_state_dict(own)
-    labels = tuple(str(hf.config.id2label[i]) for i in range(hf.config.num_labels)) if task == "classification" else ()
+    labels = _labels(hf.config, source) if task == "classification" else ()
     return Checkpoint(
         model.eval(),
         load_tokenizer(source),
@@ -155,6 +155,13 @@ def load_checkpoint(source: str | Path, task: str | None = None) -> Checkpoint:
         digest_of(own),
         Path(source).name if Path(source).exists() else str(source),
     )
+
+
+def _labels(config: Any, source: str | Path) -> tuple[str, ...]:
+    try:
+        return tuple(str(config.id2label[number]) for number in range(config.num_labels))
+    except KeyError as error:
+        raise CheckpointError(f"{source}: id2label has no {error}; number labels from 0") from error
 
 
 def encoder_config_of(config: Any, task: str) -> EncoderConfig:

@@ -15,18 +15,9 @@ from numpy.typing import NDArray
 from scipy import stats
 from tokenizers import Tokenizer
 
-from pgb_core.data import (
-    Batch,
-    Features,
-    Question,
-    Row,
-    TextRow,
-    batches,
-    encode_questions,
-    encode_texts,
-    label_targets,
-)
+from pgb_core.data import Question, Row, TextRow, label_targets
 from pgb_core.errors import DataError
+from pgb_core.features import Batch, Features, batches, encode_questions, encode_texts
 from pgb_core.nn.encoder import Encoder
 
 Array = NDArray[np.float64]
@@ -81,6 +72,8 @@ def classification_metrics(
     """
     target = np.asarray(gold, dtype=np.float64)
     if problem_type == "regression" or logits.shape[1] == 1:
+        if len(target) < 2:
+            raise DataError("a correlation needs two rows or more")
         scores = logits[:, 0].astype(np.float64)
         return {
             "pearson": float(stats.pearsonr(scores, target).statistic),
@@ -121,7 +114,7 @@ def squad_metrics(rows: Sequence[Question], answers: Sequence[str], no_answer: S
 
     no_answer: for each question the score of no answer minus that of the best answer.
     """
-    gold = [[t for t, _ in row.answers if normalize_answer(t)] or [""] for row in rows]
+    gold = [[t for t, _ in row.answers or () if normalize_answer(t)] or [""] for row in rows]
     em = [max(exact_match(a, g) for g in golds) for a, golds in zip(answers, gold, strict=True)]
     f1s = [max(answer_f1(a, g) for g in golds) for a, golds in zip(answers, gold, strict=True)]
     found = {"exact_match": 100 * float(np.mean(em)), "f1": 100 * float(np.mean(f1s))}
@@ -198,6 +191,15 @@ def run(
     return found
 
 
+def check_labels(rows: Sequence[Row], subject: Subject) -> None:
+    """Raises DataError at the first row without a label, or with one that is not the model's."""
+    texts = [row for row in rows if isinstance(row, TextRow)]
+    targets = iter(label_targets(texts, subject.labels, subject.problem_type))
+    for row in rows:
+        if (row.answers if isinstance(row, Question) else next(targets)) is None:
+            raise DataError(f"{row.where}: no label; evaluation needs one in every row")
+
+
 def evaluate(
     predict: Predict,
     rows: Sequence[Row],
@@ -205,26 +207,25 @@ def evaluate(
     subject: Subject,
     progress: Progress = lambda n: None,
 ) -> dict[str, float]:
-    """Metrics of a model on labelled rows. Raises DataError at the first row without a label."""
+    """Metrics of a model on labelled rows. Raises DataError as `check_labels` does.
+
+    On data with unanswerable questions EM and F1 are of a model that says nothing where that scores
+    higher than its best answer; `best_…` are those at the best threshold for it.
+    """
+    check_labels(rows, subject)
     if subject.task == "qa":
         questions = [row for row in rows if isinstance(row, Question)]
         features = encode_questions(questions, tokenizer, min(384, subject.max_length), 128)
         logits = run(predict, features, subject.pad_id, progress=progress)
         answers, margins = best_spans(questions, features, logits)
-        return squad_metrics(questions, answers, margins)
+        found = squad_metrics(questions, answers, margins)
+        if all(question.answers for question in questions):
+            return found
+        silent = ["" if margin > 0 else answer for answer, margin in zip(answers, margins, strict=True)]
+        plain = squad_metrics(questions, silent, margins)
+        return {**found, "exact_match": plain["exact_match"], "f1": plain["f1"]}
     texts = [row for row in rows if isinstance(row, TextRow)]
     targets = label_targets(texts, subject.labels, subject.problem_type)
-    for text, target in zip(texts, targets, strict=True):
-        if target is None:
-            raise DataError(f"{text.where}: no label; evaluation needs one in every row")
     features = encode_texts(texts, targets, tokenizer, subject.max_length)
     logits = run(predict, features, subject.pad_id, progress=progress)
     return classification_metrics(np.stack(logits), targets, subject.problem_type)
-
-
-def headline(metrics: dict[str, float]) -> tuple[str, float]:
-    """The one figure to show first, in percent: F1 of spans, accuracy, else a correlation."""
-    for name in ("exact_match", "accuracy", "pearson"):
-        if name in metrics:
-            return ("F1", metrics["f1"]) if name == "exact_match" else (name, 100 * metrics[name])
-    raise KeyError("no known metric")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,10 +14,10 @@ from numpy.typing import NDArray
 
 from pgb_core import __version__, artifact, graph, probes, rebuild
 from pgb_core.artifact import Artifact, Manifest
-from pgb_core.data import Features
 from pgb_core.encoders import Checkpoint
 from pgb_core.errors import ParityError
 from pgb_core.evaluate import run, torch_predictor
+from pgb_core.features import Features
 from pgb_core.nn.encoder import Encoder
 from pgb_core.plan import GroupingPlan
 from pgb_core.session import open_session, predictor
@@ -132,6 +133,4 @@ def _answer(logits: NDArray[np.float32]) -> tuple[int, ...]:
 
 
 def _sha256(text: str) -> str:
-    import hashlib
-
     return hashlib.sha256(text.encode()).hexdigest()

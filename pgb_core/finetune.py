@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pgb_core.calibrate import task_loss
-from pgb_core.data import Batch, Features, collate, grouped
 from pgb_core.errors import DataError
+from pgb_core.features import Batch, Features, collate, grouped
 from pgb_core.nn.encoder import Encoder, attention_bias
 
 
@@ -184,6 +184,8 @@ def prediction_loss(logits: Tensor, goal: Tensor, padding: Tensor, task: str, pr
 def counterparts(states: dict[int, Tensor], last: int) -> dict[int, int]:
     """For each layer left, the teacher's layer whose output it stands in for: the one before the next left."""
     left = sorted(states)
+    if not left:
+        return {}
     return dict(zip(left, [n - 1 for n in left[1:]] + [last], strict=True))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Sequence
@@ -12,23 +13,14 @@ import torch
 from torch import Tensor
 
 from pgb_core import calibrate, export, planning, surgery
-from pgb_core.artifact import Artifact
+from pgb_core.artifact import Artifact, check_replaceable
 from pgb_core.compensate import compensate
 from pgb_core.config import CompressConfig
-from pgb_core.data import (
-    Features,
-    Question,
-    Row,
-    TextRow,
-    batches,
-    encode_questions,
-    encode_texts,
-    label_targets,
-    read_rows,
-)
+from pgb_core.data import Question, Row, TextRow, label_targets, read_rows
 from pgb_core.encoders import Checkpoint, load_checkpoint
-from pgb_core.errors import ConfigError, PGBError, ResourceError
-from pgb_core.evaluate import Subject, evaluate, torch_predictor
+from pgb_core.errors import ConfigError, DataError, PGBError, ResourceError
+from pgb_core.evaluate import Subject, check_labels, evaluate, torch_predictor
+from pgb_core.features import Features, batches, encode_questions, encode_texts
 from pgb_core.finetune import Schedule, Trainer, learning_rate
 from pgb_core.functional.scores import importance
 from pgb_core.nn.encoder import Encoder
@@ -67,6 +59,15 @@ class Inputs:
     calibration: list[Features]
     training: list[Features]
 
+    @property
+    def digest(self) -> str:
+        """Of all tokens and targets."""
+        found = hashlib.sha256()
+        for features in (self.calibration, self.training):
+            for item in features:
+                found.update(repr((item.ids, item.types, item.target)).encode())
+        return found.hexdigest()
+
 
 def compress(config: CompressConfig, report: Report | None = None) -> Artifact:
     """Score, plan, cut, compensate, re-finetune, export. Raises PGBError.
@@ -75,12 +76,14 @@ def compress(config: CompressConfig, report: Report | None = None) -> Artifact:
     run goes on from its last stage, or from the last saved step of its re-finetuning.
     """
     report = report or Silent()
+    check_replaceable(config.out)
     device = pick_device(config.device)
     report.stage("Loading the checkpoint")
     checkpoint = load_checkpoint(config.checkpoint, config.task)
     inputs = prepare(config, checkpoint)
     held_out = read_rows(config.eval, checkpoint.task) if config.eval else []
-    workspace = Workspace(config.out, f"{config.digest}:{checkpoint.digest}", config.resume)
+    check_labels(held_out, subject_of(checkpoint))
+    workspace = Workspace(config.out, f"{config.digest}:{checkpoint.digest}:{inputs.digest}", config.resume)
     dense = checkpoint.model.to(device)
     started = time.perf_counter()
     try:
@@ -129,17 +132,17 @@ def subject_of(checkpoint: Checkpoint) -> Subject:
 def prepare(config: CompressConfig, checkpoint: Checkpoint) -> Inputs:
     """Read and encode the data that the config names. Raises DataError or ConfigError."""
     training = _encoded(config.train, config, checkpoint) if config.train else []
+    if any(f.target is None for f in training):
+        raise DataError(f"{config.train}: --train is for labelled rows, and some have no label; --calibrate needs none")
     calibration = _encoded(config.calibrate, config, checkpoint) if config.calibrate else training
     picked = _sample(calibration, config.samples, config.seed)
-    if training and not config.distill and any(f.target is None for f in training):
-        raise ConfigError(f"{config.train}: rows without labels; with --no-distill every row needs one")
     if not training and not config.distill and config.epochs and config.keep < 1:
         raise ConfigError("--no-distill without --train: nothing to re-finetune with; give labels or --epochs 0")
     return Inputs(picked, training or calibration)
 
 
 def _encoded(source: str, config: CompressConfig, checkpoint: Checkpoint) -> list[Features]:
-    rows: list[Row] = read_rows(source, checkpoint.task)
+    rows: list[Row] = read_rows(source, checkpoint.task, split="train")
     limit = checkpoint.model.config.max_length
     length = min(config.max_length or TRAINING_LENGTH[checkpoint.task], limit)
     if checkpoint.task == "qa":
@@ -241,6 +244,7 @@ def _finetune(
         epochs=config.epochs,
         tokens=config.tokens,
         learning_rate=config.learning_rate or learning_rate(config.keep),
+        labels=config.train is not None,
         distill=config.distill,
         seed=config.seed,
     )

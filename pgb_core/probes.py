@@ -9,8 +9,8 @@ from itertools import count
 import numpy as np
 from tokenizers import Tokenizer
 
-from pgb_core.data import Features
 from pgb_core.evaluate import run, torch_predictor
+from pgb_core.features import Features
 from pgb_core.nn.encoder import Encoder, EncoderConfig
 
 LENGTHS = (4, 17, 48)

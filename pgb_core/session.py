@@ -10,8 +10,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from pgb_core.data import Batch
 from pgb_core.errors import ArtifactError
+from pgb_core.features import Batch
 from pgb_core.machine import usable_cores
 
 Predict = Callable[[Batch], NDArray[np.float32]]

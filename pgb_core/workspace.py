@@ -26,12 +26,12 @@ class Workspace:
         marker = self.path / "run.json"
         if resume and marker.exists():
             if json.loads(marker.read_text())["digest"] != digest:
-                raise ConfigError(f"{out}: the stopped run had other settings; repeat them or leave --resume out")
+                raise ConfigError(f"{out}: the stopped run had other settings or data; leave --resume out")
             return
         try:
             shutil.rmtree(self.path, ignore_errors=True)
             self.path.mkdir(parents=True)
-            marker.write_text(json.dumps({"digest": digest}))
+            self.save_text(marker.name, json.dumps({"digest": digest}))
         except OSError as error:
             raise ResourceError(f"{self.path}: cannot be written ({error.strerror}); choose another --out") from error
 

@@ -64,11 +64,15 @@ def create_app(settings: Settings, background: bool = False) -> FastAPI:
     app.state.keys = Keys(settings.keys_file)
     app.state.engine = Engine(registry, settings, instruments)
     app.add_middleware(GZipMiddleware, minimum_size=_COMPRESS_FROM, compresslevel=1)
-    if settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["*"], allow_headers=["*"]
-        )
     app.add_middleware(Arrival, settings=settings, instruments=instruments, lifecycle=lifecycle, registry=registry)
+    if settings.cors_origins:  # outermost, so that pages can read every refusal
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["retry-after", "server-timing", "x-request-id"],
+        )
     errors.install(app)
     for module in (native, huggingface, tei, v2, health):
         app.include_router(module.router)

@@ -66,8 +66,8 @@ class Ran(Generic[Result]):
 class Observer(Protocol):
     """Hears what happens to work. Called from any thread."""
 
-    def batch(self, size: int, tokens: int, started: float, finished: float, failed: bool) -> object:
-        """A batch ran. What is returned reaches every input of it as `Ran.mark`."""
+    def batch(self, size: int, tokens: int, started: float, finished: float, error: Exception | None) -> object:
+        """A batch ran, or failed with an error. What is returned reaches every input of it as `Ran.mark`."""
 
     def saved(self, reason: str, inputs: int, tokens: int, seconds: float) -> None:
         """Waiting work was dropped: reason 'deadline', 'disconnect' or 'failure'; seconds by estimate."""
@@ -272,7 +272,7 @@ class Batcher(Generic[Item, Result]):
         try:
             results = self._run([entry.item[2] for entry in batch])
         except Exception as error:  # the waiters must hear of any failure, and the thread must live
-            self._observe(len(batch), tokens, started, failed=True)
+            self._observe(len(batch), tokens, started, error)
             if len(batch) > 1:
                 for entry in batch:
                     self._run_batch([entry], send)
@@ -285,15 +285,15 @@ class Batcher(Generic[Item, Result]):
         finished = clock()
         self._failures = 0
         self._learn(sum(entry.size for entry in batch), finished - started)
-        mark = self._observe(len(batch), tokens, started, failed=False)
+        mark = self._observe(len(batch), tokens, started)
         send(batch, [Ran(result, started, finished, len(batch), tokens, mark) for result in results])
 
     def _learn(self, tokens: int, seconds: float) -> None:
         if 4 * tokens >= self._limits.batch_tokens:
             self._seconds_per_token += _SETTLING * (seconds / tokens - self._seconds_per_token)
 
-    def _observe(self, size: int, tokens: int, started: float, failed: bool) -> object:
-        return None if self._observer is None else self._observer.batch(size, tokens, started, clock(), failed)
+    def _observe(self, size: int, tokens: int, started: float, error: Exception | None = None) -> object:
+        return None if self._observer is None else self._observer.batch(size, tokens, started, clock(), error)
 
     def _send(self, batch: _Batch, outcome: _Outcome) -> None:
         if self._loop is not None:

@@ -112,8 +112,9 @@ def make_key(path: Path, name: str, scope: str) -> str:
     if _LINE.fullmatch(line) is None:
         raise KeysError("a name has letters, digits, dots, dashes and underscores, at most 64")
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    whole = not path.stat().st_size or path.read_bytes().endswith(b"\n")
     with os.fdopen(descriptor, "a", encoding="utf-8") as file:
-        file.write(line + "\n")
+        file.write(("" if whole else "\n") + line + "\n")
     return secret
 
 

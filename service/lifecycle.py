@@ -6,7 +6,7 @@ import asyncio
 
 from service.errors import LoadFailed, Unavailable
 from service.instruments import Instruments
-from service.logs import event
+from service.logs import LOGGER, event
 from service.registry import Registry
 
 
@@ -59,7 +59,13 @@ class Lifecycle:
             for model in self._registry.models:
                 event("model ready", model=model.name, version=model.version, difference=model.difference)
         except LoadFailed as error:
-            self.failure = error
-            event("loading failed", reason=str(error))
+            self._fail(error)
+        except Exception as error:  # a process that neither serves nor ends would help nobody
+            LOGGER.exception("unexpected")
+            self._fail(LoadFailed(f"loading failed ({type(error).__name__}: {error})"))
         finally:
             self.loaded.set()
+
+    def _fail(self, error: LoadFailed) -> None:
+        self.failure = error
+        event("loading failed", reason=str(error))

@@ -35,7 +35,7 @@ class Stamps:
 
     @property
     def total(self) -> float:
-        """Seconds from the first byte of the request to its answer being ready to send."""
+        """Seconds from the head having been read to the results being there, not yet rendered and sent."""
         return self.done - self.received
 
 
@@ -64,15 +64,16 @@ class Timings:
 
 @dataclass
 class Call:
-    """What is known of one request, from its first byte to its log line.
+    """What is known of one request, from its head being read to its log line.
 
-    owner: name of the key. deadline: an instant of `clock`. inputs and all below it are set
-    by the engine once they are known; `truncated` counts inputs that were cut, `marks` are those of its
-    batches.
+    owner: name of the key. held_bytes: of its body, in memory. deadline: an instant of `clock`. inputs
+    and all below it are set by the engine once they are known; `truncated` counts inputs that were cut,
+    `marks` are those of its batches.
     """
 
     id: str
     owner: str = ""
+    held_bytes: int = 0
     dialect: str = ""
     stamps: Stamps = field(default_factory=Stamps)
     deadline: float = float("inf")

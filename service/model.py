@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pgb_core.artifact import Artifact
+from service import logs
 from service.batcher import Batcher, Cost, Limits
 from service.instruments import Instruments
 from service.metrics import Statistics, clock
@@ -18,6 +19,7 @@ from service.tokenizer import Tokenizer, Tokens
 from service.tracing import Tracer
 
 BROKEN = 3
+_QUIET = 1.0  # seconds between two failures that are logged
 _SHORT, _LONG, _ROUNDS = 16, 256, 3
 _LEAST = 8  # tokens: what a batch costs beside its run, however quick that is
 
@@ -51,6 +53,7 @@ class Model:
         self._uses = 0
         self._idle = asyncio.Event()
         self._retiring = False
+        self._quiet_until = 0.0
         self.difference = self_check(self.runtime, artifact, settings.precision)
         self.cost = measure(self.runtime, self.manifest.max_length)
         limits = Limits(
@@ -104,15 +107,18 @@ class Model:
             await self._idle.wait()
         await self.batcher.close()
         await asyncio.to_thread(self.runtime.close)
-        self._instruments.forget(self.name, self.version)
 
-    def batch(self, size: int, tokens: int, started: float, finished: float, failed: bool) -> object:
+    def batch(self, size: int, tokens: int, started: float, finished: float, error: Exception | None) -> object:
         """See `batcher.Observer`."""
         self.statistics.ran(size, finished - started)
         self._instruments.batch_size.labels(self.name, self.version).observe(size)
         self._instruments.batch_tokens.labels(self.name, self.version).observe(tokens)
-        if failed:
+        if error is not None:
             self._instruments.batch_failures.labels(self.name, self.version).inc()
+            if finished >= self._quiet_until:
+                self._quiet_until = finished + _QUIET
+                said = {"model": self.name, "version": self.version, "inputs": size, "tokens": tokens}
+                logs.LOGGER.error("a batch failed", exc_info=error, extra={"fields": said})
         return self._tracer.batch(self.name, size, tokens, started, finished) if self._tracer else None
 
     def saved(self, reason: str, inputs: int, tokens: int, seconds: float) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from pgb_core.artifact import MANIFEST, open_artifact
 from pgb_core.errors import PGBError
-from service.errors import InvalidInput, LoadFailed, Overloaded, ServiceError, UnknownModel, WrongTask
+from service import logs
+from service.errors import InvalidInput, LoadFailed, Overloaded, ServiceError, Unavailable, UnknownModel, WrongTask
 from service.instruments import Instruments
 from service.memory import give_back
 from service.metrics import clock
@@ -82,11 +83,17 @@ class Registry:
         return [model for served in list(self._served.values()) for model in list(served.versions.values())]
 
     def served(self, name: str) -> Served:
-        """All versions of a name. Raises UnknownModel."""
+        """All versions of a name. Raises UnknownModel; Unavailable while models are still being loaded."""
         found = self._served.get(name)
         if found is None:
-            raise UnknownModel("no model of that name is served; GET /v1/models lists them")
+            raise self._absent("no model of that name is served; GET /v1/models lists them")
         return found
+
+    def meant(self, name: str | None) -> Model | None:
+        """What a request was for whose body nobody read: the model that its path names, or the only one."""
+        if name is None and len(self._served) == 1:
+            name = next(iter(self._served))
+        return None if name is None or name not in self._served else self.peek(name)
 
     def check(self) -> None:
         """Raises Overloaded, with the shortest wait, when no model would take a request."""
@@ -119,10 +126,10 @@ class Registry:
 
     def pick(self, name: str | None, version: str | None, task: str) -> Model:
         """The model for one request: by name and version; without a version as the traffic is split;
-        without a name the default of the task. Raises UnknownModel or WrongTask."""
+        without a name the default of the task. Raises UnknownModel, WrongTask, or Unavailable as `served`."""
         name = self.default(task) if name is None else name
         if name is None:
-            raise UnknownModel(f"no model for {task} is served")
+            raise self._absent(f"no model for {task} is served")
         model = self.served(name).next() if version is None else self.peek(name, version)
         if model.manifest.task != task:
             raise WrongTask(f"this model is for {model.manifest.task}, not for {task}")
@@ -151,13 +158,20 @@ class Registry:
         """Load a version from the models' folder, check it, and give it a share of the traffic.
 
         With the whole share the versions before it are retired. Raises UnknownModel when the folder
-        holds no such model, LoadFailed when it does not load; then nothing has changed.
+        holds no such model, LoadFailed when it does not load; then nothing has changed. A load that has
+        begun ends, whoever stops waiting for it.
         """
         folder = self._settings.models_dir
         if folder is None:
             raise InvalidInput("no folder of models was named at start; start with --models-dir")
+        loading = asyncio.create_task(self._load(folder, name, version, share))
+        loading.add_done_callback(lambda task: task.cancelled() or task.exception())  # it may have no other listener
+        return await asyncio.shield(loading)
+
+    async def _load(self, folder: Path, name: str, version: str | None, share: float) -> Model:
         async with self._change:
-            await asyncio.gather(*self._retiring)  # so that memory holds one version more than is served, not many
+            if self._retiring:  # so that memory holds one version more than is served, not many
+                await asyncio.wait(self._retiring)
             path, label = await asyncio.to_thread(_find, folder, name, version)
             self._other[name, label or ""] = State(name, label or "", "LOADING")
             try:
@@ -169,6 +183,7 @@ class Registry:
             before = self._served.get(name)
             if before and before.versions and next(iter(before.versions.values())).manifest.task != model.manifest.task:
                 await model.retire()
+                self._forget(model)
                 raise LoadFailed(f"{name}: the new version is for {model.manifest.task}, unlike the one that is served")
             swapped = before is not None
             self._admit(model, share)
@@ -222,10 +237,15 @@ class Registry:
         start = clock()
         try:
             model = await asyncio.to_thread(make)
-        except (PGBError, ServiceError) as error:
+        except Exception as error:  # what reads a file, or runs a graph, raises what it likes
             if name:
                 self._instruments.events.labels(name, "failure").inc()
-            raise LoadFailed(str(error)) from error
+            if isinstance(error, (PGBError, ServiceError)):
+                raise LoadFailed(str(error)) from error
+            logs.LOGGER.exception("a model does not load")
+            raise LoadFailed(
+                f"{name or path.name}: it does not load ({type(error).__name__}); the log says more"
+            ) from error
         await asyncio.to_thread(give_back)
         self._instruments.load_seconds.labels(model.name, model.version).set(clock() - start)
         return model
@@ -264,6 +284,7 @@ class Registry:
             try:
                 await model.retire()
             finally:
+                self._forget(model)
                 self._other.pop(key, None)
                 del model
                 await asyncio.to_thread(give_back)
@@ -271,6 +292,15 @@ class Registry:
         task = asyncio.create_task(retire())
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
+
+    def _forget(self, model: Model) -> None:
+        """Drop the figures of a version that is gone, unless the same version was loaded anew."""
+        served = self._served.get(model.name)
+        if served is None or model.version not in served.versions:
+            self._instruments.forget(model.name, model.version)
+
+    def _absent(self, said: str) -> ServiceError:
+        return UnknownModel(said) if self.started else Unavailable("the models are being loaded")
 
     async def _probe(self) -> None:
         """Try broken models, so that they count as ready again once they answer."""

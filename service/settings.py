@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -24,8 +24,8 @@ from pydantic_settings import (
 )
 
 PREFIX = "PGB_"
-# What Kubernetes puts into every container beside a service whose name begins with pgb-.
-_LINKED = re.compile(rf"{PREFIX}\w+_(SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_\d+_\w+)")
+# What Kubernetes puts into every container beside a service whose name is pgb, or begins with pgb-.
+_LINKED = re.compile(rf"{PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_\d+_\w+)")
 
 
 def _several(value: Any) -> Any:
@@ -94,6 +94,13 @@ class Settings(BaseSettings):
     otlp_endpoint: str | None = Field(
         None, description="Where OpenTelemetry spans are sent, for example http://host:4318"
     )
+
+    @field_validator("metrics_key")
+    @classmethod
+    def _needs_keys(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("keys_file") is None:
+            raise ValueError("needs keys_file; without it everyone may read them")
+        return value
 
     @classmethod
     def settings_customise_sources(

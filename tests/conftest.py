@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from hypothesis import settings
 
 from pgb_core.encoders import encoder_config_of
 from pgb_core.nn.encoder import Encoder, EncoderConfig
 
 pytest_plugins = ["tests.served"]
+settings.register_profile("steady", deadline=None)  # a machine that is busy is not a failure
+settings.load_profile("steady")
 SHARED = Path(os.environ.get("SHARED_DATA", Path(__file__).parent.parent.parent / "shared"))
 ARCHITECTURES = ("bert", "roberta", "distilbert")
 TASKS = ("classification", "qa")

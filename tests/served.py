@@ -7,8 +7,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -80,6 +81,27 @@ def serving(
         finally:
             process.kill()
             process.wait()
+
+
+@contextmanager
+def traffic(url: str, bodies: Sequence[object], pause: float = 0.0) -> Iterator[None]:
+    """A client for each body, which asks to classify it again and again, `pause` seconds apart, while inside."""
+    stop = threading.Event()
+
+    def client(body: object) -> None:
+        with httpx.Client(timeout=30) as session:
+            while not stop.wait(pause):
+                session.post(f"{url}/v1/classify", json=body)
+
+    threads = [threading.Thread(target=client, args=(body,)) for body in bodies]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
 
 
 def _ready(url: str, process: subprocess.Popen[bytes]) -> bool:

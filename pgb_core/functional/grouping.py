@@ -85,26 +85,6 @@ def shared(
     return best
 
 
-def best_shared(importance: Tensor, budget: int, counts: tuple[int, ...] = (1, 2, 3, 4, 6)) -> Blocks:
-    """The best of many shapes that keep at most `budget` weights.
-
-    Its candidates include row pruning, column pruning and the disjoint blocks of the same cost, so
-    it never keeps less than any of them.
-    """
-    out, size = importance.shape
-    candidates = []
-    for groups in counts:
-        for share in (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, budget / (out * size)):
-            rows = int(out * share) // groups
-            cols = min(size, budget // (rows * groups)) if rows else 0
-            if cols:
-                candidates.append(shared(importance, groups, rows, cols))
-        if out % groups == 0 and size % groups == 0 and out * size // groups <= budget:
-            start = disjoint(importance, groups)
-            candidates.append(shared(importance, groups, out // groups, size // groups, start=start.rows))
-    return max(candidates, key=lambda blocks: blocks.kept)
-
-
 def assign(gains: Tensor, capacity: int) -> Tensor:
     """Give each of G groups `capacity` rows so that the sum of gains is high; extra rows go.
 

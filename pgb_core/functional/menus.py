@@ -28,7 +28,6 @@ WIDTHS = (1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.1875, 0.125, 0.0625)
 COLUMNS = (1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25)
 COUNTS = (1, 2, 4)
 MULTIPLE = 8
-DISJOINT_COUNTS = (1, 2, 3, 4, 5, 6)
 
 Recipe = Mapping[Role, Choice]
 Importances = Mapping[Role, Tensor]
@@ -55,7 +54,7 @@ def disjoint_menu(importances: Importances, g_max: int, passes: int) -> list[Opt
     combined = [Option(0, 0.0, 0.0, {})]
     for role, matrix in importances.items():
         parts = [_keep(role, matrix)]
-        for count in DISJOINT_COUNTS[1:g_max]:
+        for count in range(2, g_max + 1):
             if matrix.shape[0] % count == 0 and matrix.shape[1] % count == 0:
                 parts.append(_part(role, matrix, grouping.disjoint(matrix, count, passes)))
         combined = _combine(combined, parts)
@@ -69,7 +68,7 @@ def feed_forward_menu(importances: Importances, passes: int) -> list[Option]:
     menu = [Option(0, 0.0, 0.0, dropped({role: _shape(m) for role, m in importances.items()}))]
     every, inputs = torch.arange(outer.shape[0]), torch.arange(inner.shape[1])
     for width in WIDTHS:
-        neurons = order[: _rounded(width * len(order))].sort().values
+        neurons = order[: _rounded(width, len(order))].sort().values
         outer_parts = _variants(Role.FFN_OUT, outer, every, neurons, passes)
         whole_width = _variants(Role.FFN_IN, inner, neurons, inputs, passes)
         for part in outer_parts:
@@ -151,12 +150,12 @@ def _channels(importance: Tensor, split: Tensor, width: int) -> Tensor:
 
 
 def _head_widths(head_dim: int) -> list[int]:
-    return sorted({max(MULTIPLE, int(head_dim * width) // MULTIPLE * MULTIPLE) for width in (1.0, 0.75, 0.5, 0.25)})
+    return sorted({_rounded(width, head_dim) for width in (1.0, 0.75, 0.5, 0.25)})
 
 
 def _column_counts(size: int, groups: int) -> list[int]:
     widths = COLUMNS if groups == 1 else COLUMNS[1:]
-    return sorted({_rounded(width * size) for width in widths})
+    return sorted({_rounded(width, size) for width in widths})
 
 
 def _read(importance: Tensor, rows: Tensor, columns: int) -> Blocks:
@@ -240,5 +239,6 @@ def _shape(matrix: Tensor) -> tuple[int, int]:
     return (matrix.shape[0], matrix.shape[1])
 
 
-def _rounded(size: float) -> int:
-    return max(MULTIPLE, int(size) // MULTIPLE * MULTIPLE)
+def _rounded(share: float, size: int) -> int:
+    """So much of a size, in the steps that kernels like; the whole is the whole."""
+    return size if share == 1 else min(size, max(MULTIPLE, int(share * size) // MULTIPLE * MULTIPLE))

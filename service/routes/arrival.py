@@ -26,6 +26,7 @@ _ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 _ENCODINGS = ("gzip", "deflate")
 # Where models are put to work, in every dialect.
 WORK = re.compile(r"/|/predict|/models/[^/]+|/v1/(models/[^/]+/)?(classify|answer)|/v2/models/.+/infer")
+_NAMED = re.compile(r"/models/([^/]+)")
 
 
 class Arrival:
@@ -64,36 +65,46 @@ class Arrival:
             await send(message)
 
         self._instruments.open.inc()
-        held = 0
         try:
             try:
                 if scope["method"] == "POST" and WORK.fullmatch(scope["path"]):
-                    self._check_room()
+                    self._check_room(call, scope["path"])
                 body = await self._read(headers, call, receive)
             except ServiceError as error:
                 await render(call.dialect, error)(scope, receive, answer)
                 return
             if body is None:
                 return
-            held = len(body)
-            self._pending_bytes += held
             await self._run(_whole(scope, body), body, receive, answer)
         except Exception:  # ours to find, not the client's to see
             logs.LOGGER.exception("unexpected", extra={"fields": {"request_id": call.id}})
             if not begun:
                 await internal(call.dialect)(scope, receive, answer)
         finally:
-            self._pending_bytes -= held
+            self._pending_bytes -= call.held_bytes
             self._instruments.open.dec()
             self._account(call, scope, status)
 
-    def _check_room(self) -> None:
+    def _check_room(self, call: Call, path: str) -> None:
         """Refuse before the body is read what every model would refuse after it."""
         try:
             self._registry.check()
         except Overloaded:
             self._instruments.rejections.labels("overloaded").inc()
+            named = _NAMED.search(path)
+            model = self._registry.meant(named[1] if named else None)
+            if model is not None:
+                call.model, call.version = model.name, model.version
+                model.statistics.failed(call)
             raise
+
+    def _hold(self, call: Call, count: int) -> None:
+        """So many bytes more, or less, until the request ends. Raises Overloaded."""
+        call.held_bytes += count
+        self._pending_bytes += count
+        if self._pending_bytes > self._settings.max_pending_bytes:
+            self._instruments.rejections.labels("bytes").inc()
+            raise Overloaded("too many bytes are waiting already", 1.0)
 
     async def _read(self, headers: Headers, call: Call, receive: Receive) -> bytes | None:
         """The body, decompressed; None when the client left before its end."""
@@ -115,17 +126,20 @@ class Arrival:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         return None
-                    body += message.get("body", b"")
+                    more = message.get("body", b"")
+                    body += more
                     if len(body) > limit:
                         raise TooLarge(f"the body is larger than {limit} bytes")
-                    if self._pending_bytes + len(body) > self._settings.max_pending_bytes:
-                        self._instruments.rejections.labels("bytes").inc()
-                        raise Overloaded("too many bytes are waiting already", 1.0)
+                    self._hold(call, len(more))
                     if not message.get("more_body", False):
                         break
         except TimeoutError:
             raise TooSlow(f"the body did not arrive within {self._settings.max_body_seconds:g} seconds") from None
-        return decompressed(bytes(body), limit) if encoding in _ENCODINGS else bytes(body)
+        if encoding not in _ENCODINGS:
+            return bytes(body)
+        plain = decompressed(bytes(body), limit)
+        self._hold(call, len(plain) - len(body))
+        return plain
 
     async def _run(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         """Run the route with the whole body; cancel it when the client leaves before the answer."""

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from service import __version__
 from service.engine import Engine, Labelling, Question, Target, Text, Windowing
-from service.errors import InvalidInput, TooLarge, Unavailable
+from service.errors import InvalidInput, ServiceError, TooLarge, Unavailable
 from service.metrics import STAGES, Call, Spent
 from service.model import Model
 from service.routes.common import ADMIN, USE, call_of, engine_of, registry_of
@@ -189,10 +189,16 @@ async def infer(request: Request, name: Name, version: str | None = None) -> Res
     """Label texts or answer questions; JSON, or texts and results as binary tensors."""
     call, engine = call_of(request), engine_of(request)
     target = Target(name, version)
-    task = engine.registry.peek(name, version).manifest.task
-    asked = v2.parse(await request.body(), request.headers.get(v2.HEADER_LENGTH))
-    _give(call, asked.header.parameters.get("timeout"))
-    columns = _columns(asked, INPUTS[task])
+    model = engine.registry.peek(name, version)
+    task = model.manifest.task
+    try:  # everything that can be wrong with it is found before the model runs
+        asked = v2.parse(await request.body(), request.headers.get(v2.HEADER_LENGTH))
+        _give(call, asked.header.parameters.get("timeout"))
+        columns = _columns(asked, INPUTS[task])
+        _check_outputs(asked, [name for name, _ in OUTPUTS[task]])
+    except ServiceError:
+        model.statistics.failed(call)
+        raise
     try:
         made = await (_classify if task == "classification" else _answer)(call, target, columns, asked, engine)
     except TooLarge as error:  # the protocol knows 400 alone for a batch that is refused
@@ -261,15 +267,18 @@ def _columns(asked: Asked, inputs: dict[str, bool]) -> dict[str, list[str]]:
     return dict(asked.texts)
 
 
+def _check_outputs(asked: Asked, names: Sequence[str]) -> None:
+    for output in asked.header.outputs or ():
+        if output.name not in names:
+            raise InvalidInput(f"an output is unknown; the model gives {', '.join(names)}")
+        if "classification" in output.parameters and output.name != "scores":
+            raise InvalidInput("classification is of the output scores alone")
+    _classification(asked)
+
+
 def _chosen(made: list[Tensor], asked: Asked) -> list[Tensor]:
-    if not asked.header.outputs:
-        return made
     by_name = {tensor.name: tensor for tensor in made}
-    if not {output.name for output in asked.header.outputs} <= set(by_name):
-        raise InvalidInput(f"an output is unknown; the model gives {', '.join(by_name)}")
-    if any("classification" in output.parameters and output.name != "scores" for output in asked.header.outputs):
-        raise InvalidInput("classification is of the output scores alone")
-    return [by_name[output.name] for output in asked.header.outputs]
+    return [by_name[output.name] for output in asked.header.outputs] if asked.header.outputs else made
 
 
 def _classification(asked: Asked) -> int | None:

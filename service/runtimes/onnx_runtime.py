@@ -59,7 +59,8 @@ def _providers(device: Device) -> list[Any]:
         if device == "auto":
             return [_CPU]
         raise Unavailable(
-            "this onnxruntime has no CUDA; pip uninstall onnxruntime, then pip install 'onnxruntime-gpu[cuda,cudnn]'"
+            "this onnxruntime has no CUDA; pip uninstall -y onnxruntime onnxruntime-gpu, "
+            "then pip install 'onnxruntime-gpu[cuda,cudnn]'"
         )
     onnxruntime.preload_dlls()  # CUDA and cuDNN as PyPI packages are found in no search path
     return [(_CUDA, {"use_tf32": "0"}), _CPU]  # TF32 keeps 10 bits: not what float32 says

@@ -1,4 +1,4 @@
-"""The examples of docs/clients.md, and README's request, run as they stand against a real server."""
+"""The examples of docs/clients.md, those of administration, and README's request, as they stand, on a real server."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from service.keys import make_key
 from tests.conformance.test_javascript import package
 from tests.served import serving
 
@@ -46,6 +47,18 @@ def test_commands(address: str, body: str) -> None:
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
     assert run(["sh", "-ec"], address, body.replace("curl -s ", "curl -sS --fail-with-body "))
+
+
+def test_administration(artifacts: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands of docs/serving.md, one after the other."""
+    (body,) = (body for _, body in _BLOCK.findall((ROOT / "docs/serving.md").read_text()) if "$ADMIN" in body)
+    versions = tmp_path / "models" / "reviews"
+    shutil.copytree(artifacts[0], versions / "1")
+    monkeypatch.setenv("ADMIN", make_key(tmp_path / "keys", "somebody", "admin"))
+    with serving("--models-dir", tmp_path / "models", "--keys-file", tmp_path / "keys") as (url, _):
+        shutil.copytree(artifacts[0], versions / "2")
+        said = run(["sh", "-ec"], url.removeprefix("http://"), body.replace("curl -s ", "curl -sS --fail-with-body "))
+    assert '"version":"2"' in said
 
 
 @pytest.mark.parametrize("body", [body for kind, body in EXAMPLES if kind == "python"])

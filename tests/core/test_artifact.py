@@ -135,3 +135,30 @@ def test_measured_figures_do_not_change_the_digest(written: Artifact) -> None:
     updated = update_measured(written.path, {"speed": {"ratio": 2.1}})
     assert updated.manifest.digest == written.manifest.digest
     assert open_artifact(written.path).manifest.measured == {"speed": {"ratio": 2.1}}
+
+
+@pytest.mark.parametrize("content", ['{"name": "an extension of a browser"}', "not JSON", None])
+def test_a_folder_that_has_a_manifest_of_its_own_is_not_replaced(
+    content: str | None, written: Artifact, tmp_path: Path
+) -> None:
+    """Nor is an artifact that something else was put into."""
+    if content is None:
+        folder = written.path
+        (folder / "notes.txt").write_text("mine")
+    else:
+        folder = tmp_path / "other"
+        folder.mkdir()
+        (folder / "manifest.json").write_text(content)
+    before = sorted(folder.iterdir())
+    with pytest.raises(ArtifactError, match="is no artifact"):
+        write_artifact(folder, manifest(), {})
+    assert sorted(folder.iterdir()) == before
+
+
+def test_an_artifact_is_replaced_whole_or_stays(written: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is moved aside, not removed, before the new one takes its place."""
+    monkeypatch.setattr("pgb_core.artifact.shutil.rmtree", lambda *_, **__: None)
+    again = write_artifact(written.path, manifest(name="again"), dict.fromkeys(written.manifest.files, b"x"))
+    assert again.manifest.name == "again"
+    (old,) = (entry for entry in written.path.parent.iterdir() if ".old-" in entry.name)
+    assert json.loads((old / "manifest.json").read_text())["name"] == written.manifest.name

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,13 +41,18 @@ def test_mistakes_are_one_line_and_leave_nothing(
     odd.write_text("sentence\tlabel\ngood\tmaybe\n")
     empty = tmp_path / "empty.jsonl"
     empty.write_text("")
+    lines = tmp_path / "lines.txt"
+    lines.write_text("the film\n")
     out = tmp_path / "out"
     cases = [
         ((tmp_path / "nowhere", "--train", texts), "no such checkpoint"),
         ((model, "--train", tmp_path / "absent.tsv"), "no such file"),
         ((model, "--train", odd), "odd.tsv:2: label 'maybe' is not one of the checkpoint's"),
         ((model, "--train", empty), "empty.jsonl: no rows"),
+        ((model, "--train", lines), "--train is for labelled rows"),
+        ((model, "--train", texts, "--eval", lines), "lines.txt:1: no label"),
         ((model, "--train", texts, "--keep", "0"), "keep 0 is out of range"),
+        ((model, "--train", texts, "--seed", str(1 << 64)), "seed 18446744073709551616 is out of range"),
         ((model,), "no data"),
         ((model, "--train", texts, "--task", "qa"), "not fine-tuned for qa"),
         ((model, "--train", texts, "--config", tmp_path / "absent.toml"), "cannot be read"),
@@ -146,18 +152,43 @@ def test_bench_gives_ratios_in_one_run(small: Artifact, model: Path, capsys: pyt
     assert run(capsys, "bench", small.path, "--shapes", "1by8")[0] == 1
 
 
-def test_serve_checks_its_artifacts_first(small: Artifact, capsys: pytest.CaptureFixture[str]) -> None:
-    """A damaged artifact is one line, before any server starts."""
-    small.model.write_bytes(b"")
-    code, _, error = run(capsys, "serve", small.path)
-    assert code == 1
-    assert "model.onnx is not the file that was written" in error
+def test_serve_becomes_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With everything that it was given, in that order."""
+    became: list[list[str]] = []
+    monkeypatch.setattr(cli.os, "execv", lambda path, command: became.append(command))
+    given = ["small", "--models-dir", "all", "other=x", "--ui=false", "--port", "1"]
+    assert cli.main(["serve", *given]) == 0
+    assert became == [[sys.executable, "-m", "service", *given]]
 
 
-@pytest.mark.parametrize("command", ["compress", "evaluate", "inspect", "bench", "serve", "demo"])
-def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [
+        (
+            "compress",
+            "checkpoint --task --out --keep --budget --grouping --train --calibrate --eval --epochs --distill "
+            "--no-distill --config --device --target --weights --seed --resume",
+        ),
+        ("evaluate", "model --data --task --json"),
+        ("inspect", "artifact --html --json"),
+        ("bench", "artifact --against --shapes --threads --seconds --json"),
+        ("serve", "ARTIFACT --host --port --models-dir --keys-file"),
+        ("demo", "--dir --host --port --no-serve"),
+    ],
+)
+def test_every_command_explains_itself(command: str, names: str, capsys: pytest.CaptureFixture[str]) -> None:
     """--help exits 0 and names its arguments."""
     with pytest.raises(SystemExit) as stopped:
         cli.main([command, "--help"])
     assert stopped.value.code == 0
-    assert f"usage: pgb {command}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"usage: pgb {command}" in said
+    assert not [name for name in names.split() if name not in said]
+
+
+def test_an_argument_that_no_command_has_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """serve alone passes on what it does not know."""
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["evaluate", "model", "--data", "file", "--dato", "x"])
+    assert stopped.value.code == 2
+    assert "unrecognized arguments: --dato x" in capsys.readouterr().err

@@ -1,22 +1,17 @@
 """Reading data: every format, every complaint with file and line."""
 
 import json
+import sys
+import types
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from pgb_core.data import (
-    Features,
-    Question,
-    TextRow,
-    collate,
-    encode_questions,
-    grouped,
-    label_targets,
-    read_rows,
-)
+from pgb_core.data import Question, TextRow, label_targets, read_rows
 from pgb_core.errors import DataError
+from pgb_core.features import Features, collate, encode_questions, grouped
 
 
 @pytest.mark.parametrize(
@@ -65,7 +60,18 @@ def test_malformed_data_is_named_with_file_and_line(
         read_rows(tmp_path / name, "classification")
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"data": [{"paragraphs": [{"context": "c", "qas": [{"id": 1}]}]}]}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        '{"data": null}',
+        '{"data": {"paragraphs": []}}',
+        '{"data": [{"paragraphs": null}]}',
+        '{"data": [{"paragraphs": [{"context": "c", "qas": ["who"]}]}]}',
+        '{"data": [{"paragraphs": [{"context": "c", "qas": [{"id": 1}]}]}]}',
+    ],
+)
 def test_malformed_squad_is_named(tmp_path: Path, content: str) -> None:
     """Not JSON, not SQuAD, a question that lacks its text."""
     (tmp_path / "squad.json").write_text(content)
@@ -151,3 +157,81 @@ def test_the_project_s_own_texts_are_whole() -> None:
         assert q.answers
         assert all(q.context[start : start + len(text)] == text for text, start in q.answers)
     assert json.loads((folder / "questions.json").read_text())["version"] == "1.1"
+
+
+def test_labels_under_the_names_that_glue_gives_them_are_read(tmp_path: Path) -> None:
+    """MNLI's and QQP's own columns."""
+    for name, header in (
+        ("mnli", "index\tsentence1\tsentence2\tlabel1\tgold_label"),
+        ("qqp", "id\tquestion1\tquestion2\tother\tis_duplicate"),
+    ):
+        file = tmp_path / f"{name}.tsv"
+        file.write_text(f"{header}\n0\ta b\tc d\tx\t1\n")
+        (row,) = read_rows(file, "classification")
+        assert isinstance(row, TextRow)
+        assert (row.text, row.pair, row.label) == ("a b", "c d", "1")
+
+
+def test_a_cell_may_hold_lines_and_be_long(tmp_path: Path) -> None:
+    """As CSV allows; what it does not is named with its line."""
+    file = tmp_path / "rows.csv"
+    long = "word " * 40_000
+    file.write_text(f'text,label\n"line one\nline two",1\n{long},0\n')
+    assert [row.text for row in read_rows(file, "classification")] == ["line one\nline two", long]  # type: ignore[union-attr]
+    file.write_text("text,label\n")
+    file.write_bytes(b"text,label\na\rb,1\n")
+    with pytest.raises(DataError, match=r"rows\.csv:2"):
+        read_rows(file, "classification")
+
+
+def test_many_labels_may_be_written_as_a_vector() -> None:
+    """Zeros and ones, one for each label; shorter lists are indices or names."""
+    names = ("a", "b", "c")
+    rows = [TextRow("x", None, label, "w") for label in ((0, 1, 0), (1.0, 0.0, 1.0), ("b",), (2,))]
+    found = label_targets(rows, names, "multi_label_classification")
+    assert found == [(0.0, 1.0, 0.0), (1.0, 0.0, 1.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)]
+
+
+@pytest.mark.parametrize("answers", ["", ', "answers": []'])
+def test_questions_that_nobody_answered_are_unlabelled(tmp_path: Path, answers: str) -> None:
+    """Not unanswerable: they have no target. Beside answered ones an empty list is an answer."""
+    file = tmp_path / "rows.json"
+    unknown = f'{{"id": "1", "question": "who" {answers}}}'
+    known = '{"id": "2", "question": "who", "answers": [{"text": "town", "answer_start": 4}]}'
+    text = '{"data": [{"paragraphs": [{"context": "the town sang", "qas": [%s]}]}]}'
+    file.write_text(text % unknown)
+    (row,) = read_rows(file, "qa")
+    assert isinstance(row, Question)
+    assert row.answers is None
+    (feature,) = encode_questions([row], words("the", "town", "sang", "who"), 16, 4)
+    assert feature.target is None
+    file.write_text(text % f"{unknown}, {known}")
+    assert [row.answers for row in read_rows(file, "qa")] == [() if answers else None, (("town", 4),)]  # type: ignore[union-attr]
+
+
+class Hub:
+    """What `datasets` gives: rows with features."""
+
+    def __init__(self, *rows: dict[str, object]) -> None:
+        self.rows = rows
+        self.features: dict[str, object] = {}
+
+    def __iter__(self) -> Iterator[dict[str, object]]:
+        return iter(self.rows)
+
+
+def test_a_hub_dataset_is_split_by_what_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name without a split means the caller's; a question without a context is one line."""
+    asked: list[tuple[object, ...]] = []
+
+    def load(name: str, config: str | None, split: str) -> Hub:
+        asked.append((name, config, split))
+        return Hub({"sentence": "good", "label": 1, "question": "who"})
+
+    monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=load))
+    read_rows("nyu-mll/glue/sst2", "classification")
+    read_rows("nyu-mll/glue/sst2", "classification", split="train")
+    read_rows("nyu-mll/glue/sst2:test", "classification", split="train")
+    assert asked == [("nyu-mll/glue", "sst2", split) for split in ("validation", "train", "test")]
+    with pytest.raises(DataError, match="no question as SQuAD has it"):
+        read_rows("google/boolq", "qa")

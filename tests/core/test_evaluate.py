@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from pgb_core import evaluate
-from pgb_core.data import Question, encode_questions
+from pgb_core.data import Question
+from pgb_core.errors import DataError
+from pgb_core.features import Batch, encode_questions
 
 
 def question(name: str, *answers: str) -> Question:
@@ -112,3 +115,33 @@ def test_the_best_span_stays_in_the_context_and_within_its_length() -> None:
     logits[2, 0], logits[3, 1], logits[6, 1] = 3, 2, 4
     assert evaluate.best_spans(rows, features, [logits], longest=2)[0] == ["she sings"]
     assert evaluate.best_spans(rows, features, [logits], longest=9)[0] == ["she sings and he plays"]
+
+
+def test_a_model_that_prefers_to_say_nothing_is_right_where_there_is_no_answer() -> None:
+    """Plain figures of SQuAD 2.0 are at a threshold of 0, the best ones over all that it could have said."""
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "who": 1, "oil": 2}, "[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    rows = [Question("1", "who", "oil", (("oil", 0),), "here"), Question("2", "who", "oil", (), "here")]
+    subject = evaluate.Subject("qa", (), None, 16, 0)
+
+    def predict(batch: Batch) -> NDArray[np.float32]:
+        """Nothing for the second row alone: of two equal inputs the batch holds the rows in order."""
+        logits = np.zeros((*batch.input_ids.shape, 2), np.float32)
+        for n, feature in enumerate(batch.features):
+            logits[n, 0] = 1.0 if feature.row else -1.0
+        return logits
+
+    found = evaluate.evaluate(predict, rows, tokenizer, subject)
+    assert found["exact_match"] == found["f1"] == found["best_f1"] == 100.0
+
+
+def test_a_correlation_of_one_row_is_refused() -> None:
+    """There is none."""
+    with pytest.raises(DataError, match="two rows"):
+        evaluate.classification_metrics(np.zeros((1, 1), np.float32), [0.5], "regression")
+
+
+def test_rows_are_checked_before_anything_is_computed() -> None:
+    """Questions nobody answered, as texts without labels."""
+    with pytest.raises(DataError, match="here: no label"):
+        evaluate.check_labels([Question("1", "q", "c", None, "here")], evaluate.Subject("qa", (), None, 16, 0))

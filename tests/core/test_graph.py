@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from pgb_core import graph
-from pgb_core.data import Features
 from pgb_core.errors import ParityError
 from pgb_core.export import check_parity
+from pgb_core.features import Features
 from pgb_core.nn.encoder import Encoder
 from pgb_core.session import open_session
 from pgb_core.surgery import apply_plan
@@ -101,6 +101,13 @@ def test_dropped_layers_are_gone_and_grouped_maps_are_one_convolution() -> None:
     count = next(a.i for a in groups["layer.0.query"] if a.name == "group")
     assert count == 4
     assert not any(t.data_location for t in proto.graph.initializer)
+
+
+def test_the_form_for_gpus_has_no_convolution() -> None:
+    """Not in the last layer either, of which a classifier needs the first token alone."""
+    for task in TASKS:
+        proto = graph.channels_first(compact("bert", task, "hand"), "gpu")
+        assert "Conv" not in {node.op_type for node in proto.graph.node}
 
 
 def test_dense_pruned_to_neurons_needs_no_gather() -> None:

@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pgb_core.artifact import open_artifact
 from pgb_core.config import CompressConfig
 from pgb_core.errors import ConfigError, PGBError
+from pgb_core.finetune import Trainer
 from pgb_core.pipeline import compress
 from pgb_core.plan import GroupingPlan
 from pgb_core.scoring import score
@@ -49,6 +51,7 @@ def test_every_architecture_and_task_ends_in_a_verified_artifact(
         {"epochs": 0.0},
         {"keep": 1.0},
         {"keep": 0.05},
+        {"keep": 0.01, "grouping": "disjoint"},
     ],
 )
 def test_every_setting_leads_to_an_artifact(changes: dict[str, object], tmp_path: Path, texts: Path) -> None:
@@ -89,6 +92,33 @@ def test_unlabelled_text_is_enough(tmp_path: Path) -> None:
         CompressConfig(str(model), str(tmp_path / "small"), calibrate=str(data), keep=0.4, epochs=1, samples=40)
     )
     assert done.manifest.measured["parity"]["inputs"] > 0
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_questions_without_answers_are_enough(labelled: bool, tmp_path: Path, questions: Path) -> None:
+    """And what is given for calibration alone is not learned from as labels."""
+    model = checkpoint(tmp_path / "model", "bert", "qa")
+    if not labelled:
+        raw = json.loads(questions.read_text())
+        for paragraph in (p for article in raw["data"] for p in article["paragraphs"]):
+            for item in paragraph["qas"]:
+                del item["answers"]
+        questions.write_text(json.dumps(raw))
+    schedules = []
+
+    class Seen(Trainer):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            schedules.append(self.labels)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pgb_core.pipeline.Trainer", Seen)
+        compress(
+            CompressConfig(
+                str(model), str(tmp_path / "small"), calibrate=str(questions), keep=0.4, epochs=1, samples=20
+            )
+        )
+    assert schedules == [False]
 
 
 def test_equal_settings_give_equal_artifacts_and_a_seed_changes_them(tmp_path: Path, texts: Path) -> None:
@@ -152,6 +182,18 @@ def test_a_run_killed_at_any_stage_and_resumed_gives_the_same_artifact(
     straight = compress(settings(model, tmp_path / "straight", texts))
     assert resumed.manifest.files == straight.manifest.files
     assert not (tmp_path / ".killed.work").exists()
+
+
+def test_work_on_other_data_is_not_resumed(tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of the same name that has changed since."""
+    model = checkpoint(tmp_path / "model", "bert", "classification")
+    monkeypatch.setattr("pgb_core.pipeline.export.write", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        compress(settings(model, tmp_path / "small", texts, epochs=0.0))
+    lines = texts.read_text().splitlines()
+    texts.write_text("\n".join(lines[1:]))
+    with pytest.raises(ConfigError, match="other settings or data"):
+        compress(settings(model, tmp_path / "small", texts, epochs=0.0, resume=True))
 
 
 def test_another_run_s_work_is_not_resumed(tmp_path: Path, texts: Path) -> None:

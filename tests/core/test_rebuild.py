@@ -12,10 +12,10 @@ from safetensors.torch import load, save
 
 from pgb_core import export, probes
 from pgb_core.artifact import CHECK, PLAN, WEIGHTS, Artifact, write_artifact
-from pgb_core.data import Features
 from pgb_core.encoders import Checkpoint, load_checkpoint
 from pgb_core.errors import ArtifactError
 from pgb_core.evaluate import run, torch_predictor
+from pgb_core.features import Features
 from pgb_core.nn.encoder import Encoder
 from pgb_core.nn.grouped_linear import GroupedLinear
 from pgb_core.rebuild import encoder_of

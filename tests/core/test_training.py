@@ -8,8 +8,8 @@ import torch
 
 from pgb_core import calibrate
 from pgb_core.compensate import compensate
-from pgb_core.data import Batch, Features, batches, collate
 from pgb_core.errors import DataError
+from pgb_core.features import Batch, Features, batches, collate
 from pgb_core.finetune import Schedule, Trainer, counterparts, hidden_loss, prediction_loss
 from pgb_core.nn.encoder import Encoder
 from pgb_core.plan import Site

@@ -84,6 +84,9 @@ def test_objects_of_keda_and_the_prometheus_operator_are_valid(
     assert {item["kind"] for item in extra} == {"ScaledObject", "ServiceMonitor", "PrometheusRule"}
     assert crd_faults(extra) == ["", "", ""]
     one(extra, "ScaledObject")["spec"]["triggers"][0]["metadata"]["threshold"] = 0.1
+    (endpoint,) = one(extra, "ServiceMonitor")["spec"]["endpoints"]
+    assert {"targetLabel": "job", "replacement": "pgb"} in endpoint["relabelings"]
+    assert 'job="pgb"' in (CHART.parents[2] / "docker/prometheus/rules.yml").read_text()
     one(extra, "ServiceMonitor")["spec"]["endpoints"] = {}
     one(extra, "PrometheusRule")["spec"]["groups"][0].pop("name")
     assert all(crd_faults(extra))

@@ -51,6 +51,14 @@ def balanced(ports: tuple[int, int], folder: Path) -> Iterator[str]:
         process.wait(10)
 
 
+def reached(statuses: list[int], count: int) -> None:
+    """Wait until so many requests were answered."""
+    end = time.monotonic() + 60
+    while len(statuses) < count:
+        assert time.monotonic() < end, f"{len(statuses)} answers of {count} within a minute"
+        time.sleep(0.01)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_process_ends_and_its_work_is_done_by_another(
     number: signal.Signals, artifacts: tuple[Path, Path], tmp_path: Path
@@ -79,15 +87,12 @@ def test_a_process_ends_and_its_work_is_done_by_another(
             threads = [threading.Thread(target=ask) for _ in range(4)]
             for thread in threads:
                 thread.start()
-            while len(statuses) < 100:
-                time.sleep(0.01)
+            reached(statuses, 100)
             counts = [httpx.get(f"{each}/metrics").text for each in (first, second)]
             assert all(re.search(r"^pgb_inputs_total\S* [1-9]", text, re.MULTILINE) for text in counts)
             process.send_signal(number)
             assert process.wait(20) == (0 if number == signal.SIGTERM else -number)
-            asked = len(statuses)
-            while len(statuses) < asked + 100:
-                time.sleep(0.01)
+            reached(statuses, len(statuses) + 100)
             over.set()
             for thread in threads:
                 thread.join()

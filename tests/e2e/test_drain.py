@@ -1,6 +1,7 @@
 """From start to stop, with a real process and real signals."""
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -8,6 +9,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -36,6 +39,19 @@ async def traffic(url: str, clients: int, until: asyncio.Event) -> Counter[objec
     return got
 
 
+def many(artifacts: tuple[Path, Path]) -> list[str]:
+    """Enough models for loading them to be seen."""
+    return [f"m{n}={artifacts[n % 2]}" for n in range(8)]
+
+
+def probed(url: str, process: subprocess.Popen[bytes]) -> Iterator[int]:
+    """Status after status, from when the process listens, as long as it lives."""
+    while process.poll() is None:
+        with suppress(httpx.ConnectError):
+            yield httpx.get(url).status_code
+        time.sleep(0.005)
+
+
 def test_a_drain_at_saturation_loses_no_accepted_request(artifacts: tuple[Path, Path]) -> None:
     """Ready turns 503 at once, serving goes on for the grace, every request taken is answered, exit 0."""
     with serving(str(artifacts[0]), "--drain-seconds", "1.5") as (url, process):
@@ -60,15 +76,14 @@ def test_a_drain_at_saturation_loses_no_accepted_request(artifacts: tuple[Path, 
     assert turned < 1.5
 
 
-def test_a_signal_while_loading_ends_the_process_cleanly(artifacts: tuple[Path, Path]) -> None:
+def test_a_signal_while_loading_ends_the_process_cleanly(artifacts: tuple[Path, Path], tmp_path: Path) -> None:
     """Exit 0, soon, with nothing left behind."""
-    command = [sys.executable, "-m", "service", *(f"m{n}={artifacts[n % 2]}" for n in range(8))]
-    with subprocess.Popen([*command, "--port", str(free_port())], stderr=subprocess.PIPE) as process:
-        time.sleep(1.2)
+    log = tmp_path / "log"
+    with serving(*many(artifacts), wait=False, log_file=log) as (url, process):
+        assert next(probed(f"{url}/health", process)) == 503
         process.send_signal(signal.SIGTERM)
         assert process.wait(15) == 0
-        assert process.stderr is not None
-        assert b"Traceback" not in process.stderr.read()
+    assert "Traceback" not in log.read_text()
     with pytest.raises(ProcessLookupError):
         os.kill(process.pid, 0)
 
@@ -86,18 +101,10 @@ def test_a_model_that_does_not_load_ends_the_process_with_one_line(
 
 def test_probes_are_answered_while_models_load(artifacts: tuple[Path, Path]) -> None:
     """Live from the start, ready only after a forward pass."""
-    with serving(str(artifacts[0]), wait=False) as (url, process):
-        seen = []
-        while not seen or seen[-1] != 200:
-            assert process.poll() is None
-            try:
-                live = httpx.get(f"{url}/v2/health/live").status_code
-                seen.append(httpx.get(f"{url}/health").status_code)
-            except httpx.ConnectError:
-                time.sleep(0.01)
-                continue
-            assert live == 200
-        assert set(seen) <= {503, 200}
+    with serving(*many(artifacts), wait=False) as (url, process):
+        assert next(probed(f"{url}/v2/health/live", process)) == 200
+        seen = list(itertools.takewhile(lambda status: status != 200, probed(f"{url}/health", process)))
+        assert set(seen) == {503}
         assert httpx.post(f"{url}/v1/classify", json={"inputs": "the film"}).status_code == 200
 
 

@@ -8,10 +8,11 @@ from examples import make_adapters
 from pgb_core import demo, graph
 from pgb_core.artifact import open_artifact
 from pgb_core.config import CompressConfig
-from pgb_core.data import Question, TextRow, encode_questions, encode_texts, read_rows
+from pgb_core.data import Question, TextRow, read_rows
 from pgb_core.encoders import load_checkpoint
 from pgb_core.evaluate import evaluate
 from pgb_core.export import check_parity
+from pgb_core.features import encode_questions, encode_texts
 from pgb_core.pipeline import compress, subject_of
 from pgb_core.scoring import score
 from pgb_core.session import open_session, predictor

@@ -36,6 +36,23 @@ def test_body_header_histograms_and_statistics_agree(client: TestClient) -> None
     assert stats["inference_count"] == 5
 
 
+def test_what_is_refused_before_it_runs_is_a_failure_and_no_inference(client: TestClient) -> None:
+    """Whatever is wrong with a v2 request is found before the model runs."""
+    texts = {"name": "text", "datatype": "BYTES", "shape": [1], "data": ["the film"]}
+    wrong: list[dict[str, object]] = [
+        {"inputs": [texts], "outputs": [{"name": "nope"}]},
+        {"inputs": [texts], "outputs": [{"name": "scores", "parameters": {"classification": 0}}]},
+        {"inputs": [texts], "outputs": [{"name": "label", "parameters": {"classification": 1}}]},
+        {"inputs": []},
+    ]
+    for asked in wrong:
+        assert client.post("/v2/models/mood/infer", json=asked).status_code == 400
+    stats = client.get("/v2/models/mood/stats").json()["model_stats"][0]
+    assert (stats["inference_count"], stats["execution_count"]) == (0, 0)
+    assert stats["inference_stats"]["fail"]["count"] == len(wrong)
+    assert stats["inference_stats"]["success"]["count"] == 0
+
+
 def test_the_first_bucket_is_a_tenth_of_a_millisecond(client: TestClient) -> None:
     """Pruned encoders answer faster than usual buckets can tell."""
     client.post("/v1/classify", json={"inputs": "the film"})

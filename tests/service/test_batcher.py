@@ -44,9 +44,9 @@ class Ledger:
         self.batches: list[tuple[int, int, bool]] = []
         self.dropped: list[tuple[str, int, int]] = []
 
-    def batch(self, size: int, tokens: int, started: float, finished: float, failed: bool) -> object:
+    def batch(self, size: int, tokens: int, started: float, finished: float, error: Exception | None) -> object:
         """One mark for all."""
-        self.batches.append((size, tokens, failed))
+        self.batches.append((size, tokens, error is not None))
         return "mark"
 
     def saved(self, reason: str, inputs: int, tokens: int, seconds: float) -> None:

@@ -34,7 +34,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pgb_core.artifact import MANIFEST, MODEL
 from service.app import create_app
 from service.errors import LoadFailed, TooLarge
-from service.keys import make_key
+from service.keys import Keys, make_key
 from service.protocol import BoundedProtocol
 from service.routes.arrival import decompressed
 from service.routes.errors import EXCEPTIONS, STATUS
@@ -701,6 +701,15 @@ def test_a_secret_is_nowhere_but_with_its_owner(guarded: Guarded) -> None:
         assert guarded.use not in reply.text + str(reply.headers)
 
 
+def test_a_key_is_added_to_a_file_that_somebody_wrote_by_hand(tmp_path: Path) -> None:
+    """Which may lack its last newline."""
+    file = tmp_path / "keys"
+    secrets = [make_key(file, "a", "use")]
+    file.write_text(file.read_text().rstrip("\n"))
+    secrets.append(make_key(file, "b", "use"))
+    assert [Keys(file).check(secret, "use") for secret in secrets] == ["a", "b"]
+
+
 def test_no_key_is_not_the_key_whose_hash_is_that_of_nothing(guarded: Guarded) -> None:
     """A line made by hashing an unset variable lets nobody in."""
     with guarded.file.open("a") as file:
@@ -737,6 +746,10 @@ def test_origins_are_let_in_only_where_they_are_named(artifacts: tuple[Path, Pat
             reply = client.get("/health", headers={"origin": origin})
             assert reply.headers.get("access-control-allow-origin") == allowed
             assert "access-control-allow-credentials" not in reply.headers
+            refused = client.post("/v1/classify", content=b"{}", headers={"origin": origin, "content-encoding": "br"})
+            assert refused.status_code == 400
+            assert refused.headers.get("access-control-allow-origin") == allowed
+            assert ("x-request-id" in refused.headers.get("access-control-expose-headers", "")) == bool(origins)
 
 
 def test_metrics_can_be_switched_off(artifacts: tuple[Path, Path]) -> None:

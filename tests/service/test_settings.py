@@ -21,9 +21,9 @@ def test_every_setting_is_documented_with_its_default_and_meaning(name: str) -> 
     """In the words of the code, so that the page cannot go stale."""
     field = Settings.model_fields[name]
     default = field.default
+    flag = f"`--{name.replace('_', '-')}`" if name != "artifacts" else "arguments"
     shown = "" if default in (None, ()) else f"`{str(default).lower() if isinstance(default, bool) else default}`"
-    flag = name.replace("_", "-")
-    assert f"| `--{flag}` | `PGB_{name.upper()}` | {shown} | {field.description} |" in DOCS.read_text()
+    assert f"| {flag} | `PGB_{name.upper()}` | {shown} | {field.description} |" in DOCS.read_text()
 
 
 def test_a_flag_wins_over_the_environment_and_that_over_the_file(
@@ -45,6 +45,7 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_file(
 def test_what_kubernetes_adds_to_the_environment_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     """A service named pgb-serve puts its address into every container near it."""
     for name in (
+        "PGB_SERVICE_HOST",
         "PGB_SERVE_SERVICE_HOST",
         "PGB_SERVE_SERVICE_PORT_HTTP",
         "PGB_SERVE_PORT",

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -60,16 +60,25 @@ def held(
     settings = Settings(
         artifacts=(str(artifacts[0]),), max_queue_tokens=2000, max_queue_seconds=getattr(request, "param", 3600.0)
     )
+    with running(settings) as url:
+        runtime.batches.clear()
+        try:
+            yield url, runtime
+        finally:
+            runtime.go.set()
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[str]:
+    """A server on a real socket, in a thread of this process."""
     config = uvicorn.Config(create_app(settings), port=0, http=BoundedProtocol, log_config=None, ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
         until(lambda: server.started)
-        runtime.batches.clear()
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", runtime
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
-        runtime.go.set()
         server.should_exit = True
         thread.join()
 
@@ -185,8 +194,10 @@ def test_overload_is_refused_with_a_time_to_come_back_and_counted(held: tuple[st
     asyncio.run(scenario())
 
 
-def test_a_runtime_that_stays_broken_turns_ready_to_503_and_back(held: tuple[str, Held]) -> None:
-    """Every waiter is answered, the process stays alive, and health follows the runtime."""
+def test_a_runtime_that_stays_broken_turns_ready_to_503_and_back(
+    held: tuple[str, Held], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every waiter is answered, the process stays alive, and health follows the runtime, whose words the log has."""
     url, runtime = held
     runtime.broken = True
     for _ in range(3):
@@ -194,6 +205,8 @@ def test_a_runtime_that_stays_broken_turns_ready_to_503_and_back(held: tuple[str
     assert httpx.post(f"{url}/predict", json={"inputs": "the film"}).json()["error_type"] == "Backend"
     assert httpx.get(f"{url}/health").status_code == 503
     assert httpx.get(f"{url}/v2/health/live").status_code == 200
+    assert "RuntimeError: boom" in caplog.text
+    assert caplog.text.count("a batch failed") < 3  # four failed within a second or so
     runtime.broken = False
     until(lambda: httpx.get(f"{url}/health").status_code == 200)
 
@@ -235,9 +248,28 @@ def test_a_full_house_refuses_before_it_reads_or_tokenises(held: tuple[str, Held
         assert b"retry-after: " in reply
         assert httpx.get(f"{url}/health").status_code == 200
         assert metric(url, "pgb_rejections_total") == 1
+        (stats,) = httpx.get(f"{url}/v2/models/mood/stats").json()["model_stats"]
+        assert stats["inference_stats"]["fail"]["count"] == 1
         runtime.go.set()
         assert running.recv(4096).startswith(b"HTTP/1.1 200")
         assert waiting.recv(4096).startswith(b"HTTP/1.1 200")
+
+
+def test_bodies_that_are_still_coming_are_counted(artifacts: tuple[Path, Path]) -> None:
+    """Slow senders hold no more than the limit together; what they held is free when they are gone."""
+    settings = Settings(artifacts=(str(artifacts[0]),), threads=1, max_pending_bytes=100_000)
+    head = b"POST /v1/classify HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 90000\r\n\r\n"
+    with running(settings) as url, ExitStack() as stack:
+        address = ("127.0.0.1", int(url.rpartition(":")[2]))
+        first, second = (stack.enter_context(socket.create_connection(address, 20)) for _ in range(2))
+        first.sendall(head + b" " * 80_000)
+        time.sleep(0.2)
+        second.sendall(head + b" " * 80_000)
+        assert second.recv(4096).startswith(b"HTTP/1.1 429")
+        first.close()
+        until(lambda: metric(url, "pgb_open_requests") <= 1)
+        reply = httpx.post(f"{url}/v1/classify", json={"inputs": "x" * 80_000})
+        assert reply.status_code == 200
 
 
 def test_exactly_the_routes_that_run_models_are_refused_at_the_door(artifacts: tuple[Path, Path]) -> None:

@@ -7,46 +7,20 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 from playwright.sync_api import Page, ViewportSize
 
 from pgb_core import demo
 from pgb_core.config import CompressConfig
 from pgb_core.pipeline import compress
-from tests.served import serving
+from tests.served import serving, traffic
 from tests.ui.browser import chromium
 
 SIZE = ViewportSize(width=1280, height=860)
 _TEXTS = ("A warm, funny film.", "It never ends.", "The cast is splendid; the story, sadly, is not.")
 _LIVE_SECONDS = 45
-
-
-@contextmanager
-def traffic(url: str, models: list[str]) -> Iterator[None]:
-    """Some requests to each model while inside, so that the live figures have something to show."""
-    stop = threading.Event()
-
-    def ask(model: str) -> None:
-        with httpx.Client() as client:
-            while not stop.wait(0.15):
-                for text in _TEXTS:
-                    client.post(f"{url}/v1/classify", json={"inputs": text, "model": model})
-
-    threads = [threading.Thread(target=ask, args=(model,)) for model in models]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
 
 
 def ask(page: Page, task: str, model: str, other: str = "") -> None:
@@ -86,7 +60,8 @@ def take(url: str, page: Page, out: Path) -> None:
     page.locator("#state.good").wait_for()
     small, large = (option(page, classify, name) for name in ("sentiment", "sentiment-dense"))
     small_qa, large_qa = (option(page, answer, name) for name in ("answers", "answers-dense"))
-    with traffic(url, ["sentiment", "sentiment-dense"]):
+    asked = [{"inputs": text, "model": name} for name in ("sentiment", "sentiment-dense") for text in _TEXTS]
+    with traffic(url, asked, pause=0.2):
         time.sleep(_LIVE_SECONDS)
     ask(page, classify, small)
     page.screenshot(path=out / "ui-light.png")

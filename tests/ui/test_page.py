@@ -14,10 +14,11 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from service.keys import make_key
-from tests.served import serving
+from tests.served import serving, traffic
 from tests.ui.conftest import WAIT_MS, Opened
 
 expect.set_options(timeout=WAIT_MS)
+FLOOD = {"inputs": ["the town sang a dull song and the film was long " * 4] * 128}
 STAGES = ["tokenize", "queue", "infer", "postprocess", "network"]
 
 
@@ -176,28 +177,6 @@ def test_a_server_that_is_gone_is_said_to_be_gone(opened: Opened, models: tuple[
         expect(page.locator("#state")).to_contain_text("The server does not answer")
 
 
-@contextmanager
-def flooded(url: str) -> Iterator[None]:
-    """More work than the server takes, for as long as this lasts."""
-    stop = threading.Event()
-    body = {"inputs": ["the town sang a dull song and the film was long " * 4] * 128}
-
-    def flood() -> None:
-        with httpx.Client(timeout=30) as client:
-            while not stop.is_set():
-                client.post(f"{url}/v1/classify", json=body)
-
-    threads = [threading.Thread(target=flood) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-
-
 def test_an_overload_counts_down_and_is_asked_again(opened: Opened, models: tuple[Path, Path, Path]) -> None:
     """429 with the wait that the server asks for; the button waits as long, then the answer comes."""
     small = {"PGB_MAX_QUEUE_TOKENS": "256", "PGB_MAX_BATCH_TOKENS": "64", "PGB_THREADS": "1"}
@@ -208,7 +187,7 @@ def test_an_overload_counts_down_and_is_asked_again(opened: Opened, models: tupl
         page.get_by_label("Text", exact=True).fill("the film")
         alert = page.get_by_role("alert")
         again = page.get_by_role("button", name="Try again")
-        with flooded(url):
+        with traffic(url, [FLOOD] * 3):
             for _ in range(200):  # until one comes while others wait
                 run(page)
                 if alert.count():

@@ -1,0 +1,160 @@
+"""While models load, when they do not, and when nobody waits for it any more."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from service import registry
+from service.app import create_app
+from service.errors import LoadFailed
+from service.keys import make_key
+from service.model import Model
+from service.settings import Settings
+from tests.service.test_models import folder as folder
+
+ASKED = [
+    ("POST", "/v1/classify", {"inputs": "the film"}),
+    ("POST", "/v1/models/mood/classify", {"inputs": "the film"}),
+    ("POST", "/v1/answer", {"question": "who sang", "context": "the town sang"}),
+    ("POST", "/", {"inputs": "the film"}),
+    ("POST", "/predict", {"inputs": "the film"}),
+    ("POST", "/v2/models/mood/infer", {"inputs": []}),
+    ("GET", "/v2/models/mood/ready", None),
+    ("GET", "/health", None),
+]
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Models are made once it is set."""
+    opened = threading.Event()
+
+    def make(*args: Any) -> Model:
+        assert opened.wait(20)
+        return Model(*args)
+
+    monkeypatch.setattr(registry, "Model", make)
+    yield opened
+    opened.set()
+
+
+def test_what_comes_while_models_load_is_told_to_come_again(
+    artifacts: tuple[Path, Path], gate: threading.Event
+) -> None:
+    """503 in every dialect, not that there is no such model; and life goes on."""
+    settings = Settings(artifacts=tuple(map(str, artifacts)), threads=1)
+    with TestClient(create_app(settings, background=True)) as client:
+        for method, path, body in ASKED:
+            reply = client.request(method, path, json=body)
+            assert (path, reply.status_code) == (path, 503)
+            assert "being loaded" in reply.text
+        assert client.get("/v2/health/live").status_code == 200
+        gate.set()
+        while client.get("/health").status_code != 200:
+            pass
+        assert client.post("/v1/classify", json={"inputs": "the film"}).status_code == 200
+        assert client.post("/v1/models/none/classify", json={"inputs": "the film"}).status_code == 404
+
+
+def broken(*args: object) -> Model:
+    """What a library may do."""
+    raise RuntimeError("unforeseen")
+
+
+def test_whatever_goes_wrong_while_loading_ends_the_start(
+    artifacts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the kind of error; nothing waits for ever."""
+    monkeypatch.setattr(registry, "Model", broken)
+    app = create_app(Settings(artifacts=(str(artifacts[0]),)))
+    with pytest.raises(LoadFailed, match=r"does not load \(RuntimeError\)"), TestClient(app):
+        pass
+    assert app.state.lifecycle.loaded.is_set()
+
+
+def test_a_folder_of_models_that_cannot_be_read_ends_the_start(tmp_path: Path) -> None:
+    """The same where the fault is not a model's."""
+    with (
+        pytest.raises(LoadFailed, match="FileNotFoundError"),
+        TestClient(create_app(Settings(models_dir=tmp_path / "none"))),
+    ):
+        pass
+
+
+def administered(folder: Path, work: Callable[[FastAPI], Coroutine[Any, Any, None]]) -> None:
+    """Run `work` beside an application that serves version 1 of a folder's model."""
+    app = create_app(Settings(artifacts=(f"mood={folder / 'mood' / '1'}",), models_dir=folder, threads=1))
+
+    async def scenario() -> None:
+        async with app.router.lifespan_context(app):
+            await work(app)
+
+    asyncio.run(scenario())
+
+
+def test_a_version_that_breaks_while_it_loads_is_424_and_listed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the error; what was served is served on."""
+    key = make_key(tmp_path / "keys", "root", "admin")
+    settings = Settings(
+        artifacts=(f"mood={folder / 'mood' / '1'}",), models_dir=folder, keys_file=tmp_path / "keys", threads=1
+    )
+    with TestClient(create_app(settings), headers={"x-api-key": key}, raise_server_exceptions=False) as client:
+        monkeypatch.setattr(registry, "Model", broken)
+        reply = client.post("/v1/models/mood/load", json={"version": "2"})
+        assert reply.status_code == 424
+        states = client.get("/v1/models").json()["states"]
+        assert [(s["version"], s["state"]) for s in states if s["version"] == "2"] == [("2", "UNAVAILABLE")]
+        assert 'pgb_model_events_total{event="failure",model="mood"} 1.0' in client.get("/metrics").text
+        assert client.post("/v1/classify", json={"inputs": "the film"}).status_code == 200
+
+
+def test_a_load_that_has_begun_ends_whoever_waits_for_it(folder: Path, gate: threading.Event) -> None:
+    """An administrator who leaves changes nothing: the version is served, and what it replaced is retired."""
+    gate.set()
+
+    async def work(app: FastAPI) -> None:
+        models = app.state.engine.registry
+        before = models.peek("mood")
+        gate.clear()
+        with before.in_use():
+            asked = asyncio.create_task(models.load("mood", "2"))
+            while not any(state.state == "LOADING" for state in models.index()):
+                await asyncio.sleep(0.001)
+            asked.cancel()
+            await asyncio.wait([asked])
+            gate.set()
+            while models.peek("mood").version != "2":
+                await asyncio.sleep(0.001)
+            again = asyncio.create_task(models.load("mood", "1"))  # waits until the first is gone
+            await asyncio.sleep(0.01)
+            again.cancel()
+            await asyncio.wait([again])
+        while [(state.version, state.state) for state in models.index()] != [("1", "READY")]:
+            await asyncio.sleep(0.001)
+        assert not hasattr(before.runtime, "_session")
+
+    administered(folder, work)
+
+
+def test_a_version_loaded_anew_keeps_its_figures(folder: Path) -> None:
+    """What is retired has the same name and number as what replaces it."""
+
+    async def work(app: FastAPI) -> None:
+        models = app.state.engine.registry
+        await models.load("mood", "2")
+        await models.load("mood", "2")
+        while len(models.index()) > 1:
+            await asyncio.sleep(0.001)
+        text = app.state.instruments.text().decode()
+        assert 'pgb_model_load_seconds{model="mood",version="2"}' in text
+        assert 'version="1"' not in text
+
+    administered(folder, work)
