@@ -56,6 +56,14 @@ def create_app(settings: Settings, background: bool = False) -> FastAPI:
         docs_url=None,  # FastAPI's own pages fetch their scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,  # a redirect repeats the Host that was sent
+        # FastAPI's own would record what clients sent when it does not fit, and looks for a provider at every request.
+        telemetry={
+            "tracing": False,
+            "metrics": False,
+            "logs": False,
+            "operation_spans": False,
+            "auto_configure": False,
+        },
     )
     app.state.settings = settings
     app.state.instruments = instruments

@@ -158,21 +158,20 @@ class Batcher(Generic[Item, Result]):
         job.left = len(items)
         here = self._admit(job, loop, now, alone)
         reason = "disconnect"  # of the client; also what cancels this call
+        timer = None if deadline == float("inf") else loop.call_later(deadline - now, _expire, job.future)
         try:
             if here:
                 self._run_here()
-            if job.future.done():
-                job.future.result()
-            else:
-                async with asyncio.timeout(None if deadline == float("inf") else deadline - now):
-                    await job.future
-        except TimeoutError:
+            await job.future
+        except DeadlineExceeded:
             reason = "deadline"
-            raise DeadlineExceeded("the request's time was over before its answer was ready") from None
+            raise
         except ServiceError:
             reason = "failure"  # of one of the request's inputs, so the others need not run
             raise
         finally:
+            if timer is not None:
+                timer.cancel()
             if job.left:
                 self._leave(job, reason)
         return [result for result in job.results if result is not None]
@@ -298,6 +297,11 @@ class Batcher(Generic[Item, Result]):
     def _send(self, batch: _Batch, outcome: _Outcome) -> None:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(_deliver, batch, outcome)
+
+
+def _expire(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_exception(DeadlineExceeded("the request's time was over before its answer was ready"))
 
 
 def _deliver(batch: _Batch, outcome: _Outcome) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 import re
-import uuid
+import secrets
 import zlib
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -41,6 +42,7 @@ class Arrival:
         self._instruments = instruments
         self._lifecycle = lifecycle
         self._pending_bytes = 0
+        self._name, self._numbers = secrets.token_hex(8), itertools.count(1)  # of requests that bring no name
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -49,7 +51,8 @@ class Arrival:
             return
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
-        call = Call(given if _ID.fullmatch(given) else uuid.uuid4().hex, dialect=dialect_of(scope["path"]))
+        name = given if _ID.fullmatch(given) else f"{self._name}{next(self._numbers):016x}"
+        call = Call(name, dialect=dialect_of(scope["path"]))
         scope.setdefault("state", {})["call"] = call
         status = CLIENT_GONE
         begun = False

@@ -52,9 +52,13 @@ def probed(url: str, process: subprocess.Popen[bytes]) -> Iterator[int]:
         time.sleep(0.005)
 
 
-def test_a_drain_at_saturation_loses_no_accepted_request(artifacts: tuple[Path, Path]) -> None:
-    """Ready turns 503 at once, serving goes on for the grace, every request taken is answered, exit 0."""
-    with serving(str(artifacts[0]), "--drain-seconds", "1.5") as (url, process):
+def test_a_drain_at_saturation_loses_no_accepted_request(artifacts: tuple[Path, Path], tmp_path: Path) -> None:
+    """Ready turns 503 at once, serving goes on for the grace, every request taken is answered, exit 0.
+
+    What connects in the moment in which the socket closes may be reset by the kernel: it was not taken.
+    """
+    log = tmp_path / "log"
+    with serving(str(artifacts[0]), "--drain-seconds", "1.5", log_file=log) as (url, process):
 
         async def scenario() -> tuple[Counter[object], float]:
             stop = asyncio.Event()
@@ -71,8 +75,10 @@ def test_a_drain_at_saturation_loses_no_accepted_request(artifacts: tuple[Path, 
             return await running, turned
 
         got, turned = asyncio.run(scenario())
-    assert set(got) <= {200, "refused"}
+    assert set(got) <= {200, "refused", "ReadError"}
     assert got[200] > 16
+    taken = [line for line in map(json.loads, log.read_text().splitlines()) if line["message"] == "POST /v1/classify"]
+    assert Counter(line["status"] for line in taken) == {200: got[200]}
     assert turned < 1.5
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from opentelemetry import metrics, trace
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from service import app as application
@@ -51,6 +52,16 @@ def test_what_is_refused_before_it_runs_is_a_failure_and_no_inference(client: Te
     assert (stats["inference_count"], stats["execution_count"]) == (0, 0)
     assert stats["inference_stats"]["fail"]["count"] == len(wrong)
     assert stats["inference_stats"]["success"]["count"] == 0
+
+
+def test_nobody_else_s_telemetry_sees_a_request(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even where a provider is set up for the whole process; ours is set up by `otlp_endpoint` alone."""
+    asked: list[str] = []
+    for module, name in ((trace, "get_tracer_provider"), (metrics, "get_meter_provider")):
+        monkeypatch.setattr(module, name, lambda name=name: asked.append(name))
+    assert client.post("/v1/classify", json={"inputs": 7}).status_code == 422
+    assert client.post("/v1/classify", json={"inputs": "the film"}).status_code == 200
+    assert asked == []
 
 
 def test_the_first_bucket_is_a_tenth_of_a_millisecond(client: TestClient) -> None:
