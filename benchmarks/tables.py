@@ -1,0 +1,162 @@
+"""The measured tables of the documentation, written from benchmarks/results.
+
+    python -m benchmarks.tables
+
+A table stands between `<!-- table: NAME -->` and `<!-- end -->`; a test holds the pages against the results.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+SHAPES = ("1x128", "8x128", "1x384")
+TASKS = {"sst2": "SST-2 dev, accuracy", "qa": "SQuAD 1.1 dev, F1 (1,500 questions)"}
+_PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def results(name: str) -> dict[str, Any]:
+    """What a benchmark wrote."""
+    return dict(json.loads((ROOT / "benchmarks/results" / f"{name}.json").read_text("utf-8")))
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("|" + "".join(f" {cell} |" if cell != "" else " |" for cell in line) + "\n" for line in lines)
+
+
+def speed() -> str:
+    """Times the best dense graph, which is one of two at each shape."""
+    found = results("encoder_speed")["rows"]
+    best = {s: min(found[name]["milliseconds"][s] for name in ("dense fused", "dense channels-first")) for s in SHAPES}
+    rows: list[list[object]] = [["dense, the best graph", *(f"{best[s]:.3g} ms" for s in SHAPES), 12, 0]]
+    for label, name in (
+        ("50 %", "shared 0.5"),
+        ("12 %", "shared 0.12"),
+        ("dense int8, for comparison", "dense int8"),
+        ("dense OpenVINO bf16, for comparison", "dense OpenVINO bf16"),
+    ):
+        row = found[name]
+        form = "**{:.2f}x**" if name.startswith("shared") else "{:.2f}x"
+        times = [form.format(row["times the best dense fp32"][s]) for s in SHAPES]
+        rows.append([label, *times, row.get("layers_left", 12), row.get("gathers_per_layer", "")])
+    head = ["encoder weights kept", "1 x 128", "8 x 128", "1 x 384", "layers left of 12", "gathers a layer"]
+    return markdown(head, rows)
+
+
+def minutes(row: dict[str, Any]) -> str:
+    """Of the whole run on two cores: half the processor time where it is known."""
+    spent = row["core_minutes"] if "core_minutes" in row else row["minutes"]
+    return f"{sum(spent.values()) / (2 if 'core_minutes' in row else 1):.0f}"
+
+
+def accuracy() -> str:
+    """What `shared` reaches, stage by stage."""
+    rows = []
+    for key, row in _quality("shared"):
+        task, keep, _, epochs, *rest = key.split(":")
+        label = TASKS[task] + (", unlabelled text only" if rest else "")
+        stages = [f"{row[stage]:.1f}" for stage in ("dense", "pruned", "compensated")]
+        rows.append([label, _share(keep), *stages, f"**{row['finetuned']:.1f}**", epochs, "" if rest else minutes(row)])
+    return markdown(
+        ["task", "weights kept", "dense", "pruned", "compensated", "re-finetuned", "epochs", "minutes"], rows
+    )
+
+
+def structures() -> str:
+    """`shared` beside `disjoint`."""
+    rows = []
+    labelled = {tuple(key.split(":")[:3]): row for key, row in _quality("") if not key.endswith("unlabelled")}
+    for (task, keep, grouping), row in labelled.items():
+        if grouping == "shared":
+            pair = (row, labelled[task, keep, "disjoint"])
+            figures = [
+                f"{pair[0][name]:.{digits}f} / {pair[1][name]:.{digits}f}"
+                for name, digits in (("importance_kept", 2), ("pruned", 1), ("compensated", 1), ("finetuned", 1))
+            ]
+            rows.append([TASKS[task], _share(keep), *figures])
+    return markdown(["task", "weights kept", "importance kept", "pruned", "compensated", "re-finetuned"], rows)
+
+
+def service() -> str:
+    """The service's own figures."""
+    found = results("service")
+    above = [found["latency"][f"{rate} requests a second"]["above_ms"] for rate in (100, 40)]
+    share = [found["saturation"][f"{rows} rows a request"]["ratio"] for rows in (32, 8)]
+    pressed = [found["overload"][times] for times in ("x2", "x5")]
+    drain, swap, start, soak = (found[name] for name in ("drain", "swap", "start", "soak"))
+    wrong = swap["failed"] + swap["failed_swaps"], swap["wrong"]
+    return markdown(
+        ["", ""],
+        [
+            [
+                "p50 over HTTP above tokenising and running in process, one request at a time, every 10 / 25 ms",
+                " / ".join(f"{value:.1f} ms" for value in above),
+            ],
+            [
+                "rows a second at saturation, of those that the bare runtime does, 32 / 8 short texts a request",
+                " / ".join(f"{value:.0%}".replace("%", " %") for value in share),
+            ],
+            [
+                "a minute at 2 / 5 times capacity: goodput, of capacity",
+                " / ".join(f"{row['goodput_of_saturation']:.0%}".replace("%", " %") for row in pressed),
+            ],
+            [
+                f"p99 of what was accepted then; admission promises {found['overload']['bound_seconds']:g} s",
+                " / ".join(f"{row['accepted_ms']['p(99)'] / 1e3:.2f} s" for row in pressed),
+            ],
+            [
+                "SIGTERM at saturation",
+                f"ready is 503 after {drain['ready_turned_503_after_ms']:.0f} ms, {drain['failed'] or 'nothing'} lost, "
+                f"exit {drain['exit']}",
+            ],
+            [f"{swap['swaps']} versions switched at saturation", f"{wrong[0]} errors, {wrong[1]} mixed-up answers"],
+            [
+                f"{soak['seconds'] / 60:.0f} minutes at 80 % load with clients that leave, switches and bad requests",
+                f"{soak['accepted_ms']['count']:,} answered, {soak['failed']} failed",
+            ],
+            ["start to ready, beside loading the model", f"{start['above_load_seconds']:.1f} s"],
+            ["memory at rest, above the bare runtime with the model", f"{start['above_bare_mb']} MB"],
+        ],
+    )
+
+
+TABLES: dict[str, Callable[[], str]] = {f.__name__: f for f in (speed, accuracy, structures, service)}
+
+
+def filled(page: str) -> str:
+    """A page with every table as the results have it now."""
+    return _PLACE.sub(lambda match: f"{match[1]}{TABLES[match[2]]()}{match[3]}", page)
+
+
+def pages() -> list[Path]:
+    """Those that may hold tables."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def _quality(grouping: str) -> list[tuple[str, dict[str, Any]]]:
+    """Rows by task, share and then kind."""
+    rows = [(key, row) for key, row in results("quality")["rows"].items() if grouping in key]
+    return sorted(rows, key=lambda item: (item[0][:2] != "ss", -float(item[0].split(":")[1]), len(item[0])))
+
+
+def _share(keep: str) -> str:
+    return f"{float(keep):.0%}".replace("%", " %")
+
+
+def main() -> None:
+    """Write every page."""
+    for page in pages():
+        before = page.read_text("utf-8")
+        if filled(before) != before:
+            page.write_text(filled(before), "utf-8")
+            print(page.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()
