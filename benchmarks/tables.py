@@ -126,7 +126,31 @@ def service() -> str:
     )
 
 
-TABLES: dict[str, Callable[[], str]] = {f.__name__: f for f in (speed, accuracy, structures, service)}
+def load() -> str:
+    """Dense and compressed under the same load."""
+    sets = results("load")["sets"]
+    dense = sets[0]["capacity"]
+
+    def p99(found: dict[str, Any], share: float) -> float:
+        of = "own" if found is sets[0] else "dense"
+        return float(next(row["p99"] for row in found["steady"] if (row["of"], row["share"]) == (of, share)))
+
+    rows = []
+    for found in sets:
+        five = next(row for row in found["overload"] if row["times"] == 5)
+        rows.append(
+            [
+                found["name"],
+                f"{found['capacity']:,.0f}" + (f" ({found['capacity'] / dense:.1f}x)" if found is not sets[0] else ""),
+                *(f"{p99(found, share):.0f} ms" for share in (0.4, 0.8, 0.95)),
+                f"{five['refused_share']:.0%}, {five['p99'] / 1e3:.2f} s".replace("%", " %"),
+            ]
+        )
+    offered = [f"p99 at {share * dense:.0f} texts/s" for share in (0.4, 0.8, 0.95)]
+    return markdown(["", "capacity, texts/s", *offered, "5 times its capacity: refused, p99 of the rest"], rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {f.__name__: f for f in (speed, accuracy, structures, service, load)}
 
 
 def filled(page: str) -> str:

@@ -123,6 +123,11 @@ def read_settings(argv: Sequence[str]) -> Settings:
     for name in os.environ:
         if name.startswith(PREFIX) and name not in known and not _LINKED.fullmatch(name):
             raise SettingsError(f"environment: {name} is not a setting; docs/settings.md lists them")
+    if os.environ.get(f"{PREFIX}PORT", "").startswith("tcp://"):
+        raise SettingsError(
+            f"environment: {PREFIX}PORT is what Kubernetes sets near a service named pgb; "
+            "set enableServiceLinks: false, or name the service otherwise"
+        )
 
     class Configured(Settings):
         model_config = SettingsConfigDict(toml_file=config)

@@ -58,6 +58,7 @@ def test_what_kubernetes_adds_to_the_environment_is_no_setting(monkeypatch: pyte
 @pytest.mark.parametrize(
     ("argv", "environment", "file", "said"),
     [
+        ([], {"PGB_PORT": "tcp://10.0.0.1:80"}, "", "enableServiceLinks: false"),
         (["--port", "x"], {}, "", "port: "),
         (["--port", "70000"], {}, "", "port: "),
         ([], {"PGB_PORTS": "1"}, "", "PGB_PORTS is not a setting"),
