@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -11,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pgb_core.machine import usable_cores
 from service.batcher import Ran
 from service.errors import EmptyInput, InvalidInput, Overloaded, ServiceError, TooLarge
 from service.instruments import Instruments
@@ -76,6 +78,8 @@ class Engine:
         self.registry = registry
         self._settings = settings
         self._instruments = instruments
+        # No more at once than there are cores: a long text takes a hundred times its size while it is tokenised.
+        self._threads = ThreadPoolExecutor(usable_cores(), "pgb-tokenize")
 
     async def classify(
         self, call: Call, target: Target, inputs: Sequence[Text], options: Labelling
@@ -112,14 +116,16 @@ class Engine:
             stride = min(length // 2, DEFAULT_STRIDE) if windowing.stride is None else windowing.stride
 
             def cut() -> list[list[Window]]:
-                return [model.tokenizer.windows(q.question.strip(), q.context, length, stride) for q in inputs]
+                found, count = [], 0
+                for q in inputs:
+                    found.append(model.tokenizer.windows(q.question.strip(), q.context, length, stride))
+                    count += len(found[-1])
+                    if count > self._settings.max_windows:
+                        raise TooLarge(f"the contexts need more windows than {self._settings.max_windows}")
+                return found
 
-            windows = await _off_loop(call.characters, cut)
+            windows = await self._off_loop(call.characters, cut)
             every = [window.tokens for group in windows for window in group]
-            if len(every) > self._settings.max_windows:
-                raise TooLarge(
-                    f"the contexts need {len(every)} windows, at most {self._settings.max_windows} are taken"
-                )
             logits = iter(await self._run(call, model, every))
             groups = [[next(logits) for _ in group] for group in windows]
 
@@ -129,7 +135,7 @@ class Engine:
                     for q, group, rows in zip(inputs, windows, groups, strict=True)
                 ]
 
-            return await _off_loop(call.characters, decode)
+            return await self._off_loop(call.characters, decode)
 
     @contextmanager
     def _model(self, call: Call, target: Target, task: str) -> Iterator[Model]:
@@ -151,7 +157,7 @@ class Engine:
 
     async def _logits(self, call: Call, model: Model, inputs: Sequence[Text], options: Labelling) -> list[Logits]:
         self._check(call, [(item,) if isinstance(item, str) else item for item in inputs])
-        tokens = await _off_loop(call.characters, lambda: model.tokenizer.texts(inputs, options.side))
+        tokens = await self._off_loop(call.characters, lambda: model.tokenizer.texts(inputs, options.side))
         call.truncated = sum(item.cut for item in tokens)
         if call.truncated and not options.truncate:
             longest = model.manifest.max_length
@@ -170,6 +176,12 @@ class Engine:
         call.batch_tokens = max(r.batch_tokens for r in ran)
         call.marks = list({id(r.mark): r.mark for r in ran if r.mark is not None}.values())
         return [r.result for r in ran]
+
+    async def _off_loop(self, characters: int, work: Callable[[], Result]) -> Result:
+        """Short work at once, long work on a thread so that other requests go on."""
+        if characters <= INLINE_CHARACTERS:
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def _check(self, call: Call, inputs: Sequence[tuple[str, ...]]) -> None:
         call.inputs = len(inputs)
@@ -191,8 +203,3 @@ def _whole(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-async def _off_loop(characters: int, work: Callable[[], Result]) -> Result:
-    """Short work at once, long work on a thread so that other requests go on."""
-    return work() if characters <= INLINE_CHARACTERS else await asyncio.to_thread(work)

@@ -103,6 +103,14 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        """Of a request that was refused before its body was read, the body is let go: the cycle that holds it is part
+        of a reference cycle, which may wait long for a collection."""
+        for cycle in self._cycles:
+            if cycle.response_complete:
+                cycle.body = bytearray()
+        super().on_response_complete()
+
     def pause_writing(self) -> None:
         """Answers pile up that the client does not fetch."""
         super().pause_writing()

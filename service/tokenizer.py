@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from tokenizers import Tokenizer as Fast
 from service.errors import InvalidInput
 
 SIDES = ("right", "left")
+# Characters that are encoded at once: until it is read, an encoding takes a hundred times as much as its text.
+_AT_ONCE = 16_384
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,11 @@ class Tokenizer:
 
     def texts(self, inputs: Sequence[str | tuple[str, str]], side: str = "right") -> list[Tokens]:
         """Texts or pairs, cut to the model's length on that side."""
-        encodings = self._truncating[side].encode_batch_fast(list(inputs))
-        return [Tokens(e.ids, e.type_ids, len(e.ids) == self.max_length and bool(e.overflowing)) for e in encodings]
+        return [
+            Tokens(e.ids, e.type_ids, len(e.ids) == self.max_length and bool(e.overflowing))
+            for part in _parts(inputs)
+            for e in self._truncating[side].encode_batch_fast(part)
+        ]
 
     def windows(self, question: str, context: str, length: int, stride: int) -> list[Window]:
         """Overlapping windows of at most `length` tokens; neighbours share `stride` tokens of context.
@@ -85,3 +90,18 @@ class Tokenizer:
             Window(Tokens(e.ids, e.type_ids), e, range(first, first + len(part)))
             for e, part in zip(joined, parts, strict=True)
         ]
+
+
+def _parts(inputs: Sequence[str | tuple[str, str]]) -> Iterator[list[str | tuple[str, str]]]:
+    """One after the other, each as many inputs as are encoded at once, or a single longer one."""
+    part: list[str | tuple[str, str]] = []
+    size = 0
+    for item in inputs:
+        length = len(item) if isinstance(item, str) else len(item[0]) + len(item[1])
+        if part and size + length > _AT_ONCE:
+            yield part
+            part, size = [], 0
+        part.append(item)
+        size += length
+    if part:
+        yield part

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import math
 import re
@@ -27,6 +28,7 @@ _ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 _ENCODINGS = ("gzip", "deflate")
 # Where models are put to work, in every dialect.
 WORK = re.compile(r"/|/predict|/models/[^/]+|/v1/(models/[^/]+/)?(classify|answer)|/v2/models/.+/infer")
+_COLLECT_AFTER = 16 << 20  # bytes of bodies
 _NAMED = re.compile(r"/models/([^/]+)")
 
 
@@ -41,7 +43,7 @@ class Arrival:
         self._settings = settings
         self._instruments = instruments
         self._lifecycle = lifecycle
-        self._pending_bytes = 0
+        self._pending_bytes = self._uncollected = 0
         self._name, self._numbers = secrets.token_hex(8), itertools.count(1)  # of requests that bring no name
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,7 +86,7 @@ class Arrival:
             if not begun:
                 await internal(call.dialect)(scope, receive, answer)
         finally:
-            self._pending_bytes -= call.held_bytes
+            self._let_go(call)
             self._instruments.open.dec()
             self._account(call, scope, status)
 
@@ -108,6 +110,15 @@ class Arrival:
         if self._pending_bytes > self._settings.max_pending_bytes:
             self._instruments.rejections.labels("bytes").inc()
             raise Overloaded("too many bytes are waiting already", 1.0)
+
+    def _let_go(self, call: Call) -> None:
+        """What a failed request leaves is often a reference cycle, which holds its body; the collector counts objects
+        and would let hundreds of large bodies pile up."""
+        self._pending_bytes -= call.held_bytes
+        self._uncollected += call.held_bytes
+        if self._uncollected > _COLLECT_AFTER:
+            self._uncollected = 0
+            gc.collect()
 
     async def _read(self, headers: Headers, call: Call, receive: Receive) -> bytes | None:
         """The body, decompressed; None when the client left before its end."""
