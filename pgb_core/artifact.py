@@ -211,7 +211,6 @@ def sha256_of(path: Path) -> str:
 
 @contextmanager
 def _staged(root: Path) -> Iterator[Path]:
-    old = root.parent / f".{root.name}.old-{os.getpid()}"
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
@@ -220,14 +219,26 @@ def _staged(root: Path) -> Iterator[Path]:
         raise ResourceError(f"{root}: cannot be written ({error.strerror}); choose another --out") from error
     try:
         yield staging
-        if root.exists():
-            root.rename(old)
-        staging.rename(root)
+        _swap(staging, root)
     except OSError as error:
         raise ResourceError(f"{root}: could not be written ({error.strerror}); nothing was left behind") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+
+
+def _swap(staging: Path, root: Path) -> None:
+    """Put one directory in the place of another, which is put back when that fails."""
+    old = root.parent / f".{root.name}.old-{os.getpid()}"
+    standing = root.exists()
+    if standing:
+        root.rename(old)
+    try:
+        staging.rename(root)
+    except OSError:
+        if standing:
+            old.rename(root)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def check_replaceable(path: str | Path) -> None:
@@ -235,13 +246,19 @@ def check_replaceable(path: str | Path) -> None:
     root = Path(path)
     if not root.exists() and not root.is_symlink():
         return
-    try:
-        names = {entry.name for entry in root.iterdir()} if not root.is_symlink() else {""}
-        written = Manifest.from_json((root / MANIFEST).read_text("utf-8")).files if names else {}
-    except (OSError, UnicodeDecodeError, ArtifactError):
-        names, written = {""}, {}
-    if not names <= {MANIFEST, *written}:
+    if not (root.is_dir() and not root.is_symlink() and _holds_nothing_else(root)):
         raise ArtifactError(f"{root}: exists and is no artifact; choose another --out or remove it")
+
+
+def _holds_nothing_else(root: Path) -> bool:
+    names = {entry.name for entry in root.iterdir()}
+    if not names:
+        return True
+    try:
+        written = Manifest.from_json((root / MANIFEST).read_text("utf-8")).files
+    except (OSError, UnicodeDecodeError, ArtifactError):
+        return False
+    return names <= {MANIFEST, *written}
 
 
 def _inside(root: Path, name: str) -> Path:

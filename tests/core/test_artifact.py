@@ -156,9 +156,16 @@ def test_a_folder_that_has_a_manifest_of_its_own_is_not_replaced(
 
 
 def test_an_artifact_is_replaced_whole_or_stays(written: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is moved aside, not removed, before the new one takes its place."""
-    monkeypatch.setattr("pgb_core.artifact.shutil.rmtree", lambda *_, **__: None)
-    again = write_artifact(written.path, manifest(name="again"), dict.fromkeys(written.manifest.files, b"x"))
-    assert again.manifest.name == "again"
-    (old,) = (entry for entry in written.path.parent.iterdir() if ".old-" in entry.name)
-    assert json.loads((old / "manifest.json").read_text())["name"] == written.manifest.name
+    """When the new one cannot take its place, the old one is there again, and nothing beside it."""
+    rename, beside = Path.rename, sorted(written.path.parent.iterdir())
+
+    def failing(self: Path, target: Path) -> Path:
+        if target == written.path and ".old-" not in self.name:
+            raise OSError(5, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(ResourceError, match="Input/output error"):
+        write_artifact(written.path, manifest(name="again"), FILES)
+    assert open_artifact(written.path).manifest == written.manifest
+    assert sorted(written.path.parent.iterdir()) == beside
