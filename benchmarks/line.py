@@ -2,7 +2,7 @@
 
 The line is kept at a depth, as at saturation; lengths are those of the built-in texts. A batch takes LAUNCH
 padded tokens' time to start, and one token's time for each padded token. Rows a thousand tokens' time, by depth and by
-the share of LAUNCH that an input may add as padding.
+rule: how many times its share of LAUNCH an input may add as padding, or a flat quarter of LAUNCH in every batch.
 
     python -m benchmarks.line
 """
@@ -17,7 +17,8 @@ from service.waiting import Entry, WaitingRoom
 
 LAUNCH = 12
 BUDGET = 1024
-SHARES = (1.0, 0.5, 0.33, 0.25, 0.17, 0.08)
+TIMES = (4.0, 2.0, 1.0, 0.5, 0.25)
+FLAT = 0.25
 DEPTHS = (8, 24, 64, 160, 520)
 ROUNDS = 2000
 TEXTS = Path("examples/data/sentiment.jsonl")
@@ -30,9 +31,17 @@ def lengths() -> list[int]:
     return [2 + len(text.split()) + sum(not (c.isalnum() or c.isspace()) for c in text) for text in texts]
 
 
-def rows_per_time(sizes: list[int], depth: int, share: float) -> float:
+class _Flat(WaitingRoom[None]):
+    """Padding is bounded alike in small batches and in large ones."""
+
+    def _unfit(self, entry: Entry[None], count: int, width: int, latest: float) -> bool:
+        wider = max(width, entry.size)
+        padding = wider * (count + 1) - width * count - entry.size
+        return padding > FLAT * self.launch or wider * (count + 1) > self.budget or entry.queued > latest
+
+
+def rows_per_time(sizes: list[int], depth: int, room: WaitingRoom[None]) -> float:
     """Rows in a thousand tokens' time, when `depth` inputs always wait."""
-    room: WaitingRoom[None] = WaitingRoom(BUDGET, share * LAUNCH, BUDGET)
     arrivals = count()
     now, rows = 0.0, 0
     for _ in range(ROUNDS):
@@ -45,12 +54,14 @@ def rows_per_time(sizes: list[int], depth: int, share: float) -> float:
 
 
 def main() -> None:
-    """Every depth and share."""
+    """Every depth and rule."""
     sizes = lengths()
-    found = {
-        str(depth): {str(share): round(rows_per_time(sizes, depth, share), 2) for share in SHARES} for depth in DEPTHS
-    }
-    OUT.write_text(json.dumps({"launch": LAUNCH, "budget": BUDGET, "rows_by_depth_and_share": found}, indent=1) + "\n")
+    found = {}
+    for depth in DEPTHS:
+        rooms = {f"x{times:g}": WaitingRoom[None](BUDGET, times * LAUNCH, BUDGET) for times in TIMES}
+        rooms["flat"] = _Flat(BUDGET, LAUNCH, BUDGET)
+        found[str(depth)] = {rule: round(rows_per_time(sizes, depth, room), 2) for rule, room in rooms.items()}
+    OUT.write_text(json.dumps({"launch": LAUNCH, "budget": BUDGET, "rows_by_depth_and_rule": found}, indent=1) + "\n")
     print(json.dumps(found, indent=1))
 
 

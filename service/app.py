@@ -83,7 +83,7 @@ def create_app(settings: Settings, background: bool = False) -> FastAPI:
         )
     errors.install(app)
     for module in (native, huggingface, tei, v2, health):
-        app.include_router(module.router)
+        app.router.routes += module.router.routes  # included, they would be matched twice at every request
     if settings.ui:
         app.include_router(ui.router)
     app.state.field_names = errors.field_names(app.openapi())

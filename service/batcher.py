@@ -21,7 +21,6 @@ from service.waiting import Entry, WaitingRoom
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _SETTLING = 0.1
-_PATIENCE = 4  # an input joins for this share of a batch of its own: what does not join meets nearer lengths soon
 _MARGIN = 1.15  # for what an estimate leaves out: a busy event loop, sending
 _BRIEF = 0.01  # seconds that a lone request may keep the event loop from everything else
 
@@ -104,7 +103,7 @@ class Batcher(Generic[Item, Result]):
         self._limits = limits
         self._observer = observer
         self._room: WaitingRoom[tuple[_Job[Item, Result], int, Item]] = WaitingRoom(
-            limits.batch_tokens, cost.launch / _PATIENCE, limits.overtake
+            limits.batch_tokens, cost.launch, limits.overtake
         )
         self._fixed = cost.fixed
         self._seconds_per_token = cost.per_token + cost.fixed / limits.batch_tokens

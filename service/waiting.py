@@ -1,7 +1,8 @@
 """What waits for a model, and which of it makes the next batch. No threads, no clock, no models.
 
 The oldest entry is in every batch, so nothing starves. Others join it, nearest lengths first, while
-the batch stays within its budget of padded tokens and one adds little padding. Of what came after
+the batch stays within its budget of padded tokens and one adds less padding than each entry's share of
+starting the batch: until then a larger batch is a cheaper one for all in it. Of what came after
 the oldest, only what came within `overtake` seconds, or within half the time that the oldest has
 waited, may join: a long line gives batches of like lengths to choose from, and who waits in it is
 overtaken by the first half of it at most.
@@ -29,13 +30,13 @@ class Entry(Generic[Item]):
 class WaitingRoom(Generic[Item]):
     """Entries in order of arrival, and by length.
 
-    budget: padded tokens of a batch (a larger entry still goes, alone). padding: tokens that an entry
-    may add beside its own. overtake: seconds.
+    budget: padded tokens of a batch (a larger entry still goes, alone). launch: tokens that take as
+    long as starting a batch does. overtake: seconds.
     """
 
-    def __init__(self, budget: int, padding: float, overtake: float) -> None:
+    def __init__(self, budget: int, launch: float, overtake: float) -> None:
         self.budget = budget
-        self.padding = padding
+        self.launch = launch
         self.overtake = overtake
         self.tokens = 0
         self.count = 0
@@ -89,4 +90,4 @@ class WaitingRoom(Generic[Item]):
         """Whether an entry may not join `count` others that are `width` tokens wide."""
         wider = max(width, entry.size)
         padding = wider * (count + 1) - width * count - entry.size
-        return padding > self.padding or wider * (count + 1) > self.budget or entry.queued > latest
+        return padding * count > self.launch or wider * (count + 1) > self.budget or entry.queued > latest

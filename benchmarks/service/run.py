@@ -31,6 +31,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"  # as the service does; it is fas
 from benchmarks.service.harness import GENERATOR, SERVICE, STAGES, Generator, Load, Server, pinned, server
 from pgb_core.artifact import open_artifact
 from pgb_core.machine import facts
+from service.model import measure
 from service.runtimes.choose import open_runtime
 from service.settings import read_settings
 from service.tokenizer import Tokenizer, Tokens
@@ -51,10 +52,10 @@ def _bare(artifact: Path, texts: list[str], seconds: float) -> float:
     opened = open_artifact(artifact)
     tokenizer = Tokenizer(opened.tokenizer, opened.manifest.max_length)
     runtime = open_runtime(opened, "onnxruntime", "cpu", "float32", 0)
-    budget = read_settings([]).max_batch_tokens
+    budget, launch = read_settings([]).max_batch_tokens, measure(runtime, opened.manifest.max_length).launch
     rows, begun = 0, time.perf_counter()
     while time.perf_counter() - begun < seconds:
-        room: WaitingRoom[Tokens] = WaitingRoom(budget, 4, 1e9)
+        room: WaitingRoom[Tokens] = WaitingRoom(budget, launch, 1e9)
         for item in tokenizer.texts(4 * texts):
             room.add(Entry(item, len(item), 0.0))
         while batch := room.take(1e9):

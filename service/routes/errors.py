@@ -114,8 +114,6 @@ async def _validation(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     dialect = _dialect(request)
     found = error.errors()
-    if any(item["type"] == "json_invalid" for item in found):
-        return render(dialect, errors.Malformed("the body is not valid JSON"))
     if "json" not in request.headers.get("content-type", "json"):
         return _response(dialect, "malformed", "send JSON, with content-type: application/json", 415)
     known = request.app.state.field_names

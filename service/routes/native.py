@@ -71,11 +71,11 @@ async def models(request: Request) -> dict[str, object]:
     responses={424: {"model": native.ErrorBody}},
     dependencies=ADMIN,
 )
-async def load(name: Name, request: Request, asked: native.LoadRequest | None = None) -> dict[str, str]:
+async def load(name: Name, request: Request, asked: native.LoadRequest | None = None) -> JSONResponse:
     """Load a version from the folder of models, check it, and send traffic to it; on failure nothing changes."""
     asked = asked or native.LoadRequest(version=None, share=1.0)
     model = await registry_of(request).load(name, asked.version, asked.share)
-    return {"name": model.name, "version": model.version, "state": "READY", "reason": ""}
+    return JSONResponse({"name": model.name, "version": model.version, "state": "READY", "reason": ""})
 
 
 @router.post("/models/{name}/unload", status_code=204, dependencies=ADMIN)

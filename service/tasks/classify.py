@@ -35,8 +35,8 @@ def ranked(
     logits: Sequence[NDArray[np.float32]], labels: Sequence[str], activation: str, top_k: int | None
 ) -> list[list[Score]]:
     """Scores of each input, highest first; equal scores in label order. logits: [labels] of each."""
-    scores = activate(np.stack(logits), activation)
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
-    values = np.take_along_axis(scores, order, 1)
-    rows = zip(order.tolist(), values.tolist(), strict=True)
-    return [[Score(labels[n], value) for n, value in zip(*row, strict=True)] for row in rows]
+    places = range(len(labels))
+    return [
+        [Score(labels[n], row[n]) for n in sorted(places, key=row.__getitem__, reverse=True)[:top_k]]
+        for row in activate(np.asarray(logits), activation).tolist()
+    ]

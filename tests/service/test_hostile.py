@@ -691,6 +691,14 @@ def test_a_key_that_is_taken_out_of_the_file_ends_and_a_new_one_begins(guarded: 
     assert guarded.status("get", "/v1/models", "pgb_wrong", header) == 401
 
 
+def test_who_has_no_key_is_not_told_whether_a_body_would_do(guarded: Guarded) -> None:
+    """The key comes first, whatever was sent."""
+    for body in (b"{", b"", b'{"inputs": 7}', b'{"inputs": "x"}'):
+        for path in ("/v1/classify", "/", "/predict", "/v1/models/sentiment/classify"):
+            reply = guarded.client.post(path, content=body, headers={"content-type": "application/json"})
+            assert reply.status_code == 401, (path, body)
+
+
 def test_a_secret_is_nowhere_but_with_its_owner(guarded: Guarded) -> None:
     """The file holds hashes and is its owner's alone; no answer and no error repeats a key."""
     assert guarded.use not in guarded.file.read_text()

@@ -8,9 +8,9 @@ from service.waiting import Entry, WaitingRoom
 SIZES = st.lists(st.integers(1, 512), min_size=1, max_size=60)
 
 
-def filled(sizes: list[int], budget: int, padding: float, overtake: float = 1e9) -> WaitingRoom[int]:
+def filled(sizes: list[int], budget: int, launch: float, overtake: float = 1e9) -> WaitingRoom[int]:
     """One entry a second, in this order."""
-    room: WaitingRoom[int] = WaitingRoom(budget, padding, overtake)
+    room: WaitingRoom[int] = WaitingRoom(budget, launch, overtake)
     for n, size in enumerate(sizes):
         room.add(Entry(n, size, float(n)))
     return room
@@ -18,10 +18,10 @@ def filled(sizes: list[int], budget: int, padding: float, overtake: float = 1e9)
 
 @given(SIZES, st.integers(1, 2048), st.floats(0, 1000))
 def test_every_entry_is_taken_once_and_the_oldest_is_in_every_batch(
-    sizes: list[int], budget: int, padding: float
+    sizes: list[int], budget: int, launch: float
 ) -> None:
     """Nothing starves, nothing is lost, nothing runs twice."""
-    room = filled(sizes, budget, padding)
+    room = filled(sizes, budget, launch)
     taken: list[int] = []
     while batch := room.take(1e6):
         left = set(range(len(sizes))) - set(taken)
@@ -33,13 +33,21 @@ def test_every_entry_is_taken_once_and_the_oldest_is_in_every_batch(
 
 
 @given(SIZES, st.integers(1, 2048), st.floats(0, 1000))
-def test_a_batch_stays_within_its_budget_and_pads_little(sizes: list[int], budget: int, padding: float) -> None:
-    """Padded tokens count; each that joins adds less padding than starting a batch for it would cost."""
-    room = filled(sizes, budget, padding)
+def test_a_batch_stays_within_its_budget_and_pads_little(sizes: list[int], budget: int, launch: float) -> None:
+    """Padded tokens count; each that joins adds no more padding than its share of starting the batch."""
+    room = filled(sizes, budget, launch)
     while batch := room.take(1e6):
         width = max(entry.size for entry in batch)
         assert len(batch) == 1 or width * len(batch) <= budget
-        assert width * len(batch) - sum(entry.size for entry in batch) <= padding * (len(batch) - 1)
+        shares = sum(launch / count for count in range(1, len(batch)))
+        assert width * len(batch) - sum(entry.size for entry in batch) <= shares + 1e-6
+
+
+def test_the_larger_a_batch_the_nearer_must_lengths_be() -> None:
+    """Starting it costs 12 tokens: the second may add 12 of padding, the third 6, the fourth 4."""
+    assert [e.size for e in filled([20, 8, 7], 1000, 12).take(1e6)] == [20, 8]
+    assert [e.size for e in filled([20, 20, 14, 13], 1000, 12).take(1e6)] == [20, 20, 14]
+    assert [e.size for e in filled([20, 20, 20, 16, 15], 1000, 12).take(1e6)] == [20, 20, 20, 16]
 
 
 def test_equal_lengths_fill_the_budget() -> None:
@@ -50,10 +58,10 @@ def test_equal_lengths_fill_the_budget() -> None:
 
 @given(SIZES, st.integers(1, 2048), st.floats(0, 1000), st.floats(0, 100), st.floats(60, 1000))
 def test_an_entry_is_overtaken_only_by_what_came_soon_after_it(
-    sizes: list[int], budget: int, padding: float, overtake: float, now: float
+    sizes: list[int], budget: int, launch: float, overtake: float, now: float
 ) -> None:
     """Whoever is taken while another waits is at most `overtake` younger, or half of what that one has waited."""
-    room = filled(sizes, budget, padding, overtake)
+    room = filled(sizes, budget, launch, overtake)
     waiting = set(range(len(sizes)))
     while batch := room.take(now):
         oldest = batch[0].queued
