@@ -38,6 +38,7 @@ from service.tokenizer import Tokenizer, Tokens
 from service.waiting import Entry, WaitingRoom
 
 ROWS = 8
+ROUNDS = 5  # of a rate and its neighbour
 EXAMPLES = Path("examples/data/sentiment.jsonl")
 
 
@@ -112,15 +113,21 @@ def capacity(artifact: Path, running: Server, texts: list[str], file: Path) -> t
 
 
 def saturation(artifact: Path, texts: list[str], file: Path) -> dict[str, Any]:
-    """Rows a second when a third more is offered than the bare runtime can do; the median of neighbours' ratios."""
+    """Rows a second when a third more is offered than the bare runtime can do; the median of neighbours' ratios.
+
+    Long texts are eight short ones each.
+    """
     found: dict[str, Any] = {"cores_of_service_and_generator": [len(SERVICE), len(GENERATOR)]}
+    long = [" ".join(texts[n : n + 8]) for n in range(0, len(texts), 8)]
+    mixes = [("short", texts, 4 * ROWS), ("short", texts, ROWS), ("long", long, ROWS)]
     with server(str(artifact), cores=SERVICE) as running:
-        for rows in (ROWS, 4 * ROWS):
+        for length, asked, rows in mixes:
+            file.write_text(json.dumps(asked))
             pairs = []
-            for _ in range(3):
-                alone = bare(artifact, texts, 6)
+            for _ in range(ROUNDS):
+                alone = bare(artifact, asked, 6)
                 pairs.append((alone, Generator(running, file, 1.3 * alone / rows, 12, rows).wait()))
-            found[f"{rows} rows a request"] = {
+            found[f"{rows} {length} texts a request"] = {
                 "bare_rows_per_second": [round(alone, 1) for alone, _ in pairs],
                 "served_rows_per_second": [round(load.rows_per_second, 1) for _, load in pairs],
                 "ratio": round(statistics.median(load.rows_per_second / alone for alone, load in pairs), 3),

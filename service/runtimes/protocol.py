@@ -47,7 +47,12 @@ def pad(batch: Sequence[Tokens], pad_id: int) -> dict[str, NDArray[np.int64]]:
 
 
 def unpad(outputs: Sequence[Logits], batch: Sequence[Tokens]) -> list[Logits]:
-    """Undo `pad` in a graph's outputs: one [batch, labels], or start and end [batch, tokens]."""
+    """Undo `pad` in a graph's outputs: one [batch, labels], or start and end [batch, tokens].
+
+    Raises ArithmeticError when one is not finite, so that no answer is made of it.
+    """
+    if not all(np.isfinite(output).all() for output in outputs):
+        raise ArithmeticError("the model gave what is not a number")
     if len(outputs) == 1:
         return list(outputs[0])
     stacked = np.stack(outputs, axis=-1)

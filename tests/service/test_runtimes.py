@@ -30,7 +30,7 @@ from service.app import create_app
 from service.errors import Unavailable
 from service.runtimes import onnx_runtime
 from service.runtimes.choose import open_runtime
-from service.runtimes.protocol import Device, Kind, Precision, Runtime
+from service.runtimes.protocol import Device, Kind, Precision, Runtime, unpad
 from service.runtimes.selfcheck import self_check
 from service.settings import Settings
 from service.tokenizer import Tokens
@@ -339,6 +339,17 @@ def test_a_runtime_that_answers_nonsense_is_refused(
     assert self_check(opened(artifact, "onnxruntime"), artifact) < 1e-3
     with pytest.raises(Unavailable, match=says):
         self_check(Broken(logits), artifact)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_no_answer_is_made_of_what_is_not_a_number(value: float) -> None:
+    """In one output or the other, of one input of several."""
+    batch = [Tokens([1, 2], [0, 0]), Tokens([3], [0])]
+    for outputs in ([np.zeros((2, 3), np.float32)], [np.zeros((2, 2), np.float32) for _ in range(2)]):
+        assert len(unpad(outputs, batch)) == 2
+        outputs[-1][1, 0] = value
+        with pytest.raises(ArithmeticError):
+            unpad(outputs, batch)
 
 
 def test_bfloat16_may_be_off_by_a_share_of_the_largest_logit(make: Make, tmp_path: Path) -> None:
