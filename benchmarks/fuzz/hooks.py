@@ -24,7 +24,7 @@ from schemathesis import Case, CheckContext, HookContext, Response
 from benchmarks.fuzz.mutants import MARK
 
 MODELS = os.environ.get("FUZZ_MODELS", "").split(",")
-WORDS = (*MODELS, "Bearer")  # that the service has of its own
+WORDS = (*MODELS, "Authorization", "Bearer")  # that the service has of its own
 KEYS = os.environ.get("FUZZ_KEYS", "")
 FIGURES = os.environ.get("FUZZ_FIGURES")
 _LONG = 6  # a shorter word may stand in an answer by chance
