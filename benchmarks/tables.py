@@ -99,7 +99,7 @@ def service() -> str:
                 " / ".join(f"{value:.1f} ms" for value in above),
             ],
             [
-                "texts a second at saturation, of those that the bare runtime does: 32 short / 8 short / 8 long a request",
+                "texts a second at saturation, of what the bare runtime does: 32 short / 8 short / 8 long a request",
                 " / ".join(f"{value:.0%}".replace("%", " %") for value in share),
             ],
             [
