@@ -98,7 +98,7 @@ def keys_asked_for(context: CheckContext, response: Response, case: Case[Any]) -
     if not KEYS or "security" not in case.operation.definition.raw or response.status_code == 405:
         return
     admin, user = KEYS.split(",")
-    key = response.request.headers.get("Authorization", "").removeprefix("Bearer ")  # a case may be sent again
+    key = str(response.request.headers.get("Authorization", "")).removeprefix("Bearer ")  # a case may be sent again
     administers = case.path.endswith(("/load", "/unload", "/split"))
     wanted = 401 if key not in (admin, user) else 403 if key == user and administers else None
     if wanted is None and response.status_code in (401, 403):
