@@ -34,10 +34,8 @@ def lengths() -> list[int]:
 class _Flat(WaitingRoom[None]):
     """Padding is bounded alike in small batches and in large ones."""
 
-    def _unfit(self, entry: Entry[None], count: int, width: int, latest: float) -> bool:
-        wider = max(width, entry.size)
-        padding = wider * (count + 1) - width * count - entry.size
-        return padding > FLAT * self.launch or wider * (count + 1) > self.budget or entry.queued > latest
+    def _spare(self, count: int) -> float:
+        return FLAT * self.launch
 
 
 def rows_per_time(sizes: list[int], depth: int, room: WaitingRoom[None]) -> float:

@@ -90,4 +90,8 @@ class WaitingRoom(Generic[Item]):
         """Whether an entry may not join `count` others that are `width` tokens wide."""
         wider = max(width, entry.size)
         padding = wider * (count + 1) - width * count - entry.size
-        return padding * count > self.launch or wider * (count + 1) > self.budget or entry.queued > latest
+        return padding > self._spare(count) or wider * (count + 1) > self.budget or entry.queued > latest
+
+    def _spare(self, count: int) -> float:
+        """Tokens of padding that an entry may add to a batch of `count` others: their share of starting it."""
+        return self.launch / count

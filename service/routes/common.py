@@ -68,7 +68,8 @@ class StrictRoute(APIRoute):
             return super().get_route_handler()
         checks = [dependency.call for dependency in needs.dependencies if isinstance(dependency.call, Require)]
         whole = all(field.field_info.annotation is str for field in needs.path_params)
-        if not whole or needs.query_params or needs.header_params or len(checks) < len(needs.dependencies):
+        others = needs.query_params or needs.header_params or needs.cookie_params
+        if not whole or others or len(checks) < len(needs.dependencies):
             raise TypeError(f"{self.path}: takes more than words of its path, a body and the request")
         answer = cast(Callable[..., Coroutine[Any, Any, Response]], self.endpoint)
         asked, asking = body.name, str(needs.request_param_name)

@@ -694,7 +694,7 @@ def test_a_key_that_is_taken_out_of_the_file_ends_and_a_new_one_begins(guarded: 
 def test_who_has_no_key_is_not_told_whether_a_body_would_do(guarded: Guarded) -> None:
     """The key comes first, whatever was sent."""
     for body in (b"{", b"", b'{"inputs": 7}', b'{"inputs": "x"}'):
-        for path in ("/v1/classify", "/", "/predict", "/v1/models/sentiment/classify"):
+        for path in ("/v1/classify", "/", "/predict", "/v1/models/mood/classify", "/v2/models/mood/infer"):
             reply = guarded.client.post(path, content=body, headers={"content-type": "application/json"})
             assert reply.status_code == 401, (path, body)
 
