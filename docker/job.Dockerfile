@@ -46,5 +46,5 @@ WORKDIR /app
 # The user has no entry in /etc/passwd: torch asks for a name, and libraries for a home.
 ENV PATH=/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 HOME=/tmp USER=pgb
 USER 10001:10001
-ENTRYPOINT ["python", "-m", "pgb_core.cli"]
+ENTRYPOINT ["python", "-P", "-m", "pgb_core.cli"]
 CMD ["demo", "--no-serve", "--dir", "/models"]

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import mmap
+import math
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pgb_core.errors import ArtifactError, ResourceError
+from pgb_core.onnx_file import read_graph
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -30,6 +32,10 @@ WEIGHTS = "weights.safetensors"
 MAX_MANIFEST_BYTES = 1 << 20
 TASKS = ("classification", "qa")
 ACTIVATIONS = ("softmax", "sigmoid", "none")
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+OUTPUTS = {"classification": 1, "qa": 2}
+POSITIONS = "embeddings.position.table"
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -93,24 +99,55 @@ class Manifest:
 
     def _checked(self) -> Manifest:
         if self.task not in TASKS or self.activation not in ACTIVATIONS:
-            raise ArtifactError(f"manifest: task {self.task!r} with activation {self.activation!r} is unknown")
-        for name in ("max_length", "pad_id", "opset", "contrib_opset"):
-            if not isinstance(getattr(self, name), int):
-                raise ArtifactError(f"manifest: {name} must be a whole number")
+            raise ArtifactError("manifest: its task or activation is unknown")
+        for name in ("name", "architecture", "target", "plan_digest"):
+            if not isinstance(getattr(self, name), str):
+                raise ArtifactError(f"manifest: {name} must be a text")
+        for name, least in (("max_length", 1), ("pad_id", 0), ("opset", 1), ("contrib_opset", 0)):
+            if type(getattr(self, name)) is not int or getattr(self, name) < least:
+                raise ArtifactError(f"manifest: {name} must be a whole number, at least {least}")
         for name in ("weights", "provenance", "measured", "files"):
             if not isinstance(getattr(self, name), dict):
                 raise ArtifactError(f"manifest: {name} must be an object")
-        if self.max_length < 1 or (self.task == "classification") != bool(self.labels):
-            raise ArtifactError("manifest: labels or max_length do not fit the task")
+            if not _writable(getattr(self, name)):
+                raise ArtifactError(f"manifest: {name} holds a number or a text that JSON in UTF-8 cannot say")
+        for name in ("name", "labels", "inputs", "outputs", "contrib_ops"):
+            if not _writable(list(getattr(self, name))):
+                raise ArtifactError(f"manifest: {name} holds what is not UTF-8")
+        if not self.name or not self.name.isprintable():
+            raise ArtifactError("manifest: name must be a word that can be printed")
+        if (self.task == "classification") != bool(self.labels) or len(set(self.labels)) < len(self.labels):
+            raise ArtifactError("manifest: labels do not fit the task, or one stands there twice")
+        if not set(self.inputs) <= set(INPUTS) or not {"input_ids", "attention_mask"} <= set(self.inputs):
+            raise ArtifactError(f"manifest: inputs must be of {', '.join(INPUTS)}")
+        if len(self.outputs) != OUTPUTS[self.task] or len(set(self.outputs)) < len(self.outputs):
+            raise ArtifactError(f"manifest: outputs of a {self.task} graph are {OUTPUTS[self.task]}")
+        counts = [self.weights.get(name) for name in ("kept", "dense")]
+        if any(type(count) is not int or count < 1 for count in counts) or counts[0] > counts[1]:  # type: ignore[operator]
+            raise ArtifactError("manifest: weights must count those kept and those of the dense encoder")
+        if not all(isinstance(hash, str) and _SHA256.fullmatch(hash) for hash in self.files.values()):
+            raise ArtifactError("manifest: files must name a sha256 each")
         return self
+
+
+def _writable(value: object) -> bool:
+    """Whether JSON in UTF-8 can say it: no NaN or infinity, no half of a surrogate pair."""
+    if isinstance(value, str):
+        return value.isascii() or value.encode("utf-8", "replace").decode() == value
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, dict):
+        return all(_writable(key) and _writable(inner) for key, inner in value.items())
+    return all(map(_writable, value)) if isinstance(value, list) else True
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A verified directory."""
+    """A verified directory. digest: sha256 of the manifest's own bytes, which name the hash of every other file."""
 
     path: Path
     manifest: Manifest
+    digest: str
 
     @property
     def model(self) -> Path:
@@ -148,7 +185,8 @@ def open_artifact(path: str | Path) -> Artifact:
         size = (root / MANIFEST).stat().st_size
         if size > MAX_MANIFEST_BYTES:
             raise ArtifactError(f"{root}: the manifest has {size} bytes, at most {MAX_MANIFEST_BYTES} are read")
-        manifest = Manifest.from_json((root / MANIFEST).read_text("utf-8"))
+        content = (root / MANIFEST).read_bytes()
+        manifest = Manifest.from_json(content.decode())
     except OSError as error:
         raise ArtifactError(f"{root}: no {MANIFEST}; name a directory that pgb compress wrote") from error
     except UnicodeDecodeError as error:
@@ -162,9 +200,16 @@ def open_artifact(path: str | Path) -> Artifact:
             raise ArtifactError(f"{root}: {name} is missing; copy the whole directory")
         if sha256_of(file) != expected:
             raise ArtifactError(f"{root}: {name} is not the file that was written (sha256 differs); copy it again")
-    if _refers_to_files(root / MODEL):
+    try:
+        graph = read_graph(root / MODEL)
+    except ValueError as error:
+        raise ArtifactError(f"{root}: {MODEL} is no ONNX file ({error}); copy it again") from error
+    if graph.external:
         raise ArtifactError(f"{root}: {MODEL} keeps tensors in other files, which no hash covers; save it in one piece")
-    return Artifact(root, manifest)
+    positions = graph.shapes.get(POSITIONS, (manifest.max_length,))
+    if positions and manifest.max_length > positions[0]:
+        raise ArtifactError(f"{root}: max_length is more than the {positions[0]} positions of {MODEL}")
+    return Artifact(root, manifest, hashlib.sha256(content).hexdigest())
 
 
 def write_artifact(path: str | Path, manifest: Manifest, files: Mapping[str, bytes]) -> Artifact:
@@ -180,8 +225,9 @@ def write_artifact(path: str | Path, manifest: Manifest, files: Mapping[str, byt
             _inside(staging, name).write_bytes(content)
             hashes[name] = hashlib.sha256(content).hexdigest()
         complete = Manifest(**{**_shallow(manifest), "files": hashes})
-        (staging / MANIFEST).write_text(complete.to_json(), "utf-8")
-    return Artifact(root, complete)
+        content = complete.to_json().encode()
+        (staging / MANIFEST).write_bytes(content)
+    return Artifact(root, complete, hashlib.sha256(content).hexdigest())
 
 
 def update_measured(path: str | Path, measured: Mapping[str, Any]) -> Artifact:
@@ -190,17 +236,10 @@ def update_measured(path: str | Path, measured: Mapping[str, Any]) -> Artifact:
     merged = {**artifact.manifest.measured, **measured}
     manifest = Manifest(**{**_shallow(artifact.manifest), "measured": merged})
     temporary = artifact.path / f".{MANIFEST}.new"
-    temporary.write_text(manifest.to_json(), "utf-8")
+    content = manifest.to_json().encode()
+    temporary.write_bytes(content)
     os.replace(temporary, artifact.path / MANIFEST)
-    return Artifact(artifact.path, manifest)
-
-
-def _refers_to_files(graph: Path) -> bool:
-    """Whether an ONNX file has external data: the key that names their file, as protobuf writes it."""
-    if not graph.stat().st_size:
-        return False
-    with graph.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content.find(b"\x0a\x08location\x12") >= 0
+    return Artifact(artifact.path, manifest, hashlib.sha256(content).hexdigest())
 
 
 def sha256_of(path: Path) -> str:

@@ -30,7 +30,7 @@ from_predictions and checkpoint_every; docs/method.md says what they do.
 """
 _SERVE_NOTES = """
 Every setting of the service is taken too, such as --models-dir FOLDER (then ARTIFACT may be left out),
---keys-file FILE or --threads 2. `python -m service --help` lists them all.
+--keys-file FILE or --threads 2. `python -P -m service --help` lists them all.
 """
 
 
@@ -212,6 +212,7 @@ def _inspect(args: argparse.Namespace) -> int:
         print(f"{row.site!s:22} {shape:>11} {row.groups:>6} {block:>11} {row.kept:>6.1%} {row.flops / 1e6:>10.1f}")
     total = flops(plan, 128) / 1e6
     print(f"{'all':22} {'':>11} {'':>6} {'':>11} {plan.cost / plan.dense_cost:>6.1%} {total:>10.1f}")
+    print(f"manifest sha256: {opened.digest}")
     print("layers dropped: " + (", ".join(map(str, plan.dropped_layers)) or "none"))
     return 0
 
@@ -244,9 +245,9 @@ def _bench(args: argparse.Namespace) -> int:
 
 
 def serve(arguments: Sequence[str]) -> None:
-    """Become the inference service."""
+    """Become the inference service. -P: not what lies in the current directory under that name."""
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "service", *arguments])
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "service", *arguments])
 
 
 def _demo(args: argparse.Namespace) -> int:

@@ -1,4 +1,7 @@
-"""`python -m service ARTIFACT …`: one server process, from start to drain."""
+"""`python -P -m service ARTIFACT …`: one server process, from start to drain.
+
+-P keeps the current directory out of the path of modules: what lies there is not run.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,9 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 # Texts are tokenised on our own threads; the library's pool would fight the runtime for the cores.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -26,12 +30,21 @@ from service.settings import Settings, SettingsError, read_settings
 
 # A batch that has run waits for the interpreter at most this long behind a request being parsed.
 _SWITCH_SECONDS = 0.0005
+# Past the time in which work in flight must have ended; then the process ends, whatever still runs.
+_LAST_SECONDS = 5.0
+_LOG_SECONDS = 1.0
+_MAY_STAY = ("pgb-load", "pgb-batch", "pgb-tokenize")
 # New objects between two collections: what waits in line would be looked at many times a second.
 _COLLECT_AFTER = 50_000
 
 
 class Server(uvicorn.Server):
-    """Leaves signals to `serve`, which drains before it stops, and ends with status 0."""
+    """Leaves signals to `serve`, which drains before it stops, and ends with status 0.
+
+    pages: whether /ui and /docs are served.
+    """
+
+    pages = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Raises SettingsError where uvicorn would end the process from inside a task."""
@@ -41,6 +54,18 @@ class Server(uvicorn.Server):
             reason = str(getattr(stop.__context__, "strerror", None) or "see the log").rpartition(": ")[2]
             where = f"{self.config.host}:{self.config.port}"
             raise SettingsError(f"{where} cannot be listened on: {reason}") from None
+        self._say_where()
+
+    def _say_where(self) -> None:
+        """The addresses that a person opens, on standard output."""
+        port = self.servers[0].sockets[0].getsockname()[1]
+        host = self.config.host
+        named = {"0.0.0.0": "localhost", "::": "localhost"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+        address = f"http://{named}:{port}"
+        pages = f"; page {address}/ui/, documentation {address}/docs" if self.pages else ""
+        logs.event("listening", host=host, port=port)
+        with suppress(OSError, ValueError):  # nobody reads it
+            print(f"pgb serve: listening on {address}{pages}", flush=True)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -72,6 +97,7 @@ async def serve(settings: Settings) -> int:
             timeout_graceful_shutdown=max(1, round(settings.stop_seconds)),
         )
     )
+    server.pages = settings.ui
     app.state.engine.in_flight = server.server_state.tasks
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -87,6 +113,7 @@ async def serve(settings: Settings) -> int:
         lifecycle.drain()
         await asyncio.wait((serving,), timeout=settings.drain_seconds)
     lifecycle.draining = True
+    _end_within(settings.stop_seconds + _LAST_SECONDS)
     server.should_exit = True
     await serving
     loaded.cancel()
@@ -97,8 +124,34 @@ async def serve(settings: Settings) -> int:
     return 0
 
 
+def _end_within(seconds: float) -> None:
+    """A model that never comes back, or whatever else, does not keep the process from ending."""
+
+    def end() -> None:
+        logs.problem("something did not end; the process ends without it", seconds=seconds)
+        _exit(1)
+
+    last = threading.Timer(seconds, end)
+    last.daemon = True
+    last.start()
+
+
+def _exit(code: int) -> None:
+    logs.drain(_LOG_SECONDS)
+    os._exit(code)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until a signal comes."""
+    code = _main(argv)
+    logs.drain(_LOG_SECONDS)
+    if any(thread.name in _MAY_STAY and thread.is_alive() for thread in threading.enumerate()):
+        sys.stdout.flush()
+        os._exit(code)  # ending in order would wait for a runtime that does not end, or pull it from under its feet
+    return code
+
+
+def _main(argv: Sequence[str] | None) -> int:
     try:
         settings = read_settings(sys.argv[1:] if argv is None else argv)
         if not settings.artifacts and settings.models_dir is None:
@@ -108,6 +161,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(serve(settings))
     except (SettingsError, KeysError, ServiceError) as error:
+        logs.drain(_LOG_SECONDS)
         print(f"pgb serve: {error}", file=sys.stderr)
         return 1
 

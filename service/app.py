@@ -33,6 +33,7 @@ def create_app(settings: Settings, background: bool = False) -> FastAPI:
     tracer = Tracer(settings.otlp_endpoint) if settings.otlp_endpoint else None
     registry = Registry(settings, instruments, tracer)
     lifecycle = Lifecycle(registry, instruments)
+    keys = Keys(settings.keys_file)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -45,6 +46,7 @@ def create_app(settings: Settings, background: bool = False) -> FastAPI:
             yield
         finally:
             await lifecycle.close()
+            app.state.engine.close()
             if tracer is not None:
                 tracer.close()
 
@@ -69,10 +71,12 @@ def create_app(settings: Settings, background: bool = False) -> FastAPI:
     app.state.instruments = instruments
     app.state.lifecycle = lifecycle
     app.state.tracer = tracer
-    app.state.keys = Keys(settings.keys_file)
+    app.state.keys = keys
     app.state.engine = Engine(registry, settings, instruments)
     app.add_middleware(GZipMiddleware, minimum_size=_COMPRESS_FROM, compresslevel=1)
-    app.add_middleware(Arrival, settings=settings, instruments=instruments, lifecycle=lifecycle, registry=registry)
+    app.add_middleware(
+        Arrival, settings=settings, instruments=instruments, lifecycle=lifecycle, registry=registry, keys=keys
+    )
     if settings.cors_origins:  # outermost, so that pages can read every refusal
         app.add_middleware(
             CORSMiddleware,

@@ -3,26 +3,31 @@
 Knows callables only. A thread of its own takes a batch, runs it, and takes the next at once: between
 two batches nothing goes through the event loop. A lone and brief request runs where it is submitted:
 waking one thread and then the other can take longer than a tenth of the run. Every waiter gets an
-answer: an input that fails in company is run again alone, so that it fails nobody else.
+answer: a batch that fails is run again in halves, down to the input that makes it fail.
+
+An input that fails alone while the model's own check passes is at fault itself: its request is told so, and
+the model stays healthy.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
-from service.errors import DeadlineExceeded, Overloaded, RuntimeFailed, ServiceError, Unavailable
+from service.admission import Backlog, too_long
+from service.errors import DeadlineExceeded, InputRejected, Overloaded, RuntimeFailed, ServiceError, Unavailable
 from service.metrics import clock
 from service.waiting import Entry, WaitingRoom
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _SETTLING = 0.1
-_MARGIN = 1.15  # for what an estimate leaves out: a busy event loop, sending
 _BRIEF = 0.01  # seconds that a lone request may keep the event loop from everything else
+_UNCERTAIN = 1.5  # times that an estimate must pass the time given before a request is told that it never can be done
+_CHECK_SECONDS = 1.0  # between two checks of a model whose inputs fail
 
 
 @dataclass(frozen=True)
@@ -40,9 +45,9 @@ class Cost:
 
 @dataclass(frozen=True)
 class Limits:
-    """batch_tokens: padded, of one batch. queue_tokens and queue_seconds: what may wait, and how long
-    it takes at most, by estimate, until what is admitted has run. overtake: seconds by which an input
-    may always be younger than the oldest and run with it."""
+    """batch_tokens: padded, of one batch. queue_tokens and queue_seconds: what a request may have to wait
+    for, in tokens and in seconds by estimate (`admission`). overtake: seconds by which an input may always
+    be younger than the first of a batch and run with it."""
 
     batch_tokens: int
     queue_tokens: int
@@ -60,6 +65,14 @@ class Ran(Generic[Result]):
     batch_size: int
     batch_tokens: int
     mark: object = None
+
+
+@dataclass(eq=False, slots=True)
+class Announced:
+    """Work that was admitted by estimate, before its inputs are ready: it counts until it is withdrawn."""
+
+    flow: Hashable
+    tokens: float
 
 
 class Observer(Protocol):
@@ -83,6 +96,8 @@ class _Job(Generic[Item, Result]):
     left: int = 0
 
 
+# How runtimes that raise RuntimeError of every kind say that memory ran out.
+_SCARCE = ("out of memory", "bad_alloc", "failed to allocate", "allocation failed", "not enough memory")
 _Batch = list[Entry[tuple[_Job[Any, Any], int, Any]]]
 _Outcome = ServiceError | list[Ran[Any]]
 
@@ -97,7 +112,9 @@ class Batcher(Generic[Item, Result]):
         limits: Limits,
         cost: Cost,
         observer: Observer | None = None,
+        check: Callable[[], bool] = lambda: False,
     ) -> None:
+        """check: whether the model itself is well; called between two batches when an input fails."""
         self._run = run
         self._size_of = size_of
         self._limits = limits
@@ -107,9 +124,13 @@ class Batcher(Generic[Item, Result]):
         )
         self._fixed = cost.fixed
         self._seconds_per_token = cost.per_token + cost.fixed / limits.batch_tokens
+        self._backlog = Backlog()  # tokens
         self._busy_until = 0.0
-        self._usual = 0.0  # tokens of a request
+        self._usual = 0.0  # tokens of an admitted request, and of each byte of its body
+        self._density = 0.0
         self._failures = 0
+        self._check = check
+        self._checked, self._well = float("-inf"), False
         self._running = False
         self._closing = False
         self._changed = threading.Condition()
@@ -132,30 +153,58 @@ class Batcher(Generic[Item, Result]):
         return self._failures
 
     def wait_seconds(self) -> float:
-        """How long an input that came now would wait, by estimate."""
-        return max(0.0, self._busy_until - clock()) + self._room.tokens * self._seconds_per_token
+        """How long an input that came now would wait behind everything, by estimate."""
+        return self._busy(clock()) + self._backlog.total * self._seconds_per_token
 
-    def check(self) -> None:
-        """Raises Overloaded when a request of the usual size would be refused now."""
+    def check(self, flow: Hashable = None, body: int | None = None) -> None:
+        """Raises Overloaded when a request would be refused now.
+
+        It is taken to be as large as admitted ones usually are; or as its `body` in bytes tells, if that is less.
+        """
         with self._changed:
-            self._check(self._usual)
+            tokens = self._usual if body is None else min(self._usual, body * self._density)
+            self._admit_or_refuse(flow, tokens, float("inf"))
+
+    def announce(self, flow: Hashable, tokens: float, deadline: float, before: float = 0.0) -> Announced:
+        """Admit work by estimate before its inputs are made, which takes `before` seconds from now.
+
+        It counts until `submit` gets it, or until `withdraw`. Raises what `submit` raises when it is refused.
+        """
+        with self._changed:
+            self._admit_or_refuse(flow, tokens, deadline, before)
+            self._backlog.add(flow, tokens)
+            return Announced(flow, tokens)
+
+    def withdraw(self, announced: Announced) -> None:
+        """It comes in its true size now, or not at all. Twice is once."""
+        with self._changed:
+            self._backlog.done(announced.flow, announced.tokens)
+            announced.tokens = 0.0
 
     async def submit(
-        self, items: Sequence[Item], deadline: float = float("inf"), alone: bool = False
+        self,
+        items: Sequence[Item],
+        deadline: float = float("inf"),
+        alone: bool = False,
+        flow: Hashable = None,
+        body: int = 0,
+        announced: Announced | None = None,
     ) -> list[Ran[Result]]:
         """Admit all items or none, and wait for all.
 
         deadline: an instant of `clock`. alone: nothing else is on its way, so that this event loop may be
-        kept for a moment. Raises Overloaded, DeadlineExceeded, Unavailable, or what `run` raised as
-        RuntimeFailed. Cancelling the call takes what still waits out of line, as the deadline does.
+        kept for a moment. flow: who asks; flows take turns. body: bytes that the items came in. announced:
+        what was admitted for these items before they were ready. Raises Overloaded,
+        DeadlineExceeded, Unavailable, or InputRejected or RuntimeFailed when `run` failed. Cancelling the
+        call takes what still waits out of line, as the deadline does.
         """
         loop = asyncio.get_running_loop()
         now = clock()
         job: _Job[Item, Result] = _Job(loop.create_future(), deadline)
-        job.entries = [Entry((job, n, item), self._size_of(item), now) for n, item in enumerate(items)]
+        job.entries = [Entry((job, n, item), self._size_of(item), now, flow) for n, item in enumerate(items)]
         job.results = [None] * len(items)
         job.left = len(items)
-        here = self._admit(job, loop, now, alone)
+        here = self._admit(job, loop, alone, body, announced)
         reason = "disconnect"  # of the client; also what cancels this call
         timer = None if deadline == float("inf") else loop.call_later(deadline - now, _expire, job.future)
         try:
@@ -184,19 +233,27 @@ class Batcher(Generic[Item, Result]):
             await asyncio.to_thread(self._thread.join)
         self._observer = None  # it may own this line, and would not be freed before the next full collection
 
-    def _admit(self, job: _Job[Item, Result], loop: asyncio.AbstractEventLoop, now: float, alone: bool) -> bool:
+    def _admit(
+        self,
+        job: _Job[Item, Result],
+        loop: asyncio.AbstractEventLoop,
+        alone: bool,
+        body: int,
+        announced: Announced | None,
+    ) -> bool:
         """Put it in line, and wake the thread; or leave it asleep and return True: run it here."""
         tokens = sum(entry.size for entry in job.entries)
+        flow = job.entries[0].flow
         with self._changed:
-            if self._closing:
-                raise Unavailable("the model is shutting down")
-            self._usual += _SETTLING * (tokens - self._usual)
-            self._check(tokens)
-            if job.deadline <= now:
-                raise DeadlineExceeded("the request's time was over before it was queued")
-            if now + (wait := self.wait_seconds()) > job.deadline:
-                raise Overloaded("the wait is longer than the time that the request gives", wait)
+            if announced is not None:
+                self._backlog.done(announced.flow, announced.tokens)
+                announced.tokens = 0.0
+            self._admit_or_refuse(flow, tokens, job.deadline)
+            self._usual += (_SETTLING if self._usual else 1.0) * (tokens - self._usual)
+            if body:
+                self._density += (_SETTLING if self._density else 1.0) * (tokens / body - self._density)
             here = alone and not self._running and not self._room.count and self._brief(tokens)
+            self._backlog.add(flow, tokens)
             for entry in job.entries:
                 self._room.add(entry)
             if here:
@@ -212,19 +269,37 @@ class Batcher(Generic[Item, Result]):
     def _brief(self, tokens: int) -> bool:
         return self._fixed + tokens * self._seconds_per_token < _BRIEF
 
-    def _check(self, tokens: float) -> None:
-        wait = self.wait_seconds()
-        full = self._room.tokens + tokens > self._limits.queue_tokens
-        # What comes later and overtakes it delays it too.
-        run = wait + max(wait / 2, min(wait, self._limits.overtake)) + tokens * self._seconds_per_token
-        late = _MARGIN * run > self._limits.queue_seconds
-        if self._room.count and (full or late):
-            raise Overloaded(f"{self._room.tokens} tokens are waiting already", wait)
+    def _busy(self, now: float) -> float:
+        """Seconds until the batch that runs has run, by estimate."""
+        return max(0.0, self._busy_until - now)
+
+    def _admit_or_refuse(self, flow: Hashable, tokens: float, deadline: float, before: float = 0.0) -> None:
+        """The law of `admission`. Called with the lock held."""
+        if self._closing:
+            raise Unavailable("the model is shutting down")
+        now = clock()
+        if deadline <= now:
+            raise DeadlineExceeded("the request's time was over before it was queued")
+        ahead = self._backlog.ahead(flow, tokens)
+        wait = before + self._busy(now) + ahead * self._seconds_per_token
+        full = ahead + tokens > self._limits.queue_tokens
+        if (ahead or before) and (full or too_long(wait, self._limits.overtake, self._limits.queue_seconds)):
+            raise Overloaded(f"{round(self._backlog.total)} tokens are waiting already", wait)
+        if now + wait > deadline:
+            raise Overloaded("the wait is longer than the time that the request gives", wait)
+        if _UNCERTAIN * (deadline - now) < tokens * self._seconds_per_token:
+            raise DeadlineExceeded("the inputs take longer than the time that the request has; send fewer at a time")
 
     def _leave(self, job: _Job[Item, Result], reason: str) -> None:
         with self._changed:
             gone = [entry for entry in job.entries if self._room.discard(entry)]
+            self._done(gone)
         self._save(gone, reason)
+
+    def _done(self, entries: Sequence[Entry[Any]]) -> None:
+        """They wait no longer. Called with the lock held."""
+        for entry in entries:
+            self._backlog.done(entry.flow, entry.size)
 
     def _save(self, gone: Sequence[Entry[Any]], reason: str) -> None:
         if gone and self._observer is not None:
@@ -257,6 +332,7 @@ class Batcher(Generic[Item, Result]):
         now = clock()
         while True:
             batch = self._room.take(now)
+            self._done(batch)
             alive = [entry for entry in batch if entry.item[0].deadline > now]
             self._save([entry for entry in batch if entry.item[0].deadline <= now], "deadline")
             if alive or not batch:
@@ -272,19 +348,32 @@ class Batcher(Generic[Item, Result]):
         except Exception as error:  # the waiters must hear of any failure, and the thread must live
             self._observe(len(batch), tokens, started, error)
             if len(batch) > 1:
-                for entry in batch:
-                    self._run_batch([entry], send)
-                return
-            self._failures += 1
-            failure = RuntimeFailed("the model failed on this input")
-            failure.__cause__ = error
-            send(batch, failure)
+                half = len(batch) // 2
+                self._run_batch(batch[:half], send)
+                self._run_batch(batch[half:], send)
+            else:
+                send(batch, self._verdict(error))
             return
         finished = clock()
         self._failures = 0
         self._learn(sum(entry.size for entry in batch), finished - started)
         mark = self._observe(len(batch), tokens, started)
         send(batch, [Ran(result, started, finished, len(batch), tokens, mark) for result in results])
+
+    def _verdict(self, error: Exception) -> ServiceError:
+        """Whose fault it is that one input failed alone: its own when the model's check passes."""
+        scarce = exhausted(error)
+        if clock() - self._checked > _CHECK_SECONDS:
+            self._well = self._check()
+            self._checked = clock()
+        failure: ServiceError
+        if self._well and not scarce:
+            failure = InputRejected("the model cannot run one of the inputs")
+        else:
+            failure = RuntimeFailed("the model ran out of memory" if scarce else "the model failed on this input")
+        self._failures = 0 if self._well else self._failures + 1
+        failure.__cause__ = error
+        return failure
 
     def _learn(self, tokens: int, seconds: float) -> None:
         if 4 * tokens >= self._limits.batch_tokens:
@@ -296,6 +385,11 @@ class Batcher(Generic[Item, Result]):
     def _send(self, batch: _Batch, outcome: _Outcome) -> None:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(_deliver, batch, outcome)
+
+
+def exhausted(error: BaseException) -> bool:
+    """Whether a runtime's error tells of memory that ran out, which is never an input's fault."""
+    return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in _SCARCE)
 
 
 def _expire(future: asyncio.Future[None]) -> None:

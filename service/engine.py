@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -13,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgb_core.machine import usable_cores
-from service.batcher import Ran
+from service.batcher import Announced, Ran
 from service.errors import EmptyInput, InvalidInput, Overloaded, ServiceError, TooLarge
 from service.instruments import Instruments
 from service.metrics import Call, clock
@@ -22,13 +20,15 @@ from service.registry import Registry
 from service.runtimes.protocol import Logits
 from service.settings import Settings
 from service.tasks import answer, classify
-from service.tokenizer import Tokens, Window
+from service.tokenizer import Text, Tokens, Window
+from service.tokenizing import TokenizingLine, Work, all_of
 
 Result = TypeVar("Result")
 INLINE_CHARACTERS = 1024
 DEFAULT_LENGTH = 384
 DEFAULT_STRIDE = 128
-Text = str | tuple[str, str]
+# Characters of all the answers of one request: a megabyte of JSON or so.
+_MOST_CHARACTERS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,11 @@ class Engine:
         self._settings = settings
         self._instruments = instruments
         # No more at once than there are cores: a long text takes a hundred times its size while it is tokenised.
-        self._threads = ThreadPoolExecutor(usable_cores(), "pgb-tokenize")
+        self._line = TokenizingLine(usable_cores())
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self._line.close()
 
     async def classify(
         self, call: Call, target: Target, inputs: Sequence[Text], options: Labelling
@@ -114,28 +118,26 @@ class Engine:
                 raise EmptyInput("a question or a context is empty")
             length = min(windowing.max_length or DEFAULT_LENGTH, model.manifest.max_length)
             stride = min(length // 2, DEFAULT_STRIDE) if windowing.stride is None else windowing.stride
-
-            def cut() -> list[list[Window]]:
-                found, count = [], 0
-                for q in inputs:
-                    found.append(model.tokenizer.windows(q.question.strip(), q.context, length, stride))
-                    count += len(found[-1])
-                    if count > self._settings.max_windows:
-                        raise TooLarge(f"the contexts need more windows than {self._settings.max_windows}")
-                return found
-
-            windows = await self._off_loop(call.characters, cut)
+            estimate = [_windowed(len(q.context) * model.density, length, stride) for q in inputs]
+            work = self._cut(model, inputs, length, stride)
+            windows, announced = await self._tokenized(call, model, work, call.characters, estimate)
             every = [window.tokens for group in windows for window in group]
-            logits = iter(await self._run(call, model, every))
+            logits = iter(await self._run(call, model, every, announced))
             groups = [[next(logits) for _ in group] for group in windows]
+            read = sum(map(len, every))
+            return await self._worked(call, _decoded(inputs, windows, groups, options), read, call.characters)
 
-            def decode() -> list[list[answer.Answer]]:
-                return [
-                    answer.best(q.context, group, rows, options)
-                    for q, group, rows in zip(inputs, windows, groups, strict=True)
-                ]
-
-            return await self._off_loop(call.characters, decode)
+    def _cut(
+        self, model: Model, inputs: Sequence[Question], length: int, stride: int
+    ) -> Generator[int, None, list[list[Window]]]:
+        found: list[list[Window]] = []
+        left = self._settings.max_windows
+        for q in inputs:
+            if left < 1:
+                raise TooLarge(f"the contexts need more windows than {self._settings.max_windows}")
+            found.append((yield from model.tokenizer.windows(q.question.strip(), q.context, length, stride, left)))
+            left -= len(found[-1])
+        return found
 
     @contextmanager
     def _model(self, call: Call, target: Target, task: str) -> Iterator[Model]:
@@ -143,7 +145,7 @@ class Engine:
         model = self.registry.pick(target.name, target.version, task)
         call.model, call.version, call.device = model.name, model.version, model.runtime.device
         try:
-            model.batcher.check()  # before any work is put into a request that would be refused after it
+            model.batcher.check(call.flow, call.held_bytes)  # before work is put into what would be refused after it
             with model.in_use():
                 yield model
         except ServiceError as error:
@@ -157,19 +159,47 @@ class Engine:
 
     async def _logits(self, call: Call, model: Model, inputs: Sequence[Text], options: Labelling) -> list[Logits]:
         self._check(call, [(item,) if isinstance(item, str) else item for item in inputs])
-        tokens = await self._off_loop(call.characters, lambda: model.tokenizer.texts(inputs, options.side))
+        longest = model.manifest.max_length
+        lengths = (len(item) if isinstance(item, str) else len(item[0]) + len(item[1]) for item in inputs)
+        estimate = [min(longest, size * model.density + 2) for size in lengths]
+        work = model.tokenizer.texts(inputs, options.side)
+        tokens, announced = await self._tokenized(call, model, work, model.tokenizer.readable(inputs), estimate)
         call.truncated = sum(item.cut for item in tokens)
         if call.truncated and not options.truncate:
-            longest = model.manifest.max_length
+            if announced is not None:
+                model.batcher.withdraw(announced)
             raise InvalidInput(
                 f"a text has more than the {longest} tokens that the model takes; shorten it or truncate"
             )
-        return await self._run(call, model, tokens)
+        return await self._run(call, model, tokens, announced)
 
-    async def _run(self, call: Call, model: Model, tokens: list[Tokens]) -> list[Logits]:
+    async def _tokenized(
+        self, call: Call, model: Model, work: Work[Result], characters: int, estimate: Sequence[float]
+    ) -> tuple[Result, Announced | None]:
+        """Short work is done at once. Long work is admitted by estimate first, and takes its turns with others."""
+        if call.characters <= INLINE_CHARACTERS:
+            return all_of(work), None
+        before = self._line.wait_seconds(call.flow, characters)
+        announced = model.batcher.announce(call.flow, sum(estimate), call.deadline, before)
+        try:
+            return await self._line.run(work, call.flow, characters, call.deadline), announced
+        except BaseException:
+            model.batcher.withdraw(announced)
+            raise
+
+    async def _worked(self, call: Call, work: Work[Result], amount: int, characters: int) -> Result:
+        """Short work is done at once, long work takes its turns with others."""
+        if characters <= INLINE_CHARACTERS:
+            return all_of(work)
+        return await self._line.run(work, call.flow, amount, call.deadline)
+
+    async def _run(self, call: Call, model: Model, tokens: list[Tokens], announced: Announced | None) -> list[Logits]:
         call.stamps.tokenized = clock()
         call.tokens = sum(map(len, tokens))
-        ran: list[Ran[Logits]] = await model.batcher.submit(tokens, call.deadline, alone=len(self.in_flight) == 1)
+        ran: list[Ran[Logits]] = await model.batcher.submit(
+            tokens, call.deadline, len(self.in_flight) == 1, call.flow, call.held_bytes, announced
+        )
+        model.learn(call.characters, call.tokens)
         call.stamps.started = min(r.started for r in ran)
         call.stamps.finished = max(r.finished for r in ran)
         call.batch_size = max(r.batch_size for r in ran)
@@ -177,24 +207,39 @@ class Engine:
         call.marks = list({id(r.mark): r.mark for r in ran if r.mark is not None}.values())
         return [r.result for r in ran]
 
-    async def _off_loop(self, characters: int, work: Callable[[], Result]) -> Result:
-        """Short work at once, long work on a thread so that other requests go on."""
-        if characters <= INLINE_CHARACTERS:
-            return work()
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-
     def _check(self, call: Call, inputs: Sequence[tuple[str, ...]]) -> None:
         call.inputs = len(inputs)
         if not inputs:
             raise EmptyInput("there is no input")
         if len(inputs) > self._settings.max_items:
-            raise TooLarge(f"{len(inputs)} inputs in one request, at most {self._settings.max_items} are taken")
+            raise TooLarge(f"too many inputs in one request, at most {self._settings.max_items} are taken")
         for text in (text for item in inputs for text in item):
             call.characters += len(text)
             if len(text) > self._settings.max_characters:
-                raise TooLarge(f"a text of {len(text)} characters, at most {self._settings.max_characters} are taken")
+                raise TooLarge(f"a text is too long, at most {self._settings.max_characters} characters are taken")
             if not _whole(text):
                 raise InvalidInput("a text holds half of a surrogate pair; send whole characters")
+
+
+def _windowed(tokens: float, length: int, stride: int) -> float:
+    """About how many tokens the windows of a context of so many tokens have in all."""
+    return max(tokens, length * tokens / max(1, length - stride)) + 2
+
+
+def _decoded(
+    inputs: Sequence[Question],
+    windows: Sequence[Sequence[Window]],
+    logits: Sequence[Sequence[Logits]],
+    options: answer.Options,
+) -> Generator[int, None, list[list[answer.Answer]]]:
+    found: list[list[answer.Answer]] = []
+    characters = 0
+    for q, group, rows in zip(inputs, windows, logits, strict=True):
+        found.append((yield from answer.best(q.context, group, rows, options)))
+        characters += sum(len(a.text) for a in found[-1])
+        if characters > _MOST_CHARACTERS:
+            raise TooLarge("the answers are too long in all; lower top_k or the length of an answer")
+    return found
 
 
 def _whole(text: str) -> bool:

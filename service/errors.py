@@ -2,7 +2,8 @@
 
     ServiceError
     ├── InvalidInput      the request asks for something that cannot be
-    │   └── EmptyInput    it asks for nothing
+    │   ├── EmptyInput    it asks for nothing
+    │   └── InputRejected the model is well and cannot run this input
     ├── Malformed         the bytes are not what they claim to be
     ├── UnknownModel      no model of that name or version is served
     ├── WrongTask         the model answers another kind of question
@@ -36,6 +37,12 @@ class EmptyInput(InvalidInput):
     """The request asks for nothing."""
 
     code = "empty_input"
+
+
+class InputRejected(InvalidInput):
+    """The model is well and cannot run this input."""
+
+    code = "input_rejected"
 
 
 class Malformed(ServiceError):

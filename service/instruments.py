@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
-from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from service import logs
 from service.metrics import STAGES, Call
 
 # A pruned encoder answers in a fraction of a millisecond: the first bucket is 100 µs.
@@ -55,6 +56,7 @@ class Instruments:
         self.load_seconds = Gauge("pgb_model_load_seconds", "Time the last load took", model, registry=r)
         self.open = Gauge("pgb_open_requests", "Requests that have arrived and are not answered", registry=r)
         self.draining = Gauge("pgb_draining", "1 from the signal to stop until the end", registry=r)
+        r.register(_Log())
         ProcessCollector(registry=r)
 
     def watch(self, served: Served) -> None:
@@ -80,6 +82,12 @@ class Instruments:
     def text(self) -> bytes:
         """The exposition format."""
         return generate_latest(self.registry)
+
+
+class _Log(Collector):
+    def collect(self) -> list[Metric]:
+        """What the log lost."""
+        return [CounterMetricFamily("pgb_log_dropped", "Lines of the log that nobody fetched", value=logs.dropped())]
 
 
 class _Models(Collector):

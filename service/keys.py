@@ -1,7 +1,7 @@
 """API keys: a file of hashes, who may do what, and how a key is made.
 
 Each line of the file is `name scope sha256`, scope `use` or `admin`; a key is 256 random bits, so its
-plain SHA-256 cannot be reversed by guessing. `python -m service.keys FILE NAME [--admin]` adds one.
+plain SHA-256 cannot be reversed by guessing. `python -P -m service.keys FILE NAME [--admin]` adds one.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import re
 import secrets
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from service import logs
 from service.errors import Forbidden, Unauthorized
 from service.metrics import clock
 
@@ -40,7 +41,8 @@ class Key:
 
 
 class Keys:
-    """The keys of a file, read again when it changes. A file that turns bad leaves the last good keys.
+    """The keys of a file, read again when it changes. A file that turns bad, or goes, leaves the last good keys in
+    force: the log says so, and the file is tried again until it can be read.
 
     Without a file everyone may use the service, and nobody may administer it.
     """
@@ -51,6 +53,12 @@ class Keys:
         self._keys = read_keys(path) if path else []
         self._stamp = _stamp(path) if path else None
         self._checked = clock()
+        self._failing = ""
+
+    @property
+    def required(self) -> bool:
+        """Whether a key is needed to ask."""
+        return self._path is not None
 
     def check(self, secret: str | None, scope: str) -> str:
         """The name of the key's owner. Raises Unauthorized or Forbidden."""
@@ -79,12 +87,25 @@ class Keys:
                 return
             self._checked = now
             stamp = _stamp(path)
-            if stamp != self._stamp:
-                try:
-                    self._keys = read_keys(path)
-                except KeysError as error:
-                    print(f"keys: {error}; the keys read before stay in force", file=sys.stderr)
-                self._stamp = stamp
+            if stamp == self._stamp and not self._failing:
+                return
+            try:
+                keys = read_keys(path)
+            except KeysError as error:
+                if self._failing != str(error):
+                    logs.problem("the keys file cannot be read", reason=str(error), keys_in_force=len(self._keys))
+                self._failing = str(error)
+                return
+            if self._failing or keys != self._keys:
+                logs.event("the keys file was read", keys_in_force=len(keys))
+            self._keys, self._stamp, self._failing = keys, stamp, ""
+
+
+def secret_of(headers: Mapping[str, str]) -> str | None:
+    """The key that a request brings: as a bearer, or in X-API-Key."""
+    kind, _, secret = headers.get("authorization", "").partition(" ")
+    bearer = secret.strip() if kind.lower() == "bearer" else None
+    return bearer or headers.get("x-api-key")
 
 
 def read_keys(path: Path) -> list[Key]:
@@ -118,17 +139,20 @@ def make_key(path: Path, name: str, scope: str) -> str:
     return secret
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | None:
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    """What changes when the file does, or when who may read it does."""
     try:
         found = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, found.st_mode, found.st_uid, found.st_gid
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print a new key once."""
-    parser = argparse.ArgumentParser(prog="python -m service.keys", description="Add an API key to a file of hashes.")
+    parser = argparse.ArgumentParser(
+        prog="python -P -m service.keys", description="Add an API key to a file of hashes."
+    )
     parser.add_argument("file", type=Path)
     parser.add_argument("name", help="whose key it is; shown in the log")
     parser.add_argument("--admin", action="store_true", help="may also load, unload and split models")

@@ -6,7 +6,7 @@ import asyncio
 
 from service.errors import LoadFailed, Unavailable
 from service.instruments import Instruments
-from service.logs import LOGGER, event
+from service.logs import LOGGER, event, problem
 from service.registry import Registry
 
 
@@ -68,4 +68,4 @@ class Lifecycle:
 
     def _fail(self, error: LoadFailed) -> None:
         self.failure = error
-        event("loading failed", reason=str(error))
+        problem("loading failed", reason=str(error))

@@ -6,6 +6,7 @@ Body, header, histograms and v2 statistics are all made from the same `Stamps`.
 from __future__ import annotations
 
 import time
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -66,13 +67,15 @@ class Timings:
 class Call:
     """What is known of one request, from its head being read to its log line.
 
-    owner: name of the key. held_bytes: of its body, in memory. deadline: an instant of `clock`. inputs
+    owner: name of the key. flow: with whom it takes its turns, a key's owner or a connection. held_bytes: of its
+    body, in memory. deadline: an instant of `clock`. inputs
     and all below it are set by the engine once they are known; `truncated` counts inputs that were cut,
     `marks` are those of its batches.
     """
 
     id: str
     owner: str = ""
+    flow: Hashable = None
     held_bytes: int = 0
     dialect: str = ""
     stamps: Stamps = field(default_factory=Stamps)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from pgb_core.artifact import Artifact
 from service import logs
 from service.batcher import Batcher, Cost, Limits
+from service.errors import Unavailable
 from service.instruments import Instruments
 from service.metrics import Statistics, clock
 from service.runtimes.choose import open_runtime
@@ -21,6 +23,9 @@ from service.tracing import Tracer
 BROKEN = 3
 _QUIET = 1.0  # seconds between two failures that are logged
 _SHORT, _LONG, _ROUNDS = 16, 256, 3
+_SLICE = 0.25  # of the promised wait, that one batch may take
+_SETTLING = 0.1
+_FIRST_DENSITY = 0.25  # tokens of a character
 _LEAST = 8  # tokens: what a batch costs beside its run, however quick that is
 
 
@@ -38,14 +43,18 @@ class Model:
         settings: Settings,
         instruments: Instruments,
         tracer: Tracer | None = None,
+        opened: Callable[[Runtime], None] = lambda _: None,
     ) -> None:
+        """opened: hears of the runtime before it first runs, to be able to stop it."""
         self.manifest = artifact.manifest
+        self.digest = artifact.digest
         self.name = name
         self.version = version
         self.tokenizer = Tokenizer(artifact.tokenizer, self.manifest.max_length)
         self.runtime: Runtime = open_runtime(
             artifact, settings.runtime, settings.device, settings.precision, settings.threads
         )
+        opened(self.runtime)
         self.kind, self.precision = settings.runtime, settings.precision
         self.statistics = Statistics()
         self._instruments = instruments
@@ -55,14 +64,22 @@ class Model:
         self._retiring = False
         self._quiet_until = 0.0
         self.difference = self_check(self.runtime, artifact, settings.precision)
-        self.cost = measure(self.runtime, self.manifest.max_length)
+        self._filler = partial(_filler, token=self.manifest.pad_id + 1)
+        try:
+            self.runtime.run([self._filler(self.manifest.max_length)])
+        except Exception as error:  # every runtime raises its own
+            raise Unavailable(f"{name}: the graph does not run an input of max_length; make it again") from error
+        self.cost = measure(self.runtime, self.manifest.max_length, self.manifest.pad_id + 1)
+        self.density = _FIRST_DENSITY
+        # Others get their turn between two batches, so that none may take long.
+        slice_tokens = int(_SLICE * settings.max_queue_seconds / self.cost.per_token)
         limits = Limits(
-            settings.max_batch_tokens,
+            max(1, min(settings.max_batch_tokens, slice_tokens)),
             settings.max_queue_tokens,
             settings.max_queue_seconds,
             settings.max_overtake_seconds,
         )
-        self.batcher: Batcher[Tokens, Logits] = Batcher(self.runtime.run, len, limits, self.cost, self)
+        self.batcher: Batcher[Tokens, Logits] = Batcher(self.runtime.run, len, limits, self.cost, self, self._well)
 
     @property
     def healthy(self) -> bool:
@@ -96,9 +113,22 @@ class Model:
             if self._retiring and not self._uses:
                 self._idle.set()
 
+    def learn(self, characters: int, tokens: int) -> None:
+        """How many tokens a character becomes, from a request that was tokenised."""
+        if characters:
+            self.density += _SETTLING * (tokens / characters - self.density)
+
+    def _well(self) -> bool:
+        """Whether the runtime runs a small input. Called between two batches."""
+        try:
+            self.runtime.run([self._filler(4)])
+        except Exception:  # whatever a runtime raises
+            return False
+        return True
+
     async def probe(self) -> None:
         """One small input through the line, as a request would go."""
-        await self.batcher.submit([_filler(4)])
+        await self.batcher.submit([self._filler(4)])
 
     async def retire(self) -> None:
         """Wait for the requests that use it, finish what waits, free the runtime."""
@@ -127,19 +157,19 @@ class Model:
             self._instruments.saved[what].labels(self.name, self.version, reason).inc(amount)
 
 
-def measure(runtime: Runtime, max_length: int) -> Cost:
+def measure(runtime: Runtime, max_length: int, token: int = 1) -> Cost:
     """What a batch costs, from a short input and a long one; the best of a few runs of each."""
     short, long = min(_SHORT, max_length // 2), min(_LONG, max_length)
-    quick, slow = (min(_seconds(runtime, size) for _ in range(_ROUNDS)) for size in (short, long))
+    quick, slow = (min(_seconds(runtime, _filler(size, token)) for _ in range(_ROUNDS)) for size in (short, long))
     per_token = max((slow - quick) / (long - short), 1e-9)
     return Cost(max(quick - short * per_token, _LEAST * per_token), per_token)
 
 
-def _seconds(runtime: Runtime, size: int) -> float:
+def _seconds(runtime: Runtime, tokens: Tokens) -> float:
     start = clock()
-    runtime.run([_filler(size)])
+    runtime.run([tokens])
     return clock() - start
 
 
-def _filler(size: int) -> Tokens:
-    return Tokens([1] * size, [0] * size)
+def _filler(size: int, token: int) -> Tokens:
+    return Tokens([token] * size, [0] * size)

@@ -1,9 +1,14 @@
-"""HTTP/1.1 with bounds on what is not body, and on the time that a request may take to come."""
+"""HTTP/1.1 with bounds on what is not body, on the requests that wait, and on the time that each step may take.
+
+A connection that breaks a bound, or sends what is not HTTP, gets one last answer and is closed. The requests that
+came whole before it on the same connection are answered first.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import re
+from collections import deque
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -11,7 +16,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _BAD = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_TOO_MANY = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _LAST_CALL_SECONDS = 0.5
+_MOST_HEADERS = 128
+_MOST_WAITING = 32  # requests of one connection
+_MOST_DROPPED = 4 << 20
+_PIECE = 32  # bytes: what it costs to be handed a piece, however short
+_SHARE = 4  # bytes of body that allow for one byte of frames
 # Of an offer to speak another protocol, such as h2c, which is declined by not seeing it: taken for
 # accepted, the parser would read the body that follows as another request.
 _OFFER = re.compile(rb"\r\nupgrade(?=[ \t]*:)", re.IGNORECASE)
@@ -27,10 +38,13 @@ class BoundedProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._in_head = True  # or between two requests
-        self._idle_bytes = 0  # since the last one of a body
+        self._frames = 0  # bytes of this request that are not body, and what its pieces cost
+        self._body_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._cycles: list[RequestResponseCycle] = []  # that may be unanswered, in order
+        self._cycles: deque[RequestResponseCycle] = deque()  # that may be unanswered, in order
         self._stalled: asyncio.TimerHandle | None = None
+        self._dropped = 0
+        self._last_word: bytes | None = None  # once there is one, nothing more is read
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock."""
@@ -51,20 +65,34 @@ class BoundedProtocol(HttpToolsProtocol):
         """The server stops. Whoever has connected and asked nothing yet may have a request on its way."""
         asked: object = self.cycle
         if asked is None:
-            self.loop.call_later(_LAST_CALL_SECONDS, super().shutdown)
+            self.loop.call_later(_LAST_CALL_SECONDS, self._shut)
         else:
-            super().shutdown()
+            self._shut()
+
+    def _shut(self) -> None:
+        super().shutdown()
+        if self.transport.is_closing():
+            self._hurry()
 
     def data_received(self, data: bytes) -> None:
-        """Count what is not body: heads, the frames of chunks, trailers."""
-        self._idle_bytes += len(data)
+        """Count what is not body: heads, the frames of chunks, trailers, and pieces."""
+        if self._last_word is not None:  # who still sends is read, so that the answers arrive, but not for ever
+            self._dropped += len(data)
+            if self._dropped > _MOST_DROPPED:
+                self.transport.pause_reading()
+            return
+        self._frames += len(data) + _PIECE
         self._start_clock()
         if self._in_head and b"pgrade" in data.lower():
             head, end, rest = data.partition(b"\r\n\r\n")
             data = _OFFER.sub(b"\r\nx-offer", head) + end + rest
         super().data_received(data)
-        if self._idle_bytes > self.max_head_bytes:
+        if self._frames > self.max_head_bytes + self._body_bytes // _SHARE:
             self._refuse(_TOO_LARGE)
+
+    def send_400_response(self, msg: str) -> None:
+        """What came is not HTTP, or the parser was stopped by a refusal."""
+        self._refuse(_BAD)
 
     def on_message_begin(self) -> None:
         """A head begins."""
@@ -81,17 +109,26 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._stop_clock()
         self._start_clock()
-        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > self.max_head_bytes:
-            self._refuse(_TOO_LARGE)
-        elif self.parser.should_upgrade():
-            self._refuse(_BAD)
+        size, hosts = len(self.url), 0
+        for name, value in self.headers:
+            size += len(name) + len(value)
+            hosts += name == b"host"
+        while self._cycles and self._cycles[0].response_complete:
+            self._cycles.popleft()
+        if size > self.max_head_bytes or len(self.headers) > _MOST_HEADERS:
+            self._stop(_TOO_LARGE)
+        elif (hosts != 1 and (hosts or self.parser.get_http_version() != "1.0")) or self.parser.should_upgrade():
+            self._stop(_BAD)
+        elif len(self._cycles) >= _MOST_WAITING:
+            self._stop(_TOO_MANY)
         else:
             super().on_headers_complete()
-            self._cycles = [*(cycle for cycle in self._cycles if not cycle.response_complete), self.cycle]
+            self._cycles.append(self.cycle)
 
     def on_body(self, body: bytes) -> None:
         """Of a request that was not refused."""
-        self._idle_bytes = 0
+        self._frames -= len(body)
+        self._body_bytes += len(body)
         if not self.transport.is_closing():
             super().on_body(body)
 
@@ -99,7 +136,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Of a request that was not refused."""
         self._stop_clock()
         self._in_head = True
-        self._idle_bytes = 0
+        self._frames = self._body_bytes = 0
         if not self.transport.is_closing():
             super().on_message_complete()
 
@@ -107,19 +144,25 @@ class BoundedProtocol(HttpToolsProtocol):
         """Of a request that was refused before its body was read, the body is let go: the cycle that holds it is part
         of a reference cycle, which may wait long for a collection."""
         for cycle in self._cycles:
-            if cycle.response_complete:
-                cycle.body = bytearray()
+            if not cycle.response_complete:
+                break
+            cycle.body = bytearray()
         super().on_response_complete()
+        if self._last_word is not None:
+            self._speak()
+        if self.transport.is_closing():
+            self._hurry()
 
     def pause_writing(self) -> None:
         """Answers pile up that the client does not fetch."""
         super().pause_writing()
-        self._stalled = self.loop.call_later(self.head_seconds, self.transport.abort)
+        self._hurry()
 
     def resume_writing(self) -> None:
         """It fetched them."""
         super().resume_writing()
-        self._moves()
+        if not self.transport.is_closing():
+            self._moves()
 
     def timeout_keep_alive_handler(self) -> None:
         """Nothing more was asked. What was not fetched by now is dropped; closing would wait for it for ever."""
@@ -148,9 +191,42 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(_TOO_SLOW)
         else:
             self.transport.close()
+            self._hurry()
+
+    def _stop(self, answer: bytes) -> None:
+        """Refuse, and let the parser call nothing more of what it was given."""
+        self._refuse(answer)
+        raise _RefusedError
 
     def _refuse(self, answer: bytes) -> None:
+        """Read no more; answer what came whole, then give this answer to what did not, and close."""
+        if self._last_word is not None or self.transport is None or self.transport.is_closing():
+            return
         self._stop_clock()
-        if self.transport is not None and not self.transport.is_closing():
-            self.transport.write(answer)
+        self._last_word = answer
+        last = self._cycles[-1] if self._cycles else None
+        if last is not None and not self._in_head and last.more_body and not last.response_complete:
+            broken = self._cycles.pop()
+            broken.disconnected = True
+            broken.message_event.set()
+            if self.pipeline and self.pipeline[0][0] is broken:
+                self.pipeline.popleft()
+            if broken.response_started:
+                self._last_word = b""
+        self._speak()
+
+    def _speak(self) -> None:
+        """Say the last word once all others have been answered."""
+        if all(cycle.response_complete for cycle in self._cycles) and not self.transport.is_closing():
+            self.transport.write(self._last_word or b"")
             self.transport.close()
+            self._hurry()
+
+    def _hurry(self) -> None:
+        """The connection closes once what was written is fetched; nobody waits for that for ever."""
+        if self._stalled is None:
+            self._stalled = self.loop.call_later(self.head_seconds, self.transport.abort)
+
+
+class _RefusedError(Exception):
+    """Stops the parser."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from service.instruments import Instruments
 from service.memory import give_back
 from service.metrics import clock
 from service.model import Model
+from service.runtimes.protocol import Runtime
 from service.settings import Settings
 from service.tracing import Tracer
 
@@ -69,6 +72,7 @@ class Registry:
         self._change = asyncio.Lock()
         self._retiring: set[asyncio.Task[None]] = set()
         self._prober: asyncio.Task[None] | None = None
+        self._loads: set[asyncio.Task[Model]] = set()
         self.started = False
         instruments.watch(self._figures)
 
@@ -95,12 +99,12 @@ class Registry:
             name = next(iter(self._served))
         return None if name is None or name not in self._served else self.peek(name)
 
-    def check(self) -> None:
-        """Raises Overloaded, with the shortest wait, when no model would take a request."""
+    def check(self, flow: Hashable, body: int | None) -> None:
+        """Raises Overloaded, with the shortest wait, when no model would take a request of so many bytes."""
         refusals = []
         for model in self.models:
             try:
-                model.batcher.check()
+                model.batcher.check(flow, body)
             except Overloaded as error:
                 refusals.append(error)
             else:
@@ -165,6 +169,8 @@ class Registry:
         if folder is None:
             raise InvalidInput("no folder of models was named at start; start with --models-dir")
         loading = asyncio.create_task(self._load(folder, name, version, share))
+        self._loads.add(loading)
+        loading.add_done_callback(self._loads.discard)
         loading.add_done_callback(lambda task: task.cancelled() or task.exception())  # it may have no other listener
         return await asyncio.shield(loading)
 
@@ -221,6 +227,8 @@ class Registry:
         """Answer what was accepted, then free everything."""
         if self._prober is not None:
             self._prober.cancel()
+        for loading in self._loads:  # nobody will ask what it loads
+            loading.cancel()
         async with self._change:
             for name, served in list(self._served.items()):
                 for version in list(served.versions):
@@ -228,18 +236,25 @@ class Registry:
         await asyncio.gather(*self._retiring)
 
     async def _make(self, path: Path, name: str | None, version: str | None = None) -> Model:
+        opened: list[Runtime] = []
+
         def make() -> Model:
             artifact = open_artifact(path)
             number = str(int(artifact.manifest.digest[:12], 16))  # v2 clients read versions as numbers
             label = name or artifact.manifest.name
-            return Model(artifact, label, version or number, self._settings, self._instruments, self._tracer)
+            return Model(
+                artifact, label, version or number, self._settings, self._instruments, self._tracer, opened.append
+            )
 
         start = clock()
         try:
-            model = await asyncio.to_thread(make)
+            model = await self._within_limit(make, opened)
         except Exception as error:  # what reads a file, or runs a graph, raises what it likes
             if name:
                 self._instruments.events.labels(name, "failure").inc()
+            if isinstance(error, TimeoutError):
+                limit = self._settings.max_load_seconds
+                raise LoadFailed(f"{name or path.name}: it did not load within {limit:g} seconds") from error
             if isinstance(error, (PGBError, ServiceError)):
                 raise LoadFailed(str(error)) from error
             logs.LOGGER.exception("a model does not load")
@@ -249,6 +264,36 @@ class Registry:
         await asyncio.to_thread(give_back)
         self._instruments.load_seconds.labels(model.name, model.version).set(clock() - start)
         return model
+
+    async def _within_limit(self, make: Callable[[], Model], opened: Sequence[Runtime]) -> Model:
+        """Load on a thread that may be left behind: when it takes too long, or nobody wants the model any more."""
+        loop = asyncio.get_running_loop()
+        made: asyncio.Future[Model] = loop.create_future()
+
+        def load() -> None:
+            try:
+                result: Model | Exception = make()
+            except Exception as error:
+                result = error
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(deliver, result)
+
+        def deliver(result: Model | Exception) -> None:
+            if made.done():
+                return
+            if isinstance(result, Exception):
+                made.set_exception(result)
+            else:
+                made.set_result(result)
+
+        threading.Thread(target=load, name="pgb-load", daemon=True).start()
+        try:
+            async with asyncio.timeout(self._settings.max_load_seconds):
+                return await made
+        finally:
+            if not made.done() or made.cancelled():
+                for runtime in opened:
+                    runtime.stop()
 
     def _admit(self, model: Model, share: float) -> None:
         served = self._served.setdefault(model.name, Served())

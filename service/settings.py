@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     models_dir: Path | None = Field(
         None, description="Folder with NAME/ or NAME/VERSION/ artifacts, from which models may be loaded while serving"
     )
-    host: str = Field("127.0.0.1", description="Address to listen on")
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for all of this machine")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one")
 
     runtime: Literal["onnxruntime", "openvino", "torch"] = Field("onnxruntime", description="What runs the models")
@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     max_batch_tokens: int = Field(1024, ge=1, description="Padded tokens of one batch")
     max_queue_tokens: int = Field(131_072, ge=1, description="Tokens that may wait for one model")
     max_queue_seconds: float = Field(
-        2.0, gt=0, description="Longest time, by estimate, in which an admitted request has run"
+        2.0, gt=0, description="Longest time, by estimate, that an admitted request waits for others"
     )
     max_overtake_seconds: float = Field(
         0.1, ge=0, description="How much younger than the oldest waiting input another may always be and run with it"
@@ -77,6 +77,9 @@ class Settings(BaseSettings):
     max_characters: int = Field(200_000, ge=1, description="Longest single text")
     max_windows: int = Field(256, ge=1, description="Most windows that one request's contexts may need")
 
+    max_load_seconds: float = Field(
+        300.0, gt=0, description="Longest time in which a model must have loaded and checked itself"
+    )
     drain_seconds: float = Field(
         5.0, ge=0, description="Time from the signal to stop, when ready turns 503, until connections are refused"
     )
@@ -94,6 +97,21 @@ class Settings(BaseSettings):
     otlp_endpoint: str | None = Field(
         None, description="Where OpenTelemetry spans are sent, for example http://host:4318"
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _not_empty(cls, value: Any, info: ValidationInfo) -> Any:
+        """An empty host would be every address, an empty path the current directory."""
+        if isinstance(value, str) and not value.strip():
+            raise ValueError("is empty; leave it out to take the default")
+        return value
+
+    @field_validator("max_pending_bytes")
+    @classmethod
+    def _room_for_two(cls, value: int, info: ValidationInfo) -> int:
+        if value < 2 * info.data.get("max_body_bytes", 0):
+            raise ValueError("is less than two bodies of max_body_bytes; nobody may hold more than is left free")
+        return value
 
     @field_validator("metrics_key")
     @classmethod
@@ -145,7 +163,7 @@ def read_settings(argv: Sequence[str]) -> Settings:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m service", description="Serve artifacts over HTTP.", epilog="Lists are given as a,b,c."
+        prog="python -P -m service", description="Serve artifacts over HTTP.", epilog="Lists are given as a,b,c."
     )
     parser.add_argument("artifacts", nargs="*", help=Settings.model_fields["artifacts"].description)
     parser.add_argument("--config", help="TOML file of settings; or PGB_CONFIG")

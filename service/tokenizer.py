@@ -1,43 +1,121 @@
-"""Text to token ids, through `tokenizers` alone. Thread-safe: nothing is changed after construction."""
+"""Text to token ids, through `tokenizers` alone. Thread-safe: nothing is changed after construction.
+
+Long work is a generator: each step tokenises one piece and yields, so that whoever runs it can let others take their
+turn, or stop. Of a text no more is tokenised than is read: as much as fills the model, or as the windows allow.
+
+**Pieces.** A text may be cut where the tokens on either side do not depend on the other side. With the usual
+normalisers and pre-tokenisers that is so in front of a blank or a punctuation mark that follows a letter or a digit;
+with BERT's, in front of every mark and ideograph. A tokenizer of another kind gets every text whole.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import json
+import re
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Encoding, processors
 from tokenizers import Tokenizer as Fast
 
-from service.errors import InvalidInput
+from service.errors import InvalidInput, TooLarge
 
 SIDES = ("right", "left")
 # Characters that are encoded at once: until it is read, an encoding takes a hundred times as much as its text.
 _AT_ONCE = 16_384
+# Of one request: what takes about a second, whatever the characters are.
+_MOST = 1_000_000
+# Characters of a token, more than in most texts: the first guess at how much of a long text fills the model.
+_PER_TOKEN = 6
+# Of two long texts that are cut as a pair, the longer loses more: up to this length they are measured whole.
+_MEASURED = 8_192
+BLANK = re.compile(r"(?<=[^\W_])[ \n]")
+MARK = re.compile(r"(?<=[^\W_])[ \n!-/:-@\[-`{-~]")
+BERT_MARK = re.compile(r"(?<=[^\W_])[ \n]|[!-/:-@\[-`{-~\u3001\u3002\u4e00-\u9fff]")
+_DUMMY = "a"  # stands for what was cut off in front; the tokenizer gives it tokens of its own
+
+Step = int  # characters that a step read
+Text = str | tuple[str, str]
 
 
 @dataclass(frozen=True)
 class Tokens:
     """One model input. `cut` says that the text was longer."""
 
-    ids: Sequence[int]
-    types: Sequence[int]
+    ids: Sequence[int] | NDArray[np.int64]
+    types: Sequence[int] | NDArray[np.int64]
     cut: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Window:
     """A question with a stretch of its context.
 
-    encoding: maps tokens to words and characters. context: which tokens are of the context.
+    context: which tokens are of the context. spans: characters of each token, [tokens, 2]; (0, 0) of those that
+    stand for no text. words: the word of each token, -1 for none.
     """
 
     tokens: Tokens
-    encoding: Encoding
     context: range
+    spans: NDArray[np.int64]
+    words: NDArray[np.int64]
+
+    def word(self, token: int) -> int | None:
+        """The word that a token is of."""
+        found = int(self.words[token])
+        return None if found < 0 else found
+
+    def characters_of_word(self, word: int) -> tuple[int, int] | None:
+        """Where a word of the context begins and ends, as far as the window shows it."""
+        first = self.context.start
+        words = self.words[first : self.context.stop]
+        low, high = (int(n) for n in (np.searchsorted(words, word), np.searchsorted(words, word, "right")))
+        if low == high:
+            return None
+        return int(self.spans[first + low, 0]), int(self.spans[first + high - 1, 1])
+
+    def characters(self, token: int) -> tuple[int, int]:
+        """Where a token begins and ends."""
+        return int(self.spans[token, 0]), int(self.spans[token, 1])
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Tokens side by side. blanks: whether a blank before the token is a part of it, though not of its span."""
+
+    ids: NDArray[np.int64]
+    types: NDArray[np.int64]
+    spans: NDArray[np.int64]
+    words: NDArray[np.int64]
+    blanks: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, which: slice) -> _Part:
+        return _Part(self.ids[which], self.types[which], self.spans[which], self.words[which], self.blanks[which])
+
+    def moved(self, characters: int, word: int) -> _Part:
+        """The same tokens so many characters later, their words counted from `word` on."""
+        words = self.words - self.words[0] + word if len(self) else self.words
+        return _Part(self.ids, self.types, self.spans + characters, words, self.blanks)
+
+    def with_blank(self) -> _Part:
+        """The blank before its first token counted in, as the processor of byte-level tokens does where a text begins
+        that gets a blank in front."""
+        if not self.blanks[0]:
+            return self
+        start, end = self.spans[0].tolist()
+        spans = self.spans.copy()
+        spans[0] = start - 1, end if end > start else start - 1
+        return _Part(self.ids, self.types, spans, self.words, self.blanks)
 
 
 class Tokenizer:
@@ -55,49 +133,214 @@ class Tokenizer:
         for side, tokenizer in self._truncating.items():
             tokenizer.no_padding()
             tokenizer.enable_truncation(max_length, direction=side)
+        spec = json.loads(path.read_text("utf-8"))
+        self._cuts = cuts(spec)
+        self._keeps_blank = keeps_blank(spec)
+        self._added = [token["content"].lower() for token in spec.get("added_tokens") or ()]
 
-    def texts(self, inputs: Sequence[str | tuple[str, str]], side: str = "right") -> list[Tokens]:
-        """Texts or pairs, cut to the model's length on that side."""
-        return [
-            Tokens(e.ids, e.type_ids, len(e.ids) == self.max_length and bool(e.overflowing))
-            for part in _parts(inputs)
-            for e in self._truncating[side].encode_batch_fast(part)
-        ]
+    def readable(self, inputs: Sequence[Text]) -> int:
+        """About how many characters of the inputs will be tokenised."""
+        most = _PER_TOKEN * self.max_length if self._cuts else _MOST
+        return sum(min(len(text), most) for item in inputs for text in _texts(item))
 
-    def windows(self, question: str, context: str, length: int, stride: int) -> list[Window]:
+    def texts(self, inputs: Sequence[Text], side: str = "right") -> Generator[Step, None, list[Tokens]]:
+        """Texts or pairs, cut to the model's length on that side. Raises TooLarge."""
+        tokenizer, found = self._truncating[side], []
+        seen = 0
+        for part in _parts(inputs):
+            shorter = [self._filling(item, side) for item in part]
+            for e in tokenizer.encode_batch_fast(shorter):
+                found.append(Tokens(e.ids, e.type_ids, len(e.ids) == self.max_length and bool(e.overflowing)))
+            read = sum(len(text) for item in shorter for text in _texts(item))
+            seen += read
+            if seen > _MOST:
+                raise TooLarge("the texts take too long to tokenise; send fewer at a time")
+            yield read
+        return found
+
+    def windows(
+        self, question: str, context: str, length: int, stride: int, most: int
+    ) -> Generator[Step, None, list[Window]]:
         """Overlapping windows of at most `length` tokens; neighbours share `stride` tokens of context.
 
         Raises InvalidInput when the context does not fit and the question leaves no room to cut it,
-        or when windows of that length could never share so much.
+        or when windows of that length could never share so much; TooLarge when there were more than `most`.
         """
-        if stride > length - self._join.num_special_tokens_to_add(False):
-            raise InvalidInput(f"windows of {length} tokens cannot share {stride}; lower the stride")
-        asked = self._plain.encode(question)
-        given = self._plain.encode(context)
-        room = length - len(asked) - self._join.num_special_tokens_to_add(True)
-        if len(given) > room and stride >= room:
-            raise InvalidInput(
-                f"the question takes {len(asked)} tokens and leaves no room for its context in {length}; "
-                "shorten it or lower the stride"
-            )
-        given.truncate(max(room, 0), stride=stride)
-        # One by one: processed together, later windows would get the first one's token types.
-        parts = (given, *given.overflowing)
-        joined = [self._join.process(asked, part) for part in parts]
-        sides = joined[0].sequence_ids
-        first = sides.index(1) if len(given) else 0
-        return [
-            Window(Tokens(e.ids, e.type_ids), e, range(first, first + len(part)))
-            for e, part in zip(joined, parts, strict=True)
-        ]
+        special = self._join.num_special_tokens_to_add
+        if stride > length - special(False):
+            raise InvalidInput("windows of that length cannot share so many tokens; lower the stride")
+        asked = self._encoded(self._enough(question, _PER_TOKEN * length, length, "right"))
+        room = length - len(asked) - special(True)
+        before, _, after = _sides(self._join.process(asked, self._encoded(_DUMMY)))
+        parts, count, last = [before[:0]], 0, -1
+        for piece, start in self._pieces(context):
+            encoded = self._encoded(piece)
+            if not start and not len(encoded) and piece == context:  # the processor says what stands for nothing
+                before, after = _part(self._join.process(asked, encoded)), after[:0]
+            raw = _part(encoded) if self._keeps_blank else None  # processing changes it
+            part = _sides(self._join.process(asked, encoded))[1]
+            if raw is not None:
+                part = replace(part, blanks=raw.spans[:, 0] < part.spans[:, 0])
+            if start:
+                part = part[int(np.searchsorted(part.spans[:, 0], len(_DUMMY))) :]
+                part = part.moved(start - len(_DUMMY), last + 1)
+            if len(part):
+                last = int(part.words[-1])
+            parts.append(part)
+            count += len(part)
+            if count > room and stride >= room:
+                raise InvalidInput("the question leaves no room for its context; shorten it or lower the stride")
+            if windows_of(count, room, stride) > most:
+                raise TooLarge("the context needs more windows than one request may have")
+            yield len(piece)
+        given = _joined(parts)
+        step = max(room - stride, 1)
+        found = []
+        for n in range(windows_of(count, room, stride)):
+            part = given[n * step : n * step + max(room, 0)]
+            found.append(self._window(before, part.with_blank() if n and self._keeps_blank else part, after))
+        return found
+
+    def _window(self, before: _Part, part: _Part, after: _Part) -> Window:
+        joined = _joined([before, part, after])
+        first = len(before) if len(part) else 0
+        return Window(Tokens(joined.ids, joined.types), range(first, first + len(part)), joined.spans, joined.words)
+
+    def _encoded(self, text: str) -> Encoding:
+        return self._plain.encode_batch([text])[0]  # other threads run meanwhile, as they do not beside `encode`
+
+    def _filling(self, item: Text, side: str) -> Text:
+        """As much of an input as decides which tokens the model gets."""
+        start = _PER_TOKEN * self.max_length
+        if isinstance(item, str):
+            return self._enough(item, start, self.max_length, side)
+        first, second = (self._enough(text, max(start, _MEASURED), self.max_length, side) for text in item)
+        return first, second
+
+    def _enough(self, text: str, size: int, tokens: int, side: str) -> str:
+        """At least `size` characters of a text, and more than `tokens` tokens if it has them."""
+        while self._cuts and len(text) > size + _AT_ONCE // 4:
+            part = self._begin(text, size) if side == "right" else self._end(text, size)
+            if len(part) == len(text) or len(self._plain.encode_batch_fast([part])[0].ids) > tokens:
+                return part
+            size *= 2
+        return text
+
+    def _begin(self, text: str, size: int) -> str:
+        """The text up to the first place from `size` on where it may be cut."""
+        for found in self._cuts.finditer(text, size) if self._cuts else ():
+            if not self._splits(text, found.start()):
+                return text[: found.start()]
+        return text
+
+    def _end(self, text: str, size: int) -> str:
+        """The text from a blank on, at least `size` characters."""
+        at = len(text) - size
+        while (at := max(text.rfind(" ", 0, at), text.rfind("\n", 0, at))) > 0:
+            if BLANK.match(text, at) and not self._splits(text, at):
+                return text[at:]
+        return text
+
+    def _splits(self, text: str, at: int) -> bool:
+        """Whether a cut there would go through a token that the tokenizer finds before all else."""
+        return any(token in text[max(0, at - len(token) + 1) : at + len(token) - 1].lower() for token in self._added)
+
+    def _pieces(self, text: str) -> Iterator[tuple[str, int]]:
+        """A text in pieces, each with where it starts; behind the first one, each behind a dummy."""
+        start = 0
+        while True:
+            rest = len(text) - start
+            end = len(text)
+            if self._cuts and rest > _AT_ONCE:
+                piece = self._begin(text[start:], _AT_ONCE)
+                end = start + len(piece)
+            yield (_DUMMY if start else "") + text[start:end], start
+            if end == len(text):
+                return
+            start = end
 
 
-def _parts(inputs: Sequence[str | tuple[str, str]]) -> Iterator[list[str | tuple[str, str]]]:
+def windows_of(count: int, room: int, stride: int) -> int:
+    """How many windows show `count` tokens, `room` each, if neighbours share `stride`, which is less than `room`."""
+    return 1 if count <= room else 1 + -(-(count - room) // (room - stride))
+
+
+def cuts(spec: Mapping[str, Any]) -> re.Pattern[str] | None:
+    """Where texts may be cut for a tokenizer, from its file: in front of what matches. None: nowhere."""
+    before, splits = _kinds(spec.get("normalizer")), _kinds(spec.get("pre_tokenizer"))
+    added = [token["content"] for token in spec.get("added_tokens") or ()]
+    takes_blanks = any(token.get("rstrip") for token in spec.get("added_tokens") or ())
+    has_blanks = any(re.search(r"\s", content) for content in added)
+    hides_dummy = any(re.match(rf"{_DUMMY}\W", content, re.IGNORECASE) for content in added)
+    if takes_blanks or has_blanks or hides_dummy or not set(before) <= _PLAIN_NORMALIZERS:
+        return None
+    if splits == ["BertPreTokenizer"]:
+        chinese = [part.get("handle_chinese_chars") for part in _flat(spec.get("normalizer"))]
+        return BERT_MARK if chinese == [True] else MARK
+    if splits == ["ByteLevel"] and _flat(spec["pre_tokenizer"])[0].get("use_regex", True):
+        return MARK
+    return BLANK if splits and set(splits) <= {"Whitespace", "WhitespaceSplit"} else None
+
+
+def keeps_blank(spec: Mapping[str, Any]) -> bool:
+    """Whether the processor takes the blank in front of a window's first token for one that it was given."""
+    processor = spec.get("post_processor")
+    return any(
+        part.get("type") in ("RobertaProcessing", "ByteLevel")
+        and part.get("add_prefix_space", True)
+        and part.get("trim_offsets", True)
+        for part in _flat(processor)
+    )
+
+
+_PLAIN_NORMALIZERS = {"BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "StripAccents"}
+
+
+def _kinds(part: Mapping[str, Any] | None) -> list[str]:
+    return [str(inner.get("type")) for inner in _flat(part)]
+
+
+def _flat(part: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
+    """A normaliser, pre-tokeniser or processor as the steps of which it consists."""
+    if part is None:
+        return []
+    if part.get("type") != "Sequence":
+        return [part]
+    inner = part.get("normalizers") or part.get("pretokenizers") or part.get("processors") or ()
+    return [step for each in inner for step in _flat(each)]
+
+
+def _texts(item: Text) -> tuple[str, ...]:
+    return (item,) if isinstance(item, str) else item
+
+
+def _part(encoding: Encoding) -> _Part:
+    words = np.array([-1 if word is None else word for word in encoding.word_ids], np.int64)
+    spans = np.array(encoding.offsets, np.int64).reshape(-1, 2)
+    ids, types = np.array(encoding.ids, np.int64), np.array(encoding.type_ids, np.int64)
+    return _Part(ids, types, spans, words, np.zeros(len(ids), np.bool_))
+
+
+def _sides(encoding: Encoding) -> tuple[_Part, _Part, _Part]:
+    """What stands before the second sequence, the sequence, and what stands behind it."""
+    sides, whole = encoding.sequence_ids, _part(encoding)
+    if 1 not in sides:
+        return whole, whole[:0], whole[:0]
+    first, last = sides.index(1), len(sides) - sides[::-1].index(1)
+    return whole[:first], whole[first:last], whole[last:]
+
+
+def _joined(parts: Sequence[_Part]) -> _Part:
+    columns = zip(*((part.ids, part.types, part.spans, part.words, part.blanks) for part in parts), strict=True)
+    return _Part(*(np.concatenate(column) for column in columns))
+
+
+def _parts(inputs: Sequence[Text]) -> Iterator[list[Text]]:
     """One after the other, each as many inputs as are encoded at once, or a single longer one."""
-    part: list[str | tuple[str, str]] = []
+    part: list[Text] = []
     size = 0
     for item in inputs:
-        length = len(item) if isinstance(item, str) else len(item[0]) + len(item[1])
+        length = sum(map(len, _texts(item)))
         if part and size + length > _AT_ONCE:
             yield part
             part, size = [], 0

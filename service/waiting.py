@@ -1,34 +1,39 @@
 """What waits for a model, and which of it makes the next batch. No threads, no clock, no models.
 
-The oldest entry is in every batch, so nothing starves. Others join it, nearest lengths first, while
-the batch stays within its budget of padded tokens and one adds less padding than each entry's share of
-starting the batch: until then a larger batch is a cheaper one for all in it. Of what came after
-the oldest, only what came within `overtake` seconds, or within half the time that the oldest has
-waited, may join: a long line gives batches of like lengths to choose from, and who waits in it is
-overtaken by the first half of it at most.
+The next batch begins with the oldest entry of the flow that was served least (`admission.Turns`). Others join it,
+nearest lengths first, while the batch stays within its budget of padded tokens and one adds less padding than each
+entry's share of starting the batch: until then a larger batch is a cheaper one for all in it.
+
+Two rules bound what an entry can lose by that. Of what came after the first entry, only what came within `overtake`
+seconds, or within a third of the time that it waits in all, may join. And a flow may not get further ahead of the
+flow whose turn it is than one batch.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
+
+from service.admission import Turns
 
 Item = TypeVar("Item")
 
 
 @dataclass(eq=False, slots=True)
 class Entry(Generic[Item]):
-    """One input. size: tokens; queued: seconds; `waiting` turns False when it is taken or leaves."""
+    """One input. size: tokens; queued: seconds; flow: who asks; `waiting` turns False when it is taken or leaves."""
 
     item: Item
     size: int
     queued: float
+    flow: Hashable = None
     waiting: bool = True
 
 
 class WaitingRoom(Generic[Item]):
-    """Entries in order of arrival, and by length.
+    """Entries by flow in order of arrival, and by length.
 
     budget: padded tokens of a batch (a larger entry still goes, alone). launch: tokens that take as
     long as starting a batch does. overtake: seconds.
@@ -40,13 +45,15 @@ class WaitingRoom(Generic[Item]):
         self.overtake = overtake
         self.tokens = 0
         self.count = 0
-        self._arrivals: deque[Entry[Item]] = deque()
-        self._by_size: dict[int, deque[Entry[Item]]] = {}
+        self._turns = Turns()
+        self._arrivals: dict[Hashable, deque[Entry[Item]]] = {}
+        self._by_size: dict[int, dict[Hashable, deque[Entry[Item]]]] = {}
 
     def add(self, entry: Entry[Item]) -> None:
-        """Last in line."""
-        self._arrivals.append(entry)
-        self._by_size.setdefault(entry.size, deque()).append(entry)
+        """Last of its flow."""
+        self._turns.come(entry.flow)
+        self._arrivals.setdefault(entry.flow, deque()).append(entry)
+        self._by_size.setdefault(entry.size, {}).setdefault(entry.flow, deque()).append(entry)
         self.tokens += entry.size
         self.count += 1
 
@@ -55,43 +62,78 @@ class WaitingRoom(Generic[Item]):
         if not entry.waiting:
             return False
         entry.waiting = False
+        self._turns.leave(entry.flow)
         self.tokens -= entry.size
         self.count -= 1
         return True
 
-    def oldest(self) -> Entry[Item] | None:
-        """First in line."""
-        while self._arrivals and not self._arrivals[0].waiting:
-            self._arrivals.popleft()
-        return self._arrivals[0] if self._arrivals else None
+    def first(self) -> Entry[Item] | None:
+        """Whose turn it is: of the flows served least, the entry that came first."""
+        best: Entry[Item] | None = None
+        least = 0.0
+        for flow in list(self._arrivals):
+            line = self._arrivals[flow]
+            while line and not line[0].waiting:
+                line.popleft()
+            if not line:
+                del self._arrivals[flow]
+                continue
+            served = self._turns.served(flow)
+            if best is None or (served, line[0].queued) < (least, best.queued):
+                best, least = line[0], served
+        return best
 
     def take(self, now: float) -> list[Entry[Item]]:
         """The next batch, out of line; empty when nobody waits."""
-        head = self.oldest()
+        head = self.first()
         if head is None:
             return []
-        self.discard(head)
-        batch, width = [head], head.size
-        latest = head.queued + max(self.overtake, (now - head.queued) / 2)
+        bounds = _Bounds(
+            head.queued + max(self.overtake, (now - head.queued) / 3), self._turns.served(head.flow) + self.budget
+        )
+        batch = [head]
+        width = head.size
+        self._take(head)
         for size in sorted(self._by_size, key=lambda size: abs(size - head.size)):
-            line = self._by_size[size]
-            while line and not (line[0].waiting and self._unfit(line[0], len(batch), width, latest)):
-                entry = line.popleft()
-                if self.discard(entry):
-                    batch.append(entry)
-                    width = max(width, size)
-            if not line:
+            lines = self._by_size[size]
+            for flow in list(lines):
+                line = lines[flow]
+                while line and not (line[0].waiting and self._unfit(line[0], len(batch), width, bounds)):
+                    entry = line.popleft()
+                    if entry.waiting:
+                        self._take(entry)
+                        batch.append(entry)
+                        width = max(width, size)
+                if not line:
+                    del lines[flow]
+            if not lines:
                 del self._by_size[size]
             if width * (len(batch) + 1) > self.budget:
                 break
         return batch
 
-    def _unfit(self, entry: Entry[Item], count: int, width: int, latest: float) -> bool:
+    def _take(self, entry: Entry[Item]) -> None:
+        self._turns.serve(entry.flow, entry.size)
+        self.discard(entry)
+
+    def _unfit(self, entry: Entry[Item], count: int, width: int, bounds: _Bounds) -> bool:
         """Whether an entry may not join `count` others that are `width` tokens wide."""
         wider = max(width, entry.size)
         padding = wider * (count + 1) - width * count - entry.size
-        return padding > self._spare(count) or wider * (count + 1) > self.budget or entry.queued > latest
+        return (
+            padding > self._spare(count)
+            or wider * (count + 1) > self.budget
+            or entry.queued > bounds.latest
+            or self._turns.served(entry.flow) + entry.size > bounds.furthest
+        )
 
     def _spare(self, count: int) -> float:
         """Tokens of padding that an entry may add to a batch of `count` others: their share of starting it."""
         return self.launch / count
+
+
+class _Bounds(NamedTuple):
+    """Of what may join a batch: how late it came, and how much its flow was served."""
+
+    latest: float
+    furthest: float

@@ -1,6 +1,6 @@
 """Byte-level mutations of v2 requests: many at the parser, some thousands at a server over a real socket.
 
-The parser may raise its two errors and nothing else, and what it lets through agrees with its header. The server
+The parser may raise its three errors and nothing else, and what it lets through agrees with its header. The server
 may answer 200, 400, 413 or 504 and nothing else, in the shape of the dialect, without repeating what was sent. Of
 both the slowest is noted, and the memory that the run left behind.
 
@@ -23,9 +23,10 @@ from benchmarks.fuzz.figures import sorted_counts, write
 from benchmarks.fuzz.mutants import MARK, Request, mutants
 from benchmarks.service.harness import server
 from pgb_core.artifact import open_artifact
-from service.errors import InvalidInput, Malformed, ServiceError
+from service.errors import InvalidInput, Malformed, ServiceError, TooLarge
 from service.schemas import v2
 
+ITEMS = 128
 ALLOWED = (200, 400, 413, 504)
 _SLOW = 1.0
 
@@ -33,9 +34,9 @@ _SLOW = 1.0
 def parse(request: Request) -> str:
     """How the parser took it: ok or the name of its error. Raises AssertionError when it broke its word."""
     try:
-        asked = v2.parse(request.body, request.length)
+        asked = v2.parse(request.body, request.length, ITEMS)
     except ServiceError as error:
-        if type(error) not in (InvalidInput, Malformed):
+        if type(error) not in (InvalidInput, Malformed, TooLarge):
             raise AssertionError(f"raised {error!r}") from error
         if MARK in str(error):
             raise AssertionError("an error repeats the input") from error

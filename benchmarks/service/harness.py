@@ -84,7 +84,7 @@ class Server:
 
 @contextmanager
 def server(*args: str, cores: set[int] | None = None) -> Iterator[Server]:
-    """`python -m service ARGS`, from start to ready to stopped."""
+    """`python -P -m service ARGS`, from start to ready to stopped."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -92,7 +92,8 @@ def server(*args: str, cores: set[int] | None = None) -> Iterator[Server]:
     with tempfile.TemporaryFile() as log:
         with pinned(cores or set(CORES)):
             process = subprocess.Popen(
-                [sys.executable, "-m", "service", *args, "--port", str(port), "--log-level", "warning"], stderr=log
+                [sys.executable, "-P", "-m", "service", *args, "--port", str(port), "--log-level", "warning"],
+                stderr=log,
             )
         try:
             found = Server(f"http://127.0.0.1:{port}", process, 0.0)

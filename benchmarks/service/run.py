@@ -35,6 +35,7 @@ from service.model import measure
 from service.runtimes.choose import open_runtime
 from service.settings import read_settings
 from service.tokenizer import Tokenizer, Tokens
+from service.tokenizing import all_of
 from service.waiting import Entry, WaitingRoom
 
 ROWS = 8
@@ -57,7 +58,7 @@ def _bare(artifact: Path, texts: list[str], seconds: float) -> float:
     rows, begun = 0, time.perf_counter()
     while time.perf_counter() - begun < seconds:
         room: WaitingRoom[Tokens] = WaitingRoom(budget, launch, 1e9)
-        for item in tokenizer.texts(4 * texts):
+        for item in all_of(tokenizer.texts(4 * texts)):
             room.add(Entry(item, len(item), 0.0))
         while batch := room.take(1e9):
             runtime.run([entry.item for entry in batch])
@@ -73,7 +74,7 @@ def in_process(artifact: Path, texts: list[str], rate: float, seconds: float) ->
     found, due = [], time.perf_counter()
     for n in range(round(rate * seconds)):
         begun = time.perf_counter()
-        runtime.run(tokenizer.texts([texts[7 * n % len(texts)]]))
+        runtime.run(all_of(tokenizer.texts([texts[7 * n % len(texts)]])))
         found.append(1e3 * (time.perf_counter() - begun))
         due += 1 / rate
         time.sleep(max(0.0, due - time.perf_counter()))

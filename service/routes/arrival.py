@@ -14,8 +14,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import logs
+from service.admission import Backlog
 from service.errors import InvalidInput, Malformed, Overloaded, ServiceError, TooLarge, TooSlow
 from service.instruments import Instruments
+from service.keys import Keys, secret_of
 from service.lifecycle import Lifecycle
 from service.metrics import Call
 from service.registry import Registry
@@ -36,14 +38,22 @@ class Arrival:
     """Reads a request whole within its limits, runs the route, and stops it when the client leaves."""
 
     def __init__(
-        self, app: ASGIApp, settings: Settings, instruments: Instruments, lifecycle: Lifecycle, registry: Registry
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        instruments: Instruments,
+        lifecycle: Lifecycle,
+        registry: Registry,
+        keys: Keys,
     ) -> None:
         self._app = app
+        self._keys = keys
         self._registry = registry
         self._settings = settings
         self._instruments = instruments
         self._lifecycle = lifecycle
-        self._pending_bytes = self._uncollected = 0
+        self._held = Backlog()  # bytes of bodies
+        self._uncollected = 0
         self._name, self._numbers = secrets.token_hex(8), itertools.count(1)  # of requests that bring no name
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,9 +82,14 @@ class Arrival:
         self._instruments.open.inc()
         try:
             try:
+                size = _declared(headers)
+                client = scope.get("client")
+                call.flow = f"{client[0]}:{client[1]}" if client else ""
+                if size != 0 and self._keys.required:  # nobody's bytes are held who may not send any
+                    call.owner = call.flow = self._keys.check(secret_of(headers), "use")
                 if scope["method"] == "POST" and WORK.fullmatch(scope["path"]):
-                    self._check_room(call, scope["path"])
-                body = await self._read(headers, call, receive)
+                    self._check_room(call, scope["path"], size)
+                body = await self._read(headers, size, call, receive)
             except ServiceError as error:
                 await render(call.dialect, error)(scope, receive, answer)
                 return
@@ -90,10 +105,10 @@ class Arrival:
             self._instruments.open.dec()
             self._account(call, scope, status)
 
-    def _check_room(self, call: Call, path: str) -> None:
+    def _check_room(self, call: Call, path: str, size: int | None) -> None:
         """Refuse before the body is read what every model would refuse after it."""
         try:
-            self._registry.check()
+            self._registry.check(call.flow, size)
         except Overloaded:
             self._instruments.rejections.labels("overloaded").inc()
             named = _NAMED.search(path)
@@ -104,31 +119,36 @@ class Arrival:
             raise
 
     def _hold(self, call: Call, count: int) -> None:
-        """So many bytes more, or less, until the request ends. Raises Overloaded."""
+        """So many bytes more, or less, until the request ends. Raises Overloaded.
+
+        Nobody may hold more than is left free, so that whoever holds little finds room, however many hold much.
+        """
         call.held_bytes += count
-        self._pending_bytes += count
-        if self._pending_bytes > self._settings.max_pending_bytes:
+        if count < 0:
+            self._held.done(call.flow, -count)
+            return
+        self._held.add(call.flow, count)
+        if self._held.of(call.flow) > self._settings.max_pending_bytes - self._held.total:
             self._instruments.rejections.labels("bytes").inc()
             raise Overloaded("too many bytes are waiting already", 1.0)
 
     def _let_go(self, call: Call) -> None:
         """What a failed request leaves is often a reference cycle, which holds its body; the collector counts objects
         and would let hundreds of large bodies pile up."""
-        self._pending_bytes -= call.held_bytes
+        self._held.done(call.flow, call.held_bytes)
         self._uncollected += call.held_bytes
         if self._uncollected > _COLLECT_AFTER:
             self._uncollected = 0
             gc.collect()
 
-    async def _read(self, headers: Headers, call: Call, receive: Receive) -> bytes | None:
+    async def _read(self, headers: Headers, size: int | None, call: Call, receive: Receive) -> bytes | None:
         """The body, decompressed; None when the client left before its end."""
         call.give(self._settings.max_request_seconds)
         wanted = headers.get(TIMEOUT_HEADER)
         if wanted is not None:
             call.give(_milliseconds(wanted))
         limit = self._settings.max_body_bytes
-        declared = headers.get("content-length", "0")
-        if declared.isdigit() and int(declared) > limit:
+        if size is not None and size > limit:
             raise TooLarge(f"the body is larger than {limit} bytes")
         encoding = headers.get("content-encoding", "identity").strip().lower()
         if encoding not in (*_ENCODINGS, "identity", ""):
@@ -196,6 +216,14 @@ class Arrival:
         tracer = getattr(scope["app"].state, "tracer", None) if "app" in scope else None
         if tracer is not None:
             tracer.request(call, Headers(scope=scope), f"{scope['method']} {route}", status)
+
+
+def _declared(headers: Headers) -> int | None:
+    """Bytes of the body that the head announces; None when it comes in chunks and says nothing."""
+    if "transfer-encoding" in headers:
+        return None
+    declared = headers.get("content-length", "0")
+    return int(declared) if declared.isdigit() else 0  # the parser has refused what is no number
 
 
 def decompressed(body: bytes, limit: int) -> bytes:

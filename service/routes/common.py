@@ -18,10 +18,11 @@ from pydantic_core import from_json
 
 from service.engine import Engine
 from service.errors import Malformed
-from service.keys import Keys
+from service.keys import Keys, secret_of
 from service.metrics import Call
 from service.registry import Registry
 from service.schemas.native import ErrorBody
+from service.schemas.strict import check_values
 
 
 def call_of(request: Request) -> Call:
@@ -49,9 +50,7 @@ class Require(HTTPBearer):
     async def __call__(self, request: Request) -> None:  # type: ignore[override]
         """Raises Unauthorized or Forbidden."""
         keys: Keys = request.app.state.keys
-        kind, _, secret = request.headers.get("authorization", "").partition(" ")
-        bearer = secret.strip() if kind.lower() == "bearer" else None
-        call_of(request).owner = keys.check(bearer or request.headers.get("x-api-key"), self._scope)
+        call_of(request).owner = keys.check(secret_of(request.headers), self._scope)
 
 
 class StrictRoute(APIRoute):
@@ -95,6 +94,7 @@ async def _sent(request: Request) -> object:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if not body or not (kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))):
         return body or None
+    check_values(body, request.app.state.settings.max_items)
     try:
         return from_json(body, allow_inf_nan=False)
     except ValueError:

@@ -17,6 +17,7 @@ from service.metrics import Call
 STATUS: dict[type[errors.ServiceError], int] = {
     errors.InvalidInput: 422,
     errors.EmptyInput: 422,
+    errors.InputRejected: 422,
     errors.Malformed: 400,
     errors.UnknownModel: 404,
     errors.WrongTask: 400,
@@ -38,6 +39,7 @@ EXCEPTIONS: dict[tuple[str, type[errors.ServiceError]], int] = {
     ("tei", errors.RuntimeFailed): 424,
     ("v2", errors.InvalidInput): 400,
     ("v2", errors.EmptyInput): 400,
+    ("v2", errors.InputRejected): 400,
 }
 # text-embeddings-inference names its errors; anything else is a matter of the request.
 TEI_TYPES: dict[type[errors.ServiceError], str] = {

@@ -108,6 +108,7 @@ def described(model: Model, registry: Registry) -> dict[str, object]:
         "device": model.runtime.device,
         "precision": model.precision,
         "threads": model.runtime.threads,
+        "manifest_sha256": model.digest,
         "measured": dict(manifest.measured),
     }
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from service import __version__
-from service.engine import Labelling, Target, Text
+from service.engine import Labelling, Target
 from service.metrics import Call
 from service.model import Model
 from service.registry import Registry
@@ -16,6 +16,7 @@ from service.routes.common import USE, StrictRoute, call_of, engine_of, registry
 from service.routes.native import described
 from service.schemas import tei
 from service.settings import Settings
+from service.tokenizer import Text
 
 router = APIRouter(tags=["text-embeddings-inference"], route_class=StrictRoute)
 ERRORS: dict[int | str, dict[str, object]] = {

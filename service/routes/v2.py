@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from service import __version__
-from service.engine import Engine, Labelling, Question, Target, Text, Windowing
+from service.engine import Engine, Labelling, Question, Target, Windowing
 from service.errors import InvalidInput, ServiceError, TooLarge, Unavailable
 from service.metrics import STAGES, Call, Spent
 from service.model import Model
@@ -22,6 +22,7 @@ from service.schemas import v2
 from service.schemas.v2 import Asked, Tensor
 from service.tasks.answer import Options
 from service.tasks.classify import ACTIVATIONS
+from service.tokenizer import Text
 
 ERRORS: dict[int | str, dict[str, object]] = {
     status: {"model": v2.Error} for status in (400, 401, 403, 404, 408, 413, 424, 429, 503, 504)
@@ -192,17 +193,18 @@ async def infer(request: Request, name: Name, version: str | None = None) -> Res
     model = engine.registry.peek(name, version)
     task = model.manifest.task
     try:  # everything that can be wrong with it is found before the model runs
-        asked = v2.parse(await request.body(), request.headers.get(v2.HEADER_LENGTH))
+        items = request.app.state.settings.max_items
+        asked = v2.parse(await request.body(), request.headers.get(v2.HEADER_LENGTH), items)
         _give(call, asked.header.parameters.get("timeout"))
         columns = _columns(asked, INPUTS[task])
         _check_outputs(asked, [name for name, _ in OUTPUTS[task]])
-    except ServiceError:
+    except ServiceError as error:
         model.statistics.failed(call)
-        raise
+        raise _refusal(error) from None
     try:
         made = await (_classify if task == "classification" else _answer)(call, target, columns, asked, engine)
-    except TooLarge as error:  # the protocol knows 400 alone for a batch that is refused
-        raise InvalidInput(str(error)) from None
+    except TooLarge as error:
+        raise _refusal(error) from None
     tensors = _chosen(made, asked)
     body, header = v2.build(asked.header, call.model, call.version, tensors)
     deflate = len(body) >= _DEFLATE_FROM and _only_deflate(request.headers.get("accept-encoding", ""))
@@ -254,6 +256,11 @@ async def _answer(
         Tensor("start", np.array([[a.start if a else 0] for a in best], np.int32)),
         Tensor("end", np.array([[a.end if a else 0] for a in best], np.int32)),
     ]
+
+
+def _refusal(error: ServiceError) -> ServiceError:
+    """The protocol knows 400 alone for a batch that is refused."""
+    return InvalidInput(str(error)) if isinstance(error, TooLarge) else error
 
 
 def _columns(asked: Asked, inputs: dict[str, bool]) -> dict[str, list[str]]:

@@ -37,6 +37,7 @@ class OnnxRuntime:
                 "onnxruntime has CUDA but could not start it; check driver, CUDA and cuDNN, or set device cpu"
             )
         self.device = "cuda" if _CUDA in self._session.get_providers() else "cpu"
+        self._running = onnxruntime.RunOptions()
         self._inputs = manifest.inputs
         self._outputs = list(manifest.outputs)
         self._pad_id = manifest.pad_id
@@ -44,7 +45,12 @@ class OnnxRuntime:
     def run(self, batch: Sequence[Tokens]) -> list[Logits]:
         """See `Runtime`."""
         arrays = pad(batch, self._pad_id)
-        return unpad(self._session.run(self._outputs, {name: arrays[name] for name in self._inputs}), batch)
+        feed = {name: arrays[name] for name in self._inputs}
+        return unpad(self._session.run(self._outputs, feed, self._running), batch)
+
+    def stop(self) -> None:
+        """See `Runtime`. Every node looks at it before it runs, those of a loop at each turn."""
+        self._running.terminate = True
 
     def close(self) -> None:
         """Drop the session."""

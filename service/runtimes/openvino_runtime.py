@@ -50,6 +50,10 @@ class OpenVinoRuntime:
         found = self._request.infer({name: arrays[name] for name in self._inputs})
         return unpad([found[name] for name in self._outputs], batch)
 
+    def stop(self) -> None:
+        """See `Runtime`."""
+        self._request.cancel()
+
     def close(self) -> None:
         """Drop request and graph."""
         del self._request

@@ -28,6 +28,9 @@ class Runtime(Protocol):
     def run(self, batch: Sequence[Tokens]) -> list[Logits]:
         """Logits of each input: [labels], or [tokens, 2] of a span model, without padding."""
 
+    def stop(self) -> None:
+        """Let what runs end early, if the runtime can. Called from another thread, when nobody waits any more."""
+
     def close(self) -> None:
         """Give back what it holds."""
 

@@ -47,6 +47,9 @@ class TorchRuntime:
             return list(logits)
         return [logits[row, : len(tokens)] for row, tokens in enumerate(batch)]
 
+    def stop(self) -> None:
+        """PyTorch runs to the end."""
+
     def close(self) -> None:
         """Drop the module."""
         del self._model

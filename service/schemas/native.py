@@ -155,6 +155,7 @@ class ServedModel(BaseModel):
     device: str = Field(description="Where it really runs: cpu or cuda")
     precision: str
     threads: int = Field(description="Of the runtime, on the CPU")
+    manifest_sha256: str = Field(description="Of manifest.json, which has the hash of every other file")
     measured: dict[str, Any] = Field(description="Accuracy, parity and speed as they were when it was made")
 
 

@@ -14,7 +14,8 @@ from typing import Annotated, Any, TypeVar
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from service.errors import InvalidInput, Malformed
+from service.errors import InvalidInput, Malformed, TooLarge
+from service.schemas.strict import check_values
 
 HEADER_LENGTH = "inference-header-content-length"
 Parameter = bool | int | float | str
@@ -135,8 +136,8 @@ class Tensor:
         return self.values.astype(self.values.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
-def parse(body: bytes, header_length: str | None) -> Asked:
-    """A request's header and texts. Raises Malformed or InvalidInput."""
+def parse(body: bytes, header_length: str | None, items: int) -> Asked:
+    """A request's header and texts, at most `items` of a tensor. Raises Malformed, InvalidInput or TooLarge."""
     size = len(body)
     if header_length is not None:
         if not header_length.isascii() or not header_length.isdigit() or len(header_length) > 10:
@@ -144,24 +145,28 @@ def parse(body: bytes, header_length: str | None) -> Asked:
         size = int(header_length)
         if size > len(body):
             raise Malformed("Inference-Header-Content-Length is more than the length of the body")
+    check_values(body[:size], items)
     try:
         header = InferRequest.model_validate_json(body[:size])
     except ValidationError as error:
         raise _described(error) from None
+    if len({output.name for output in header.outputs or ()}) < len(header.outputs or ()):
+        raise InvalidInput("an output is asked for twice")
     rest = memoryview(body)[size:]
     texts: dict[str, list[str]] = {}
     for given in header.inputs:
         if given.name in texts:
             raise InvalidInput("two inputs have the same name")
-        texts[given.name], used = _texts(given, rest)
+        texts[given.name], used = _texts(given, rest, items)
         rest = rest[used:]
     if len(rest):
-        raise Malformed(f"{len(rest)} bytes follow the last tensor")
+        raise Malformed("bytes follow the last tensor")
     return Asked(header, texts)
 
 
 def parse_repository(kind: type[Body], body: bytes) -> Body:
-    """What is asked of the repository; the body may be empty. Raises Malformed or InvalidInput."""
+    """What is asked of the repository; the body may be empty. Raises Malformed, InvalidInput or TooLarge."""
+    check_values(body, 0)
     try:
         return kind.model_validate_json(body or b"{}")
     except ValidationError as error:
@@ -188,7 +193,7 @@ def build(asked: InferRequest, model: str, version: str, tensors: Sequence[Tenso
     return b"".join((header, *buffers)), len(header) if buffers else None
 
 
-def _texts(given: RequestInput, rest: memoryview) -> tuple[list[str], int]:
+def _texts(given: RequestInput, rest: memoryview, items: int) -> tuple[list[str], int]:
     """The elements of a BYTES tensor, and how many bytes behind the header they took."""
     if given.datatype != "BYTES":
         raise InvalidInput("inputs are texts: their datatype is BYTES")
@@ -197,6 +202,8 @@ def _texts(given: RequestInput, rest: memoryview) -> tuple[list[str], int]:
     if len(given.shape) not in (1, 2) or (len(given.shape) == 2 and given.shape[1] != 1):
         raise InvalidInput("the shape of an input is [n] or [n, 1]")
     count = given.shape[0]
+    if count > items:
+        raise TooLarge(f"too many inputs in one request, at most {items} are taken")
     size = given.parameters.get("binary_data_size")
     if size is not None:
         if given.data is not None:
@@ -209,14 +216,14 @@ def _texts(given: RequestInput, rest: memoryview) -> tuple[list[str], int]:
     texts: list[str] = []
     _flatten(given.data, texts, _DEEPEST)
     if len(texts) != count:
-        raise InvalidInput(f"an input's shape says {count} elements, its data has {len(texts)}")
+        raise InvalidInput("an input's shape and its data have different numbers of elements")
     return texts, 0
 
 
 def _unpacked(buffer: memoryview, count: int) -> list[str]:
     texts: list[str] = []
     at = 0
-    while at < len(buffer):
+    while at < len(buffer) and len(texts) <= count:
         if at + 4 > len(buffer):
             raise Malformed("a binary tensor ends inside an element's length")
         (size,) = struct.unpack_from("<I", buffer, at)
@@ -229,7 +236,7 @@ def _unpacked(buffer: memoryview, count: int) -> list[str]:
             raise InvalidInput("an element of a binary tensor is not UTF-8") from None
         at += size
     if len(texts) != count:
-        raise InvalidInput(f"an input's shape says {count} elements, its data has {len(texts)}")
+        raise InvalidInput("an input's shape and its data have different numbers of elements")
     return texts
 
 

@@ -7,15 +7,18 @@ equal answers merged. `tests/oracle` holds both against each other and says wher
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from service.errors import TooLarge
 from service.tokenizer import Window
 
+# Characters of all the answers that are looked at for one question: what a few hundred long ones have.
+_MOST_CHARACTERS = 4_000_000
 MASKED = np.float32(-10_000.0)
 
 
@@ -41,21 +44,29 @@ class Answer:
 
 def best(
     context: str, windows: Sequence[Window], logits: Sequence[NDArray[np.float32]], options: Options
-) -> list[Answer]:
-    """The `top_k` best answers, highest first; of equal ones, the one found first."""
+) -> Generator[int, None, list[Answer]]:
+    """The `top_k` best answers, highest first; of equal ones, the one found first. A step is a window's tokens.
+
+    Raises TooLarge when the answers would be very long in all.
+    """
     count = 2 * options.top_k + 10 if options.align_to_words else options.top_k
     found: dict[str, Answer] = {}
     least_null = 1_000_000.0
+    characters = 0
     for window, scores in zip(windows, logits, strict=True):
         start, end = _probabilities(window, scores)
         least_null = min(least_null, float(start[0] * end[0]))
         start[0] = end[0] = 0.0
         for first, last, score in _spans(start, end, count, options.max_answer_length):
             begin, stop = _located(window, first, last, options.align_to_words)
+            characters += stop - begin
+            if characters > _MOST_CHARACTERS:
+                raise TooLarge("the answers are too long in all; lower top_k or the length of an answer")
             text = context[begin:stop]
             key = text.lower()
             seen = found.get(key)
             found[key] = replace(seen, score=seen.score + score) if seen else Answer(text, begin, stop, score)
+        yield len(window.tokens)
     answers = list(found.values())
     if options.handle_impossible:
         answers.append(Answer("", 0, 0, least_null))
@@ -92,12 +103,10 @@ def _spans(
 
 def _located(window: Window, first: int, last: int, align: bool) -> tuple[int, int]:
     """Characters of a span: of its words, or of its tokens where they are of no word."""
-    encoding = window.encoding
     if align:
-        words = encoding.token_to_word(first), encoding.token_to_word(last)
+        words = window.word(first), window.word(last)
         if words[0] is not None and words[1] is not None:
-            spans = encoding.word_to_chars(words[0], 1), encoding.word_to_chars(words[1], 1)
+            spans = window.characters_of_word(words[0]), window.characters_of_word(words[1])
             if spans[0] and spans[1]:
                 return spans[0][0], spans[1][1]
-    ends = encoding.token_to_chars(first), encoding.token_to_chars(last)
-    return ends[0][0] if ends[0] else 0, ends[1][1] if ends[1] else 0
+    return window.characters(first)[0], window.characters(last)[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,8 @@ import pytest
 from service.keys import make_key
 from tests.served import serving
 
-# More than ROOM bytes at one time are refused as overload, whatever the load.
-ROOM = 16_000
+# Somebody holds HELD of ROOM bytes for as long as the tests run, so that TOO_MUCH is refused as overload.
+ROOM, HELD = 40_000, 12_000
 TOO_MUCH = "the film " * 2_000
 
 
@@ -40,12 +41,16 @@ class Guarded:
 
 @pytest.fixture(scope="session")
 def guarded(artifacts: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
-    """A server with keys, which loads `mood` and `who` from a folder and takes ROOM bytes at one time."""
+    """A server with keys, which loads `mood` and `who` from a folder; HELD of its ROOM bytes are taken."""
     folder = tmp_path_factory.mktemp("guarded")
     for name, artifact in zip(("mood", "who"), artifacts, strict=True):
         shutil.copytree(artifact, folder / "models" / name / "1")
     keys = folder / "keys"
     user, admin = make_key(keys, "someone", "use"), make_key(keys, "root", "admin")
-    limits = ("--max-pending-bytes", str(ROOM), "--threads", "1")
-    with serving("--models-dir", folder / "models", "--keys-file", keys, *limits) as (found, _):
-        yield Guarded(found, user, admin)
+    limits = ("--max-pending-bytes", str(ROOM), "--max-body-bytes", str(ROOM // 2), "--max-body-seconds", "900")
+    with serving("--models-dir", folder / "models", "--keys-file", keys, *limits, "--threads", "1") as (found, _):
+        host, _, port = found.removeprefix("http://").partition(":")
+        head = f"POST /v1/classify HTTP/1.1\r\nhost: a\r\nx-api-key: {admin}\r\ncontent-length: {HELD + 1}\r\n\r\n"
+        with socket.create_connection((host, int(port))) as slow:
+            slow.sendall(head.encode() + b" " * HELD)
+            yield Guarded(found, user, admin)

@@ -1,15 +1,24 @@
 """Artifacts: written whole, opened only if every hash holds and every path stays inside."""
 
 import json
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pgb_core.artifact import Artifact, Manifest, open_artifact, update_measured, write_artifact
+from pgb_core.artifact import POSITIONS, Artifact, Manifest, open_artifact, update_measured, write_artifact
 from pgb_core.errors import ArtifactError, ResourceError
+from pgb_core.onnx_file import read_graph
 
-FILES = {"model.onnx": b"graph", "tokenizer.json": b"{}", "plan.json": b"{}"}
+# A protobuf whose only field is ir_version: the least that can be called a graph.
+GRAPH = b"\x08\x0a"
+FILES = {"model.onnx": GRAPH, "tokenizer.json": b"{}", "plan.json": b"{}"}
 
 
 def manifest(**changes: Any) -> Manifest:
@@ -74,7 +83,7 @@ def test_an_altered_or_missing_file_is_refused(written: Artifact, name: str) -> 
 @pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "a/b", "..", "", "manifest.json", "a\\b"])
 def test_a_path_that_leaves_the_directory_is_refused(written: Artifact, name: str) -> None:
     """Also a nested one, an empty one, and the manifest itself."""
-    edit(written, files={**written.manifest.files, name: "0"})
+    edit(written, files={**written.manifest.files, name: "0" * 64})
     with pytest.raises(ArtifactError, match="not a plain file name"):
         open_artifact(written.path)
 
@@ -90,10 +99,21 @@ def test_a_link_is_refused(written: Artifact, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"schema": 2}, {"task": "poetry"}, {"labels": []}, {"max_length": "long"}, {"files": []}, {"surprise": 1}],
+    [
+        *({"schema": 2}, {"task": "poetry"}, {"files": []}, {"surprise": 1}, {"files": {"model.onnx": 7}}),
+        *({"labels": []}, {"labels": ["no", "no"]}, {"labels": ["no", "\ud800"]}, {"labels": [1, 2]}),
+        *({"max_length": "long"}, {"max_length": 0}, {"max_length": True}, {"max_length": 64.0}, {"pad_id": -1}),
+        *({"opset": 0}, {"contrib_opset": -1}, {"name": ""}, {"name": 7}, {"name": "a\nb"}, {"name": "\udfff"}),
+        *({"inputs": ["input_ids"]}, {"inputs": ["input_ids", "attention_mask", "x"]}, {"outputs": []}),
+        *({"outputs": ["a", "b"]}, {"task": "qa", "labels": [], "outputs": ["a", "a"]}, {"architecture": None}),
+        *({"weights": {}}, {"weights": {"kept": 0, "dense": 2}}, {"weights": {"kept": 3, "dense": 2}}),
+        *({"weights": {"kept": 1.0, "dense": 2}}, {"measured": {"f1": float("nan")}}, {"measured": {"a": ["\ud800"]}}),
+        *({"provenance": {"\ud800": 1}}, {"provenance": {"a": {"b": [float("inf")]}}}, {"target": 1}),
+    ],
+    ids=str,
 )
 def test_a_manifest_of_another_shape_is_refused(written: Artifact, changes: dict[str, Any]) -> None:
-    """Unknown schema, task, fields or types."""
+    """Unknown schema, task or fields; counts of nothing; numbers and texts that no answer could repeat."""
     edit(written, **changes)
     with pytest.raises(ArtifactError, match="manifest"):
         open_artifact(written.path)
@@ -109,7 +129,7 @@ def test_a_manifest_that_is_not_an_object_is_refused(written: Artifact, content:
 
 def test_only_an_artifact_is_replaced(written: Artifact, tmp_path: Path) -> None:
     """A new one replaces an old one; a directory of something else stays."""
-    again = write_artifact(written.path, manifest(), {**FILES, "model.onnx": b"new"})
+    again = write_artifact(written.path, manifest(), {**FILES, "model.onnx": b"\x08\x0b"})
     assert open_artifact(written.path).manifest.digest == again.manifest.digest != written.manifest.digest
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter").write_text("years of work")
@@ -169,3 +189,80 @@ def test_an_artifact_is_replaced_whole_or_stays(written: Artifact, monkeypatch: 
         write_artifact(written.path, manifest(name="again"), FILES)
     assert open_artifact(written.path).manifest == written.manifest
     assert sorted(written.path.parent.iterdir()) == beside
+
+
+def test_the_manifest_has_a_digest_of_its_own(written: Artifact) -> None:
+    """Which changes with every word of it, while the model's stays."""
+    before = open_artifact(written.path)
+    assert before.digest == written.digest
+    updated = update_measured(written.path, {"speed": {"ratio": 2.1}})
+    after = open_artifact(written.path)
+    assert after.digest == updated.digest != before.digest
+    assert after.manifest.digest == before.manifest.digest
+
+
+def tensor(external: str, name: str = "w") -> onnx.TensorProto:
+    """Small; its values lie elsewhere as `external` says."""
+    made = onnx.numpy_helper.from_array(np.arange(4, dtype=np.float32), name)
+    if "entry" in external:
+        made.external_data.add(key="offset", value="0")
+        made.external_data.add(key="location", value="elsewhere")
+    if "location" in external:
+        made.data_location = onnx.TensorProto.EXTERNAL
+    return made
+
+
+def graph_with(place: str, external: str) -> onnx.ModelProto:
+    """A graph that has the tensor in one of the places where a tensor may stand."""
+    helper, inner = onnx.helper, tensor(external)
+    nodes, initializers, sparse = [helper.make_node("Identity", ["x"], ["y"])], [], []
+    if place == "initializer":
+        initializers.append(inner)
+    elif place == "attribute":
+        nodes.append(helper.make_node("Constant", [], ["c"], value=inner))
+    elif place == "list":
+        nodes.append(helper.make_node("Odd", [], ["c"], values=[tensor(""), inner], domain="odd"))
+    elif place == "subgraph":
+        body = helper.make_graph([], "body", [], [], [inner])
+        nodes.append(helper.make_node("Odd", [], ["c"], body=body, domain="odd"))
+    elif place == "sparse":
+        sparse.append(helper.make_sparse_tensor(inner, onnx.numpy_helper.from_array(np.arange(4)), [9]))
+    graph = helper.make_graph(nodes, "g", [], [], initializers, sparse_initializer=sparse)
+    made = helper.make_model(graph)
+    if place == "function":
+        node = helper.make_node("Constant", [], ["c"], value=inner)
+        made.functions.append(helper.make_function("odd", "F", [], ["c"], [node], [helper.make_opsetid("", 20)]))
+    return made
+
+
+@pytest.mark.parametrize("place", ["initializer", "attribute", "list", "subgraph", "sparse", "function"])
+@pytest.mark.parametrize("external", ["", "entry", "location", "entry and location"])
+def test_a_graph_that_keeps_tensors_elsewhere_is_refused(tmp_path: Path, place: str, external: str) -> None:
+    """Wherever the tensor stands, and in whatever order its fields are written."""
+    content = graph_with(place, external).SerializeToString()
+    path = write_artifact(tmp_path / "small", manifest(), {**FILES, "model.onnx": content}).path
+    if external:
+        with pytest.raises(ArtifactError, match="tensors in other files"):
+            open_artifact(path)
+    else:
+        assert read_graph(path / "model.onnx").shapes["w"] == (4,)
+        open_artifact(path)
+
+
+def test_more_positions_than_the_graph_has_are_refused(tmp_path: Path) -> None:
+    """The manifest may not promise longer texts."""
+    graph = onnx.helper.make_graph([], "g", [], [], [onnx.numpy_helper.from_array(np.zeros((63, 2)), POSITIONS)])
+    content = onnx.helper.make_model(graph).SerializeToString()
+    path = write_artifact(tmp_path / "small", manifest(), {**FILES, "model.onnx": content}).path
+    with pytest.raises(ArtifactError, match="63 positions"):
+        open_artifact(path)
+
+
+@given(st.binary(max_size=60))
+def test_noise_is_no_graph_or_one_without_tensors_elsewhere(content: bytes) -> None:
+    """Reading ends, and says what it saw or that it saw nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "g"
+        path.write_bytes(content)
+        with suppress(ValueError):
+            assert not read_graph(path).shapes.get("w")

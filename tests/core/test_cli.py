@@ -158,7 +158,7 @@ def test_serve_becomes_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli.os, "execv", lambda path, command: became.append(command))
     given = ["small", "--models-dir", "all", "other=x", "--ui=false", "--port", "1"]
     assert cli.main(["serve", *given]) == 0
-    assert became == [[sys.executable, "-m", "service", *given]]
+    assert became == [[sys.executable, "-P", "-m", "service", *given]]
 
 
 @pytest.mark.parametrize(

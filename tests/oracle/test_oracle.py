@@ -27,6 +27,7 @@ from service.errors import InvalidInput
 from service.runtimes.onnx_runtime import OnnxRuntime
 from service.tasks.answer import Answer, Options, best
 from service.tokenizer import Tokenizer, Window
+from service.tokenizing import all_of
 
 HERE = Path(__file__).parent
 LENGTH, STRIDE = 384, 128
@@ -62,7 +63,7 @@ class Service:
         """As the engine cuts them."""
         length = asked.parameters.get("max_seq_len", LENGTH)
         stride = asked.parameters.get("doc_stride", min(length // 2, STRIDE))
-        return self.tokenizer.windows(asked.question, asked.context, length, stride)
+        return all_of(self.tokenizer.windows(asked.question, asked.context, length, stride, 256))
 
     def answers(self, questions: list[Asked]) -> list[list[Answer]]:
         """Windows of all questions, a few at a time by length."""
@@ -77,7 +78,7 @@ class Service:
         found = []
         for asked, group in zip(questions, groups, strict=True):
             options = Options(**{NAMES[name]: value for name, value in asked.parameters.items() if name in NAMES})
-            found.append(best(asked.context, group, [logits[id(window)] for window in group], options))
+            found.append(all_of(best(asked.context, group, [logits[id(window)] for window in group], options)))
         return found
 
 
@@ -129,7 +130,7 @@ def _cases(refused: bool) -> list[Any]:
 @pytest.mark.parametrize(("asked", "wanted"), _cases(refused=False))
 def test_hand_made_cases_are_answered_alike(service: Service, asked: Asked, wanted: dict[str, Any]) -> None:
     """The model reads the same windows; every answer has the same text and place, and its score within 1e-4."""
-    inputs = [[list(w.tokens.ids), list(w.tokens.types)] for w in service.windows(asked)]
+    inputs = [[list(map(int, w.tokens.ids)), list(map(int, w.tokens.types))] for w in service.windows(asked)]
     assert len(inputs) == wanted["windows"]
     assert _short(json.dumps(inputs).encode()) == wanted["inputs"]
     (found,) = service.answers([asked])

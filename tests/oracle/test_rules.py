@@ -13,6 +13,7 @@ from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 from service.errors import InvalidInput
 from service.tasks.answer import Options, best
 from service.tokenizer import Tokenizer, Window
+from service.tokenizing import all_of
 
 QUESTION = " who rang the harbour bell"
 CONTEXT = "  The harbour bell  rang twice, before dawn; nobody in Brindlemoor answered it. the BELL rang on.  " * 3
@@ -52,7 +53,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def _refused(path: Path, length: int, stride: int) -> bool:
     try:
-        Tokenizer(path, 512).windows(QUESTION, CONTEXT, length, stride)
+        all_of(Tokenizer(path, 512).windows(QUESTION, CONTEXT, length, stride, 256))
     except InvalidInput:
         return True
     return False
@@ -65,14 +66,13 @@ def test_windows_equal_those_of_a_truncated_pair(files: dict[str, Path], name: s
     reference = Fast.from_file(str(files[name]))
     reference.enable_truncation(length, stride=stride, strategy="only_second")
     whole = reference.encode(QUESTION, CONTEXT)
-    found = Tokenizer(files[name], 512).windows(QUESTION, CONTEXT, length, stride)
+    found = all_of(Tokenizer(files[name], 512).windows(QUESTION, CONTEXT, length, stride, 256))
     wanted = [whole, *whole.overflowing]
     assert len(wanted) > 1 or length == 512
     for window, encoding in zip(found, wanted, strict=True):
-        assert (window.tokens.ids, window.tokens.types) == (encoding.ids, encoding.type_ids)
-        assert window.encoding.offsets == encoding.offsets
-        assert window.encoding.word_ids == encoding.word_ids
-        assert window.encoding.sequence_ids == encoding.sequence_ids
+        assert (list(window.tokens.ids), list(window.tokens.types)) == (encoding.ids, encoding.type_ids)
+        assert [tuple(span) for span in window.spans.tolist()] == encoding.offsets
+        assert [window.word(token) for token in range(len(window.tokens))] == encoding.word_ids
         assert list(window.context) == [n for n, side in enumerate(encoding.sequence_ids) if side == 1]
 
 
@@ -88,10 +88,10 @@ def test_windows_are_refused_where_truncation_fails(files: dict[str, Path]) -> N
 def test_a_context_that_fits_needs_no_room_for_a_stride(files: dict[str, Path]) -> None:
     """The stride matters only where a context is cut; but no window shares more than it can hold of one text."""
     tokenizer = Tokenizer(files["bert"], 512)
-    (window,) = tokenizer.windows(QUESTION, "bell", 100, 98)
+    (window,) = all_of(tokenizer.windows(QUESTION, "bell", 100, 98, 256))
     assert len(window.tokens) < 100
-    with pytest.raises(InvalidInput, match="cannot share 99"):
-        tokenizer.windows(QUESTION, "bell", 100, 99)
+    with pytest.raises(InvalidInput, match="cannot share so many"):
+        all_of(tokenizer.windows(QUESTION, "bell", 100, 99, 256))
 
 
 def _softmax(logits: NDArray[np.float32], allowed: list[bool]) -> NDArray[np.float32]:
@@ -101,13 +101,13 @@ def _softmax(logits: NDArray[np.float32], allowed: list[bool]) -> NDArray[np.flo
 
 def _characters(window: Window, first: int, last: int, align: bool) -> tuple[int, int]:
     """Of whole words of the context, where both tokens are of one."""
-    encoding = window.encoding
+    word = window.word
     ends = [first], [last]
     if align:
-        words = [[n for n in window.context if encoding.word_ids[n] == encoding.word_ids[t]] for t in (first, last)]
+        words = [[n for n in window.context if word(n) == word(t)] for t in (first, last)]
         if all(words):
             ends = words[0], words[1]
-    return encoding.offsets[ends[0][0]][0], encoding.offsets[ends[1][-1]][1]
+    return window.characters(ends[0][0])[0], window.characters(ends[1][-1])[1]
 
 
 def _slow(windows: list[Window], logits: list[NDArray[np.float32]], options: Options) -> list[list[object]]:
@@ -115,8 +115,8 @@ def _slow(windows: list[Window], logits: list[NDArray[np.float32]], options: Opt
     found: list[list[object]] = []
     nulls = []
     for window, rows in zip(windows, logits, strict=True):
-        ids, sides = window.encoding.ids, window.encoding.sequence_ids
-        allowed = [side == 1 or token == ids[0] for side, token in zip(sides, ids, strict=True)]
+        ids = list(window.tokens.ids)
+        allowed = [place in window.context or token == ids[0] for place, token in enumerate(ids)]
         start, end = _softmax(rows[:, 0], allowed), _softmax(rows[:, 1], allowed)
         nulls.append(start[0] * end[0])
         pairs = [
@@ -156,11 +156,11 @@ def test_the_band_finds_what_all_pairs_hold(files: dict[str, Path], name: str, o
     """Over several windows, with logits from flat to steep and many of them equal, and equal answers to merge."""
     random = np.random.default_rng(seed)
     question = QUESTION + " <s> then" if seed == 3 else QUESTION
-    windows = Tokenizer(files[name], 512).windows(question, CONTEXT, 64, 12)
+    windows = all_of(Tokenizer(files[name], 512).windows(question, CONTEXT, 64, 12, 256))
     logits = [(random.normal(size=(len(w.tokens), 2)) * (1, 4, 30, 9)[seed]).astype(np.float32) for w in windows]
     if seed == 1:
         logits = [np.rint(rows) for rows in logits]
-    found = [[a.text, a.start, a.end, a.score] for a in best(CONTEXT, windows, logits, options)]
+    found = [[a.text, a.start, a.end, a.score] for a in all_of(best(CONTEXT, windows, logits, options))]
     wanted = _slow(windows, logits, options)
     assert [answer[:3] for answer in found] == [answer[:3] for answer in wanted]
     assert [answer[3] for answer in found] == pytest.approx([answer[3] for answer in wanted], rel=1e-5)

@@ -10,6 +10,7 @@ from service.errors import InvalidInput
 from service.tasks.answer import Options, best
 from service.tasks.classify import activate, ranked
 from service.tokenizer import Tokenizer, Window
+from service.tokenizing import all_of
 
 CONTEXT = "the film was very good and the town sang"
 
@@ -45,10 +46,7 @@ def tokenizer(artifacts: tuple[Path, Path]) -> Tokenizer:
 def spans(window: Window, start: str, end: str, height: float = 9.0) -> np.ndarray:
     """Logits that point at a first and a last word."""
     logits = np.zeros((len(window.tokens), 2), np.float32)
-    words = [
-        CONTEXT[a:b] if part == 1 else ""
-        for (a, b), part in zip(window.encoding.offsets, window.encoding.sequence_ids, strict=True)
-    ]
+    words = [CONTEXT[a:b] if token in window.context else "" for token, (a, b) in enumerate(window.spans.tolist())]
     logits[words.index(start), 0] = height
     logits[words.index(end), 1] = height
     return logits
@@ -60,49 +58,50 @@ def test_windows_equal_the_tokenizer_s_own_truncation(tokenizer: Tokenizer, arti
     reference.enable_truncation(20, stride=5, strategy="only_second")
     encoding = reference.encode("who sang", CONTEXT * 4)
     wanted = [(e.ids, e.type_ids, e.offsets) for e in (encoding, *encoding.overflowing)]
-    found = tokenizer.windows("who sang", CONTEXT * 4, 20, 5)
+    found = all_of(tokenizer.windows("who sang", CONTEXT * 4, 20, 5, 256))
     assert len(found) == 3
-    assert [(w.encoding.ids, w.encoding.type_ids, w.encoding.offsets) for w in found] == wanted
+    shown = [(list(w.tokens.ids), list(w.tokens.types), [tuple(span) for span in w.spans.tolist()]) for w in found]
+    assert shown == wanted
 
 
 def test_the_answer_is_the_span_that_was_pointed_at(tokenizer: Tokenizer) -> None:
     """With its offsets, and a probability."""
-    (window,) = tokenizer.windows("who sang", CONTEXT, 64, 0)
-    (answer,) = best(CONTEXT, [window], [spans(window, "very", "good")], Options())
+    (window,) = all_of(tokenizer.windows("who sang", CONTEXT, 64, 0, 256))
+    (answer,) = all_of(best(CONTEXT, [window], [spans(window, "very", "good")], Options()))
     assert (answer.text, CONTEXT[answer.start : answer.end]) == ("very good", "very good")
     assert 0.9 < answer.score <= 1.0
 
 
 def test_a_span_is_no_longer_than_allowed_and_never_backwards(tokenizer: Tokenizer) -> None:
     """Even where the scores say so."""
-    (window,) = tokenizer.windows("who sang", CONTEXT, 64, 0)
+    (window,) = all_of(tokenizer.windows("who sang", CONTEXT, 64, 0, 256))
     for start, end, longest in (("film", "town", 3), ("town", "film", 15)):
-        for answer in best(CONTEXT, [window], [spans(window, start, end)], Options(5, longest)):
+        for answer in all_of(best(CONTEXT, [window], [spans(window, start, end)], Options(5, longest))):
             assert 1 <= len(answer.text.split()) <= longest
 
 
 def test_equal_answers_of_several_windows_are_one(tokenizer: Tokenizer) -> None:
     """Their scores add up."""
-    (window,) = tokenizer.windows("who sang", CONTEXT, 64, 0)
+    (window,) = all_of(tokenizer.windows("who sang", CONTEXT, 64, 0, 256))
     logits = spans(window, "town", "town")
-    (once,) = best(CONTEXT, [window], [logits], Options())
-    (twice,) = best(CONTEXT, [window, window], [logits, logits], Options())
+    (once,) = all_of(best(CONTEXT, [window], [logits], Options()))
+    (twice,) = all_of(best(CONTEXT, [window, window], [logits, logits], Options()))
     assert twice.text == once.text
     assert twice.score == pytest.approx(2 * once.score)
 
 
 def test_no_answer_competes_when_asked_to(tokenizer: Tokenizer) -> None:
     """Its score is the least null score of all windows."""
-    (window,) = tokenizer.windows("who sang", CONTEXT, 64, 0)
+    (window,) = all_of(tokenizer.windows("who sang", CONTEXT, 64, 0, 256))
     logits = np.zeros((len(window.tokens), 2), np.float32)
     logits[0] = 9
-    (silent,) = best(CONTEXT, [window], [logits], Options(handle_impossible=True))
+    (silent,) = all_of(best(CONTEXT, [window], [logits], Options(handle_impossible=True)))
     assert (silent.text, silent.start, silent.end) == ("", 0, 0)
-    (spoken,) = best(CONTEXT, [window], [logits], Options())
+    (spoken,) = all_of(best(CONTEXT, [window], [logits], Options()))
     assert spoken.text != ""
 
 
 def test_a_question_that_fills_the_window_is_refused(tokenizer: Tokenizer) -> None:
-    """With the numbers."""
-    with pytest.raises(InvalidInput, match="takes 30 tokens and leaves no room"):
-        tokenizer.windows("who " * 30, CONTEXT, 32, 0)
+    """In words."""
+    with pytest.raises(InvalidInput, match="leaves no room"):
+        all_of(tokenizer.windows("who " * 30, CONTEXT, 32, 0, 256))

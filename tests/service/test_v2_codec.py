@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from benchmarks.fuzz.fuzz_v2 import parse as parse_or_complain
 from benchmarks.fuzz.mutants import Request, mutants, seeds
-from service.errors import InvalidInput, Malformed
+from service.errors import InvalidInput, Malformed, TooLarge
 from service.schemas.v2 import InferRequest, Tensor, build, parse
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=30)
 COLUMN = st.lists(TEXT, min_size=1, max_size=6)
-WHAT_IT_RAISES = (InvalidInput, Malformed)
+WHAT_IT_RAISES = (InvalidInput, Malformed, TooLarge)
 
 
 def request(columns: dict[str, tuple[list[str], bool, bool]]) -> tuple[bytes, str | None]:
@@ -39,7 +39,7 @@ def request(columns: dict[str, tuple[list[str], bool, bool]]) -> tuple[bytes, st
 @given(st.dictionaries(TEXT, st.tuples(COLUMN, st.booleans(), st.booleans()), min_size=1, max_size=4))
 def test_texts_come_out_as_they_went_in(columns: dict[str, tuple[list[str], bool, bool]]) -> None:
     """Any Unicode, JSON and binary side by side, in the order of the header."""
-    asked = parse(*request(columns))
+    asked = parse(*request(columns), 128)
     assert asked.texts == {name: texts for name, (texts, _, _) in columns.items()}
 
 
@@ -95,7 +95,7 @@ def test_mutants_raise_the_declared_errors_and_nothing_else() -> None:
 def test_noise_raises_the_declared_errors_and_nothing_else(body: bytes, length: str | None) -> None:
     """And so does every number for a header length."""
     with pytest.raises(WHAT_IT_RAISES):
-        parse(body, length)
+        parse(body, length, 128)
 
 
 @given(st.binary(max_size=80), st.integers(0, 12), st.integers(-2, 90))
@@ -118,7 +118,7 @@ def test_memory_goes_by_what_was_sent_not_by_what_was_claimed(shape: list[int], 
     tracemalloc.start()
     try:
         with pytest.raises(WHAT_IT_RAISES):
-            parse(header + tail, str(len(header)))
+            parse(header + tail, str(len(header)), 128)
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()

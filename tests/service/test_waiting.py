@@ -70,10 +70,49 @@ def test_an_entry_is_overtaken_only_by_what_came_soon_after_it(
 
 
 def test_what_came_much_later_does_not_join() -> None:
-    """Though it would fit: at 4 seconds the first one is joined by what came until 2, or until 3 when that is let."""
+    """Though it would fit: at 6 seconds the first one is joined by what came until 2, or until 3 when that is let."""
     for overtake, first in ((0.0, [0, 1, 2]), (3.0, [0, 1, 2, 3])):
         room = filled([10, 10, 10, 10], 1000, 1000, overtake)
-        assert [e.item for e in room.take(4.0)] == first
+        assert [e.item for e in room.take(6.0)] == first
+
+
+def test_a_large_request_is_cut_into_slices_between_which_others_get_their_turn() -> None:
+    """Who comes after a hundred long inputs of somebody else is in the next batch but one."""
+    room: WaitingRoom[str] = WaitingRoom(100, 10, 1e9)
+    for n in range(100):
+        room.add(Entry(f"large {n}", 50, 0.0, "large"))
+    assert [e.flow for e in room.take(0.0)] == ["large", "large"]
+    room.add(Entry("small", 5, 1.0, "small"))
+    assert [room.take(2.0)[0].flow for _ in range(3)] == ["large", "small", "large"]
+
+
+def test_flows_that_always_wait_get_equal_shares() -> None:
+    """In tokens, whatever the lengths of their inputs, to within a batch."""
+    room: WaitingRoom[int] = WaitingRoom(100, 10, 1e9)
+    lengths = {"a": 7, "b": 50, "c": 99}
+    for flow, size in lengths.items():
+        for n in range(2000 // size + 1):
+            room.add(Entry(n, size, 0.0, flow))
+    done = dict.fromkeys(lengths, 0)
+    while sum(done.values()) < 3000:
+        for entry in room.take(1.0):
+            done[str(entry.flow)] += entry.size
+    assert max(done.values()) - min(done.values()) <= 200
+
+
+def test_nobody_saves_up_turns_by_staying_away() -> None:
+    """Who comes back after a thousand batches of others is no further ahead than who was here."""
+    room: WaitingRoom[int] = WaitingRoom(10, 1, 1e9)
+    room.add(Entry(0, 10, 0.0, "seldom"))
+    room.take(0.0)
+    for n in range(1000):
+        room.add(Entry(n, 10, 1.0, "often"))
+        room.take(1.0)
+    for n in range(10):
+        room.add(Entry(n, 10, 2.0, "seldom"))
+        room.add(Entry(n, 10, 2.0, "often"))
+    taken = [room.take(3.0)[0].flow for _ in range(10)]
+    assert abs(taken.count("seldom") - 5) <= 1
 
 
 @given(SIZES, st.data())

@@ -257,7 +257,7 @@ def test_a_full_house_refuses_before_it_reads_or_tokenises(held: tuple[str, Held
 
 def test_bodies_that_are_still_coming_are_counted(artifacts: tuple[Path, Path]) -> None:
     """Slow senders hold no more than the limit together; what they held is free when they are gone."""
-    settings = Settings(artifacts=(str(artifacts[0]),), threads=1, max_pending_bytes=100_000)
+    settings = Settings(artifacts=(str(artifacts[0]),), threads=1, max_body_bytes=100_000, max_pending_bytes=200_000)
     head = b"POST /v1/classify HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 90000\r\n\r\n"
     with running(settings) as url, ExitStack() as stack:
         address = ("127.0.0.1", int(url.rpartition(":")[2]))
@@ -287,7 +287,7 @@ def test_a_port_that_is_taken_ends_it_with_one_line(artifacts: tuple[Path, Path]
     """And not with a trace."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        command = [sys.executable, "-m", "service", str(artifacts[0]), "--port", port]
+        command = [sys.executable, "-P", "-m", "service", str(artifacts[0]), "--port", port]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == f"pgb serve: 127.0.0.1:{port} cannot be listened on: address already in use"

@@ -1,0 +1,121 @@
+"""Who is let in, and whose turn it is. Pure: no clock, no threads, no models.
+
+A *flow* is whoever asks: the owner of a key, or a connection where there are no keys. A flow's *backlog* is its
+admitted work that is not done, in any unit. Flows take turns: work is done for the flow that was served least.
+
+**The wait.** A request of `amount` from flow f has to wait for f's own backlog b, and for other flows. While f gets
+b + amount done, fair turns give every other flow g at most as much: min(backlog of g, b + amount). So it waits for
+
+    ahead = b + sum over g of min(backlog of g, b + amount)
+
+**Overtaking.** Inputs of like lengths are batched, so some that came later run before an older one. `waiting.py` lets
+only those overtake that came within `overtake` seconds of it, or within a third of the time that it waits. So a wait
+W that would be w without them is at most w + W/3, which is w + w/2, or w + overtake; and with nothing ahead there is
+no batch that anybody could join.
+
+**The law.** A request is refused when `MARGIN` times that wait is more than the bound. Its own work does not count
+towards it: a large request of a patient client is run in slices between which the others get their turn.
+
+**What follows.** Among N flows, whoever has at most bound / (1.5 MARGIN N) of work in line waits for at most
+N times that, whatever the others have, and is admitted: nobody is refused because of others while asking for less
+than its share. `tests/service/test_admission.py` holds the code to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+MARGIN = 1.15  # for what an estimate leaves out: a busy event loop, sending
+_NOTHING = 1e-9
+
+
+class Backlog:
+    """Admitted work that is not done, by flow, in one unit. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self.total = 0.0
+        self._of: dict[Hashable, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+    def add(self, flow: Hashable, amount: float) -> None:
+        """So much more."""
+        self.total += amount
+        self._of[flow] = self._of.get(flow, 0.0) + amount
+
+    def done(self, flow: Hashable, amount: float) -> None:
+        """So much less."""
+        left = self._of.get(flow, 0.0) - amount
+        self.total -= amount
+        if left > _NOTHING:
+            self._of[flow] = left
+        else:
+            self._of.pop(flow, None)
+            if not self._of:
+                self.total = 0.0  # what rounding left
+
+    def of(self, flow: Hashable) -> float:
+        """A flow's own."""
+        return self._of.get(flow, 0.0)
+
+    def ahead(self, flow: Hashable, amount: float) -> float:
+        """What is done before `amount` more of this flow is, without that amount."""
+        own = self._of.get(flow, 0.0)
+        if own + amount >= self.total:  # nobody has more
+            return self.total
+        reach = own + amount
+        return own + sum(min(theirs, reach) for other, theirs in self._of.items() if other != flow)
+
+
+class Turns:
+    """Fair turns among flows: next is the one that was served least.
+
+    A flow that comes, or comes back, starts where the average of those that are here stands, so that nobody saves up
+    turns by staying away. Not thread-safe.
+    """
+
+    def __init__(self) -> None:
+        self._level = 0.0  # what a flow was served that was here all the time
+        self._served: dict[Hashable, float] = {}
+        self._here: dict[Hashable, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._here)
+
+    def come(self, flow: Hashable) -> None:
+        """One more piece of work of this flow waits."""
+        count = self._here.get(flow, 0)
+        self._here[flow] = count + 1
+        if not count:
+            self._served[flow] = max(self._served.get(flow, 0.0), self._level)
+
+    def leave(self, flow: Hashable) -> None:
+        """One piece less waits: it was taken, or it went."""
+        count = self._here[flow] - 1
+        if count:
+            self._here[flow] = count
+            return
+        del self._here[flow]
+        if len(self._served) > 2 * len(self._here) + 64:
+            kept = {name: value for name, value in self._served.items() if name in self._here or value > self._level}
+            self._served = kept
+
+    def serve(self, flow: Hashable, amount: float) -> None:
+        """A piece of work of that size was done for it. Called while the flow is here."""
+        self._served[flow] = self._served.get(flow, self._level) + amount
+        self._level += amount / max(1, len(self._here))
+
+    def served(self, flow: Hashable) -> float:
+        """What it was served, on the scale on which flows are compared."""
+        return self._served.get(flow, self._level)
+
+
+def promised(wait: float, overtake: float) -> float:
+    """The longest that a wait of `wait` seconds can become by those who come later. See the module."""
+    return wait + max(wait / 2, min(wait, overtake))
+
+
+def too_long(wait: float, overtake: float, bound: float) -> bool:
+    """Whether somebody who waits for `wait` seconds of work is refused under a bound of `bound` seconds."""
+    return MARGIN * promised(wait, overtake) > bound
