@@ -166,7 +166,7 @@ class Batcher(Generic[Item, Result]):
             self._admit_or_refuse(flow, tokens, float("inf"))
 
     def announce(self, flow: Hashable, tokens: float, deadline: float, before: float = 0.0) -> Announced:
-        """Admit work by estimate before its inputs are made, which takes `before` seconds from now.
+        """Admit work by estimate before its inputs are made, which waits `before` seconds for others.
 
         It counts until `submit` gets it, or until `withdraw`. Raises what `submit` raises when it is refused.
         """

@@ -119,8 +119,9 @@ class Engine:
             length = min(windowing.max_length or DEFAULT_LENGTH, model.manifest.max_length)
             stride = min(length // 2, DEFAULT_STRIDE) if windowing.stride is None else windowing.stride
             estimate = [_windowed(len(q.context) * model.density, length, stride) for q in inputs]
+            most = self._settings.max_windows * length  # more is refused for what it is
             work = self._cut(model, inputs, length, stride)
-            windows, announced = await self._tokenized(call, model, work, call.characters, estimate)
+            windows, announced = await self._tokenized(call, model, work, call.characters, min(most, sum(estimate)))
             every = [window.tokens for group in windows for window in group]
             logits = iter(await self._run(call, model, every, announced))
             groups = [[next(logits) for _ in group] for group in windows]
@@ -163,7 +164,7 @@ class Engine:
         lengths = (len(item) if isinstance(item, str) else len(item[0]) + len(item[1]) for item in inputs)
         estimate = [min(longest, size * model.density + 2) for size in lengths]
         work = model.tokenizer.texts(inputs, options.side)
-        tokens, announced = await self._tokenized(call, model, work, model.tokenizer.readable(inputs), estimate)
+        tokens, announced = await self._tokenized(call, model, work, model.tokenizer.readable(inputs), sum(estimate))
         call.truncated = sum(item.cut for item in tokens)
         if call.truncated and not options.truncate:
             if announced is not None:
@@ -174,13 +175,13 @@ class Engine:
         return await self._run(call, model, tokens, announced)
 
     async def _tokenized(
-        self, call: Call, model: Model, work: Work[Result], characters: int, estimate: Sequence[float]
+        self, call: Call, model: Model, work: Work[Result], characters: int, estimate: float
     ) -> tuple[Result, Announced | None]:
         """Short work is done at once. Long work is admitted by estimate first, and takes its turns with others."""
         if call.characters <= INLINE_CHARACTERS:
             return all_of(work), None
         before = self._line.wait_seconds(call.flow, characters)
-        announced = model.batcher.announce(call.flow, sum(estimate), call.deadline, before)
+        announced = model.batcher.announce(call.flow, estimate, call.deadline, before)
         try:
             return await self._line.run(work, call.flow, characters, call.deadline), announced
         except BaseException:

@@ -31,8 +31,8 @@ _AT_ONCE = 16_384
 _MOST = 1_000_000
 # Characters of a token, more than in most texts: the first guess at how much of a long text fills the model.
 _PER_TOKEN = 6
-# Of two long texts that are cut as a pair, the longer loses more: up to this length they are measured whole.
-_MEASURED = 8_192
+# Of two long texts that are cut as a pair, the longer keeps an odd token: up to this length they are measured whole.
+_MEASURED = 4_096
 BLANK = re.compile(r"(?<=[^\W_])[ \n]")
 MARK = re.compile(r"(?<=[^\W_])[ \n!-/:-@\[-`{-~]")
 BERT_MARK = re.compile(r"(?<=[^\W_])[ \n]|[!-/:-@\[-`{-~\u3001\u3002\u4e00-\u9fff]")
@@ -129,14 +129,13 @@ class Tokenizer:
         # Kept apart: it trims offsets of byte-level tokens, and would trim twice what it sees twice.
         self._join = self._plain.post_processor or processors.TemplateProcessing("$A", "$A $B:1", [])
         self._plain.post_processor = None
-        self._truncating = {side: Fast.from_file(str(path)) for side in SIDES}
-        for side, tokenizer in self._truncating.items():
-            tokenizer.no_padding()
-            tokenizer.enable_truncation(max_length, direction=side)
         spec = json.loads(path.read_text("utf-8"))
         self._cuts = cuts(spec)
         self._keeps_blank = keeps_blank(spec)
         self._added = [token["content"].lower() for token in spec.get("added_tokens") or ()]
+        # What stands around one text, and around two.
+        dummy = self._encoded(_DUMMY)
+        self._layouts = [_layout(self._join.process(*dummies)) for dummies in ((dummy,), (dummy, dummy))]
 
     def readable(self, inputs: Sequence[Text]) -> int:
         """About how many characters of the inputs will be tokenised."""
@@ -144,19 +143,40 @@ class Tokenizer:
         return sum(min(len(text), most) for item in inputs for text in _texts(item))
 
     def texts(self, inputs: Sequence[Text], side: str = "right") -> Generator[Step, None, list[Tokens]]:
-        """Texts or pairs, cut to the model's length on that side. Raises TooLarge."""
-        tokenizer, found = self._truncating[side], []
+        """Texts or pairs, cut to the model's length on that side; of a pair, the longer text loses more.
+
+        Raises TooLarge when they take too long.
+        """
+        found: list[Tokens] = []
         seen = 0
         for part in _parts(inputs):
-            shorter = [self._filling(item, side) for item in part]
-            for e in tokenizer.encode_batch_fast(shorter):
-                found.append(Tokens(e.ids, e.type_ids, len(e.ids) == self.max_length and bool(e.overflowing)))
-            read = sum(len(text) for item in shorter for text in _texts(item))
+            taken = [self._enough(text, len(item) - 1, side) for item in map(_texts, part) for text in item]
+            read = sum(len(text) for text, _ in taken)
             seen += read
             if seen > _MOST:
                 raise TooLarge("the texts take too long to tokenise; send fewer at a time")
+            encoded = iter(self._plain.encode_batch_fast([text for text, known in taken if known is None]))
+            ids = iter([next(encoded).ids if known is None else known for _, known in taken])
+            found += [self._fitted([next(ids) for _ in _texts(item)], side) for item in part]
             yield read
         return found
+
+    def _fitted(self, sequences: list[list[int]], side: str) -> Tokens:
+        """One text or two in the model's layout, cut to its length."""
+        layout = self._layouts[len(sequences) - 1]
+        room = self.max_length - sum(len(ids) for _, ids, _ in layout if ids)
+        counts = longest_first([len(ids) for ids in sequences], room)
+        cut = any(count < len(ids) for count, ids in zip(counts, sequences, strict=True))
+        ids: list[int] = []
+        types: list[int] = []
+        for sequence, special, kinds in layout:
+            added = special
+            if sequence is not None:
+                whole, count = sequences[sequence], counts[sequence]
+                added = whole[:count] if side == "right" else whole[len(whole) - count :]
+            ids += added
+            types += kinds if sequence is None else kinds * len(added)
+        return Tokens(ids, types, cut)
 
     def windows(
         self, question: str, context: str, length: int, stride: int, most: int
@@ -169,7 +189,7 @@ class Tokenizer:
         special = self._join.num_special_tokens_to_add
         if stride > length - special(False):
             raise InvalidInput("windows of that length cannot share so many tokens; lower the stride")
-        asked = self._encoded(self._enough(question, _PER_TOKEN * length, length, "right"))
+        asked = self._encoded(self._enough(question, 0, "right", length)[0])
         room = length - len(asked) - special(True)
         before, _, after = _sides(self._join.process(asked, self._encoded(_DUMMY)))
         parts, count, last = [before[:0]], 0, -1
@@ -209,22 +229,25 @@ class Tokenizer:
     def _encoded(self, text: str) -> Encoding:
         return self._plain.encode_batch([text])[0]  # other threads run meanwhile, as they do not beside `encode`
 
-    def _filling(self, item: Text, side: str) -> Text:
-        """As much of an input as decides which tokens the model gets."""
-        start = _PER_TOKEN * self.max_length
-        if isinstance(item, str):
-            return self._enough(item, start, self.max_length, side)
-        first, second = (self._enough(text, max(start, _MEASURED), self.max_length, side) for text in item)
-        return first, second
+    def _enough(self, text: str, others: int, side: str, tokens: int = 0) -> tuple[str, list[int] | None]:
+        """As much of a text as decides which of its tokens are read: more than `tokens`, by default the model's length.
+        And the tokens of that much, where they had to be counted.
 
-    def _enough(self, text: str, size: int, tokens: int, side: str) -> str:
-        """At least `size` characters of a text, and more than `tokens` tokens if it has them."""
-        while self._cuts and len(text) > size + _AT_ONCE // 4:
+        others: texts beside it. Of two the longer loses more, so they are measured up to some length.
+        """
+        tokens = tokens or self.max_length
+        size = _PER_TOKEN * tokens
+        if not self._cuts or len(text) <= size + _AT_ONCE // 8 or (others and len(text) <= _MEASURED):
+            return text, None
+        while size < len(text):
             part = self._begin(text, size) if side == "right" else self._end(text, size)
-            if len(part) == len(text) or len(self._plain.encode_batch_fast([part])[0].ids) > tokens:
-                return part
+            if len(part) == len(text):
+                break
+            ids = self._plain.encode_batch_fast([part])[0].ids
+            if len(ids) > tokens:
+                return part, ids
             size *= 2
-        return text
+        return text, None
 
     def _begin(self, text: str, size: int) -> str:
         """The text up to the first place from `size` on where it may be cut."""
@@ -258,6 +281,33 @@ class Tokenizer:
             if end == len(text):
                 return
             start = end
+
+
+def longest_first(counts: Sequence[int], room: int) -> list[int]:
+    """How many tokens of one text or two are kept, so that they are at most `room`: the longer one loses first.
+
+    The library's rule for `longest_first`; where both lose, the one that was longer keeps the odd token.
+    """
+    if sum(counts) <= room:
+        return list(counts)
+    if len(counts) == 1:
+        return [room]
+    short, long = sorted(counts)
+    long = max(short, room - short)
+    if short + long > room:
+        short, long = room // 2, room - room // 2
+    return [short, long] if counts[0] <= counts[1] else [long, short]
+
+
+def _layout(encoding: Encoding) -> list[tuple[int | None, list[int], list[int]]]:
+    """The parts of an input in order: which sequence it is, or None with the ids that stand there; and their types."""
+    found: list[tuple[int | None, list[int], list[int]]] = []
+    for side, token, kind in zip(encoding.sequence_ids, encoding.ids, encoding.type_ids, strict=True):
+        if side is None:
+            found.append((None, [token], [kind]))
+        elif all(side != known for known, _, _ in found):
+            found.append((side, [], [kind]))
+    return found
 
 
 def windows_of(count: int, room: int, stride: int) -> int:

@@ -49,10 +49,9 @@ class TokenizingLine:
         self._closing = False
 
     def wait_seconds(self, flow: Hashable, characters: int) -> float:
-        """How long so many characters would wait for others and then take, by estimate."""
+        """How long so many characters would wait for others, by estimate."""
         with self._changed:
-            ahead = self._backlog.ahead(flow, characters)
-            return (ahead / self._size + characters) * self._seconds_per_character
+            return self._backlog.ahead(flow, characters) * self._seconds_per_character / self._size
 
     async def run(self, work: Work[Result], flow: Hashable, characters: int, deadline: float) -> Result:
         """The generator's result. characters: about how many it reads.

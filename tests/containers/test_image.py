@@ -21,6 +21,7 @@ TAKE_MEMORY = """
 (served / 'oom_score_adj').write_text('1000')
 held = [b'x' * (8 << 20) for _ in range(64)]
 """
+KILL = "os.kill(int(served.name), signal.SIGKILL)"
 
 
 @pytest.fixture(scope="module")
@@ -142,11 +143,8 @@ def test_the_restart_policy_brings_it_back(
     with container(image, {"mood": artifacts[0]}, *options) as started:
         started.ready()
         since = str(time.time())
-        if cause == "memory":
-            with suppress(EngineError):  # it ends with the container
-                started.python(SERVED + TAKE_MEMORY)
-        else:
-            started.python(SERVED + "os.kill(int(served.name), signal.SIGKILL)")
+        with suppress(EngineError):  # the command ends with the container
+            started.python(SERVED + (TAKE_MEMORY if cause == "memory" else KILL))
         started.wait("{{.RestartCount}}", "1", 30)
         started.ready()
         assert started.ask("/v1/classify", ASKED)[0] == 200

@@ -12,7 +12,7 @@ from pgb_core.errors import DataError
 from pgb_core.features import Batch, Features, batches, collate
 from pgb_core.finetune import Schedule, Trainer, counterparts, hidden_loss, prediction_loss
 from pgb_core.nn.encoder import Encoder
-from pgb_core.plan import Site
+from pgb_core.plan import Grouping, Site
 from pgb_core.surgery import apply_plan
 from tests.conftest import TASKS, small_encoder
 from tests.core.planned import hand_plan, random_plan
@@ -83,16 +83,17 @@ def gap(dense: Encoder, compact: Encoder, data: list[Batch]) -> float:
 @pytest.mark.parametrize("kind", ["shared", "disjoint", "hand"])
 @torch.no_grad()
 def test_compensation_brings_the_pruned_model_nearer(kind: str) -> None:
-    """On the calibration data and on other data, for every structure."""
+    """On the calibration data and on other data, for every structure, by far more than rounding."""
     dense = small_encoder("bert", "qa")
-    plan = hand_plan(dense) if kind == "hand" else random_plan(dense, 0.5, kind)
+    plan = hand_plan(dense) if kind == "hand" else random_plan(dense, 0.3, kind)
+    assert any(isinstance(choice, Grouping) and choice.groups for choice in plan.choices.values())
     compact = apply_plan(dense, plan)
     seen, unseen = (list(batches(features(count, task="qa"), 200, 0)) for count in (90, 30))
     before = gap(dense, compact, seen), gap(dense, compact, unseen)
     compensate(dense, compact, plan, seen)
     after = gap(dense, compact, seen), gap(dense, compact, unseen)
-    assert after[0] < before[0]
-    assert after[1] < before[1]
+    assert after[0] < 0.95 * before[0]
+    assert after[1] < 0.95 * before[1]
 
 
 @torch.no_grad()

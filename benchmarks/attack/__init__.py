@@ -1,0 +1,1 @@
+"""What costly requests cost the service, and what they take from others."""

@@ -1,0 +1,116 @@
+"""Minutes of costly requests without a pause, four open at a time, beside one client that behaves.
+
+Fails when liveness is silent for half a second, when the process takes more memory than it may, when the client's
+requests fail or its p99 is past the promise, or when an answer is a 500 or the process ends.
+
+    python -m benchmarks.attack.storm CLASSIFIER QA [--minutes 10] [--seed 0]
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+from benchmarks.attack.costs import MODELS, OUT, free_port, start
+from benchmarks.attack.crowd import Crowd
+from benchmarks.attack.requests import endless
+from benchmarks.attack.watch import Liveness, cpu_seconds, forget_most, memory_mb, send
+from pgb_core.machine import facts
+
+OPEN = 4
+SILENCE = 0.5  # seconds
+MEMORY = 4 * 100.0 + 60  # MB above the start: what four requests may take, and what the allocator keeps
+PROMISE = 2.0  # seconds: max_queue_seconds
+
+
+def main() -> None:
+    """The storm, and what came of it; exit status 1 when a bound was broken."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs=2, type=Path)
+    parser.add_argument("--service", type=Path, default=Path(), help="folder of the code that is served")
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--least", type=int, default=5_000, help="attacks, however long they take")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=OUT)
+    args = parser.parse_args()
+    port = free_port()
+    process = start(args.service, args.models, port)
+    attacks, lock = endless(*MODELS, args.seed), threading.Lock()
+    numbers = itertools.count(1)
+    by_kind: dict[str, Counter[str]] = {}
+    slowest: dict[str, float] = {}
+    end = time.monotonic() + 60 * args.minutes
+    done = 0
+
+    def sender() -> None:
+        nonlocal done
+        while process.poll() is None:
+            with lock:
+                if time.monotonic() > end and done >= args.least:
+                    return
+                attack = next(attacks)
+                next(numbers)
+            begun = time.monotonic()
+            statuses = send(port, attack)
+            with lock:
+                done += 1
+                by_kind.setdefault(attack.name, Counter()).update({str(status) for status in statuses} or {"none"})
+                slowest[attack.name] = max(slowest.get(attack.name, 0.0), time.monotonic() - begun)
+
+    forget_most(process.pid)
+    fresh, cpu, begun = memory_mb(process.pid, "VmRSS"), cpu_seconds(process.pid), time.monotonic()
+    try:
+        with Liveness(port, 0.02) as live, Crowd(port, MODELS[0], clients=1, pace=0.05) as client:
+            threads = [threading.Thread(target=sender, daemon=True) for _ in range(OPEN)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        ended = process.poll() is not None
+        most = 0.0 if ended else memory_mb(process.pid)
+        left = 0.0 if ended else memory_mb(process.pid, "VmRSS")
+        used = 0.0 if ended else cpu_seconds(process.pid) - cpu
+    finally:
+        process.kill()
+        process.wait()
+    summary = client.summary()
+    found = {
+        "machine": facts(),
+        "seed": args.seed,
+        "minutes": round((time.monotonic() - begun) / 60, 1),
+        "attacks": done,
+        "statuses_by_kind": {name: dict(sorted(count.items())) for name, count in sorted(by_kind.items())},
+        "slowest_s_by_kind": {name: round(value, 2) for name, value in sorted(slowest.items())},
+        "client": summary,
+        "silence_s": round(live.worst, 3),
+        "memory_mb_fresh_most_after": [round(fresh), round(most), round(left)],
+        "cpu_seconds": round(used, 1),
+    }
+    broken = [
+        what
+        for what, bad in {
+            "the process ended": ended,
+            "liveness was silent": live.worst > SILENCE,
+            "it took too much memory": most > fresh + MEMORY,
+            "the client's requests failed": set(summary["statuses"]) != {"200"},
+            "the client waited too long": (summary["p99_ms"] or 1e9) > 1e3 * PROMISE,
+            "an answer was a 500": any("500" in count for count in by_kind.values()),
+        }.items()
+        if bad
+    ]
+    found["broken"] = broken
+    results = json.loads(args.out.read_text()) if args.out.exists() else {}
+    results["storm"] = found
+    args.out.write_text(json.dumps(results, indent=1) + "\n")
+    print(json.dumps(found, indent=1))
+    if broken:
+        raise SystemExit("; ".join(broken))
+
+
+if __name__ == "__main__":
+    main()
