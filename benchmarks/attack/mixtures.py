@@ -57,7 +57,7 @@ def run(port: int, clients: int, attacks: Sequence[Attack]) -> dict[str, Any]:
     def attack(number: int) -> None:
         turn = number
         while not stop.is_set():
-            found.update(map(str, send(port, attacks[turn % len(attacks)]) or ["none"]))
+            found.update([str(status) for status in send(port, attacks[turn % len(attacks)])] or ["none"])
             turn += 1
 
     threads = [threading.Thread(target=attack, args=(n,), daemon=True) for n in range(clients)]

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.served import serving
+from tests.served import free_port, serving
 
 
 @pytest.fixture
@@ -58,3 +58,23 @@ def test_a_damaged_artifact_stops_the_start_with_one_line(artifacts: tuple[Path,
     assert done.returncode == 1
     assert "model.onnx is not the file that was written" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_lies_in_the_current_directory_is_not_run(
+    artifacts: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a package of the service's name nor a module of one that it imports; and it says where it listens."""
+    (tmp_path / "service").mkdir()
+    for name in ("service/__main__.py", "service/__init__.py", "uvicorn.py", "json.py", "pgb_core.py"):
+        (tmp_path / name).write_text(f"raise SystemExit('{name} was run')")
+    monkeypatch.chdir(tmp_path)
+    port = free_port()
+    command = [str(Path(sys.executable).with_name("pgb")), "serve", str(artifacts[0]), "--port", str(port)]
+    with subprocess.Popen([*command, "--drain-seconds", "0"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        address = f"http://127.0.0.1:{port}"
+        assert said == f"pgb serve: listening on {address}; page {address}/ui/, documentation {address}/docs\n"
+        assert httpx.get(f"{address}/docs").status_code == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0

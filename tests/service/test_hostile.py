@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import json
 import logging
+import os
 import re
 import shutil
 import socket
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import onnx
 import onnxruntime
 import pytest
@@ -34,12 +36,13 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pgb_core.artifact import MANIFEST, MODEL
 from service.app import create_app
 from service.errors import LoadFailed, TooLarge
-from service.keys import Keys, make_key
+from service.keys import Keys, make_key, read_keys
 from service.protocol import BoundedProtocol
 from service.routes.arrival import decompressed
 from service.routes.errors import EXCEPTIONS, STATUS
 from service.schemas import huggingface, native, tei, v2
 from service.settings import Settings
+from tests.service.test_worst_minutes import running
 
 MARK = "zq7marker7qz"
 DIALECTS = {
@@ -701,6 +704,54 @@ def test_a_key_that_is_taken_out_of_the_file_ends_and_a_new_one_begins(guarded: 
     guarded.file.unlink()
     assert guarded.status("get", "/v1/models", new, header) == 200
     assert guarded.status("get", "/v1/models", "pgb_wrong", header) == 401
+
+
+def test_a_file_of_keys_that_cannot_be_read_is_read_again_until_it_can(
+    guarded: Guarded, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A key that was taken out while the file could not be read ends as soon as it can; the log says what holds."""
+    text = guarded.file.read_text()
+    away = guarded.file.with_name("away")
+    guarded.file.rename(away)
+    guarded.file.mkdir()  # cannot be read by anybody, not even by root
+    assert guarded.status("get", "/v1/models", guarded.use) == 200
+    assert [record.levelname for record in caplog.records if "cannot be read" in record.message] == ["ERROR"]
+    assert guarded.status("get", "/v1/models", guarded.use) == 200
+    assert len([record for record in caplog.records if "cannot be read" in record.message]) == 1
+    guarded.file.rmdir()
+    away.write_text("\n".join(line for line in text.splitlines() if not line.startswith("someone ")))
+    before = away.stat()
+    away.rename(guarded.file)
+    os.utime(guarded.file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert guarded.status("get", "/v1/models", guarded.use) == 401
+
+
+def test_a_file_of_keys_that_changes_hands_is_read_again(guarded: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its mode and owner count, not only its time and size."""
+    read: list[Path] = []
+    monkeypatch.setattr("service.keys.read_keys", lambda path: read.append(path) or read_keys(path))
+    guarded.status("get", "/v1/models", guarded.use)
+    assert not read
+    guarded.file.chmod(0o640)
+    guarded.status("get", "/v1/models", guarded.use)
+    assert len(read) == 1
+
+
+def test_nobody_s_bytes_are_held_who_has_no_key(artifacts: tuple[Path, Path], tmp_path: Path) -> None:
+    """Of 64 who promise four megabytes each without a key, every one is refused from its head; the owner is served."""
+    file = tmp_path / "keys"
+    use = make_key(file, "someone", "use")
+    settings = Settings(artifacts=(str(artifacts[0]),), threads=1, keys_file=file)
+    head = b"POST /v1/classify HTTP/1.1\r\nhost: x\r\ncontent-length: 4000000\r\n\r\n"
+    with running(settings) as url, ExitStack() as stack:
+        address = ("127.0.0.1", int(url.rpartition(":")[2]))
+        for _ in range(64):
+            connection = stack.enter_context(socket.create_connection(address, 20))
+            connection.sendall(head)
+            assert connection.recv(4096).startswith(b"HTTP/1.1 401")
+        headers = {"x-api-key": use, "content-type": "application/json"}
+        reply = httpx.post(f"{url}/v1/classify", json={"inputs": "the film"}, headers=headers)
+        assert reply.status_code == 200
 
 
 def test_who_has_no_key_is_not_told_whether_a_body_would_do(guarded: Guarded) -> None:

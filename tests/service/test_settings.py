@@ -86,3 +86,26 @@ def test_a_wrong_setting_is_named_in_one_line(
         read_settings(argv)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["host", "models_dir", "keys_file", "otlp_endpoint", "artifacts", "log_level", "port"])
+@pytest.mark.parametrize("value", ["", "  "])
+def test_an_empty_value_is_refused(name: str, value: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Empty, a host would be every address and a folder the current one; as a flag, a variable, or in the file."""
+    monkeypatch.setenv(f"PGB_{name.upper()}", value)
+    with pytest.raises(SettingsError, match=f"{name}: .*is empty"):
+        read_settings(["--models-dir", "somewhere"] if name != "models_dir" else [])
+    monkeypatch.delenv(f"PGB_{name.upper()}")
+    if name != "artifacts":
+        with pytest.raises(SettingsError, match=f"{name}: .*is empty"):
+            read_settings([f"--{name.replace('_', '-')}={value}"])
+    file = tmp_path / "settings.toml"
+    file.write_text(f'{name} = "{value}"\n')
+    with pytest.raises(SettingsError, match=f"{name}: .*is empty"):
+        read_settings(["--config", str(file)])
+
+
+def test_bodies_that_could_never_be_held_are_refused_at_the_start() -> None:
+    """Nobody may hold more than is left free, so that there must be room for two."""
+    with pytest.raises(SettingsError, match="two bodies"):
+        read_settings(["--max-pending-bytes", "6000000"])

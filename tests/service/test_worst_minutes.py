@@ -18,6 +18,7 @@ import uvicorn
 
 from service import model
 from service.app import create_app
+from service.batcher import exhausted
 from service.protocol import BoundedProtocol
 from service.routes.arrival import WORK
 from service.runtimes.protocol import Logits
@@ -35,6 +36,8 @@ class Held:
         self.go = threading.Event()
         self.go.set()
         self.broken = False
+        self.bad = 0  # tokens of an input that it does not take
+        self.scarce = False
         self.batches: list[int] = []
 
     def run(self, batch: Sequence[Tokens]) -> list[Logits]:
@@ -43,7 +46,14 @@ class Held:
         assert self.go.wait(20)
         if self.broken:
             raise RuntimeError("boom")
+        if self.scarce and len(batch) > 1:
+            raise RuntimeError("Failed to allocate memory for requested buffer of size 7")
+        if any(len(tokens) == self.bad for tokens in batch):
+            raise RuntimeError("indices element out of data bounds")
         return [np.array([len(tokens), 0], np.float32) for tokens in batch]
+
+    def stop(self) -> None:
+        """It stops when it is let go."""
 
     def close(self) -> None:
         """Nothing to free."""
@@ -209,6 +219,87 @@ def test_a_runtime_that_stays_broken_turns_ready_to_503_and_back(
     assert caplog.text.count("a batch failed") < 3  # four failed within a second or so
     runtime.broken = False
     until(lambda: httpx.get(f"{url}/health").status_code == 200)
+
+
+def test_an_input_s_fault_is_never_the_model_s(held: tuple[str, Held]) -> None:
+    """However often it is sent: that request's own 4xx in every dialect, and the model stays ready for the others."""
+    url, runtime = held
+    runtime.bad = 7
+    bad = "the film was very good"
+    tensor = {"name": "text", "shape": [1, 1], "datatype": "BYTES", "data": [bad]}
+    asked = {
+        "/v1/classify": ({"inputs": bad}, 422),
+        "/": ({"inputs": bad}, 422),
+        "/predict": ({"inputs": bad}, 422),
+        "/v2/models/mood/infer": ({"inputs": [tensor]}, 400),
+    }
+    for _ in range(3):
+        for path, (body, status) in asked.items():
+            reply = httpx.post(f"{url}{path}", json=body)
+            assert (path, reply.status_code) == (path, status)
+            assert "cannot run" in reply.text
+    assert httpx.get(f"{url}/health").status_code == 200
+    assert httpx.post(f"{url}/v1/classify", json={"inputs": "the film"}).status_code == 200
+
+
+def test_the_model_s_check_runs_at_most_once_a_second(held: tuple[str, Held]) -> None:
+    """A crowd of inputs that fail costs a run each, and no more."""
+    url, runtime = held
+    runtime.bad = 7
+    begun = time.monotonic()
+    for _ in range(30):
+        assert httpx.post(f"{url}/v1/classify", json={"inputs": "the film was very good"}).status_code == 422
+    assert len(runtime.batches) <= 31 + time.monotonic() - begun
+
+
+def test_running_out_of_memory_is_no_fault_of_the_input(held: tuple[str, Held]) -> None:
+    """The batch is run again in parts; what does not fit even so is a 503, and the model stays ready."""
+    url, runtime = held
+    runtime.scarce = True
+    assert httpx.post(f"{url}/v1/classify", json={"inputs": ["the film", "the town"]}).status_code == 200
+    assert exhausted(MemoryError())
+    assert exhausted(RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"))
+    assert not exhausted(RuntimeError("indices element out of data bounds"))
+
+
+@pytest.mark.parametrize("held", [1e-3], indirect=True)
+def test_small_requests_are_served_beside_large_ones_of_others(held: tuple[str, Held]) -> None:
+    """While one client fills the line with more than the bound, another is neither refused nor last."""
+    url, runtime = held
+    runtime.go.clear()
+    large = {"inputs": ["the film was very good " * 10] * 8}
+
+    async def scenario() -> None:
+        async with httpx.AsyncClient(limits=httpx.Limits(max_connections=None)) as hog, httpx.AsyncClient() as other:
+            first = asyncio.create_task(ask(hog, url))
+            await asyncio.to_thread(until, lambda: len(runtime.batches) == 1)
+            crowd = asyncio.create_task(hog.post(f"{url}/v1/classify", json=large, timeout=30))
+            await asyncio.to_thread(until, lambda: metric(url, "pgb_queue_inputs") == 8)
+            small = asyncio.create_task(ask(other, url))
+            await asyncio.to_thread(until, lambda: metric(url, "pgb_queue_inputs") == 9)
+            runtime.go.set()
+            replies = await asyncio.gather(first, crowd, small)
+            assert {reply.status_code for reply in replies} == {200}
+
+    asyncio.run(scenario())
+
+
+def test_what_came_whole_is_answered_before_what_did_not_is_refused(held: tuple[str, Held]) -> None:
+    """Noise on a connection whose request still runs: its answer comes first, then the 400, then the end."""
+    url, runtime = held
+    runtime.go.clear()
+    body = json.dumps({"inputs": "the film"}).encode()
+    head = f"POST /v1/classify HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), 20) as connection:
+        connection.sendall(head.encode() + b"\r\n\r\n" + body)
+        until(lambda: runtime.batches == [1])
+        connection.sendall(b"\x00 this is no request\r\n\r\n")
+        time.sleep(0.1)
+        runtime.go.set()
+        with connection.makefile("rb") as reader:
+            text = reader.read()
+    assert text.startswith(b"HTTP/1.1 200")
+    assert text.count(b"HTTP/1.1 400 Bad Request") == 1
 
 
 def test_liveness_does_not_depend_on_load(held: tuple[str, Held]) -> None:

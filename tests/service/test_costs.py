@@ -1,0 +1,68 @@
+"""What a request costs before it is refused, or beside the model's run: CPU seconds of the process, and its memory.
+
+Not wall time, so that a busy machine is no failure. `benchmarks.attack.costs` measures every request of the list.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from benchmarks.attack.requests import Attack, listed
+from benchmarks.attack.watch import cpu_seconds, forget_most, memory_mb, send
+from tests.served import serving
+
+CPU, MEMORY = 1.0, 100.0  # seconds, MB
+NAMES = """
+windows: 200,000 marks, stride 378
+windows of 16 tokens
+windows: 20 contexts of 199,000 characters
+windows: 128 questions of 30,000 characters
+v2: 128 texts, one output 20,000 times
+v2: 233,000 outputs
+v2: a million empty texts, binary
+v2: data of a million lists
+repository index of a million
+native: empty lists
+answer: questions
+Hugging Face: nulls
+TEI: empty objects
+native: a million fields
+native: one integer of 4,000,000 digits
+texts: 20 of 199,000 characters
+texts: 20 of one word of 199,000
+texts: 128 pairs of 2 x 4,000 marks
+deflate: a million lists
+pipeline: 10,000 GET /
+chunks of one byte
+8,000 headers
+""".strip().splitlines()
+ATTACKS = {attack.name: attack for attack in listed("mood", "who")}
+
+
+@pytest.fixture(scope="module")
+def server(artifacts: tuple[Path, Path]) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """Both models with one thread, in a process that has been asked before."""
+    with serving(*artifacts, "--threads", "1") as (url, process):
+        for _ in range(3):
+            httpx.post(f"{url}/v1/classify", json={"inputs": ["the film " * 2_000] * 8})
+        yield int(url.rpartition(":")[2]), process
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_costly_request_is_bounded_before_the_cost(server: tuple[int, subprocess.Popen[bytes]], name: str) -> None:
+    """At most a second of CPU and 100 MB, an answer that is no 5xx, and the process lives."""
+    port, process = server
+    attack: Attack = ATTACKS[name]
+    forget_most(process.pid)
+    cpu, memory = cpu_seconds(process.pid), memory_mb(process.pid, "VmRSS")
+    statuses = send(port, attack)
+    assert statuses
+    assert all(status < 500 for status in statuses)
+    assert cpu_seconds(process.pid) - cpu <= CPU
+    assert memory_mb(process.pid) - memory <= MEMORY
+    assert process.poll() is None

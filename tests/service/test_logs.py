@@ -1,0 +1,99 @@
+"""The log, whose reader may be slow, or gone."""
+
+import io
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from service import logs
+from tests.served import free_port
+
+
+class Stalled(io.StringIO):
+    """A stream that takes nothing until it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+
+    def write(self, text: str) -> int:
+        """Blocks."""
+        assert self.go.wait(20)
+        return super().write(text)
+
+
+def record(number: int) -> logging.LogRecord:
+    """A line that tells its number."""
+    return logging.LogRecord("pgb", logging.INFO, "", 0, f"line {number}", (), None)
+
+
+def test_whoever_logs_never_waits_for_the_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What there is no room for is dropped and counted; the rest comes in order once the reader goes on."""
+    monkeypatch.setattr(logs, "_MOST_LINES", 50)
+    stream = Stalled()
+    writer = logs.Writer(stream)
+    writer.emit(record(0))
+    time.sleep(0.2)  # the thread has taken it, and waits
+    for number in range(1, 200):
+        writer.emit(record(number))
+    assert writer.dropped == 149
+    assert not writer.drained(0.01)
+    stream.go.set()
+    assert writer.drained(20)
+    assert stream.getvalue().splitlines() == [f"line {number}" for number in range(51)]
+
+
+def test_a_stream_that_fails_ends_nothing() -> None:
+    """Lines that could not be written are counted, too."""
+    stream = io.StringIO()
+    writer = logs.Writer(stream)
+    stream.close()
+    writer.emit(record(0))
+    assert writer.drained(20)
+    assert writer.dropped == 1
+
+
+def test_a_reader_that_stops_freezes_nothing(artifacts: tuple[Path, Path]) -> None:
+    """Nobody reads standard error of a process that logs more than a pipe holds: it answers on, and ends when told."""
+    port = free_port()
+    command = [sys.executable, "-P", "-m", "service", str(artifacts[0]), "--port", str(port), "--drain-seconds", "0"]
+    reader, end = os.pipe()
+    process = subprocess.Popen(command, stderr=end, stdout=subprocess.DEVNULL)
+    os.close(end)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        with httpx.Client(timeout=20) as client:
+            for _ in range(600):
+                try:
+                    if client.get(f"{url}/health").status_code == 200:
+                        break
+                except httpx.TransportError:
+                    time.sleep(0.05)
+            name = {"X-Request-Id": "x" * 128}
+            for _ in range(400):  # 64 kB of lines fill the pipe
+                assert client.post(f"{url}/v1/classify", json={"inputs": "the film"}, headers=name).status_code == 200
+            assert client.get(f"{url}/v2/health/live").status_code == 200
+            assert "pgb_log_dropped_total 0.0" in client.get(f"{url}/metrics").text
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reader)
+
+
+def test_failures_are_logged_at_their_level(tmp_path: Path) -> None:
+    """So that a filter on errors sees a model that does not load."""
+    command = [sys.executable, "-P", "-m", "service", str(tmp_path), "--port", str(free_port()), "--log-level", "error"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    lines = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
+    assert [line["message"] for line in lines if line["level"] == "error"] == ["loading failed"]
