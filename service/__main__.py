@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import resource
 import signal
 import socket
 import sys
@@ -33,6 +34,7 @@ _SWITCH_SECONDS = 0.0005
 # Past the time in which work in flight must have ended; then the process ends, whatever still runs.
 _LAST_SECONDS = 5.0
 _LOG_SECONDS = 1.0
+_OWN_DESCRIPTORS = 64
 _MAY_STAY = ("pgb-load", "pgb-batch", "pgb-tokenize")
 # New objects between two collections: what waits in line would be looked at many times a second.
 _COLLECT_AFTER = 50_000
@@ -82,6 +84,7 @@ async def serve(settings: Settings) -> int:
     lifecycle: Lifecycle = app.state.lifecycle
     BoundedProtocol.max_head_bytes = settings.max_header_bytes
     BoundedProtocol.head_seconds = settings.max_body_seconds
+    BoundedProtocol.max_connections = _descriptors_for(settings.max_connections)
     server = Server(
         uvicorn.Config(
             app,
@@ -122,6 +125,16 @@ async def serve(settings: Settings) -> int:
         print(f"pgb serve: {lifecycle.failure}", file=sys.stderr)
         return 1
     return 0
+
+
+def _descriptors_for(connections: int) -> int:
+    """As many connections as this process may have beside its own files, at most so many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _OWN_DESCRIPTORS
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return connections if soft == resource.RLIM_INFINITY else max(1, min(connections, soft - _OWN_DESCRIPTORS))
 
 
 def _end_within(seconds: float) -> None:

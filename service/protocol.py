@@ -34,6 +34,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     max_head_bytes = 32 << 10
     head_seconds = 30.0
+    max_connections = 1_000
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -43,13 +44,23 @@ class BoundedProtocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._cycles: deque[RequestResponseCycle] = deque()  # that may be unanswered, in order
         self._stalled: asyncio.TimerHandle | None = None
+        self._since = 0.0  # when it came, or was last answered
         self._dropped = 0
         self._last_word: bytes | None = None  # once there is one, nothing more is read
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the clock."""
+        """Start the clock. Where there are as many connections as there may be, one that asks nothing makes room."""
         super().connection_made(transport)
         self._start_clock()
+        self._since = self.loop.time()
+        if len(self.connections) > self.max_connections:
+            idle = [other for other in self.connections if isinstance(other, BoundedProtocol) and other.asks_nothing]
+            min(idle, key=lambda other: other._since, default=self).transport.abort()
+
+    @property
+    def asks_nothing(self) -> bool:
+        """Whether it has neither a request that is not answered nor a whole head."""
+        return self._in_head and not any(not cycle.response_complete for cycle in self._cycles)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clocks."""
@@ -148,6 +159,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 break
             cycle.body = bytearray()
         super().on_response_complete()
+        self._since = self.loop.time()
         if self._last_word is not None:
             self._speak()
         if self.transport.is_closing():

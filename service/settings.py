@@ -72,6 +72,9 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(4 << 20, ge=1024, description="Largest request body, as sent and decompressed")
     max_pending_bytes: int = Field(256 << 20, ge=1024, description="Bodies held at one time, of all requests")
     max_header_bytes: int = Field(32 << 10, ge=1024, description="Largest request head")
+    max_connections: int = Field(
+        4096, ge=1, description="Most connections; past it those that ask nothing are closed, the longest idle first"
+    )
     max_body_seconds: float = Field(30.0, gt=0, description="Time in which a request must have arrived whole")
     max_items: int = Field(128, ge=1, description="Most inputs in one request")
     max_characters: int = Field(200_000, ge=1, description="Longest single text")

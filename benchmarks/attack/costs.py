@@ -26,6 +26,7 @@ from benchmarks.attack.watch import Liveness, cpu_seconds, forget_most, memory_m
 from pgb_core.machine import facts
 
 MEMORY = 20 << 30  # bytes that the server may have: past it, it fails and not the machine
+PATIENCE = 60.0  # seconds in which an answer must come
 OUT = Path("benchmarks/results/attack.json")
 MODELS = ("sentiment", "answers")
 
@@ -67,7 +68,7 @@ def start(folder: Path, models: list[Path], port: int) -> subprocess.Popen[bytes
 
 def model_seconds(port: int) -> float:
     """Seconds in which the models ran, as the server counts them."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/models/stats", timeout=60) as reply:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/models/stats", timeout=5) as reply:
         stats = json.load(reply)["model_stats"]
     return sum(int(batch["compute_infer"]["ns"]) for model in stats for batch in model["batch_stats"]) / 1e9
 
@@ -77,20 +78,24 @@ def measured(port: int, process: subprocess.Popen[bytes], attack: Attack) -> dic
     forget_most(process.pid)
     memory, ran, cpu = memory_mb(process.pid, "VmRSS"), model_seconds(port), cpu_seconds(process.pid)
     begun = time.monotonic()
-    with Liveness(port) as live:
-        statuses = send(port, attack)
+    with Liveness(port, patience=PATIENCE) as live:
+        statuses = send(port, attack, PATIENCE)
         taken = time.monotonic() - begun
         time.sleep(0.3)
+    most = memory_mb(process.pid) - memory
     if process.poll() is not None:
         return {"status": "the process ended", "seconds": round(taken, 2), "silence_s": round(live.worst, 3)}
     probing = 0.0004 * taken / 0.005  # what asking for liveness costs
-    spent = cpu_seconds(process.pid) - cpu - (model_seconds(port) - ran) - probing
+    try:
+        spent = cpu_seconds(process.pid) - cpu - (model_seconds(port) - ran) - probing
+    except OSError:  # it does not even say that
+        spent = cpu_seconds(process.pid) - cpu - probing
     count = Counter(map(str, statuses))
     return {
         "status": ", ".join(f"{n} x {status}" if n > 1 else status for status, n in count.items()) or "none",
         "seconds": round(taken, 2),
         "cpu_s": round(max(0.0, spent), 2),
-        "memory_mb": round(memory_mb(process.pid) - memory),
+        "memory_mb": round(most),
         "silence_s": round(live.worst, 3),
     }
 

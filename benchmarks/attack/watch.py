@@ -38,8 +38,8 @@ def cpu_seconds(pid: int) -> float:
 class Liveness:
     """Asks for liveness again and again on one connection. `worst` is the longest that an answer took, in seconds."""
 
-    def __init__(self, port: int, pause: float = 0.005) -> None:
-        self._port, self._pause = port, pause
+    def __init__(self, port: int, pause: float = 0.005, patience: float = 100.0) -> None:
+        self._port, self._pause, self._patience = port, pause, patience
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self.worst = 0.0
@@ -55,7 +55,7 @@ class Liveness:
     def _watch(self) -> None:
         while not self._stop.is_set():
             begun = time.monotonic()
-            with suppress(OSError), socket.create_connection(("127.0.0.1", self._port), timeout=100) as connection:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self._port), self._patience) as connection:
                 while not self._stop.is_set():
                     begun = time.monotonic()
                     connection.sendall(ALIVE)

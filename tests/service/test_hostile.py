@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import hmac
+import itertools
 import json
 import logging
 import os
@@ -42,6 +43,7 @@ from service.routes.arrival import decompressed
 from service.routes.errors import EXCEPTIONS, STATUS
 from service.schemas import huggingface, native, tei, v2
 from service.settings import Settings
+from tests.served import serving
 from tests.service.test_worst_minutes import running
 
 MARK = "zq7marker7qz"
@@ -222,7 +224,9 @@ class Wire:
 
     def shown(self) -> str:
         """For the table."""
-        return ", ".join(map(str, self.gets)) + (", closed" if self.closed else "")
+        runs = [(status, len(list(run))) for status, run in itertools.groupby(self.gets)]
+        each = [f"{count} times {status}" if count > 2 else ", ".join([str(status)] * count) for status, count in runs]
+        return ", ".join(each) + (", closed" if self.closed else "")
 
 
 GOOD = word("the film", "native")
@@ -585,6 +589,20 @@ def test_who_asks_and_never_reads_is_cut_off(port: int, caplog: pytest.LogCaptur
     (metrics,) = exchange(port, (get("/metrics", "accept-encoding: identity"),), 1, False)
     assert b"pgb_open_requests 1.0" in metrics.body
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def test_idle_connections_make_room(artifacts: tuple[Path, Path]) -> None:
+    """Of more connections than there may be, the longest idle go; whoever asks is answered."""
+    with serving(artifacts[0], "--max-connections", "20", "--threads", "1") as (url, _), ExitStack() as stack:
+        address = ("127.0.0.1", int(url.rpartition(":")[2]))
+        asking = stack.enter_context(socket.create_connection(address, 20))
+        asking.sendall(post(NATIVE, GOOD)[:-1])
+        idle = [stack.enter_context(socket.create_connection(address, 20)) for _ in range(60)]
+        assert httpx.post(f"{url}/v1/classify", json={"inputs": "the film"}).status_code == 200
+        asking.sendall(GOOD[-1:])
+        assert asking.recv(4096).startswith(b"HTTP/1.1 200")
+        with suppress(ConnectionResetError):
+            assert idle[0].recv(1) == b""
 
 
 def crowd(form: str, size: int) -> Any:
