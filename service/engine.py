@@ -125,8 +125,11 @@ class Engine:
             every = [window.tokens for group in windows for window in group]
             logits = iter(await self._run(call, model, every, announced))
             groups = [[next(logits) for _ in group] for group in windows]
-            read = sum(map(len, every))
-            return await self._worked(call, _decoded(inputs, windows, groups, options), read, call.characters)
+            found = _decoded(inputs, windows, groups, options)
+            if call.characters <= INLINE_CHARACTERS:
+                return all_of(found)
+            amount = answer.cost(sum(map(len, every)), options)
+            return await self._line.run(found, call.flow, amount, call.deadline, learns=False)
 
     def _cut(
         self, model: Model, inputs: Sequence[Question], length: int, stride: int
@@ -187,12 +190,6 @@ class Engine:
         except BaseException:
             model.batcher.withdraw(announced)
             raise
-
-    async def _worked(self, call: Call, work: Work[Result], amount: int, characters: int) -> Result:
-        """Short work is done at once, long work takes its turns with others."""
-        if characters <= INLINE_CHARACTERS:
-            return all_of(work)
-        return await self._line.run(work, call.flow, amount, call.deadline)
 
     async def _run(self, call: Call, model: Model, tokens: list[Tokens], announced: Announced | None) -> list[Logits]:
         call.stamps.tokenized = clock()

@@ -22,7 +22,6 @@ _MOST_HEADERS = 128
 _MOST_WAITING = 32  # requests of one connection
 _MOST_DROPPED = 4 << 20
 _PIECE = 32  # bytes: what it costs to be handed a piece, however short
-_SHARE = 4  # bytes of body that allow for one byte of frames
 # Of an offer to speak another protocol, such as h2c, which is declined by not seeing it: taken for
 # accepted, the parser would read the body that follows as another request.
 _OFFER = re.compile(rb"\r\nupgrade(?=[ \t]*:)", re.IGNORECASE)
@@ -98,7 +97,7 @@ class BoundedProtocol(HttpToolsProtocol):
             head, end, rest = data.partition(b"\r\n\r\n")
             data = _OFFER.sub(b"\r\nx-offer", head) + end + rest
         super().data_received(data)
-        if self._frames > self.max_head_bytes + self._body_bytes // _SHARE:
+        if self._frames > self.max_head_bytes + self._body_bytes:
             self._refuse(_TOO_LARGE)
 
     def send_400_response(self, msg: str) -> None:

@@ -28,7 +28,7 @@ SIDES = ("right", "left")
 # Characters that are encoded at once: until it is read, an encoding takes a hundred times as much as its text.
 _AT_ONCE = 16_384
 # Of one request: what takes about a second, whatever the characters are.
-_MOST = 1_000_000
+_MOST = 1_100_000
 # Characters of a token, more than in most texts: the first guess at how much of a long text fills the model.
 _PER_TOKEN = 6
 # Of two long texts that are cut as a pair, the longer keeps an odd token: up to this length they are measured whole.
@@ -237,7 +237,7 @@ class Tokenizer:
         """
         tokens = tokens or self.max_length
         size = _PER_TOKEN * tokens
-        if not self._cuts or len(text) <= size + _AT_ONCE // 8 or (others and len(text) <= _MEASURED):
+        if not self._cuts or len(text) <= (_MEASURED if others else size + _AT_ONCE // 8):
             return text, None
         while size < len(text):
             part = self._begin(text, size) if side == "right" else self._end(text, size)

@@ -30,6 +30,7 @@ class _Task:
     loop: asyncio.AbstractEventLoop
     deadline: float
     came: float
+    learns: bool
     read: int = 0
     gone: bool = False
 
@@ -53,14 +54,17 @@ class TokenizingLine:
         with self._changed:
             return self._backlog.ahead(flow, characters) * self._seconds_per_character / self._size
 
-    async def run(self, work: Work[Result], flow: Hashable, characters: int, deadline: float) -> Result:
-        """The generator's result. characters: about how many it reads.
+    async def run(
+        self, work: Work[Result], flow: Hashable, characters: int, deadline: float, learns: bool = True
+    ) -> Result:
+        """The generator's result. characters: about how many it reads, or how many are read in the time that it takes;
+        learns: whether its steps tell how long a character takes.
 
         Raises what it raises, or DeadlineExceeded. Past the deadline, or when the call is cancelled, no more
         steps are run.
         """
         loop = asyncio.get_running_loop()
-        task = _Task(work, flow, characters, loop.create_future(), loop, deadline, clock())
+        task = _Task(work, flow, characters, loop.create_future(), loop, deadline, clock(), learns)
         with self._changed:
             if self._closing:
                 raise Unavailable("the service is shutting down")
@@ -109,7 +113,7 @@ class TokenizingLine:
                 self._end(task, None, error)
                 continue
             with self._changed:
-                if read:
+                if read and task.learns:
                     seconds = (clock() - begun) / read
                     self._seconds_per_character += _SETTLING * (seconds - self._seconds_per_character)
                 self._turns.serve(task.flow, read)

@@ -31,7 +31,7 @@ OUT = Path("benchmarks/results/attack.json")
 MODELS = ("sentiment", "answers")
 
 
-def start(folder: Path, models: list[Path], port: int) -> subprocess.Popen[bytes]:
+def start(folder: Path, models: list[Path], port: int, *more: str) -> subprocess.Popen[bytes]:
     """A server of the code in a folder, ready."""
     named = [f"{name}={path.resolve()}" for name, path in zip(MODELS, models, strict=True)]
     command = [
@@ -45,6 +45,7 @@ def start(folder: Path, models: list[Path], port: int) -> subprocess.Popen[bytes
         "error",
         "--threads",
         "1",
+        *more,
     ]
     process = subprocess.Popen(
         command,

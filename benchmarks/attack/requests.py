@@ -102,6 +102,9 @@ def listed(classifier: str, answers: str) -> list[Attack]:
         Attack("answers: 100 of long words, 20 contexts", (http(answer, as_json({"inputs": [
             {"question": "a", "context": ("x" * 399 + " ") * 490}] * 20, "top_k": 100,
             "max_answer_length": 4096})),)),
+        Attack("answers: 100 each to 128 questions", (http(answer, as_json({"inputs": [
+            {"question": "who?", "context": f"the {n} keeper lit lamp {n} and " * 12} for n in range(128)],
+            "top_k": 100, "max_answer_length": 8})),)),
         Attack("answers: 100 of 4,096 tokens, 128 questions", (http(answer, as_json({"inputs": [
             {"question": "a", "context": "word and " * 110}] * 128, "top_k": 100, "max_answer_length": 4096})),)),
         Attack("v2: 128 texts, one output 20,000 times", (v2(classifier, [texts(["a"] * 128)],

@@ -23,6 +23,7 @@ from benchmarks.attack.watch import Liveness, cpu_seconds, forget_most, memory_m
 from pgb_core.machine import facts
 
 OPEN = 4
+SLOW = 3  # seconds for a body, so that slow senders do not take the storm's places
 SILENCE = 0.5  # seconds
 MEMORY = 4 * 100.0 + 60  # MB above the start: what four requests may take, and what the allocator keeps
 PROMISE = 2.0  # seconds: max_queue_seconds
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args()
     port = free_port()
-    process = start(args.service, args.models, port)
+    process = start(args.service, args.models, port, "--max-body-seconds", str(SLOW))
     attacks, lock = endless(*MODELS, args.seed), threading.Lock()
     numbers = itertools.count(1)
     by_kind: dict[str, Counter[str]] = {}

@@ -45,7 +45,7 @@ class Answer:
 def best(
     context: str, windows: Sequence[Window], logits: Sequence[NDArray[np.float32]], options: Options
 ) -> Generator[int, None, list[Answer]]:
-    """The `top_k` best answers, highest first; of equal ones, the one found first. A step is a window's tokens.
+    """The `top_k` best answers, highest first; of equal ones, the one found first. A step is a window.
 
     Raises TooLarge when the answers would be very long in all.
     """
@@ -66,11 +66,16 @@ def best(
             key = text.lower()
             seen = found.get(key)
             found[key] = replace(seen, score=seen.score + score) if seen else Answer(text, begin, stop, score)
-        yield len(window.tokens)
+        yield cost(len(window.tokens), options)
     answers = list(found.values())
     if options.handle_impossible:
         answers.append(Answer("", 0, 0, least_null))
     return sorted(answers, key=lambda a: a.score, reverse=True)[: options.top_k]
+
+
+def cost(tokens: int, options: Options) -> int:
+    """How many characters are tokenised in the time in which answers are found in so many tokens, about."""
+    return tokens * (4 + options.top_k // 4)
 
 
 def _probabilities(window: Window, logits: NDArray[np.float32]) -> NDArray[np.float32]:
