@@ -89,7 +89,10 @@ class Manifest:
             if not isinstance(raw[name], list) or not all(isinstance(item, str) for item in raw[name]):
                 raise ArtifactError(f"manifest: {name} must be a list of strings")
             raw[name] = tuple(raw[name])
-        return cls(**raw)._checked()
+        try:
+            return cls(**raw)._checked()
+        except RecursionError as error:
+            raise ArtifactError("manifest: it is nested too deeply; make the artifact again") from error
 
     @property
     def digest(self) -> str:
@@ -123,7 +126,8 @@ class Manifest:
         if len(self.outputs) != OUTPUTS[self.task] or len(set(self.outputs)) < len(self.outputs):
             raise ArtifactError(f"manifest: outputs of a {self.task} graph are {OUTPUTS[self.task]}")
         counts = [self.weights.get(name) for name in ("kept", "dense")]
-        if any(type(count) is not int or count < 1 for count in counts) or counts[0] > counts[1]:  # type: ignore[operator]
+        whole = all(type(count) is int for count in counts)
+        if not whole or not 0 <= counts[0] <= counts[1] or not counts[1]:  # type: ignore[operator]
             raise ArtifactError("manifest: weights must count those kept and those of the dense encoder")
         if not all(isinstance(hash, str) and _SHA256.fullmatch(hash) for hash in self.files.values()):
             raise ArtifactError("manifest: files must name a sha256 each")

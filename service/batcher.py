@@ -26,6 +26,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 _SETTLING = 0.1
 _BRIEF = 0.01  # seconds that a lone request may keep the event loop from everything else
+_DENSEST = 0.25  # tokens that a byte is taken for at most: windows that overlap make many more of it
 _UNCERTAIN = 1.5  # times that an estimate must pass the time given before a request is told that it never can be done
 _CHECK_SECONDS = 1.0  # between two checks of a model whose inputs fail
 
@@ -159,10 +160,11 @@ class Batcher(Generic[Item, Result]):
     def check(self, flow: Hashable = None, body: int | None = None) -> None:
         """Raises Overloaded when a request would be refused now.
 
-        It is taken to be as large as admitted ones usually are; or as its `body` in bytes tells, if that is less.
+        It is taken to be as large as admitted ones usually are, or as its `body` in bytes tells if that is less: who is
+        refused here is not heard.
         """
         with self._changed:
-            tokens = self._usual if body is None else min(self._usual, body * self._density)
+            tokens = self._usual if body is None else min(self._usual, body * min(self._density, _DENSEST))
             self._admit_or_refuse(flow, tokens, float("inf"))
 
     def announce(self, flow: Hashable, tokens: float, deadline: float, before: float = 0.0) -> Announced:

@@ -25,6 +25,7 @@ from service.tokenizing import TokenizingLine, Work, all_of
 
 Result = TypeVar("Result")
 INLINE_CHARACTERS = 1024
+_INLINE_COST = 8 * INLINE_CHARACTERS  # of finding answers: those in a window or two
 DEFAULT_LENGTH = 384
 DEFAULT_STRIDE = 128
 # Characters of all the answers of one request: a megabyte of JSON or so.
@@ -126,9 +127,9 @@ class Engine:
             logits = iter(await self._run(call, model, every, announced))
             groups = [[next(logits) for _ in group] for group in windows]
             found = _decoded(inputs, windows, groups, options)
-            if call.characters <= INLINE_CHARACTERS:
-                return all_of(found)
             amount = answer.cost(sum(map(len, every)), options)
+            if amount <= _INLINE_COST:
+                return all_of(found)
             return await self._line.run(found, call.flow, amount, call.deadline, learns=False)
 
     def _cut(
@@ -175,7 +176,10 @@ class Engine:
             raise InvalidInput(
                 f"a text has more than the {longest} tokens that the model takes; shorten it or truncate"
             )
-        return await self._run(call, model, tokens, announced)
+        found = await self._run(call, model, tokens, announced)
+        if not call.truncated and call.characters > INLINE_CHARACTERS:
+            model.learn(call.characters, call.tokens - 2 * len(tokens))
+        return found
 
     async def _tokenized(
         self, call: Call, model: Model, work: Work[Result], characters: int, estimate: float
@@ -197,7 +201,6 @@ class Engine:
         ran: list[Ran[Logits]] = await model.batcher.submit(
             tokens, call.deadline, len(self.in_flight) == 1, call.flow, call.held_bytes, announced
         )
-        model.learn(call.characters, call.tokens)
         call.stamps.started = min(r.started for r in ran)
         call.stamps.finished = max(r.finished for r in ran)
         call.batch_size = max(r.batch_size for r in ran)

@@ -25,7 +25,7 @@ _QUIET = 1.0  # seconds between two failures that are logged
 _SHORT, _LONG, _ROUNDS = 16, 256, 3
 _SLICE = 0.25  # of the promised wait, that one batch may take
 _SETTLING = 0.1
-_FIRST_DENSITY = 0.25  # tokens of a character
+_FIRST_DENSITY, _SPARSE, _DENSE = 0.25, 0.05, 1.5  # tokens of a character
 _LEAST = 8  # tokens: what a batch costs beside its run, however quick that is
 
 
@@ -114,9 +114,8 @@ class Model:
                 self._idle.set()
 
     def learn(self, characters: int, tokens: int) -> None:
-        """How many tokens a character becomes, from a request that was tokenised."""
-        if characters:
-            self.density += _SETTLING * (tokens / characters - self.density)
+        """How many tokens a character becomes, from texts that were tokenised whole."""
+        self.density += _SETTLING * (min(max(tokens / characters, _SPARSE), _DENSE) - self.density)
 
     def _well(self) -> bool:
         """Whether the runtime runs a small input. Called between two batches."""

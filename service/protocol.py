@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import deque
+from collections import OrderedDict, deque
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
 
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
@@ -43,7 +45,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._cycles: deque[RequestResponseCycle] = deque()  # that may be unanswered, in order
         self._stalled: asyncio.TimerHandle | None = None
-        self._since = 0.0  # when it came, or was last answered
+        self._idle = _IDLE.setdefault(self.server_state, _Idle())
+        self._evicted = False
         self._dropped = 0
         self._last_word: bytes | None = None  # once there is one, nothing more is read
 
@@ -51,20 +54,20 @@ class BoundedProtocol(HttpToolsProtocol):
         """Start the clock. Where there are as many connections as there may be, one that asks nothing makes room."""
         super().connection_made(transport)
         self._start_clock()
-        self._since = self.loop.time()
-        if len(self.connections) > self.max_connections:
-            idle = [other for other in self.connections if isinstance(other, BoundedProtocol) and other.asks_nothing]
-            min(idle, key=lambda other: other._since, default=self).transport.abort()
-
-    @property
-    def asks_nothing(self) -> bool:
-        """Whether it has neither a request that is not answered nor a whole head."""
-        return self._in_head and not any(not cycle.response_complete for cycle in self._cycles)
+        self._idle.order[self] = None
+        while len(self.connections) - self._idle.leaving > self.max_connections:
+            longest = next(iter(self._idle.order))
+            del self._idle.order[longest]
+            longest._evicted = True
+            self._idle.leaving += 1
+            longest.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clocks."""
         self._stop_clock()
         self._moves()
+        self._idle.order.pop(self, None)
+        self._idle.leaving -= self._evicted
         for cycle in self._cycles:  # by itself only the request that came last hears of it
             if not cycle.response_complete:
                 cycle.disconnected = True
@@ -134,6 +137,7 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             super().on_headers_complete()
             self._cycles.append(self.cycle)
+            self._idle.order.pop(self, None)
 
     def on_body(self, body: bytes) -> None:
         """Of a request that was not refused."""
@@ -149,6 +153,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self._frames = self._body_bytes = 0
         if not self.transport.is_closing():
             super().on_message_complete()
+            answered = self.cycle.response_complete and not self.pipeline
+            if (
+                answered and self.timeout_keep_alive_task is None
+            ):  # its body came after its answer, and stopped the clock
+                self.timeout_keep_alive_task = self.loop.call_later(
+                    self.timeout_keep_alive, self.timeout_keep_alive_handler
+                )
 
     def on_response_complete(self) -> None:
         """Of a request that was refused before its body was read, the body is let go: the cycle that holds it is part
@@ -158,7 +169,8 @@ class BoundedProtocol(HttpToolsProtocol):
                 break
             cycle.body = bytearray()
         super().on_response_complete()
-        self._since = self.loop.time()
+        if self._cycles[-1].response_complete and not self._evicted:
+            self._idle.order[self] = None
         if self._last_word is not None:
             self._speak()
         if self.transport.is_closing():
@@ -206,17 +218,22 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _stop(self, answer: bytes) -> None:
         """Refuse, and let the parser call nothing more of what it was given."""
-        self._refuse(answer)
+        self._refuse(answer, head=True)
         raise _RefusedError
 
-    def _refuse(self, answer: bytes) -> None:
-        """Read no more; answer what came whole, then give this answer to what did not, and close."""
+    def _refuse(self, answer: bytes, head: bool = False) -> None:
+        """Read no more; answer what came whole, then give this answer to what did not, and close.
+
+        head: it is a head that is refused, and no body of a request before it.
+        """
         if self._last_word is not None or self.transport is None or self.transport.is_closing():
             return
         self._stop_clock()
         self._last_word = answer
         last = self._cycles[-1] if self._cycles else None
-        if last is not None and not self._in_head and last.more_body and not last.response_complete:
+        if last is not None and not self._in_head and not head and last.response_complete:
+            self._last_word = b""  # the request whose body is at fault was answered before it came
+        elif last is not None and not self._in_head and not head and last.more_body:
             broken = self._cycles.pop()
             broken.disconnected = True
             broken.message_event.set()
@@ -237,6 +254,17 @@ class BoundedProtocol(HttpToolsProtocol):
         """The connection closes once what was written is fetched; nobody waits for that for ever."""
         if self._stalled is None:
             self._stalled = self.loop.call_later(self.head_seconds, self.transport.abort)
+
+
+class _Idle:
+    """Connections of one server that ask nothing, longest first; and how many were told to leave and have not left."""
+
+    def __init__(self) -> None:
+        self.order: OrderedDict[BoundedProtocol, None] = OrderedDict()
+        self.leaving = 0
+
+
+_IDLE: WeakKeyDictionary[ServerState, _Idle] = WeakKeyDictionary()
 
 
 class _RefusedError(Exception):

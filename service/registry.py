@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -236,15 +236,13 @@ class Registry:
         await asyncio.gather(*self._retiring)
 
     async def _make(self, path: Path, name: str | None, version: str | None = None) -> Model:
-        opened: list[Runtime] = []
+        opened = _Opened()
 
         def make() -> Model:
             artifact = open_artifact(path)
             number = str(int(artifact.manifest.digest[:12], 16))  # v2 clients read versions as numbers
             label = name or artifact.manifest.name
-            return Model(
-                artifact, label, version or number, self._settings, self._instruments, self._tracer, opened.append
-            )
+            return Model(artifact, label, version or number, self._settings, self._instruments, self._tracer, opened)
 
         start = clock()
         try:
@@ -265,7 +263,7 @@ class Registry:
         self._instruments.load_seconds.labels(model.name, model.version).set(clock() - start)
         return model
 
-    async def _within_limit(self, make: Callable[[], Model], opened: Sequence[Runtime]) -> Model:
+    async def _within_limit(self, make: Callable[[], Model], opened: _Opened) -> Model:
         """Load on a thread that may be left behind: when it takes too long, or nobody wants the model any more."""
         loop = asyncio.get_running_loop()
         made: asyncio.Future[Model] = loop.create_future()
@@ -292,8 +290,7 @@ class Registry:
                 return await made
         finally:
             if not made.done() or made.cancelled():
-                for runtime in opened:
-                    runtime.stop()
+                opened.stop()
 
     def _admit(self, model: Model, share: float) -> None:
         served = self._served.setdefault(model.name, Served())
@@ -361,6 +358,30 @@ class Registry:
 
     def _figures(self) -> list[tuple[str, str, float, float, Mapping[str, str]]]:
         return [(m.name, m.version, m.batcher.waiting_inputs, m.batcher.waiting_tokens, m.facts) for m in self.models]
+
+
+class _Opened:
+    """The runtime of a model that is being made. Once stopped, one that opens later is stopped, too."""
+
+    def __init__(self) -> None:
+        self._runtime: Runtime | None = None
+        self._stopped = False
+        self._lock = threading.Lock()
+
+    def __call__(self, runtime: Runtime) -> None:
+        """It is open, and has not run yet. Raises Unavailable when nobody wants it any more."""
+        with self._lock:
+            self._runtime = runtime
+            if self._stopped:
+                runtime.stop()
+                raise Unavailable("the load was given up")
+
+    def stop(self) -> None:
+        """Nobody waits for the model any more."""
+        with self._lock:
+            self._stopped = True
+            if self._runtime is not None:
+                self._runtime.stop()
 
 
 def _folders(folder: Path) -> list[str]:

@@ -112,8 +112,8 @@ class Settings(BaseSettings):
     @field_validator("max_pending_bytes")
     @classmethod
     def _room_for_two(cls, value: int, info: ValidationInfo) -> int:
-        if value < 2 * info.data.get("max_body_bytes", 0):
-            raise ValueError("is less than two bodies of max_body_bytes; nobody may hold more than is left free")
+        if value < 2.5 * info.data.get("max_body_bytes", 0):
+            raise ValueError("is less than two and a half of max_body_bytes; nobody may hold more than is left free")
         return value
 
     @field_validator("metrics_key")

@@ -150,7 +150,9 @@ class Tokenizer:
         found: list[Tokens] = []
         seen = 0
         for part in _parts(inputs):
-            taken = [self._enough(text, len(item) - 1, side) for item in map(_texts, part) for text in item]
+            taken = []
+            for item in part:
+                taken += yield from self._taken(item, side)
             read = sum(len(text) for text, _ in taken)
             seen += read
             if seen > _MOST:
@@ -189,7 +191,7 @@ class Tokenizer:
         special = self._join.num_special_tokens_to_add
         if stride > length - special(False):
             raise InvalidInput("windows of that length cannot share so many tokens; lower the stride")
-        asked = self._encoded(self._enough(question, 0, "right", length)[0])
+        asked = self._encoded((yield from self._enough(question, length))[0])
         room = length - len(asked) - special(True)
         before, _, after = _sides(self._join.process(asked, self._encoded(_DUMMY)))
         parts, count, last = [before[:0]], 0, -1
@@ -229,23 +231,32 @@ class Tokenizer:
     def _encoded(self, text: str) -> Encoding:
         return self._plain.encode_batch([text])[0]  # other threads run meanwhile, as they do not beside `encode`
 
-    def _enough(self, text: str, others: int, side: str, tokens: int = 0) -> tuple[str, list[int] | None]:
-        """As much of a text as decides which of its tokens are read: more than `tokens`, by default the model's length.
-        And the tokens of that much, where they had to be counted.
+    def _taken(self, item: Text, side: str) -> Generator[Step, None, list[tuple[str, list[int] | None]]]:
+        """Of each text of an input as much as decides what is read, with its tokens where they were counted."""
+        texts = _texts(item)
+        long = [len(text) > (_MEASURED if len(texts) > 1 else _PER_TOKEN * self.max_length) for text in texts]
+        least = self.max_length
+        if long.count(True) == 1 and len(texts) > 1:  # which of the two is longer is decided by all of the short one
+            short = texts[long.index(False)]
+            least = max(least, len(self._plain.encode_batch_fast([short])[0].ids))
+        found = []
+        for text, cut in zip(texts, long, strict=True):
+            found.append((yield from self._enough(text, least, side)) if cut else (text, None))
+        return found
 
-        others: texts beside it. Of two the longer loses more, so they are measured up to some length.
-        """
-        tokens = tokens or self.max_length
-        size = _PER_TOKEN * tokens
-        if not self._cuts or len(text) <= (_MEASURED if others else size + _AT_ONCE // 8):
-            return text, None
-        while size < len(text):
+    def _enough(
+        self, text: str, tokens: int, side: str = "right"
+    ) -> Generator[Step, None, tuple[str, list[int] | None]]:
+        """As much of a text as has more than `tokens` tokens, with the tokens of that much; or all of it."""
+        size = _PER_TOKEN * self.max_length
+        while self._cuts and size < len(text):
             part = self._begin(text, size) if side == "right" else self._end(text, size)
             if len(part) == len(text):
                 break
             ids = self._plain.encode_batch_fast([part])[0].ids
             if len(ids) > tokens:
                 return part, ids
+            yield len(part)
             size *= 2
         return text, None
 
@@ -258,10 +269,13 @@ class Tokenizer:
 
     def _end(self, text: str, size: int) -> str:
         """The text from a blank on, at least `size` characters."""
-        at = len(text) - size
-        while (at := max(text.rfind(" ", 0, at), text.rfind("\n", 0, at))) > 0:
-            if BLANK.match(text, at) and not self._splits(text, at):
-                return text[at:]
+        high = len(text) - size + 1
+        while high > 0:
+            low = max(0, high - _AT_ONCE)
+            for found in reversed(list(BLANK.finditer(text, low, high))):
+                if not self._splits(text, found.start()):
+                    return text[found.start() :]
+            high = low
         return text
 
     def _splits(self, text: str, at: int) -> bool:

@@ -11,9 +11,10 @@ flow whose turn it is than one batch.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Generic, NamedTuple, TypeVar
 
 from service.admission import Turns
@@ -21,7 +22,7 @@ from service.admission import Turns
 Item = TypeVar("Item")
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, weakref_slot=True)
 class Entry(Generic[Item]):
     """One input. size: tokens; queued: seconds; flow: who asks; `waiting` turns False when it is taken or leaves."""
 
@@ -46,14 +47,14 @@ class WaitingRoom(Generic[Item]):
         self.tokens = 0
         self.count = 0
         self._turns = Turns()
-        self._arrivals: dict[Hashable, deque[Entry[Item]]] = {}
-        self._by_size: dict[int, dict[Hashable, deque[Entry[Item]]]] = {}
+        self._arrivals: dict[Hashable, _Line[Item]] = {}
+        self._by_size: dict[int, dict[Hashable, _Line[Item]]] = {}
 
     def add(self, entry: Entry[Item]) -> None:
         """Last of its flow."""
         self._turns.come(entry.flow)
-        self._arrivals.setdefault(entry.flow, deque()).append(entry)
-        self._by_size.setdefault(entry.size, {}).setdefault(entry.flow, deque()).append(entry)
+        self._arrivals.setdefault(entry.flow, OrderedDict())[entry] = None
+        self._by_size.setdefault(entry.size, {}).setdefault(entry.flow, OrderedDict())[entry] = None
         self.tokens += entry.size
         self.count += 1
 
@@ -65,22 +66,21 @@ class WaitingRoom(Generic[Item]):
         self._turns.leave(entry.flow)
         self.tokens -= entry.size
         self.count -= 1
+        _remove(self._arrivals, entry.flow, entry)
+        lines = self._by_size[entry.size]
+        _remove(lines, entry.flow, entry)
+        if not lines:
+            del self._by_size[entry.size]
         return True
 
     def first(self) -> Entry[Item] | None:
         """Whose turn it is: of the flows served least, the entry that came first."""
         best: Entry[Item] | None = None
         least = 0.0
-        for flow in list(self._arrivals):
-            line = self._arrivals[flow]
-            while line and not line[0].waiting:
-                line.popleft()
-            if not line:
-                del self._arrivals[flow]
-                continue
-            served = self._turns.served(flow)
-            if best is None or (served, line[0].queued) < (least, best.queued):
-                best, least = line[0], served
+        for flow, line in self._arrivals.items():
+            entry, served = next(iter(line)), self._turns.served(flow)
+            if best is None or (served, entry.queued) < (least, best.queued):
+                best, least = entry, served
         return best
 
     def take(self, now: float) -> list[Entry[Item]]:
@@ -95,19 +95,13 @@ class WaitingRoom(Generic[Item]):
         width = head.size
         self._take(head)
         for size in sorted(self._by_size, key=lambda size: abs(size - head.size)):
-            lines = self._by_size[size]
-            for flow in list(lines):
-                line = lines[flow]
-                while line and not (line[0].waiting and self._unfit(line[0], len(batch), width, bounds)):
-                    entry = line.popleft()
-                    if entry.waiting:
-                        self._take(entry)
-                        batch.append(entry)
-                        width = max(width, size)
-                if not line:
-                    del lines[flow]
-            if not lines:
-                del self._by_size[size]
+            for line in list(self._by_size[size].values()):
+                for entry in list(islice(line, self.budget // size + 1)):
+                    if self._unfit(entry, len(batch), width, bounds):
+                        break
+                    self._take(entry)
+                    batch.append(entry)
+                    width = max(width, size)
             if width * (len(batch) + 1) > self.budget:
                 break
         return batch
@@ -130,6 +124,16 @@ class WaitingRoom(Generic[Item]):
     def _spare(self, count: int) -> float:
         """Tokens of padding that an entry may add to a batch of `count` others: their share of starting it."""
         return self.launch / count
+
+
+_Line = OrderedDict[Entry[Item], None]  # a set that keeps its order
+
+
+def _remove(lines: dict[Hashable, _Line[Item]], flow: Hashable, entry: Entry[Item]) -> None:
+    line = lines[flow]
+    del line[entry]
+    if not line:
+        del lines[flow]
 
 
 class _Bounds(NamedTuple):

@@ -102,6 +102,8 @@ def listed(classifier: str, answers: str) -> list[Attack]:
         Attack("answers: 100 of long words, 20 contexts", (http(answer, as_json({"inputs": [
             {"question": "a", "context": ("x" * 399 + " ") * 490}] * 20, "top_k": 100,
             "max_answer_length": 4096})),)),
+        Attack("answers: 100 of any length in 200 windows of 1,000 marks", (asked(context="!?" * 500, max_length=384,
+            stride=377, top_k=100, max_answer_length=4096),)),
         Attack("answers: 100 each to 128 questions", (http(answer, as_json({"inputs": [
             {"question": "who?", "context": f"the {n} keeper lit lamp {n} and " * 12} for n in range(128)],
             "top_k": 100, "max_answer_length": 8})),)),
@@ -154,6 +156,9 @@ def listed(classifier: str, answers: str) -> list[Attack]:
             for t in many_texts("!", 128, 15_000)]),)),
         Attack("texts: 20 of 199,000, cut on the left", (http(tei, as_json(
             {"inputs": [[t] for t in long], "truncation_direction": "Left"})),)),
+        Attack("texts: 20 of 198,000 blanks, cut on the left", (http(tei, as_json(
+            {"inputs": [["ab" + " " * 198_000]] * 20, "truncation_direction": "Left"})),)),
+        Attack("texts: 20 of long words that nobody knows", (labelled(many_texts("x" * 96 + " ", 20, 198_000)),)),
         Attack("texts: 20 of accents that combine", (labelled(many_texts("\u0301", 20, 99_000)),)),
         Attack("gzip: 4,000,000 spaces", (http(classify, gzip.compress(b" " * BODY), "content-encoding: gzip"),)),
         Attack("gzip: a bomb of a gigabyte", (http(classify, bomb, "content-encoding: gzip"),)),

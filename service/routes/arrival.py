@@ -26,6 +26,7 @@ from service.settings import Settings
 
 TIMEOUT_HEADER = "x-request-timeout-ms"
 CLIENT_GONE = 499
+RESERVE, LITTLE = 8, 4096  # parts of the room: what is kept for those who hold little, and how much is little
 _ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 _ENCODINGS = ("gzip", "deflate")
 # Where models are put to work, in every dialect.
@@ -121,14 +122,17 @@ class Arrival:
     def _hold(self, call: Call, count: int) -> None:
         """So many bytes more, or less, until the request ends. Raises Overloaded.
 
-        Nobody may hold more than is left free, so that whoever holds little finds room, however many hold much.
+        Nobody may hold more than is left free, and who holds much must leave an eighth of the room: so whoever holds
+        little finds some, however many hold much.
         """
         call.held_bytes += count
         if count < 0:
             self._held.done(call.flow, -count)
             return
         self._held.add(call.flow, count)
-        if self._held.of(call.flow) > self._settings.max_pending_bytes - self._held.total:
+        own, room = self._held.of(call.flow), self._settings.max_pending_bytes
+        kept = room / RESERVE if own > room / LITTLE else 0
+        if own > room - kept - self._held.total:
             self._instruments.rejections.labels("bytes").inc()
             raise Overloaded("too many bytes are waiting already", 1.0)
 

@@ -19,6 +19,7 @@ from service.tokenizer import Window
 
 # Characters of all the answers that are looked at for one question: what a few hundred long ones have.
 _MOST_CHARACTERS = 4_000_000
+_WIDE = 384  # tokens: about as long as an answer within a window can be
 MASKED = np.float32(-10_000.0)
 
 
@@ -75,7 +76,7 @@ def best(
 
 def cost(tokens: int, options: Options) -> int:
     """How many characters are tokenised in the time in which answers are found in so many tokens, about."""
-    return tokens * (4 + options.top_k // 4)
+    return tokens * (4 + options.top_k // 4 + min(options.max_answer_length, _WIDE) // 4)
 
 
 def _probabilities(window: Window, logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -100,8 +101,10 @@ def _spans(
     width = min(longest, len(end))
     ends = np.concatenate((end, np.zeros(width - 1, np.float32)))
     scores = (start[:, None] * as_strided(ends, (len(start), width), 2 * ends.strides, writeable=False)).ravel()
-    least = np.partition(scores, -count)[-count] if count < len(scores) else np.float32(0)
-    chosen = np.flatnonzero(scores >= least if least > 0 else scores > 0)
+    chosen = np.flatnonzero(scores)  # most of a steep window is zero, and ties make a partition slow
+    if count < len(chosen):
+        likely = scores[chosen]
+        chosen = chosen[likely >= np.partition(likely, -count)[-count]]
     order = np.argsort(-scores[chosen], kind="stable")[:count]
     return [(n // width, n // width + n % width, float(scores[n])) for n in chosen[order].tolist()]
 

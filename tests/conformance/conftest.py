@@ -14,7 +14,7 @@ from service.keys import make_key
 from tests.served import serving
 
 # Somebody holds HELD of ROOM bytes for as long as the tests run, so that TOO_MUCH is refused as overload.
-ROOM, HELD = 40_000, 12_000
+ROOM, HELD = 50_000, 18_000
 TOO_MUCH = "the film " * 2_000
 
 
@@ -47,7 +47,7 @@ def guarded(artifacts: tuple[Path, Path], tmp_path_factory: pytest.TempPathFacto
         shutil.copytree(artifact, folder / "models" / name / "1")
     keys = folder / "keys"
     user, admin = make_key(keys, "someone", "use"), make_key(keys, "root", "admin")
-    limits = ("--max-pending-bytes", str(ROOM), "--max-body-bytes", str(ROOM // 2), "--max-body-seconds", "900")
+    limits = ("--max-pending-bytes", str(ROOM), "--max-body-bytes", str(ROOM * 2 // 5), "--max-body-seconds", "900")
     with serving("--models-dir", folder / "models", "--keys-file", keys, *limits, "--threads", "1") as (found, _):
         host, _, port = found.removeprefix("http://").partition(":")
         head = f"POST /v1/classify HTTP/1.1\r\nhost: a\r\nx-api-key: {admin}\r\ncontent-length: {HELD + 1}\r\n\r\n"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from pgb_core.artifact import open_artifact
 from pgb_core.config import CompressConfig
@@ -174,7 +175,12 @@ def test_a_run_killed_at_any_stage_and_resumed_gives_the_same_artifact(
     root = Path(__file__).parents[2]
     command = [sys.executable, "-c", KILLED, str(model), str(out), str(texts), stage, str(steps)]
     done = subprocess.run(
-        command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, check=False
+        command,
+        cwd=root,
+        # As many threads as here: sums are of as many parts, whatever tests before this one have set.
+        env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": str(torch.get_num_threads())},
+        capture_output=True,
+        check=False,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
     assert not out.exists()

@@ -22,6 +22,9 @@ windows: 200,000 marks, stride 378
 windows of 16 tokens
 windows: 20 contexts of 199,000 characters
 windows: 128 questions of 30,000 characters
+answers: 100 of any length in 200 windows of 1,000 marks
+texts: 20 of 198,000 blanks, cut on the left
+texts: 20 of long words that nobody knows
 v2: 128 texts, one output 20,000 times
 v2: 233,000 outputs
 v2: a million empty texts, binary

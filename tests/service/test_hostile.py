@@ -591,6 +591,17 @@ def test_who_asks_and_never_reads_is_cut_off(port: int, caplog: pytest.LogCaptur
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
+def test_a_body_that_comes_after_its_refusal_leaves_a_clock(port: int) -> None:
+    """The connection is closed once it has asked nothing for a while, and gets no answer that it did not ask for."""
+    head = b"POST /v1/classify HTTP/1.1\r\nhost: a\r\ncontent-length: 900000\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(head)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 413")
+        with suppress(ConnectionResetError, BrokenPipeError):
+            connection.sendall(b" " * 900_000)
+            assert connection.recv(4096) == b""
+
+
 def test_idle_connections_make_room(artifacts: tuple[Path, Path]) -> None:
     """Of more connections than there may be, the longest idle go; whoever asks is answered."""
     with serving(artifacts[0], "--max-connections", "20", "--threads", "1") as (url, _), ExitStack() as stack:

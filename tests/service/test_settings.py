@@ -106,6 +106,6 @@ def test_an_empty_value_is_refused(name: str, value: str, monkeypatch: pytest.Mo
 
 
 def test_bodies_that_could_never_be_held_are_refused_at_the_start() -> None:
-    """Nobody may hold more than is left free, so that there must be room for two."""
-    with pytest.raises(SettingsError, match="two bodies"):
+    """Nobody may hold more than is left free, and an eighth of the room is kept."""
+    with pytest.raises(SettingsError, match="two and a half"):
         read_settings(["--max-pending-bytes", "6000000"])

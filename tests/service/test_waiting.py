@@ -1,5 +1,7 @@
 """Which waiting inputs make a batch."""
 
+import weakref
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -127,3 +129,19 @@ def test_what_was_discarded_is_never_taken(sizes: list[int], data: st.DataObject
     assert room.tokens == sum(size for n, size in enumerate(sizes) if n not in gone)
     taken = [entry.item for batch in iter(lambda: room.take(1e6), []) for entry in batch]
     assert sorted(taken) == sorted(set(range(len(sizes))) - gone)
+
+
+def test_what_left_is_held_no_longer() -> None:
+    """Inputs that went away before their turn are let go at once, though no batch came near their length."""
+    room: WaitingRoom[int] = WaitingRoom(20, 1, 1e9)
+    gone = []
+    for n in range(200):
+        room.add(Entry(n, 10, 0.0, "stays"))
+        gone.append(Entry(n, 400, 0.0, n))
+        room.add(gone[-1])
+    watched = [weakref.ref(entry) for entry in gone]
+    for entry in gone:
+        room.discard(entry)
+    del gone, entry
+    assert room.take(1.0)
+    assert not any(ref() for ref in watched)

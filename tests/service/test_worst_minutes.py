@@ -348,8 +348,8 @@ def test_a_full_house_refuses_before_it_reads_or_tokenises(held: tuple[str, Held
 
 def test_bodies_that_are_still_coming_are_counted(artifacts: tuple[Path, Path]) -> None:
     """Slow senders hold no more than the limit together; what they held is free when they are gone."""
-    settings = Settings(artifacts=(str(artifacts[0]),), threads=1, max_body_bytes=100_000, max_pending_bytes=200_000)
-    head = b"POST /v1/classify HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 90000\r\n\r\n"
+    settings = Settings(artifacts=(str(artifacts[0]),), threads=1, max_body_bytes=85_000, max_pending_bytes=214_000)
+    head = b"POST /v1/classify HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 85000\r\n\r\n"
     with running(settings) as url, ExitStack() as stack:
         address = ("127.0.0.1", int(url.rpartition(":")[2]))
         first, second = (stack.enter_context(socket.create_connection(address, 20)) for _ in range(2))
