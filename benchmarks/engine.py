@@ -27,7 +27,7 @@ CONFINED = ("--init", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-pr
 SERVED = """
 import os, pathlib, signal
 found = pathlib.Path('/proc').glob('[0-9]*')
-served = next(p for p in found if (p / 'cmdline').read_bytes().split(bytes(1))[1:3] == [b'-m', b'service'])
+served = next(p for p in found if (p / 'cmdline').read_bytes().split(bytes(1))[1:4] == [b'-P', b'-m', b'service'])
 """
 HEADERS = {"content-type": "application/json"}
 

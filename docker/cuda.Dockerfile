@@ -31,7 +31,7 @@ WORKDIR /app
 # A GPU runs large batches well. The last two ask the container runtime for the GPU and its compute libraries.
 # The tokens are of text, not of access.
 # hadolint ignore=DL3064
-ENV PATH=/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PGB_HOST=0.0.0.0 PGB_PORT=8000 PGB_MODELS_DIR=/models \
+ENV PATH=/venv/bin:$PATH PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 PGB_HOST=0.0.0.0 PGB_PORT=8000 PGB_MODELS_DIR=/models \
     PGB_DEVICE=cuda PGB_MAX_BATCH_TOKENS=16384 \
     NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER 10001:10001

@@ -44,7 +44,7 @@ COPY --from=build --chown=10001:10001 /models /models
 COPY --from=build /app /app
 WORKDIR /app
 # The user has no entry in /etc/passwd: torch asks for a name, and libraries for a home.
-ENV PATH=/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 HOME=/tmp USER=pgb
+ENV PATH=/venv/bin:$PATH PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 HOME=/tmp USER=pgb
 USER 10001:10001
 ENTRYPOINT ["python", "-P", "-m", "pgb_core.cli"]
 CMD ["demo", "--no-serve", "--dir", "/models"]

@@ -59,15 +59,17 @@ class Server(uvicorn.Server):
         self._say_where()
 
     def _say_where(self) -> None:
-        """The addresses that a person opens, on standard output."""
+        """The addresses that a person opens: in the log, and on a terminal in words."""
         port = self.servers[0].sockets[0].getsockname()[1]
         host = self.config.host
         named = {"0.0.0.0": "localhost", "::": "localhost"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
         address = f"http://{named}:{port}"
-        pages = f"; page {address}/ui/, documentation {address}/docs" if self.pages else ""
-        logs.event("listening", host=host, port=port)
-        with suppress(OSError, ValueError):  # nobody reads it
-            print(f"pgb serve: listening on {address}{pages}", flush=True)
+        pages = {"page": f"{address}/ui/", "documentation": f"{address}/docs"} if self.pages else {}
+        logs.event("listening", host=host, port=port, address=address, **pages)
+        if sys.stdout is not None and sys.stdout.isatty():
+            more = "".join(f"\n  {name:14} {where}" for name, where in pages.items())
+            with suppress(OSError):  # nobody reads it
+                print(f"pgb serve: listening on {address}{more}", flush=True)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

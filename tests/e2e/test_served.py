@@ -1,6 +1,7 @@
 """A real server process, started as a user starts it."""
 
 import json
+import os
 import re
 import signal
 import socket
@@ -70,11 +71,17 @@ def test_what_lies_in_the_current_directory_is_not_run(
     monkeypatch.chdir(tmp_path)
     port = free_port()
     command = [str(Path(sys.executable).with_name("pgb")), "serve", str(artifacts[0]), "--port", str(port)]
-    with subprocess.Popen([*command, "--drain-seconds", "0"], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        said = process.stdout.readline()
+    terminal, end = os.openpty()
+    with subprocess.Popen([*command, "--drain-seconds", "0"], stdout=end, stderr=subprocess.PIPE, text=True) as process:
+        os.close(end)
+        said = os.read(terminal, 4096).decode()
         address = f"http://127.0.0.1:{port}"
-        assert said == f"pgb serve: listening on {address}; page {address}/ui/, documentation {address}/docs\n"
+        assert [line.split()[-1] for line in said.splitlines()] == [address, f"{address}/ui/", f"{address}/docs"]
         assert httpx.get(f"{address}/docs").status_code == 200
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
+        assert process.stderr is not None
+        lines = [json.loads(line) for line in process.stderr.read().splitlines()]
+    os.close(terminal)
+    (listening,) = [line for line in lines if line["message"] == "listening"]
+    assert (listening["address"], listening["page"]) == (address, f"{address}/ui/")
