@@ -150,7 +150,52 @@ def load() -> str:
     return markdown(["", "capacity, texts/s", *offered, "5 times its capacity: refused, p99 of the rest"], rows)
 
 
-TABLES: dict[str, Callable[[], str]] = {f.__name__: f for f in (speed, accuracy, structures, service, load)}
+def attacks() -> str:
+    """What each costly request that broke a bound took, before the bounds and with them; a request sent alone."""
+    parts = [results("attack")["costs"][part]["requests"] for part in ("before", "after")]
+    rows = []
+    for name, before in parts[0].items():
+        after = parts[1].get(name)
+        broke = before.get("cpu_s", 1e9) > 1 or before.get("memory_mb", 0) > 100 or before["silence_s"] > 0.05
+        if broke and after:
+            pairs = [(before.get(key, ""), after.get(key, "")) for key in ("status", "cpu_s", "memory_mb", "silence_s")]
+            rows.append([name, *(f"{was} → {now}" for was, now in pairs)])
+    return markdown(["request", "answer", "CPU, s", "memory, MB", "longest silence of liveness, s"], rows)
+
+
+def mixtures() -> str:
+    """Twelve clients with small texts beside others."""
+    parts = [results("attack")["mixtures"][part]["beside"] for part in ("before", "after")]
+    rows = []
+    for name, before in parts[0].items():
+        pairs = before, parts[1][name]
+        refused = " → ".join(f"{found['refused_share']:.1%}".replace("%", " %") for found in pairs)
+        rows.append([name, refused, *(" → ".join(f"{f[key]:.0f}" for f in pairs) for key in ("p50_ms", "p99_ms"))])
+    return markdown(["beside them", "refused", "p50, ms", "p99, ms"], rows)
+
+
+def storm() -> str:
+    """Costly requests without a pause."""
+    found = results("attack")["storm"]
+    client, memory = found["client"], found["memory_mb_fresh_most_after"]
+    return markdown(
+        ["", ""],
+        [
+            ["costly requests, four open at a time", f"{found['attacks']:,} in {found['minutes']:g} minutes"],
+            ["longest silence of liveness", f"{found['silence_s']:.2f} s"],
+            ["memory fresh, at most, afterwards", " / ".join(f"{value} MB" for value in memory)],
+            [
+                "requests of the client that behaves, and its failures",
+                f"{client['requests']:,}, {client['requests'] - client['statuses'].get('200', 0)}",
+            ],
+            ["its p50 / p99 / longest", " / ".join(f"{client[key]:.0f} ms" for key in ("p50_ms", "p99_ms", "max_ms"))],
+        ],
+    )
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    f.__name__: f for f in (speed, accuracy, structures, service, load, attacks, mixtures, storm)
+}
 
 
 def filled(page: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 _GROUPS = Path("/sys/fs/cgroup")
 _OWN = Path("/proc/self/cgroup")
+_INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
 
 
 def usable_cores() -> int:
@@ -20,8 +21,19 @@ def usable_cores() -> int:
 
 
 def facts() -> dict[str, object]:
-    """Processor, cores and system, without names of hosts or users."""
-    return {"cpu": _cpu_name(), "cores": usable_cores(), "system": f"{platform.system()} {platform.machine()}"}
+    """Processor, instruction sets that matter here, cores and system, without names of hosts or users."""
+    return {
+        "cpu": _cpu_fact("model name") or platform.processor() or "unknown",
+        "instruction_sets": instruction_sets(),
+        "cores": usable_cores(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def instruction_sets() -> list[str]:
+    """Those that decide how fast products are, as Linux names them; empty where it does not tell."""
+    flags = set(_cpu_fact("flags").split())
+    return [name for name in _INSTRUCTION_SETS if name in flags]
 
 
 def _quota() -> float | None:
@@ -60,11 +72,12 @@ def _limit(folder: Path) -> float | None:
         return None
 
 
-def _cpu_name() -> str:
+def _cpu_fact(name: str) -> str:
+    """What /proc/cpuinfo says of the first processor; empty where there is no such line."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
+            if line.startswith(name):
                 return line.partition(":")[2].strip()
     except OSError:
         pass
-    return platform.processor() or "unknown"
+    return ""
