@@ -8,6 +8,9 @@ b + amount done, fair turns give every other flow g at most as much: min(backlog
 
     ahead = b + sum over g of min(backlog of g, b + amount)
 
+Work counts until its request is answered, not only until it runs: those who come later take turns, too, and in a line
+that stays full each answer is followed by another request as large.
+
 **Overtaking.** Inputs of like lengths are batched, so some that came later run before an older one. `waiting.py` lets
 only those overtake that came within `overtake` seconds of it, or within a third of the time that it waits. So a wait
 W that would be w without them is at most w + W/3, which is w + w/2, or w + overtake; and with nothing ahead there is
@@ -31,7 +34,7 @@ _MANY = 256  # flows
 
 
 class Backlog:
-    """Admitted work that is not done, by flow, in one unit. Not thread-safe."""
+    """Admitted work of requests that are not answered, by flow, in one unit. Not thread-safe."""
 
     def __init__(self) -> None:
         self.total = 0.0

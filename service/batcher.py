@@ -222,8 +222,7 @@ class Batcher(Generic[Item, Result]):
         finally:
             if timer is not None:
                 timer.cancel()
-            if job.left:
-                self._leave(job, reason)
+            self._leave(job, reason)
         return [result for result in job.results if result is not None]
 
     async def close(self) -> None:
@@ -285,7 +284,7 @@ class Batcher(Generic[Item, Result]):
         ahead = self._backlog.ahead(flow, tokens)
         wait = before + self._busy(now) + ahead * self._seconds_per_token
         full = ahead + tokens > self._limits.queue_tokens
-        if (ahead or before) and (full or too_long(wait, self._limits.overtake, self._limits.queue_seconds)):
+        if (self._room.count or before) and (full or too_long(wait, self._limits.overtake, self._limits.queue_seconds)):
             raise Overloaded(f"{round(self._backlog.total)} tokens are waiting already", wait)
         if now + wait > deadline:
             raise Overloaded("the wait is longer than the time that the request gives", wait)
@@ -293,15 +292,11 @@ class Batcher(Generic[Item, Result]):
             raise DeadlineExceeded("the inputs take longer than the time that the request has; send fewer at a time")
 
     def _leave(self, job: _Job[Item, Result], reason: str) -> None:
+        """It is answered, or will not be: what still waits of it goes, and its work counts no more."""
         with self._changed:
-            gone = [entry for entry in job.entries if self._room.discard(entry)]
-            self._done(gone)
+            gone = [entry for entry in job.entries if self._room.discard(entry)] if job.left else []
+            self._backlog.done(job.entries[0].flow, sum(entry.size for entry in job.entries))
         self._save(gone, reason)
-
-    def _done(self, entries: Sequence[Entry[Any]]) -> None:
-        """They wait no longer. Called with the lock held."""
-        for entry in entries:
-            self._backlog.done(entry.flow, entry.size)
 
     def _save(self, gone: Sequence[Entry[Any]], reason: str) -> None:
         if gone and self._observer is not None:
@@ -334,7 +329,6 @@ class Batcher(Generic[Item, Result]):
         now = clock()
         while True:
             batch = self._room.take(now)
-            self._done(batch)
             alive = [entry for entry in batch if entry.item[0].deadline > now]
             self._save([entry for entry in batch if entry.item[0].deadline <= now], "deadline")
             if alive or not batch:

@@ -139,7 +139,7 @@ def test_the_door_is_shut_when_a_request_of_the_usual_size_would_be_refused() ->
 
     async def scenario() -> None:
         gate = Gate(opened=False)
-        queue = batcher(gate, queue=60)
+        queue = batcher(gate, queue=62)
         first = asyncio.create_task(queue.submit(["go"]))
         await started(gate)
         rest = [asyncio.create_task(queue.submit(["f" * 9])) for _ in range(6)]
