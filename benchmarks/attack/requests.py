@@ -67,10 +67,10 @@ def many_texts(word: str, count: int, size: int) -> list[str]:
     return [(word * (size // len(word) + 1))[:size]] * count
 
 
-def listed(classifier: str, answers: str) -> list[Attack]:
-    """Every attack that has a name, for a classification and a QA model."""
+def listed(classifier: str, answers: str, bomb_bytes: int = 1 << 30) -> list[Attack]:
+    """Every attack that has a name, for a classification and a QA model. bomb_bytes: what the gzip bomb becomes."""
     answer, classify, tei, hf = "/v1/answer", "/v1/classify", "/predict", "/"
-    bomb = gzip.compress(bytes(1 << 30), 6)
+    bomb = gzip.compress(bytes(bomb_bytes), 6)
     small = as_json({"inputs": "A warm, funny film."})
     long = many_texts("word and ", 20, 199_000)
 

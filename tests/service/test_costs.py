@@ -44,7 +44,6 @@ pipeline: 10,000 GET /
 chunks of one byte
 8,000 headers
 """.strip().splitlines()
-ATTACKS = {attack.name: attack for attack in listed("mood", "who")}
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +55,19 @@ def server(artifacts: tuple[Path, Path]) -> Iterator[tuple[int, subprocess.Popen
         yield int(url.rpartition(":")[2]), process
 
 
+@pytest.fixture(scope="module")
+def attacks() -> dict[str, Attack]:
+    """Those of the list that are tried here."""
+    return {attack.name: attack for attack in listed("mood", "who", 1 << 24) if attack.name in NAMES}
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_a_costly_request_is_bounded_before_the_cost(server: tuple[int, subprocess.Popen[bytes]], name: str) -> None:
+def test_a_costly_request_is_bounded_before_the_cost(
+    server: tuple[int, subprocess.Popen[bytes]], attacks: dict[str, Attack], name: str
+) -> None:
     """At most a second of CPU and 100 MB, an answer that is no 5xx, and the process lives."""
     port, process = server
-    attack: Attack = ATTACKS[name]
+    attack = attacks[name]
     forget_most(process.pid)
     cpu, memory = cpu_seconds(process.pid), memory_mb(process.pid, "VmRSS")
     statuses = send(port, attack)
