@@ -148,13 +148,15 @@ class Tokenizer:
         Raises TooLarge when they take too long.
         """
         found: list[Tokens] = []
-        seen = 0
+        seen, longest = 0, max(_MEASURED, _PER_TOKEN * self.max_length)
         for part in _parts(inputs):
             taken = []
             for item in part:
                 taken += yield from self._taken(item, side)
             read = sum(len(text) for text, _ in taken)
-            seen += read
+            # A long text that could not be cut was searched for a place, too; it may be all blanks, which take longest.
+            whole = sum(len(text) for text, ids in taken if ids is None and len(text) > longest)
+            seen += read + whole
             if seen > _MOST:
                 raise TooLarge("the texts take too long to tokenise; send fewer at a time")
             encoded = iter(self._plain.encode_batch_fast([text for text, known in taken if known is None]))

@@ -18,6 +18,7 @@ import sys
 import time
 import urllib.request
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,15 @@ def model_seconds(port: int) -> float:
     return sum(int(batch["compute_infer"]["ns"]) for model in stats for batch in model["batch_stats"]) / 1e9
 
 
-def measured(port: int, process: subprocess.Popen[bytes], attack: Attack) -> dict[str, Any]:
+def probing(port: int, process: subprocess.Popen[bytes]) -> float:
+    """CPU seconds a second that asking for liveness costs a server that has nothing else to do."""
+    cpu, begun = cpu_seconds(process.pid), time.monotonic()
+    with Liveness(port):
+        time.sleep(4)
+    return (cpu_seconds(process.pid) - cpu) / (time.monotonic() - begun)
+
+
+def measured(port: int, process: subprocess.Popen[bytes], attack: Attack, probes: float) -> dict[str, Any]:
     """One attack on a server that has nothing else to do."""
     forget_most(process.pid)
     memory, ran, cpu = memory_mb(process.pid, "VmRSS"), model_seconds(port), cpu_seconds(process.pid)
@@ -86,11 +95,9 @@ def measured(port: int, process: subprocess.Popen[bytes], attack: Attack) -> dic
     most = memory_mb(process.pid) - memory
     if process.poll() is not None:
         return {"status": "the process ended", "seconds": round(taken, 2), "silence_s": round(live.worst, 3)}
-    probing = 0.0004 * taken / 0.005  # what asking for liveness costs
-    try:
-        spent = cpu_seconds(process.pid) - cpu - (model_seconds(port) - ran) - probing
-    except OSError:  # it does not even say that
-        spent = cpu_seconds(process.pid) - cpu - probing
+    spent = cpu_seconds(process.pid) - cpu - probes * taken
+    with suppress(OSError):  # it may not even say that
+        spent -= model_seconds(port) - ran
     count = Counter(map(str, statuses))
     return {
         "status": ", ".join(f"{n} x {status}" if n > 1 else status for status, n in count.items()) or "none",
@@ -120,12 +127,12 @@ def main() -> None:
     found: dict[str, Any] = {}
     port = free_port()
     process = start(args.service, args.models, port)
-    fresh = memory_mb(process.pid, "VmRSS")
+    fresh, probes = memory_mb(process.pid, "VmRSS"), probing(port, process)
     try:
         for attack in listed(*MODELS):
             if args.only not in attack.name:
                 continue
-            found[attack.name] = measured(port, process, attack)
+            found[attack.name] = measured(port, process, attack, probes)
             print(f"{attack.name:48} {found[attack.name]}", flush=True)
             ended = process.poll() is not None
             if ended or memory_mb(process.pid, "VmRSS") > fresh + 100 or found[attack.name]["silence_s"] > 5:
