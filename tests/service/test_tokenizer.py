@@ -194,7 +194,7 @@ def test_a_long_text_is_read_only_as_far_as_the_model_does(tmp_path: Path, monke
 
 
 def test_what_cannot_be_cut_is_bounded_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tokenizer of a kind that is not known gets texts whole. Each counts double, and a request takes only so much."""
+    """A tokenizer of an unknown kind gets texts whole. Each counts double, and a request takes only so much."""
     path = tmp_path / "tokenizer.json"
     made = bert()
     made.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Digits()])
