@@ -6,14 +6,16 @@ opened only if every hash holds and every path stays inside. Standard library on
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import math
 import os
 import re
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
@@ -70,7 +72,7 @@ class Manifest:
 
     def to_json(self) -> str:
         """Readable, stable key order."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
@@ -216,22 +218,38 @@ def open_artifact(path: str | Path) -> Artifact:
     return Artifact(root, manifest, hashlib.sha256(content).hexdigest())
 
 
-def write_artifact(path: str | Path, manifest: Manifest, files: Mapping[str, bytes]) -> Artifact:
+def write_artifact(
+    path: str | Path,
+    manifest: Manifest,
+    files: Mapping[str, bytes],
+    ready: Callable[[str], None] = lambda digest: None,
+) -> Artifact:
     """Write everything to a directory beside `path`, then move it into place in one step.
 
-    Replaces an artifact that stands there, and nothing else. Raises ArtifactError or ResourceError.
+    Replaces an artifact that stands there, and nothing else. ready: called with the digest of the manifest when all is
+    written and nothing is in place yet; what it raises ends the writing. Raises ArtifactError or ResourceError.
     """
     root = Path(path)
     check_replaceable(root)
     with _staged(root) as staging:
         hashes = {}
         for name, content in files.items():
-            _inside(staging, name).write_bytes(content)
+            _written(_inside(staging, name), content)
             hashes[name] = hashlib.sha256(content).hexdigest()
         complete = Manifest(**{**_shallow(manifest), "files": hashes})
         content = complete.to_json().encode()
-        (staging / MANIFEST).write_bytes(content)
-    return Artifact(root, complete, hashlib.sha256(content).hexdigest())
+        _written(staging / MANIFEST, content)
+        digest = hashlib.sha256(content).hexdigest()
+        ready(digest)
+    return Artifact(root, complete, digest)
+
+
+def _written(path: Path, content: bytes) -> None:
+    """A file whose bytes are on the disk, not only on their way there."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def update_measured(path: str | Path, measured: Mapping[str, Any]) -> Artifact:
@@ -239,10 +257,14 @@ def update_measured(path: str | Path, measured: Mapping[str, Any]) -> Artifact:
     artifact = open_artifact(path)
     merged = {**artifact.manifest.measured, **measured}
     manifest = Manifest(**{**_shallow(artifact.manifest), "measured": merged})
-    temporary = artifact.path / f".{MANIFEST}.new"
+    temporary = artifact.path.parent / f"{_beside(artifact.path, 'new')}{MANIFEST}"
     content = manifest.to_json().encode()
-    temporary.write_bytes(content)
-    os.replace(temporary, artifact.path / MANIFEST)
+    try:
+        _written(temporary, content)
+        os.replace(temporary, artifact.path / MANIFEST)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ResourceError(f"{path}: could not be written ({error.strerror}); it is as it was") from error
     return Artifact(artifact.path, manifest, hashlib.sha256(content).hexdigest())
 
 
@@ -256,7 +278,7 @@ def sha256_of(path: Path) -> str:
 def _staged(root: Path) -> Iterator[Path]:
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
+        staging = Path(tempfile.mkdtemp(prefix=_beside(root, "new"), dir=root.parent))
         staging.chmod(0o755)  # mkdtemp makes it private; an artifact is for every reader
     except OSError as error:
         raise ResourceError(f"{root}: cannot be written ({error.strerror}); choose another --out") from error
@@ -270,18 +292,59 @@ def _staged(root: Path) -> Iterator[Path]:
 
 
 def _swap(staging: Path, root: Path) -> None:
-    """Put one directory in the place of another, which is put back when that fails."""
-    old = root.parent / f".{root.name}.old-{os.getpid()}"
-    standing = root.exists()
-    if standing:
-        root.rename(old)
+    """Put one directory in the place of another: in one step where the system has one, else in two.
+
+    Between the two steps a kill leaves no artifact; `repair` puts the old one back.
+    """
+    if not root.exists():
+        staging.rename(root)
+        return
+    if _exchanged(staging, root):
+        return  # the old one is what is removed now
+    old = root.parent / f"{_beside(root, 'old')}{os.getpid()}"
+    root.rename(old)
     try:
         staging.rename(root)
     except OSError:
-        if standing:
-            old.rename(root)
+        old.rename(root)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchanged(first: Path, second: Path) -> bool:
+    """Whether Linux could exchange two names in one step (renameat2 with RENAME_EXCHANGE)."""
+    call = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
+    if call is None:
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return bool(call(here, os.fsencode(first), here, os.fsencode(second), exchange) == 0)
+
+
+def repair(path: str | Path) -> str | None:
+    """Tidy up after a writer that was killed: put back the artifact that it had moved away, remove what it left.
+
+    Only for who holds the output's lock. Returns what was done, in words, or None.
+    """
+    root = Path(path)
+    if not root.parent.is_dir():
+        return None
+    left = [entry for entry in root.parent.iterdir() if entry.name.startswith(_beside(root, "new"))]
+    old = [entry for entry in root.parent.iterdir() if entry.name.startswith(_beside(root, "old"))]
+    done = None
+    if old and not root.exists():
+        old.pop().rename(root)
+        done = f"{root}: a writer was killed while it replaced this artifact; the old one is back"
+    for entry in (*left, *old):
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
+    return done
+
+
+def _beside(root: Path, kind: str) -> str:
+    """How the names begin of what a writer has beside an artifact for a moment."""
+    return f".{root.name}.{kind}-"
 
 
 def check_replaceable(path: str | Path) -> None:

@@ -24,7 +24,7 @@ _COMPRESS_NOTES = """
 Data: GLUE .tsv, .csv, .jsonl, .txt (unlabelled), SQuAD .json, or a hub dataset as owner/name[/config][:split].
 Without --train the re-finetuning learns from the dense model alone, on the --calibrate texts.
 With --keep 1 the dense model is exported as it is, and no data is needed.
-Every stage is kept beside --out until the artifact stands: after an interruption, --resume goes on.
+Every stage is kept beside --out until the artifact stands: the same command again goes on from there.
 --config FILE.toml may also set samples, max_length, learning_rate, tokens, ridge, passes, g_max,
 from_predictions and checkpoint_every; docs/method.md says what they do.
 """
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PGBError as error:
         print(f"pgb {args.command}: {error}", file=sys.stderr)
     except KeyboardInterrupt:
-        kept = "; what was done is kept, --resume goes on from it" if args.command == "compress" else ""
+        kept = "; what was done is kept, the same command goes on from it" if args.command == "compress" else ""
         print(f"pgb {args.command}: stopped{kept}", file=sys.stderr)
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
@@ -105,7 +105,14 @@ def _add_compress(commands: Any) -> None:
         "--weights", action="store_true", default=None, help="write the tensors too, for serving with PyTorch"
     )
     p.add_argument("--seed", type=int, help="of sampling and order (default 0)")
-    p.add_argument("--resume", action="store_true", default=None, help="go on with a stopped run of the same settings")
+    p.add_argument(
+        "--resume",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="go on with the stopped run of these settings, or refuse; --no-resume starts anew "
+        "(default: take over what fits of a stopped run)",
+    )
+    p.add_argument("--force", action="store_true", default=None, help="replace the artifact that stands at --out")
     p.set_defaults(run=_compress)
 
 

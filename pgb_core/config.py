@@ -20,7 +20,7 @@ _CHOICES = {
     "target": ("cpu", "gpu"),
 }
 # Settings that say where and how a run goes and what is written beside it, not what comes of it.
-_NOT_IN_DIGEST = ("out", "resume", "eval", "weights")
+_NOT_IN_DIGEST = ("out", "resume", "force", "eval", "weights")
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,9 @@ class CompressConfig:
     by default 1e-4 / sqrt(keep). tokens: a step's padded tokens. ridge: pull of the compensation toward
     the old weights. passes and g_max: of the search for groups, and most `disjoint` groups of a matrix.
     weights: write the PyTorch model's
-    tensors too. checkpoint_every: steps between states that --resume can go on from.
+    tensors too. checkpoint_every: steps between states that another run can go on from. resume: True goes on with a
+    stopped run of the same settings and data, or refuses; None takes over what fits of it; False starts anew. force:
+    replace the artifact that stands at `out`.
     """
 
     checkpoint: str
@@ -64,7 +66,8 @@ class CompressConfig:
     weights: bool = False
     seed: int = 0
     checkpoint_every: int = 200
-    resume: bool = False
+    resume: bool | None = None
+    force: bool = False
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():

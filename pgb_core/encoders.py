@@ -7,7 +7,6 @@ refused. Each architecture is one table from our names to its own.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,12 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from pgb_core.checkpoint_files import first_line, locate, read_config, unread, weight_files
 from pgb_core.errors import CheckpointError
 from pgb_core.nn.encoder import ACTIVATIONS, Encoder, EncoderConfig
+from pgb_core.reference import Probe, ask
+from pgb_core.texts import probes as probe_texts
+from pgb_core.tokenization import Tokenization, added_tokens, other_reading, read_tokenization, short_enough
 
 
 @dataclass(frozen=True)
@@ -107,15 +110,33 @@ _AUTO_CLASSES = {
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A loaded model with all that is needed to run and describe it."""
+    """A loaded model with all that is needed to run and describe it.
+
+    settings: its config.json. notes and warnings: what was read, in words. probes: what transformers itself makes of
+    the probe texts, where that was asked for.
+    """
 
     model: Encoder
-    tokenizer: Tokenizer
+    reading: Tokenization
     architecture: str
     labels: tuple[str, ...]
     problem_type: str | None
     digest: str
     source: str
+    settings: Mapping[str, Any]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    probes: tuple[Probe, ...]
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer that the artifact carries, without padding or truncation set."""
+        return self.reading.tokenizer
+
+    @property
+    def max_length(self) -> int:
+        """Tokens at which an input is cut."""
+        return self.reading.max_length
 
     @property
     def task(self) -> str:
@@ -123,45 +144,88 @@ class Checkpoint:
         return self.model.config.task
 
 
-def load_checkpoint(source: str | Path, task: str | None = None) -> Checkpoint:
+def load_checkpoint(source: str | Path, task: str | None = None, probed: bool = False) -> Checkpoint:
     """Load a Hugging Face directory or hub name in float32.
 
-    task: classification or qa; by default what the checkpoint's config says it was trained for.
+    task: classification or qa; by default what the checkpoint's config says it was trained for. probed: run the probe
+    texts through transformers too, to hold against what is made of the checkpoint.
     Raises CheckpointError when it is missing, unsupported, damaged or has NaN weights.
     """
-    config = _read_config(source)
+    folder = locate(source)
+    config = read_config(folder)
     architecture = _architecture(config, source)
     task = task or _task_of(config, source)
-    hf = _load_model(source, task, config)
+    weight_files(folder)
+    hf, notes = _load_model(folder, task)
     encoder_config = encoder_config_of(hf.config, task)
-    state = hf.state_dict()
+    own = _own_state(hf.state_dict(), architecture, encoder_config, source)
     model = Encoder(encoder_config)
-    names = parameter_names(architecture, encoder_config)
-    missing = [theirs for theirs in names.values() if theirs not in state]
-    if missing:
-        raise CheckpointError(f"{source}: lacks {missing[0]} and {len(missing) - 1} more; is it a {task} checkpoint?")
-    own = {ours: state[theirs].float() for ours, theirs in names.items()}
-    for ours, theirs in names.items():
-        if not torch.isfinite(own[ours]).all():
-            raise CheckpointError(f"{source}: {theirs} holds NaN or infinity; the checkpoint is damaged")
     model.load_state_dict(own)
-    labels = _labels(hf.config, source) if task == "classification" else ()
+    labels, doubts = _labels(hf.config, source) if task == "classification" else ((), [])
+    reading = read_tokenization(folder, encoder_config)
+    added = [*map(str, reading.reference.get_added_vocab()), *added_tokens(folder)]
+    texts = probe_texts(task, reading.max_length, sorted(set(added)))
+    if task == "qa":
+        texts = short_enough(reading, texts)
+    other = other_reading(folder, reading.tokenizer, texts)
     return Checkpoint(
         model.eval(),
-        load_tokenizer(source),
+        reading,
         architecture,
         labels,
         getattr(hf.config, "problem_type", None) if task == "classification" else None,
         digest_of(own),
         Path(source).name if Path(source).exists() else str(source),
+        config,
+        (*notes, *reading.notes),
+        (*doubts, *reading.warnings, *([other] if other else [])),
+        tuple(ask(hf.eval(), reading, texts, task)) if probed else (),
     )
 
 
-def _labels(config: Any, source: str | Path) -> tuple[str, ...]:
+def _own_state(
+    state: Mapping[str, Tensor], architecture: str, config: EncoderConfig, source: str | Path
+) -> dict[str, Tensor]:
+    """The checkpoint's tensors by our names, in float32."""
+    names = parameter_names(architecture, config)
+    missing = [theirs for theirs in names.values() if theirs not in state]
+    if missing:
+        raise CheckpointError(
+            f"{source}: lacks {missing[0]} and {len(missing) - 1} more; is it a {config.task} checkpoint?"
+        )
+    wanted = {name: value.shape for name, value in Encoder(config).state_dict().items()}
+    own = {ours: state[theirs].float() for ours, theirs in names.items()}
+    for ours, theirs in names.items():
+        if own[ours].shape != wanted[ours]:
+            raise CheckpointError(
+                f"{source}: {theirs} has the shape {list(own[ours].shape)}, where its config asks for "
+                f"{list(wanted[ours])}; is config.json this checkpoint's?"
+            )
+        if not torch.isfinite(own[ours]).all():
+            raise CheckpointError(f"{source}: {theirs} holds NaN or infinity; the checkpoint is damaged")
+    return own
+
+
+def _labels(config: Any, source: str | Path) -> tuple[tuple[str, ...], list[str]]:
+    """Names by index, and what is odd about them."""
     try:
-        return tuple(str(config.id2label[number]) for number in range(config.num_labels))
+        labels = tuple(str(config.id2label[number]) for number in range(config.num_labels))
     except KeyError as error:
         raise CheckpointError(f"{source}: id2label has no {error}; number labels from 0") from error
+    twice = next((name for name in labels if labels.count(name) > 1), None)
+    if twice is not None or "" in labels:
+        raise CheckpointError(
+            f"{source}: id2label has " + ("an empty name" if "" in labels else f"{twice!r} twice") + "; name each label"
+        )
+    if len(labels) != len(config.id2label):
+        raise CheckpointError(f"{source}: id2label has {len(config.id2label)} names, the head {len(labels)} labels")
+    theirs = {str(name): number for name, number in (config.label2id or {}).items()}
+    crossed = sorted(name for n, name in enumerate(labels) if theirs.get(name, n) != n)
+    if not crossed:
+        return labels, []
+    return labels, [
+        f"label2id and id2label disagree on {', '.join(crossed[:4])}; id2label is followed, as transformers does"
+    ]
 
 
 def encoder_config_of(config: Any, task: str) -> EncoderConfig:
@@ -213,50 +277,6 @@ def digest_of(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def load_tokenizer(source: str | Path) -> Tokenizer:
-    """The fast tokenizer, without padding or truncation set. Raises CheckpointError."""
-    path = Path(source) / "tokenizer.json"
-    if path.is_file():
-        try:
-            tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # tokenizers raises bare Exception
-            raise CheckpointError(f"{path}: not a tokenizer file ({error})") from error
-    else:
-        from transformers import AutoTokenizer
-
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(str(source)).backend_tokenizer
-        except Exception as error:
-            raise CheckpointError(
-                f"{source}: no tokenizer.json and none could be made; save the fast tokenizer beside the weights"
-            ) from error
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    return tokenizer
-
-
-def _read_config(source: str | Path) -> dict[str, Any]:
-    path = Path(source)
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise CheckpointError(f"{path}: no config.json; name a directory that save_pretrained wrote")
-        try:
-            config = json.loads((path / "config.json").read_text("utf-8"))
-        except ValueError as error:
-            raise CheckpointError(f"{path}/config.json: not JSON ({error})") from error
-        if not isinstance(config, dict):
-            raise CheckpointError(f"{path}/config.json: not a JSON object")
-        return config
-    if path.exists() or path.is_absolute() or str(source).startswith("."):
-        raise CheckpointError(f"{source}: no such checkpoint directory")
-    from transformers import AutoConfig
-
-    try:
-        return dict(AutoConfig.from_pretrained(str(source)).to_dict())
-    except Exception as error:
-        raise CheckpointError(f"{source}: neither a directory here nor a model that the hub gave") from error
-
-
 def _architecture(config: Mapping[str, Any], source: object) -> str:
     kind = str(config.get("model_type"))
     if kind not in ARCHITECTURES:
@@ -273,25 +293,29 @@ def _task_of(config: Mapping[str, Any], source: object) -> str:
     raise CheckpointError(f"{source}: its config names no fine-tuned task ({name or 'none'}); say --task")
 
 
-def _load_model(source: str | Path, task: str, config: Mapping[str, Any]) -> Any:
+def _load_model(folder: Path, task: str) -> tuple[Any, list[str]]:
+    """transformers' own model, and what is to be said of its weights."""
     import transformers
 
     auto = getattr(transformers, _AUTO_CLASSES[task])
-    path = Path(source)
-    if path.is_dir() and not any(path.glob("*.safetensors")):
-        raise CheckpointError(f"{path}: no safetensors weights; pickled weights are not read, convert them first")
     logging = transformers.utils.logging
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         model, info = auto.from_pretrained(
-            str(source), dtype=torch.float32, use_safetensors=True, output_loading_info=True
+            str(folder),
+            dtype=torch.float32,
+            use_safetensors=True,
+            output_loading_info=True,
+            trust_remote_code=False,
+            local_files_only=True,
         )
     except Exception as error:
-        raise CheckpointError(f"{source}: the weights could not be read ({type(error).__name__}: {error})") from error
+        raise CheckpointError(f"{folder}: the weights could not be read ({first_line(error)})") from error
     finally:
         logging.set_verbosity(verbosity)
     if info["missing_keys"]:
-        raise CheckpointError(f"{source}: no weights for {sorted(info['missing_keys'])[0]}; not fine-tuned for {task}?")
-    return model
+        raise CheckpointError(f"{folder}: no weights for {sorted(info['missing_keys'])[0]}; not fine-tuned for {task}?")
+    said = unread(info["unexpected_keys"], folder)
+    return model, [said] if said else []

@@ -34,6 +34,7 @@ class Subject:
     problem_type: str | None
     max_length: int
     pad_id: int
+    side: str = "right"
 
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -226,6 +227,6 @@ def evaluate(
         return {**found, "exact_match": plain["exact_match"], "f1": plain["f1"]}
     texts = [row for row in rows if isinstance(row, TextRow)]
     targets = label_targets(texts, subject.labels, subject.problem_type)
-    features = encode_texts(texts, targets, tokenizer, subject.max_length)
+    features = encode_texts(texts, targets, tokenizer, subject.max_length, subject.side)
     logits = run(predict, features, subject.pad_id, progress=progress)
     return classification_metrics(np.stack(logits), targets, subject.problem_type)

@@ -3,56 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 
-from pgb_core import __version__, artifact, graph, probes, rebuild
+from pgb_core import __version__, artifact, graph, parity, probes, rebuild
 from pgb_core.artifact import Artifact, Manifest
 from pgb_core.encoders import Checkpoint
-from pgb_core.errors import ParityError
-from pgb_core.evaluate import run, torch_predictor
 from pgb_core.features import Features
 from pgb_core.nn.encoder import Encoder
 from pgb_core.plan import GroupingPlan
-from pgb_core.session import open_session, predictor
-
-TOLERANCE = 1e-4
-PARITY_INPUTS = 256
-
-
-@dataclass(frozen=True)
-class Parity:
-    """Exported graph against PyTorch on real inputs, float32."""
-
-    inputs: int
-    max_difference: float
-    same_answers: int
-
-
-def check_parity(model: Encoder, onnx_bytes: bytes, features: Sequence[Features]) -> Parity:
-    """Compare on up to 256 inputs, alone and in padded batches. Raises ParityError when they differ."""
-    chosen = list(features[:PARITY_INPUTS])
-    pad_id = model.config.pad_id
-    predict = predictor(open_session(onnx_bytes))
-    want = run(torch_predictor(model), chosen, pad_id, tokens=4096)
-    got = run(predict, chosen, pad_id, tokens=4096)
-    got += run(predict, chosen[:16], pad_id, tokens=1)
-    want += want[:16]
-    difference = max(float(np.abs(a - b).max()) for a, b in zip(want, got, strict=True))
-    same = [_answer(a) == _answer(b) for a, b in zip(want, got, strict=True)]
-    parity = Parity(len(chosen), difference, sum(same[: len(chosen)]))
-    if not difference <= TOLERANCE or not all(same):
-        raise ParityError(
-            f"the exported graph differs from PyTorch by {difference:.2e} (at most {TOLERANCE:.0e} is allowed), "
-            f"{same.count(False)} of {len(same)} answers change; please report the checkpoint"
-        )
-    return parity
 
 
 def activation_of(checkpoint: Checkpoint) -> str:
@@ -77,15 +40,17 @@ def write(
     measured: Mapping[str, Any],
     max_length: int,
     weights: bool = False,
+    ready: Callable[[str], None] = lambda digest: None,
 ) -> Artifact:
     """Build the graph, hold it against the model, and write the artifact whole or not at all.
 
-    Without `features` it is held against the model on inputs made from the vocabulary.
+    Without `features` it is held against the model on inputs made from the vocabulary. ready: as `write_artifact` has
+    it.
     """
     proto = graph.channels_first(model, target)
     content = proto.SerializeToString(deterministic=True)
     made = probes.made_up(checkpoint.tokenizer, model.config, (*probes.LENGTHS, max_length))
-    parity = check_parity(model, content, features or made)
+    held = parity.check_graph(model, content, features or made)
     plan_json = plan.to_json()
     manifest = Manifest(
         name=Path(out).name,
@@ -110,26 +75,22 @@ def write(
             "pgb_serve": __version__,
             **provenance,
         },
-        measured={**measured, "parity": asdict(parity)},
+        measured={**measured, "parity": asdict(held)},
     )
     files = {
         artifact.MODEL: content,
-        artifact.TOKENIZER: checkpoint.tokenizer.to_str().encode(),
+        artifact.TOKENIZER: checkpoint.reading.file(),
         artifact.PLAN: plan_json.encode(),
         artifact.CHECK: probes.expectations(model, made[: len(probes.LENGTHS)]).encode(),
     }
     if weights:
         files[artifact.WEIGHTS] = rebuild.weights_of(model)
-    return artifact.write_artifact(out, manifest, files)
+    return artifact.write_artifact(out, manifest, files, ready)
 
 
 def contrib_ops(proto: onnx.ModelProto) -> tuple[str, ...]:
     """Operators outside the ONNX standard that the graph needs."""
     return tuple(sorted({node.op_type for node in proto.graph.node if node.domain}))
-
-
-def _answer(logits: NDArray[np.float32]) -> tuple[int, ...]:
-    return tuple(int(n) for n in np.atleast_1d(logits.argmax(0)))
 
 
 def _sha256(text: str) -> str:

@@ -50,10 +50,10 @@ class Batch:
 
 
 def encode_texts(
-    rows: Sequence[TextRow], targets: Sequence[Label], tokenizer: Tokenizer, length: int
+    rows: Sequence[TextRow], targets: Sequence[Label], tokenizer: Tokenizer, length: int, side: str = "right"
 ) -> list[Features]:
-    """Truncated to `length` tokens."""
-    tokenizer.enable_truncation(length)
+    """Truncated to `length` tokens, on that side."""
+    tokenizer.enable_truncation(length, direction=side)
     try:
         inputs = [row.text if row.pair is None else (row.text, row.pair) for row in rows]
         encodings = tokenizer.encode_batch(inputs)
@@ -72,6 +72,8 @@ def encode_questions(rows: Sequence[Question], tokenizer: Tokenizer, length: int
     features = []
     budget = length - tokenizer.num_special_tokens_to_add(True)
     stride = max(0, min(stride, budget // 4))
+    # The library gives the second text of all windows but the first type 1, whatever the tokenizer says.
+    top = max(tokenizer.encode("a", "a").type_ids, default=0)
     for n, row in enumerate(rows):
         question = _fitting(row.question.strip(), tokenizer, budget // 2)
         tokenizer.enable_truncation(length, stride=stride, strategy="only_second")
@@ -84,7 +86,8 @@ def encode_questions(rows: Sequence[Question], tokenizer: Tokenizer, length: int
                 offset if sequence == 1 else None
                 for offset, sequence in zip(window.offsets, window.sequence_ids, strict=True)
             ]
-            features.append(Features(window.ids, window.type_ids, _span(row, offsets), n, offsets))
+            types = [min(kind, top) for kind in window.type_ids]
+            features.append(Features(window.ids, types, _span(row, offsets), n, offsets))
     return features
 
 

@@ -5,27 +5,30 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from pgb_core import calibrate, export, planning, surgery
-from pgb_core.artifact import Artifact, check_replaceable
+from pgb_core import __version__, calibrate, export, graph, output, planning, surgery
+from pgb_core.artifact import Artifact, repair
 from pgb_core.compensate import compensate
 from pgb_core.config import CompressConfig
 from pgb_core.data import Question, Row, TextRow, label_targets, read_rows
 from pgb_core.encoders import Checkpoint, load_checkpoint
-from pgb_core.errors import ConfigError, DataError, PGBError, ResourceError
+from pgb_core.errors import ConfigError, DataError, ResourceError
 from pgb_core.evaluate import Subject, check_labels, evaluate, torch_predictor
 from pgb_core.features import Features, batches, encode_questions, encode_texts
 from pgb_core.finetune import Schedule, Trainer, learning_rate
 from pgb_core.functional.scores import importance
 from pgb_core.nn.encoder import Encoder
+from pgb_core.parity import Parity, check_texts, inputs_of
 from pgb_core.plan import GroupingPlan, Keep, Site
-from pgb_core.workspace import Workspace, to_device
+from pgb_core.session import open_session, predictor
+from pgb_core.workspace import Workspace, check_space, key_of, locked, to_device
 
 TRAINING_LENGTH = {"classification": 128, "qa": 192}
 STRIDE = 64
@@ -41,6 +44,12 @@ class Report(Protocol):
     def advance(self, done: int = 1, note: str = "") -> None:
         """So much more is done."""
 
+    def note(self, text: str) -> None:
+        """A fact that was read."""
+
+    def warn(self, text: str) -> None:
+        """A fact that a user would want to check."""
+
 
 class Silent:
     """Tells nobody."""
@@ -51,6 +60,12 @@ class Silent:
     def advance(self, done: int = 1, note: str = "") -> None:
         """Nothing."""
 
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+    def warn(self, text: str) -> None:
+        """Nothing."""
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -59,60 +74,162 @@ class Inputs:
     calibration: list[Features]
     training: list[Features]
 
-    @property
-    def digest(self) -> str:
-        """Of all tokens and targets."""
-        found = hashlib.sha256()
-        for features in (self.calibration, self.training):
-            for item in features:
-                found.update(repr((item.ids, item.types, item.target)).encode())
-        return found.hexdigest()
+
+@dataclass(frozen=True)
+class Keys:
+    """Digests of what each stage depends on, its own settings and the stage before it."""
+
+    scores: str
+    plan: str
+    compensated: str
+    finetuned: str
+
+    @classmethod
+    def of(cls, config: CompressConfig, checkpoint: Checkpoint, inputs: Inputs) -> Keys:
+        """A stage that is kept under another digest is of other settings or data."""
+        read = features_digest(inputs.calibration)
+        scores = key_of(__version__, checkpoint.digest, read, config.seed, config.from_predictions)
+        plan = key_of(scores, config.grouping, config.passes, config.g_max, config.keep, config.budget)
+        compensated = key_of(plan, config.ridge)
+        learned = (config.epochs, config.tokens, config.learning_rate, config.distill, config.train is not None)
+        return cls(scores, plan, compensated, key_of(compensated, features_digest(inputs.training), *learned))
 
 
 def compress(config: CompressConfig, report: Report | None = None) -> Artifact:
     """Score, plan, cut, compensate, re-finetune, export. Raises PGBError.
 
-    Every stage is kept in a workspace until the artifact stands; with `config.resume` a stopped
-    run goes on from its last stage, or from the last saved step of its re-finetuning.
+    What can be refused is refused before the work begins: the output's place, the checkpoint's tokenizer and tables,
+    labels, and the dense model's own graph. After that every stage is kept beside the output until the artifact
+    stands, whatever happens; the next run with the same output takes over the stages that fit it.
     """
     report = report or Silent()
-    check_replaceable(config.out)
+    output.check_place(config.out, config.checkpoint)
     device = pick_device(config.device)
+    out = Path(config.out)
+    with locked(out, report.warn) as workspace:
+        mended = repair(out)
+        if mended:
+            report.warn(mended)
+        kept = workspace.run()
+        done = _already(config, kept)
+        if done is not None:
+            report.note(f"{out}: the stopped run had just written it")
+            workspace.remove()
+            return done
+        before = output.standing(out)
+        output.check_standing(out, before, config.force or (bool(config.resume) and kept.get("force") is True))
+        return _compress(config, report, workspace, before, device)
+
+
+def _compress(
+    config: CompressConfig, report: Report, workspace: Workspace, before: output.Standing, device: torch.device
+) -> Artifact:
     report.stage("Loading the checkpoint")
-    checkpoint = load_checkpoint(config.checkpoint, config.task)
+    checkpoint = load_checkpoint(config.checkpoint, config.task, probed=True)
+    for said in checkpoint.notes:
+        report.note(said)
+    for said in checkpoint.warnings:
+        report.warn(said)
     inputs = prepare(config, checkpoint)
     held_out = read_rows(config.eval, checkpoint.task) if config.eval else []
     check_labels(held_out, subject_of(checkpoint))
-    workspace = Workspace(config.out, f"{config.digest}:{checkpoint.digest}:{inputs.digest}", config.resume)
+    report.stage("Checking the dense model against transformers")
+    parity = gate(checkpoint)
+    keys = Keys.of(config, checkpoint, inputs)
+    _take_over(config, keys, workspace, report)
+    check_space(workspace.path, _bytes_needed(config, checkpoint.model))
     dense = checkpoint.model.to(device)
     started = time.perf_counter()
-    try:
-        plan = _plan(config, checkpoint, dense, inputs, workspace, report)
-        compact = surgery.apply_plan(dense.cpu(), plan).to(device).eval()
-        dense.to(device)
-        if config.keep < 1:
-            _compensate(config, dense, compact, plan, inputs, workspace, report)
-            _finetune(config, checkpoint, dense, compact, inputs, workspace, report)
-        measured = _measure(checkpoint, dense, compact, held_out, report)
-        measured["seconds"] = round(time.perf_counter() - started, 1)
-        report.stage("Exporting and checking parity")
-        done = export.write(
-            config.out,
-            checkpoint,
-            compact.cpu(),
-            plan,
-            config.target,
-            inputs.calibration or inputs.training,
-            {"settings": _settings(config)},
-            measured,
-            max_length=checkpoint.model.config.max_length,
-            weights=config.weights,
-        )
-    except PGBError:
-        workspace.remove()
-        raise
+    plan = _plan(config, checkpoint, dense, inputs, keys, workspace, report)
+    compact = surgery.apply_plan(dense.cpu(), plan).to(device).eval()
+    dense.to(device)
+    if config.keep < 1:
+        _compensate(config, dense, compact, plan, inputs, keys, workspace, report)
+        _finetune(config, checkpoint, dense, compact, inputs, keys, workspace, report)
+    measured = _measure(checkpoint, dense, compact, held_out, report)
+    measured["seconds"] = round(time.perf_counter() - started, 1)
+    measured["text_parity"] = asdict(parity)
+    report.stage("Exporting and checking parity")
+
+    def ready(digest: str) -> None:
+        output.check_unchanged(config.out, before)
+        workspace.save_run({**_run(config, keys), "published": digest})
+
+    done = export.write(
+        config.out,
+        checkpoint,
+        compact.cpu(),
+        plan,
+        config.target,
+        [*inputs_of(checkpoint.probes, checkpoint.reading, checkpoint.task), *(inputs.calibration or inputs.training)],
+        {"settings": _settings(config)},
+        measured,
+        max_length=checkpoint.max_length,
+        weights=config.weights,
+        ready=ready,
+    )
     workspace.remove()
     return done
+
+
+def gate(checkpoint: Checkpoint) -> Parity:
+    """From the probe texts to logits: transformers, our model, and its dense graph, by way of the artifact's tokenizer.
+
+    Needs a checkpoint that was loaded with `probed`. Raises CheckpointError or ParityError naming the setting.
+    """
+    model, settings = checkpoint.model, checkpoint.settings
+    features = inputs_of(checkpoint.probes, checkpoint.reading, checkpoint.task)
+    check_texts(torch_predictor(model), checkpoint.probes, features, model.config.pad_id, settings)
+    graph_predict = predictor(open_session(graph.channels_first(model).SerializeToString()))
+    return check_texts(graph_predict, checkpoint.probes, features, model.config.pad_id, settings)
+
+
+def _already(config: CompressConfig, kept: Mapping[str, Any]) -> Artifact | None:
+    """The artifact of a run that ended after it was in place and before the run could say so."""
+    if config.resume and kept.get("asked") == config.digest and kept.get("published"):
+        return output.published(config.out, kept["published"])
+    return None
+
+
+def _run(config: CompressConfig, keys: Keys) -> dict[str, object]:
+    return {"digest": keys.finetuned, "asked": config.digest, "force": config.force}
+
+
+def _take_over(config: CompressConfig, keys: Keys, workspace: Workspace, report: Report) -> None:
+    """Say which stages of a stopped run this one goes on from. Raises ConfigError when it was to be the same run."""
+    kept = workspace.run()
+    stages = workspace.stages()
+    if config.resume and kept and kept.get("digest") != keys.finetuned:
+        raise ConfigError(
+            f"{config.out}: the stopped run had other settings or data; leave --resume out to take over what fits of it"
+        )
+    if config.resume is False:
+        workspace.clear()
+    elif stages:
+        fits = [name for name in stages if workspace.has(name, getattr(keys, name, ""))]
+        if fits:
+            report.note(f"taken over from a stopped run: {', '.join(fits)}")
+        if len(fits) < len(stages):
+            left = ", ".join(name for name in stages if name not in fits)
+            report.note(f"of other settings, and done again: {left}")
+    workspace.save_run(_run(config, keys))
+
+
+def _bytes_needed(config: CompressConfig, model: Encoder) -> int:
+    """What stages and artifact take on the disk, about."""
+    encoder = sum(linear.weight.numel() for linear in model.sites().values())
+    rest = sum(parameter.numel() for parameter in model.parameters()) - encoder
+    small = rest + config.keep * encoder
+    stages = encoder + small + (2 * (rest + 3 * config.keep * encoder) if config.epochs else 0)
+    return int(4 * ((stages if config.keep < 1 else 0) + small * (2 if config.weights else 1)))
+
+
+def features_digest(features: Sequence[Features]) -> str:
+    """Of all tokens and targets."""
+    found = hashlib.sha256()
+    for item in features:
+        found.update(repr((item.ids, item.types, item.target)).encode())
+    return found.hexdigest()
 
 
 def pick_device(name: str) -> torch.device:
@@ -126,7 +243,14 @@ def pick_device(name: str) -> torch.device:
 def subject_of(checkpoint: Checkpoint) -> Subject:
     """What evaluation needs to know of a checkpoint."""
     config = checkpoint.model.config
-    return Subject(checkpoint.task, checkpoint.labels, checkpoint.problem_type, config.max_length, config.pad_id)
+    return Subject(
+        checkpoint.task,
+        checkpoint.labels,
+        checkpoint.problem_type,
+        checkpoint.max_length,
+        config.pad_id,
+        checkpoint.reading.side,
+    )
 
 
 def prepare(config: CompressConfig, checkpoint: Checkpoint) -> Inputs:
@@ -143,14 +267,14 @@ def prepare(config: CompressConfig, checkpoint: Checkpoint) -> Inputs:
 
 def _encoded(source: str, config: CompressConfig, checkpoint: Checkpoint) -> list[Features]:
     rows: list[Row] = read_rows(source, checkpoint.task, split="train")
-    limit = checkpoint.model.config.max_length
+    limit = checkpoint.max_length
     length = min(config.max_length or TRAINING_LENGTH[checkpoint.task], limit)
     if checkpoint.task == "qa":
         questions = [row for row in rows if isinstance(row, Question)]
         return encode_questions(questions, checkpoint.tokenizer, length, STRIDE)
     texts = [row for row in rows if isinstance(row, TextRow)]
     targets = label_targets(texts, checkpoint.labels, checkpoint.problem_type)
-    return encode_texts(texts, targets, checkpoint.tokenizer, length)
+    return encode_texts(texts, targets, checkpoint.tokenizer, length, checkpoint.reading.side)
 
 
 def _sample(features: Sequence[Features], count: int, seed: int) -> list[Features]:
@@ -163,6 +287,7 @@ def _plan(
     checkpoint: Checkpoint,
     dense: Encoder,
     inputs: Inputs,
+    keys: Keys,
     workspace: Workspace,
     report: Report,
 ) -> GroupingPlan:
@@ -172,15 +297,15 @@ def _plan(
         return GroupingPlan(
             checkpoint.digest, head_dim, {s: Keep((m.out_features, m.in_features)) for s, m in sites.items()}
         )
-    text = workspace.text("plan.json")
+    text = workspace.text("plan", keys.plan)
     if text is not None:
         return GroupingPlan.from_json(text)
-    importances = _importances(config, checkpoint, dense, inputs, workspace, report)
+    importances = _importances(config, checkpoint, dense, inputs, keys, workspace, report)
     report.stage("Searching for groups", dense.config.layers)
     search = planning.Search(config.grouping, config.passes, config.g_max)
     found = planning.make_menus(importances, head_dim, search, lambda layer: report.advance())
     plan = planning.choose(found, config.keep, checkpoint.digest, head_dim, config.budget)
-    workspace.save_text("plan.json", plan.to_json())
+    workspace.save_text("plan", keys.plan, plan.to_json())
     return plan
 
 
@@ -189,10 +314,11 @@ def _importances(
     checkpoint: Checkpoint,
     dense: Encoder,
     inputs: Inputs,
+    keys: Keys,
     workspace: Workspace,
     report: Report,
 ) -> dict[Site, Tensor]:
-    saved = workspace.tensors("scores")
+    saved = workspace.tensors("scores", keys.scores)
     if saved is not None:
         return {Site.parse(name): value for name, value in saved.items()}
     report.stage("Scoring every weight", len(inputs.calibration))
@@ -205,7 +331,7 @@ def _importances(
     fisher = calibrate.fisher(dense, counted(), checkpoint.problem_type, config.seed, config.from_predictions)  # type: ignore[arg-type]
     sites = dense.sites()
     found = {site: importance(sites[site].weight.detach(), values).cpu() for site, values in fisher.items()}
-    workspace.save_tensors("scores", {str(site): value for site, value in found.items()})
+    workspace.save_tensors("scores", keys.scores, {str(site): value for site, value in found.items()})
     return found
 
 
@@ -215,18 +341,19 @@ def _compensate(
     compact: Encoder,
     plan: GroupingPlan,
     inputs: Inputs,
+    keys: Keys,
     workspace: Workspace,
     report: Report,
 ) -> None:
     device = next(compact.parameters()).device
-    saved = workspace.tensors("compensated")
+    saved = workspace.tensors("compensated", keys.compensated)
     if saved is not None:
         compact.load_state_dict(to_device(saved, device))
         return
     report.stage("Compensating layer by layer", dense.config.layers)
     groups = list(batches(inputs.calibration, CALIBRATION_TOKENS, dense.config.pad_id))
     compensate(dense, compact, plan, groups, config.ridge, lambda layer: report.advance())
-    workspace.save_tensors("compensated", compact.state_dict())
+    workspace.save_tensors("compensated", keys.compensated, compact.state_dict())
 
 
 def _finetune(
@@ -235,6 +362,7 @@ def _finetune(
     dense: Encoder,
     compact: Encoder,
     inputs: Inputs,
+    keys: Keys,
     workspace: Workspace,
     report: Report,
 ) -> None:
@@ -249,7 +377,7 @@ def _finetune(
         seed=config.seed,
     )
     trainer = Trainer(compact, dense, inputs.training, checkpoint.problem_type, schedule)
-    saved = workspace.tensors("finetune")
+    saved = workspace.tensors("finetuned", keys.finetuned)
     if saved is not None:
         trainer.restore(to_device(saved, trainer.device))
     report.stage("Re-finetuning", trainer.steps)
@@ -263,7 +391,7 @@ def _finetune(
 
     while trainer.step < trainer.steps:
         trainer.run(trainer.step + config.checkpoint_every, told)
-        workspace.save_tensors("finetune", trainer.state())
+        workspace.save_tensors("finetuned", keys.finetuned, trainer.state())
 
 
 def _measure(
@@ -285,6 +413,6 @@ def _settings(config: CompressConfig) -> dict[str, object]:
     for name in ("checkpoint", "train", "calibrate", "eval"):
         if shown[name]:
             shown[name] = str(shown[name]).rstrip("/").rpartition("/")[2]
-    for name in ("out", "resume", "device"):
+    for name in ("out", "resume", "force", "device"):
         del shown[name]
     return shown

@@ -57,6 +57,14 @@ class Bars:
         if self._task is not None:
             self._bars.update(self._task, advance=done, note=note)
 
+    def note(self, text: str) -> None:
+        """A fact that was read, on a line of its own."""
+        self._console.print(f"  {text}", highlight=False, markup=False)
+
+    def warn(self, text: str) -> None:
+        """A fact to check, on a line of its own."""
+        self._console.print(f"  warning: {text}", highlight=False, markup=False, style="yellow")
+
     def _finish(self) -> None:
         if self._task is not None:
             task = self._bars.tasks[self._task]

@@ -27,7 +27,10 @@ def score(
 
 def _artifact(artifact: Artifact, data: str | Path, progress: Progress) -> dict[str, float]:
     m = artifact.manifest
-    subject = Subject(m.task, m.labels, m.provenance.get("problem_type"), m.max_length, m.pad_id)
     predict = predictor(open_session(artifact.model))
     tokenizer = Tokenizer.from_file(str(artifact.tokenizer))
+    side = (tokenizer.truncation or {}).get("direction", "right")
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    subject = Subject(m.task, m.labels, m.provenance.get("problem_type"), m.max_length, m.pad_id, side)
     return evaluate(predict, read_rows(data, m.task), tokenizer, subject, progress)

@@ -1,77 +1,200 @@
-"""Where a running compression keeps what is done, so that a killed run can go on."""
+"""Where a compression keeps what is done, so that nothing but success throws it away.
+
+A hidden directory beside the output. Each stage is a file whose name holds a digest of what the stage depends on and
+one of its own bytes, so a stage of other settings or a damaged one is never taken for this run's. One job at a time
+holds the directory.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from pgb_core.artifact import sha256_of
 from pgb_core.errors import ConfigError, ResourceError
+
+_RUN = "run.json"
+_LOCK = "lock"
+_SHORT = 16  # characters of a digest in a file's name
+
+
+def key_of(*parts: object) -> str:
+    """A digest of what a stage depends on."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
 class Workspace:
-    """A hidden directory beside the output; every file in it is complete or absent."""
+    """Stages of one output's runs; every file is complete or absent. `warn` is told what is damaged and left out."""
 
-    def __init__(self, out: str | Path, digest: str, resume: bool) -> None:
-        """Open or start. Raises ConfigError when asked to resume another run's work."""
-        out = Path(out)
-        self.path = out.parent / f".{out.name}.work"
-        marker = self.path / "run.json"
-        if resume and marker.exists():
-            if json.loads(marker.read_text())["digest"] != digest:
-                raise ConfigError(f"{out}: the stopped run had other settings or data; leave --resume out")
-            return
-        try:
-            shutil.rmtree(self.path, ignore_errors=True)
-            self.path.mkdir(parents=True)
-            self.save_text(marker.name, json.dumps({"digest": digest}))
-        except OSError as error:
-            raise ResourceError(f"{self.path}: cannot be written ({error.strerror}); choose another --out") from error
+    def __init__(self, path: Path, warn: Callable[[str], None] = lambda text: None) -> None:
+        self.path = path
+        self._warn = warn
 
-    def tensors(self, name: str) -> dict[str, Tensor] | None:
-        """A stage's tensors, or None when it has not been done."""
-        path = self.path / f"{name}.safetensors"
+    def run(self) -> dict[str, Any]:
+        """What the run before this one was, or nothing."""
+        path = self.path / _RUN
         if not path.exists():
+            return {}
+        try:
+            found = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError):
+            found = None
+        if isinstance(found, dict):
+            return found
+        self._warn(f"{path}: damaged and left out")
+        return {}
+
+    def save_run(self, run: Mapping[str, Any]) -> None:
+        """Say what this run is."""
+        self._write(self.path / _RUN, lambda path: path.write_text(json.dumps(dict(run)), "utf-8"))
+
+    def stages(self) -> list[str]:
+        """Names of the stages that are kept, of whatever run."""
+        return sorted(path.name.rpartition(".")[0].rsplit("-", 2)[0] for path in self._kept())
+
+    def has(self, stage: str, key: str) -> bool:
+        """Whether a stage of that digest is kept; not whether it is sound."""
+        return any(path.name.startswith(f"{stage}-{key[:_SHORT]}-") for path in self._kept())
+
+    def tensors(self, stage: str, key: str) -> dict[str, Tensor] | None:
+        """A stage's tensors, or None when it has not been done."""
+        path = self._sound(stage, key)
+        if path is None:
             return None
         try:
             return load_file(path)
-        except SafetensorError as error:
-            raise ResourceError(f"{path}: damaged; start again without --resume") from error
+        except (SafetensorError, OSError) as error:
+            self._warn(f"{path}: cannot be read ({error}) and is left out")
+            return None
 
-    def save_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
-        """Keep a stage's tensors, atomically."""
-        plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
-        self._swap(f"{name}.safetensors", lambda path: save_file(plain, path))
+    def save_tensors(self, stage: str, key: str, tensors: Mapping[str, Tensor]) -> None:
+        """Keep a stage's tensors; those of the stage before it of the same name go."""
+        plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+        self._keep(stage, key, ".safetensors", lambda path: save_file(plain, path))
 
-    def text(self, name: str) -> str | None:
-        """A stage's text, or None."""
-        path = self.path / name
-        return path.read_text("utf-8") if path.exists() else None
+    def text(self, stage: str, key: str) -> str | None:
+        """A stage's text, or None when it has not been done."""
+        path = self._sound(stage, key)
+        return None if path is None else path.read_text("utf-8")
 
-    def save_text(self, name: str, text: str) -> None:
-        """Keep a stage's text, atomically."""
-        self._swap(name, lambda path: path.write_text(text, "utf-8"))
+    def save_text(self, stage: str, key: str, text: str) -> None:
+        """Keep a stage's text; that of the stage before it of the same name goes."""
+        self._keep(stage, key, ".txt", lambda path: path.write_text(text, "utf-8"))
+
+    def clear(self) -> None:
+        """Throw away every stage."""
+        for path in self._kept():
+            path.unlink(missing_ok=True)
+        (self.path / _RUN).unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Everything is done, or nothing of it is worth keeping."""
+        """The artifact stands, or nothing was done: no trace is left."""
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def _swap(self, name: str, write: object) -> None:
-        temporary = self.path / f".{name}.new"
+    def _kept(self) -> list[Path]:
+        found = self.path.iterdir() if self.path.is_dir() else ()
+        kinds = (".safetensors", ".txt")
+        return [path for path in found if path.suffix in kinds and path.name[0] != "." and path.is_file()]
+
+    def _sound(self, stage: str, key: str) -> Path | None:
+        for path in self._kept():
+            if not path.name.startswith(f"{stage}-{key[:_SHORT]}-"):
+                continue
+            if path.name.rpartition(".")[0].endswith(sha256_of(path)[:_SHORT]):
+                return path
+            self._warn(f"{path}: damaged and left out; the stage is done again")
+            path.unlink()
+        return None
+
+    def _keep(self, stage: str, key: str, suffix: str, write: Callable[[Path], object]) -> None:
+        before = [path for path in self._kept() if path.name.startswith(f"{stage}-")]
+
+        def name(path: Path) -> Path:
+            return self.path / f"{stage}-{key[:_SHORT]}-{sha256_of(path)[:_SHORT]}{suffix}"
+
+        kept = self._write(self.path / f".{stage}.new", write, name)
+        for path in before:
+            if path != kept:
+                path.unlink(missing_ok=True)
+
+    def _write(self, path: Path, write: Callable[[Path], object], name: Callable[[Path], Path] | None = None) -> Path:
+        """Write beside, make sure that it is on the disk, and put it in place."""
+        temporary = path if name else path.with_name(f".{path.name}.new")
         try:
-            write(temporary)  # type: ignore[operator]
-            os.replace(temporary, self.path / name)
+            write(temporary)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            target = name(temporary) if name else path
+            os.replace(temporary, target)
         except (OSError, SafetensorError) as error:
-            raise ResourceError(f"{self.path / name}: could not be written ({error}); is the disk full?") from error
+            temporary.unlink(missing_ok=True)
+            raise ResourceError(
+                f"{self.path}: could not be written ({error}); is the disk full? What was kept before is still there"
+            ) from error
+        return target
+
+
+@contextmanager
+def locked(out: Path, warn: Callable[[str], None] = lambda text: None) -> Iterator[Workspace]:
+    """The workspace of an output, for this process alone; it goes afterwards when no stage is kept in it.
+
+    Raises ConfigError when another job holds it, ResourceError when it cannot be written.
+    """
+    path = out.parent / f".{out.name}.work"
+    lock = _acquire(path, out)
+    workspace = Workspace(path, warn)
+    try:
+        yield workspace
+    finally:
+        if not workspace.stages():
+            workspace.remove()
+        os.close(lock)
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Raises ResourceError when a file system has less than `needed` bytes left."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise ResourceError(
+            f"{folder}: {free / 1e9:.2f} GB are free and the run needs {needed / 1e9:.2f} GB; make room, or choose "
+            "another --out"
+        )
 
 
 def to_device(tensors: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
     """Copies on a device."""
     return {name: value.to(device) for name, value in tensors.items()}
+
+
+def _acquire(path: Path, out: Path) -> int:
+    """The lock's file, held; a holder that ends removes the directory, so the file held must still be the one there."""
+    while True:
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:
+            continue  # removed by the job that held it
+        except OSError as error:
+            raise ResourceError(f"{path}: cannot be written ({error.strerror}); choose another --out") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.exists(path / _LOCK) and os.path.samestat(os.fstat(descriptor), os.stat(path / _LOCK)):
+                return descriptor
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise ConfigError(f"{out}: another job is writing to this --out; wait for it, or choose another") from error
+        except FileNotFoundError:
+            pass
+        os.close(descriptor)

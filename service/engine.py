@@ -42,13 +42,13 @@ class Target:
 
 @dataclass(frozen=True)
 class Labelling:
-    """activation: None takes the model's. top_k: None gives all labels. truncate: cut a text that is
-    too long on the side named, or refuse it."""
+    """activation: None takes the model's. top_k: None gives all labels. truncate: cut a text that is too long, or
+    refuse it. side: the end that is cut; None takes the model's."""
 
     activation: str | None = None
     top_k: int | None = None
     truncate: bool = True
-    side: str = "right"
+    side: str | None = None
 
 
 @dataclass(frozen=True)

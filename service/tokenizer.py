@@ -119,11 +119,12 @@ class _Part:
 
 
 class Tokenizer:
-    """The tokenizer of one artifact."""
+    """The tokenizer of one artifact. side: the end of a text that is cut, when a request does not say."""
 
     def __init__(self, path: Path, max_length: int) -> None:
         self.max_length = max_length
         self._plain = Fast.from_file(str(path))
+        self.side: str = (self._plain.truncation or {}).get("direction", SIDES[0])
         self._plain.no_padding()
         self._plain.no_truncation()
         # Kept apart: it trims offsets of byte-level tokens, and would trim twice what it sees twice.
@@ -142,11 +143,12 @@ class Tokenizer:
         most = _PER_TOKEN * self.max_length if self._cuts else _MOST
         return sum(min(len(text), most) for item in inputs for text in _texts(item))
 
-    def texts(self, inputs: Sequence[Text], side: str = "right") -> Generator[Step, None, list[Tokens]]:
-        """Texts or pairs, cut to the model's length on that side; of a pair, the longer text loses more.
+    def texts(self, inputs: Sequence[Text], side: str | None = None) -> Generator[Step, None, list[Tokens]]:
+        """Texts or pairs, cut to the model's length on that side, or its own; of a pair, the longer text loses more.
 
         Raises TooLarge when they take too long.
         """
+        side = side or self.side
         found: list[Tokens] = []
         seen, longest = 0, max(_MEASURED, _PER_TOKEN * self.max_length)
         for part in _parts(inputs):

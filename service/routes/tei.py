@@ -37,7 +37,8 @@ async def predict(asked: tei.PredictRequest, request: Request) -> JSONResponse:
     inputs = [_text(item) for item in given] if batch else [_text(given)]
     truncate = True if asked.truncate is None else asked.truncate
     activation = "none" if asked.raw_scores else None
-    options = Labelling(activation, None, truncate, asked.truncation_direction.lower())
+    side = asked.truncation_direction
+    options = Labelling(activation, None, truncate, side.lower() if side else None)
     call = call_of(request)
     rows = await engine_of(request).classify(call, Target(), inputs, options)
     results = [[{"score": s.score, "label": s.label} for s in row] for row in rows]

@@ -22,8 +22,8 @@ def self_check(runtime: Runtime, artifact: Artifact, precision: Precision = "flo
     """Run the artifact's own inputs in one batch; the largest difference of a logit from the PyTorch model's.
 
     An older artifact, which has none, is run on a made-up input and gives 0. Raises Unavailable when
-    the runtime fails, or logits are not finite, of another shape, or further off than 1e-3 (in
-    bfloat16 0.15 times the largest logit, if that is above 1).
+    the runtime fails, or logits are not finite, of another shape, or further off than 1e-3 times the
+    largest logit, or than 1e-3 where that is below 1 (in bfloat16 0.15 in place of 1e-3).
     """
     manifest = artifact.manifest
     inputs, wanted = _expected(artifact.check, manifest) if artifact.check else _default(manifest)
@@ -40,7 +40,7 @@ def self_check(runtime: Runtime, artifact: Artifact, precision: Precision = "flo
         return 0.0
     difference = max(float(np.abs(a - b).max()) for a, b in zip(found, wanted, strict=True))
     largest = max(float(np.abs(logits).max()) for logits in wanted)
-    allowed = TOLERANCE if precision == "float32" else BFLOAT16_TOLERANCE * max(1.0, largest)
+    allowed = (TOLERANCE if precision == "float32" else BFLOAT16_TOLERANCE) * max(1.0, largest)
     if difference > allowed:
         raise Unavailable(
             f"{manifest.name}: the runtime's logits are {difference:.2g} off the artifact's own, at most {allowed:.2g} "

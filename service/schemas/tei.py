@@ -24,7 +24,9 @@ class PredictRequest(BaseModel):
 
     inputs: str | Item | Annotated[list[Item], Field(fail_fast=True)]
     truncate: bool | None = None
-    truncation_direction: Literal["left", "right", "Left", "Right"] = "right"
+    truncation_direction: Literal["left", "right", "Left", "Right"] | None = Field(
+        None, description="the end of a text that is cut; by default the one that the model was trained with"
+    )
     raw_scores: bool = False
 
 

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgb_core.artifact import POSITIONS, Artifact, Manifest, open_artifact, update_measured, write_artifact
+from pgb_core import artifact as artifact_module
+from pgb_core.artifact import POSITIONS, Artifact, Manifest, open_artifact, repair, update_measured, write_artifact
 from pgb_core.errors import ArtifactError, ResourceError
 from pgb_core.onnx_file import read_graph
 
@@ -142,10 +143,10 @@ def test_only_an_artifact_is_replaced(written: Artifact, tmp_path: Path) -> None
 def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither half an artifact nor a temporary directory."""
 
-    def full(self: Path, content: bytes) -> int:
+    def full(path: Path, content: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr("pgb_core.artifact._written", full)
     with pytest.raises(ResourceError, match="No space left"):
         write_artifact(tmp_path / "small", manifest(), FILES)
     assert list(tmp_path.iterdir()) == []
@@ -186,10 +187,47 @@ def test_an_artifact_is_replaced_whole_or_stays(written: Artifact, monkeypatch: 
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", failing)
+    monkeypatch.setattr("pgb_core.artifact._exchanged", lambda first, second: False)
     with pytest.raises(ResourceError, match="Input/output error"):
         write_artifact(written.path, manifest(name="again"), FILES)
     assert open_artifact(written.path).manifest == written.manifest
     assert sorted(written.path.parent.iterdir()) == beside
+
+
+@pytest.mark.parametrize("one_step", [True, False])
+def test_a_kill_while_an_artifact_is_replaced_loses_none(
+    one_step: bool, written: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one step there is an artifact at every moment; in two, the next start puts the old one back."""
+
+    class KilledError(BaseException):
+        pass
+
+    calls = {"exchange": 0}
+    exchanged, rename = artifact_module._exchanged, Path.rename
+
+    def exchanging(first: Path, second: Path) -> bool:
+        calls["exchange"] += 1
+        return exchanged(first, second) if one_step else False
+
+    def killed(self: Path, target: Path) -> Path:
+        rename(self, target)
+        raise KilledError
+
+    monkeypatch.setattr(artifact_module, "_exchanged", exchanging)
+    monkeypatch.setattr(Path, "rename", killed)
+    monkeypatch.setattr("pgb_core.artifact.shutil.rmtree", lambda *_, **__: None)  # a killed process tidies nothing up
+    try:
+        write_artifact(written.path, manifest(name="again"), FILES)
+    except KilledError:
+        assert not one_step
+    monkeypatch.undo()
+    assert calls["exchange"] == 1
+    assert written.path.exists() == one_step
+    said = repair(written.path)
+    assert (said is not None) == (not one_step)
+    assert open_artifact(written.path).manifest.name == ("again" if one_step else written.manifest.name)
+    assert sorted(entry.name for entry in written.path.parent.iterdir()) == [written.path.name]
 
 
 def test_the_manifest_has_a_digest_of_its_own(written: Artifact) -> None:

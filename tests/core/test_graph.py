@@ -6,9 +6,9 @@ import torch
 
 from pgb_core import graph
 from pgb_core.errors import ParityError
-from pgb_core.export import check_parity
 from pgb_core.features import Features
 from pgb_core.nn.encoder import Encoder
+from pgb_core.parity import check_graph
 from pgb_core.session import open_session
 from pgb_core.surgery import apply_plan
 from tests.conftest import ARCHITECTURES, TASKS, small_encoder
@@ -133,8 +133,8 @@ def test_the_parity_gate_stops_a_wrong_graph() -> None:
     """A graph of other weights does not pass, and the error gives the difference."""
     model, other = small_encoder("bert", "classification"), small_encoder("bert", "classification", seed=5)
     features = [Features([5, 6, 7 + n], [0, 0, 0], None, n) for n in range(20)]
-    parity = check_parity(model, graph.channels_first(model).SerializeToString(), features)
+    parity = check_graph(model, graph.channels_first(model).SerializeToString(), features)
     assert parity.inputs == parity.same_answers == 20
     assert parity.max_difference < 1e-4
     with pytest.raises(ParityError, match="differs from PyTorch by"):
-        check_parity(other, graph.channels_first(model).SerializeToString(), features)
+        check_graph(other, graph.channels_first(model).SerializeToString(), features)

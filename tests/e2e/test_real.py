@@ -11,8 +11,8 @@ from pgb_core.config import CompressConfig
 from pgb_core.data import Question, TextRow, read_rows
 from pgb_core.encoders import load_checkpoint
 from pgb_core.evaluate import evaluate
-from pgb_core.export import check_parity
 from pgb_core.features import encode_questions, encode_texts
+from pgb_core.parity import check_graph
 from pgb_core.pipeline import compress, subject_of
 from pgb_core.scoring import score
 from pgb_core.session import open_session, predictor
@@ -43,7 +43,7 @@ def test_parity_on_256_real_inputs(name: str, shared: Path) -> None:
     if checkpoint.task == "classification":
         protos += [graph.channels_first(checkpoint.model, "gpu"), graph.token_major(checkpoint.model)]
     for proto in protos:
-        parity = check_parity(checkpoint.model, proto.SerializeToString(), features)
+        parity = check_graph(checkpoint.model, proto.SerializeToString(), features)
         assert parity.inputs == parity.same_answers == 256
         assert parity.max_difference < 1e-4
 

@@ -1,0 +1,160 @@
+"""The files of a checkpoint: found here or fetched from the hub, and checked before weights are read from them.
+
+A checkpoint is a directory that `save_pretrained` wrote: `config.json`, a tokenizer, and weights in safetensors files.
+What else a directory may hold is never read: a pickle can run code.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from pgb_core.errors import CheckpointError
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+# What is fetched from the hub: weights in safetensors files, settings, and vocabularies of every kind.
+_FETCHED = ("*.safetensors", "*.json", "vocab.txt", "merges.txt", "*.model")
+_FLOATS = {"F64", "F32", "F16", "BF16"}
+# Settings that change which weights are read, or what they mean.
+_REFUSED = {
+    "quantization_config": "the weights are quantised; name the checkpoint from which they were made",
+    "transformers_weights": f"it names another weight file; save the weights as {WEIGHTS}",
+}
+
+
+def locate(source: str | Path) -> Path:
+    """The directory of a checkpoint; a hub name is fetched into the hub's own cache. Raises CheckpointError."""
+    path = Path(source)
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise CheckpointError(f"{source}: is a file; name the directory that save_pretrained wrote")
+    if path.is_absolute() or str(source).startswith("."):
+        raise CheckpointError(f"{source}: no such checkpoint directory")
+    import huggingface_hub
+
+    try:
+        return Path(huggingface_hub.snapshot_download(str(source), allow_patterns=list(_FETCHED)))
+    except Exception as error:  # the hub's errors, those of the network, and of the cache
+        reason = type(error).__name__
+        raise CheckpointError(
+            f"{source}: neither a directory here nor a model that the hub gave ({reason}); check the name, or "
+            "download it and name the directory"
+        ) from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises CheckpointError when the file holds something else."""
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: not JSON ({_plain(error)}); save the checkpoint again") from error
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path}: not a JSON object; save the checkpoint again")
+    return found
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """`config.json`. Raises CheckpointError when it is missing, damaged, or asks for what is not supported."""
+    if not (folder / CONFIG).is_file():
+        if (folder / "adapter_config.json").is_file():
+            raise CheckpointError(
+                f"{folder}: is an adapter, not a whole model; merge it into its base with peft's merge_and_unload() "
+                "and save_pretrained()"
+            )
+        raise CheckpointError(f"{folder}: no {CONFIG}; name a directory that save_pretrained wrote")
+    config = read_json(folder / CONFIG)
+    for name, reason in _REFUSED.items():
+        if config.get(name):
+            raise CheckpointError(f"{folder / CONFIG}: {name} is set: {reason}")
+    return config
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files that hold the weights, each opened once. Raises CheckpointError.
+
+    An index may name safetensors files of its own directory, and nothing else.
+    """
+    if (folder / "adapter_config.json").is_file():
+        raise CheckpointError(
+            f"{folder}: holds a model and an adapter; merge them with peft's merge_and_unload(), or remove the adapter"
+        )
+    if (folder / WEIGHTS).exists():
+        files = [folder / WEIGHTS]
+    elif (folder / INDEX).exists():
+        files = _indexed(folder)
+    else:
+        other = next((p.name for p in sorted(folder.iterdir()) if p.suffix in (".bin", ".pt", ".pth", ".h5")), None)
+        raise CheckpointError(
+            f"{folder}: no safetensors weights ({WEIGHTS})"
+            + (f"; {other} is not read: pickled weights are not read, convert them first" if other else "")
+        )
+    for file in files:
+        _check(file)
+    return files
+
+
+def _indexed(folder: Path) -> list[Path]:
+    path = folder / INDEX
+    table = read_json(path).get("weight_map")
+    if not isinstance(table, dict) or not table or not all(isinstance(name, str) for name in table.values()):
+        raise CheckpointError(f"{path}: has no weight_map of tensors to files; save the checkpoint again")
+    names = sorted(set(table.values()))
+    for name in names:
+        if PurePosixPath(name).name != name or "\\" in name or not name.endswith(".safetensors"):
+            raise CheckpointError(
+                f"{path}: names {name!r}; only safetensors files of the same directory are read, convert it first"
+            )
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{path}: names {name}, which is missing; copy the whole directory")
+    return [folder / name for name in names]
+
+
+def _check(path: Path) -> None:
+    try:
+        with safe_open(str(path), "pt") as file:
+            for name in file.keys():  # noqa: SIM118 - the file is no mapping
+                kind = file.get_slice(name).get_dtype()
+                if kind not in _FLOATS and "position_ids" not in name:
+                    raise CheckpointError(
+                        f"{path}: {name} is of type {kind}; only floating-point weights are read, not quantised ones"
+                    )
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: not a safetensors file, or a part of one; copy it again") from error
+
+
+def unread(names: set[str] | list[str], folder: Path) -> str | None:
+    """What to say of tensors that the model has no place for. Raises CheckpointError when they change the model."""
+    for name in sorted(names):
+        if any(mark in name for mark in ("lora_", "adapter", "ia3_", ".SCB", "absmax", "weight_scale", "qweight")):
+            raise CheckpointError(
+                f"{folder}: {name} belongs to an adapter or to quantised weights, which change the model; merge them "
+                "and save the plain weights"
+            )
+    extra = sorted(name for name in names if "position_ids" not in name)
+    if not extra:
+        return None
+    return f"{len(extra)} tensors are not read, such as {extra[0]}: the model has no place for them"
+
+
+def spoken(config: Mapping[str, Any]) -> str:
+    """What kind of model a config names, in its own words."""
+    return " ".join(str(name) for name in config.get("architectures") or []) or "none"
+
+
+def first_line(error: BaseException) -> str:
+    """What another library's error says, short."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def _plain(error: Exception) -> str:
+    line = getattr(error, "lineno", None)
+    return f"line {line}" if line else "it is no text in UTF-8 or is nested too deeply"

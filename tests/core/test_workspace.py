@@ -1,0 +1,227 @@
+"""What is kept of a run: whole or absent, for its own settings alone, for one job at a time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from pgb_core.artifact import open_artifact
+from pgb_core.errors import ArtifactError, ConfigError, PGBError, ResourceError
+from pgb_core.output import check_place
+from pgb_core.pipeline import compress
+from pgb_core.workspace import Workspace, check_space, locked
+from tests.core.small import checkpoint, settings
+from tests.core.test_gate import Told
+
+KEY, OTHER = "a" * 64, "b" * 64
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """An open one, and what it warned of."""
+    (tmp_path / "work").mkdir()
+    found = Workspace(tmp_path / "work", lambda text: said.append(text))
+    said.clear()
+    return found
+
+
+said: list[str] = []
+
+
+def test_a_stage_is_kept_under_what_it_depends_on(workspace: Workspace) -> None:
+    """Another digest is another stage; the newer one takes the place of the older."""
+    workspace.save_tensors("scores", KEY, {"x": torch.arange(3)})
+    assert torch.equal(workspace.tensors("scores", KEY)["x"], torch.arange(3))  # type: ignore[index]
+    assert workspace.tensors("scores", OTHER) is None
+    workspace.save_tensors("scores", OTHER, {"x": torch.arange(4)})
+    assert workspace.tensors("scores", KEY) is None
+    workspace.save_text("plan", KEY, "{}")
+    assert workspace.stages() == ["plan", "scores"]
+    assert workspace.text("plan", KEY) == "{}"
+    workspace.clear()
+    assert workspace.stages() == []
+    assert said == []
+
+
+@pytest.mark.parametrize("damage", ["cut", "bit", "empty"])
+def test_damaged_state_is_named_and_left_out(damage: str, workspace: Workspace) -> None:
+    """Whatever happened to it: a warning with its name, and the stage counts as not done."""
+    workspace.save_tensors("scores", KEY, {"x": torch.arange(300)})
+    path = next(workspace.path.glob("scores-*"))
+    content = bytearray(path.read_bytes())
+    if damage == "bit":
+        content[-5] ^= 1
+    path.write_bytes({"cut": content[:100], "bit": content, "empty": b""}[damage])
+    assert workspace.tensors("scores", KEY) is None
+    assert str(path) in said[0]
+    assert "left out" in said[0]
+    workspace.save_tensors("scores", KEY, {"x": torch.arange(300)})
+    assert workspace.tensors("scores", KEY) is not None
+    (workspace.path / "run.json").write_text("{")
+    assert workspace.run() == {}
+    assert "run.json: damaged and left out" in said[-1]
+
+
+def test_a_write_that_fails_leaves_what_was_there(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stage before is still whole, and no part of a file is left."""
+    workspace.save_text("plan", KEY, "kept")
+
+    def full(source: object, target: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pgb_core.workspace.os.replace", full)
+    with pytest.raises(ResourceError, match="is the disk full"):
+        workspace.save_text("plan", KEY, "new")
+    assert workspace.text("plan", KEY) == "kept"
+    assert len(list(workspace.path.iterdir())) == 1
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from pgb_core.workspace import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_one_job_holds_an_output(tmp_path: Path) -> None:
+    """A second is refused at once; a killed one holds nothing."""
+    out = tmp_path / "small"
+    command = [sys.executable, "-c", HOLDER, str(out)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(ConfigError, match="another job is writing to this --out"), locked(out):
+            pass
+        holder.kill()
+    with locked(out) as mine:
+        assert mine.path.is_dir()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_is_too_small_is_found_out_first(tmp_path: Path) -> None:
+    """By what is free and what is needed."""
+    with pytest.raises(ResourceError, match=r"GB are free and the run needs 1000000\.00 GB"):
+        check_space(tmp_path, 10**15)
+    check_space(tmp_path, 10)
+
+
+def test_places_that_an_artifact_must_not_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the command runs or above it; the checkpoint, in it, above it; a file; a link."""
+    model = tmp_path / "models" / "mine"
+    model.mkdir(parents=True)
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    for out in (".", "..", here, tmp_path, "/"):
+        with pytest.raises(ConfigError, match="the directory that this command runs in, or above it"):
+            check_place(out, model)
+    for out in (model, model / "small", tmp_path / "models", "../models/../models/mine"):
+        with pytest.raises(ConfigError, match="the checkpoint's directory, inside it or above it"):
+            check_place(out, model)
+    (here / "file").write_text("")
+    (here / "link").symlink_to(tmp_path / "nowhere")
+    for out in ("file", "link"):
+        with pytest.raises(ArtifactError, match="is no artifact"):
+            check_place(out, model)
+    check_place("small", model)
+    check_place(tmp_path / "models" / "small", "owner/name")
+
+
+def test_an_artifact_is_replaced_by_force_alone(tmp_path: Path, texts: Path) -> None:
+    """Without, the run ends before the checkpoint is read, and the artifact stays."""
+    model = checkpoint(tmp_path / "model", "bert", "classification")
+    first = compress(settings(model, tmp_path / "small", texts, epochs=0.0))
+    told = Told()
+    with pytest.raises(ArtifactError, match="holds an artifact; --force replaces it"):
+        compress(settings(model, tmp_path / "small", texts, epochs=0.0, seed=1), told)
+    assert told.stages == []
+    assert open_artifact(first.path).digest == first.digest
+    second = compress(settings(model, tmp_path / "small", texts, epochs=0.0, seed=1, force=True))
+    assert open_artifact(first.path).digest == second.digest != first.digest
+    assert not list(tmp_path.glob(".small*"))
+
+
+def test_work_outlives_a_file_that_appears_in_its_place(
+    tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run ends without an artifact; the next takes every stage over and does none again."""
+    model = checkpoint(tmp_path / "model", "bert", "classification")
+    out = tmp_path / "small"
+
+    class Careless(Told):
+        def stage(self, title: str, total: int | None = None) -> None:
+            super().stage(title, total)
+            if title.startswith("Exporting"):
+                out.mkdir()
+                (out / "mine").write_text("")
+
+    with pytest.raises(ArtifactError, match="is no artifact"):
+        compress(settings(model, out, texts), Careless())
+    assert (tmp_path / ".small.work").is_dir()
+    (out / "mine").unlink()
+    told = Told()
+    monkeypatch.setattr("pgb_core.pipeline.calibrate.fisher", None)
+    monkeypatch.setattr("pgb_core.pipeline.compensate", None)
+    resumed = compress(settings(model, out, texts), told)
+    assert "taken over from a stopped run: compensated, finetuned, plan, scores" in told.notes
+    monkeypatch.undo()
+    straight = compress(settings(model, tmp_path / "straight", texts))
+    assert resumed.manifest.files == straight.manifest.files
+    assert not (tmp_path / ".small.work").exists()
+
+
+def test_other_settings_take_over_what_fits(tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More epochs keep scores, plan and compensation; another share keeps the scores; --no-resume keeps nothing."""
+    model = checkpoint(tmp_path / "model", "bert", "classification")
+    out = tmp_path / "small"
+
+    def failing(*_: object, **__: object) -> None:
+        raise ResourceError("full")
+
+    for changes, wanted in (
+        ({}, []),
+        ({"epochs": 1.0}, ["taken over from a stopped run: compensated, plan, scores"]),
+        ({"epochs": 1.0, "keep": 0.6}, ["taken over from a stopped run: scores"]),
+        ({"epochs": 1.0, "keep": 0.6, "resume": False}, []),
+    ):
+        told = Told()
+        with monkeypatch.context() as patch:
+            patch.setattr("pgb_core.pipeline.export.write", failing)
+            with pytest.raises(ResourceError, match="full"):
+                compress(settings(model, out, texts, **changes), told)
+        assert [note for note in told.notes if "taken over" in note] == wanted
+
+
+def test_a_run_that_had_just_written_its_artifact_is_done(
+    tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the swap and the end: --resume returns what stands there; other settings are refused."""
+    model = checkpoint(tmp_path / "model", "bert", "classification")
+    out = tmp_path / "small"
+
+    class KilledError(BaseException):
+        pass
+
+    def killed(self: Workspace) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Workspace, "remove", killed)
+        with pytest.raises(KilledError):
+            compress(settings(model, out, texts))
+    digest = open_artifact(out).digest
+    with pytest.raises(PGBError, match="holds an artifact"):
+        compress(settings(model, out, texts, resume=True, seed=3))
+    told = Told()
+    assert compress(settings(model, out, texts, resume=True), told).digest == digest
+    assert told.stages == []
+    assert not (tmp_path / ".small.work").exists()
