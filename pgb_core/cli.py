@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pgb_core import __version__
+from pgb_core import __version__, machine
 from pgb_core.errors import PGBError
 
 _EXAMPLES = """examples:
@@ -41,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         serve(given[1:])  # the service knows its settings
         return 0
     args = _parser().parse_args(given)
+    if argv is None:  # the process is ours, and torch is not imported yet
+        machine.wait_passively()
     run: Callable[[argparse.Namespace], int] = args.run
     try:
         return run(args)
@@ -104,6 +106,7 @@ def _add_compress(commands: Any) -> None:
     p.add_argument(
         "--weights", action="store_true", default=None, help="write the tensors too, for serving with PyTorch"
     )
+    p.add_argument("--threads", type=int, help="to compute on (default: the cores this process may use)")
     p.add_argument("--seed", type=int, help="of sampling and order (default 0)")
     p.add_argument("--resume", action="store_true", default=None, help="go on with a stopped run of the same settings")
     p.set_defaults(run=_compress)
@@ -154,6 +157,7 @@ def _add_demo(commands: Any) -> None:
     p.add_argument("--dir", default=".demo", help="where it keeps its models (default .demo)")
     p.add_argument("--host", default="127.0.0.1")
     p.add_argument("--port", type=int, default=8000)
+    p.add_argument("--threads", type=int, help="to compress on (default: the cores this process may use)")
     p.add_argument("--no-serve", action="store_true", help="stop after the table")
     p.set_defaults(run=_demo)
 
@@ -253,7 +257,7 @@ def serve(arguments: Sequence[str]) -> None:
 def _demo(args: argparse.Namespace) -> int:
     from pgb_core import demo
 
-    artifacts = demo.prepare(Path(args.dir))
+    artifacts = demo.prepare(Path(args.dir), threads=args.threads)
     if not args.no_serve:
         demo.print_calls(args.host, args.port)
         serve([*map(str, artifacts), "--host", args.host, "--port", str(args.port)])

@@ -62,14 +62,14 @@ EXAMPLES = (
 _ADAPTERS = {"sentiment": "sst2", "answers": "qa"}
 
 
-def prepare(folder: Path, console: Console | None = None) -> list[Path]:
+def prepare(folder: Path, console: Console | None = None, threads: int | None = None) -> list[Path]:
     """Merge, compress, measure and show both models; what `folder` already holds is used as it is."""
     console = console or Console(stderr=True)
     missing = [example for example in EXAMPLES if not _ready(folder / example.name)]
     if missing:
         base = _base()
         for example in missing:
-            _make(example, base, folder, console)
+            _make(example, base, folder, console, threads)
     artifacts = [open_artifact(folder / example.name) for example in EXAMPLES]
     output = Console()
     output.width = max(output.width, 118)
@@ -139,7 +139,7 @@ def _base() -> Path:
     return folder
 
 
-def _make(example: Example, base: Path, folder: Path, console: Console) -> None:
+def _make(example: Example, base: Path, folder: Path, console: Console, threads: int | None) -> None:
     console.print(f"[bold]{example.name}[/bold]: merging, compressing to half, comparing")
     with tempfile.TemporaryDirectory(prefix="pgb-demo-") as scratch, Bars(console) as bars:
         dense = merged(example, base, Path(scratch))
@@ -154,6 +154,7 @@ def _make(example: Example, base: Path, folder: Path, console: Console) -> None:
             eval=str(score),
             epochs=example.epochs,
             max_length=256,
+            threads=threads,
             ridge=1.0,  # a few thousand tokens: stay near the old weights
         )
         done = compress(config, bars)
