@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
@@ -35,6 +35,9 @@ CALIBRATION_TOKENS = 2048
 class Report(Protocol):
     """Who is told how far the work is."""
 
+    def begin(self, stages: Mapping[str, float]) -> None:
+        """The stages to come, in order, with the work that each is expected to be; some may have been done before."""
+
     def stage(self, title: str, total: int | None = None) -> None:
         """A new stage begins; `total` units of work, if that is known."""
 
@@ -44,6 +47,9 @@ class Report(Protocol):
 
 class Silent:
     """Tells nobody."""
+
+    def begin(self, stages: Mapping[str, float]) -> None:
+        """Nothing."""
 
     def stage(self, title: str, total: int | None = None) -> None:
         """Nothing."""
@@ -273,8 +279,10 @@ def _measure(
         return {}
     found: dict[str, object] = {}
     for name, model in (("dense", dense), ("compressed", compact)):
-        report.stage(f"Scoring the {name} model")
-        metrics = evaluate(torch_predictor(model), held_out, checkpoint.tokenizer, subject_of(checkpoint))
+        # A question may have several windows, and progress is told in windows.
+        report.stage(f"Scoring the {name} model", None if checkpoint.task == "qa" else len(held_out))
+        predict = torch_predictor(model)
+        metrics = evaluate(predict, held_out, checkpoint.tokenizer, subject_of(checkpoint), report.advance)
         found[name] = {key: round(value, 6) for key, value in metrics.items()}
     return {"accuracy": {**found, "rows": len(held_out)}}
 
