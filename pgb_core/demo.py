@@ -74,6 +74,10 @@ def prepare(folder: Path, console: Console | None = None, threads: int | None = 
     output = Console()
     output.width = max(output.width, 118)
     output.print(_table(artifacts))
+    for item in artifacts:
+        reason = item.manifest.measured["speed"].get("reason")
+        if reason:
+            output.print(f"The machine was too busy to time {item.manifest.name}: {reason}.", highlight=False)
     return [a.path for a in artifacts]
 
 
@@ -158,9 +162,8 @@ def _make(example: Example, base: Path, folder: Path, console: Console, threads:
             ridge=1.0,  # a few thousand tokens: stay near the old weights
         )
         done = compress(config, bars)
-        rounds = 3
-        bars.stage("Timing side by side with the dense model", 3 * rounds)
-        found = comparison.compare(done, dense, SHAPES, seconds=0.5, rounds=rounds, progress=bars.advance)
+        bars.stage("Timing side by side with the dense model", len(SHAPES))
+        found = comparison.compare(done, dense, SHAPES, seconds=1.5, threads=threads, progress=bars.advance)
         dense_graphs = comparison.write_dense(load_checkpoint(dense).model, Path(scratch))
         size = dense_graphs[comparison.DENSE[0]].stat().st_size
     artifact.update_measured(done.path, {"speed": {**found.as_json(), "dense_bytes": size}})
