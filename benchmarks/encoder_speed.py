@@ -3,7 +3,7 @@
 Shapes are BERT-base's (12 layers, 768, 12 heads, 3072), weights random. What is kept follows real
 importance: the scores of a fine-tuned 6-layer checkpoint, each layer used twice and each entry
 stretched to the larger shape, go through the ordinary planner. Every graph runs in a process of its
-own, processes alternate, and each keeps its best round's median.
+own and processes take short turns; milliseconds are of the best turn, ratios of neighbouring ones.
 
 The head is a span head, so no model is excused from computing all tokens of its last layer.
 """
@@ -22,8 +22,8 @@ import onnxruntime
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from pgb_core import calibrate, graph, planning, surgery
-from pgb_core.bench import Shape, random_feed, time_in_process
+from pgb_core import bench, calibrate, graph, planning, surgery
+from pgb_core.bench import Shape, random_feed
 from pgb_core.data import read_rows
 from pgb_core.encoders import load_checkpoint
 from pgb_core.features import batches, encode_texts
@@ -32,6 +32,7 @@ from pgb_core.machine import facts, usable_cores
 from pgb_core.nn.encoder import Encoder, EncoderConfig
 from pgb_core.plan import GroupingPlan, Role, Site, flops
 
+OPENVINO = "dense OpenVINO bf16"
 SHAPES: tuple[Shape, ...] = ((1, 128), (8, 128), (1, 384))
 BASE = EncoderConfig(
     vocab=30522,
@@ -120,8 +121,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, default=Path("../shared/models/minilm-l6-sst2"))
     parser.add_argument("--texts", type=Path, default=Path("../shared/data/glue/sst2/train.tsv"))
     parser.add_argument("--keep", type=float, nargs="+", default=[0.5, 0.25, 0.12])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=1.5)
+    parser.add_argument("--seconds", type=float, default=4.5, help="of each model and shape, in short turns")
     parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/encoder_speed.json"))
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -148,20 +148,21 @@ def main() -> None:
             weight_type=QuantType.QInt8,
             extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
         )
-        jobs = {name: (path, "pgb_core.bench") for name, path in paths.items()}
-        jobs["dense OpenVINO bf16"] = (paths["dense channels-first"], "benchmarks.openvino_worker")
-        best: dict[str, dict[Shape, float]] = defaultdict(dict)
-        for _ in range(args.rounds):
-            for name, (path, worker) in jobs.items():
-                for shape, value in time_in_process(path, SHAPES, args.threads, args.seconds, worker).items():
-                    best[name][shape] = min(value, best[name].get(shape, value))
-        baseline = {shape: min(best[n][shape] for n in ("dense fused", "dense channels-first")) for shape in SHAPES}
+        jobs = {**paths, OPENVINO: paths["dense channels-first"]}
+        workers = {OPENVINO: "benchmarks.openvino_worker"}
+        measured = bench.compare(jobs, SHAPES, args.threads, args.seconds, workers=workers)
+        result["busy"] = measured.busy
+        timings = measured.timings
+        baseline = {
+            shape: min((timings[n] for n in ("dense fused", "dense channels-first")), key=lambda t: t.minimum(shape))
+            for shape in SHAPES
+        }
         rows: dict[str, dict[str, Any]] = {}
         for name in jobs:
             rows[name] = {
-                "milliseconds": {f"{b}x{s}": round(best[name][b, s], 2) for b, s in SHAPES},
+                "milliseconds": {f"{b}x{s}": round(timings[name].minimum((b, s)), 2) for b, s in SHAPES},
                 "times the best dense fp32": {
-                    f"{b}x{s}": round(baseline[b, s] / best[name][b, s], 2) for b, s in SHAPES
+                    f"{b}x{s}": round(timings[name].ratio(baseline[b, s], (b, s)), 2) for b, s in SHAPES
                 },
             }
             if name in models:

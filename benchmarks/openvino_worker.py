@@ -1,34 +1,29 @@
-"""Times one ONNX graph in OpenVINO; `--` like `pgb_core.bench`, one JSON request, one JSON answer."""
+"""Runs one ONNX graph in OpenVINO, in bfloat16: a worker of `pgb_core.bench`."""
 
 from __future__ import annotations
 
 import functools
-import json
 import sys
+from collections.abc import Callable
 
-from pgb_core.bench import median_milliseconds, random_feed
+from pgb_core.bench import Shape, random_feed, work
 
 
-def main() -> None:
-    """Compile in bfloat16 and time every shape."""
+def openvino_bf16(model: str, threads: int) -> Callable[[Shape], Callable[[], object]]:
+    """Compile, and give what makes a call of a shape."""
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # it reports every import
     import openvino
 
-    request = json.loads(sys.argv[1])
     core = openvino.Core()
     settings = {
         "INFERENCE_PRECISION_HINT": "bf16",
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": request["threads"],
+        "INFERENCE_NUM_THREADS": threads,
     }
-    compiled = core.compile_model(request["model"], "CPU", settings)
+    compiled = core.compile_model(model, "CPU", settings)
     names = [port.any_name for port in compiled.inputs]
-    found = []
-    for batch, length in request["shapes"]:
-        run = functools.partial(compiled, random_feed(names, (batch, length)))
-        found.append(((batch, length), median_milliseconds(run, request["seconds"])))
-    print(json.dumps(found))
+    return lambda shape: functools.partial(compiled, random_feed(names, shape))
 
 
 if __name__ == "__main__":
-    main()
+    work(openvino_bf16)

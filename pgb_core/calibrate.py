@@ -48,7 +48,7 @@ def fisher(
         x, total = inputs[0].detach(), sums[address[id(linear)]]
 
         def accumulate(grad: Tensor) -> None:
-            total.add_(scores.fisher_from_batch(x, grad))
+            scores.add_fisher(total, x, grad)
 
         output.register_hook(accumulate)
 

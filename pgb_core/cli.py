@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pgb_core import __version__
+from pgb_core import __version__, machine
 from pgb_core.errors import PGBError
 
 _EXAMPLES = """examples:
@@ -41,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         serve(given[1:])  # the service knows its settings
         return 0
     args = _parser().parse_args(given)
+    if argv is None:  # the process is ours, and torch is not imported yet
+        machine.wait_passively()
     run: Callable[[argparse.Namespace], int] = args.run
     try:
         return run(args)
@@ -104,6 +106,7 @@ def _add_compress(commands: Any) -> None:
     p.add_argument(
         "--weights", action="store_true", default=None, help="write the tensors too, for serving with PyTorch"
     )
+    p.add_argument("--threads", type=int, help="to compute on (default: the cores this process may use)")
     p.add_argument("--seed", type=int, help="of sampling and order (default 0)")
     p.add_argument(
         "--resume",
@@ -139,7 +142,7 @@ def _add_bench(commands: Any) -> None:
     p.add_argument("--against", metavar="CHECKPOINT", help="the dense model to compare with")
     p.add_argument("--shapes", default="1x32,1x128,8x128,1x384", help="batch x tokens, comma-separated")
     p.add_argument("--threads", type=int, help="default: the cores this process may use")
-    p.add_argument("--seconds", type=float, default=1.0, help="of each measurement, three rounds each")
+    p.add_argument("--seconds", type=float, default=3.0, help="of each model and shape, in short turns (default 3)")
     p.add_argument("--json", action="store_true", help="one JSON object on standard output")
     p.set_defaults(run=_bench)
 
@@ -161,6 +164,7 @@ def _add_demo(commands: Any) -> None:
     p.add_argument("--dir", default=".demo", help="where it keeps its models (default .demo)")
     p.add_argument("--host", default="127.0.0.1")
     p.add_argument("--port", type=int, default=8000)
+    p.add_argument("--threads", type=int, help="to compress on (default: the cores this process may use)")
     p.add_argument("--no-serve", action="store_true", help="stop after the table")
     p.set_defaults(run=_demo)
 
@@ -240,14 +244,18 @@ def _bench(args: argparse.Namespace) -> int:
         print(json.dumps(found.as_json()))
         return 0
     names = list(found.timings)
-    print(f"{'batch x tokens':>15} " + " ".join(f"{name + ' ms':>24}" for name in names) + f" {'speed-up':>9}")
+    print("milliseconds: the best turn, the middle one, and what nine of ten are below; ratios: of neighbouring turns")
+    print(f"{'batch x tokens':>15} " + " ".join(f"{name:>24}" for name in names) + f" {'speed-up':>22}")
     for shape in found.shapes:
-        speedup = found.speedup(shape)
+        times = ((t.minimum(shape), t.median(shape), t.p90(shape)) for t in found.timings.values())
+        speedup, within = found.speedup(shape), found.speedup_range(shape)
         print(
             f"{f'{shape[0]} x {shape[1]}':>15} "
-            + " ".join(f"{found.timings[name].medians[shape]:>24.2f}" for name in names)
-            + f" {f'{speedup:.2f}x' if speedup else '-':>9}"
+            + " ".join(f"{' / '.join(f'{value:.2f}' for value in line):>24}" for line in times)
+            + f" {f'{speedup:.2f}x ({within[0]:.2f} to {within[1]:.2f})' if speedup and within else '-':>22}"
         )
+    if found.busy:
+        print(f"the machine was too busy to tell: {found.busy}; measure again when it is quiet")
     return 0
 
 
@@ -260,7 +268,7 @@ def serve(arguments: Sequence[str]) -> None:
 def _demo(args: argparse.Namespace) -> int:
     from pgb_core import demo
 
-    artifacts = demo.prepare(Path(args.dir))
+    artifacts = demo.prepare(Path(args.dir), threads=args.threads)
     if not args.no_serve:
         demo.print_calls(args.host, args.port)
         serve([*map(str, artifacts), "--host", args.host, "--port", str(args.port)])

@@ -19,52 +19,77 @@ DENSE = ("dense, fused", "dense, channels-first")
 
 @dataclass(frozen=True)
 class Comparison:
-    """Milliseconds by model and shape; `speedup` is against the faster dense graph of each shape."""
+    """Milliseconds by model and shape; `speedup` is against the faster dense graph of each shape.
+
+    busy: why the machine was too busy for the figures to be trusted; None when they are.
+    """
 
     shapes: tuple[Shape, ...]
     timings: dict[str, Timing]
     threads: int
+    busy: str | None = None
+
+    def fastest_dense(self, shape: Shape) -> Timing | None:
+        """That of the dense graph with the best turn; None when no dense model was timed."""
+        dense = [self.timings[name] for name in DENSE if name in self.timings]
+        return min(dense, key=lambda timing: timing.minimum(shape), default=None)
 
     def speedup(self, shape: Shape) -> float | None:
-        """Times as fast as the best dense graph; None when no dense model was timed."""
-        dense = [self.timings[name].medians[shape] for name in DENSE if name in self.timings]
-        return min(dense) / self.timings["artifact"].medians[shape] if dense else None
+        """Times as fast as the best dense graph in neighbouring turns, in the middle; None without a dense model."""
+        dense = self.fastest_dense(shape)
+        return self.timings["artifact"].ratio(dense, shape) if dense else None
+
+    def speedup_range(self, shape: Shape) -> tuple[float, float] | None:
+        """What eight of ten of those ratios are within."""
+        dense = self.fastest_dense(shape)
+        return self.timings["artifact"].ratio_range(dense, shape) if dense else None
 
     def as_json(self) -> dict[str, object]:
-        """Figures and machine facts."""
+        """Figures and machine facts; `milliseconds` are those of the best turn."""
         rows = []
         for shape in self.shapes:
-            milliseconds = {name: round(timing.medians[shape], 4) for name, timing in self.timings.items()}
-            speedup = self.speedup(shape)
+            speedup, within = self.speedup(shape), self.speedup_range(shape)
             rows.append(
                 {
                     "batch": shape[0],
                     "tokens": shape[1],
-                    "milliseconds": milliseconds,
+                    "milliseconds": {name: round(timing.minimum(shape), 4) for name, timing in self.timings.items()},
+                    "median": {name: round(timing.median(shape), 4) for name, timing in self.timings.items()},
+                    "p90": {name: round(timing.p90(shape), 4) for name, timing in self.timings.items()},
+                    "turns": len(self.timings["artifact"].turns[shape]),
                     "speedup": round(speedup, 3) if speedup else None,
+                    "speedup_range": [round(value, 3) for value in within] if within else None,
                 }
             )
-        return {"rows": rows, "threads": self.threads, "machine": facts()}
+        return {
+            "rows": rows,
+            "threads": self.threads,
+            "busy": self.busy is not None,
+            "reason": self.busy,
+            "machine": facts(),
+        }
 
 
 def compare(
     artifact: Artifact,
     checkpoint: str | Path | None,
     shapes: Sequence[Shape] = bench.DEFAULT_SHAPES,
-    seconds: float = 1.0,
-    rounds: int = 3,
+    seconds: float = bench.SECONDS,
     threads: int | None = None,
     progress: Callable[[int], None] = lambda n: None,
 ) -> Comparison:
-    """Time `artifact`, and with a checkpoint its dense graphs, in processes that alternate."""
+    """Time `artifact`, and with a checkpoint its dense graphs, in processes that take short turns.
+
+    seconds: of each model and shape. progress is told after each shape.
+    """
     fitting = tuple(shape for shape in shapes if shape[1] <= artifact.manifest.max_length)
     threads = threads or usable_cores()
     with tempfile.TemporaryDirectory(prefix="pgb-bench-") as folder:
         models = {"artifact": artifact.model}
         if checkpoint is not None:
             models |= write_dense(load_checkpoint(checkpoint, artifact.manifest.task).model, Path(folder))
-        timings = bench.compare(models, fitting, threads, rounds, seconds, progress)
-    return Comparison(fitting, timings, threads)
+        found = bench.compare(models, fitting, threads, seconds, progress)
+    return Comparison(fitting, found.timings, threads, found.busy)
 
 
 def write_dense(model: Encoder, folder: Path) -> dict[str, Path]:

@@ -7,20 +7,17 @@ drift their layer received (He et al. 2017 reconstruct in the same order for con
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from pgb_core.calibrate import hooked
 from pgb_core.features import Batch
 from pgb_core.functional.lstsq import Moments, solve
-from pgb_core.nn.encoder import Constant, Encoder, Layer, Linear, attention_bias
+from pgb_core.nn.encoder import Attention, Constant, Encoder, FeedForward, Layer, Linear, attention_bias
 from pgb_core.nn.grouped_linear import GroupedLinear
-from pgb_core.plan import FEED_FORWARD, GroupingPlan, Role, Site
+from pgb_core.plan import GroupingPlan, Role, Site
 from pgb_core.surgery import outputs
-
-STAGES = ((Role.QUERY, Role.KEY, Role.VALUE), (Role.ATTENTION_OUTPUT,), (Role.FFN_IN,), (Role.FFN_OUT,))
 
 
 @torch.no_grad()
@@ -32,7 +29,11 @@ def compensate(
     ridge: float = 1e-2,
     progress: Callable[[int], None] = lambda layer: None,
 ) -> None:
-    """Solve every grouped map of `compact`, in place. Two hidden states of all batches are held, dense and ours."""
+    """Solve every grouped map of `compact`, in place.
+
+    Every layer of both models runs once. Three hidden states of all batches are held: the dense
+    model's, ours, and what our output map reads.
+    """
     device = next(compact.parameters()).device
     masks = [batch.attention_mask.bool().to(device) for batch in batches]
     theirs = [dense.embeddings(b.input_ids.to(device), b.token_type_ids.to(device)) for b in batches]
@@ -40,15 +41,78 @@ def compensate(
     left = {layer.index: layer for layer in compact.layers}
     for target in dense.layers:
         layer = left.get(target.index)
-        if layer is not None:
-            for stage in STAGES:
-                _solve_stage(target, layer, plan, stage, theirs, ours, masks, ridge)
-            ours = [layer(x, attention_bias(m)) for x, m in zip(ours, masks, strict=True)]
-        theirs = [target(x, attention_bias(m)) for x, m in zip(theirs, masks, strict=True)]
+        if layer is None:
+            for n, mask in enumerate(masks):
+                theirs[n] = target(theirs[n], attention_bias(mask))
+        else:
+            _attention(target, layer, plan, theirs, ours, masks, ridge)
+            _feed_forward(target, layer, plan, theirs, ours, masks, ridge)
         progress(target.index)
 
 
-def _solve_stage(
+def _attention(
+    target: Layer,
+    layer: Layer,
+    plan: GroupingPlan,
+    theirs: list[Tensor],
+    ours: list[Tensor],
+    masks: Sequence[Tensor],
+    ridge: float,
+) -> None:
+    """Solve the attention half of a layer, and take both hidden states through it."""
+    if isinstance(layer.attention, Attention):
+        _solve_inputs(target, layer, plan, (Role.QUERY, Role.KEY, Role.VALUE), theirs, ours, masks, ridge)
+    mixed = []
+    pooled = _Pool()
+    for n, mask in enumerate(masks):
+        whole = theirs[n] + target.attention(theirs[n], attention_bias(mask))
+        goal = _real(whole - ours[n], mask)
+        theirs[n] = target.attention_norm(whole)
+        if isinstance(layer.attention, Attention):
+            mixed.append(layer.attention.mix(ours[n], attention_bias(mask)))
+            pooled.add(_real(mixed[n], mask), goal)
+        else:
+            pooled.add(goal[:, :0], goal)
+    if isinstance(layer.attention, Constant):
+        layer.attention.bias.copy_(pooled.mean)
+        for n, x in enumerate(ours):
+            ours[n] = layer.attention_norm(x + layer.attention.bias)
+        return
+    _update(layer.attention.output, pooled.moments, ridge)
+    for n, x in enumerate(ours):
+        ours[n] = layer.attention_norm(x + layer.attention.output(mixed[n]))
+
+
+def _feed_forward(
+    target: Layer,
+    layer: Layer,
+    plan: GroupingPlan,
+    theirs: list[Tensor],
+    ours: list[Tensor],
+    masks: Sequence[Tensor],
+    ridge: float,
+) -> None:
+    """Solve the feed-forward half, and take both hidden states through it."""
+    if isinstance(layer.feed_forward, FeedForward):
+        _solve_inputs(target, layer, plan, (Role.FFN_IN,), theirs, ours, masks, ridge)
+    pooled = _Pool()
+    for n, mask in enumerate(masks):
+        whole = theirs[n] + target.feed_forward(theirs[n])
+        goal = _real(whole - ours[n], mask)
+        theirs[n] = target.feed_forward_norm(whole)
+        if isinstance(layer.feed_forward, FeedForward):
+            pooled.add(layer.feed_forward.neurons(_real(ours[n], mask)), goal)
+        else:
+            pooled.add(goal[:, :0], goal)
+    if isinstance(layer.feed_forward, Constant):
+        layer.feed_forward.bias.copy_(pooled.mean)
+    else:
+        _update(layer.feed_forward.outer, pooled.moments, ridge)
+    for n, x in enumerate(ours):
+        ours[n] = layer.feed_forward_norm(x + layer.feed_forward(x))
+
+
+def _solve_inputs(
     target: Layer,
     layer: Layer,
     plan: GroupingPlan,
@@ -58,56 +122,48 @@ def _solve_stage(
     masks: Sequence[Tensor],
     ridge: float,
 ) -> None:
-    """Accumulate moments of one stage over all batches, then solve its maps."""
-    sites, wanted = layer.sites(), target.sites()
-    roles = [role for role in roles if role in sites or role in (Role.ATTENTION_OUTPUT, Role.FFN_OUT)]
-    if not roles:
-        return
-    pooled: dict[Role, Moments] = {}
-    means: dict[Role, list[Tensor]] = {}
+    """Solve maps that read the hidden state: one pair of moments, theirs with ours, serves all of them."""
+    pooled = _Pool()
     for x_dense, x_ours, mask in zip(theirs, ours, masks, strict=True):
-        whole = roles[-1] in FEED_FORWARD
-        dense_seen = _traced(target, x_dense, mask, wanted, whole)
-        ours_seen = _traced(layer, x_ours, mask, sites, whole)
-        for role in roles:
-            goal = dense_seen[role][1]
-            if role is Role.ATTENTION_OUTPUT:
-                goal = goal + x_dense - x_ours
-            elif role is Role.FFN_OUT:
-                goal = goal + dense_seen["middle"][0] - ours_seen["middle"][0]
-            if role in sites:
-                rows = outputs(plan, Site(target.index, role)).to(goal.device)
-                moments = Moments.of(ours_seen[role][0][mask], goal[mask][:, rows])
-                pooled[role] = pooled[role] + moments if role in pooled else moments
-            else:
-                means.setdefault(role, []).append(goal[mask])
-    for role, moments in pooled.items():
-        _update(sites[role], moments, ridge)
-    for role, goals in means.items():
-        module = layer.attention if role is Role.ATTENTION_OUTPUT else layer.feed_forward
-        assert isinstance(module, Constant)
-        module.bias.copy_(torch.cat(goals).mean(0))
+        x = _real(x_ours, mask)
+        pooled.add(x, x if x_dense is x_ours else _real(x_dense, mask))
+    sites, wanted = layer.sites(), target.sites()
+    for role in roles:
+        source = wanted[role]
+        assert isinstance(source, nn.Linear)
+        rows = outputs(plan, Site(target.index, role)).to(source.weight.device)
+        _update(sites[role], pooled.moments.mapped(source.weight[rows], source.bias[rows]), ridge)
 
 
-def _traced(
-    layer: Layer, x: Tensor, mask: Tensor, sites: Mapping[Role, Linear], whole: bool
-) -> dict[Role | str, tuple[Tensor, Tensor]]:
-    """(input, output) of every map of a layer, and of its attention half under 'middle'.
+class _Pool:
+    """Moments of all batches."""
 
-    Without `whole` the feed-forward half, which costs most, is not run.
-    """
-    seen: dict[Role | str, tuple[Tensor, Tensor]] = {}
-    names: dict[int, Role] = {id(module): role for role, module in sites.items()}
+    def __init__(self) -> None:
+        self._moments: Moments | None = None
 
-    def record(module: Linear, inputs: tuple[Tensor], output: Tensor) -> None:
-        seen[names[id(module)]] = (inputs[0], output)
+    def add(self, x: Tensor, y: Tensor) -> None:
+        """Those of one batch, [tokens, ...] each."""
+        found = Moments.of(x, y)
+        if self._moments is None:
+            self._moments = found
+        else:
+            self._moments += found
 
-    with hooked(list(sites.values()), record):
-        middle = layer.attention_norm(x + layer.attention(x, attention_bias(mask)))
-        if whole:
-            layer.feed_forward(middle)
-    seen["middle"] = (middle, middle)
-    return seen
+    @property
+    def moments(self) -> Moments:
+        """Of everything that was added."""
+        assert self._moments is not None
+        return self._moments
+
+    @property
+    def mean(self) -> Tensor:
+        """Of y."""
+        return self.moments.y / self.moments.count
+
+
+def _real(x: Tensor, mask: Tensor) -> Tensor:
+    """What is not padding, [tokens, hidden]."""
+    return x.flatten(0, 1) if bool(mask.all()) else x[mask]
 
 
 def _update(linear: Linear, moments: Moments, ridge: float) -> None:

@@ -20,7 +20,7 @@ _CHOICES = {
     "target": ("cpu", "gpu"),
 }
 # Settings that say where and how a run goes and what is written beside it, not what comes of it.
-_NOT_IN_DIGEST = ("out", "resume", "force", "eval", "weights")
+_NOT_IN_DIGEST = ("out", "resume", "force", "eval", "weights", "threads")
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,11 @@ class CompressConfig:
     by default 1e-4 / sqrt(keep). tokens: a step's padded tokens. ridge: pull of the compensation toward
     the old weights. passes and g_max: of the search for groups, and most `disjoint` groups of a matrix.
     weights: write the PyTorch model's
-    tensors too. checkpoint_every: steps between states that another run can go on from. resume: True goes on with a
-    stopped run of the same settings and data, or refuses; None takes over what fits of it; False starts anew. force:
-    replace the artifact that stands at `out`.
+    tensors too. threads: to compute on; by default the cores that this process may use, and in a run that
+    takes over another's stages as many as that one had: sums depend on it in their last bits.
+    checkpoint_every: steps between states that another run can go on from. resume: True goes on with a
+    stopped run of the same settings and data, or refuses; None takes over what fits of it; False starts
+    anew. force: replace the artifact that stands at `out`.
     """
 
     checkpoint: str
@@ -64,6 +66,7 @@ class CompressConfig:
     device: str = "auto"
     target: str = "cpu"
     weights: bool = False
+    threads: int | None = None
     seed: int = 0
     checkpoint_every: int = 200
     resume: bool | None = None
@@ -84,6 +87,8 @@ class CompressConfig:
             raise ConfigError(f"seed {self.seed} is out of range; use 0 to {(1 << 32) - 1}")
         if self.max_length is not None and self.max_length < 16:
             raise ConfigError(f"max_length {self.max_length} is out of range; use 16 tokens or more")
+        if self.threads is not None and not 1 <= self.threads <= 1024:
+            raise ConfigError(f"threads {self.threads} is out of range; use 1 to 1024")
         if self.learning_rate is not None and not 0 < self.learning_rate < 1:
             raise ConfigError(f"learning_rate {self.learning_rate:g} is out of range; use one between 0 and 1")
         for name, low in (("samples", 1), ("tokens", 16), ("passes", 1), ("g_max", 1), ("checkpoint_every", 1)):

@@ -62,18 +62,22 @@ EXAMPLES = (
 _ADAPTERS = {"sentiment": "sst2", "answers": "qa"}
 
 
-def prepare(folder: Path, console: Console | None = None) -> list[Path]:
+def prepare(folder: Path, console: Console | None = None, threads: int | None = None) -> list[Path]:
     """Merge, compress, measure and show both models; what `folder` already holds is used as it is."""
     console = console or Console(stderr=True)
     missing = [example for example in EXAMPLES if not _ready(folder / example.name)]
     if missing:
         base = _base()
         for example in missing:
-            _make(example, base, folder, console)
+            _make(example, base, folder, console, threads)
     artifacts = [open_artifact(folder / example.name) for example in EXAMPLES]
     output = Console()
     output.width = max(output.width, 118)
     output.print(_table(artifacts))
+    for item in artifacts:
+        reason = item.manifest.measured["speed"].get("reason")
+        if reason:
+            output.print(f"The machine was too busy to time {item.manifest.name}: {reason}.", highlight=False)
     return [a.path for a in artifacts]
 
 
@@ -139,7 +143,7 @@ def _base() -> Path:
     return folder
 
 
-def _make(example: Example, base: Path, folder: Path, console: Console) -> None:
+def _make(example: Example, base: Path, folder: Path, console: Console, threads: int | None) -> None:
     console.print(f"[bold]{example.name}[/bold]: merging, compressing to half, comparing")
     with tempfile.TemporaryDirectory(prefix="pgb-demo-") as scratch, Bars(console) as bars:
         dense = merged(example, base, Path(scratch))
@@ -154,12 +158,12 @@ def _make(example: Example, base: Path, folder: Path, console: Console) -> None:
             eval=str(score),
             epochs=example.epochs,
             max_length=256,
+            threads=threads,
             ridge=1.0,  # a few thousand tokens: stay near the old weights
         )
         done = compress(config, bars)
-        rounds = 3
-        bars.stage("Timing side by side with the dense model", 3 * rounds)
-        found = comparison.compare(done, dense, SHAPES, seconds=0.5, rounds=rounds, progress=bars.advance)
+        bars.stage("Timing side by side with the dense model", len(SHAPES))
+        found = comparison.compare(done, dense, SHAPES, seconds=1.5, threads=threads, progress=bars.advance)
         dense_graphs = comparison.write_dense(load_checkpoint(dense).model, Path(scratch))
         size = dense_graphs[comparison.DENSE[0]].stat().st_size
     artifact.update_measured(done.path, {"speed": {**found.as_json(), "dense_bytes": size}})

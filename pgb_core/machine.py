@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path, PurePosixPath
 
 _GROUPS = Path("/sys/fs/cgroup")
 _OWN = Path("/proc/self/cgroup")
+# GNU's OpenMP, which PyTorch's wheels have, reads the first; LLVM's and Intel's read the second.
+_PASSIVE = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}
+_WAITING = (*_PASSIVE, "GOMP_SPINCOUNT")
 _INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
 
 
@@ -18,6 +21,15 @@ def usable_cores() -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _quota()
     return max(1, min(cores, math.ceil(quota)) if quota else cores)
+
+
+def wait_passively(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Let idle OpenMP threads sleep; whoever has said how they wait is obeyed. Call it before importing torch.
+
+    By default they spin between one parallel region and the next, and take the cores from everybody else.
+    """
+    if not any(name in environment for name in _WAITING):
+        environment.update(_PASSIVE)
 
 
 def facts() -> dict[str, object]:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from pgb_core import __version__, calibrate, export, graph, output, planning, surgery
+from pgb_core import __version__, calibrate, effort, export, graph, output, planning, surgery
 from pgb_core.artifact import Artifact, repair
 from pgb_core.compensate import compensate
 from pgb_core.config import CompressConfig
@@ -24,10 +24,12 @@ from pgb_core.evaluate import Subject, check_labels, evaluate, torch_predictor
 from pgb_core.features import Features, batches, encode_questions, encode_texts
 from pgb_core.finetune import Schedule, Trainer, learning_rate
 from pgb_core.functional.scores import importance
+from pgb_core.machine import usable_cores
 from pgb_core.nn.encoder import Encoder
 from pgb_core.parity import Parity, check_texts, inputs_of
 from pgb_core.plan import GroupingPlan, Keep, Site
 from pgb_core.session import open_session, predictor
+from pgb_core.threads import threads
 from pgb_core.workspace import Workspace, check_space, key_of, locked, to_device
 
 TRAINING_LENGTH = {"classification": 128, "qa": 192}
@@ -37,6 +39,9 @@ CALIBRATION_TOKENS = 2048
 
 class Report(Protocol):
     """Who is told how far the work is."""
+
+    def begin(self, stages: Mapping[str, float]) -> None:
+        """The stages to come, in order, with the work that each is expected to be; some may have been done before."""
 
     def stage(self, title: str, total: int | None = None) -> None:
         """A new stage begins; `total` units of work, if that is known."""
@@ -53,6 +58,9 @@ class Report(Protocol):
 
 class Silent:
     """Tells nobody."""
+
+    def begin(self, stages: Mapping[str, float]) -> None:
+        """Nothing."""
 
     def stage(self, title: str, total: int | None = None) -> None:
         """Nothing."""
@@ -118,11 +126,17 @@ def compress(config: CompressConfig, report: Report | None = None) -> Artifact:
             return done
         before = output.standing(out)
         output.check_standing(out, before, config.force or (bool(config.resume) and kept.get("force") is True))
-        return _compress(config, report, workspace, before, device)
+        with threads(config.threads or _threads_of(kept, config)) as used:
+            return _compress(config, report, workspace, before, device, used)
 
 
 def _compress(
-    config: CompressConfig, report: Report, workspace: Workspace, before: output.Standing, device: torch.device
+    config: CompressConfig,
+    report: Report,
+    workspace: Workspace,
+    before: output.Standing,
+    device: torch.device,
+    used: int,
 ) -> Artifact:
     report.stage("Loading the checkpoint")
     checkpoint = load_checkpoint(config.checkpoint, config.task, probed=True)
@@ -136,7 +150,9 @@ def _compress(
     report.stage("Checking the dense model against transformers")
     parity = gate(checkpoint)
     keys = Keys.of(config, checkpoint, inputs)
-    _take_over(config, keys, workspace, report)
+    run = {"digest": keys.finetuned, "asked": config.digest, "force": config.force, "threads": used}
+    _take_over(config, keys, run, workspace, report)
+    report.begin(effort.stages(config, inputs.calibration, inputs.training, held_out))
     check_space(workspace.path, _bytes_needed(config, checkpoint.model))
     dense = checkpoint.model.to(device)
     started = time.perf_counter()
@@ -153,7 +169,7 @@ def _compress(
 
     def ready(digest: str) -> None:
         output.check_unchanged(config.out, before)
-        workspace.save_run({**_run(config, keys), "published": digest})
+        workspace.save_run({**run, "published": digest})
 
     done = export.write(
         config.out,
@@ -191,11 +207,16 @@ def _already(config: CompressConfig, kept: Mapping[str, Any]) -> Artifact | None
     return None
 
 
-def _run(config: CompressConfig, keys: Keys) -> dict[str, object]:
-    return {"digest": keys.finetuned, "asked": config.digest, "force": config.force}
+def _threads_of(kept: Mapping[str, Any], config: CompressConfig) -> int | None:
+    """As many threads as the stopped run had, if there are so many cores and its stages may be taken over."""
+    found = kept.get("threads")
+    fits = isinstance(found, int) and 0 < found <= usable_cores() and config.resume is not False
+    return found if fits else None
 
 
-def _take_over(config: CompressConfig, keys: Keys, workspace: Workspace, report: Report) -> None:
+def _take_over(
+    config: CompressConfig, keys: Keys, run: Mapping[str, object], workspace: Workspace, report: Report
+) -> None:
     """Say which stages of a stopped run this one goes on from. Raises ConfigError when it was to be the same run."""
     kept = workspace.run()
     stages = workspace.stages()
@@ -212,7 +233,7 @@ def _take_over(config: CompressConfig, keys: Keys, workspace: Workspace, report:
         if len(fits) < len(stages):
             left = ", ".join(name for name in stages if name not in fits)
             report.note(f"of other settings, and done again: {left}")
-    workspace.save_run(_run(config, keys))
+    workspace.save_run(run)
 
 
 def _bytes_needed(config: CompressConfig, model: Encoder) -> int:
@@ -401,8 +422,10 @@ def _measure(
         return {}
     found: dict[str, object] = {}
     for name, model in (("dense", dense), ("compressed", compact)):
-        report.stage(f"Scoring the {name} model")
-        metrics = evaluate(torch_predictor(model), held_out, checkpoint.tokenizer, subject_of(checkpoint))
+        # A question may have several windows, and progress is told in windows.
+        report.stage(f"Scoring the {name} model", None if checkpoint.task == "qa" else len(held_out))
+        predict = torch_predictor(model)
+        metrics = evaluate(predict, held_out, checkpoint.tokenizer, subject_of(checkpoint), report.advance)
         found[name] = {key: round(value, 6) for key, value in metrics.items()}
     return {"accuracy": {**found, "rows": len(held_out)}}
 
@@ -413,6 +436,6 @@ def _settings(config: CompressConfig) -> dict[str, object]:
     for name in ("checkpoint", "train", "calibrate", "eval"):
         if shown[name]:
             shown[name] = str(shown[name]).rstrip("/").rpartition("/")[2]
-    for name in ("out", "resume", "force", "device"):
+    for name in ("out", "resume", "force", "device", "threads"):
         del shown[name]
     return shown

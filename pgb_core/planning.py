@@ -10,8 +10,9 @@ from torch import Tensor
 from pgb_core.errors import PlanError
 from pgb_core.functional import menus
 from pgb_core.functional.budget import TOKENS, Option, allocate
-from pgb_core.functional.menus import Recipe
+from pgb_core.functional.menus import Draft, Recipe
 from pgb_core.plan import ATTENTION, FEED_FORWARD, Choice, GroupingPlan, Keep, Role, Site
+from pgb_core.threads import threads
 
 
 @dataclass(frozen=True)
@@ -29,19 +30,25 @@ def make_menus(
     search: Search,
     progress: Callable[[int], None] = lambda layer: None,
 ) -> list[list[Option]]:
-    """Menus in the order of data: attention and feed-forward of each layer."""
+    """Menus in the order of data: attention and feed-forward of each layer.
+
+    On one thread: the search is thousands of small products, and threads would wait longer than they work.
+    """
     found = []
-    for index in range(1 + max(site.layer for site in importances)):
-        for roles in (ATTENTION, FEED_FORWARD):
-            matrices: dict[Role, Tensor] = {role: importances[Site(index, role)] for role in roles}
-            if search.grouping == "disjoint":
-                found.append(menus.disjoint_menu(matrices, search.g_max, search.passes))
-            elif roles is ATTENTION:
-                found.append(menus.attention_menu(matrices, head_dim, search.passes))
-            else:
-                found.append(menus.feed_forward_menu(matrices, search.passes))
-        progress(index)
+    with threads(1):
+        for index in range(1 + max(site.layer for site in importances)):
+            for roles in (ATTENTION, FEED_FORWARD):
+                found.append(_menu({role: importances[Site(index, role)] for role in roles}, head_dim, search))
+            progress(index)
     return found
+
+
+def _menu(matrices: Mapping[Role, Tensor], head_dim: int, search: Search) -> list[Option]:
+    if search.grouping == "disjoint":
+        return menus.disjoint_menu(matrices, search.g_max, search.passes)
+    if Role.QUERY in matrices:
+        return menus.attention_menu(matrices, head_dim, search.passes)
+    return menus.feed_forward_menu(matrices, search.passes)
 
 
 def choose(
@@ -59,7 +66,7 @@ def choose(
     choices = {
         Site(position // 2, role): choice
         for position, option in enumerate(picked)
-        for role, choice in option.recipe.items()
+        for role, choice in menus.chosen(option.recipe).items()
     }
     plan = GroupingPlan(checkpoint, head_dim, choices)
     met = sum(option.cost for option in picked) / dense
@@ -96,5 +103,7 @@ def _flops(recipe: Recipe) -> float:
     return _weights(recipe) + TOKENS * channels
 
 
-def _rows(choice: Choice) -> int:
+def _rows(choice: Choice | Draft) -> int:
+    if isinstance(choice, Draft):
+        return choice.outputs
     return choice.shape[0] if isinstance(choice, Keep) else len(choice.rows)

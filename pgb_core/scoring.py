@@ -12,17 +12,19 @@ from pgb_core.encoders import load_checkpoint
 from pgb_core.evaluate import Progress, Subject, evaluate, torch_predictor
 from pgb_core.pipeline import subject_of
 from pgb_core.session import open_session, predictor
+from pgb_core.threads import threads
 
 
 def score(
     source: str | Path, data: str | Path, task: str | None = None, progress: Progress = lambda n: None
 ) -> dict[str, float]:
     """Official metrics on labelled rows: PyTorch for a checkpoint, ONNX Runtime for an artifact."""
-    if (Path(source) / MANIFEST).is_file():
-        return _artifact(open_artifact(source), data, progress)
-    checkpoint = load_checkpoint(source, task)
-    rows = read_rows(data, checkpoint.task)
-    return evaluate(torch_predictor(checkpoint.model), rows, checkpoint.tokenizer, subject_of(checkpoint), progress)
+    with threads():
+        if (Path(source) / MANIFEST).is_file():
+            return _artifact(open_artifact(source), data, progress)
+        checkpoint = load_checkpoint(source, task)
+        rows = read_rows(data, checkpoint.task)
+        return evaluate(torch_predictor(checkpoint.model), rows, checkpoint.tokenizer, subject_of(checkpoint), progress)
 
 
 def _artifact(artifact: Artifact, data: str | Path, progress: Progress) -> dict[str, float]:

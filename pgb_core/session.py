@@ -8,21 +8,28 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+import torch
 from numpy.typing import NDArray
 
 from pgb_core.errors import ArtifactError
 from pgb_core.features import Batch
-from pgb_core.machine import usable_cores
 
 Predict = Callable[[Batch], NDArray[np.float32]]
 
 
-def open_session(model: bytes | str | Path, threads: int | None = None) -> Any:
-    """A CPU session on as many threads as this process may use. Raises ArtifactError."""
+def session_options(threads: int) -> Any:
+    """One pool of so many threads, which sleep while they have nothing to do."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or usable_cores()
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def open_session(model: bytes | str | Path, threads: int | None = None) -> Any:
+    """A CPU session, by default on as many threads as PyTorch computes on here. Raises ArtifactError."""
+    options = session_options(threads or torch.get_num_threads())
     source = model if isinstance(model, bytes) else str(model)
     try:
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])

@@ -64,6 +64,26 @@ def pareto(options: Sequence[Option]) -> list[Option]:
     return front
 
 
+def combine(first: Sequence[Option], second: Sequence[Option]) -> list[Option]:
+    """The Pareto front of all pairs, one of each; recipes are mappings, and are merged.
+
+    Sums are compared before anything is built, and only pairs on the front are.
+    """
+    pairs = [(b, a) for b in range(len(second)) for a in range(len(first))]
+    price = np.add.outer([o.price for o in second], [o.price for o in first]).ravel()
+    kept = np.add.outer([o.kept for o in second], [o.kept for o in first]).ravel()
+    order = np.lexsort((-kept, price))
+    best = np.maximum.accumulate(np.concatenate([[-np.inf], kept[order][:-1]]))
+    front = []
+    for place in order[kept[order] > best]:
+        b, a = pairs[place]
+        one, other = first[a], second[b]
+        front.append(
+            Option(one.cost + other.cost, float(price[place]), float(kept[place]), {**one.recipe, **other.recipe})
+        )
+    return front
+
+
 def allocate(menus: Sequence[Sequence[Option]], budget: float, steps: int = 14) -> list[Option]:
     """One option of each menu; total cost at most `budget`, total importance kept as large as can be.
 

@@ -9,15 +9,28 @@ kept weights. Two structures:
   At run time the permutation is a gather, and a gather may repeat an index for nothing.
 
 Row groups are `[groups, rows]` index tensors, column groups `[groups, cols]`.
+
+Sums are taken in float64, as products with masks of 0 and 1: what is chosen then does not depend on
+the order of summation, and so not on the number of threads.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
+
+Mask = NDArray[np.bool_]
+Sums = NDArray[np.float64]
+# The exact assignment takes a table of rows x slots; past so many entries it is too slow.
+EXACT_ENTRIES = 1 << 16
+POWER_STEPS = 8
 
 
 @dataclass(frozen=True)
@@ -45,20 +58,22 @@ def disjoint(importance: Tensor, groups: int, passes: int = 6) -> Blocks:
     importance: [out, in]; `groups` must divide both sizes. Each group alternates `passes` times
     between its best columns and its best rows, then is fixed.
     """
+    values = importance.double()
     n_rows, n_cols = (size // groups for size in importance.shape)
-    free_rows, free_cols = (torch.arange(size, device=importance.device) for size in importance.shape)
+    free_rows, free_cols = (np.ones(size, bool) for size in importance.shape)
     rows, cols = [], []
     for _ in range(groups):
-        rest = importance[free_rows][:, free_cols]
-        picked_rows = torch.arange(rest.shape[0], device=rest.device)
+        picked_rows = free_rows
         for _ in range(passes):
-            picked_cols = _top(rest[picked_rows].sum(0), n_cols)
-            picked_rows = _top(rest[:, picked_cols].sum(1), n_rows)
-        rows.append(free_rows[picked_rows])
-        cols.append(free_cols[picked_cols])
-        free_rows = _without(free_rows, picked_rows)
-        free_cols = _without(free_cols, picked_cols)
-    return _blocks(importance, torch.stack(rows), torch.stack(cols))
+            picked_cols = _highest_of(free_cols, _product(picked_rows, values), n_cols)
+            before, picked_rows = picked_rows, _highest_of(free_rows, _product(picked_cols, values.T), n_rows)
+            if np.array_equal(before, picked_rows):
+                break
+        rows.append(np.flatnonzero(picked_rows))
+        cols.append(np.flatnonzero(picked_cols))
+        free_rows = free_rows & ~picked_rows
+        free_cols = free_cols & ~picked_cols
+    return _blocks(importance, torch.from_numpy(np.stack(rows)), torch.from_numpy(np.stack(cols)))
 
 
 def shared(
@@ -70,19 +85,48 @@ def shared(
     step only if it raises the importance kept. `start` [groups, rows] replaces the first split,
     which orders rows along the main direction in which their column profiles differ.
     """
-    row_groups = _split(importance, groups, rows) if start is None else start
-    col_groups = _best_columns(importance, row_groups, cols)
-    best = _blocks(importance, row_groups, col_groups)
-    for _ in range(passes):
-        gains = importance.new_empty(importance.shape[0], groups)
-        for index in range(groups):
-            gains[:, index] = importance[:, best.cols[index]].sum(1)
-        row_groups = assign(gains, rows)
-        candidate = _blocks(importance, row_groups, _best_columns(importance, row_groups, cols))
-        if candidate.kept <= best.kept:
-            break
-        best = candidate
-    return best
+    return Shared(importance, passes).search(groups, rows, cols, start)
+
+
+class Shared:
+    """Searches for shared groups in one matrix, `importance` [out, in]."""
+
+    def __init__(self, importance: Tensor, passes: int = 6) -> None:
+        self.values = importance.double()
+        self.passes = passes
+
+    def search(self, groups: int, rows: int, cols: int, start: Tensor | None = None) -> Blocks:
+        """As `shared`."""
+        first = self.split(groups, rows) if start is None else start
+        row_mask = np.zeros((groups, len(self.values)), bool)
+        np.put_along_axis(row_mask, first.numpy(), True, axis=1)
+        col_mask, kept = self._columns(row_mask, cols)
+        for _ in range(self.passes):
+            new_rows = _assigned(_product(col_mask, self.values.T), rows)
+            if np.array_equal(new_rows, row_mask):
+                break
+            new_cols, new_kept = self._columns(new_rows, cols)
+            if new_kept <= kept:
+                break
+            row_mask, col_mask, kept = new_rows, new_cols, new_kept
+        return Blocks(_indices(row_mask), _indices(col_mask), kept)
+
+    def split(self, groups: int, rows: int) -> Tensor:
+        """The first row groups, [groups, rows]."""
+        if groups * rows == len(self.values):
+            return self._order.view(groups, rows).sort(dim=1).values
+        kept = _top(self.values.sum(1), groups * rows)
+        return kept[_main_order(self.values[kept])].view(groups, rows).sort(dim=1).values
+
+    @cached_property
+    def _order(self) -> Tensor:
+        return _main_order(self.values)
+
+    def _columns(self, row_mask: Mask, cols: int) -> tuple[Mask, float]:
+        """The best `cols` columns of each group, and the importance that they keep."""
+        sums = _product(row_mask, self.values)
+        picked = _highest(sums, cols)
+        return picked, float(sums[picked].sum())
 
 
 def assign(gains: Tensor, capacity: int) -> Tensor:
@@ -91,62 +135,105 @@ def assign(gains: Tensor, capacity: int) -> Tensor:
     gains: [rows, G] -> [G, capacity]. Exact for one and two groups and for few rows; otherwise
     a crowded group serves the rows that would lose most by their second choice, and closes.
     """
-    n_rows, groups = gains.shape
+    return _indices(_assigned(gains.T.double().contiguous().numpy(), capacity))
+
+
+def best_columns(sums: Sums, counts: Sequence[int]) -> list[tuple[Tensor, float]]:
+    """For each count, the columns [G, count] with the highest sums [G, in] and what they keep."""
+    order = np.argsort(-sums, axis=1, kind="stable")
+    running = np.take_along_axis(sums, order, 1).cumsum(1).sum(0)
+    return [(torch.from_numpy(np.sort(order[:, :count], axis=1)), float(running[count - 1])) for count in counts]
+
+
+def _assigned(gains: Sums, capacity: int) -> Mask:
+    """As `assign`, with gains [G, rows] and a mask [G, rows] of who has which."""
+    groups, n_rows = gains.shape
     if groups == 1:
-        return _top(gains[:, 0], capacity).unsqueeze(0)
-    if n_rows * groups * capacity <= 1 << 16:
-        slots = gains.repeat_interleave(capacity, dim=1)
-        picked, slot = linear_sum_assignment(slots.double().cpu().numpy(), maximize=True)
-        owner = torch.full((n_rows,), -1, device=gains.device)
-        owner[torch.as_tensor(picked, device=gains.device)] = torch.as_tensor(slot // capacity, device=gains.device)
+        return _highest(gains, capacity)
+    if groups == 2 and n_rows == 2 * capacity:
+        first = _highest((gains[0] - gains[1])[np.newaxis], capacity)
+        return np.concatenate([first, ~first])
+    if n_rows * groups * capacity <= EXACT_ENTRIES:
+        picked, slot = linear_sum_assignment(gains.T.repeat(capacity, axis=1), maximize=True)
+        owner = np.full(n_rows, -1)
+        owner[picked] = slot // capacity
     else:
         owner = _served_by_regret(gains, capacity)
-    return torch.stack([torch.nonzero(owner == index).flatten() for index in range(groups)])
+    return owner == np.arange(groups)[:, np.newaxis]
 
 
-def _served_by_regret(gains: Tensor, capacity: int) -> Tensor:
-    """Owner of each row (-1 for none). gains: [rows, G]."""
-    n_rows, groups = gains.shape
+def _served_by_regret(gains: Sums, capacity: int) -> NDArray[np.int64]:
+    """Owner of each row (-1 for none). gains: [G, rows]."""
+    groups, n_rows = gains.shape
+    owner = np.full(n_rows, -1)
     if n_rows > groups * capacity:
-        kept = _top(gains.max(1).values, groups * capacity)
-        owner = gains.new_full((n_rows,), -1, dtype=torch.long)
-        owner[kept] = _served_by_regret(gains[kept], capacity)
+        kept = _highest(gains.max(0)[np.newaxis], groups * capacity)[0]
+        owner[kept] = _served_by_regret(gains[:, kept], capacity)
         return owner
-    owner = gains.new_full((n_rows,), -1, dtype=torch.long)
-    waiting = torch.arange(n_rows, device=gains.device)
-    closed = torch.zeros(groups, dtype=torch.bool, device=gains.device)
+    waiting = np.arange(n_rows)
+    closed = np.zeros(groups, bool)
     while len(waiting):
-        wishes = gains[waiting].masked_fill(closed, -torch.inf)
-        best, choice = wishes.max(1)
-        second = wishes.scatter(1, choice.unsqueeze(1), -torch.inf).max(1).values
-        crowded = torch.bincount(choice, minlength=groups) > capacity
-        if not crowded.any():
+        wishes = gains[:, waiting]
+        wishes[closed] = -np.inf
+        choice, places = wishes.argmax(0), np.arange(len(waiting))
+        best = wishes[choice, places]
+        wishes[choice, places] = -np.inf
+        regret = best - wishes.max(0)
+        crowded = np.flatnonzero(np.bincount(choice, minlength=groups) > capacity)
+        if not len(crowded):
             owner[waiting] = choice
             break
-        for group in torch.nonzero(crowded).flatten():
-            asking = torch.nonzero(choice == group).flatten()
-            served = asking[_top((best - second)[asking], capacity)]
+        for group in crowded:
+            asking = np.flatnonzero(choice == group)
+            served = asking[_highest(regret[asking][np.newaxis], capacity)[0]]
             owner[waiting[served]] = group
-        closed |= crowded
-        waiting = torch.nonzero(owner < 0).flatten()
+        closed[crowded] = True
+        waiting = np.flatnonzero(owner < 0)
     return owner
 
 
-def _split(importance: Tensor, groups: int, rows: int) -> Tensor:
-    kept = _top(importance.sum(1), groups * rows)
-    profile = importance[kept].sqrt()
+def _main_order(values: Tensor) -> Tensor:
+    """Rows along the main direction in which their column profiles differ."""
+    profile = values.sqrt()
     profile = profile / profile.norm(dim=1, keepdim=True).clamp_min(1e-30)
     profile = profile - profile.mean(0)
     direction = profile[profile.norm(dim=1).argmax()]
-    for _ in range(8):
+    for _ in range(POWER_STEPS):
         direction = profile.T @ (profile @ direction)
         direction = direction / direction.norm().clamp_min(1e-30)
-    order = (profile @ direction).argsort(stable=True)
-    return kept[order].view(groups, rows).sort(dim=1).values
+    return (profile @ direction).argsort(stable=True)
 
 
-def _best_columns(importance: Tensor, row_groups: Tensor, cols: int) -> Tensor:
-    return torch.stack([_top(importance[rows].sum(0), cols) for rows in row_groups])
+def _product(mask: Mask, values: Tensor) -> Sums:
+    """Sums over the rows of `values` [n, m] that each mask [..., n] picks, [..., m]."""
+    found: Sums = (torch.from_numpy(mask).double() @ values).numpy()
+    return found
+
+
+def _highest(values: Sums, count: int) -> Mask:
+    """The `count` largest of each row of `values` [G, n]; ties go to the lower index."""
+    size = values.shape[1]
+    if count >= size:
+        return np.ones(values.shape, bool)
+    least = np.partition(values, size - count, axis=1)[:, size - count, np.newaxis]
+    picked: Mask = values >= least
+    if np.count_nonzero(picked) > count * len(values):
+        for row, line, limit in zip(picked, values, least[:, 0], strict=True):
+            ties = np.flatnonzero(line == limit)
+            row[ties[len(ties) - (np.count_nonzero(row) - count) :]] = False
+    return picked
+
+
+def _highest_of(free: Mask, values: Sums, count: int) -> Mask:
+    """The `count` largest where `free`, as a mask over all."""
+    picked = np.zeros_like(free)
+    picked[free] = _highest(values[free][np.newaxis], count)[0]
+    return picked
+
+
+def _indices(mask: Mask) -> Tensor:
+    """[G, n] with equally many true in each row -> their indices, ascending."""
+    return torch.from_numpy(np.nonzero(mask)[1].reshape(len(mask), -1))
 
 
 def _blocks(importance: Tensor, rows: Tensor, cols: Tensor) -> Blocks:
@@ -156,9 +243,3 @@ def _blocks(importance: Tensor, rows: Tensor, cols: Tensor) -> Blocks:
 def _top(values: Tensor, count: int) -> Tensor:
     """Indices of the `count` largest values, ascending; ties go to the lower index."""
     return values.argsort(descending=True, stable=True)[:count].sort().values
-
-
-def _without(values: Tensor, positions: Tensor) -> Tensor:
-    mask = torch.ones_like(values, dtype=torch.bool)
-    mask[positions] = False
-    return values[mask]

@@ -14,48 +14,64 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+BLOCK = 256
+
 
 @dataclass
 class Moments:
-    """Sums over tokens of x x', x y', x, y and y^2; adding two pools their tokens.
+    """Sums over tokens of x x', x y', x and y; adding two pools their tokens.
 
-    xx: [in, in]; xy: [in, out]; x: [in]; y, yy: [out]; count: tokens.
+    xx: [in, in]; xy: [in, out]; x: [in]; y: [out]; count: tokens.
     """
 
     xx: Tensor
     xy: Tensor
     x: Tensor
     y: Tensor
-    yy: Tensor
     count: int
 
     @classmethod
     def of(cls, x: Tensor, y: Tensor) -> Moments:
         """x: [tokens, in]; y: [tokens, out]."""
-        return cls(x.T @ x, x.T @ y, x.sum(0), y.sum(0), y.square().sum(0), x.shape[0])
+        xx = gram(x)
+        return cls(xx, xx.clone() if y is x else x.T @ y, x.sum(0), y.sum(0), x.shape[0])
 
     def __add__(self, other: Moments) -> Moments:
         return Moments(
-            self.xx + other.xx,
-            self.xy + other.xy,
-            self.x + other.x,
-            self.y + other.y,
-            self.yy + other.yy,
-            self.count + other.count,
+            self.xx + other.xx, self.xy + other.xy, self.x + other.x, self.y + other.y, self.count + other.count
         )
+
+    def __iadd__(self, other: Moments) -> Moments:
+        for mine, more in ((self.xx, other.xx), (self.xy, other.xy), (self.x, other.x), (self.y, other.y)):
+            mine.add_(more)
+        self.count += other.count
+        return self
+
+    def mapped(self, weight: Tensor, bias: Tensor) -> Moments:
+        """Moments of x and `weight` y + bias, in float64: what a map makes of y need not be computed token by token."""
+        w, b, x = weight.double(), bias.double(), self.x.double()
+        xy = self.xy.double() @ w.T + torch.outer(x, b)
+        return Moments(self.xx, xy, self.x, w @ self.y.double() + self.count * b, self.count)
 
     def select(self, inputs: Tensor | None, outputs: Tensor | None) -> Moments:
         """Moments of some inputs and outputs."""
-        chosen = self
+        xx, xy, x, y = self.xx, self.xy, self.x, self.y
         if inputs is not None:
-            chosen = Moments(
-                chosen.xx[inputs][:, inputs], chosen.xy[inputs], chosen.x[inputs], chosen.y, chosen.yy, chosen.count
-            )
+            xx, xy, x = xx[inputs][:, inputs], xy[inputs], x[inputs]
         if outputs is not None:
-            chosen = Moments(
-                chosen.xx, chosen.xy[:, outputs], chosen.x, chosen.y[outputs], chosen.yy[outputs], chosen.count
-            )
-        return chosen
+            xy, y = xy[:, outputs], y[outputs]
+        return Moments(xx, xy, x, y, self.count)
+
+
+def gram(x: Tensor) -> Tensor:
+    """x' x, [in, in]; blocks below the diagonal are copies of those above it."""
+    size = x.shape[1]
+    found = x.new_empty(size, size)
+    for start in range(0, size, BLOCK):
+        end = min(size, start + BLOCK)
+        found[start:end, start:] = x[:, start:end].T @ x[:, start:]
+        found[end:, start:end] = found[start:end, end:].T
+    return found
 
 
 def solve(moments: Moments, old: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
@@ -68,11 +84,11 @@ def solve(moments: Moments, old: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
     return weight.to(old.dtype), (mean_y - weight @ mean_x).to(old.dtype)
 
 
-def residual(moments: Moments, weight: Tensor, bias: Tensor) -> Tensor:
-    """Mean squared error of each output over the moments' tokens, [out]."""
+def residual(moments: Moments, squares: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Mean squared error of each output over the moments' tokens, [out]. squares: the sum of y^2 of each."""
     w, b, n = weight.double(), bias.double(), moments.count
-    xx, xy, x, y, yy = (m.double() for m in (moments.xx, moments.xy, moments.x, moments.y, moments.yy))
-    square = yy - 2 * (w * xy.T).sum(1) + ((w @ xx) * w).sum(1)
+    xx, xy, x, y = (m.double() for m in (moments.xx, moments.xy, moments.x, moments.y))
+    square = squares.double() - 2 * (w * xy.T).sum(1) + ((w @ xx) * w).sum(1)
     return (square + 2 * b * (w @ x - y)) / n + b.square()
 
 

@@ -19,6 +19,20 @@ def fisher_from_batch(inputs: Tensor, output_grads: Tensor) -> Tensor:
     return grads.square_().sum(0)
 
 
+def add_fisher(total: Tensor, inputs: Tensor, output_grads: Tensor) -> None:
+    """Add `fisher_from_batch` to `total` [out, in], in place.
+
+    On a CPU sample by sample: one gradient fits its cache, where those of a batch of short texts go
+    through memory several times.
+    """
+    if inputs.device.type != "cpu":
+        total.add_(fisher_from_batch(inputs, output_grads))
+        return
+    for x, grad in zip(inputs, output_grads, strict=True):
+        single = grad.T @ x
+        total.addcmul_(single, single)
+
+
 def importance(weight: Tensor, fisher: Tensor) -> Tensor:
     """`w^2 * F`, elementwise, [out, in]."""
     return weight.square() * fisher

@@ -102,15 +102,21 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """x: [batch, tokens, hidden]; mask: [batch, 1, 1, tokens], added to the scores, or None."""
+        return self.output(self.mix(x, mask))
+
+    def mix(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """What the output map reads: the value channels of all heads, mixed over tokens."""
         query, key, value = (
             project(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for project in (self.query, self.key, self.value)
         )
+        if not torch.is_grad_enabled() and value.device.type == "cpu" and value.dtype == torch.float32:
+            return fused(query, key, value, mask, self.scale).transpose(1, 2).flatten(2)
         # Spelled out: the fused kernel's backward is several times slower on a CPU at these widths.
         weights = (query * self.scale) @ key.transpose(2, 3)
         if mask is not None:
             weights = weights + mask
         mixed = weights.softmax(-1).to(value.dtype) @ value
-        return self.output(mixed.transpose(1, 2).flatten(2))
+        return mixed.transpose(1, 2).flatten(2)
 
 
 class FeedForward(nn.Module):
@@ -123,8 +129,12 @@ class FeedForward(nn.Module):
         self.activation = ACTIVATIONS[activation]
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, tokens, hidden] -> the same."""
-        return self.outer(self.activation(self.inner(x)))
+        """[..., hidden] -> the same."""
+        return self.outer(self.neurons(x))
+
+    def neurons(self, x: Tensor) -> Tensor:
+        """What the outer map reads."""
+        return self.activation(self.inner(x))
 
 
 class Constant(nn.Module):
@@ -233,6 +243,18 @@ def dense_layer(config: EncoderConfig, index: int) -> Layer:
     feed_forward = FeedForward(nn.Linear(width, config.ffn), nn.Linear(config.ffn, width), config.activation)
     norms = [nn.LayerNorm(width, eps=config.norm_eps) for _ in range(2)]
     return Layer(attention, norms[0], feed_forward, norms[1], index)
+
+
+def fused(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+    """Attention in one kernel, [batch, heads, tokens, channels] each; mask as in `Attention`.
+
+    PyTorch has it for equal widths only, so the narrower ones are filled with zeros.
+    """
+    narrow, wide = query.shape[-1], value.shape[-1]
+    width = max(narrow, wide)
+    query, key = (functional.pad(x, (0, width - narrow)) if narrow < width else x for x in (query, key))
+    padded = functional.pad(value, (0, width - wide)) if wide < width else value
+    return functional.scaled_dot_product_attention(query, key, padded, mask, scale=scale)[..., :wide]
 
 
 def attention_bias(mask: Tensor | None) -> Tensor | None:

@@ -167,13 +167,13 @@ def test_serve_becomes_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
         (
             "compress",
             "checkpoint --task --out --keep --budget --grouping --train --calibrate --eval --epochs --distill "
-            "--no-distill --config --device --target --weights --seed --resume",
+            "--no-distill --config --device --target --weights --threads --seed --resume",
         ),
         ("evaluate", "model --data --task --json"),
         ("inspect", "artifact --html --json"),
         ("bench", "artifact --against --shapes --threads --seconds --json"),
         ("serve", "ARTIFACT --host --port --models-dir --keys-file"),
-        ("demo", "--dir --host --port --no-serve"),
+        ("demo", "--dir --host --port --threads --no-serve"),
     ],
 )
 def test_every_command_explains_itself(command: str, names: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -184,6 +184,18 @@ def test_every_command_explains_itself(command: str, names: str, capsys: pytest.
     said = capsys.readouterr().out
     assert f"usage: pgb {command}" in said
     assert not [name for name in names.split() if name not in said]
+
+
+def test_only_the_command_itself_says_how_threads_wait(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A program that calls `main` has its own environment."""
+    said: list[bool] = []
+    monkeypatch.setattr("pgb_core.machine.wait_passively", lambda: said.append(True))
+    words = ["inspect", str(tmp_path / "absent")]
+    assert cli.main(words) == 1
+    assert said == []
+    monkeypatch.setattr(sys, "argv", ["pgb", *words])
+    assert cli.main() == 1
+    assert said == [True]
 
 
 def test_an_argument_that_no_command_has_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,7 @@ GOOD: dict[str, Any] = {"checkpoint": "c", "out": "o", "calibrate": "t.txt"}
         ({"calibrate": None}, "no data: give --train"),
         ({"samples": 0}, "samples 0"),
         ({"learning_rate": 2.0}, "learning_rate"),
+        ({"threads": 0}, "threads 0 is out of range; use 1 to 1024"),
     ],
 )
 def test_what_is_out_of_range_is_refused(changes: dict[str, Any], reason: str) -> None:
@@ -58,7 +59,8 @@ def test_a_wrong_file_is_named(tmp_path: Path, content: str, reason: str) -> Non
 
 
 def test_the_digest_follows_what_decides_the_artifact() -> None:
-    """Not where it is written, nor how it is evaluated."""
+    """Not where it is written, how it is evaluated, nor on how many threads."""
     first = from_settings(GOOD)
     assert first.digest == from_settings({**GOOD, "out": "elsewhere", "resume": True, "eval": "dev.tsv"}).digest
+    assert first.digest == from_settings({**GOOD, "threads": 3}).digest
     assert first.digest != from_settings({**GOOD, "keep": 0.25}).digest

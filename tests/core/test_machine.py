@@ -45,3 +45,18 @@ def test_no_more_than_the_affinity(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(machine, "_OWN", tmp_path / "none")
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {5})
     assert machine.usable_cores() == 1
+
+
+@pytest.mark.parametrize("name", ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"])
+def test_whoever_has_said_how_threads_wait_is_obeyed(name: str) -> None:
+    """By any of the names under which an OpenMP takes it."""
+    given = {name: "7"}
+    machine.wait_passively(given)
+    assert given == {name: "7"}
+
+
+def test_threads_wait_passively_where_nobody_said_how() -> None:
+    """For GNU's OpenMP and for LLVM's."""
+    environment = {"HOME": "/"}
+    machine.wait_passively(environment)
+    assert environment == {"HOME": "/", "OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}

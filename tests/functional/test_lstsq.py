@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pgb_core.functional.lstsq import Moments, residual, solve
+from pgb_core.functional.lstsq import Moments, gram, residual, solve
 
 
 def data(seed: int, tokens: int = 60, size: int = 7, out: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -23,7 +23,7 @@ def test_merged_moments_equal_pooled_moments(seed: int, cut: int) -> None:
     x, y, _ = data(seed)
     merged, pooled = Moments.of(x[:cut], y[:cut]) + Moments.of(x[cut:], y[cut:]), Moments.of(x, y)
     assert merged.count == pooled.count
-    for name in ("xx", "xy", "x", "y", "yy"):
+    for name in ("xx", "xy", "x", "y"):
         torch.testing.assert_close(getattr(merged, name), getattr(pooled, name), rtol=1e-4, atol=1e-3)
 
 
@@ -35,8 +35,9 @@ def test_ridge_never_raises_the_calibration_residual(seed: int, ridge: float) ->
     moments = Moments.of(x.double(), y.double())
     weight, bias = solve(moments, old.double(), ridge)
     best_bias = (moments.y - old.double() @ moments.x) / moments.count
-    before = residual(moments, old.double(), best_bias)
-    after = residual(moments, weight, bias)
+    squares = y.double().square().sum(0)
+    before = residual(moments, squares, old.double(), best_bias)
+    after = residual(moments, squares, weight, bias)
     assert (after <= before * (1 + 1e-8) + 1e-10).all()
 
 
@@ -45,7 +46,8 @@ def test_residual_from_moments_equals_residual_from_data() -> None:
     x, y, old = data(1)
     bias = torch.randn(4)
     direct = (y - x @ old.T - bias).square().mean(0)
-    torch.testing.assert_close(residual(Moments.of(x, y), old, bias).float(), direct, rtol=1e-3, atol=1e-3)
+    found = residual(Moments.of(x, y), y.square().sum(0), old, bias)
+    torch.testing.assert_close(found.float(), direct, rtol=1e-3, atol=1e-3)
 
 
 def test_without_ridge_it_is_ordinary_least_squares() -> None:
@@ -64,8 +66,36 @@ def test_selected_moments_are_moments_of_the_selection() -> None:
     inputs, outputs = torch.tensor([5, 0, 2]), torch.tensor([3, 1])
     selected = Moments.of(x, y).select(inputs, outputs)
     direct = Moments.of(x[:, inputs], y[:, outputs])
-    for name in ("xx", "xy", "x", "y", "yy"):
+    for name in ("xx", "xy", "x", "y"):
         torch.testing.assert_close(getattr(selected, name), getattr(direct, name), rtol=1e-4, atol=1e-3)
+
+
+def test_mapped_moments_are_moments_of_the_mapped() -> None:
+    """A linear map of the targets may be applied after they are summed."""
+    x, y, _ = data(5)
+    weight, bias = torch.randn(3, 4, dtype=torch.float64), torch.randn(3, dtype=torch.float64)
+    mapped = Moments.of(x.double(), y.double()).mapped(weight, bias)
+    direct = Moments.of(x.double(), y.double() @ weight.T + bias)
+    for name in ("xx", "xy", "x", "y"):
+        torch.testing.assert_close(getattr(mapped, name), getattr(direct, name))
+
+
+def test_adding_in_place_is_adding() -> None:
+    """Also where inputs and targets are one tensor."""
+    x, _, _ = data(6)
+    pooled = Moments.of(x[:20], x[:20])
+    pooled += Moments.of(x[20:], x[20:])
+    whole = Moments.of(x, x.clone())
+    assert pooled.count == whole.count
+    for name in ("xx", "xy", "x", "y"):
+        torch.testing.assert_close(getattr(pooled, name), getattr(whole, name), rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("size", [1, 255, 256, 257, 700])
+def test_gram_is_the_product(size: int) -> None:
+    """Whether or not the blocks divide the size."""
+    x = torch.randn(9, size, dtype=torch.float64)
+    torch.testing.assert_close(gram(x), x.T @ x)
 
 
 def test_strong_ridge_stays_at_the_old_weights() -> None:

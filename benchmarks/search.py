@@ -1,0 +1,101 @@
+"""How long the search for groups takes: real importance of a checkpoint, and a made-up BERT-base.
+
+Importance of the checkpoint is that of its own predictions on texts. That of BERT-base is close to rank one and
+heavy-tailed, as real ones are. Seconds of the processor and of the clock, for both structures.
+
+    python -m benchmarks.search
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pgb_core import calibrate, planning
+from pgb_core.data import TextRow, read_rows
+from pgb_core.encoders import load_checkpoint
+from pgb_core.features import batches, encode_texts
+from pgb_core.functional.scores import importance
+from pgb_core.machine import facts
+from pgb_core.plan import Role, Site
+
+LAYERS, HIDDEN, NEURONS, HEAD_DIM = 12, 768, 3072, 64
+
+
+def checkpoint_importances(checkpoint: Path, texts: Path, samples: int) -> tuple[dict[Site, Tensor], int]:
+    """Of a checkpoint on the first texts of a file, and the channels of its heads."""
+    loaded = load_checkpoint(checkpoint)
+    model = loaded.model
+    rows = [row for row in read_rows(texts, "classification") if isinstance(row, TextRow)][:samples]
+    features = encode_texts(rows, [None] * len(rows), loaded.tokenizer, 128)
+    scores = calibrate.fisher(model, batches(features, 2048, model.config.pad_id), None, 0, from_predictions=True)
+    sites = model.sites()
+    found = {site: importance(sites[site].weight.detach(), values) for site, values in scores.items()}
+    return found, model.config.head_dim
+
+
+def base_importances(seed: int = 7) -> dict[Site, Tensor]:
+    """Of the shape of BERT-base: rows and columns that matter, and noise."""
+    g = torch.Generator().manual_seed(seed)
+
+    def line(size: int, spread: float) -> Tensor:
+        return (spread * torch.randn(size, generator=g)).exp()
+
+    found = {}
+    for layer in range(LAYERS):
+        inputs, neurons = line(HIDDEN, 1.0), line(NEURONS, 1.2)
+        for role in Role:
+            rows = neurons if role is Role.FFN_IN else line(HIDDEN, 0.8)
+            cols = neurons if role is Role.FFN_OUT else inputs
+            noise = line(rows.numel() * cols.numel(), 0.7).view(rows.numel(), cols.numel())
+            found[Site(layer, role)] = torch.outer(rows, cols) * noise / (1 + 0.3 * layer)
+    return found
+
+
+def measure(importances: Mapping[Site, Tensor], head_dim: int, grouping: str, keep: float) -> dict[str, float]:
+    """Menus and one choice, and what it keeps."""
+    clock, cpu = time.perf_counter(), time.process_time()
+    menus = planning.make_menus(importances, head_dim, planning.Search(grouping))
+    plan = planning.choose(menus, keep, "search", head_dim)
+    return {
+        "seconds": round(time.perf_counter() - clock, 2),
+        "core_seconds": round(time.process_time() - cpu, 2),
+        "options": sum(map(len, menus)),
+        "importance_kept": round(planning.importance_kept(plan, importances), 6),
+    }
+
+
+def main() -> None:
+    """Both models, both structures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", type=Path, default=Path("../shared/models/minilm-l6-sst2"))
+    parser.add_argument("--texts", type=Path, default=Path("../shared/data/glue/sst2/train.tsv"))
+    parser.add_argument("--samples", type=int, default=256)
+    parser.add_argument("--keep", type=float, default=0.5)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/search.json"))
+    args = parser.parse_args()
+    models = {
+        args.checkpoint.name: checkpoint_importances(args.checkpoint, args.texts, args.samples),
+        "BERT-base shape": (base_importances(), HEAD_DIM),
+    }
+    result = {
+        "machine": facts(),
+        "torch": torch.__version__,
+        "keep": args.keep,
+        "rows": {
+            name: {kind: measure(scores, head_dim, kind, args.keep) for kind in ("shared", "disjoint")}
+            for name, (scores, head_dim) in models.items()
+        },
+    }
+    args.out.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result["rows"], indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""Whether a machine was too busy for a measurement, from what the kernel counted meanwhile."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+_STAT = Path("/proc/stat")
+_TASKS = Path("/proc/self/task")
+# Shares past which a ratio is not to be trusted: of the time that threads were ready and did not run, of the cores
+# that others used beyond the spare ones, of what the hypervisor took, and of a ratio by which its turns differ.
+WAITED = 0.05
+OTHERS = 0.1
+STOLEN = 0.03
+SPREAD = 0.25
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Core seconds of the whole machine since it started: used by anyone, and taken by the hypervisor."""
+
+    used: float
+    stolen: float
+
+    def since(self, before: Counted) -> Counted:
+        """The difference."""
+        return Counted(self.used - before.used, self.stolen - before.stolen)
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Of one measurement, in seconds; None where the system does not tell.
+
+    wall: how long it took; threads: that ran at a time; cores: of the machine; own: core seconds that the
+    measured processes used; waited: seconds that their threads were ready and did not run; machine: what all
+    processes used. spread: by how much the ratios of turns differ, as a share of their median.
+    """
+
+    wall: float
+    threads: int
+    cores: int
+    own: float
+    waited: float | None
+    machine: Counted | None
+    spread: float | None
+
+
+def too_busy(found: Conditions) -> str | None:
+    """Why the figures are not to be trusted, or None when they are."""
+    if found.waited is not None and found.waited > WAITED * (found.own + found.waited):
+        share = found.waited / (found.own + found.waited)
+        return f"threads were ready and did not run {share:.0%} of the time".replace("%", " %")
+    if found.machine is not None:
+        others = (found.machine.used - found.own) / found.wall
+        if others > found.cores - found.threads + OTHERS * found.threads:
+            return f"other processes used {others:.1f} of {found.cores} cores"
+        stolen = found.machine.stolen / (found.wall * found.cores)
+        if stolen > STOLEN:
+            return f"the hypervisor took {stolen:.0%} of the cores".replace("%", " %")
+    if found.spread is not None and found.spread > SPREAD:
+        return f"the ratios of turns differ by {found.spread:.0%}".replace("%", " %")
+    return None
+
+
+def counted() -> Counted | None:
+    """What the kernel has counted so far; None where it does not tell."""
+    try:
+        fields = [int(field) for field in _STAT.read_text().splitlines()[0].split()[1:]]
+        tick = os.sysconf("SC_CLK_TCK")
+        user, nice, system, _, _, irq, softirq, stolen = fields[:8]
+    except (OSError, ValueError, IndexError):
+        return None
+    return Counted((user + nice + system + irq + softirq) / tick, stolen / tick)
+
+
+def waited() -> float | None:
+    """Seconds that threads of this process were ready and did not run; None where the kernel does not tell."""
+    try:
+        return sum(int(task.joinpath("schedstat").read_text().split()[1]) for task in _TASKS.iterdir()) / 1e9
+    except (OSError, ValueError, IndexError):
+        return None

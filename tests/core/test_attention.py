@@ -1,0 +1,21 @@
+"""Attention in one kernel is attention."""
+
+import pytest
+import torch
+from torch import nn
+
+from pgb_core.nn.encoder import Attention, attention_bias
+
+
+@pytest.mark.parametrize(("narrow", "wide"), [(8, 8), (8, 12), (12, 8)])
+@pytest.mark.parametrize("padded", [False, True])
+def test_the_fused_kernel_gives_what_is_spelled_out(narrow: int, wide: int, padded: bool) -> None:
+    """For any widths of query and value, with and without padding."""
+    maps = nn.Linear(24, 3 * narrow), nn.Linear(24, 3 * narrow), nn.Linear(24, 3 * wide), nn.Linear(3 * wide, 24)
+    attention = Attention(*maps, heads=3, scale=0.3)
+    x, tokens = torch.randn(2, 10, 24), torch.ones(2, 10)
+    if padded:
+        tokens[1, 6:] = 0
+    spelled_out = attention(x, attention_bias(tokens))
+    with torch.no_grad():
+        torch.testing.assert_close(attention(x, attention_bias(tokens)), spelled_out.detach(), rtol=1e-5, atol=1e-6)

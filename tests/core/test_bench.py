@@ -1,0 +1,103 @@
+"""Side by side, in turns, and honest about a busy machine."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from pgb_core import bench, contention
+from pgb_core.bench import Timing
+from pgb_core.comparison import DENSE, Comparison
+from pgb_core.contention import Conditions, Counted, too_busy
+from pgb_core.errors import ResourceError
+
+# Ten seconds of two workers in turn, two threads each, on a quiet machine of four cores.
+QUIET = Conditions(10.0, 2, 4, own=18.0, waited=0.1, machine=Counted(18.4, 0.02), spread=0.03)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, None),
+        ({"waited": None, "machine": None, "spread": None}, None),
+        ({"machine": Counted(38.0, 0.0)}, None),  # others, on cores that were to spare
+        ({"machine": Counted(48.0, 0.0)}, "other processes used 3.0 of 4 cores"),
+        ({"cores": 2, "machine": Counted(22.0, 0.0)}, "other processes used 0.4 of 2 cores"),
+        ({"own": 9.0, "waited": 9.0}, "threads were ready and did not run 50 % of the time"),
+        ({"machine": Counted(18.4, 4.0)}, "the hypervisor took 10 % of the cores"),
+        ({"spread": 0.4}, "the ratios of turns differ by 40 %"),
+        ({"machine": None, "waited": None, "spread": 2.0}, "the ratios of turns differ by 200 %"),
+    ],
+)
+def test_a_busy_machine_is_known_by_what_was_counted(changes: dict[str, object], reason: str | None) -> None:
+    """By any one sign; what the system does not tell is no sign."""
+    assert too_busy(replace(QUIET, **changes)) == reason  # type: ignore[arg-type]
+
+
+def test_counts_of_the_kernel_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In seconds, without idle time; None where there are none."""
+    monkeypatch.setattr("os.sysconf", lambda name: 100)
+    (tmp_path / "stat").write_text("cpu  1000 10 200 5000 50 5 15 300 7 0\ncpu0 1 2 3\n")
+    monkeypatch.setattr(contention, "_STAT", tmp_path / "stat")
+    assert contention.counted() == Counted(12.3, 3.0)
+    for task, delay in (("7", 1_500_000_000), ("8", 250_000_000)):
+        (tmp_path / "task" / task).mkdir(parents=True)
+        (tmp_path / "task" / task / "schedstat").write_text(f"123 {delay} 45\n")
+    monkeypatch.setattr(contention, "_TASKS", tmp_path / "task")
+    assert contention.waited() == 1.75
+    monkeypatch.setattr(contention, "_STAT", tmp_path / "none")
+    monkeypatch.setattr(contention, "_TASKS", tmp_path / "none")
+    assert contention.counted() is None
+    assert contention.waited() is None
+
+
+def test_a_busy_moment_does_not_move_the_ratio() -> None:
+    """It meets neighbouring turns alike, and shows in the spread of the times."""
+    shape = (1, 8)
+    slow = np.array([1.0] * 6 + [5.0] * 4)
+    half, whole = Timing({shape: tuple(2 * slow)}), Timing({shape: tuple(4 * slow)})
+    assert half.ratio(whole, shape) == 2
+    assert half.ratio_range(whole, shape) == (2, 2)
+    assert (half.minimum(shape), half.median(shape), half.p90(shape)) == (2, 2, 10)
+
+
+def test_the_figures_say_when_they_are_not_to_be_trusted() -> None:
+    """In JSON, beside the ratio to the faster dense graph."""
+    shape = (1, 8)
+    lines = {"artifact": (2.0, 2.0), DENSE[0]: (4.0, 5.0), DENSE[1]: (3.0, 9.0)}
+    timings = {name: Timing({shape: turns}) for name, turns in lines.items()}
+    found = Comparison((shape,), timings, 2, "the others").as_json()
+    assert (found["busy"], found["reason"]) == (True, "the others")
+    [row] = found["rows"]  # type: ignore[misc]
+    assert row["milliseconds"] == {"artifact": 2, DENSE[0]: 4, DENSE[1]: 3}
+    assert row["speedup"] == 3
+    assert row["turns"] == 2
+    assert Comparison((shape,), {"artifact": timings["artifact"]}, 2).as_json()["busy"] is False
+
+
+def test_workers_take_turns(tmp_path: Path) -> None:
+    """As many turns each, at least five, and a worker that fails is named."""
+    graph = helper.make_graph(
+        [helper.make_node("Cast", ["input_ids"], ["y"], to=TensorProto.FLOAT)],
+        "cast",
+        [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["b", "s"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["b", "s"])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path = tmp_path / "cast.onnx"
+    onnx.save(model, path)
+    told: list[int] = []
+    shapes = ((1, 4), (2, 8))
+    found = bench.compare({"one": path, "other": path}, shapes, 1, 0.001, told.append)
+    assert told == [1, 1]
+    for shape in shapes:
+        counts = {len(timing.turns[shape]) for timing in found.timings.values()}
+        assert len(counts) == 1
+        assert min(counts) >= bench.TURNS
+    assert bench.compare({"one": path}, (), 1).timings == {"one": Timing({})}
+    (tmp_path / "broken.onnx").write_bytes(b"nothing")
+    with pytest.raises(ResourceError, match=r"broken\.onnx: the timing process failed"):
+        bench.compare({"one": path, "broken": tmp_path / "broken.onnx"}, shapes, 1, 0.001)

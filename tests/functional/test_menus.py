@@ -1,0 +1,167 @@
+"""The search finds what the slow one finds, and builds only what it is asked for."""
+
+import json
+from collections.abc import Mapping
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from pgb_core import planning
+from pgb_core.errors import PlanError
+from pgb_core.functional import grouping, menus
+from pgb_core.functional.budget import Option, combine, pareto
+from pgb_core.plan import ATTENTION, FEED_FORWARD, Grouping, GroupingPlan, Keep, Role, Site
+from tests.functional import slow_search
+
+HEAD_DIM, HIDDEN, NEURONS = 16, 96, 288
+
+
+def importances(seed: int, layers: int = 3) -> dict[Site, Tensor]:
+    """Close to rank one, heavy-tailed and in float64, so that no two sums are equal."""
+    g = torch.Generator().manual_seed(seed)
+
+    def line(size: int) -> Tensor:
+        return torch.randn(size, generator=g, dtype=torch.float64).exp()
+
+    found = {}
+    for layer in range(layers):
+        inputs, neurons = line(HIDDEN), line(NEURONS)
+        for role in Role:
+            rows = neurons if role is Role.FFN_IN else line(HIDDEN)
+            cols = neurons if role is Role.FFN_OUT else inputs
+            found[Site(layer, role)] = torch.outer(rows, cols) * line(rows.numel() * cols.numel()).view(
+                rows.numel(), cols.numel()
+            )
+    return found
+
+
+def slow_menus(scores: Mapping[Site, Tensor], kind: str, passes: int, g_max: int) -> list[list[Option]]:
+    """As `planning.make_menus`."""
+    found = []
+    for layer in range(1 + max(site.layer for site in scores)):
+        for roles in (ATTENTION, FEED_FORWARD):
+            matrices = {role: scores[Site(layer, role)] for role in roles}
+            if kind == "disjoint":
+                found.append(slow_search.disjoint_menu(matrices, g_max, passes))
+            elif roles is ATTENTION:
+                found.append(slow_search.attention_menu(matrices, HEAD_DIM, passes))
+            else:
+                found.append(slow_search.feed_forward_menu(matrices, passes))
+    return found
+
+
+def plan_of(found: list[list[Option]], keep: float, budget: str) -> str:
+    """Its JSON, or why there is none."""
+    try:
+        return planning.choose(found, keep, "test", HEAD_DIM, budget).to_json()
+    except PlanError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("kind", ["shared", "disjoint"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_plans_are_those_of_the_slow_search(kind: str, seed: int) -> None:
+    """Byte for byte, at several shares and for both budgets."""
+    scores = importances(seed)
+    fast = planning.make_menus(scores, HEAD_DIM, planning.Search(kind, passes=3))
+    slow = slow_menus(scores, kind, 3, 6)
+    assert [len(menu) for menu in fast] == [len(menu) for menu in slow]
+    for menu, wanted in zip(fast, slow, strict=True):
+        assert [o.price for o in menu] == [o.price for o in wanted]
+        assert [o.kept for o in menu] == pytest.approx([o.kept for o in wanted], rel=1e-9)
+    for budget in ("weights", "flops"):
+        for keep in (0.7, 0.5, 0.25):
+            assert plan_of(fast, keep, budget) == plan_of(slow, keep, budget)
+    assert plan_of(fast, 0.5, "weights").startswith("{")
+
+
+@given(
+    seed=st.integers(0, 2**16), groups=st.sampled_from([1, 2, 3, 4]), rows=st.integers(1, 16), cols=st.integers(1, 36)
+)
+@settings(max_examples=40)
+def test_groups_are_those_of_the_slow_search(seed: int, groups: int, rows: int, cols: int) -> None:
+    """Whatever the sizes, also where rows belong to no group."""
+    g = torch.Generator().manual_seed(seed)
+    values = torch.rand(64, 36, generator=g, dtype=torch.float64) ** 6
+    fast = grouping.shared(values, groups, rows, cols)
+    slow = slow_search.shared(values, groups, rows, cols)
+    assert fast.rows.tolist() == slow.rows.tolist()
+    assert fast.cols.tolist() == slow.cols.tolist()
+    assert fast.kept == pytest.approx(slow.kept)
+
+
+@given(seed=st.integers(0, 2**16), groups=st.integers(2, 5), room=st.integers(0, 40))
+@settings(max_examples=30)
+def test_many_rows_are_assigned_as_slowly(seed: int, groups: int, room: int) -> None:
+    """Past the sizes of the exact assignment, with and without rows to spare."""
+    gains = torch.rand(400, groups, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    capacity = 400 // groups - room
+    assert grouping.assign(gains, capacity).tolist() == slow_search.assign(gains, capacity).tolist()
+
+
+def test_equal_values_go_to_the_lower_index() -> None:
+    """So that a plan does not depend on how a machine sorts."""
+    values = torch.tensor([[1.0, 2.0, 1.0, 1.0, 2.0, 1.0]])
+    assert grouping.shared(values, 1, 1, 4).cols.tolist() == [[0, 1, 2, 4]]
+    assert grouping.assign(torch.zeros(6, 1), 2).tolist() == [[0, 1]]
+    assert grouping.disjoint(torch.ones(4, 4), 2).cols.tolist() == [[0, 1], [2, 3]]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=8),
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=8),
+)
+def test_combining_is_the_front_of_all_pairs(first: list[tuple[int, int]], second: list[tuple[int, int]]) -> None:
+    """Prices, shares and recipes, in the same order."""
+    one, other = (
+        [Option(n, float(price), float(kept), {name: n}) for n, (price, kept) in enumerate(pairs)]
+        for name, pairs in (("a", first), ("b", second))
+    )
+    pairs = [
+        Option(a.cost + b.cost, a.price + b.price, a.kept + b.kept, {**a.recipe, **b.recipe})
+        for b in other
+        for a in one
+    ]
+    assert combine(one, other) == pareto(pairs)
+
+
+def test_a_draft_is_the_choice_that_it_becomes() -> None:
+    """Cost and rows before the tuples are made, and columns in the order of what is read."""
+    draft = menus.Draft((6, 8), torch.tensor([[0, 2], [3, 5]]), torch.tensor([[1, 4, 6], [0, 4, 7]]))
+    made = draft.choice()
+    assert isinstance(made, Grouping)
+    assert (draft.cost, draft.outputs) == (made.cost, len(made.rows))
+    assert draft.inputs.tolist() == list(made.cols)
+    turned = draft.reading(torch.tensor([7, 6, 5, 4, 3, 2, 1, 0])).choice()
+    assert [group.cols for group in turned.groups] == [(6, 4, 1), (7, 4, 0)]
+
+
+def test_a_chosen_plan_has_no_drafts() -> None:
+    """It is written as JSON and read back."""
+    scores = importances(3)
+    found = planning.make_menus(scores, HEAD_DIM, planning.Search(passes=1))
+    plan = planning.choose(found, 0.5, "test", HEAD_DIM)
+    assert all(isinstance(choice, Keep | Grouping) for choice in plan.choices.values())
+    assert GroupingPlan.from_json(plan.to_json()) == plan
+    assert json.loads(plan.to_json())["head_dim"] == HEAD_DIM
+
+
+def test_the_search_uses_one_thread_and_gives_the_others_back() -> None:
+    """Thousands of small products are no work for a pool."""
+    before = torch.get_num_threads()
+    seen: list[int] = []
+    torch.set_num_threads(2)
+    try:
+        planning.make_menus(
+            importances(0, layers=1),
+            HEAD_DIM,
+            planning.Search("disjoint"),
+            lambda n: seen.append(torch.get_num_threads()),
+        )
+        assert seen == [1]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
