@@ -7,6 +7,7 @@ What else a directory may hold is never read: a pickle can run code.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,6 +21,9 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 # What is fetched from the hub: weights in safetensors files, settings, and vocabularies of every kind.
 _FETCHED = ("*.safetensors", "*.json", "vocab.txt", "merges.txt", "*.model")
+_JARGON = re.compile(
+    r"object has no|NoneType|<class|not subscriptable|unsupported operand|not supported between|PyObject"
+)
 _FLOATS = {"F64", "F32", "F16", "BF16"}
 # Settings that change which weights are read, or what they mean.
 _REFUSED = {
@@ -151,8 +155,9 @@ def spoken(config: Mapping[str, Any]) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """What another library's error says, short."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    """What another library's error says, short; what only its authors understand is said in other words."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return "a value in its files is of the wrong kind" if _JARGON.search(line) else line
 
 
 def _plain(error: Exception) -> str:

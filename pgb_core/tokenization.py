@@ -25,6 +25,11 @@ SETTINGS = "tokenizer_config.json"
 # Files of which one must be there: transformers would make up a vocabulary of five tokens without them.
 _VOCABULARIES = (FILE, "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model")
 _SHORTEST = 8
+_SWITCHES = (
+    "do_lower_case", "strip_accents", "tokenize_chinese_chars", "add_prefix_space", "trim_offsets",
+    "split_special_tokens",
+)  # fmt: skip
+_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 # A difference between vocabulary and table that rounding the table up to a multiple explains.
 _ROUNDING = 512
 
@@ -55,8 +60,8 @@ class Tokenization:
 
 def read_tokenization(folder: Path, model: EncoderConfig) -> Tokenization:
     """The tokenizer of a checkpoint, held against its model's tables. Raises CheckpointError."""
+    settings = _settings(folder)
     theirs = _load(folder)
-    settings = read_json(folder / SETTINGS) if (folder / SETTINGS).is_file() else {}
     if theirs.split_special_tokens:
         raise CheckpointError(f"{folder / SETTINGS}: split_special_tokens is set, which a tokenizer file cannot say")
     side = theirs.truncation_side
@@ -142,6 +147,33 @@ def _ids(tokenizer: Tokenizer, text: str, pair: str | None) -> object:
         return (tokenizer.encode(text) if pair is None else tokenizer.encode(text, pair)).ids
     except Exception:  # tokenizers raises bare Exception
         return None
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """`tokenizer_config.json` with what is read of it of the right kind: "false" in quotes would count as true."""
+    path = folder / SETTINGS
+    if not path.is_file():
+        return {}
+    found = read_json(path)
+    wrong = [(name, "true or false") for name in _SWITCHES if not isinstance(found.get(name), (bool, type(None)))]
+    wrong += [(name, "a text") for name in _TOKENS if not _is_token(found.get(name))]
+    length = found.get("model_max_length")
+    if length is not None and (isinstance(length, bool) or not isinstance(length, (int, float)) or not length >= 1):
+        wrong.append(("model_max_length", "a number of tokens"))
+    names = found.get("model_input_names")
+    if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        wrong.append(("model_input_names", "a list of names"))
+    if not isinstance(found.get("added_tokens_decoder"), (dict, type(None))):
+        wrong.append(("added_tokens_decoder", "an object"))
+    for name, kind in wrong[:1]:
+        raise CheckpointError(f"{path}: {name} must be {kind}, not {json.dumps(found[name])[:60]}; correct it")
+    return found
+
+
+def _is_token(value: object) -> bool:
+    if isinstance(value, dict):
+        value = value.get("content")
+    return value is None or isinstance(value, str)
 
 
 def _load(folder: Path) -> Any:

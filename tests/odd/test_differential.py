@@ -71,34 +71,37 @@ def _text(rng: random.Random) -> str:
 
 def compare(variant: Variant, folder: Path, count: int, seed: int = 0) -> Count:
     """Make an artifact of all of a variant, and hold it against transformers."""
+    return hold(build(variant, folder / "model", seed), folder / "out", variant.task, count, seed)
+
+
+def hold(source: Path, out: Path, task: str, count: int, seed: int = 0) -> Count:
+    """Make an artifact of all of a checkpoint, and hold it against transformers on `count` texts and pairs."""
     found = Count()
-    source = build(variant, folder / "model", seed)
     try:
-        compress(CompressConfig(str(source), str(folder / "out"), keep=1.0, device="cpu"))
+        compress(CompressConfig(str(source), str(out), keep=1.0, device="cpu"))
     except PGBError as error:
         found.refused = str(error)
         return found
-    artifact = open_artifact(folder / "out")
+    artifact = open_artifact(out)
     tokenizer = Tokenizer(artifact.tokenizer, artifact.manifest.max_length)
     session = open_session(artifact.model, threads=1)
     theirs = transformers.AutoTokenizer.from_pretrained(source)
     auto = (
-        transformers.AutoModelForQuestionAnswering
-        if variant.task == "qa"
-        else transformers.AutoModelForSequenceClassification
+        transformers.AutoModelForQuestionAnswering if task == "qa" else transformers.AutoModelForSequenceClassification
     )
     model = auto.from_pretrained(source, dtype=torch.float32).eval()
     positions = artifact.manifest.max_length if theirs.model_max_length > 1 << 20 else theirs.model_max_length
     length = min(positions, _positions(model))
+    typed = hasattr(model.config, "type_vocab_size")
+    uses_types = "token_type_ids" in theirs.model_input_names and typed
     top = getattr(model.config, "type_vocab_size", 1) - 1
     pairs: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
     for text, pair in texts(seed, count):
-        if variant.task == "qa" and not (pair or "").strip():
+        if task == "qa" and not (pair or "").strip():
             pair = "the film was good"
         found.texts += 1
-        wanted = _theirs(theirs, text, pair, length, variant.task)
-        got = _ours(tokenizer, text, pair, length, variant.task)
-        uses_types = "token_type_ids" in theirs.model_input_names and variant.architecture != "distilbert"
+        wanted = _theirs(theirs, text, pair, length, task)
+        got = _ours(tokenizer, text, pair, length, task)
         for n, (ids, types) in enumerate(wanted):
             found.inputs += 1
             ours = got[n] if n < len(got) else Tokens([], [])
@@ -107,7 +110,7 @@ def compare(variant: Variant, folder: Path, count: int, seed: int = 0) -> Count:
             if list(ours.ids) != list(ids) or own != used or len(got) != len(wanted):
                 found.unequal += 1
                 continue
-            pairs.append((_logits(model, ids, used, variant), _run(session, ours)))
+            pairs.append((_logits(model, ids, used if typed else None, task), _run(session, ours)))
     size = max((float(np.abs(a).max()) for a, _ in pairs), default=1.0)
     gaps = [float(np.abs(a - b).max()) / size for a, b in pairs]
     found.furthest = max(gaps, default=0.0)
@@ -142,13 +145,13 @@ def _ours(tokenizer: Tokenizer, text: str, pair: str | None, length: int, task: 
             return [window.tokens for window in done.value] if task == "qa" else list(done.value)
 
 
-def _logits(model: Any, ids: list[int], types: list[int], variant: Variant) -> np.ndarray[Any, Any]:
+def _logits(model: Any, ids: list[int], types: list[int] | None, task: str) -> np.ndarray[Any, Any]:
     inputs = {"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids), dtype=torch.long)}
-    if variant.architecture != "distilbert":
+    if types is not None:
         inputs["token_type_ids"] = torch.tensor([types])
     with torch.no_grad():
         said = model(**inputs)
-    found = torch.stack([said.start_logits, said.end_logits], -1) if variant.task == "qa" else said.logits
+    found = torch.stack([said.start_logits, said.end_logits], -1) if task == "qa" else said.logits
     return np.asarray(found[0].float().numpy())
 
 
