@@ -237,6 +237,7 @@ def load_tokenizer(source: str | Path) -> Tokenizer:
 
 def _read_config(source: str | Path) -> dict[str, Any]:
     path = Path(source)
+    _refuse_other_kinds(path)
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise CheckpointError(f"{path}: no config.json; name a directory that save_pretrained wrote")
@@ -257,6 +258,33 @@ def _read_config(source: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{source}: neither a directory here nor a model that the hub gave") from error
 
 
+# Files that tell what a directory is, where it is no classifier or question answerer that save_pretrained wrote.
+_OTHER_KINDS = (
+    ("model_head.pkl", "a SetFit model, whose head is a pickle, which is never read"),
+    ("config_setfit.json", "a SetFit model, whose head lies outside the network"),
+    ("modules.json", "a sentence-transformers model, which gives vectors and has no head"),
+    ("sentence_bert_config.json", "a sentence-transformers model, which gives vectors and has no head"),
+)
+_OTHER_TASKS = (
+    ("TokenClassification", "labels every token"),
+    ("MaskedLM", "fills in masked words"),
+    ("PreTraining", "was pre-trained only"),
+    ("MultipleChoice", "chooses among several texts"),
+    ("NextSentencePrediction", "says whether sentences follow one another"),
+    ("ConditionalGeneration", "writes text"),
+    ("LMHead", "writes text"),
+    ("CausalLM", "writes text"),
+)
+
+
+def _refuse_other_kinds(path: Path) -> None:
+    for name, what in _OTHER_KINDS:
+        if (path / name).is_file():
+            raise CheckpointError(
+                f"{path}: is {what}; fine-tune a sequence classification or question answering head on its encoder"
+            )
+
+
 def _architecture(config: Mapping[str, Any], source: object) -> str:
     kind = str(config.get("model_type"))
     if kind not in ARCHITECTURES:
@@ -270,7 +298,16 @@ def _task_of(config: Mapping[str, Any], source: object) -> str:
         return "qa"
     if "SequenceClassification" in name:
         return "classification"
-    raise CheckpointError(f"{source}: its config names no fine-tuned task ({name or 'none'}); say --task")
+    for part, what in _OTHER_TASKS:
+        if part in name:
+            raise CheckpointError(
+                f"{source}: is {name}, which {what}; only sequence classification and question answering are supported"
+            )
+    if name:
+        raise CheckpointError(
+            f"{source}: is {name}, which has no head for a task; fine-tune it for classification or question answering"
+        )
+    raise CheckpointError(f"{source}: its config does not name the task it was trained for; say --task")
 
 
 def _load_model(source: str | Path, task: str, config: Mapping[str, Any]) -> Any:
