@@ -52,13 +52,14 @@ def choose(records: Records, wanted: Columns) -> Roles:
             ordinary.setdefault(name.strip().lower(), []).append(name)
     if wanted.pair and not wanted.text:
         raise DataError(f"{records.source}: --pair-column alone; name the first text too, with --text-column")
-    label = tuple(_named(records, name, "--label-column") for name in wanted.label)
+    asked = () if wanted.unlabelled and not _any(records, wanted.label) else wanted.label
+    label = tuple(_named(records, name, "--label-column") for name in asked)
     if wanted.text:
         text = _named(records, wanted.text, "--text-column")
         pair = _named(records, wanted.pair, "--pair-column") if wanted.pair else None
     else:
         text, pair = _texts(records, {k: v for k, v in ordinary.items() if not set(v) & set(label)})
-    if not label:
+    if not wanted.label:
         free = {k: [name for name in v if name not in (text, pair)] for k, v in ordinary.items()}
         label = _label(records, free)
     roles = Roles(text, pair, label)
@@ -69,6 +70,11 @@ def choose(records: Records, wanted: Columns) -> Roles:
 
 def _options(roles: Roles) -> str:
     return "--text-column, --pair-column or --label-column" if roles.pair else "--text-column or --label-column"
+
+
+def _any(records: Records, names: Sequence[str]) -> bool:
+    known = {column.strip().lower() for column in records.columns}
+    return any(name.strip().lower() in known for name in names)
 
 
 def _named(records: Records, name: str, option: str) -> str:
@@ -86,6 +92,11 @@ def _texts(records: Records, ordinary: dict[str, list[str]]) -> tuple[str, str |
     singles = [name for name in TEXTS if name in ordinary]
     found: Sequence[tuple[str, ...]] = pairs or [(name,) for name in singles]
     columns = [name for names in found for part in names for name in ordinary[part]]
+    empty = [c for c in records.columns if c.strip().lower() in TEXTS and c.strip().lower() not in ordinary]
+    if not found and empty:
+        raise DataError(
+            f"{records.source}: {shown(empty[0])} is empty in every row; fill it, or name another with --text-column"
+        )
     if not found:
         raise DataError(
             f"{records.source}:1: no text column among {some(records.columns) or 'nothing'}; "

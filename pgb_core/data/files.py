@@ -76,7 +76,8 @@ def parse_json(text: str, where: str, what: str) -> Any:
         raise DataError(f"{where}: the key {shown(str(error))} stands twice in one object; keep one") from error
     except json.JSONDecodeError as error:
         at = f"{where}:{error.lineno}" if "\n" in text.strip() or what == "SQuAD JSON" else where
-        said = "more than one value" if error.msg == "Extra data" else error.msg.replace("Expecting", "expected")
+        said = error.msg.replace("Extra data", "more than one value").replace("Expecting", "expected")
+        said = f"{said[:1].lower()}{said[1:].removesuffix(' at')}"
         raise DataError(f"{at}: not {what} ({plain(said)} at character {error.colno}); write one that is") from error
     except ValueError as error:  # Python's own limit on digits
         raise DataError(f"{where}: not {what} (a number has thousands of digits); shorten it") from error

@@ -97,9 +97,12 @@ def _ask(given: Sequence[TextRow], found: dict[str, list[Label]], names: Names, 
         other = next((kind for kind in kinds if meant[kind] != meant[first]), None)
         if other is None:
             continue
-        told = "; ".join(f"as {kind} {shown(row.label)} is {_meaning(meant[kind], names)}" for kind in (first, other))
+        told = "; ".join(
+            f"as {_ONE.get(kind, kind)} {shown(row.label)} is {_meaning(meant[kind], names)}" for kind in (first, other)
+        )
+        readings = " or as ".join(_ONE.get(kind, kind) for kind in kinds)
         raise DataError(
-            f"{source}: the labels can be read as {' or as '.join(kinds)}: {told} ({row.where}). "
+            f"{source}: the labels can be read as {readings}: {told} ({row.where}). "
             f"Say {' or '.join(f'--labels {kind}' for kind in kinds)}"
         )
 
@@ -122,7 +125,7 @@ def _refuse_row(given: Sequence[TextRow], found: dict[str, list[Label]], names: 
     if others and fits:
         where = next(r.where for r, target in zip(given, found[kind], strict=True) if target is not None)
         raise DataError(
-            f"{row.where}: label {shown(row.label)} does not read as {kind}, but that of {where} does; "
+            f"{row.where}: label {shown(row.label)} does not read as {_ONE.get(kind, kind)}, but that of {where} does; "
             "write all labels in one way"
         )
     distinct = list(dict.fromkeys(shown(r.label) for r in given))
@@ -160,6 +163,7 @@ def _sentence(kind: str, targets: Sequence[Label], names: Names) -> str:
 
 
 _AS = {"vector": "vectors of 0 and 1"}
+_ONE = {"vector": "a vector"}
 
 
 def _columns(rows: Sequence[TextRow], names: Names, multiple: bool, wanted: str | None, source: str) -> LabelReading:

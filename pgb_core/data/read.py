@@ -71,8 +71,6 @@ def _file(path: Path, columns: Columns) -> Data:
     if suffix in (".tsv", ".csv"):
         return _texts(read_table(path, bool(columns)), columns)
     if suffix == ".txt":
-        if columns:
-            raise DataError(f"{path}: plain text has no columns; leave --text-column and the like out")
         return _lines(path)
     if suffix in _PACKED:
         raise DataError(f"{path}: is {_PACKED[suffix]}; .tsv, .csv, .jsonl and .txt are read, write it as one")

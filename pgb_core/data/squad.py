@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,16 +118,7 @@ def _answer(answer: object, context: str, where: str) -> tuple[str, int | None, 
         said = f"its text is {kind(answer.get('text'))}" if isinstance(answer, dict) else f"is {kind(answer)}"
         raise DataError(f"{where}: {said}; an answer has a 'text' and the 'answer_start' of its first character")
     text, start = answer["text"], answer.get("answer_start")
-    if (
-        isinstance(start, bool)
-        or not isinstance(start, (int, float, type(None)))
-        or start != start
-        or start
-        in (
-            float("inf"),
-            -float("inf"),
-        )
-    ):
+    if isinstance(start, bool) or not isinstance(start, (int, float, type(None))) or not _finite(start):
         raise DataError(f"{where}: answer_start is {shown(start)}; write the number of the answer's first character")
     if start is not None and start != int(start):
         raise DataError(f"{where}: answer_start is {shown(start)}, not a whole number; write one")
@@ -144,6 +136,10 @@ def _answer(answer: object, context: str, where: str) -> tuple[str, int | None, 
     if first < 0 or context.find(text, first + 1) >= 0:
         return text, None, False
     return text, first, True
+
+
+def _finite(start: float | None) -> bool:
+    return not isinstance(start, float) or math.isfinite(start)
 
 
 def questions(source: str, asked: list[Asked]) -> Data:

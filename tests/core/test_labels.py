@@ -58,8 +58,8 @@ def test_what_fits_one_reading_is_read_so(
             None,
             r"as ids '1' is label 1 \(0\) \(f\.csv:2\)\. Say --labels",
         ),
-        (["0;1", "1;0"], ("a", "b"), MANY, r"as ids or as vector: .*Say --labels ids or --labels vector"),
-        ([[1, 0], [0, 1]], ("a", "b"), MANY, "as ids or as vector"),
+        (["0;1", "1;0"], ("a", "b"), MANY, r"as ids or as a vector: .*Say --labels ids or --labels vector"),
+        ([[1, 0], [0, 1]], ("a", "b"), MANY, "as ids or as a vector"),
         (
             ["maybe"],
             ("no", "yes"),
