@@ -70,7 +70,7 @@ class Manifest:
 
     def to_json(self) -> str:
         """Readable, stable key order."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:

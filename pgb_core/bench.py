@@ -60,7 +60,7 @@ def time_in_process(
 ) -> dict[Shape, float]:
     """Median milliseconds of one graph in a fresh process running the module `worker`. Raises ResourceError."""
     request = {"model": str(path), "shapes": shapes, "threads": threads, "seconds": seconds}
-    command = [sys.executable, "-m", worker, json.dumps(request)]
+    command = [sys.executable, "-m", worker, json.dumps(request, allow_nan=False)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = done.stderr.strip().splitlines()[-1:] or ["no message"]
@@ -108,4 +108,4 @@ def _work(request: Mapping[str, Any]) -> list[tuple[Shape, float]]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(_work(json.loads(sys.argv[1]))))
+    print(json.dumps(_work(json.loads(sys.argv[1])), allow_nan=False))

@@ -31,7 +31,7 @@ class Workspace:
         try:
             shutil.rmtree(self.path, ignore_errors=True)
             self.path.mkdir(parents=True)
-            self.save_text(marker.name, json.dumps({"digest": digest}))
+            self.save_text(marker.name, json.dumps({"digest": digest}, allow_nan=False))
         except OSError as error:
             raise ResourceError(f"{self.path}: cannot be written ({error.strerror}); choose another --out") from error
 
