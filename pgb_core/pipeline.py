@@ -12,15 +12,14 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from pgb_core import calibrate, export, planning, surgery
+from pgb_core import calibrate, export, planning, reading, surgery
 from pgb_core.artifact import Artifact, check_replaceable
 from pgb_core.compensate import compensate
 from pgb_core.config import CompressConfig
-from pgb_core.data import Question, Row, TextRow, label_targets, read_rows
 from pgb_core.encoders import Checkpoint, load_checkpoint
-from pgb_core.errors import ConfigError, DataError, PGBError, ResourceError
-from pgb_core.evaluate import Subject, check_labels, evaluate, torch_predictor
-from pgb_core.features import Features, batches, encode_questions, encode_texts
+from pgb_core.errors import ConfigError, PGBError, ResourceError
+from pgb_core.evaluate import Subject, evaluate, torch_predictor
+from pgb_core.features import Features, batches
 from pgb_core.finetune import Schedule, Trainer, learning_rate
 from pgb_core.functional.scores import importance
 from pgb_core.nn.encoder import Encoder
@@ -41,6 +40,12 @@ class Report(Protocol):
     def advance(self, done: int = 1, note: str = "") -> None:
         """So much more is done."""
 
+    def note(self, text: str) -> None:
+        """A fact that was read, such as what a column holds."""
+
+    def warn(self, text: str) -> None:
+        """What may be wrong, though the work goes on."""
+
 
 class Silent:
     """Tells nobody."""
@@ -51,13 +56,20 @@ class Silent:
     def advance(self, done: int = 1, note: str = "") -> None:
         """Nothing."""
 
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+    def warn(self, text: str) -> None:
+        """Nothing."""
+
 
 @dataclass(frozen=True)
 class Inputs:
-    """Encoded data: for scores and compensation, and for re-finetuning."""
+    """Encoded data: for scores and compensation, and for re-finetuning; and the rows behind `--train`."""
 
     calibration: list[Features]
     training: list[Features]
+    labelled: reading.Source | None = None
 
     @property
     def digest(self) -> str:
@@ -80,9 +92,9 @@ def compress(config: CompressConfig, report: Report | None = None) -> Artifact:
     device = pick_device(config.device)
     report.stage("Loading the checkpoint")
     checkpoint = load_checkpoint(config.checkpoint, config.task)
-    inputs = prepare(config, checkpoint)
-    held_out = read_rows(config.eval, checkpoint.task) if config.eval else []
-    check_labels(held_out, subject_of(checkpoint))
+    inputs = prepare(config, checkpoint, report)
+    held_out = _held_out(config, checkpoint, report)
+    found = _check_labels(config, checkpoint, inputs, held_out, device, report)
     workspace = Workspace(config.out, f"{config.digest}:{checkpoint.digest}:{inputs.digest}", config.resume)
     dense = checkpoint.model.to(device)
     started = time.perf_counter()
@@ -93,7 +105,7 @@ def compress(config: CompressConfig, report: Report | None = None) -> Artifact:
         if config.keep < 1:
             _compensate(config, dense, compact, plan, inputs, workspace, report)
             _finetune(config, checkpoint, dense, compact, inputs, workspace, report)
-        measured = _measure(checkpoint, dense, compact, held_out, report)
+        measured = {**found, **_measure(config, checkpoint, dense, compact, held_out, report)}
         measured["seconds"] = round(time.perf_counter() - started, 1)
         report.stage("Exporting and checking parity")
         done = export.write(
@@ -129,28 +141,49 @@ def subject_of(checkpoint: Checkpoint) -> Subject:
     return Subject(checkpoint.task, checkpoint.labels, checkpoint.problem_type, config.max_length, config.pad_id)
 
 
-def prepare(config: CompressConfig, checkpoint: Checkpoint) -> Inputs:
+def prepare(config: CompressConfig, checkpoint: Checkpoint, report: Report | None = None) -> Inputs:
     """Read and encode the data that the config names. Raises DataError or ConfigError."""
-    training = _encoded(config.train, config, checkpoint) if config.train else []
-    if any(f.target is None for f in training):
-        raise DataError(f"{config.train}: --train is for labelled rows, and some have no label; --calibrate needs none")
-    calibration = _encoded(config.calibrate, config, checkpoint) if config.calibrate else training
+    report, subject = report or Silent(), subject_of(checkpoint)
+    labelled = config.train and reading.read(
+        config.train, subject, reading.options_of(config), report, labelled="--train"
+    )
+    training = _encoded(labelled, config, checkpoint, report) if labelled else []
+    calibration = training
+    if config.calibrate:
+        rows = reading.read(config.calibrate, subject, reading.options_of(config, unlabelled=True), report)
+        calibration = _encoded(rows, config, checkpoint, report)
     picked = _sample(calibration, config.samples, config.seed)
     if not training and not config.distill and config.epochs and config.keep < 1:
         raise ConfigError("--no-distill without --train: nothing to re-finetune with; give labels or --epochs 0")
-    return Inputs(picked, training or calibration)
+    return Inputs(picked, training or calibration, labelled or None)
 
 
-def _encoded(source: str, config: CompressConfig, checkpoint: Checkpoint) -> list[Features]:
-    rows: list[Row] = read_rows(source, checkpoint.task, split="train")
+def _encoded(source: reading.Source, config: CompressConfig, checkpoint: Checkpoint, report: Report) -> list[Features]:
     limit = checkpoint.model.config.max_length
     length = min(config.max_length or TRAINING_LENGTH[checkpoint.task], limit)
-    if checkpoint.task == "qa":
-        questions = [row for row in rows if isinstance(row, Question)]
-        return encode_questions(questions, checkpoint.tokenizer, length, STRIDE)
-    texts = [row for row in rows if isinstance(row, TextRow)]
-    targets = label_targets(texts, checkpoint.labels, checkpoint.problem_type)
-    return encode_texts(texts, targets, checkpoint.tokenizer, length)
+    return reading.encode(source, checkpoint.tokenizer, length, STRIDE, report)
+
+
+def _held_out(config: CompressConfig, checkpoint: Checkpoint, report: Report) -> reading.Source | None:
+    if not config.eval:
+        return None
+    options = reading.options_of(config)
+    return reading.read(config.eval, subject_of(checkpoint), options, report, "validation", "evaluation")
+
+
+def _check_labels(
+    config: CompressConfig,
+    checkpoint: Checkpoint,
+    inputs: Inputs,
+    held_out: reading.Source | None,
+    device: torch.device,
+    report: Report,
+) -> dict[str, object]:
+    predict = torch_predictor(checkpoint.model.to(device))
+    subject, train = subject_of(checkpoint), inputs.labelled if config.keep < 1 else None
+    return reading.check(
+        subject, predict, checkpoint.tokenizer, train, held_out, report, config.trust_labels, config.seed
+    )
 
 
 def _sample(features: Sequence[Features], count: int, seed: int) -> list[Features]:
@@ -267,16 +300,24 @@ def _finetune(
 
 
 def _measure(
-    checkpoint: Checkpoint, dense: Encoder, compact: Encoder, held_out: Sequence[Row], report: Report
+    config: CompressConfig,
+    checkpoint: Checkpoint,
+    dense: Encoder,
+    compact: Encoder,
+    held_out: reading.Source | None,
+    report: Report,
 ) -> dict[str, object]:
-    if not held_out:
+    if held_out is None:
         return {}
     found: dict[str, object] = {}
+    rows, subject = held_out.rows, subject_of(checkpoint)
     for name, model in (("dense", dense), ("compressed", compact)):
         report.stage(f"Scoring the {name} model")
-        metrics = evaluate(torch_predictor(model), held_out, checkpoint.tokenizer, subject_of(checkpoint))
-        found[name] = {key: round(value, 6) for key, value in metrics.items()}
-    return {"accuracy": {**found, "rows": len(held_out)}}
+        metrics = evaluate(torch_predictor(model), rows, checkpoint.tokenizer, subject, labels=config.labels)
+        found[name] = metrics.as_json(6)
+        for metric, reason in metrics.reasons.items():
+            report.warn(f"{metric} of the {name} model is not defined: {reason}")
+    return {"accuracy": {**found, "rows": len(rows)}}
 
 
 def _settings(config: CompressConfig) -> dict[str, object]:

@@ -32,6 +32,7 @@ class Bars:
             disable=quiet or not console.is_terminal,
         )
         self._task: TaskID | None = None
+        self._quiet = quiet
         self._plain = not quiet and not console.is_terminal
 
     def __enter__(self) -> Bars:
@@ -56,6 +57,15 @@ class Bars:
         """Move the current bar."""
         if self._task is not None:
             self._bars.update(self._task, advance=done, note=note)
+
+    def note(self, text: str) -> None:
+        """A line of its own."""
+        if not self._quiet:
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """A line of its own that says what it is."""
+        self.note(f"warning: {text}")
 
     def _finish(self) -> None:
         if self._task is not None:

@@ -56,7 +56,11 @@ def test_mistakes_are_one_line_and_leave_nothing(
         ((model,), "no data"),
         ((model, "--train", texts, "--task", "qa"), "not fine-tuned for qa"),
         ((model, "--train", texts, "--config", tmp_path / "absent.toml"), "cannot be read"),
-        ((model, "--train", texts, "--keep", "0.011", "--grouping", "disjoint", "--epochs", "0"), "try another --keep"),
+        (
+            (model, "--train", texts, "--trust-labels", "--keep", "0.011", "--grouping", "disjoint", "--epochs", "0"),
+            "try another --keep",
+        ),
+        ((model, "--train", texts), "the checkpoint contradicts the labels: accuracy 0."),
     ]
     if not torch.cuda.is_available():
         cases.append(((model, "--train", texts, "--device", "cuda"), "no CUDA device here; use --device cpu"))
@@ -81,7 +85,9 @@ def test_a_full_disk_is_one_line(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("pgb_core.workspace.save_file", full)
-    code, _, error = run(capsys, "compress", model, "--train", texts, "--out", tmp_path / "out", "--epochs", "0")
+    code, _, error = run(
+        capsys, "compress", model, "--train", texts, "--trust-labels", "--out", tmp_path / "out", "--epochs", "0"
+    )
     assert code == 1
     assert "is the disk full?" in error
     assert not (tmp_path / ".out.work").exists()
@@ -91,7 +97,7 @@ def test_compress_from_toml(tmp_path: Path, model: Path, texts: Path, capsys: py
     """Settings from a file, one of them overruled, and a line that says what was kept."""
     path = tmp_path / "run.toml"
     path.write_text(f'checkpoint = "{model}"\nout = "{tmp_path / "out"}"\ntrain = "{texts}"\nepochs = 0\nkeep = 0.9\n')
-    code, printed, _ = run(capsys, "compress", "--config", path, "--keep", "0.5", "--eval", texts)
+    code, printed, _ = run(capsys, "compress", "--config", path, "--keep", "0.5", "--eval", texts, "--trust-labels")
     assert code == 0
     assert "of the encoder's weights kept, parity" in printed
     assert "accuracy" in printed
