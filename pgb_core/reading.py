@@ -13,6 +13,7 @@ from pgb_core import trust
 from pgb_core.config import CompressConfig
 from pgb_core.data import Columns, Label, Question, Row, TextRow, read_data, read_labels, unplaced
 from pgb_core.data.rows import ORDINARY
+from pgb_core.data.words import plain
 from pgb_core.errors import DataError
 from pgb_core.evaluate import Predict, Subject, answer_f1, best_spans, run
 from pgb_core.features import Features, encode_questions, encode_texts
@@ -59,6 +60,11 @@ class Source:
     rows: list[Row]
     targets: list[Label]
     reading: str
+
+    @property
+    def short(self) -> str:
+        """The name's last part, for what is told."""
+        return plain(self.name.rstrip("/").rpartition("/")[2])
 
     @property
     def texts(self) -> list[TextRow]:
@@ -122,7 +128,7 @@ def encode(source: Source, tokenizer: Tokenizer, length: int, stride: int, tell:
     lost = len(source.questions) - len(placed) + len(cut)
     if lost:
         tell.warn(
-            f"{source.name}: {lost:,} of {len(source.questions):,} questions are left out of the learning, "
+            f"{source.short}: {lost:,} of {len(source.questions):,} questions are left out of the learning, "
             "for their answer has no place in the context"
         )
     return [f for f in features if f.row not in cut]
@@ -162,13 +168,13 @@ def check(
             )
         if verdict.fault:
             found["doubt"] = verdict.fault
-            tell.warn(f"{train.name}: the checkpoint contradicts the labels: {verdict.fault}; --trust-labels goes on")
+            tell.warn(f"{train.short}: the checkpoint contradicts the labels: {verdict.fault}; --trust-labels goes on")
         else:
-            tell.note(f"{train.name}: the checkpoint's {verdict.told}")
+            tell.note(f"{train.short}: the checkpoint's {verdict.told}")
     if held_out is not None and (train is None or held_out.name != train.name):
         verdict = _judged(held_out, subject, predict, tokenizer, tell, seed)
         if verdict.fault:
-            tell.warn(f"{held_out.name}: the checkpoint contradicts the labels to score with: {verdict.fault}")
+            tell.warn(f"{held_out.short}: the checkpoint contradicts the labels to score with: {verdict.fault}")
     return {"labels": found} if found else {}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pgb_core.data.numbers import flag, real, whole
-from pgb_core.data.readings import Names, many, single
+from pgb_core.data.readings import Names, Reader, many, single
 from pgb_core.data.rows import Flags, Label, Named, RawLabel, TextRow
 from pgb_core.data.words import counted, number, shown, some
 from pgb_core.errors import DataError
@@ -61,7 +61,7 @@ def read_labels(
     if any(isinstance(row.label, Flags) for row in given):
         return _columns(rows, names, multiple, wanted, source)
     readings = many(names) if multiple else single(names)
-    found = {kind: [reader(row.label) for row in given] for kind, reader in readings.items()}
+    found = {kind: _read(reader, given) for kind, reader in readings.items()}
     fitting = [kind for kind, targets in found.items() if None not in targets]
     if not wanted and "names" in fitting and all(_is_named(row.label) for row in given):
         fitting = ["names"]  # the dataset's own ids need not be the head's
@@ -77,6 +77,21 @@ def read_labels(
     targets = iter(found[kind])
     every = [None if row.label is None else next(targets) for row in rows]
     return LabelReading(kind, every, _sentence(kind, every, names))
+
+
+def _read(reader: Reader, given: Sequence[TextRow]) -> list[Label]:
+    """What each label means; each text or number is looked at once."""
+    known: dict[tuple[type, object], Label] = {}
+    found: list[Label] = []
+    for row in given:
+        if isinstance(row.label, tuple):
+            found.append(reader(row.label))
+            continue
+        key = (type(row.label), row.label)  # 1, 1.0 and true are equal, and not the same
+        if key not in known:
+            known[key] = reader(row.label)
+        found.append(known[key])
+    return found
 
 
 def _is_named(label: RawLabel) -> bool:

@@ -118,6 +118,28 @@ def test_evaluate_prints_one_json_object(
     assert "lines.txt:1: no label" in error
 
 
+def test_evaluate_reads_as_it_is_told_and_says_what_it_read(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On standard error; a metric that is not defined is null with its reason, in JSON and in words."""
+    data = tmp_path / "rows.csv"
+    data.write_text("id,what,mood\n1,the film,true\n2,a song,true\n")
+    words = ("evaluate", model, "--data", data, "--text-column", "what", "--label-column", "mood")
+    code, printed, error = run(capsys, *words, "--json")
+    assert code == 0
+    found = json.loads(printed, parse_constant=pytest.fail)
+    assert found["metrics"]["matthews"] is None
+    assert found["reasons"]["matthews"] == "all rows have one label"
+    assert "rows.csv: 2 rows, 3 columns: text from 'what', label from 'mood'; 'id' is not read" in error
+    assert "rows.csv: labels are ids 0..1: 0 is LABEL_0 (0), 1 is LABEL_1 (2)" in error
+    assert "warning: matthews is not defined: all rows have one label" in error
+    code, printed, _ = run(capsys, *words)
+    assert "matthews                     not defined" in printed
+    code, _, error = run(capsys, *words, "--labels", "names")
+    assert code == 1
+    assert "rows.csv:2: label 'true' is not one of the checkpoint's: LABEL_0, LABEL_1" in error
+
+
 def test_inspect_shows_the_structure(small: Artifact, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As a table, as JSON, and as a page that needs nothing from elsewhere."""
     code, printed, _ = run(capsys, "inspect", small.path)

@@ -69,7 +69,7 @@ def test_labels_that_fit_go_on_and_those_to_score_with_only_warn(tmp_path: Path)
     assert found == {
         "labels": {"reading": "labels are names: bad (30), good (30)", "rows": 60, "accuracy": 1.0, "majority": 0.5}
     }
-    assert told.lines[0] == f"{train.name}: the checkpoint's accuracy 1.00 on 60 rows, where the largest class has 0.50"
+    assert told.lines[0] == "rows.jsonl: the checkpoint's accuracy 1.00 on 60 rows, where the largest class has 0.50"
     assert "dev.jsonl: the checkpoint contradicts the labels to score with" in told.lines[1]
     few = reading.read(rows(tmp_path, 8, True), MOODS, reading.Options(), Told())
     told = Told()
