@@ -23,6 +23,8 @@ _EXAMPLES = """examples:
 """
 _COMPRESS_NOTES = """
 Data: GLUE .tsv, .csv, .jsonl, .txt (unlabelled), SQuAD .json, or a hub dataset as owner/name[/config][:split].
+Columns and labels are found by ordinary names, told, and asked where two fit; docs/data.md has the rules.
+The dense model is tried on the labels first; if they contradict each other, the command stops.
 Without --train the re-finetuning learns from the dense model alone, on the --calibrate texts.
 With --keep 1 the dense model is exported as it is, and no data is needed.
 Every stage is kept beside --out until the artifact stands: after an interruption, --resume goes on.
@@ -196,9 +198,8 @@ def _compress(args: argparse.Namespace) -> int:
         f"{m.measured['parity']['max_difference']:.1e} on {m.measured['parity']['inputs']} inputs"
     )
     for name, metrics in m.measured.get("accuracy", {}).items():
-        if isinstance(metrics, dict):
-            shown = {key: value for key, value in metrics.items() if key != "reasons"}
-            print(f"  {name}: " + ", ".join(f"{key} {_figure(value, '.4g')}" for key, value in shown.items()))
+        if isinstance(metrics, dict) and name != "reasons":
+            print(f"  {name}: " + ", ".join(f"{key} {_figure(value, '.4g')}" for key, value in metrics.items()))
     return 0
 
 

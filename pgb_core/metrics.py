@@ -30,12 +30,9 @@ class Metrics(Mapping[str, float | None]):
     def __repr__(self) -> str:
         return f"Metrics({self._values}, {self.reasons})"
 
-    def as_json(self, digits: int | None = None) -> dict[str, object]:
-        """The values, rounded if asked, and `reasons` where some are null."""
-        shown: dict[str, object] = {
-            name: value if value is None or digits is None else round(value, digits) for name, value in self.items()
-        }
-        return {**shown, "reasons": dict(self.reasons)} if self.reasons else shown
+    def rounded(self, digits: int) -> dict[str, float | None]:
+        """The values with so many digits after the point."""
+        return {name: value if value is None else round(value, digits) for name, value in self.items()}
 
 
 def accuracy(predicted: Array, gold: Array) -> float:

@@ -310,14 +310,17 @@ def _measure(
     if held_out is None:
         return {}
     found: dict[str, object] = {}
+    reasons: dict[str, object] = {}
     rows, subject = held_out.rows, subject_of(checkpoint)
     for name, model in (("dense", dense), ("compressed", compact)):
         report.stage(f"Scoring the {name} model")
         metrics = evaluate(torch_predictor(model), rows, checkpoint.tokenizer, subject, labels=config.labels)
-        found[name] = metrics.as_json(6)
+        found[name] = metrics.rounded(6)
+        if metrics.reasons:
+            reasons[name] = metrics.reasons
         for metric, reason in metrics.reasons.items():
             report.warn(f"{metric} of the {name} model is not defined: {reason}")
-    return {"accuracy": {**found, "rows": len(rows)}}
+    return {"accuracy": {**found, "rows": len(rows), **({"reasons": reasons} if reasons else {})}}
 
 
 def _settings(config: CompressConfig) -> dict[str, object]:
