@@ -38,10 +38,10 @@ def main() -> None:
                 checkpoint = load_checkpoint(source)
                 predict = predictor(open_session(graph.channels_first(checkpoint.model).SerializeToString()))
                 rows = read_rows(args.data / DATA[example.name], example.task)
-                scores[name] = evaluate(predict, rows, checkpoint.tokenizer, subject_of(checkpoint))
+                scores[name] = dict(evaluate(predict, rows, checkpoint.tokenizer, subject_of(checkpoint)))
         result[example.name] = scores
         print(example.name, scores, flush=True)
-    args.out.write_text(json.dumps(result, indent=1) + "\n")
+    args.out.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
 
 
 if __name__ == "__main__":
