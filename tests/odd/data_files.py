@@ -53,8 +53,8 @@ Meant = list[tuple[str, str | None, object]]
 class OddFile:
     """A file as it is, how it is asked to be read, the head, and what was meant.
 
-    rows: (text, pair, target) or (question, context, answers); None where any reading would be a guess. Answers are
-    texts with places, a place of None standing for one that the maker does not vouch for.
+    rows: (text, pair, target) or (question, context, answers); None where the maker does not know. Answers are texts
+    with places, a place of None standing for one that the context does not settle. refused: nothing can be meant.
     """
 
     name: str
@@ -64,7 +64,7 @@ class OddFile:
     problem: str | None = None
     options: dict[str, object] = field(default_factory=dict)
     rows: Meant | None = None
-    may_warn: str = ""
+    refused: bool = False
 
 
 def make(seed: int) -> OddFile:
@@ -90,7 +90,7 @@ def _classes(r: random.Random) -> OddFile:
     count = r.randint(1, 12)
     targets: list[int | None] = [r.randrange(size) for _ in range(count)]
     written: list[object] = []
-    sure = True
+    sure, refused = True, False
     for n, target in enumerate(targets):
         assert target is not None
         if form == "names":
@@ -104,18 +104,20 @@ def _classes(r: random.Random) -> OddFile:
         elif form == "bool":
             written.append(bool(target % 2))
             targets[n] = target % 2
-            sure = size == 2
+            sure, refused = size == 2, size != 2
         elif form == "mixed":
             written.append(r.choice([labels[target], target]))
             sure = not labels[0].lstrip("-").isdecimal()  # else nobody can know
         elif form == "out of range":
             written.append(target if n else r.choice([size, size + 7, -1, 0.5, 10**30, "maybe", "nan"]))
-            sure = False
+            sure, refused = False, written[0] != -1 and str(written[0]) not in labels
         else:
             blank = r.random() < 0.3
             written.append(None if blank else labels[target])
             targets[n] = None if blank else target
-    return _rows_file(r, labels, None, written, targets if sure else None, form)
+    made = _rows_file(r, labels, None, written, targets if sure else None, form)
+    made.refused = refused
+    return made
 
 
 def _many(r: random.Random) -> OddFile:
@@ -155,7 +157,9 @@ def _numbers(r: random.Random) -> OddFile:
     elif form != "plain":
         written[-1] = {"nan": "NaN", "infinite": "inf", "huge": "1e999", "bool": "true"}[form]
     meant = targets if form in ("plain", "text") else None
-    return _rows_file(r, ("score",), "regression", written, meant, form)
+    made = _rows_file(r, ("score",), "regression", written, meant, form)
+    made.refused = meant is None
+    return made
 
 
 def _rows_file(
@@ -232,7 +236,7 @@ def _squad(r: random.Random) -> OddFile:
     for a in range(r.randint(1, 3)):
         paragraphs = []
         for p in range(r.randint(1, 2)):
-            words = [f"w{a}{p}{n}" for n in range(r.randint(3, 20))]
+            words = [f"w{r.randrange(12)}" for _ in range(r.randint(3, 20))]
             context = " ".join(words)
             qas: list[dict[str, object]] = []
             for q in range(r.randint(1, 3)):
@@ -250,53 +254,69 @@ def _squad(r: random.Random) -> OddFile:
                 else:
                     begin = r.randrange(len(words))
                     text = " ".join(words[begin : begin + r.randint(1, 3)])
-                    start = context.index(text)
+                    start = len(" ".join(words[:begin])) + bool(begin)
                     answers = [(text, start)]
                     shift = r.choice([0, 0, 0, 0, 1, -2, 400])
                     item |= {"answers": [{"text": text, "answer_start": start + shift}]}
                     if style == "2.0":
                         item["is_impossible"] = False
-                    if shift and context.count(text) != 1:
+                    if shift and not _settled(context, text, start + shift):
                         answers = [(text, None)]
+                    elif shift and start + shift >= 0 and context.startswith(text, start + shift):
+                        answers = [(text, start + shift)]  # it stands there too
                 qas.append(item)
                 rows.append((str(item["question"]), context, tuple(answers)))
             paragraphs.append({"context": context, "qas": qas})
         data.append({"title": f"t{a}", "paragraphs": paragraphs})
     raw: dict[str, object] = {"version": "1.1", "data": data}
     name = f"squad-{style.replace(' ', '-')}.json"
-    meant: Meant | None = rows  # type: ignore[assignment]
+    made = OddFile(name, b"", "qa", rows=rows)  # type: ignore[arg-type]
     if r.random() < 0.4:
-        meant = None if _break_squad(raw, r) else meant
-    return OddFile(name, json.dumps(raw, indent=r.choice([None, 1])).encode(), "qa", rows=meant)
+        _break_squad(made, raw, r)
+    made.content = json.dumps(raw, indent=r.choice([None, 1])).encode()
+    return made
 
 
-def _break_squad(raw: dict[str, object], r: random.Random) -> bool:
-    """Put something odd at a random place; whether what was meant is lost by it."""
+def _settled(context: str, text: str, written: int) -> bool:
+    """Whether the text stands where it is written to, or just once."""
+    places = [n for n in range(len(context)) if context.startswith(text, n)]
+    return written in places or len(places) == 1
+
+
+def _break_squad(made: OddFile, raw: dict[str, object], r: random.Random) -> None:
+    """Put something odd at a random place. Where it may still be read, what was meant is not known."""
     paragraph = r.choice(r.choice(raw["data"])["paragraphs"])  # type: ignore[index, call-overload]
     item = r.choice(paragraph["qas"])
     odd = r.choice([None, 3, True, [], {}, ["a"], "", " ", "\ud800x", float("nan"), 10**40])
-    what = r.randrange(9)
-    if what == 0:
+    what = r.choice(["question", "context", "text", "start", "both", "lacks", "qas", "data", "answers", "id"])
+    if what == "id":  # nothing depends on it
+        del item["id"]
+        return
+    made.rows, made.refused = None, True
+    if what == "question":
         item["question"] = odd
-    elif what == 1:
+    elif what == "context":
         paragraph["context"] = odd
-    elif what == 2:
+    elif what == "text":
         item["answers"] = [{"text": odd, "answer_start": 0}]
-    elif what == 3:
+        made.refused = odd != ""
+    elif what == "start":
         item["answers"] = [{"text": "w", "answer_start": odd}]
-    elif what == 4:
+        item.pop("is_impossible", None)
+        made.refused = odd is not None and (odd is True or odd != odd or not isinstance(odd, int))
+    elif what == "both":
         item["is_impossible"] = True
         item["answers"] = [{"text": paragraph["context"], "answer_start": 0}]
-    elif what == 5:
-        del item[r.choice(["question", "id"])]
-        return "question" not in item
-    elif what == 6:
-        paragraph["qas"] = odd
-    elif what == 7:
-        raw["data"] = odd
-    else:
+    elif what == "lacks":
+        del item["question"]
+    elif what == "answers":
         item["answers"] = odd
-    return True
+        made.refused = odd not in (None, [])
+    elif what == "qas":
+        paragraph["qas"] = odd
+        made.refused = odd != []
+    else:
+        raw["data"] = odd
 
 
 def _wreck(r: random.Random) -> OddFile:
@@ -351,7 +371,9 @@ def _wreck(r: random.Random) -> OddFile:
     )
     task = r.choice(["classification", "classification", "classification", "qa"])
     labels = r.choice(NAMES[2]) if task == "classification" else ()
-    return OddFile(name, content, task, labels)
+    made = OddFile(name, content, task, labels)
+    made.refused = task == "qa" or b'0, "\\udc00"' not in (content or b"")  # a key that nobody reads
+    return made
 
 
 def _crlf(made: OddFile, r: random.Random) -> None:
@@ -373,7 +395,7 @@ def _lost(change: Callable[[bytes, random.Random], bytes]) -> Callable[[OddFile,
 
     def apply(made: OddFile, r: random.Random) -> None:
         made.content = change(made.content or b"", r)
-        made.rows = None
+        made.rows, made.refused = None, False
 
     return apply
 

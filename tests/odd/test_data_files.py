@@ -79,6 +79,8 @@ def judge(odd: OddFile, folder: Path) -> str:
     if found is None:
         name = odd.name.encode("unicode_escape").decode()
         return "" if odd.name in message or name in message else f"the message does not name the file: {message!r}"
+    if odd.refused:
+        return f"was read, though nothing can be meant: {lines}"
     if odd.rows is None:
         return ""
     ours = [
