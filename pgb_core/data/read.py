@@ -82,7 +82,7 @@ def _texts(records: Records, columns: Columns) -> Data:
         raise DataError(f"{records.source}: no rows; the file is empty")
     chosen = roles.choose(records, columns)
     note, warnings = roles.say(records, chosen)
-    return Data(records.source, list(roles.text_rows(records, chosen)), (note,), warnings)
+    return Data(records.source, list(roles.text_rows(records, chosen)), (note,), (*records.warnings, *warnings))
 
 
 def _lines(path: Path) -> Data:

@@ -92,6 +92,7 @@ class Records:
     columns: tuple[str, ...]
     rows: list[Record]
     about: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from pgb_core.data.words import counted, plain, shown
 from pgb_core.errors import DataError
 
 _LARGEST_CELL = 1 << 30  # characters
+_QUOTED = re.compile(r'"[^"]*(""[^"]*)+"')
 _COLA = ("source", "label", "note", "sentence")
 
 
@@ -38,7 +40,18 @@ def read_table(path: Path, named: bool) -> Records:
         if len(row) != len(names):
             raise DataError(f"{at}: {counted(len(row), 'column')} where the header has {len(names)}; {_ragged(lines)}")
         rows.append(Record(dict(zip(names, row, strict=True)), at))
-    return Records(str(path), names, rows, about)
+    return Records(str(path), names, rows, about, _quoted(path, rows) if delimiter == "\t" else ())
+
+
+def _quoted(path: Path, rows: list[Record]) -> tuple[str, ...]:
+    """A warning where cells look quoted as in .csv: in .tsv, as GLUE has it, quotes are part of the text."""
+    for row in rows:
+        if any(_QUOTED.fullmatch(str(value)) for value in row.values.values()):
+            told = (
+                "a cell is in quotes that hold doubled ones; in .tsv quotes are part of the text, in .csv they are not"
+            )
+            return (f"{plain(path.name)}:{row.where.rpartition(':')[2]}: {told}",)
+    return ()
 
 
 def _is_cola(header: list[str]) -> bool:

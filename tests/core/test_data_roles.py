@@ -154,6 +154,15 @@ def test_a_long_text_that_is_not_read_is_a_warning(tmp_path: Path) -> None:
     assert not read(tmp_path, "a.csv", "text,genre,label\nq,news,0\n").warnings
 
 
+def test_quotes_of_a_tsv_that_look_like_those_of_a_csv_are_a_warning(tmp_path: Path) -> None:
+    """They are read as text; GLUE's own quotes are not doubled."""
+    data = read(tmp_path, "a.tsv", 'text\tlabel\n"fine"\t0\n"an ""odd"" one"\t1\n')
+    assert [text for text, *_ in cells(data)] == ['"fine"', '"an ""odd"" one"']
+    assert data.warnings[0].startswith("a.tsv:3: a cell is in quotes that hold doubled ones")
+    assert not read(tmp_path, "a.tsv", 'text\tlabel\n"fine" he said, "really"\t0\n').warnings
+    assert not read(tmp_path, "a.csv", 'text,label\n"an ""odd"" one",1\n').warnings
+
+
 def test_label_columns_may_lack_where_no_label_is_needed(tmp_path: Path) -> None:
     """As in a file for calibration; several are read as flags."""
     (row,) = read(tmp_path, "a.csv", "text,b\nx,0\n", label=("a",), unlabelled=True).rows
