@@ -10,9 +10,8 @@ from pathlib import Path
 from pgb_core import demo, graph
 from pgb_core.data import read_rows
 from pgb_core.encoders import load_checkpoint
-from pgb_core.evaluate import evaluate
+from pgb_core.evaluate import evaluate, subject_of
 from pgb_core.machine import facts
-from pgb_core.pipeline import subject_of
 from pgb_core.session import open_session, predictor
 
 DATA = {"sentiment": "glue/sst2/dev.tsv", "answers": "squad/squad-dev-v1.1-half.json"}
@@ -38,10 +37,10 @@ def main() -> None:
                 checkpoint = load_checkpoint(source)
                 predict = predictor(open_session(graph.channels_first(checkpoint.model).SerializeToString()))
                 rows = read_rows(args.data / DATA[example.name], example.task)
-                scores[name] = evaluate(predict, rows, checkpoint.tokenizer, subject_of(checkpoint))
+                scores[name] = dict(evaluate(predict, rows, checkpoint.tokenizer, subject_of(checkpoint)))
         result[example.name] = scores
         print(example.name, scores, flush=True)
-    args.out.write_text(json.dumps(result, indent=1) + "\n")
+    args.out.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
 
 
 if __name__ == "__main__":

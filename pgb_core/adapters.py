@@ -38,7 +38,7 @@ def merge(base: Path, adapter: Path, out: Path, head: dict[str, Any]) -> Path:
     config = {**_json(base / "config.json"), **head}
     out.mkdir(parents=True, exist_ok=True)
     save_file(merged, out / "model.safetensors", metadata={"format": "pt"})
-    (out / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+    (out / "config.json").write_text(json.dumps(config, indent=2, allow_nan=False) + "\n", "utf-8")
     for name in TOKENIZER_FILES:
         if (base / name).exists():
             shutil.copyfile(base / name, out / name)

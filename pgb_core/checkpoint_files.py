@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -21,6 +20,13 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 # What is fetched from the hub: weights in safetensors files, settings, and vocabularies of every kind.
 _FETCHED = ("*.safetensors", "*.json", "vocab.txt", "merges.txt", "*.model")
+# Files that tell what a directory is, where it is no classifier or question answerer that save_pretrained wrote.
+_OTHER_KINDS = (
+    ("model_head.pkl", "a SetFit model, whose head is a pickle, which is never read"),
+    ("config_setfit.json", "a SetFit model, whose head lies outside the network"),
+    ("modules.json", "a sentence-transformers model, which gives vectors and has no head"),
+    ("sentence_bert_config.json", "a sentence-transformers model, which gives vectors and has no head"),
+)
 _JARGON = re.compile(
     r"object has no|NoneType|<class|not subscriptable|unsupported operand|not supported between|PyObject"
 )
@@ -68,6 +74,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """`config.json`. Raises CheckpointError when it is missing, damaged, or asks for what is not supported."""
+    for name, what in _OTHER_KINDS:
+        if (folder / name).is_file():
+            raise CheckpointError(
+                f"{folder}: is {what}; fine-tune a sequence classification or question answering head on its encoder"
+            )
     if not (folder / CONFIG).is_file():
         if (folder / "adapter_config.json").is_file():
             raise CheckpointError(
@@ -79,6 +90,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     for name, reason in _REFUSED.items():
         if config.get(name):
             raise CheckpointError(f"{folder / CONFIG}: {name} is set: {reason}")
+    named = config.get("architectures")
+    if named is not None and not (isinstance(named, list) and all(isinstance(name, str) for name in named)):
+        raise CheckpointError(f"{folder / CONFIG}: architectures must be a list of names; save the checkpoint again")
     return config
 
 
@@ -147,11 +161,6 @@ def unread(names: set[str] | list[str], folder: Path) -> str | None:
     if not extra:
         return None
     return f"{len(extra)} tensors are not read, such as {extra[0]}: the model has no place for them"
-
-
-def spoken(config: Mapping[str, Any]) -> str:
-    """What kind of model a config names, in its own words."""
-    return " ".join(str(name) for name in config.get("architectures") or []) or "none"
 
 
 def first_line(error: BaseException) -> str:

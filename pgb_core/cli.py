@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pgb_core import __version__, machine
+from pgb_core.data.words import plain
 from pgb_core.errors import PGBError
 
 _EXAMPLES = """examples:
@@ -22,6 +23,8 @@ _EXAMPLES = """examples:
 """
 _COMPRESS_NOTES = """
 Data: GLUE .tsv, .csv, .jsonl, .txt (unlabelled), SQuAD .json, or a hub dataset as owner/name[/config][:split].
+Columns and labels are found by ordinary names, told, and asked where two fit; docs/data.md has the rules.
+The dense model is tried on the labels first; if they contradict each other, the command stops.
 Without --train the re-finetuning learns from the dense model alone, on the --calibrate texts.
 With --keep 1 the dense model is exported as it is, and no data is needed.
 Every stage is kept beside --out until the artifact stands: the same command again goes on from there.
@@ -47,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run(args)
     except PGBError as error:
-        print(f"pgb {args.command}: {error}", file=sys.stderr)
+        shown = "\n".join(plain(line) for line in str(error).split("\n"))  # a file's name may hold anything
+        print(f"pgb {args.command}: {shown}", file=sys.stderr)
     except KeyboardInterrupt:
         kept = "; what was done is kept, the same command goes on from it" if args.command == "compress" else ""
         print(f"pgb {args.command}: stopped{kept}", file=sys.stderr)
@@ -98,6 +102,10 @@ def _add_compress(commands: Any) -> None:
     p.add_argument("--train", help="labelled rows for re-finetuning")
     p.add_argument("--calibrate", help="rows for scores and compensation, labelled or not (default: --train)")
     p.add_argument("--eval", help="labelled rows; dense and compressed scores go into the manifest")
+    _add_reading(p)
+    p.add_argument(
+        "--trust-labels", action="store_true", default=None, help="go on though the checkpoint contradicts the labels"
+    )
     p.add_argument("--epochs", type=float, help="passes of re-finetuning, 0 for none (default 3)")
     p.add_argument("--distill", action=argparse.BooleanOptionalAction, default=None, help="learn from the dense model")
     p.add_argument("--config", help="TOML file of the same settings; arguments win over it")
@@ -124,8 +132,22 @@ def _add_evaluate(commands: Any) -> None:
     p.add_argument("model", help="checkpoint or artifact")
     p.add_argument("--data", required=True, help="labelled rows")
     p.add_argument("--task", choices=("classification", "qa"))
+    _add_reading(p)
     p.add_argument("--json", action="store_true", help="one JSON object on standard output")
     p.set_defaults(run=_evaluate)
+
+
+def _add_reading(p: argparse.ArgumentParser) -> None:
+    """How data files are read."""
+    p.add_argument("--text-column", metavar="NAME", help="column of the text, where its name does not say it")
+    p.add_argument("--pair-column", metavar="NAME", help="column of the second text of a pair")
+    p.add_argument(
+        "--label-column",
+        metavar="NAME",
+        action="append",
+        help="column of the label; again for each column of 0 and 1 of a multi-label checkpoint",
+    )
+    p.add_argument("--labels", choices=("names", "ids", "vector"), help="what labels are, where two readings fit")
 
 
 def _add_inspect(commands: Any) -> None:
@@ -187,21 +209,36 @@ def _compress(args: argparse.Namespace) -> int:
         f"{m.measured['parity']['max_difference']:.1e} on {m.measured['parity']['inputs']} inputs"
     )
     for name, metrics in m.measured.get("accuracy", {}).items():
-        if isinstance(metrics, dict):
-            print(f"  {name}: " + ", ".join(f"{key} {value:.4g}" for key, value in metrics.items()))
+        if isinstance(metrics, dict) and name != "reasons":
+            print(f"  {name}: " + ", ".join(f"{key} {_figure(value, '.4g')}" for key, value in metrics.items()))
     return 0
 
 
 def _evaluate(args: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from pgb_core.data import Columns
+    from pgb_core.progress import Bars
+    from pgb_core.reading import Options
     from pgb_core.scoring import score
 
-    metrics = score(args.model, args.data, args.task)
+    columns = Columns(args.text_column, args.pair_column, tuple(args.label_column or ()))
+    told = Bars(Console(stderr=True))
+    metrics = score(args.model, args.data, args.task, options=Options(columns, args.labels), report=told)
+    for name, reason in metrics.reasons.items():
+        told.warn(f"{name} is not defined: {reason}")
     if args.json:
-        print(json.dumps({"model": args.model, "data": args.data, "metrics": metrics}))
+        found = {"model": args.model, "data": args.data, "metrics": dict(metrics)}
+        reasons = {"reasons": metrics.reasons} if metrics.reasons else {}
+        print(json.dumps({**found, **reasons}, allow_nan=False))
     else:
         for name, value in metrics.items():
-            print(f"{name:28} {value:.4f}")
+            print(f"{name:28} {_figure(value, '.4f')}")
     return 0
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "not defined" if value is None else f"{value:{form}}"
 
 
 def _inspect(args: argparse.Namespace) -> int:
@@ -241,7 +278,7 @@ def _bench(args: argparse.Namespace) -> int:
     opened = artifact.open_artifact(args.artifact)
     found = comparison.compare(opened, args.against, shapes, args.seconds, threads=args.threads)
     if args.json:
-        print(json.dumps(found.as_json()))
+        print(json.dumps(found.as_json(), allow_nan=False))
         return 0
     names = list(found.timings)
     print("milliseconds: the best turn, the middle one, and what nine of ten are below; ratios: of neighbouring turns")

@@ -18,9 +18,11 @@ _CHOICES = {
     "budget": ("weights", "flops"),
     "device": ("auto", "cpu", "cuda"),
     "target": ("cpu", "gpu"),
+    "labels": ("names", "ids", "vector"),
 }
+_MAY_BE_UNSAID = ("task", "labels")
 # Settings that say where and how a run goes and what is written beside it, not what comes of it.
-_NOT_IN_DIGEST = ("out", "resume", "force", "eval", "weights", "threads")
+_NOT_IN_DIGEST = ("out", "resume", "force", "eval", "weights", "threads", "trust_labels")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,9 @@ class CompressConfig:
     labelled or not, for scores and compensation (train by default); without train the re-finetuning
     learns from the dense model on them. samples: rows of it that are used. max_length: tokens at which
     those rows are cut (128, questions with a window of context 192).
+    text_column, pair_column, label_column: columns of a table or keys of JSON, where their names do not say it;
+    several label columns hold 0 or 1 each. labels: names, ids or vector, where a file could be read in two ways.
+    trust_labels: go on though the dense model contradicts the labels.
     epochs: passes of re-finetuning. distill: learn from the dense model too. from_predictions: score
     with labels drawn from the model itself, as is done anyway when there are none. learning_rate: peak;
     by default 1e-4 / sqrt(keep). tokens: a step's padded tokens. ridge: pull of the compensation toward
@@ -53,6 +58,11 @@ class CompressConfig:
     train: str | None = None
     calibrate: str | None = None
     eval: str | None = None
+    text_column: str | None = None
+    pair_column: str | None = None
+    label_column: tuple[str, ...] = ()
+    labels: str | None = None
+    trust_labels: bool = False
     epochs: float = 3.0
     distill: bool = True
     from_predictions: bool = False
@@ -75,7 +85,7 @@ class CompressConfig:
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
             value = getattr(self, name)
-            if value not in allowed and not (name == "task" and value is None):
+            if value not in allowed and not (name in _MAY_BE_UNSAID and value is None):
                 raise ConfigError(f"{name} {value!r} is unknown; use one of {', '.join(allowed)}")
         if not 0.01 <= self.keep <= 1:
             raise ConfigError(f"keep {self.keep:g} is out of range; use a share from 0.01 to 1")
@@ -101,7 +111,7 @@ class CompressConfig:
     def digest(self) -> str:
         """Of every setting that decides the artifact."""
         settings = {name: value for name, value in asdict(self).items() if name not in _NOT_IN_DIGEST}
-        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(settings, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 def from_toml(path: str | Path, **overrides: Any) -> CompressConfig:
@@ -125,16 +135,21 @@ def from_settings(settings: Mapping[str, Any], source: object = "settings") -> C
         if name not in known:
             raise ConfigError(f"{source}: setting {name!r} is unknown; see pgb compress --help")
         if not _fits(value, known[name]):
-            raise ConfigError(f"{source}: {name} must be {known[name].replace(' | None', '')}, not {value!r}")
+            wanted = "a text or a list of texts" if "tuple" in known[name] else known[name].replace(" | None", "")
+            raise ConfigError(f"{source}: {name} must be {wanted}, not {value!r}")
     for name in ("checkpoint", "out"):
         if name not in settings:
             raise ConfigError(f"{source}: {name} is missing")
-    return CompressConfig(**dict(settings))
+    columns = settings.get("label_column", ())
+    return CompressConfig(**{**settings, "label_column": (columns,) if isinstance(columns, str) else tuple(columns)})
 
 
 def _fits(value: object, kind: str) -> bool:
     if value is None:
         return "None" in kind
+    if "tuple" in kind:
+        parts = [value] if isinstance(value, str) else value
+        return isinstance(parts, (list, tuple)) and all(isinstance(part, str) for part in parts)
     if "bool" in kind or isinstance(value, bool):
         return isinstance(value, bool) and "bool" in kind
     if "float" in kind:

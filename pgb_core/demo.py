@@ -84,13 +84,15 @@ def prepare(folder: Path, console: Console | None = None, threads: int | None = 
 def print_calls(host: str, port: int) -> None:
     """Two requests that the server about to start answers."""
     url = f"http://{host}:{port}"
-    sentiment = json.dumps({"model": "sentiment", "inputs": "A warm, funny film that never outstays its welcome."})
+    praise = "A warm, funny film that never outstays its welcome."
+    sentiment = json.dumps({"model": "sentiment", "inputs": praise}, allow_nan=False)
     answers = json.dumps(
         {
             "model": "answers",
             "question": "What did the first lamp burn?",
             "context": "The first lamp burned whale oil, but the keepers soon changed to paraffin.",
-        }
+        },
+        allow_nan=False,
     )
     print("Try, in another terminal:\n")
     for path, body in (("classify", sentiment), ("answer", answers)):
@@ -113,11 +115,11 @@ def split_rows(example: Example, folder: Path) -> tuple[Path, Path]:
     if example.task == "qa":
         raw = json.loads(source.read_text("utf-8"))
         for path, part in ((learn, raw["data"][0::2]), (score, raw["data"][1::2])):
-            path.write_text(json.dumps({"version": "1.1", "data": part}), "utf-8")
+            path.write_text(json.dumps({"version": "1.1", "data": part}, allow_nan=False), "utf-8")
         return learn, score
     rows = [json.loads(line) for line in source.read_text("utf-8").splitlines()]
-    learn.write_text("".join(json.dumps({"text": row["text"]}) + "\n" for row in rows[0::2]), "utf-8")
-    score.write_text("".join(json.dumps(row) + "\n" for row in rows[1::2]), "utf-8")
+    learn.write_text("".join(json.dumps({"text": row["text"]}, allow_nan=False) + "\n" for row in rows[0::2]), "utf-8")
+    score.write_text("".join(json.dumps(row, allow_nan=False) + "\n" for row in rows[1::2]), "utf-8")
     return learn, score
 
 

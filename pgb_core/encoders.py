@@ -232,6 +232,9 @@ def encoder_config_of(config: Any, task: str) -> EncoderConfig:
     """Our shape of a Hugging Face config object. Raises CheckpointError when it is unsupported."""
     architecture = ARCHITECTURES[_architecture(config.to_dict(), config.model_type)]
     fields = {ours: getattr(config, theirs) for ours, theirs in architecture.fields.items()}
+    for ours, theirs in architecture.fields.items():
+        if ours != "activation" and (type(fields[ours]) is not int or fields[ours] < 1):
+            raise CheckpointError(f"config.json: {theirs} is {fields[ours]!r}; it must be a whole number, at least 1")
     if fields["activation"] not in ACTIVATIONS:
         raise CheckpointError(f"activation {fields['activation']!r} is not supported; known: {', '.join(ACTIVATIONS)}")
     if getattr(config, "position_embedding_type", None) not in (None, "absolute"):
@@ -277,6 +280,18 @@ def digest_of(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+_OTHER_TASKS = (
+    ("TokenClassification", "labels every token"),
+    ("MaskedLM", "fills in masked words"),
+    ("PreTraining", "was pre-trained only"),
+    ("MultipleChoice", "chooses among several texts"),
+    ("NextSentencePrediction", "says whether sentences follow one another"),
+    ("ConditionalGeneration", "writes text"),
+    ("LMHead", "writes text"),
+    ("CausalLM", "writes text"),
+)
+
+
 def _architecture(config: Mapping[str, Any], source: object) -> str:
     kind = str(config.get("model_type"))
     if kind not in ARCHITECTURES:
@@ -290,7 +305,16 @@ def _task_of(config: Mapping[str, Any], source: object) -> str:
         return "qa"
     if "SequenceClassification" in name:
         return "classification"
-    raise CheckpointError(f"{source}: its config names no fine-tuned task ({name or 'none'}); say --task")
+    for part, what in _OTHER_TASKS:
+        if part in name:
+            raise CheckpointError(
+                f"{source}: is {name}, which {what}; only sequence classification and question answering are supported"
+            )
+    if name:
+        raise CheckpointError(
+            f"{source}: is {name}, which has no head for a task; fine-tune it for classification or question answering"
+        )
+    raise CheckpointError(f"{source}: its config does not name the task it was trained for; say --task")
 
 
 def _load_model(folder: Path, task: str) -> tuple[Any, list[str]]:

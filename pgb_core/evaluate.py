@@ -12,15 +12,15 @@ from itertools import accumulate
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import stats
 from tokenizers import Tokenizer
 
-from pgb_core.data import Question, Row, TextRow, label_targets
+from pgb_core.data import Label, Question, Row, TextRow, label_targets
+from pgb_core.encoders import Checkpoint
 from pgb_core.errors import DataError
 from pgb_core.features import Batch, Features, batches, encode_questions, encode_texts
+from pgb_core.metrics import Metrics, classification_metrics
 from pgb_core.nn.encoder import Encoder
 
-Array = NDArray[np.float64]
 Predict = Callable[[Batch], NDArray[np.float32]]
 Progress = Callable[[int], None]
 
@@ -37,58 +37,20 @@ class Subject:
     side: str = "right"
 
 
+def subject_of(checkpoint: Checkpoint) -> Subject:
+    """What must be known of a checkpoint."""
+    return Subject(
+        checkpoint.task,
+        checkpoint.labels,
+        checkpoint.problem_type,
+        checkpoint.max_length,
+        checkpoint.model.config.pad_id,
+        checkpoint.reading.side,
+    )
+
+
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
-
-
-def accuracy(predicted: Array, gold: Array) -> float:
-    """Share of equal entries; rows for two-dimensional input."""
-    equal = predicted == gold
-    return float(equal.all(-1).mean() if equal.ndim > 1 else equal.mean())
-
-
-def f1(predicted: Array, gold: Array) -> float:
-    """F1 of the positive class, micro-averaged over columns for multi-label input; 0 without positives."""
-    hits = float(np.sum((predicted == 1) & (gold == 1)))
-    total = float(np.sum(predicted == 1) + np.sum(gold == 1))
-    return 2 * hits / total if total else 0.0
-
-
-def matthews(predicted: Array, gold: Array) -> float:
-    """Matthews correlation for any number of classes (Gorodkin 2004); 0 where it is undefined."""
-    classes = np.union1d(predicted, gold)
-    p = (predicted[:, None] == classes).astype(float)
-    g = (gold[:, None] == classes).astype(float)
-    p, g = p - p.mean(0), g - g.mean(0)
-    scale = float(np.sqrt((p * p).sum() * (g * g).sum()))
-    return float((p * g).sum()) / scale if scale else 0.0
-
-
-def classification_metrics(
-    logits: NDArray[np.float32], gold: Sequence[object], problem_type: str | None
-) -> dict[str, float]:
-    """Accuracy, F1 (two classes or many labels) and Matthews; Pearson and Spearman for a regression.
-
-    logits: [rows, labels]; gold as `data.label_targets` gives it.
-    """
-    target = np.asarray(gold, dtype=np.float64)
-    if problem_type == "regression" or logits.shape[1] == 1:
-        if len(target) < 2:
-            raise DataError("a correlation needs two rows or more")
-        scores = logits[:, 0].astype(np.float64)
-        return {
-            "pearson": float(stats.pearsonr(scores, target).statistic),
-            "spearman": float(stats.spearmanr(scores, target).statistic),
-        }
-    if problem_type == "multi_label_classification":
-        predicted = (logits > 0).astype(np.float64)
-        return {"accuracy": accuracy(predicted, target), "f1": f1(predicted, target)}
-    predicted = logits.argmax(1).astype(np.float64)
-    found = {"accuracy": accuracy(predicted, target)}
-    if logits.shape[1] == 2:
-        found["f1"] = f1(predicted, target)
-    found["matthews"] = matthews(predicted, target)
-    return found
 
 
 def normalize_answer(text: str) -> str:
@@ -192,10 +154,18 @@ def run(
     return found
 
 
-def check_labels(rows: Sequence[Row], subject: Subject) -> None:
-    """Raises DataError at the first row without a label, or with one that is not the model's."""
+def targets_of(rows: Sequence[Row], subject: Subject, labels: str | None = None) -> list[Label]:
+    """Targets of texts, in the one reading of all of them. Raises DataError as `data.read_labels` does.
+
+    labels: names, ids or vector, where the rows could be read in two ways.
+    """
     texts = [row for row in rows if isinstance(row, TextRow)]
-    targets = iter(label_targets(texts, subject.labels, subject.problem_type))
+    return label_targets(texts, subject.labels, subject.problem_type, labels)
+
+
+def check_labels(rows: Sequence[Row], subject: Subject, labels: str | None = None) -> None:
+    """Raises DataError at the first row without a label, or with one that is not the model's."""
+    targets = iter(targets_of(rows, subject, labels))
     for row in rows:
         if (row.answers if isinstance(row, Question) else next(targets)) is None:
             raise DataError(f"{row.where}: no label; evaluation needs one in every row")
@@ -207,13 +177,14 @@ def evaluate(
     tokenizer: Tokenizer,
     subject: Subject,
     progress: Progress = lambda n: None,
-) -> dict[str, float]:
+    labels: str | None = None,
+) -> Metrics:
     """Metrics of a model on labelled rows. Raises DataError as `check_labels` does.
 
     On data with unanswerable questions EM and F1 are of a model that says nothing where that scores
     higher than its best answer; `best_…` are those at the best threshold for it.
     """
-    check_labels(rows, subject)
+    check_labels(rows, subject, labels)
     if subject.task == "qa":
         questions = [row for row in rows if isinstance(row, Question)]
         features = encode_questions(questions, tokenizer, min(384, subject.max_length), 128)
@@ -221,12 +192,12 @@ def evaluate(
         answers, margins = best_spans(questions, features, logits)
         found = squad_metrics(questions, answers, margins)
         if all(question.answers for question in questions):
-            return found
+            return Metrics(found)
         silent = ["" if margin > 0 else answer for answer, margin in zip(answers, margins, strict=True)]
         plain = squad_metrics(questions, silent, margins)
-        return {**found, "exact_match": plain["exact_match"], "f1": plain["f1"]}
+        return Metrics({**found, "exact_match": plain["exact_match"], "f1": plain["f1"]})
     texts = [row for row in rows if isinstance(row, TextRow)]
-    targets = label_targets(texts, subject.labels, subject.problem_type)
+    targets = targets_of(rows, subject, labels)
     features = encode_texts(texts, targets, tokenizer, subject.max_length, subject.side)
     logits = run(predict, features, subject.pad_id, progress=progress)
     return classification_metrics(np.stack(logits), targets, subject.problem_type)

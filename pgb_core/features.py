@@ -66,8 +66,9 @@ def encode_questions(rows: Sequence[Question], tokenizer: Tokenizer, length: int
     """Overlapping windows of at most `length` tokens; offsets are characters of the context.
 
     A window that does not hold the first answer whole points at the first token, as SQuAD 2.0's
-    unanswerable questions do; without a label there is no target. Neighbours share `stride` tokens, at
-    most a quarter of what a window has room for. A question too long for any context is cut.
+    unanswerable questions do; without a label, or a place of the answer, there is no target. Neighbours
+    share `stride` tokens, at most a quarter of what a window has room for. A question too long for any
+    context is cut.
     """
     features = []
     budget = length - tokenizer.num_special_tokens_to_add(True)
@@ -102,11 +103,12 @@ def _span(row: Question, offsets: Sequence[tuple[int, int] | None]) -> tuple[int
     if not row.answers:
         return (0, 0)
     text, start = row.answers[0]
-    if row.context[start : start + len(text)] != text:
-        start = row.context.find(text)
-    end = start + len(text)
+    if start is None:
+        return None
+    start += len(text) - len(text.lstrip())  # no token holds a blank
+    end = start + len(text.strip())
     inside = [n for n, offset in enumerate(offsets) if offset and offset[0] < end and offset[1] > start]
-    if start < 0 or not inside or offsets[inside[0]][0] > start or offsets[inside[-1]][1] < end:  # type: ignore[index]
+    if not inside or offsets[inside[0]][0] > start or offsets[inside[-1]][1] < end:  # type: ignore[index]
         return (0, 0)
     return inside[0], inside[-1]
 

@@ -166,6 +166,7 @@ class GroupingPlan:
                 "choices": dict(_encoded(self.choices)),
             },
             separators=(",", ":"),
+            allow_nan=False,
         )
 
     @classmethod

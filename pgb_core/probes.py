@@ -40,7 +40,7 @@ def expectations(model: Encoder, features: Sequence[Features]) -> str:
         {"ids": f.ids, "types": f.types, "logits": np.round(logits.astype(np.float64), 6).tolist()}
         for f, logits in zip(features, found, strict=True)
     ]
-    return json.dumps({"inputs": inputs}, separators=(",", ":"))
+    return json.dumps({"inputs": inputs}, separators=(",", ":"), allow_nan=False)
 
 
 def _cycle(ids: Sequence[int]) -> Iterator[int]:

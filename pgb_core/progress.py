@@ -35,6 +35,7 @@ class Bars:
         )
         self._task: TaskID | None = None
         self._whole: TaskID | None = None
+        self._quiet = quiet
         self._plain = not quiet and not console.is_terminal
         self._said = 0.0
 
@@ -107,12 +108,13 @@ class Bars:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
-        """A fact that was read, on a line of its own."""
-        self._console.print(f"  {text}", highlight=False, markup=False)
+        """A line of its own."""
+        if not self._quiet:
+            self._say(f"  {text}")
 
     def warn(self, text: str) -> None:
-        """A fact to check, on a line of its own."""
-        self._console.print(f"  warning: {text}", highlight=False, markup=False, style="yellow")
+        """A line of its own that says what it is."""
+        self.note(f"warning: {text}")
 
     def _finish(self) -> None:
         ended = self._estimate.finish()

@@ -21,7 +21,7 @@ _CONFIG = "encoder"
 def weights_of(model: Encoder) -> bytes:
     """All tensors in safetensors form; the metadata holds the dense encoder's configuration."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    return save(tensors, {_CONFIG: json.dumps(asdict(model.config))})
+    return save(tensors, {_CONFIG: json.dumps(asdict(model.config), allow_nan=False)})
 
 
 def encoder_of(artifact: Artifact) -> Encoder:

@@ -38,12 +38,18 @@ def open_session(model: bytes | str | Path, threads: int | None = None) -> Any:
 
 
 def predictor(session: Any) -> Predict:
-    """Batch -> logits [batch, labels], or [batch, tokens, 2] of a span model."""
+    """Batch -> logits [batch, labels], or [batch, tokens, 2] of a span model. It raises ArtifactError."""
     names = [i.name for i in session.get_inputs()]
 
     def predict(batch: Batch) -> NDArray[np.float32]:
         feed = {name: getattr(batch, name).cpu().numpy() for name in names}
-        found = session.run(None, feed)
+        try:
+            found = session.run(None, feed)
+        except Exception as error:  # onnxruntime raises its own, unexported classes
+            raise ArtifactError(
+                f"the graph fails on an input of {batch.input_ids.shape[1]} tokens with ids up to "
+                f"{int(batch.input_ids.max())}; make the artifact again"
+            ) from error
         return found[0] if len(found) == 1 else np.stack(found, axis=-1)
 
     return predict

@@ -121,7 +121,10 @@ def short_enough(reading: Tokenization, texts: Sequence[tuple[str, str | None]])
 
 
 def other_reading(folder: Path, tokenizer: Tokenizer, inputs: Sequence[tuple[str, str | None]]) -> str | None:
-    """What to say when `tokenizer.json` by itself would read some of these inputs otherwise."""
+    """What to say when `tokenizer.json` by itself would read some of these inputs otherwise.
+
+    Raises CheckpointError when it is a tokenizer of another kind.
+    """
     if not (folder / FILE).is_file():
         return None
     try:
@@ -130,10 +133,16 @@ def other_reading(folder: Path, tokenizer: Tokenizer, inputs: Sequence[tuple[str
         return f"{FILE} is no tokenizer file and was not read"
     plain.no_padding()
     plain.no_truncation()
+    own, used = json.loads(plain.to_str()), json.loads(tokenizer.to_str())
+    kind, taken = own["model"]["type"], used["model"]["type"]
+    if kind != taken:
+        raise CheckpointError(
+            f"{folder / FILE}: is a {kind} tokenizer, and transformers reads it as a {taken} one; to have it read as it "
+            f'is, set "tokenizer_class": "PreTrainedTokenizerFast" in {SETTINGS}'
+        )
     differ = sum(_ids(plain, *each) != _ids(tokenizer, *each) for each in inputs)
     if not differ:
         return None
-    own, used = json.loads(plain.to_str()), json.loads(tokenizer.to_str())
     parts = [name for name in ("normalizer", "pre_tokenizer", "model", "post_processor") if own[name] != used[name]]
     return (
         f"{FILE} by itself would read {differ} of {len(inputs)} probe texts otherwise "

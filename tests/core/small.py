@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -11,6 +12,26 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from pgb_core.config import CompressConfig
 from tests.conftest import hf_config
 
+# Read the file as it is: by itself the architecture's own kind of tokenizer would be made of these words.
+_NAMES = {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "unk_token": "[UNK]"}
+_OTHERS = {"cls_token": "<s>", "sep_token": "</s>", "pad_token": "<pad>", "unk_token": "[UNK]"}
+SETTINGS = {
+    "bert": {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+        **_NAMES,
+    },
+    "distilbert": {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_input_names": ["input_ids", "attention_mask"],
+        **_NAMES,
+    },
+    "roberta": {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_input_names": ["input_ids", "attention_mask"],
+        **_OTHERS,
+    },
+}
 WORDS = ["the", "a", "film", "was", "very", "good", "bad", "dull", "fine"]
 WORDS += ["and", "not", "who", "sang", "where", "it", "began", "town", "song"]
 
@@ -30,6 +51,7 @@ def checkpoint(folder: Path, architecture: str, task: str, **changes: object) ->
     build = processors.RobertaProcessing if architecture == "roberta" else processors.BertProcessing
     tokenizer.post_processor = build(last, first)
     tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps(SETTINGS[architecture]))
     return folder
 
 
@@ -43,5 +65,6 @@ def settings(model: Path, out: Path, data: Path, **changes: object) -> CompressC
         "passes": 2,
         "device": "cpu",
         "checkpoint_every": 3,
+        "trust_labels": True,  # the models are random
     }
     return CompressConfig(checkpoint=str(model), out=str(out), train=str(data), **(quick | changes))  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -56,7 +57,11 @@ def test_mistakes_are_one_line_and_leave_nothing(
         ((model,), "no data"),
         ((model, "--train", texts, "--task", "qa"), "not fine-tuned for qa"),
         ((model, "--train", texts, "--config", tmp_path / "absent.toml"), "cannot be read"),
-        ((model, "--train", texts, "--keep", "0.011", "--grouping", "disjoint", "--epochs", "0"), "try another --keep"),
+        (
+            (model, "--train", texts, "--trust-labels", "--keep", "0.011", "--grouping", "disjoint", "--epochs", "0"),
+            "try another --keep",
+        ),
+        ((model, "--train", texts), "the checkpoint contradicts the labels: accuracy 0."),
     ]
     if not torch.cuda.is_available():
         cases.append(((model, "--train", texts, "--device", "cuda"), "no CUDA device here; use --device cpu"))
@@ -69,7 +74,9 @@ def test_mistakes_are_one_line_and_leave_nothing(
         assert reason in lines[0]
         assert "Traceback" not in error
         assert not out.exists()
-        assert not (tmp_path / ".out.work").exists()
+        kept = {path.name.partition("-")[0] for path in (tmp_path / ".out.work").glob("*")}
+        assert kept <= ({"run.json", "lock", "scores"} if reason == "try another --keep" else set())
+        shutil.rmtree(tmp_path / ".out.work", ignore_errors=True)
 
 
 def test_a_full_disk_is_one_line(
@@ -81,7 +88,9 @@ def test_a_full_disk_is_one_line(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("pgb_core.workspace.save_file", full)
-    code, _, error = run(capsys, "compress", model, "--train", texts, "--out", tmp_path / "out", "--epochs", "0")
+    code, _, error = run(
+        capsys, "compress", model, "--train", texts, "--trust-labels", "--out", tmp_path / "out", "--epochs", "0"
+    )
     assert code == 1
     assert "is the disk full?" in error
     assert not (tmp_path / ".out.work").exists()
@@ -91,7 +100,7 @@ def test_compress_from_toml(tmp_path: Path, model: Path, texts: Path, capsys: py
     """Settings from a file, one of them overruled, and a line that says what was kept."""
     path = tmp_path / "run.toml"
     path.write_text(f'checkpoint = "{model}"\nout = "{tmp_path / "out"}"\ntrain = "{texts}"\nepochs = 0\nkeep = 0.9\n')
-    code, printed, _ = run(capsys, "compress", "--config", path, "--keep", "0.5", "--eval", texts)
+    code, printed, _ = run(capsys, "compress", "--config", path, "--keep", "0.5", "--eval", texts, "--trust-labels")
     assert code == 0
     assert "of the encoder's weights kept, parity" in printed
     assert "accuracy" in printed
@@ -110,6 +119,28 @@ def test_evaluate_prints_one_json_object(
     code, _, error = run(capsys, "evaluate", small.path, "--data", unlabelled)
     assert code == 1
     assert "lines.txt:1: no label" in error
+
+
+def test_evaluate_reads_as_it_is_told_and_says_what_it_read(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On standard error; a metric that is not defined is null with its reason, in JSON and in words."""
+    data = tmp_path / "rows.csv"
+    data.write_text("id,what,mood\n1,the film,true\n2,a song,true\n")
+    words = ("evaluate", model, "--data", data, "--text-column", "what", "--label-column", "mood")
+    code, printed, error = run(capsys, *words, "--json")
+    assert code == 0
+    found = json.loads(printed, parse_constant=pytest.fail)
+    assert found["metrics"]["matthews"] is None
+    assert found["reasons"]["matthews"] == "all rows have one label"
+    assert "rows.csv: 2 rows, 3 columns: text from 'what', label from 'mood'; 'id' is not read" in error
+    assert "rows.csv: labels are ids 0..1: 0 is LABEL_0 (0), 1 is LABEL_1 (2)" in error
+    assert "warning: matthews is not defined: all rows have one label" in error
+    code, printed, _ = run(capsys, *words)
+    assert "matthews                     not defined" in printed
+    code, _, error = run(capsys, *words, "--labels", "names")
+    assert code == 1
+    assert "rows.csv:2: label 'true' is not one of the checkpoint's: LABEL_0, LABEL_1" in error
 
 
 def test_inspect_shows_the_structure(small: Artifact, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

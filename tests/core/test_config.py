@@ -24,6 +24,7 @@ GOOD: dict[str, Any] = {"checkpoint": "c", "out": "o", "calibrate": "t.txt"}
         ({"samples": 0}, "samples 0"),
         ({"learning_rate": 2.0}, "learning_rate"),
         ({"threads": 0}, "threads 0 is out of range; use 1 to 1024"),
+        ({"labels": "numbers"}, "labels 'numbers' is unknown; use one of names, ids, vector"),
     ],
 )
 def test_what_is_out_of_range_is_refused(changes: dict[str, Any], reason: str) -> None:
@@ -46,6 +47,8 @@ def test_toml_gives_settings_and_arguments_win(tmp_path: Path) -> None:
         ("keep = ", "not TOML"),
         ('kepe = 0.5\ncheckpoint="c"\nout="o"', "'kepe' is unknown"),
         ("keep = true", "keep must be float"),
+        ("label_column = 3", "label_column must be a text or a list of texts, not 3"),
+        ("label_column = [1]", "label_column must be a text or a list of texts"),
     ],
 )
 def test_a_wrong_file_is_named(tmp_path: Path, content: str, reason: str) -> None:
@@ -56,6 +59,13 @@ def test_a_wrong_file_is_named(tmp_path: Path, content: str, reason: str) -> Non
         from_toml(path)
     with pytest.raises(ConfigError, match="cannot be read"):
         from_toml(tmp_path / "absent.toml")
+
+
+@pytest.mark.parametrize("given", ["a", ["a"], ("a",)])
+def test_label_columns_are_one_or_many(given: object) -> None:
+    """Always the same in the config."""
+    assert from_settings({**GOOD, "label_column": given}).label_column == ("a",)
+    assert from_settings(GOOD).label_column == ()
 
 
 def test_the_digest_follows_what_decides_the_artifact() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from pgb_core.data import Question, TextRow, label_targets, read_rows
+from pgb_core.data import Question, TextRow, read_rows
 from pgb_core.errors import DataError
 from pgb_core.features import Features, collate, encode_questions, grouped
 
@@ -38,14 +38,15 @@ def test_every_format_is_read(tmp_path: Path, name: str, content: str, wanted: t
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("empty.tsv", "", "1: no text column"),
+        ("empty.tsv", "", "empty.tsv: no rows; the file is empty"),
         ("header.csv", "text,label\n", "no rows"),
-        ("short.tsv", "sentence\tlabel\ngood\t1\nbad\n", "short.tsv:3: 1 columns where the header has 2"),
+        ("short.tsv", "sentence\tlabel\ngood\t1\nbad\n", "short.tsv:3: 1 column where the header has 2"),
         ("odd.csv", "color,label\nred,1\n", "odd.csv:1: no text column among color, label"),
         ("bad.jsonl", '{"text": "a"}\n{"text": \n', "bad.jsonl:2: not a JSON object a line"),
-        ("list.jsonl", "[]\n", "list.jsonl:1: not a JSON object"),
+        ("list.jsonl", '["a"]\n', "list.jsonl: is one JSON list; JSON lines are read"),
         ("bytes.txt", None, "not UTF-8 at byte 1"),
-        ("table.xls", "x", "unknown kind '.xls'"),
+        ("table.xls", "x", "table.xls: is an Excel file"),
+        ("table.odd", "x", "unknown kind '.odd'"),
     ],
 )
 def test_malformed_data_is_named_with_file_and_line(
@@ -79,18 +80,6 @@ def test_malformed_squad_is_named(tmp_path: Path, content: str) -> None:
         read_rows(tmp_path / "squad.json", "qa")
     with pytest.raises(DataError, match="no such file"):
         read_rows(tmp_path / "absent.json", "qa")
-
-
-def test_labels_match_by_name_or_index_or_are_refused() -> None:
-    """The first that does not match is named with its place."""
-    rows = [TextRow("a", None, label, f"f.tsv:{n}") for n, label in enumerate(("No", "1", 0, None))]
-    assert label_targets(rows, ("no", "yes"), None) == [0, 1, 0, None]
-    with pytest.raises(DataError, match=r"f\.tsv:9: label 'maybe' is not one of the checkpoint's: no, yes"):
-        label_targets([TextRow("a", None, "maybe", "f.tsv:9")], ("no", "yes"), None)
-    with pytest.raises(DataError, match="is not a number"):
-        label_targets([TextRow("a", None, "high", "f.tsv:1")], ("score",), "regression")
-    many = [TextRow("a", None, ("x", "z"), "1"), TextRow("b", None, "y;x", "2")]
-    assert label_targets(many, ("x", "y", "z"), "multi_label_classification") == [(1.0, 0.0, 1.0), (1.0, 1.0, 0.0)]
 
 
 def words(*vocabulary: str) -> Tokenizer:
@@ -182,14 +171,6 @@ def test_a_cell_may_hold_lines_and_be_long(tmp_path: Path) -> None:
     file.write_bytes(b"text,label\na\rb,1\n")
     with pytest.raises(DataError, match=r"rows\.csv:2"):
         read_rows(file, "classification")
-
-
-def test_many_labels_may_be_written_as_a_vector() -> None:
-    """Zeros and ones, one for each label; shorter lists are indices or names."""
-    names = ("a", "b", "c")
-    rows = [TextRow("x", None, label, "w") for label in ((0, 1, 0), (1.0, 0.0, 1.0), ("b",), (2,))]
-    found = label_targets(rows, names, "multi_label_classification")
-    assert found == [(0.0, 1.0, 0.0), (1.0, 0.0, 1.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)]
 
 
 @pytest.mark.parametrize("answers", ["", ', "answers": []'])

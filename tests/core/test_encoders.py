@@ -24,6 +24,8 @@ def save(folder: Path, architecture: str, task: str, **changes: object) -> trans
     model = AUTO[task].from_config(hf_config(architecture, **changes)).eval()
     model.save_pretrained(folder)
     Tokenizer(models.WordLevel({"[UNK]": 0}, "[UNK]")).save(str(folder / "tokenizer.json"))
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": "[UNK]"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     return model
 
 
@@ -72,11 +74,37 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="'gpt2' is not supported"):
         load_checkpoint(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert", "architectures": ["BertModel"]}))
-    with pytest.raises(CheckpointError, match="names no fine-tuned task"):
-        load_checkpoint(tmp_path)
+    for named, said in (
+        (["BertModel"], "is BertModel, which has no head for a task"),
+        (["BertForTokenClassification"], "is BertForTokenClassification, which labels every token"),
+        (["BertForMaskedLM"], "which fills in masked words"),
+        (["BertForPreTraining"], "which was pre-trained only"),
+        ([], "does not name the task it was trained for; say --task"),
+    ):
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert", "architectures": named}))
+        with pytest.raises(CheckpointError, match=said):
+            load_checkpoint(tmp_path)
     (tmp_path / "pytorch_model.bin").write_bytes(b"pickle")
     with pytest.raises(CheckpointError, match="pickled weights are not read"):
         load_checkpoint(tmp_path, "qa")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("modules.json", "is a sentence-transformers model"),
+        ("sentence_bert_config.json", "is a sentence-transformers model"),
+        ("model_head.pkl", "is a SetFit model, whose head is a pickle"),
+        ("config_setfit.json", "is a SetFit model"),
+    ],
+)
+def test_a_directory_of_another_kind_is_named(name: str, said: str, tmp_path: Path) -> None:
+    """Though it has a config and weights; a SetFit directory has the files of both kinds."""
+    save(tmp_path, "bert", "classification")
+    (tmp_path / "modules.json").write_text("[]")
+    (tmp_path / name).write_text("[]")
+    with pytest.raises(CheckpointError, match=said):
+        load_checkpoint(tmp_path)
 
 
 def test_a_head_of_another_task_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Metrics against their definitions and independent implementations."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from pgb_core import evaluate
+from pgb_core import evaluate, metrics
 from pgb_core.data import Question
 from pgb_core.errors import DataError
 from pgb_core.features import Batch, encode_questions
@@ -74,10 +76,10 @@ def test_the_best_threshold_is_the_best_of_all(data: list[tuple[float, bool, boo
 @given(pairs=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=2, max_size=30))
 @settings(max_examples=60, deadline=None)
 def test_matthews_is_the_correlation_of_two_classes(pairs: list[tuple[int, int]]) -> None:
-    """For two classes it is Pearson's phi; where one side is constant it is 0."""
+    """For two classes it is Pearson's phi; where one side is constant it is not defined."""
     p, g = (np.array([min(pair[k], 1) for pair in pairs], float) for k in (0, 1))
-    wanted = 0.0 if p.std() == 0 or g.std() == 0 else float(np.corrcoef(p, g)[0, 1])
-    assert evaluate.matthews(p, g) == pytest.approx(wanted, abs=1e-9)
+    wanted = None if p.std() == 0 or g.std() == 0 else pytest.approx(np.corrcoef(p, g)[0, 1], abs=1e-9)
+    assert metrics.matthews(p, g) == wanted
 
 
 def test_matthews_of_three_classes_by_hand() -> None:
@@ -85,20 +87,20 @@ def test_matthews_of_three_classes_by_hand() -> None:
     p, g = np.array([0, 1, 2, 2, 1, 0.0]), np.array([0, 1, 2, 1, 1, 2.0])
     c, s, pk, tk = 4, 6, np.array([2, 2, 2]), np.array([1, 3, 2])
     wanted = (c * s - pk @ tk) / np.sqrt((s**2 - pk @ pk) * (s**2 - tk @ tk))
-    assert evaluate.matthews(p, g) == pytest.approx(wanted)
+    assert metrics.matthews(p, g) == pytest.approx(wanted)
 
 
 def test_each_kind_of_head_gets_its_metrics() -> None:
     """Two classes, many classes, many labels, a regression."""
-    two = evaluate.classification_metrics(np.array([[1, 0], [0, 1], [0, 1]], np.float32), [0, 1, 0], None)
+    two = metrics.classification_metrics(np.array([[1, 0], [0, 1], [0, 1]], np.float32), [0, 1, 0], None)
     assert two == {"accuracy": pytest.approx(2 / 3), "f1": pytest.approx(2 / 3), "matthews": pytest.approx(0.5)}
-    three = evaluate.classification_metrics(np.eye(3, dtype=np.float32), [0, 1, 2], None)
+    three = metrics.classification_metrics(np.eye(3, dtype=np.float32), [0, 1, 2], None)
     assert three == {"accuracy": 1.0, "matthews": pytest.approx(1.0)}
-    many = evaluate.classification_metrics(
+    many = metrics.classification_metrics(
         np.array([[1, -1], [1, 1]], np.float32), [(1.0, 0.0), (0.0, 1.0)], "multi_label_classification"
     )
     assert many == {"accuracy": 0.5, "f1": pytest.approx(0.8)}
-    line = evaluate.classification_metrics(np.array([[1], [2], [4]], np.float32), [2.0, 3.0, 9.0], "regression")
+    line = metrics.classification_metrics(np.array([[1], [2], [4]], np.float32), [2.0, 3.0, 9.0], "regression")
     assert line == {"pearson": pytest.approx(np.corrcoef([1, 2, 4], [2, 3, 9])[0, 1]), "spearman": pytest.approx(1.0)}
 
 
@@ -135,10 +137,42 @@ def test_a_model_that_prefers_to_say_nothing_is_right_where_there_is_no_answer()
     assert found["exact_match"] == found["f1"] == found["best_f1"] == 100.0
 
 
-def test_a_correlation_of_one_row_is_refused() -> None:
-    """There is none."""
-    with pytest.raises(DataError, match="two rows"):
-        evaluate.classification_metrics(np.zeros((1, 1), np.float32), [0.5], "regression")
+NOTHING = "no row has a label, and the model gives none"
+
+
+@pytest.mark.parametrize(
+    ("logits", "gold", "kind", "reasons"),
+    [
+        ([[1], [2]], [3.0, 3.0], "regression", dict.fromkeys(("pearson", "spearman"), "all rows have one label")),
+        ([[2], [2]], [1.0, 3.0], None, dict.fromkeys(("pearson", "spearman"), "the model gives all rows one answer")),
+        ([[2]], [1.0], None, dict.fromkeys(("pearson", "spearman"), "a correlation needs two rows or more")),
+        ([[0, 1], [1, 0]], [1, 1], None, {"matthews": "all rows have one label"}),
+        ([[0, 1], [0, 1]], [1, 0], None, {"matthews": "the model gives all rows one answer"}),
+        (
+            [[1, 0], [1, 0]],
+            [0, 0],
+            None,
+            {"f1": "no row is of class 1, and the model gives it to none", "matthews": "all rows have one label"},
+        ),
+        (
+            [[-1, -1]],
+            [(0.0, 0.0)],
+            "multi_label_classification",
+            {"f1": "no row has a label, and the model gives none"},
+        ),
+    ],
+)
+def test_what_is_not_defined_is_null_with_a_reason(
+    logits: list[list[float]], gold: list[object], kind: str | None, reasons: dict[str, str]
+) -> None:
+    """And JSON can say all of it; what is defined stands beside it."""
+    found = metrics.classification_metrics(np.array(logits, np.float32), gold, kind)
+    assert found.reasons == reasons
+    assert {name for name, value in found.items() if value is None} == set(reasons)
+    assert json.loads(json.dumps(found.rounded(6), allow_nan=False)) == found.rounded(6)
+    whole = metrics.classification_metrics(np.array([[1, 0], [0, 1]], np.float32), [0, 1], None)
+    assert not whole.reasons
+    assert whole.rounded(6) == {"accuracy": 1.0, "f1": 1.0, "matthews": 1.0}
 
 
 def test_rows_are_checked_before_anything_is_computed() -> None:

@@ -113,7 +113,7 @@ def test_questions_without_answers_are_enough(labelled: bool, tmp_path: Path, qu
             schedules.append(self.labels)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pgb_core.pipeline.Trainer", Seen)
+        patch.setattr("pgb_core.stages.Trainer", Seen)
         compress(
             CompressConfig(
                 str(model), str(tmp_path / "small"), calibrate=str(questions), keep=0.4, epochs=1, samples=20
@@ -134,7 +134,8 @@ def test_equal_settings_give_equal_artifacts_and_a_seed_changes_them(tmp_path: P
 
 KILLED = """
 import os, signal, sys
-from pgb_core.pipeline import Silent, compress
+from pgb_core.pipeline import compress
+from pgb_core.report import Silent
 from tests.core.small import settings
 from pathlib import Path
 model, out, data, stage, steps = sys.argv[1:]

@@ -10,9 +10,11 @@ from rich.console import Console
 from pgb_core import effort
 from pgb_core.data import read_rows
 from pgb_core.encoders import load_checkpoint
-from pgb_core.pipeline import Silent, compress, prepare
+from pgb_core.inputs import prepare
+from pgb_core.pipeline import compress
 from pgb_core.progress import Bars
 from pgb_core.remaining import Estimate, about
+from pgb_core.report import Silent
 from tests.core.small import checkpoint, settings
 
 
@@ -171,7 +173,8 @@ def test_the_stages_that_are_announced_are_those_that_come(
     loaded = load_checkpoint(model)
     inputs = prepare(config, loaded)
     found = effort.stages(config, inputs.calibration, inputs.training, read_rows(data, task))
-    assert ["Loading the checkpoint", *found] == list(recorder.seen)
+    first = ["Loading the checkpoint", "Checking the dense model against transformers"]
+    assert [*first, "Trying the dense model on the labels", *found] == list(recorder.seen)
     assert all(work > 0 for work in found.values())
     assert all(total in (None, done) for total, done in recorder.seen.values())
     assert list(effort.stages(replace(config, keep=1.0), [], [], [])) == ["Exporting and checking parity"]

@@ -169,8 +169,8 @@ def test_work_outlives_a_file_that_appears_in_its_place(
     assert (tmp_path / ".small.work").is_dir()
     (out / "mine").unlink()
     told = Told()
-    monkeypatch.setattr("pgb_core.pipeline.calibrate.fisher", None)
-    monkeypatch.setattr("pgb_core.pipeline.compensate", None)
+    monkeypatch.setattr("pgb_core.stages.calibrate.fisher", None)
+    monkeypatch.setattr("pgb_core.stages.compensate", None)
     resumed = compress(settings(model, out, texts), told)
     assert "taken over from a stopped run: compensated, finetuned, plan, scores" in told.notes
     monkeypatch.undo()

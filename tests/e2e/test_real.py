@@ -10,10 +10,10 @@ from pgb_core.artifact import open_artifact
 from pgb_core.config import CompressConfig
 from pgb_core.data import Question, TextRow, read_rows
 from pgb_core.encoders import load_checkpoint
-from pgb_core.evaluate import evaluate
+from pgb_core.evaluate import evaluate, subject_of
 from pgb_core.features import encode_questions, encode_texts
 from pgb_core.parity import check_graph
-from pgb_core.pipeline import compress, subject_of
+from pgb_core.pipeline import compress
 from pgb_core.scoring import score
 from pgb_core.session import open_session, predictor
 

@@ -1,0 +1,190 @@
+"""Which column is the text, its pair and the label: as the caller says, else by ordinary names, else asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from pgb_core.data.files import characters
+from pgb_core.data.rows import Columns, Flags, Named, RawLabel, Record, Records, TextRow
+from pgb_core.data.words import counted, kind, shown, some
+from pgb_core.errors import DataError
+
+PAIRS = (
+    ("sentence1", "sentence2"),
+    ("question1", "question2"),
+    ("premise", "hypothesis"),
+    ("question", "sentence"),
+    ("#1 string", "#2 string"),
+    ("text", "text_pair"),
+    ("query", "passage"),
+    ("question", "passage"),
+    ("text1", "text2"),
+)
+TEXTS = ("sentence", "text", "review", "content", "comment", "body", "tweet", "message", "utterance")
+LABELS: tuple[str, ...] = ("labels", "label", "gold_label", "is_duplicate", "category", "intent", "score", "quality")
+LABELS += ("sentiment", "class", "target", "rating", "stars", "emotion")
+
+_LONG = 40  # characters: what is longer reads as a text
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The column of each role."""
+
+    text: str
+    pair: str | None
+    labels: tuple[str, ...]
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every column that is read."""
+        return (self.text, *([self.pair] if self.pair else []), *self.labels)
+
+
+def choose(records: Records, wanted: Columns) -> Roles:
+    """The roles of a source's columns. Raises DataError when one is missing or two could be it."""
+    filled = {name for row in records.rows for name, value in row.values.items() if value not in (None, "")}
+    ordinary: dict[str, list[str]] = {}
+    for name in records.columns:
+        if name in filled or not records.rows:
+            ordinary.setdefault(name.strip().lower(), []).append(name)
+    if wanted.pair and not wanted.text:
+        raise DataError(f"{records.source}: --pair-column alone; name the first text too, with --text-column")
+    asked = () if wanted.unlabelled and not _any(records, wanted.label) else wanted.label
+    label = tuple(_named(records, name, "--label-column") for name in asked)
+    if wanted.text:
+        text = _named(records, wanted.text, "--text-column")
+        pair = _named(records, wanted.pair, "--pair-column") if wanted.pair else None
+    else:
+        text, pair = _texts(records, {k: v for k, v in ordinary.items() if not set(v) & set(label)})
+    if not wanted.label:
+        free = {k: [name for name in v if name not in (text, pair)] for k, v in ordinary.items()}
+        label = _label(records, free)
+    roles = Roles(text, pair, label)
+    if len(set(roles.all)) < len(roles.all):
+        raise DataError(f"{records.source}: one column is named for two roles; name another with {_options(roles)}")
+    return roles
+
+
+def _options(roles: Roles) -> str:
+    return "--text-column, --pair-column or --label-column" if roles.pair else "--text-column or --label-column"
+
+
+def _any(records: Records, names: Sequence[str]) -> bool:
+    known = {column.strip().lower() for column in records.columns}
+    return any(name.strip().lower() in known for name in names)
+
+
+def _named(records: Records, name: str, option: str) -> str:
+    if name in records.columns:
+        return name
+    found = [column for column in records.columns if column.strip().lower() == name.strip().lower()]
+    if len(found) == 1:
+        return found[0]
+    said = f"{len(found)} columns are called {shown(name)} but for case" if found else f"no column {shown(name)}"
+    raise DataError(f"{records.source}: {said}; {option} takes one of {some(records.columns) or 'none, it is empty'}")
+
+
+def _texts(records: Records, ordinary: dict[str, list[str]]) -> tuple[str, str | None]:
+    pairs = [pair for pair in PAIRS if all(name in ordinary for name in pair)]
+    singles = [name for name in TEXTS if name in ordinary]
+    found: Sequence[tuple[str, ...]] = pairs or [(name,) for name in singles]
+    columns = [name for names in found for part in names for name in ordinary[part]]
+    empty = [c for c in records.columns if c.strip().lower() in TEXTS and c.strip().lower() not in ordinary]
+    if not found and empty:
+        raise DataError(
+            f"{records.source}: {shown(empty[0])} is empty in every row; fill it, or name another with --text-column"
+        )
+    if not found:
+        raise DataError(
+            f"{records.source}:1: no text column among {some(records.columns) or 'nothing'}; "
+            "name it with --text-column, or call it 'text'"
+        )
+    if len(found) > 1 or len(columns) > len(found[0]):
+        raise DataError(
+            f"{records.source}: {some([shown(name) for name in dict.fromkeys(columns)])} could each be the text; "
+            "say --text-column, and --pair-column for a second text"
+        )
+    return columns[0], columns[1] if len(columns) > 1 else None
+
+
+def _label(records: Records, ordinary: dict[str, list[str]]) -> tuple[str, ...]:
+    found = [column for name in LABELS for column in ordinary.get(name, [])]
+    if len(found) > 1:
+        raise DataError(
+            f"{records.source}: {some([shown(name) for name in found])} could each be the label; say --label-column"
+        )
+    return tuple(found)
+
+
+def text_rows(records: Records, roles: Roles) -> list[TextRow]:
+    """The rows in their roles. Raises DataError at the first that lacks a text."""
+    return [
+        TextRow(
+            _text(row, roles.text), _text(row, roles.pair) if roles.pair else None, _raw(row, roles.labels), row.where
+        )
+        for row in records.rows
+    ]
+
+
+def _text(row: Record, column: str) -> str:
+    value = row.values.get(column)
+    if isinstance(value, str) and value.strip():
+        if not characters(value):
+            raise DataError(f"{row.where}: {shown(column)} holds half of a surrogate pair, which is no character")
+        return value
+    if value is None and column not in row.values:
+        raise DataError(f"{row.where}: no {shown(column)}, which other rows have; give every row the same keys")
+    if value is None or isinstance(value, str):
+        said = "null" if value is None else "empty"
+        raise DataError(f"{row.where}: the text {shown(column)} is {said}; fill it or remove the row")
+    raise DataError(f"{row.where}: {shown(column)} is {kind(value)}, not a text; put it in quotes if it is one")
+
+
+def _raw(row: Record, columns: tuple[str, ...]) -> RawLabel:
+    if not columns:
+        return None
+    if len(columns) > 1:
+        return Flags(columns, tuple(_blank(row.values.get(column)) for column in columns))
+    value = _blank(row.values.get(columns[0]))
+    if isinstance(value, list):
+        value = tuple(value)
+    for part in value if isinstance(value, tuple) else (value,):
+        if not isinstance(part, (str, int, float, Named, type(None))) or (part is None and value is not None):
+            raise DataError(f"{row.where}: the label holds {kind(part)}; it is a text, a number or a list of those")
+    return value  # type: ignore[return-value]
+
+
+def _blank(value: object) -> object:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def say(records: Records, roles: Roles) -> tuple[str, tuple[str, ...]]:
+    """What is read of which column, in one sentence, and a warning for each long text that is not."""
+    name = records.source.rstrip("/").rpartition("/")[2]
+    parts = [f"text from {shown(roles.text)}"]
+    if roles.pair:
+        parts.append(f"second text from {shown(roles.pair)}")
+    if roles.labels:
+        parts.append(f"label from {some([shown(column) for column in roles.labels])}")
+    else:
+        parts.append("no label")
+    rest = [column for column in records.columns if column not in roles.all]
+    ignored = f"; {some([shown(c) for c in rest])} {'is' if len(rest) == 1 else 'are'} not read" if rest else ""
+    size = f"{counted(len(records.rows), 'row')}, {counted(len(records.columns), 'column')}"
+    note = f"{shown(name)[1:-1]}: {size}{records.about}: {', '.join(parts)}{ignored}"
+    warnings = [
+        f"{shown(name)[1:-1]}: {shown(column)} holds long texts and is not read; if the model takes pairs of texts, "
+        "name both with --text-column and --pair-column"
+        for column in rest
+        if not roles.pair and _is_long(records, column)
+    ]
+    return note, tuple(warnings)
+
+
+def _is_long(records: Records, column: str) -> bool:
+    values = [row.values.get(column) for row in records.rows[:1000]]
+    lengths = [len(value) if isinstance(value, str) and " " in value else 0 for value in values]
+    return bool(lengths) and median(lengths) >= _LONG

@@ -1,0 +1,90 @@
+"""A file's text, and JSON in it. Every complaint names the file and says what to do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pgb_core.data.words import plain, shown
+from pgb_core.errors import DataError
+
+_MAGIC = (
+    (b"\xff\xfe", "UTF-16 text", "save it as UTF-8"),
+    (b"\xfe\xff", "UTF-16 text", "save it as UTF-8"),
+    (b"PAR1", "a Parquet file", "write it as .csv or .jsonl"),
+    (b"ARROW1", "an Arrow file", "write it as .csv or .jsonl"),
+    (b"PK\x03\x04", "a ZIP or Excel file", "unpack it, or save the sheet as .csv"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel file", "save the sheet as .csv"),
+    (b"\x1f\x8b", "a gzip file", "unpack it"),
+    (b"SQLite format 3", "a SQLite file", "write it as .csv or .jsonl"),
+)
+
+
+def read_text(path: Path) -> str:
+    """The whole file, without a byte order mark. Raises DataError when it is not UTF-8 text."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    for magic, what, remedy in _MAGIC:
+        if raw.startswith(magic):
+            raise DataError(f"{path}: is {what}; {remedy}")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{path}:{line}: not UTF-8 at byte {error.start} of the file; save the file as UTF-8"
+        ) from error
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise DataError(f"{path}:{line}: holds a NUL character; the file is not plain UTF-8 text, save it as that")
+    return text
+
+
+def read_lines(path: Path) -> list[str]:
+    """The file's lines without their newline; a carriage return before it stays."""
+    text = read_text(path)
+    if "\r" in text and "\n" not in text.rstrip("\r\n"):
+        body = text.rstrip("\r\n")
+        if "\r" in body:
+            raise DataError(f"{path}: its lines end in carriage returns alone; save it with newlines")
+    return text.split("\n")
+
+
+class _TwiceError(ValueError):
+    """A key stands twice in one JSON object."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise _TwiceError(name)
+            seen.add(name)
+    return found
+
+
+def parse_json(text: str, where: str, what: str) -> Any:
+    """What JSON says. Raises DataError that calls it not `what`, at `where` or at its own line of a longer text."""
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except _TwiceError as error:
+        raise DataError(f"{where}: the key {shown(str(error))} stands twice in one object; keep one") from error
+    except json.JSONDecodeError as error:
+        at = f"{where}:{error.lineno}" if "\n" in text.strip() or what == "SQuAD JSON" else where
+        said = error.msg.replace("Extra data", "more than one value").replace("Expecting", "expected")
+        said = f"{said[:1].lower()}{said[1:].removesuffix(' at')}"
+        raise DataError(f"{at}: not {what} ({plain(said)} at character {error.colno}); write one that is") from error
+    except ValueError as error:  # Python's own limit on digits
+        raise DataError(f"{where}: not {what} (a number has thousands of digits); shorten it") from error
+    except RecursionError as error:
+        raise DataError(f"{where}: not {what} (it is nested too deeply); flatten it") from error
+
+
+def characters(text: str) -> bool:
+    """Whether a text is whole characters: JSON can write half of a surrogate pair, which is none."""
+    return text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text)

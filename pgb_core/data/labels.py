@@ -1,0 +1,235 @@
+"""One reading of the labels of a whole file: names, ids, vectors or numbers. Where two are possible it is asked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pgb_core.data.numbers import flag, real, whole
+from pgb_core.data.readings import Names, Reader, many, single
+from pgb_core.data.rows import Flags, Label, Named, RawLabel, TextRow
+from pgb_core.data.words import counted, number, shown, some
+from pgb_core.errors import DataError
+
+READINGS = ("names", "ids", "vector")
+
+
+@dataclass(frozen=True)
+class LabelReading:
+    """How the labels of a file were read.
+
+    kind: names, ids, vector, columns, numbers, or none where no row has a label. targets: of each row what the head
+    wants (an index, a float, a vector of 0 and 1), None without a label. sentence: the same in words.
+    """
+
+    kind: str
+    targets: list[Label]
+    sentence: str
+
+
+def label_targets(
+    rows: Sequence[TextRow], labels: Sequence[str], problem_type: str | None, wanted: str | None = None
+) -> list[Label]:
+    """The targets alone of `read_labels`."""
+    return read_labels(rows, labels, problem_type, wanted).targets
+
+
+def read_labels(
+    rows: Sequence[TextRow],
+    labels: Sequence[str],
+    problem_type: str | None,
+    wanted: str | None = None,
+    source: str = "",
+) -> LabelReading:
+    """Decide over all rows how their labels are written. Raises DataError when no reading fits, or two that differ.
+
+    labels: the head's, by index. wanted: one of `READINGS`, which settles the question.
+    """
+    source = source or (rows[0].where.rpartition(":")[0] if rows else "") or "labels"
+    regression = problem_type == "regression" or len(labels) == 1
+    multiple = problem_type == "multi_label_classification" and not regression
+    if wanted and (regression or (wanted == "vector" and not multiple)):
+        head = "gives a number" if regression else "picks one label"
+        raise DataError(f"{source}: --labels {wanted} does not fit, the head {head}; leave it out")
+    given = [row for row in rows if row.label is not None]
+    if not given:
+        return LabelReading("none", [None] * len(rows), "no row has a label")
+    if regression:
+        return _numbers(rows, source)
+    names = Names(labels)
+    if any(isinstance(row.label, Flags) for row in given):
+        return _columns(rows, names, multiple, wanted, source)
+    readings = many(names) if multiple else single(names)
+    found = {kind: _read(reader, given) for kind, reader in readings.items()}
+    fitting = [kind for kind, targets in found.items() if None not in targets]
+    if not wanted and "names" in fitting and all(_is_named(row.label) for row in given):
+        fitting = ["names"]  # the dataset's own ids need not be the head's
+    if wanted and wanted not in fitting:
+        _refuse_row(given, {wanted: found[wanted]}, names, multiple)
+    if not fitting and not multiple and all(whole(row.label) == -1 for row in given):
+        return LabelReading("none", [None] * len(rows), "every label is -1, which stands for no label")
+    if not fitting:
+        _refuse_row(given, found, names, multiple)
+    if not wanted:
+        _ask(given, {kind: found[kind] for kind in fitting}, names, source)
+    kind = wanted or _plainest(fitting, given)
+    targets = iter(found[kind])
+    every = [None if row.label is None else next(targets) for row in rows]
+    return LabelReading(kind, every, _sentence(kind, every, names))
+
+
+def _read(reader: Reader, given: Sequence[TextRow]) -> list[Label]:
+    """What each label means; each text or number is looked at once."""
+    known: dict[tuple[type, object], Label] = {}
+    found: list[Label] = []
+    for row in given:
+        if isinstance(row.label, tuple):
+            found.append(reader(row.label))
+            continue
+        key = (type(row.label), row.label)  # 1, 1.0 and true are equal, and not the same
+        if key not in known:
+            known[key] = reader(row.label)
+        found.append(known[key])
+    return found
+
+
+def _is_named(label: RawLabel) -> bool:
+    return all(isinstance(part, Named) for part in (label if isinstance(label, tuple) else (label,)))
+
+
+def _plainest(fitting: Sequence[str], given: Sequence[TextRow]) -> str:
+    """Of readings that mean the same, the one to tell: ids where numbers are written."""
+    numbers = all(whole(row.label) is not None for row in given)
+    return "ids" if numbers and "ids" in fitting else fitting[0]
+
+
+def _ask(given: Sequence[TextRow], found: dict[str, list[Label]], names: Names, source: str) -> None:
+    kinds = list(found)
+    for n, row in enumerate(given):
+        meant = {kind: found[kind][n] for kind in kinds}
+        first = kinds[0]
+        other = next((kind for kind in kinds if meant[kind] != meant[first]), None)
+        if other is None:
+            continue
+        told = "; ".join(
+            f"as {_ONE.get(kind, kind)} {shown(row.label)} is {_meaning(meant[kind], names)}" for kind in (first, other)
+        )
+        readings = " or as ".join(_ONE.get(kind, kind) for kind in kinds)
+        raise DataError(
+            f"{source}: the labels can be read as {readings}: {told} ({row.where}). "
+            f"Say {' or '.join(f'--labels {kind}' for kind in kinds)}"
+        )
+
+
+def _meaning(target: Label, names: Names) -> str:
+    hot = [n for n, value in enumerate(target) if value] if isinstance(target, tuple) else [int(target or 0)]
+    return some([f"label {n} ({names.labels[n]})" for n in hot], 4) or "no label"
+
+
+def _refuse_row(given: Sequence[TextRow], found: dict[str, list[Label]], names: Names, multiple: bool) -> None:
+    """Name the first row that does not fit the reading which most rows fit."""
+    kind = max(found, key=lambda k: sum(target is not None for target in found[k]))
+    at = found[kind].index(None)
+    row, n = given[at], len(names.labels)
+    said = f"{row.where}: label {shown(row.label)} is not one of the checkpoint's: {some(names.labels)}"
+    if isinstance(row.label, (tuple, Flags)) and not multiple:
+        raise DataError(f"{row.where}: several labels, but the checkpoint is not multi-label; give one label a row")
+    others = [other for other, targets in found.items() if targets[at] is not None]
+    fits = sum(target is not None for target in found[kind])
+    if others and fits:
+        where = next(r.where for r, target in zip(given, found[kind], strict=True) if target is not None)
+        raise DataError(
+            f"{row.where}: label {shown(row.label)} does not read as {_ONE.get(kind, kind)}, but that of {where} does; "
+            "write all labels in one way"
+        )
+    distinct = list(dict.fromkeys(shown(r.label) for r in given))
+    hints = []
+    numbers = [whole(r.label) for r in given]
+    if len(distinct) > n and not multiple:
+        hints.append(f"the head has {counted(n, 'label')}, the file has {len(distinct):,}: {some(distinct)}")
+    if None not in numbers and min(v for v in numbers if v is not None) == 1 and max(map(int, numbers)) == n:  # type: ignore[arg-type]
+        hints.append("ids start at 0")
+    if multiple:
+        hints.append("write names or ids with ; between them, or a 0 or 1 for each label")
+    if kind == "ids":
+        hints.append(f"ids are 0 to {n - 1}")
+    hints = hints or ["correct it, or name the labels in the checkpoint's id2label"]
+    raise DataError(f"{said}; {'; '.join(hints)}")
+
+
+def _sentence(kind: str, targets: Sequence[Label], names: Names) -> str:
+    counts: Counter[int] = Counter()
+    missing = 0
+    for target in targets:
+        if target is None:
+            missing += 1
+        elif isinstance(target, tuple):
+            counts.update(n for n, value in enumerate(target) if value)
+        else:
+            counts[int(target)] += 1
+    if kind == "names":
+        told = some([f"{name} ({counts[n]:,})" for n, name in enumerate(names.labels)])
+    else:
+        told = some([f"{n} is {name} ({counts[n]:,})" for n, name in enumerate(names.labels)])
+    start = f"labels are ids 0..{len(names.labels) - 1}" if kind == "ids" else f"labels are {_AS.get(kind, kind)}"
+    rest = f"; {counted(missing, 'row has', 'rows have')} no label" if missing else ""
+    return f"{start}: {told}{rest}"
+
+
+_AS = {"vector": "vectors of 0 and 1"}
+_ONE = {"vector": "a vector"}
+
+
+def _columns(rows: Sequence[TextRow], names: Names, multiple: bool, wanted: str | None, source: str) -> LabelReading:
+    columns = next(row.label.columns for row in rows if isinstance(row.label, Flags))
+    if not multiple:
+        raise DataError(f"{source}: several label columns, but the checkpoint is not multi-label; name one")
+    if wanted:
+        raise DataError(f"{source}: --labels {wanted} does not fit label columns of 0 and 1; leave it out")
+    order = [names.find(column) for column in columns]
+    if all(found is None for found in order):
+        order = list(range(len(columns)))
+    if None in order or len(set(order)) < len(order) or len(order) != len(names.labels):
+        raise DataError(
+            f"{source}: the label columns {some(map(shown, columns))} are not the head's {len(names.labels)} labels "
+            f"({some(names.labels)}); name one column for each"
+        )
+    targets: list[Label] = []
+    for row in rows:
+        values = row.label.values if isinstance(row.label, Flags) else ()
+        flags: list[float] = [0.0] * len(columns)
+        for column, place, value in zip(columns, order, values, strict=True):
+            found = flag(value)
+            if found is None or place is None:
+                raise DataError(f"{row.where}: column {shown(column)} has {shown(value)}; a label column holds 0 or 1")
+            flags[place] = found
+        targets.append(tuple(flags))
+    pairs = some([f"{column} is {names.labels[place or 0]}" for column, place in zip(columns, order, strict=True)])
+    said = _sentence("columns", targets, names).partition(": ")[2]
+    return LabelReading("columns", targets, f"labels are columns of 0 and 1: {pairs}; {said}")
+
+
+def _numbers(rows: Sequence[TextRow], source: str) -> LabelReading:
+    targets: list[Label] = [None if row.label is None else _real(row) for row in rows]
+    found = [float(target) for target in targets if isinstance(target, (int, float))]
+    missing = len(rows) - len(found)
+    rest = f"; {counted(missing, 'row has', 'rows have')} no label" if missing else ""
+    mean = sum(value / len(found) for value in found)
+    low, high = number(min(found)), number(max(found))
+    return LabelReading("numbers", targets, f"labels are numbers from {low} to {high}, mean {mean:.6g}{rest}")
+
+
+def _real(row: TextRow) -> float:
+    found = real(row.label)
+    if found is not None:
+        return found
+    said = f"{row.where}: label {_raw(row.label)} is not a number, and the model is a regression"
+    text = row.label.strip() if isinstance(row.label, str) else ""
+    if "," in text and real(text.replace(",", ".")) is not None:
+        raise DataError(f"{said}; write a decimal point, not a comma")
+    raise DataError(f"{said}; write a finite number with a decimal point")
+
+
+def _raw(label: RawLabel) -> str:
+    return "in several columns" if isinstance(label, Flags) else shown(label)

@@ -1,0 +1,105 @@
+"""What is read: texts with labels, questions with answers, and what is to be told about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+Label = int | float | tuple[float, ...] | None
+
+
+@dataclass(frozen=True)
+class Named:
+    """A label of a hub dataset, which gives both its own name and its number."""
+
+    name: str
+    id: int
+
+
+@dataclass(frozen=True)
+class Flags:
+    """A label written as one column of 0 or 1 for each name."""
+
+    columns: tuple[str, ...]
+    values: tuple[object, ...]
+
+
+Written = str | int | float | Named
+RawLabel = Written | tuple[Written, ...] | Flags | None
+
+
+@dataclass(frozen=True)
+class TextRow:
+    """A text or a pair of texts, with its label as the file wrote it, and where it stands."""
+
+    text: str
+    pair: str | None
+    label: RawLabel
+    where: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """One SQuAD question.
+
+    `answers` are (text, start character), those with a place first; the place is None where the context
+    does not hold the text. Empty when unanswerable, None when unlabelled.
+    """
+
+    id: str
+    question: str
+    context: str
+    answers: tuple[tuple[str, int | None], ...] | None
+    where: str
+
+
+Row = TextRow | Question
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns (of a table) or keys (of JSON) hold what. What is not named is found by ordinary names.
+
+    Several `label` columns hold 0 or 1, one for each label of a multi-label head. unlabelled: a source that lacks
+    the label columns is read without labels.
+    """
+
+    text: str | None = None
+    pair: str | None = None
+    label: tuple[str, ...] = ()
+    unlabelled: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.text or self.pair or self.label)
+
+
+ORDINARY = Columns()
+
+
+@dataclass(frozen=True)
+class Record:
+    """One row of a table or one JSON object, by column."""
+
+    values: Mapping[str, object]
+    where: str
+
+
+@dataclass(frozen=True)
+class Records:
+    """All rows of a source before anyone decided what its columns are. `about`: what a reader should know of it."""
+
+    source: str
+    columns: tuple[str, ...]
+    rows: list[Record]
+    about: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Data:
+    """All rows of a source, what was read of it (`notes`), and what may be wrong with it (`warnings`)."""
+
+    source: str
+    rows: list[Row]
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,103 @@
+"""Tables: .tsv as GLUE writes it (quotes are text), .csv as RFC 4180 has it."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pgb_core.data.files import read_lines
+from pgb_core.data.rows import Record, Records
+from pgb_core.data.words import counted, plain, shown
+from pgb_core.errors import DataError
+
+_LARGEST_CELL = 1 << 30  # characters
+_QUOTED = re.compile(r'"[^"]*(""[^"]*)+"')
+_COLA = ("source", "label", "note", "sentence")
+
+
+def read_table(path: Path, named: bool) -> Records:
+    """Every row by its header. CoLA's files alone have none. `named`: the caller names columns of a header."""
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    dialect = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if delimiter == "\t" else {"strict": True}
+    lines = read_lines(path)
+    csv.field_size_limit(_LARGEST_CELL)
+    reader = csv.reader((f"{line}\n" for line in lines), **dialect)
+    parsed = _parsed(reader, path)
+    where, header = next(parsed, (f"{path}:1", []))
+    rows: list[Record] = []
+    about = ""
+    if not named and delimiter == "\t" and _is_cola(header):
+        names: tuple[str, ...] = _COLA
+        rows.append(Record(dict(zip(names, header, strict=True)), where))
+        about = " without a header, read as CoLA's"
+    else:
+        names = _named(header, path, where)
+    for at, row in parsed:
+        if len(row) != len(names):
+            raise DataError(f"{at}: {counted(len(row), 'column')} where the header has {len(names)}; {_ragged(lines)}")
+        rows.append(Record(dict(zip(names, row, strict=True)), at))
+    return Records(str(path), names, rows, about, _quoted(path, rows) if delimiter == "\t" else ())
+
+
+def _quoted(path: Path, rows: list[Record]) -> tuple[str, ...]:
+    """A warning where cells look quoted as in .csv: in .tsv, as GLUE has it, quotes are part of the text."""
+    for row in rows:
+        if any(_QUOTED.fullmatch(str(value)) for value in row.values.values()):
+            told = (
+                "a cell is in quotes that hold doubled ones; in .tsv quotes are part of the text, in .csv they are not"
+            )
+            return (f"{plain(path.name)}:{row.where.rpartition(':')[2]}: {told}",)
+    return ()
+
+
+def _is_cola(header: list[str]) -> bool:
+    return len(header) == 4 and header[1] in ("0", "1") and header[2].strip() in ("", "*") and bool(header[3].strip())
+
+
+def _named(header: list[str], path: Path, where: str) -> tuple[str, ...]:
+    names = [name.strip() for name in header]
+    twice = [name for name, count in Counter(names).items() if count > 1 and name]
+    if twice:
+        raise DataError(f"{where}: two columns are named {shown(twice[0])}; give each its own name")
+    if len(names) == 1 and any(mark in names[0] for mark in ";\t,|"):
+        mark = next(mark for mark in "\t;,|" if mark in names[0])
+        said = {"\t": "tabs", ",": "commas"}.get(mark, f"'{mark}'")
+        raise DataError(
+            f"{where}: its columns are parted by {said}; .csv has commas, .tsv has tabs: rename or rewrite it"
+        )
+    return tuple(name or f"(column {n} without a name)" for n, name in enumerate(names, 1))
+
+
+def _ragged(lines: list[str]) -> str:
+    quoted = any('"' in line for line in lines[:1000])
+    return "close its quotes, or put quotes around a cell with the separator" if quoted else "write every row whole"
+
+
+def _parsed(reader: Any, path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Rows that are not blank, each with the line it begins at."""
+    begun = 1
+    try:
+        for row in reader:
+            if row:
+                yield f"{path}:{begun}", row
+            begun = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"{path}:{_place(error, begun, reader.line_num)}: {_complaint(str(error))}") from error
+
+
+def _place(error: csv.Error, begun: int, reached: int) -> int:
+    return begun if "end of data" in str(error) else reached
+
+
+def _complaint(said: str) -> str:
+    if "end of data" in said:
+        return "a quoted cell is never closed; close it with a quote"
+    if "expected after" in said:
+        return "a quoted cell goes on after its quote; write a quote inside a cell twice"
+    if "new-line" in said:
+        return "a carriage return stands inside a cell; remove it or put the cell in quotes"
+    return f"not a table ({plain(said)}); write it as .csv or .tsv"

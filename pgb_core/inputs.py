@@ -1,0 +1,83 @@
+"""What a compression reads before it begins: the data that its settings name, encoded, and its labels, tried."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from pgb_core import reading
+from pgb_core.config import CompressConfig
+from pgb_core.encoders import Checkpoint
+from pgb_core.errors import ConfigError
+from pgb_core.evaluate import subject_of, torch_predictor
+from pgb_core.features import Features
+from pgb_core.report import Report, Silent
+
+TRAINING_LENGTH = {"classification": 128, "qa": 192}
+STRIDE = 64
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Encoded data for scores and compensation, and for re-finetuning; labelled and held-out rows as they were read."""
+
+    calibration: list[Features]
+    training: list[Features]
+    labelled: reading.Source | None = None
+    held_out: reading.Source | None = None
+
+
+def prepare(config: CompressConfig, checkpoint: Checkpoint, report: Report | None = None) -> Inputs:
+    """Read and encode the data that the config names. Raises DataError or ConfigError."""
+    report, subject = report or Silent(), subject_of(checkpoint)
+    options = reading.options_of(config)
+    labelled = config.train and reading.read(config.train, subject, options, report, labelled="--train")
+    training = _encoded(labelled, config, checkpoint, report) if labelled else []
+    calibration = training
+    if config.calibrate:
+        rows = reading.read(config.calibrate, subject, reading.options_of(config, unlabelled=True), report)
+        calibration = _encoded(rows, config, checkpoint, report)
+    picked = _sample(calibration, config.samples, config.seed)
+    if not training and not config.distill and config.epochs and config.keep < 1:
+        raise ConfigError("--no-distill without --train: nothing to re-finetune with; give labels or --epochs 0")
+    held_out = config.eval and reading.read(config.eval, subject, options, report, "validation", "evaluation")
+    return Inputs(picked, training or calibration, labelled or None, held_out or None)
+
+
+def check_labels(
+    config: CompressConfig, checkpoint: Checkpoint, inputs: Inputs, device: torch.device, report: Report
+) -> dict[str, object]:
+    """What the dense model makes of the labels, for the manifest. Raises DataError when they contradict it."""
+    predict = torch_predictor(checkpoint.model.to(device))
+    train = inputs.labelled if config.keep < 1 else None
+    return reading.check(
+        subject_of(checkpoint),
+        predict,
+        checkpoint.tokenizer,
+        train,
+        inputs.held_out,
+        report,
+        config.trust_labels,
+        config.seed,
+    )
+
+
+def features_digest(features: Sequence[Features]) -> str:
+    """Of all tokens and targets."""
+    found = hashlib.sha256()
+    for item in features:
+        found.update(repr((item.ids, item.types, item.target)).encode())
+    return found.hexdigest()
+
+
+def _encoded(source: reading.Source, config: CompressConfig, checkpoint: Checkpoint, report: Report) -> list[Features]:
+    length = min(config.max_length or TRAINING_LENGTH[checkpoint.task], checkpoint.max_length)
+    return reading.encode(source, checkpoint.tokenizer, length, STRIDE, report, checkpoint.reading.side)
+
+
+def _sample(features: Sequence[Features], count: int, seed: int) -> list[Features]:
+    order = torch.randperm(len(features), generator=torch.Generator().manual_seed(seed)).tolist()
+    return [features[i] for i in order[:count]]

@@ -1,0 +1,99 @@
+"""Metrics of classifiers by their official definitions. What is not defined is None with a reason, never NaN."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Array = NDArray[np.float64]
+
+
+class Metrics(Mapping[str, float | None]):
+    """Metrics by name. `reasons` says of each that is None why it is not defined."""
+
+    def __init__(self, values: Mapping[str, float | None], reasons: Mapping[str, str] | None = None) -> None:
+        self._values = dict(values)
+        self.reasons = {name: (reasons or {}).get(name, "") for name, value in values.items() if value is None}
+
+    def __getitem__(self, name: str) -> float | None:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"Metrics({self._values}, {self.reasons})"
+
+    def rounded(self, digits: int) -> dict[str, float | None]:
+        """The values with so many digits after the point."""
+        return {name: value if value is None else round(value, digits) for name, value in self.items()}
+
+
+def accuracy(predicted: Array, gold: Array) -> float:
+    """Share of equal entries; rows for two-dimensional input."""
+    equal = predicted == gold
+    return float(equal.all(-1).mean() if equal.ndim > 1 else equal.mean())
+
+
+def f1(predicted: Array, gold: Array) -> float | None:
+    """F1 of the positive class, micro-averaged over columns for multi-label input; None without positives."""
+    hits = float(np.sum((predicted == 1) & (gold == 1)))
+    total = float(np.sum(predicted == 1) + np.sum(gold == 1))
+    return 2 * hits / total if total else None
+
+
+def matthews(predicted: Array, gold: Array) -> float | None:
+    """Matthews correlation for any number of classes (Gorodkin 2004); None where one side is constant."""
+    classes = np.union1d(predicted, gold)
+    p = (predicted[:, None] == classes).astype(float)
+    g = (gold[:, None] == classes).astype(float)
+    p, g = p - p.mean(0), g - g.mean(0)
+    if constant(predicted) or constant(gold):
+        return None
+    return float((p * g).sum()) / float(np.sqrt((p * p).sum() * (g * g).sum()))
+
+
+def constant(values: Array) -> bool:
+    """Whether all are equal, up to what float64 can tell apart."""
+    return bool(np.ptp(values) <= 1e-13 * np.max(np.abs(values), initial=0.0)) if len(values) else True
+
+
+def classification_metrics(logits: NDArray[np.float32], gold: Sequence[object], problem_type: str | None) -> Metrics:
+    """Accuracy, F1 (two classes or many labels) and Matthews; Pearson and Spearman for a regression.
+
+    logits: [rows, labels]; gold as `data.label_targets` gives it.
+    """
+    target = np.asarray(gold, dtype=np.float64)
+    if problem_type == "regression" or logits.shape[1] == 1:
+        return _correlations(logits[:, 0].astype(np.float64), target)
+    if problem_type == "multi_label_classification":
+        predicted = (logits > 0).astype(np.float64)
+        nothing = {"f1": "no row has a label, and the model gives none"}
+        return Metrics({"accuracy": accuracy(predicted, target), "f1": f1(predicted, target)}, nothing)
+    predicted = logits.argmax(1).astype(np.float64)
+    found: dict[str, float | None] = {"accuracy": accuracy(predicted, target)}
+    if logits.shape[1] == 2:
+        found["f1"] = f1(predicted, target)
+    found["matthews"] = matthews(predicted, target)
+    reasons = {"f1": "no row is of class 1, and the model gives it to none", "matthews": _same(predicted, target)}
+    return Metrics(found, reasons)
+
+
+def _same(predicted: Array, target: Array) -> str:
+    return "all rows have one label" if constant(target) else "the model gives all rows one answer"
+
+
+def _correlations(scores: Array, target: Array) -> Metrics:
+    names = ("pearson", "spearman")
+    if len(target) < 2:
+        return Metrics(dict.fromkeys(names), dict.fromkeys(names, "a correlation needs two rows or more"))
+    if constant(scores) or constant(target):
+        return Metrics(dict.fromkeys(names), dict.fromkeys(names, _same(scores, target)))
+    pearson = float(stats.pearsonr(scores, target).statistic)
+    return Metrics({"pearson": pearson, "spearman": float(stats.spearmanr(scores, target).statistic)})

@@ -1,0 +1,44 @@
+"""Who is told how far a job is, and what it has read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+
+class Report(Protocol):
+    """Who is told how far the work is."""
+
+    def begin(self, stages: Mapping[str, float]) -> None:
+        """The stages to come, in their order, with the work that each is expected to be, in any unit."""
+
+    def stage(self, title: str, total: int | None = None) -> None:
+        """A new stage begins; `total` units of work, if that is known."""
+
+    def advance(self, done: int = 1, note: str = "") -> None:
+        """So much more is done."""
+
+    def note(self, text: str) -> None:
+        """A fact that was read, such as what a column holds."""
+
+    def warn(self, text: str) -> None:
+        """What may be wrong, though the work goes on."""
+
+
+class Silent:
+    """Tells nobody."""
+
+    def begin(self, stages: Mapping[str, float]) -> None:
+        """Nothing."""
+
+    def stage(self, title: str, total: int | None = None) -> None:
+        """Nothing."""
+
+    def advance(self, done: int = 1, note: str = "") -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+    def warn(self, text: str) -> None:
+        """Nothing."""

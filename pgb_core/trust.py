@@ -1,0 +1,155 @@
+"""Whether a fine-tuned model and the labels of a file can mean the same thing. Pure: predictions and targets in.
+
+A model that was trained for the task does better than chance on rightly read labels. Where it clearly does not, or
+does far better with its labels exchanged, the labels are another order, another task or noise. Every test has a
+margin, so that few rows do not raise a false alarm.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from scipy.optimize import linear_sum_assignment
+
+Array = NDArray[np.float64]
+
+FEWEST = 20  # rows: of fewer nothing is concluded
+LOWEST_F1 = 20.0  # percent: less on answerable questions is what any words of the context get
+_ABOVE_CHANCE = 3.0  # standard deviations of what chance gives, where rows are many
+_TELLING = 4.0  # as many must a faultless model reach, or the rows cannot tell
+_GAIN = 0.10  # of all rows that an exchange of labels must win
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the sample says. fault: the sentence to stop with, empty where nothing is wrong; told: the plain fact.
+
+    figures: for the manifest.
+    """
+
+    told: str
+    fault: str = ""
+    figures: dict[str, object] = field(default_factory=dict)
+
+
+def judge_classes(predicted: Sequence[int], targets: Sequence[int], labels: Sequence[str]) -> Verdict:
+    """A head that picks one label: accuracy against the largest class, and against labels exchanged."""
+    size, rows = len(labels), len(targets)
+    table = np.zeros((size, size))
+    np.add.at(table, (np.asarray(predicted, int), np.asarray(targets, int)), 1)
+    hits, largest = float(np.trace(table)) / rows, float(table.sum(0).max()) / rows
+    told = f"accuracy {hits:.2f} on {rows:,} rows, where the largest class has {largest:.2f}"
+    figures: dict[str, object] = {"rows": rows, "accuracy": round(hits, 4), "majority": round(largest, 4)}
+    if rows < FEWEST:
+        return Verdict(f"{told}; too few to tell whether the labels are right", "", figures)
+    given, wanted = table.sum(0) / rows, table.sum(1) / rows
+    chance = float(given @ wanted)
+    exchange = _exchanged(table, rows, labels)
+    if exchange:
+        return Verdict(told, f"{told}; {exchange}", figures)
+    faultless = _deviations(1.0, float(given @ given), rows)
+    if faultless < _TELLING:
+        return Verdict(f"{told}; too few of the other classes to tell whether the labels are right", "", figures)
+    if hits <= largest + 2 / math.sqrt(rows) and _deviations(hits, chance, rows) < _needed(faultless):
+        return Verdict(told, f"{told}; the model does no better than chance", figures)
+    return Verdict(told, "", figures)
+
+
+def judge_many(predicted: Array, targets: Array, labels: Sequence[str]) -> Verdict:
+    """A head of many labels ([rows, labels] of 0 and 1): entries that agree, against the best constant answer."""
+    rows = len(targets)
+    agree = float((predicted == targets).mean())
+    share, said = targets.mean(0), predicted.mean(0)
+    best = float(np.maximum(share, 1 - share).mean())
+    told = f"{agree:.2f} of the entries agree on {rows:,} rows, where the best constant answer has {best:.2f}"
+    figures: dict[str, object] = {"rows": rows, "accuracy": round(agree, 4), "majority": round(best, 4)}
+    if rows < FEWEST:
+        return Verdict(f"{told}; too few to tell whether the labels are right", "", figures)
+    exchange = _exchanged(predicted.T @ targets, float(targets.sum()), labels, " of the labels")
+    if exchange:
+        return Verdict(told, f"{told}; {exchange}", figures)
+    chance = share * said + (1 - share) * (1 - said)
+    faultless = _pooled(np.ones_like(share), share**2 + (1 - share) ** 2, rows)
+    if faultless < _TELLING:
+        return Verdict(f"{told}; too few labels to tell whether they are right", "", figures)
+    above = _pooled((predicted == targets).mean(0), chance, rows)
+    if agree <= best + 2 / math.sqrt(rows) and above < _needed(faultless):
+        return Verdict(told, f"{told}; the model does no better than chance", figures)
+    return Verdict(told, "", figures)
+
+
+def judge_numbers(predicted: Array, targets: Array) -> Verdict:
+    """A regression: whether predictions rise with the labels."""
+    rows = len(targets)
+    figures: dict[str, object] = {"rows": rows, "pearson": None}
+    if rows < FEWEST or not np.ptp(targets) or not np.ptp(predicted):
+        why = "too few" if rows < FEWEST else "the labels or the predictions are all equal: no way"
+        return Verdict(f"{rows:,} labelled rows; {why} to tell whether the labels are right", "", figures)
+    found = float(stats.pearsonr(predicted, targets).statistic)
+    figures["pearson"] = round(found, 4)
+    told = f"correlation {found:.2f} with the labels of {rows:,} rows"
+    deviations = math.atanh(min(max(found, -0.999999), 0.999999)) * math.sqrt(rows - 3)
+    needed = _needed(math.atanh(0.9) * math.sqrt(rows - 3))
+    if deviations <= -_ABOVE_CHANCE:
+        return Verdict(told, f"{told}; with the labels' sign turned it would be {-found:.2f}", figures)
+    if deviations < needed:
+        return Verdict(told, f"{told}; that is not clearly above 0", figures)
+    return Verdict(told, "", figures)
+
+
+def judge_answers(scores: Sequence[float]) -> Verdict:
+    """Questions: F1 in percent of the model's best span for each answerable one."""
+    rows = len(scores)
+    if rows < FEWEST:
+        told = f"{rows:,} answered questions; too few to tell whether the answers are right"
+        return Verdict(told, "", {"rows": rows})
+    mean = float(np.mean(scores))
+    margin = 2 * float(np.std(scores)) / math.sqrt(rows)
+    told = f"F1 {mean:.1f} on {rows:,} answered questions"
+    figures: dict[str, object] = {"rows": rows, "f1": round(mean, 4)}
+    if mean + margin < LOWEST_F1:
+        return Verdict(told, f"{told}, which is clearly below {LOWEST_F1:.0f}", figures)
+    return Verdict(told, "", figures)
+
+
+def _deviations(hits: float, chance: float, rows: int) -> float:
+    """By how many standard deviations of chance agreement the agreement is above it; 0 where chance is certain."""
+    spread = math.sqrt(max(chance * (1 - chance), 0.0) / rows)
+    return (hits - chance) / spread if spread else 0.0
+
+
+def _pooled(hits: Array, chance: Array, rows: int) -> float:
+    """The same over columns together."""
+    spread = math.sqrt(float((chance * (1 - chance)).sum()) / rows)
+    return float((hits - chance).sum()) / spread if spread else 0.0
+
+
+def _needed(faultless: float) -> float:
+    """How far above chance a model must be: less on few rows, where a good one may be unlucky."""
+    return min(_ABOVE_CHANCE, faultless / 6)
+
+
+def _exchanged(table: Array, whole: float, labels: Sequence[str], of: str = "") -> str:
+    """What the best exchange of labels would win, in words; empty where it is not much, or may be luck.
+
+    table: counts by what was predicted and what was written; whole: what a faultless model would count.
+    """
+    predicted, written = linear_sum_assignment(table, maximize=True)
+    before, after = float(np.trace(table)), float(table[predicted, written].sum())
+    won = sum(float(table[p, w]) for p, w in zip(predicted, written, strict=True) if p != w)
+    lost = won - (after - before)
+    luck = math.sqrt(_TELLING**2 + 2 * math.lgamma(len(labels) + 1))
+    if after <= before or after - before < _GAIN * whole or (after - before) < luck * math.sqrt(won + lost):
+        return ""
+    pairs = [
+        f"'{labels[w]}' as '{labels[p]}'"
+        for p, w in zip(predicted.tolist(), written.tolist(), strict=True)
+        if p != w and table[p, w] > table[w, w]
+    ]
+    more = f" and {len(pairs) - 4} more" if len(pairs) > 4 else ""
+    return f"reading {', '.join(pairs[:4])}{more} gives {after / whole:.2f}{of}, not {before / whole:.2f}"

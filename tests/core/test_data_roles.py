@@ -1,0 +1,198 @@
+"""Which column is what: as named, as its name says, or asked; and what was read is told."""
+
+import json
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pgb_core.data import Columns, Data, Named, TextRow, read_data, read_labels
+from pgb_core.errors import DataError
+
+
+def read(folder: Path, name: str, content: str, **columns: object) -> Data:
+    """A file with this content."""
+    (folder / name).write_bytes(content.encode())
+    return read_data(folder / name, "classification", columns=Columns(**columns))  # type: ignore[arg-type]
+
+
+def cells(data: Data) -> list[tuple[str, str | None, object]]:
+    """Text, pair and label of every row."""
+    return [(row.text, row.pair, row.label) for row in data.rows if isinstance(row, TextRow)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "columns", "wanted", "note"),
+    [
+        (
+            "sst.csv",
+            "id,review,sentiment\n7,good,1\n",
+            {},
+            ("good", None, "1"),
+            "sst.csv: 1 row, 3 columns: text from 'review', label from 'sentiment'; 'id' is not read",
+        ),
+        (
+            "a.tsv",
+            "query\tpassage\tlabel\nq\tp\t1\n",
+            {},
+            ("q", "p", "1"),
+            "text from 'query', second text from 'passage'",
+        ),
+        ("a.csv", "Review ,LABEL\na,0\n", {}, ("a", None, "0"), "text from 'Review', label from 'LABEL'"),
+        ("a.csv", "sentence,sentence1,sentence2\nx,a,b\n", {}, ("a", "b", None), "no label; 'sentence' is not read"),
+        ("a.csv", "x,y,z\n1,b,c\n", {"text": "Y", "label": ("x",)}, ("b", None, "1"), "'z' is not read"),
+        ("a.csv", "x,y\na,b\n", {"text": "x", "pair": "y"}, ("a", "b", None), "second text from 'y', no label"),
+        ("a.csv", "text,label\na,0\n", {"text": "label", "label": ("text",)}, ("0", None, "a"), "text from 'label'"),
+        ("a.csv", "text,content,label\na,b,0\n", {"text": "content"}, ("b", None, "0"), "'text' is not read"),
+        ("a.csv", "Text,text\na,b\n", {"text": "Text"}, ("a", None, None), "text from 'Text'"),
+        ("a.jsonl", '{"body": "a", "stars": 5}\n', {}, ("a", None, 5), "text from 'body', label from 'stars'"),
+        ("a.jsonl", '{"text": "a", "text_pair": null}\n', {}, ("a", None, None), "'text_pair' is not read"),
+        ("a.csv", ",text\n0,a\n", {}, ("a", None, None), "'(column 1 without a name)' is not read"),
+        ("a.csv", "\ufefftext,label\r\na,0\r\n", {}, ("a", None, "0"), "text from 'text'"),
+        ("a.tsv", "text\tlabel\r\na\t0\r\n", {}, ("a", None, "0"), "label from 'label'"),
+        ("cola.tsv", "gj04\t0\t*\tThe boat.\n", {}, ("The boat.", None, "0"), "without a header, read as CoLA's"),
+        ("a.csv", 'text\n"a\r\nb"\n', {}, ("a\r\nb", None, None), "1 row, 1 column"),
+    ],
+)
+def test_a_role_is_found_or_named(
+    name: str, content: str, columns: dict[str, object], wanted: object, note: str, tmp_path: Path
+) -> None:
+    """And told in one sentence."""
+    data = read(tmp_path, name, content, **columns)
+    assert cells(data) == [wanted]
+    assert note in data.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "columns", "said"),
+    [
+        ("a.csv", "review,content,label\na,b,0\n", {}, "'review', 'content' could each be the text; say --text-column"),
+        ("a.csv", "Text,text\na,b\n", {}, "'Text', 'text' could each be the text"),
+        ("a.csv", "text,text_pair,query,passage\na,b,c,d\n", {}, "could each be the text; say --text-column, and"),
+        ("a.csv", "text,label,score\na,0,1\n", {}, "'label', 'score' could each be the label; say --label-column"),
+        (
+            "a.csv",
+            "text,label\na,0\n",
+            {"text": "review"},
+            "no column 'review'; --text-column takes one of text, label",
+        ),
+        ("a.csv", "Text,TEXT\na,0\n", {"text": "text"}, "2 columns are called 'text' but for case"),
+        ("a.csv", "a,b\na,0\n", {"pair": "b"}, "--pair-column alone; name the first text too"),
+        ("a.csv", "a,b\na,0\n", {"text": "a", "label": ("a",)}, "one column is named for two roles"),
+        ("a.csv", "text,text,label\na,b,0\n", {}, r"a\.csv:1: two columns are named 'text'"),
+        ("a.csv", "text;label\na;0\n", {}, r"a\.csv:1: its columns are parted by ';'"),
+        ("a.tsv", "text,label\na,0\n", {}, r"its columns are parted by commas"),
+        ("a.csv", "text,label\n,0\n,1\n", {}, "'text' is empty in every row"),
+        ("a.csv", "text,label\na,0\n ,1\n", {}, r"a\.csv:3: the text 'text' is empty; fill it or remove the row"),
+        ("a.csv", "text,label\n", {}, "no rows; the file is empty or has only a header"),
+        ("a.csv", 'text,label\n"a,0\nb,1\n', {}, r"a\.csv:2: a quoted cell is never closed"),
+        ("a.csv", 'text,label\n"a"b,0\n', {}, r"a\.csv:2: a quoted cell goes on after its quote"),
+        ("a.csv", "text,label\ra,0\rb,1", {}, "its lines end in carriage returns alone"),
+        ("a.tsv", "text\tlabel\na\tb\t0\n", {}, r"a\.tsv:2: 3 columns where the header has 2"),
+        ("a.csv", "text,label\na\0,1\n", {}, r"a\.csv:2: holds a NUL character"),
+        ("a.jsonl", '{"text": null, "label": 0}\n{"text": "a"}\n', {}, r"a\.jsonl:1: the text 'text' is null; fill it"),
+        ("a.jsonl", '{"text": 3}\n', {}, r"a\.jsonl:1: 'text' is a number, not a text"),
+        ("a.jsonl", '{"text": ["a"]}\n', {}, r"a\.jsonl:1: 'text' is a list, not a text"),
+        ("a.jsonl", '{"text": "a", "label": {}}\n', {}, "the label holds an object"),
+        ("a.jsonl", '{"text": "a", "label": [null]}\n', {}, "the label holds null"),
+        ("a.jsonl", '{"text": "a", "text": "b"}\n', {}, "the key 'text' stands twice in one object"),
+        ("a.jsonl", '{"text": "\\ud800"}\n', {}, "'text' holds half of a surrogate pair"),
+        ("a.jsonl", '{"text": ' + "[" * 100_000, {}, "it is nested too deeply"),
+        ("a.jsonl", '{"text": "a", "n": ' + "1" * 5000 + "}", {}, "a number has thousands of digits"),
+        ("a.json", '[{"text": "a"}]', {}, "is one JSON list; JSON lines are read"),
+        ("a.json", '{\n"text": "a"}', {}, "is one JSON object over many lines"),
+        ("a.json", '{"data": [{"paragraphs": []}]}', {}, "is SQuAD questions"),
+        (
+            "a.jsonl",
+            '{"sentence1": "a", "sentence2": "b"}\n{"sentence1": "c"}\n',
+            {},
+            r"a\.jsonl:2: no 'sentence2', which other rows have",
+        ),
+        ("a.jsonl", '{"text": "a"}\n{"text": "a", "text_pair": "b"}\n', {}, r"a\.jsonl:1: no 'text_pair'"),
+    ],
+)
+def test_what_is_unclear_or_broken_is_refused(
+    name: str, content: str, columns: dict[str, object], said: str, tmp_path: Path
+) -> None:
+    """Before any row is used, with the option that settles it."""
+    with pytest.raises(DataError, match=said):
+        read(tmp_path, name, content, **columns)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"PAR1\0", "is a Parquet file; write it as .csv"),
+        ("text\na\n".encode("utf-16"), "is UTF-16 text; save it as UTF-8"),
+        (b"PK\x03\x04", "is a ZIP or Excel file"),
+        (b"\x1f\x8b", "is a gzip file; unpack it"),
+        (b"text\n\xe9\n", r"a\.csv:2: not UTF-8 at byte 5"),
+    ],
+)
+def test_what_is_not_text_is_called_what_it_is(content: bytes, said: str, tmp_path: Path) -> None:
+    """By its first bytes, whatever its name says."""
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(DataError, match=said):
+        read_data(tmp_path / "a.csv", "classification")
+
+
+def test_a_path_that_is_no_file_is_refused(tmp_path: Path) -> None:
+    """A directory, a name too long, a NUL."""
+    for path, said in ((tmp_path, "is a directory"), ("a" * 5000, "not a path|no such file"), ("a\0.csv", "no such")):
+        with pytest.raises(DataError, match=said):
+            read_data(path, "classification")
+
+
+def test_a_long_text_that_is_not_read_is_a_warning(tmp_path: Path) -> None:
+    """Unless the rows have a pair, or the column holds words only."""
+    long = "a text of very many words that could well be the second one of a pair"
+    (warning,) = read(tmp_path, "a.csv", f"text,answer,label\nq,{long},0\n").warnings
+    assert warning.startswith("a.csv: 'answer' holds long texts and is not read; if the model takes pairs")
+    assert not read(tmp_path, "a.csv", f"sentence1,sentence2,parse,label\na,b,{long},0\n").warnings
+    assert not read(tmp_path, "a.csv", "text,genre,label\nq,news,0\n").warnings
+
+
+def test_quotes_of_a_tsv_that_look_like_those_of_a_csv_are_a_warning(tmp_path: Path) -> None:
+    """They are read as text; GLUE's own quotes are not doubled."""
+    data = read(tmp_path, "a.tsv", 'text\tlabel\n"fine"\t0\n"an ""odd"" one"\t1\n')
+    assert [text for text, *_ in cells(data)] == ['"fine"', '"an ""odd"" one"']
+    assert data.warnings[0].startswith("a.tsv:3: a cell is in quotes that hold doubled ones")
+    assert not read(tmp_path, "a.tsv", 'text\tlabel\n"fine" he said, "really"\t0\n').warnings
+    assert not read(tmp_path, "a.csv", 'text,label\n"an ""odd"" one",1\n').warnings
+
+
+def test_label_columns_may_lack_where_no_label_is_needed(tmp_path: Path) -> None:
+    """As in a file for calibration; several are read as flags."""
+    (row,) = read(tmp_path, "a.csv", "text,b\nx,0\n", label=("a",), unlabelled=True).rows
+    assert isinstance(row, TextRow)
+    assert row.label is None
+    data = read(tmp_path, "a.csv", "text,b,a\nx,0,1\n", label=("a", "b"))
+    texts = [row for row in data.rows if isinstance(row, TextRow)]
+    assert read_labels(texts, ("a", "b"), "multi_label_classification").targets == [(1.0, 0.0)]
+
+
+class Hub:
+    """What `datasets` gives: rows with features."""
+
+    def __init__(self, features: dict[str, object], *rows: dict[str, object]) -> None:
+        self.rows, self.features = rows, features
+
+    def __iter__(self) -> Iterator[dict[str, object]]:
+        return iter(self.rows)
+
+
+def test_a_hub_label_knows_its_name_and_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """-1 is none; lists of labels too; columns may be named."""
+    mood = types.SimpleNamespace(names=["neg", "pos"])
+    features = {"mood": mood, "many": types.SimpleNamespace(feature=mood)}
+    rows = [{"words": "a", "mood": 1, "many": [0, 1]}, {"words": "b", "mood": -1, "many": []}]
+    hub = types.SimpleNamespace(load_dataset=lambda *a, **k: Hub(features, *rows))
+    monkeypatch.setitem(sys.modules, "datasets", hub)
+    found = read_data("owner/name", "classification", columns=Columns("words", label=("mood",)))
+    assert cells(found) == [("a", None, Named("pos", 1)), ("b", None, None)]
+    found = read_data("owner/name", "classification", columns=Columns("words", label=("many",)))
+    assert [label for *_, label in cells(found)] == [(Named("neg", 0), Named("pos", 1)), ()]
+    assert "'mood' is not read" in found.notes[0]
+    assert json.dumps(found.notes)

@@ -1,0 +1,161 @@
+"""One reading of a whole file's labels: the right one, a question, or a refusal that names the row."""
+
+import pytest
+
+from pgb_core.data import Flags, LabelReading, Named, TextRow, read_labels
+from pgb_core.errors import DataError
+
+FIVE = ("1", "2", "3", "4", "5")
+MOOD = ("negative", "positive")
+MANY = "multi_label_classification"
+
+
+def read(
+    given: list[object], labels: tuple[str, ...], kind: str | None = None, wanted: str | None = None
+) -> LabelReading:
+    """Rows of a file f.csv with these labels, the first at line 2."""
+    rows = [TextRow("a", None, label, f"f.csv:{n}") for n, label in enumerate(given, 2)]  # type: ignore[arg-type]
+    return read_labels(rows, labels, kind, wanted)
+
+
+@pytest.mark.parametrize(
+    ("given", "labels", "kind", "targets"),
+    [
+        (["No", "yes", None], ("no", "yes"), "names", [0, 1, None]),
+        (["1", "0", 1, 0.0, "1.0", " 1 ", "1e0"], ("no", "yes"), "ids", [1, 0, 1, 0, 1, 1, 1]),
+        (["1", "5", "2"], FIVE, "names", [0, 4, 1]),
+        (["0", "4", "2"], FIVE, "ids", [0, 4, 2]),
+        ([1.0, 5.0], FIVE, "names", [0, 4]),
+        ([True, False], MOOD, "ids", [1, 0]),
+        (["true", "FALSE"], MOOD, "ids", [1, 0]),
+        (["true", "False"], ("true", "false"), "names", [0, 1]),
+        ([True, False], ("True", "False"), "names", [0, 1]),
+        (["Us", "us"], ("us", "Us"), "names", [1, 0]),
+        (["LABEL_1", "LABEL_0"], ("LABEL_0", "LABEL_1"), "names", [1, 0]),
+        ([1, 0], ("LABEL_0", "LABEL_1"), "ids", [1, 0]),
+        ([0, 1], ("0", "1"), "ids", [0, 1]),
+        (["-1", "1", "0"], ("-1", "0", "1"), "names", [0, 2, 1]),
+        ([-1, "-1"], MOOD, "none", [None, None]),
+        ([Named("b", 0), Named("a", 1)], ("a", "b"), "names", [1, 0]),
+        ([Named("neg", 0), Named("pos", 1)], ("LABEL_0", "LABEL_1"), "ids", [0, 1]),
+    ],
+)
+def test_what_fits_one_reading_is_read_so(
+    given: list[object], labels: tuple[str, ...], kind: str, targets: list[object]
+) -> None:
+    """Names or ids, decided over all rows."""
+    found = read(given, labels)
+    assert (found.kind, found.targets) == (kind, targets)
+
+
+@pytest.mark.parametrize(
+    ("given", "labels", "kind", "said"),
+    [
+        (["1", "2"], FIVE, None, r"f\.csv: the labels can be read as names or as ids: as names '1' is label 0 \(1\)"),
+        (
+            ["1", "1"],
+            ("1", "0"),
+            None,
+            r"as ids '1' is label 1 \(0\) \(f\.csv:2\)\. Say --labels",
+        ),
+        (["0;1", "1;0"], ("a", "b"), MANY, r"as ids or as a vector: .*Say --labels ids or --labels vector"),
+        ([[1, 0], [0, 1]], ("a", "b"), MANY, "as ids or as a vector"),
+        (
+            ["maybe"],
+            ("no", "yes"),
+            None,
+            r"f\.csv:2: label 'maybe' is not one of the checkpoint's: no, yes; correct",
+        ),
+        (["No", "1"], ("no", "yes"), None, r"f\.csv:3: label '1' does not read as names, but that of f\.csv:2 does"),
+        (["US"], ("us", "Us"), None, "label 'US' is not one of"),
+        (["true"], ("a", "b", "c"), None, "label 'true' is not one of"),
+        ([2], ("a", "b"), None, r"f\.csv:2: label 2 is not one of"),
+        (["1", "2", "3"], ("a", "b", "c"), None, "ids start at 0"),
+        (list("abcde"), ("a", "b", "c"), None, r"the head has 3 labels, the file has 5: 'a', 'b'"),
+        ([-1, 0], MOOD, None, "label -1 is not one of"),
+        ([1.5], MOOD, None, "label 1.5 is not one of"),
+        ([float("nan")], MOOD, None, "label NaN is not one of"),
+        (["1" * 5000], MOOD, None, r"label '1+\.\.\.' is not one of"),
+        ([10**400], MOOD, None, "a number of more than 15 digits"),
+        ([["a"]], MOOD, None, "the checkpoint is not multi-label"),
+        ([Flags(("a", "b"), ("0", "1"))], MOOD, None, "the checkpoint is not multi-label"),
+        (["a", "c;x"], ("a", "b", "c"), MANY, r"f\.csv:3: label 'c;x' is not one of the checkpoint's: a, b, c; write"),
+        (["0;1;0", "a"], ("a", "b", "c"), MANY, "write all labels in one way"),
+        (["a,b"], ("a", "b", "c"), MANY, "with ; between them"),
+        (["3,5"], ("score",), "regression", "'3,5' is not a number, .* write a decimal point, not a comma"),
+        (["nan"], ("score",), "regression", "'nan' is not a number"),
+        ([float("inf")], ("score",), "regression", "infinity is not a number"),
+        (["1e400"], ("score",), None, "'1e400' is not a number"),
+        ([10**400], ("score",), None, "is not a number"),
+        ([True], ("score",), None, "true is not a number"),
+        (["1_000"], ("score",), None, "is not a number"),
+        ([[1]], ("score",), None, "is not a number"),
+    ],
+)
+def test_what_fits_two_readings_or_none_is_refused(
+    given: list[object], labels: tuple[str, ...], kind: str | None, said: str
+) -> None:
+    """With both readings, or with the row and what the head has."""
+    with pytest.raises(DataError, match=said):
+        read([tuple(x) if isinstance(x, list) else x for x in given], labels, kind)
+
+
+@pytest.mark.parametrize(
+    ("given", "labels", "targets"),
+    [
+        (["0;1;0", "1; 0; 0"], ("a", "b", "c"), [(0.0, 1.0, 0.0), (1.0, 0.0, 0.0)]),
+        ([(0, 1, 0), (1.0, False, True)], ("a", "b", "c"), [(0.0, 1.0, 0.0), (1.0, 0.0, 1.0)]),
+        ([("a", "c"), "b;A", "c", ()], ("a", "b", "c"), [(1, 0, 1), (1, 1, 0), (0, 0, 1), (0, 0, 0)]),
+        (["0;2", 1, (2,)], ("a", "b", "c"), [(1, 0, 1), (0, 1, 0), (0, 0, 1)]),
+        (["x;y", "z"], ("x;y", "z"), [(1, 0), (0, 1)]),
+        (["0;0", "0;1"], ("a", "b"), [(0, 0), (0, 1)]),
+    ],
+)
+def test_many_labels_are_names_ids_or_a_vector(
+    given: list[object], labels: tuple[str, ...], targets: list[object]
+) -> None:
+    """The same from a text as from a list."""
+    assert read(given, labels, MANY).targets == targets
+
+
+def test_columns_of_zeros_and_ones_are_a_vector() -> None:
+    """In the order of the head's names; in the order given where no column has such a name; else refused."""
+    rows: list[object] = [Flags(("b", "A"), ("1", "0")), Flags(("b", "A"), (True, 1.0))]
+    found = read(rows, ("a", "b"), MANY)
+    assert found.targets == [(0.0, 1.0), (1.0, 1.0)]
+    assert found.sentence == "labels are columns of 0 and 1: b is b, A is a; 0 is a (1), 1 is b (2)"
+    assert read([Flags(("x", "y"), ("1", "0"))], ("a", "b"), MANY).targets == [(1.0, 0.0)]
+    for columns, values, said in (
+        (("a", "x"), ("1", "0"), "are not the head's 2 labels"),
+        (("a", "b"), ("1", "2"), r"f\.csv:2: column 'b' has '2'; a label column holds 0 or 1"),
+        (("a", "b"), ("1", None), "column 'b' has null"),
+        (("x", "y", "z"), ("1", "0", "0"), "name one column for each"),
+    ):
+        with pytest.raises(DataError, match=said):
+            read([Flags(columns, values)], ("a", "b"), MANY)
+
+
+def test_the_caller_settles_it() -> None:
+    """And a row that does not fit is still refused."""
+    assert read(["1", "2"], FIVE, wanted="names").targets == [0, 1]
+    assert read(["1", "2"], FIVE, wanted="ids").targets == [1, 2]
+    assert read(["0;1"], ("a", "b"), MANY, "vector").targets == [(0.0, 1.0)]
+    assert read(["0;1"], ("a", "b"), MANY, "ids").targets == [(1.0, 1.0)]
+    for given, labels, kind, wanted, said in (
+        (["1", "5"], FIVE, None, "ids", r"f\.csv:3: label '5' is not one of .* ids are 0 to 4"),
+        (["1"], FIVE, None, "vector", "the head picks one label"),
+        (["1"], ("x",), None, "ids", "the head gives a number"),
+    ):
+        with pytest.raises(DataError, match=said):
+            read(given, labels, kind, wanted)  # type: ignore[arg-type]
+
+
+def test_the_reading_is_said() -> None:
+    """With how often each label occurs."""
+    assert read(["positive", "Negative", "positive", None], MOOD).sentence == (
+        "labels are names: negative (1), positive (2); 1 row has no label"
+    )
+    assert read([0, 1, 1], MOOD).sentence == "labels are ids 0..1: 0 is negative (1), 1 is positive (2)"
+    assert read([1, 2.5], ("score",)).sentence == "labels are numbers from 1 to 2.5, mean 1.75"
+    assert read([None], MOOD).sentence == "no row has a label"
+    assert read(["0;1", "0;0"], ("a", "b"), MANY).sentence == "labels are vectors of 0 and 1: 0 is a (0), 1 is b (1)"

@@ -1,0 +1,150 @@
+"""A job's data: told, refused before the work, and tried on the dense model."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pgb_core import reading
+from pgb_core.config import CompressConfig
+from pgb_core.data import Columns, Question
+from pgb_core.errors import DataError
+from pgb_core.evaluate import Subject
+from pgb_core.features import Batch
+from tests.core.test_data import words
+from tests.odd.test_data_files import Told
+
+MOODS = Subject("classification", ("bad", "good"), None, 32, 0)
+QA = Subject("qa", (), None, 32, 0)
+WORDS = words("good", "bad", "film", "the", "town", "sang", "who")
+
+
+def by_word(batch: Batch) -> NDArray[np.float32]:
+    """A model that knows the words good (token 3) and bad (token 4)."""
+    ids = batch.input_ids.numpy()
+    return np.stack([(ids == 4).sum(1), (ids == 3).sum(1)], 1).astype(np.float32)
+
+
+def rows(folder: Path, count: int, turned: bool = False, name: str = "rows.jsonl") -> str:
+    """A file of labelled texts, or of the same with the labels exchanged."""
+    lines = [{"text": f"{word} film", "label": word} for word in ("good", "bad")] * (count // 2)
+    if turned:
+        lines = [{**line, "label": "bad" if line["label"] == "good" else "good"} for line in lines]
+    (folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return str(folder / name)
+
+
+def test_what_is_read_is_told(tmp_path: Path) -> None:
+    """Columns and labels, one sentence each."""
+    told = Told()
+    found = reading.read(rows(tmp_path, 4), MOODS, reading.Options(), told)
+    assert told.lines == [
+        "rows.jsonl: 4 rows, 2 columns: text from 'text', label from 'label'",
+        "rows.jsonl: labels are names: bad (2), good (2)",
+    ]
+    assert found.targets == [1, 0, 1, 0]
+
+
+def test_labels_that_the_model_contradicts_stop_the_work(tmp_path: Path) -> None:
+    """With what exchanging them would give; trusted, they are a warning and stand in the manifest."""
+    train = reading.read(rows(tmp_path, 60, turned=True), MOODS, reading.Options(), Told())
+    with pytest.raises(DataError, match=r"accuracy 0\.00 .* class has 0\.50; reading .* gives 1\.00, not 0\.00"):
+        reading.check(MOODS, by_word, WORDS, train, None, Told())
+    told = Told()
+    found = reading.check(MOODS, by_word, WORDS, train, None, told, trusted=True)["labels"]
+    assert isinstance(found, dict)
+    assert found["accuracy"] == 0.0
+    assert "'bad' as 'good'" in str(found["doubt"])
+    assert "--trust-labels goes on" in told.lines[-1]
+
+
+def test_labels_that_fit_go_on_and_those_to_score_with_only_warn(tmp_path: Path) -> None:
+    """The manifest's entry is of those to learn from."""
+    train = reading.read(rows(tmp_path, 60), MOODS, reading.Options(), Told())
+    held = reading.read(rows(tmp_path, 60, True, "dev.jsonl"), MOODS, reading.Options(), Told())
+    told = Told()
+    found = reading.check(MOODS, by_word, WORDS, train, held, told)
+    assert found == {
+        "labels": {"reading": "labels are names: bad (30), good (30)", "rows": 60, "accuracy": 1.0, "majority": 0.5}
+    }
+    assert told.lines[0] == "rows.jsonl: the checkpoint's accuracy 1.00 on 60 rows, where the largest class has 0.50"
+    assert "dev.jsonl: the checkpoint contradicts the labels to score with" in told.lines[1]
+    few = reading.read(rows(tmp_path, 8, True), MOODS, reading.Options(), Told())
+    told = Told()
+    reading.check(MOODS, by_word, WORDS, few, None, told)
+    assert "too few to tell" in told.lines[0]
+
+
+def squad(folder: Path, good: int, lost: int) -> str:
+    """Questions, of which some have an answer that stands nowhere."""
+    found = {"question": "who", "answers": [{"text": "town", "answer_start": 4}]}
+    gone = {"question": "who", "answers": [{"text": "city", "answer_start": 4}]}
+    raw = {"data": [{"paragraphs": [{"context": "the town sang", "qas": [found] * good + [gone] * lost}]}]}
+    (folder / "q.json").write_text(json.dumps(raw))
+    return str(folder / "q.json")
+
+
+def test_an_answer_without_a_place_is_never_learned_as_none(tmp_path: Path) -> None:
+    """A few are left out and counted; many are refused."""
+    told = Told()
+    source = reading.read(squad(tmp_path, 30, 1), QA, reading.Options(), told, labelled="--train")
+    features = reading.encode(source, WORDS, 32, 4, told)
+    assert [f.target for f in features] == [(4, 4)] * 30
+    assert "1 of 31 questions are left out of the learning" in told.lines[-1]
+    source = reading.read(squad(tmp_path, 30, 3), QA, reading.Options(), told)
+    with pytest.raises(DataError, match="the answer of 3 of 33 questions is not where the file says"):
+        reading.encode(source, WORDS, 32, 4, told)
+
+
+def test_an_answer_longer_than_a_window_is_not_learned_as_none(tmp_path: Path) -> None:
+    """Refused, with the setting."""
+    context = " ".join(["town"] * 40)
+    question = Question("1", "who", context, ((context, 0),), "q.json")
+    source = reading.Source("q.json", [question], [], "")
+    with pytest.raises(DataError, match="longer than a window of 16 tokens, which max_length sets"):
+        reading.encode(source, WORDS, 16, 4, Told())
+
+
+def test_answers_that_the_model_never_gives_stop_the_work(tmp_path: Path) -> None:
+    """A model of noise on questions; one that finds them goes on."""
+    source = reading.read(squad(tmp_path, 30, 0), QA, reading.Options(), Told())
+
+    def points(token: int) -> reading.Predict:
+        def predict(batch: Batch) -> NDArray[np.float32]:
+            hit = (batch.input_ids.numpy() == token).astype(np.float32)
+            return np.stack([hit, hit], -1)
+
+        return predict
+
+    found = reading.check(QA, points(7), WORDS, source, None, Told())
+    assert found == {"labels": {"reading": "30 questions: 30 answered", "rows": 30, "f1": 100.0}}
+    with pytest.raises(DataError, match=r"F1 0\.0 on 30 answered questions, which is clearly below 20"):
+        reading.check(QA, points(8), WORDS, source, None, Told())
+
+
+def test_a_row_without_a_label_is_named_before_the_work(tmp_path: Path) -> None:
+    """Where one is needed."""
+    (tmp_path / "a.jsonl").write_text('{"text": "a", "label": "good"}\n{"text": "b"}\n')
+    for purpose, said in (("--train", "--train is for labelled rows"), ("evaluation", "evaluation needs one in every")):
+        with pytest.raises(DataError, match=rf"a\.jsonl:2: no label; {said}"):
+            reading.read(str(tmp_path / "a.jsonl"), MOODS, reading.Options(), Told(), labelled=purpose)
+    assert reading.read(str(tmp_path / "a.jsonl"), MOODS, reading.Options(), Told()).targets == [1, None]
+
+
+def test_questions_take_no_columns_and_no_reading(tmp_path: Path) -> None:
+    """Both are refused by name."""
+    for options, said in (
+        (reading.Options(Columns(text="a")), "questions have no --text-column"),
+        (reading.Options(labels="ids"), "questions have no --labels"),
+    ):
+        with pytest.raises(DataError, match=said):
+            reading.read(squad(tmp_path, 2, 0), QA, options, Told())
+
+
+def test_settings_say_how_files_are_read() -> None:
+    """For calibration a label column may lack."""
+    config = CompressConfig("c", "o", train="t", text_column="a", label_column=("b", "c"), labels="ids")
+    assert reading.options_of(config) == reading.Options(Columns("a", None, ("b", "c")), "ids")
+    assert reading.options_of(config, unlabelled=True).columns.unlabelled
