@@ -193,8 +193,98 @@ def storm() -> str:
     )
 
 
+def differential() -> str:
+    """Texts through transformers and through the artifact."""
+    found = results("trust")["differential"]["found"]["variants"]
+    rows = []
+    for architecture in ("bert", "roberta", "distilbert"):
+        every = [row for row in found.values() if row["architecture"] == architecture]
+        read = [row for row in every if row["refused"] is None]
+        rows.append(
+            [
+                architecture,
+                f"{len(read)} and {len(every) - len(read)}",
+                f"{sum(row['texts'] for row in read):,}",
+                f"{sum(row['inputs'] for row in read):,}",
+                sum(row["unequal"] for row in read),
+                f"{max(row['furthest'] for row in read):.0e}",
+            ]
+        )
+    head = [
+        "",
+        "checkpoints read, and refused",
+        "texts and pairs",
+        "inputs",
+        "unequal",
+        "largest difference, of a logit",
+    ]
+    return markdown(head, rows)
+
+
+def odd() -> str:
+    """Odd checkpoints and odd data files."""
+    found = results("trust")["odd"]["found"]
+    checkpoints, files = found["checkpoints"], found["data_files"]
+    rows = [
+        ["checkpoints", f"{checkpoints['accepted']:,}", f"{checkpoints['refused']:,}", checkpoints.get("wrong", 0)],
+        ["data files", f"{files['read']:,}", f"{files['refused']:,}", files["wrong"]],
+    ]
+    return markdown(["", "read right", "refused in words", "wrong"], rows)
+
+
+def lost() -> str:
+    """Kills and full disks."""
+    found = results("trust")
+    kills, disks = found["kills"]["found"], found["disks"]["found"]
+    rows = [
+        [f"{kills['kills']} kills of {kills['runs']} runs", kills["lost"], kills["unequal"], ""],
+        [
+            f"{disks['sizes']} file systems, of which {disks['failed']} were too small",
+            "",
+            disks["unequal"],
+            disks["half_written"],
+        ],
+    ]
+    return markdown(["", "artifacts lost", "resumed to another artifact", "something half-written"], rows)
+
+
+def shared() -> str:
+    """A job beside others."""
+    found = results("trust")
+    rows = []
+    for part in ("before", "after"):
+        if f"shared_{part}" in found:
+            row = found[f"shared_{part}"]["found"]
+            times = [f"{row[name]['seconds']:.0f} s" for name in ("quiet", "beside six", "quiet again")]
+            rows.append([part, *times, f"{row['times_quiet']:.1f}"])
+    return markdown(["", "alone", "beside six busy processes", "alone again", "times its quiet time"], rows)
+
+
+def search() -> str:
+    """The search for groups."""
+    rows = []
+    for name, found in results("search")["rows"].items():
+        rows += [[name, kind, f"{row['seconds']:.1f} s", f"{row['core_seconds']:.1f} s"] for kind, row in found.items()]
+    return markdown(["model", "structure", "seconds", "of one core"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
-    f.__name__: f for f in (speed, accuracy, structures, service, load, attacks, mixtures, storm)
+    f.__name__: f
+    for f in (
+        speed,
+        accuracy,
+        structures,
+        service,
+        load,
+        attacks,
+        mixtures,
+        storm,
+        differential,
+        odd,
+        lost,
+        shared,
+        search,
+    )
 }
 
 

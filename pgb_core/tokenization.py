@@ -137,8 +137,8 @@ def other_reading(folder: Path, tokenizer: Tokenizer, inputs: Sequence[tuple[str
     kind, taken = own["model"]["type"], used["model"]["type"]
     if kind != taken:
         raise CheckpointError(
-            f"{folder / FILE}: is a {kind} tokenizer, and transformers reads it as a {taken} one; to have it read as it "
-            f'is, set "tokenizer_class": "PreTrainedTokenizerFast" in {SETTINGS}'
+            f"{folder / FILE}: is a {kind} tokenizer, and transformers reads it as a {taken} one; to have it read as "
+            f'it is, set "tokenizer_class": "PreTrainedTokenizerFast" in {SETTINGS}'
         )
     differ = sum(_ids(plain, *each) != _ids(tokenizer, *each) for each in inputs)
     if not differ:

@@ -22,7 +22,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from pgb_core import workspace
 from pgb_core.artifact import open_artifact
 from pgb_core.config import CompressConfig
 from pgb_core.errors import PGBError
@@ -60,7 +59,7 @@ def small_run(folder: Path) -> CompressConfig:
     rows = [{"text": f"the {a} was {b}", "label": n % 2} for n, a in enumerate(WORDS) for b in WORDS[:6]]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     quick = {"keep": 0.5, "epochs": 2.0, "samples": 48, "tokens": 256, "passes": 2, "checkpoint_every": 2}
-    return CompressConfig(str(model), str(folder / "out"), train=str(data), device="cpu", **quick)  # type: ignore[arg-type]
+    return CompressConfig(str(model), str(folder / "out"), train=str(data), device="cpu", trust_labels=True, **quick)  # type: ignore[arg-type]
 
 
 def in_child(work: Callable[[], object]) -> int:
@@ -159,6 +158,14 @@ def fill_disks(config: CompressConfig, folder: Path, sizes: list[int]) -> Full:
     return found
 
 
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """Runs do not look first whether a disk has room."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pgb_core.pipeline.check_space", lambda folder, needed: None)
+        yield
+
+
 def test_a_killed_run_goes_on_to_the_same_artifact(tmp_path: Path) -> None:
     """At random instants, some of them twice; an artifact that stood there before is never lost."""
     script = "import sys; from tests.odd.test_kills import main; sys.exit(main(8, []))"
@@ -174,11 +181,10 @@ def test_a_killed_run_goes_on_to_the_same_artifact(tmp_path: Path) -> None:
     assert "lost=0, unequal=0" in done.stdout
 
 
-def test_a_full_disk_keeps_what_was_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_keeps_what_was_done(tmp_path: Path) -> None:
     """Wherever it fills: an error, nothing half-written, and with room the same artifact."""
-    monkeypatch.setattr(workspace, "check_space", lambda folder, needed: None)
-    monkeypatch.setattr("pgb_core.pipeline.check_space", lambda folder, needed: None)
-    found = fill_disks(small_run(tmp_path), tmp_path, [16 << 10, 300 << 10, 900 << 10])
+    with unchecked():
+        found = fill_disks(small_run(tmp_path), tmp_path, [16 << 10, 300 << 10, 900 << 10])
     assert (found.unequal, found.half_written) == (0, 0)
     assert found.failed >= 2
 
@@ -192,9 +198,8 @@ def main(count: int, sizes: list[int]) -> int:
         print(kills, flush=True)
         full = Full()
         if sizes:
-            for module in ("pgb_core.workspace", "pgb_core.pipeline"):
-                sys.modules[module].check_space = lambda folder, needed: None  # type: ignore[attr-defined]
-            full = fill_disks(config, Path(folder) / "disks", sizes)
+            with unchecked():
+                full = fill_disks(config, Path(folder) / "disks", sizes)
             print(full, flush=True)
     return int(bool(kills.lost or kills.unequal or full.unequal or full.half_written))
 
