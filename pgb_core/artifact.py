@@ -236,8 +236,13 @@ def write_artifact(
         for name, content in files.items():
             _written(_inside(staging, name), content)
             hashes[name] = hashlib.sha256(content).hexdigest()
-        complete = Manifest(**{**_shallow(manifest), "files": hashes})
+        complete = Manifest(**{**_shallow(manifest), "files": hashes})._checked()
         content = complete.to_json().encode()
+        if len(content) > MAX_MANIFEST_BYTES:
+            raise ArtifactError(
+                f"{root}: its manifest would have {len(content)} bytes, at most {MAX_MANIFEST_BYTES} are read; "
+                "give the checkpoint's labels shorter names"
+            )
         _written(staging / MANIFEST, content)
         digest = hashlib.sha256(content).hexdigest()
         ready(digest)

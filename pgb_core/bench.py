@@ -82,7 +82,8 @@ class Worker:
         self._path = path
         request = json.dumps({"model": str(path), "threads": threads})
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, request],
+            [sys.executable, "-P", "-m", module, request],  # -P: not what lies in the current directory
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

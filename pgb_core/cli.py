@@ -46,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(given)
     if argv is None:  # the process is ours, and torch is not imported yet
         machine.wait_passively()
+        # The tokenizers have threads of their own.
+        os.environ.setdefault("RAYON_NUM_THREADS", str(getattr(args, "threads", None) or machine.usable_cores()))
     run: Callable[[argparse.Namespace], int] = args.run
     try:
         return run(args)
@@ -120,7 +122,7 @@ def _add_compress(commands: Any) -> None:
         "--resume",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="go on with the stopped run of these settings, or refuse; --no-resume starts anew "
+        help="go on with a stopped run of the same settings, and refuse one of others; --no-resume starts anew "
         "(default: take over what fits of a stopped run)",
     )
     p.add_argument("--force", action="store_true", default=None, help="replace the artifact that stands at --out")
@@ -277,6 +279,10 @@ def _bench(args: argparse.Namespace) -> int:
         raise ConfigError(f"--shapes {args.shapes!r}: batch and tokens must be 1 or more")
     opened = artifact.open_artifact(args.artifact)
     found = comparison.compare(opened, args.against, shapes, args.seconds, threads=args.threads)
+    left_out = [f"{b}x{s}" for b, s in shapes if (b, s) not in found.shapes]
+    if left_out:
+        most = opened.manifest.max_length
+        print(f"left out: {', '.join(left_out)}; the model takes {most} tokens at most", file=sys.stderr)
     if args.json:
         print(json.dumps(found.as_json(), allow_nan=False))
         return 0

@@ -10,9 +10,11 @@ from pathlib import Path
 from pgb_core import bench, graph
 from pgb_core.artifact import Artifact
 from pgb_core.bench import Shape, Timing
-from pgb_core.encoders import load_checkpoint
+from pgb_core.errors import ConfigError
+from pgb_core.gate import load_checked
 from pgb_core.machine import facts, usable_cores
 from pgb_core.nn.encoder import Encoder
+from pgb_core.report import Silent
 
 DENSE = ("dense, fused", "dense, channels-first")
 
@@ -82,12 +84,15 @@ def compare(
 
     seconds: of each model and shape. progress is told after each shape.
     """
-    fitting = tuple(shape for shape in shapes if shape[1] <= artifact.manifest.max_length)
+    most = artifact.manifest.max_length
+    fitting = tuple(shape for shape in shapes if shape[1] <= most)
+    if not fitting:
+        raise ConfigError(f"no shape fits the model, which takes {most} tokens; give shorter ones")
     threads = threads or usable_cores()
     with tempfile.TemporaryDirectory(prefix="pgb-bench-") as folder:
         models = {"artifact": artifact.model}
         if checkpoint is not None:
-            models |= write_dense(load_checkpoint(checkpoint, artifact.manifest.task).model, Path(folder))
+            models |= write_dense(load_checked(checkpoint, artifact.manifest.task, Silent())[0].model, Path(folder))
         found = bench.compare(models, fitting, threads, seconds, progress)
     return Comparison(fitting, found.timings, threads, found.busy)
 

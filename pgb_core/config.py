@@ -83,6 +83,10 @@ class CompressConfig:
     force: bool = False
 
     def __post_init__(self) -> None:
+        for setting in fields(self):  # 3 and 3.0 are the same setting, and have the same digest
+            value = getattr(self, setting.name)
+            if "float" in str(setting.type) and isinstance(value, int):
+                object.__setattr__(self, setting.name, float(value))
         for name, allowed in _CHOICES.items():
             value = getattr(self, name)
             if value not in allowed and not (name in _MAY_BE_UNSAID and value is None):

@@ -155,6 +155,7 @@ def _make(example: Example, base: Path, folder: Path, console: Console, threads:
             out=str(folder / example.name),
             task=example.task,
             keep=0.5,
+            force=True,  # the folder is the demo's own
             train=str(learn) if example.task == "qa" else None,
             calibrate=str(learn),
             eval=str(score),

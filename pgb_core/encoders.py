@@ -102,6 +102,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         {"hidden": "dim", "layers": "n_layers", "heads": "n_heads", "ffn": "hidden_dim", "activation": "activation"},
     ),
 }
+_MOST_CHARACTERS = 200_000  # of all names of labels together
 _AUTO_CLASSES = {
     "classification": "AutoModelForSequenceClassification",
     "qa": "AutoModelForQuestionAnswering",
@@ -217,6 +218,13 @@ def _labels(config: Any, source: str | Path) -> tuple[tuple[str, ...], list[str]
         raise CheckpointError(
             f"{source}: id2label has " + ("an empty name" if "" in labels else f"{twice!r} twice") + "; name each label"
         )
+    odd = next((name for name in labels if name.encode("utf-8", "replace").decode() != name), None)
+    if odd is not None:
+        raise CheckpointError(f"{source}: id2label has the name {odd!a}, which is no text in UTF-8; name it otherwise")
+    if sum(map(len, labels)) > _MOST_CHARACTERS:
+        raise CheckpointError(
+            f"{source}: the names of its {len(labels)} labels are too long for a manifest; shorten them"
+        )
     if len(labels) != len(config.id2label):
         raise CheckpointError(f"{source}: id2label has {len(config.id2label)} names, the head {len(labels)} labels")
     theirs = {str(name): number for name, number in (config.label2id or {}).items()}
@@ -243,7 +251,7 @@ def encoder_config_of(config: Any, task: str) -> EncoderConfig:
         vocab=config.vocab_size,
         positions=config.max_position_embeddings,
         types=getattr(config, "type_vocab_size", 0) if "token_type" in architecture.embeddings else 0,
-        norm_eps=getattr(config, "layer_norm_eps", 1e-12),
+        norm_eps=_norm_eps(config, architecture),
         head_activation=architecture.head_activation if task == "classification" else None,
         labels=config.num_labels if task == "classification" else 2,
         task=task,
@@ -251,6 +259,16 @@ def encoder_config_of(config: Any, task: str) -> EncoderConfig:
         counts_padding=architecture.counts_padding,
         **fields,
     )
+
+
+def _norm_eps(config: Any, architecture: Architecture) -> float:
+    """DistilBERT's is fixed, whatever its config says."""
+    if "token_type" not in architecture.embeddings:
+        return 1e-12
+    found = config.layer_norm_eps
+    if isinstance(found, bool) or not isinstance(found, (int, float)) or not 0 < found < 1:
+        raise CheckpointError(f"config.json: layer_norm_eps is {found!r}; it must be a small number above 0")
+    return float(found)
 
 
 def parameter_names(architecture: str, config: EncoderConfig) -> dict[str, str]:
@@ -339,6 +357,7 @@ def _load_model(folder: Path, task: str) -> tuple[Any, list[str]]:
         raise CheckpointError(f"{folder}: the weights could not be read ({first_line(error)})") from error
     finally:
         logging.set_verbosity(verbosity)
+        logging.enable_progress_bar()
     if info["missing_keys"]:
         raise CheckpointError(f"{folder}: no weights for {sorted(info['missing_keys'])[0]}; not fine-tuned for {task}?")
     said = unread(info["unexpected_keys"], folder)

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from pgb_core.data import Label, Question, TextRow
 
+_AT_ONCE = 1000  # texts
+
 
 @dataclass(frozen=True)
 class Features:
@@ -53,17 +55,22 @@ def encode_texts(
     rows: Sequence[TextRow], targets: Sequence[Label], tokenizer: Tokenizer, length: int, side: str = "right"
 ) -> list[Features]:
     """Truncated to `length` tokens, on that side."""
+    found: list[Features] = []
     tokenizer.enable_truncation(length, direction=side)
     try:
-        inputs = [row.text if row.pair is None else (row.text, row.pair) for row in rows]
-        encodings = tokenizer.encode_batch(inputs)
+        for start in range(0, len(rows), _AT_ONCE):  # an encoding takes thirty times as much as its text
+            inputs = [row.text if row.pair is None else (row.text, row.pair) for row in rows[start : start + _AT_ONCE]]
+            for n, encoding in enumerate(tokenizer.encode_batch(inputs), start):
+                found.append(Features(encoding.ids, encoding.type_ids, targets[n], n))
     finally:
         tokenizer.no_truncation()
-    return [Features(e.ids, e.type_ids, t, n) for n, (e, t) in enumerate(zip(encodings, targets, strict=True))]
+    return found
 
 
-def encode_questions(rows: Sequence[Question], tokenizer: Tokenizer, length: int, stride: int) -> list[Features]:
-    """Overlapping windows of at most `length` tokens; offsets are characters of the context.
+def encode_questions(
+    rows: Sequence[Question], tokenizer: Tokenizer, length: int, stride: int, placed: bool = True
+) -> list[Features]:
+    """Overlapping windows of at most `length` tokens; offsets are characters of the context, kept if `placed`.
 
     A window that does not hold the first answer whole points at the first token, as SQuAD 2.0's
     unanswerable questions do; without a label, or a place of the answer, there is no target. Neighbours
@@ -88,7 +95,7 @@ def encode_questions(rows: Sequence[Question], tokenizer: Tokenizer, length: int
                 for offset, sequence in zip(window.offsets, window.sequence_ids, strict=True)
             ]
             types = [min(kind, top) for kind in window.type_ids]
-            features.append(Features(window.ids, types, _span(row, offsets), n, offsets))
+            features.append(Features(window.ids, types, _span(row, offsets), n, offsets if placed else None))
     return features
 
 

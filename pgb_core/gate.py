@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pgb_core import graph
-from pgb_core.encoders import Checkpoint
+from pgb_core.encoders import Checkpoint, load_checkpoint
 from pgb_core.evaluate import torch_predictor
 from pgb_core.parity import Parity, check_texts, inputs_of
+from pgb_core.report import Report
 from pgb_core.session import open_session, predictor
 
 
@@ -19,3 +22,13 @@ def gate(checkpoint: Checkpoint) -> Parity:
     check_texts(torch_predictor(model), checkpoint.probes, features, model.config.pad_id, settings)
     graph_predict = predictor(open_session(graph.channels_first(model).SerializeToString()))
     return check_texts(graph_predict, checkpoint.probes, features, model.config.pad_id, settings)
+
+
+def load_checked(source: str | Path, task: str | None, report: Report) -> tuple[Checkpoint, Parity]:
+    """A checkpoint that reads and answers as it does in transformers; what was read is told. Raises PGBError."""
+    checkpoint = load_checkpoint(source, task, probed=True)
+    for said in checkpoint.notes:
+        report.note(said)
+    for said in checkpoint.warnings:
+        report.warn(said)
+    return checkpoint, gate(checkpoint)

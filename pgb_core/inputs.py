@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -22,11 +22,12 @@ STRIDE = 64
 
 @dataclass(frozen=True)
 class Inputs:
-    """Encoded data for scores and compensation, and for re-finetuning; labelled and held-out rows as they were read."""
+    """Encoded data for scores and compensation, and for re-finetuning; and the rows whose labels count, as read."""
 
     calibration: list[Features]
     training: list[Features]
     labelled: reading.Source | None = None
+    calibrating: reading.Source | None = None
     held_out: reading.Source | None = None
 
 
@@ -36,15 +37,19 @@ def prepare(config: CompressConfig, checkpoint: Checkpoint, report: Report | Non
     options = reading.options_of(config)
     labelled = config.train and reading.read(config.train, subject, options, report, labelled="--train")
     training = _encoded(labelled, config, checkpoint, report) if labelled else []
-    calibration = training
+    calibration, rows = training, None
     if config.calibrate:
         rows = reading.read(config.calibrate, subject, reading.options_of(config, unlabelled=True), report)
         calibration = _encoded(rows, config, checkpoint, report)
+        if any(item.target is None for item in calibration):
+            if any(item.target is not None for item in calibration):
+                report.warn(f"{rows.short}: some rows have no label; scores use labels drawn from the model for all")
+            calibration, rows = [replace(item, target=None) for item in calibration], None
     picked = _sample(calibration, config.samples, config.seed)
     if not training and not config.distill and config.epochs and config.keep < 1:
         raise ConfigError("--no-distill without --train: nothing to re-finetune with; give labels or --epochs 0")
     held_out = config.eval and reading.read(config.eval, subject, options, report, "validation", "evaluation")
-    return Inputs(picked, training or calibration, labelled or None, held_out or None)
+    return Inputs(picked, training or calibration, labelled or None, rows, held_out or None)
 
 
 def check_labels(
@@ -52,17 +57,13 @@ def check_labels(
 ) -> dict[str, object]:
     """What the dense model makes of the labels, for the manifest. Raises DataError when they contradict it."""
     predict = torch_predictor(checkpoint.model.to(device))
-    train = inputs.labelled if config.keep < 1 else None
-    return reading.check(
-        subject_of(checkpoint),
-        predict,
-        checkpoint.tokenizer,
-        train,
-        inputs.held_out,
-        report,
-        config.trust_labels,
-        config.seed,
-    )
+    subject, tokenizer, scored = subject_of(checkpoint), checkpoint.tokenizer, inputs.held_out
+    learned = [source for source in (inputs.labelled, inputs.calibrating) if source is not None and config.keep < 1]
+    if not config.from_predictions or inputs.labelled is not None:
+        for source in learned[1:]:
+            reading.check(subject, predict, tokenizer, source, None, report, config.trust_labels, config.seed)
+    first = learned[0] if learned else None
+    return reading.check(subject, predict, tokenizer, first, scored, report, config.trust_labels, config.seed)
 
 
 def features_digest(features: Sequence[Features]) -> str:

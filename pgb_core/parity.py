@@ -6,6 +6,7 @@ differ by more than logits of one do.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -43,8 +44,8 @@ _KNOWN = {
 class Parity:
     """How near two ways of computing the same logits are.
 
-    max_difference: largest absolute difference; allowed: the largest that would pass; same_answers: inputs of which
-    the highest logit is the same.
+    max_difference: largest absolute difference, infinite where a logit is not finite; allowed: the largest that would
+    pass; same_answers: inputs of which the highest logit is the same.
     """
 
     inputs: int
@@ -55,9 +56,10 @@ class Parity:
 
 def compare(want: Logits, got: Logits) -> Parity:
     """Logits of the same inputs, by two ways: [labels], or [tokens, 2], each."""
-    size = max((float(np.abs(a).max()) for a in want if a.size), default=0.0)
+    size = max((float(np.abs(a).max()) for a in want if a.size and np.isfinite(a).all()), default=0.0)
     allowed = TOLERANCE * max(size, SMALLEST)
-    difference = max((float(np.abs(a - b).max()) for a, b in zip(want, got, strict=True) if a.size), default=0.0)
+    gaps = [float(np.abs(a - b).max()) for a, b in zip(want, got, strict=True) if a.size]
+    difference = max(gaps, default=0.0) if all(map(math.isfinite, gaps)) else math.inf
     same = sum(_answer(a) == _answer(b) for a, b in zip(want, got, strict=True))
     return Parity(len(want), difference, allowed, same)
 
@@ -83,13 +85,7 @@ def inputs_of(probes: Sequence[Probe], reading: Tokenization, task: str) -> list
     """The probe texts as the artifact reads them. Raises CheckpointError where transformers reads them otherwise."""
     found: list[Features] = []
     for row, probe in enumerate(probes):
-        try:
-            inputs = encode(reading, probe.text, probe.pair, task)
-        except Exception as error:  # tokenizers raises bare Exception
-            raise CheckpointError(
-                f"the tokenizer file fails on {shown(probe.text, probe.pair)} ({error}), which transformers reads; "
-                "save it again with save_pretrained()"
-            ) from error
+        inputs = encode(reading, probe.text, probe.pair, task)
         for n, part in enumerate(("ids", "types")):
             ours = [tuple(given[n]) for given in inputs]
             theirs = [getattr(answer, part) for answer in probe.answers]
@@ -127,16 +123,16 @@ def _misread(
         for name in ("tokenizer_class", "add_prefix_space", "truncation_side", "do_lower_case", "strip_accents")
         if settings.get(name) is not None
     ]
-    n = next((n for n, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), 0)
-    where = f"{_start(theirs, n)} where one file gives {_start(ours, n)}"
+    if len(ours) != len(theirs):
+        where = f"{len(theirs)} inputs where one file gives {len(ours)}"
+    else:
+        one, other = next((a, b) for a, b in zip(theirs, ours, strict=True) if a != b)
+        n = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+        where = f"{list(one[n : n + 6])} at token {n} where one file gives {list(other[n : n + 6])}"
     return (
         f"{shown(probe.text, probe.pair)} has other {part} in transformers than in the tokenizer file: {where}; a file "
         f"cannot say what {type(reading.reference).__name__} does ({', '.join(odd) or 'no setting'} in {SETTINGS})"
     )
-
-
-def _start(found: Sequence[Sequence[int]], n: int) -> str:
-    return str(list(found[n][:8])) if n < len(found) else "nothing"
 
 
 def _suspects(config: Mapping[str, Any]) -> str:

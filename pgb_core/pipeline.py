@@ -11,18 +11,18 @@ from typing import Any
 import torch
 
 from pgb_core import effort, export, output, surgery
-from pgb_core.artifact import Artifact, repair
+from pgb_core.artifact import Artifact, open_artifact, repair
 from pgb_core.config import CompressConfig
-from pgb_core.encoders import load_checkpoint
+from pgb_core.data.words import plain
 from pgb_core.errors import ResourceError
-from pgb_core.gate import gate
+from pgb_core.gate import load_checked
 from pgb_core.inputs import check_labels, prepare
 from pgb_core.machine import usable_cores
 from pgb_core.parity import inputs_of
 from pgb_core.report import Report, Silent
 from pgb_core.stages import Keys, Run
 from pgb_core.threads import threads
-from pgb_core.workspace import Workspace, check_space, locked
+from pgb_core.workspace import Workspace, check_space, key_of, locked
 
 
 def compress(config: CompressConfig, report: Report | None = None) -> Artifact:
@@ -41,15 +41,21 @@ def compress(config: CompressConfig, report: Report | None = None) -> Artifact:
         if mended:
             report.warn(mended)
         kept = workspace.run()
-        done = _already(config, kept)
-        if done is not None:
-            report.note(f"{out}: the stopped run had just written it")
-            workspace.remove()
-            return done
         before = output.standing(out)
-        output.check_standing(out, before, config.force or (bool(config.resume) and kept.get("force") is True))
+        forced = config.force or (bool(config.resume) and kept.get("force") is True)
+        # A run that ended after its artifact was in place and before it could say so.
+        written = config.resume is not False and before.digest is not None and kept.get("published") == before.digest
+        if not written:
+            output.check_standing(out, before, forced)
         with threads(config.threads or _threads_of(kept, config)) as used:
             run, settings, found = _begin(config, report, workspace, device, used)
+            if written and kept.get("asked") == settings["asked"]:
+                report.note(f"{out}: the stopped run had just written it")
+                workspace.finish()
+                return open_artifact(out)
+            output.check_standing(out, before, forced)
+            check_space(workspace.path, run.bytes_needed)
+            run.take_over(settings)
             return _work(run, settings, found, before)
 
 
@@ -57,22 +63,20 @@ def _begin(
     config: CompressConfig, report: Report, workspace: Workspace, device: torch.device, used: int
 ) -> tuple[Run, dict[str, object], dict[str, object]]:
     """Read and check everything; the run, what the next one is told of it, and what was found for the manifest."""
-    report.stage("Loading the checkpoint")
-    checkpoint = load_checkpoint(config.checkpoint, config.task, probed=True)
-    for said in checkpoint.notes:
-        report.note(said)
-    for said in checkpoint.warnings:
-        report.warn(said)
+    report.stage("Loading the checkpoint and checking it against transformers")
+    checkpoint, parity = load_checked(config.checkpoint, config.task, report)
+    report.stage("Reading the data")
     inputs = prepare(config, checkpoint, report)
-    report.stage("Checking the dense model against transformers")
-    parity = gate(checkpoint)
     found = check_labels(config, checkpoint, inputs, device, report)
     keys = Keys.of(config, checkpoint, inputs)
     run = Run(config, checkpoint, inputs, keys, workspace, report, device)
-    settings: dict[str, object] = {"digest": keys.finetuned, "asked": config.digest, "force": config.force}
-    settings["threads"] = used
-    run.take_over(settings)
-    check_space(workspace.path, run.bytes_needed)
+    scored = [repr(row) for row in inputs.held_out.rows] if inputs.held_out else []
+    settings: dict[str, object] = {
+        "digest": keys.finetuned,
+        "asked": key_of(keys.finetuned, config.weights, config.target, scored),
+        "force": config.force,
+        "threads": used,
+    }
     return run, settings, {**found, "text_parity": asdict(parity)}
 
 
@@ -108,7 +112,7 @@ def _work(run: Run, settings: Mapping[str, object], found: Mapping[str, object],
         weights=config.weights,
         ready=ready,
     )
-    run.workspace.remove()
+    run.workspace.finish()
     return done
 
 
@@ -118,13 +122,6 @@ def pick_device(name: str) -> torch.device:
         raise ResourceError("device cuda: PyTorch sees no CUDA device here; use --device cpu")
     use_cuda = name == "cuda" or (name == "auto" and torch.cuda.is_available())
     return torch.device("cuda" if use_cuda else "cpu")
-
-
-def _already(config: CompressConfig, kept: Mapping[str, Any]) -> Artifact | None:
-    """The artifact of a run that ended after it was in place and before the run could say so."""
-    if config.resume and kept.get("asked") == config.digest and kept.get("published"):
-        return output.published(config.out, kept["published"])
-    return None
 
 
 def _threads_of(kept: Mapping[str, Any], config: CompressConfig) -> int | None:
@@ -139,7 +136,7 @@ def _settings(config: CompressConfig) -> dict[str, object]:
     shown = asdict(config)
     for name in ("checkpoint", "train", "calibrate", "eval"):
         if shown[name]:
-            shown[name] = str(shown[name]).rstrip("/").rpartition("/")[2]
+            shown[name] = plain(str(shown[name]).rstrip("/").rpartition("/")[2])
     for name in ("out", "resume", "force", "device", "threads"):
         del shown[name]
     return shown

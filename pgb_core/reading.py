@@ -107,7 +107,7 @@ def encode(
         return encode_texts(source.texts, source.targets, tokenizer, length, side)
     _refuse_many(source, sum(map(unplaced, source.questions)), "is not where the file says, nor once in the context")
     placed = [row for row in source.questions if not unplaced(row)]
-    features = encode_questions(placed, tokenizer, length, stride)
+    features = encode_questions(placed, tokenizer, length, stride, placed=False)
     whole = {f.row for f in features if f.target != (0, 0)}
     cut = {n for n, row in enumerate(placed) if row.answers and n not in whole}
     _refuse_many(source, len(cut), f"is longer than a window of {length} tokens, which max_length sets,")
@@ -172,8 +172,10 @@ def _judged(
     picked = np.random.default_rng(seed).permutation(usable)[: SAMPLE[subject.task]].tolist()
     tell.stage("Trying the dense model on the labels", None if subject.task == "qa" else len(picked))
     if subject.task == "qa":
-        return _judged_answers([source.questions[n] for n in picked], subject, predict, tokenizer, tell)
-    texts, targets = [source.texts[n] for n in picked], [source.targets[n] for n in picked]
+        questions = source.questions
+        return _judged_answers([questions[n] for n in picked], subject, predict, tokenizer, tell)
+    every = source.texts
+    texts, targets = [every[n] for n in picked], [source.targets[n] for n in picked]
     features = encode_texts(texts, targets, tokenizer, min(256, subject.max_length), subject.side)
     if not features:
         return trust.Verdict("no label to try")

@@ -7,8 +7,8 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from pgb_core.artifact import MANIFEST, Artifact, open_artifact
-from pgb_core.encoders import load_checkpoint
 from pgb_core.evaluate import Predict, Progress, Subject, evaluate, subject_of, torch_predictor
+from pgb_core.gate import load_checked
 from pgb_core.metrics import Metrics
 from pgb_core.reading import Options, read
 from pgb_core.report import Report, Silent
@@ -35,9 +35,7 @@ def score(
         if (Path(source) / MANIFEST).is_file():
             subject, tokenizer, predict = _artifact(open_artifact(source))
         else:
-            checkpoint = load_checkpoint(source, task)
-            for said in checkpoint.warnings:
-                report.warn(said)
+            checkpoint, _ = load_checked(source, task, report)
             subject, tokenizer = subject_of(checkpoint), checkpoint.tokenizer
             predict = torch_predictor(checkpoint.model)
         found = read(str(data), subject, options, report, "validation", "evaluation")

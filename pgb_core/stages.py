@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ from pgb_core.report import Report
 from pgb_core.workspace import Workspace, key_of, to_device
 
 CALIBRATION_TOKENS = 2048
+STAGES = 1  # raised when a stage comes out otherwise than before, so that kept ones are done again
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,9 @@ class Keys:
     @classmethod
     def of(cls, config: CompressConfig, checkpoint: Checkpoint, inputs: Inputs) -> Keys:
         """A stage that is kept under another digest is of other settings or data."""
+        model = (checkpoint.digest, checkpoint.architecture, checkpoint.problem_type, asdict(checkpoint.model.config))
         read = features_digest(inputs.calibration)
-        scores = key_of(__version__, checkpoint.digest, read, config.seed, config.from_predictions)
+        scores = key_of(__version__, STAGES, *model, read, config.seed, config.from_predictions)
         plan = key_of(scores, config.grouping, config.passes, config.g_max, config.keep, config.budget)
         compensated = key_of(plan, config.ridge)
         learned = (config.epochs, config.tokens, config.learning_rate, config.distill, config.train is not None)
@@ -73,6 +75,8 @@ class Run:
             )
         if config.resume is False:
             workspace.clear()
+        elif config.resume and not stages:
+            self.report.note(f"{out}: nothing is kept of a stopped run; this one starts anew")
         elif stages:
             fits = [name for name in stages if workspace.has(name, getattr(self.keys, name, ""))]
             if fits:
@@ -84,13 +88,14 @@ class Run:
 
     @property
     def bytes_needed(self) -> int:
-        """What stages and artifact take on the disk, about."""
+        """What stages and artifact take on the disk, about, beside what is kept there already."""
         config, model = self.config, self.checkpoint.model
         encoder = sum(linear.weight.numel() for linear in model.sites().values())
         rest = sum(parameter.numel() for parameter in model.parameters()) - encoder
         small = rest + config.keep * encoder
         stages = encoder + small + (2 * (rest + 3 * config.keep * encoder) if config.epochs else 0)
-        return int(4 * ((stages if config.keep < 1 else 0) + small * (2 if config.weights else 1)))
+        needed = int(4 * ((stages if config.keep < 1 else 0) + small * (2 if config.weights else 1)))
+        return max(0, needed - self.workspace.size)
 
     def plan(self, dense: Encoder) -> GroupingPlan:
         """What of the dense model stays."""

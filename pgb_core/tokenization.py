@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from pgb_core.checkpoint_files import first_line, read_json
 from pgb_core.errors import CheckpointError
@@ -94,7 +94,7 @@ def encode(reading: Tokenization, text: str, pair: str | None, task: str) -> lis
     else:
         tokenizer.enable_truncation(reading.max_length, direction=reading.side)
     try:
-        first = tokenizer.encode(text) if pair is None else tokenizer.encode(text, pair)
+        first = _encoded(tokenizer, text, pair)
     finally:
         tokenizer.no_truncation()
     encodings = [first, *first.overflowing] if task == "qa" else [first]
@@ -117,7 +117,7 @@ def added_tokens(folder: Path) -> dict[str, int]:
 def short_enough(reading: Tokenization, texts: Sequence[tuple[str, str | None]]) -> list[tuple[str, str | None]]:
     """Those pairs of question and context whose question takes less than half of an input."""
     half = reading.max_length // 2
-    return [(text, pair) for text, pair in texts if len(reading.tokenizer.encode(text).ids) < half]
+    return [(text, pair) for text, pair in texts if len(_encoded(reading.tokenizer, text).ids) < half]
 
 
 def other_reading(folder: Path, tokenizer: Tokenizer, inputs: Sequence[tuple[str, str | None]]) -> str | None:
@@ -153,8 +153,8 @@ def other_reading(folder: Path, tokenizer: Tokenizer, inputs: Sequence[tuple[str
 
 def _ids(tokenizer: Tokenizer, text: str, pair: str | None) -> object:
     try:
-        return (tokenizer.encode(text) if pair is None else tokenizer.encode(text, pair)).ids
-    except Exception:  # tokenizers raises bare Exception
+        return _encoded(tokenizer, text, pair).ids
+    except CheckpointError:
         return None
 
 
@@ -242,7 +242,7 @@ def _fit_ids(tokenizer: Tokenizer, model: EncoderConfig, folder: Path, doubts: l
     known = [*vocabulary.items(), *added_tokens(folder).items()]
     beyond = {token: n for token, n in known if n >= model.vocab}
     for text, pair in (("", None), ("", "")):
-        encoding = tokenizer.encode(text) if pair is None else tokenizer.encode(text, pair)
+        encoding = _encoded(tokenizer, text, pair)
         found = zip(encoding.tokens, encoding.ids, encoding.type_ids, strict=True)
         beyond |= {token: n for token, n, _ in found if n >= model.vocab}
         if model.types and any(kind >= model.types for kind in encoding.type_ids):
@@ -260,6 +260,18 @@ def _fit_ids(tokenizer: Tokenizer, model: EncoderConfig, folder: Path, doubts: l
         doubts.append(
             f"the tokenizer knows {len(vocabulary)} tokens and the model {model.vocab}: is it this model's tokenizer?"
         )
+
+
+def _encoded(tokenizer: Tokenizer, text: str, pair: str | None = None) -> Encoding:
+    try:
+        return tokenizer.encode(text) if pair is None else tokenizer.encode(text, pair)
+    except BaseException as error:  # tokenizers raises bare Exception, and panics
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            raise
+        raise CheckpointError(
+            f"the tokenizer fails on the text {text[:30]!r} ({first_line(error)}); does it know the token for unknown "
+            f"words, and is {FILE} whole?"
+        ) from error
 
 
 def _fit_types(spec: dict[str, Any], top: int, wanted: bool, model: EncoderConfig, notes: list[str]) -> None:

@@ -7,13 +7,14 @@ holds the directory.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from pgb_core.errors import ConfigError, ResourceError
 
 _RUN = "run.json"
 _LOCK = "lock"
+_TRIES = 100  # of taking a lock that others take and remove
 _SHORT = 16  # characters of a digest in a file's name
 
 
@@ -40,6 +42,7 @@ class Workspace:
 
     def __init__(self, path: Path, warn: Callable[[str], None] = lambda text: None) -> None:
         self.path = path
+        self.finished = False
         self._warn = warn
 
     def run(self) -> dict[str, Any]:
@@ -99,9 +102,14 @@ class Workspace:
             path.unlink(missing_ok=True)
         (self.path / _RUN).unlink(missing_ok=True)
 
-    def remove(self) -> None:
-        """The artifact stands, or nothing was done: no trace is left."""
-        shutil.rmtree(self.path, ignore_errors=True)
+    def finish(self) -> None:
+        """The artifact stands: nothing is kept when the lock is given back."""
+        self.finished = True
+
+    @property
+    def size(self) -> int:
+        """Bytes of all that is kept."""
+        return sum(path.stat().st_size for path in self._kept())
 
     def _kept(self) -> list[Path]:
         found = self.path.iterdir() if self.path.is_dir() else ()
@@ -140,27 +148,41 @@ class Workspace:
             os.replace(temporary, target)
         except (OSError, SafetensorError) as error:
             temporary.unlink(missing_ok=True)
+            full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space" in str(error)
             raise ResourceError(
-                f"{self.path}: could not be written ({error}); is the disk full? What was kept before is still there"
+                f"{self.path}: could not be written ({'the disk is full' if full else error}); what was kept before is "
+                "still there, the same command goes on from it"
             ) from error
         return target
 
 
 @contextmanager
 def locked(out: Path, warn: Callable[[str], None] = lambda text: None) -> Iterator[Workspace]:
-    """The workspace of an output, for this process alone; it goes afterwards when no stage is kept in it.
+    """The workspace of an output, for this process alone; it goes afterwards when it is finished or keeps no stage.
 
     Raises ConfigError when another job holds it, ResourceError when it cannot be written.
     """
     path = out.parent / f".{out.name}.work"
+    made = [parent for parent in (out.parent, *out.parent.parents) if not parent.exists()]
     lock = _acquire(path, out)
     workspace = Workspace(path, warn)
     try:
         yield workspace
     finally:
-        if not workspace.stages():
-            workspace.remove()
+        if workspace.finished or not workspace.stages():
+            _remove(path, made)
         os.close(lock)
+
+
+def _remove(path: Path, made: Sequence[Path]) -> None:
+    """The directory, its lock last: who comes between makes a new one; and parents that were made and are empty."""
+    for entry in path.iterdir():
+        if entry.name != _LOCK:
+            shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink(missing_ok=True)
+    (path / _LOCK).unlink(missing_ok=True)
+    for folder in (path, *made):
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def check_space(folder: Path, needed: int) -> None:
@@ -180,21 +202,30 @@ def to_device(tensors: Mapping[str, Tensor], device: torch.device) -> dict[str, 
 
 def _acquire(path: Path, out: Path) -> int:
     """The lock's file, held; a holder that ends removes the directory, so the file held must still be the one there."""
-    while True:
+    for _ in range(_TRIES):
         try:
             path.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise ResourceError(f"{path}: cannot be written ({error.strerror}); choose another --out") from error
+        try:
+            descriptor = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         except FileNotFoundError:
             continue  # removed by the job that held it
         except OSError as error:
             raise ResourceError(f"{path}: cannot be written ({error.strerror}); choose another --out") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.exists(path / _LOCK) and os.path.samestat(os.fstat(descriptor), os.stat(path / _LOCK)):
+            if os.path.samestat(os.fstat(descriptor), os.stat(path / _LOCK)):
                 return descriptor
         except BlockingIOError as error:
             os.close(descriptor)
             raise ConfigError(f"{out}: another job is writing to this --out; wait for it, or choose another") from error
         except FileNotFoundError:
             pass
+        except OSError as error:
+            os.close(descriptor)
+            raise ResourceError(
+                f"{path}: its file system has no locks ({error.strerror}); choose an --out on another"
+            ) from error
         os.close(descriptor)
+    raise ResourceError(f"{path}: no lock could be had in it; choose another --out")

@@ -70,6 +70,7 @@ def _make(example: demo.Example, keep: float, out: Path, console: Console) -> No
             epochs=_EPOCHS,
             max_length=256,
             ridge=1.0,
+            force=True,
         )
         compress(config, bars)
 

@@ -101,3 +101,12 @@ def test_workers_take_turns(tmp_path: Path) -> None:
     (tmp_path / "broken.onnx").write_bytes(b"nothing")
     with pytest.raises(ResourceError, match=r"broken\.onnx: the timing process failed"):
         bench.compare({"one": path, "broken": tmp_path / "broken.onnx"}, shapes, 1, 0.001)
+
+
+def test_a_worker_runs_nothing_of_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which may be a checkpoint that somebody has downloaded."""
+    (tmp_path / "numpy.py").write_text("raise SystemExit('code of the directory ran')")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ResourceError) as failed, bench.Worker(tmp_path / "absent.onnx", 1) as worker:
+        worker.turn((1, 8), 0.01)
+    assert "code of the directory" not in str(failed.value)

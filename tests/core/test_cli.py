@@ -92,7 +92,7 @@ def test_a_full_disk_is_one_line(
         capsys, "compress", model, "--train", texts, "--trust-labels", "--out", tmp_path / "out", "--epochs", "0"
     )
     assert code == 1
-    assert "is the disk full?" in error
+    assert "the disk is full" in error
     assert not (tmp_path / ".out.work").exists()
 
 

@@ -73,4 +73,5 @@ def test_the_digest_follows_what_decides_the_artifact() -> None:
     first = from_settings(GOOD)
     assert first.digest == from_settings({**GOOD, "out": "elsewhere", "resume": True, "eval": "dev.tsv"}).digest
     assert first.digest == from_settings({**GOOD, "threads": 3}).digest
+    assert first.digest == from_settings({**GOOD, "epochs": 3}).digest
     assert first.digest != from_settings({**GOOD, "keep": 0.25}).digest

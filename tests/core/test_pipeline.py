@@ -116,7 +116,13 @@ def test_questions_without_answers_are_enough(labelled: bool, tmp_path: Path, qu
         patch.setattr("pgb_core.stages.Trainer", Seen)
         compress(
             CompressConfig(
-                str(model), str(tmp_path / "small"), calibrate=str(questions), keep=0.4, epochs=1, samples=20
+                str(model),
+                str(tmp_path / "small"),
+                calibrate=str(questions),
+                keep=0.4,
+                epochs=1,
+                samples=20,
+                trust_labels=True,
             )
         )
     assert schedules == [False]

@@ -11,9 +11,14 @@ import pytest
 import torch
 
 from pgb_core.artifact import open_artifact
+from pgb_core.config import CompressConfig
+from pgb_core.encoders import load_checkpoint
 from pgb_core.errors import ArtifactError, ConfigError, PGBError, ResourceError
+from pgb_core.features import Features
+from pgb_core.inputs import Inputs
 from pgb_core.output import check_place
 from pgb_core.pipeline import compress
+from pgb_core.stages import Keys
 from pgb_core.workspace import Workspace, check_space, locked
 from tests.core.small import checkpoint, settings
 from tests.core.test_gate import Told
@@ -75,7 +80,7 @@ def test_a_write_that_fails_leaves_what_was_there(workspace: Workspace, monkeypa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("pgb_core.workspace.os.replace", full)
-    with pytest.raises(ResourceError, match="is the disk full"):
+    with pytest.raises(ResourceError, match="the disk is full"):
         workspace.save_text("plan", KEY, "new")
     assert workspace.text("plan", KEY) == "kept"
     assert len(list(workspace.path.iterdir())) == 1
@@ -215,13 +220,54 @@ def test_a_run_that_had_just_written_its_artifact_is_done(
         raise KilledError
 
     with monkeypatch.context() as patch:
-        patch.setattr(Workspace, "remove", killed)
+        patch.setattr(Workspace, "finish", killed)
         with pytest.raises(KilledError):
             compress(settings(model, out, texts))
     digest = open_artifact(out).digest
     with pytest.raises(PGBError, match="holds an artifact"):
-        compress(settings(model, out, texts, resume=True, seed=3))
+        compress(settings(model, out, texts, seed=3))
+    with pytest.raises(PGBError, match="holds an artifact"):
+        compress(settings(model, out, texts, weights=True))
     told = Told()
-    assert compress(settings(model, out, texts, resume=True), told).digest == digest
-    assert told.stages == []
+    assert compress(settings(model, out, texts), told).digest == digest
+    assert "Scoring every weight" not in told.stages
+    assert any("had just written it" in note for note in told.notes)
     assert not (tmp_path / ".small.work").exists()
+
+
+@pytest.mark.parametrize("change", ["hidden_act", "layer_norm_eps", "num_attention_heads", "problem_type"])
+def test_a_stage_of_another_model_is_not_taken_over(change: str, tmp_path: Path, texts: Path) -> None:
+    """Equal weights under another config are another model: its scores are its own."""
+    keys = []
+    given = {"hidden_act": "relu", "layer_norm_eps": 1e-3, "num_attention_heads": 3}
+    for n, value in enumerate((None, {**given, "problem_type": "multi_label_classification"}[change])):
+        model = checkpoint(tmp_path / f"model{n}", "bert", "classification", **({change: value} if value else {}))
+        config = CompressConfig(str(model), str(tmp_path / "out"), calibrate=str(texts), keep=0.4)
+        loaded = load_checkpoint(model)
+        rows = [Features([5, 6], [0, 0], None, 0)]
+        keys.append((loaded.digest, Keys.of(config, loaded, Inputs(rows, rows)).scores))
+    assert keys[0][0] == keys[1][0]
+    assert keys[0][1] != keys[1][1]
+
+
+def test_a_place_without_files_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    """And so is a name that a manifest cannot bear."""
+    with pytest.raises(ResourceError, match="cannot be written"), locked(Path("/proc/small")):
+        pass
+    for name in ("a\tb", "a\u00a0b\n", os.fsdecode(b"caf\xe9")):
+        with pytest.raises(ConfigError, match="the name must be printable text"):
+            check_place(tmp_path / name, tmp_path / "model")
+
+
+def test_who_finishes_removes_nobody_else_s_directory(tmp_path: Path) -> None:
+    """The lock is given back once, and what was made for it goes."""
+    out = tmp_path / "new" / "deeper" / "small"
+    with locked(out) as first:
+        first.save_text("plan", KEY, "{}")
+        first.finish()
+        assert first.path.is_dir()
+    assert list(tmp_path.iterdir()) == []
+    with locked(out) as second:
+        second.save_text("plan", KEY, "{}")
+    with locked(out) as third:
+        assert third.text("plan", KEY) == "{}"

@@ -54,12 +54,15 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("block", range(4))
 def test_an_odd_checkpoint_is_read_right_or_refused_in_words(block: int, tmp_path: Path, sound: Path) -> None:
-    """No traceback, nothing half-written, no reading that transformers does not share."""
+    """No traceback, nothing half-written, no reading that transformers does not share; and not all are refused."""
+    accepted = 0
     for seed in range(block * SEEDS // 4, (block + 1) * SEEDS // 4):
         folder = tmp_path / str(seed)
         folder.mkdir()
         what, refused, wrong = trial(seed, folder, sound)
         assert wrong is None, f"seed {seed}: {what}: {refused}"
+        accepted += refused is None
+    assert accepted >= SEEDS // 4 // 5
 
 
 def main(count: int, first: int = 1000) -> dict[str, int]:

@@ -114,7 +114,7 @@ def hold(source: Path, out: Path, task: str, count: int, seed: int = 0) -> Count
     size = max((float(np.abs(a).max()) for a, _ in pairs), default=1.0)
     gaps = [float(np.abs(a - b).max()) / size for a, b in pairs]
     found.furthest = max(gaps, default=0.0)
-    found.unequal += sum(gap > TOLERANCE for gap in gaps)
+    found.unequal += sum(not gap <= TOLERANCE for gap in gaps)
     return found
 
 

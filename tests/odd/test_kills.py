@@ -168,7 +168,7 @@ def unchecked() -> Iterator[None]:
 
 def test_a_killed_run_goes_on_to_the_same_artifact(tmp_path: Path) -> None:
     """At random instants, some of them twice; an artifact that stood there before is never lost."""
-    script = "import sys; from tests.odd.test_kills import main; sys.exit(main(8, []))"
+    script = "import sys; from tests.odd.test_kills import main; sys.exit(main(4, []))"
     environment = {
         **os.environ,
         "PYTHONPATH": str(Path(__file__).parents[2]),

@@ -210,10 +210,10 @@ VARIANTS = (
         "bert-added-as-saved",
         settings={
             "added_tokens_decoder": {
-                "650": {"content": "brandname", "special": False, "normalized": True, "lstrip": False, "rstrip": False}
+                "600": {"content": "brandname", "special": False, "normalized": True, "lstrip": False, "rstrip": False}
             }
         },
-        tokenizer=_added(650),
+        tokenizer=_added(),
     ),
     Variant("bert-added-special", tokenizer=_added(special=True, content="[NAME]")),
     Variant("bert-added-by-settings", settings={"additional_special_tokens": ["[NAME]"]}),
