@@ -15,6 +15,7 @@ from pgb_core.gate import load_checked
 from pgb_core.machine import facts, usable_cores
 from pgb_core.nn.encoder import Encoder
 from pgb_core.report import Silent
+from pgb_core.threads import allowed
 
 DENSE = ("dense, fused", "dense, channels-first")
 
@@ -88,7 +89,7 @@ def compare(
     fitting = tuple(shape for shape in shapes if shape[1] <= most)
     if not fitting:
         raise ConfigError(f"no shape fits the model, which takes {most} tokens; give shorter ones")
-    threads = threads or usable_cores()
+    threads = usable_cores() if threads is None else allowed(threads)
     with tempfile.TemporaryDirectory(prefix="pgb-bench-") as folder:
         models = {"artifact": artifact.model}
         if checkpoint is not None:

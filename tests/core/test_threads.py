@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from pgb_core import session, threads
+from pgb_core.errors import ConfigError
 
 
 @pytest.fixture(autouse=True)
-def as_before() -> Iterator[None]:
-    """Other tests keep theirs."""
+def as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Other tests keep theirs. The machine has four processors."""
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
@@ -26,6 +28,13 @@ def test_threads_are_set_and_restored(count: int) -> None:
     with pytest.raises(ValueError, match="inside"):
         _fail(count)
     assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("count", [0, -1, 5, 999])
+def test_more_threads_than_processors_are_refused(count: int) -> None:
+    """They would wait for each other, and for everybody else on the machine."""
+    with pytest.raises(ConfigError, match=rf"threads {count} is out of range; .* use 1 to 4"), threads.threads(count):
+        pass
 
 
 def _fail(count: int) -> None:
