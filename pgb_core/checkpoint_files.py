@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -52,9 +53,8 @@ def locate(source: str | Path) -> Path:
     try:
         return Path(huggingface_hub.snapshot_download(str(source), allow_patterns=list(_FETCHED)))
     except Exception as error:  # the hub's errors, those of the network, and of the cache
-        reason = type(error).__name__
         raise CheckpointError(
-            f"{source}: neither a directory here nor a model that the hub gave ({reason}); check the name, or "
+            f"{source}: neither a directory here nor a model that the hub gave; check the name and the connection, or "
             "download it and name the directory"
         ) from error
 
@@ -85,15 +85,27 @@ def read_config(folder: Path) -> dict[str, Any]:
                 f"{folder}: is an adapter, not a whole model; merge it into its base with peft's merge_and_unload() "
                 "and save_pretrained()"
             )
-        raise CheckpointError(f"{folder}: no {CONFIG}; name a directory that save_pretrained wrote")
+        inside = sorted(path.parent.name for path in folder.glob(f"*/{CONFIG}"))
+        hint = f"name {inside[-1]} in it" if inside else "name a directory that save_pretrained wrote"
+        raise CheckpointError(f"{folder}: no {CONFIG}; {hint}")
     config = read_json(folder / CONFIG)
     for name, reason in _REFUSED.items():
         if config.get(name):
             raise CheckpointError(f"{folder / CONFIG}: {name} is set: {reason}")
+    refuse_own_code(folder / CONFIG, config)
     named = config.get("architectures")
     if named is not None and not (isinstance(named, list) and all(isinstance(name, str) for name in named)):
         raise CheckpointError(f"{folder / CONFIG}: architectures must be a list of names; save the checkpoint again")
     return config
+
+
+def refuse_own_code(path: Path, settings: Mapping[str, Any]) -> None:
+    """Raises CheckpointError where a file of settings names code of the checkpoint's own."""
+    if settings.get("auto_map"):
+        raise CheckpointError(
+            f"{path}: auto_map names code of its own, which is never run; use a checkpoint of an architecture and a "
+            "tokenizer that transformers has"
+        )
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -112,8 +124,9 @@ def weight_files(folder: Path) -> list[Path]:
     else:
         other = next((p.name for p in sorted(folder.iterdir()) if p.suffix in (".bin", ".pt", ".pth", ".h5")), None)
         raise CheckpointError(
-            f"{folder}: no safetensors weights ({WEIGHTS})"
-            + (f"; {other} is not read: pickled weights are not read, convert them first" if other else "")
+            f"{folder}: no safetensors weights ({WEIGHTS}); "
+            + (f"{other} is not read, for pickled weights are not read; " if other else "")
+            + "load the model where it was trained and save it again with save_pretrained()"
         )
     for file in files:
         _check(file)
@@ -157,6 +170,12 @@ def unread(names: set[str] | list[str], folder: Path) -> str | None:
                 f"{folder}: {name} belongs to an adapter or to quantised weights, which change the model; merge them "
                 "and save the plain weights"
             )
+    layer = next((name for name in sorted(names) if ".layer." in name and "position_ids" not in name), None)
+    if layer is not None:
+        raise CheckpointError(
+            f"{folder}: holds {layer}, for which the model that {CONFIG} describes has no place; is {CONFIG} this "
+            "checkpoint's?"
+        )
     extra = sorted(name for name in names if "position_ids" not in name)
     if not extra:
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from pgb_core.errors import PGBError
 
 _EXAMPLES = """examples:
   pgb compress ./my-bert --task classification --train train.tsv --eval dev.tsv --out ./small
-  pgb compress ./my-bert-qa --task qa --calibrate texts.json --keep 0.25 --out ./small-qa   # no labels needed
+  pgb compress ./my-bert-qa --task qa --calibrate questions.json --keep 0.25 --out ./small-qa   # no labels needed
   pgb evaluate ./small --data dev.tsv
   pgb bench ./small --against ./my-bert
   pgb serve ./small ./small-qa
@@ -38,7 +39,7 @@ Every setting of the service is taken too, such as --models-dir FOLDER (then ART
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; 0 when it did what it was asked, 1 on a PGBError, 2 on wrong usage."""
+    """Run one command; 0 when it did what it was asked, 1 on a PGBError, 2 on wrong usage, 130 when it was stopped."""
     given = list(sys.argv[1:] if argv is None else argv)
     if given[:1] == ["serve"] and not {"-h", "--help"} & set(given):
         serve(given[1:])  # the service knows its settings
@@ -55,8 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         shown = "\n".join(plain(line) for line in str(error).split("\n"))  # a file's name may hold anything
         print(f"pgb {args.command}: {shown}", file=sys.stderr)
     except KeyboardInterrupt:
-        kept = "; what was done is kept, the same command goes on from it" if args.command == "compress" else ""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough
+        kept = "; the same command goes on from what is kept" if args.command == "compress" else ""
         print(f"pgb {args.command}: stopped{kept}", file=sys.stderr)
+        return 130
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
@@ -197,7 +200,9 @@ def _compress(args: argparse.Namespace) -> int:
     from pgb_core import config
 
     given = {k: v for k, v in vars(args).items() if k not in ("command", "run", "config") and v is not None}
-    settings = config.from_toml(args.config, **given) if args.config else config.from_settings(given, "pgb compress")
+    settings = (
+        config.from_toml(args.config, **given) if args.config else config.from_settings(given, "the command line")
+    )
     from rich.console import Console
 
     from pgb_core.pipeline import compress

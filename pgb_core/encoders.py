@@ -7,7 +7,7 @@ refused. Each architecture is one table from our names to its own.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,7 +157,7 @@ def load_checkpoint(source: str | Path, task: str | None = None, probed: bool = 
     architecture = _architecture(config, source)
     task = task or _task_of(config, source)
     weight_files(folder)
-    hf, notes = _load_model(folder, task)
+    hf, notes = _load_model(folder, task, config.get("architectures") or [])
     encoder_config = encoder_config_of(hf.config, task)
     own = _own_state(hf.state_dict(), architecture, encoder_config, source)
     model = Encoder(encoder_config)
@@ -335,7 +335,7 @@ def _task_of(config: Mapping[str, Any], source: object) -> str:
     raise CheckpointError(f"{source}: its config does not name the task it was trained for; say --task")
 
 
-def _load_model(folder: Path, task: str) -> tuple[Any, list[str]]:
+def _load_model(folder: Path, task: str, named: Sequence[str]) -> tuple[Any, list[str]]:
     """transformers' own model, and what is to be said of its weights."""
     import transformers
 
@@ -354,11 +354,20 @@ def _load_model(folder: Path, task: str) -> tuple[Any, list[str]]:
             local_files_only=True,
         )
     except Exception as error:
-        raise CheckpointError(f"{folder}: the weights could not be read ({first_line(error)})") from error
+        if "mismatched" in str(error):
+            raise CheckpointError(
+                f"{folder}: the weights have other shapes than config.json asks for; is it this checkpoint's?"
+            ) from error
+        raise CheckpointError(
+            f"{folder}: the weights could not be read ({first_line(error)}); save the checkpoint again"
+        ) from error
     finally:
         logging.set_verbosity(verbosity)
         logging.enable_progress_bar()
     if info["missing_keys"]:
-        raise CheckpointError(f"{folder}: no weights for {sorted(info['missing_keys'])[0]}; not fine-tuned for {task}?")
+        raise CheckpointError(
+            f"{folder}: no weights for {sorted(info['missing_keys'])[0]}; not fine-tuned for {task}? Its config names "
+            f"{' '.join(named) or 'no architecture'}"
+        )
     said = unread(info["unexpected_keys"], folder)
     return model, [said] if said else []

@@ -18,6 +18,7 @@ from pgb_core.report import Report, Silent
 
 TRAINING_LENGTH = {"classification": 128, "qa": 192}
 STRIDE = 64
+FEW = 64  # inputs, below which a run is warned
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ def prepare(config: CompressConfig, checkpoint: Checkpoint, report: Report | Non
                 report.warn(f"{rows.short}: some rows have no label; scores use labels drawn from the model for all")
             calibration, rows = [replace(item, target=None) for item in calibration], None
     picked = _sample(calibration, config.samples, config.seed)
+    if config.keep < 1 and len(picked) < FEW:
+        report.warn(f"only {len(picked)} inputs to score and compensate on: the result depends on which they are")
     if not training and not config.distill and config.epochs and config.keep < 1:
         raise ConfigError("--no-distill without --train: nothing to re-finetune with; give labels or --epochs 0")
     held_out = config.eval and reading.read(config.eval, subject, options, report, "validation", "evaluation")

@@ -36,7 +36,8 @@ _KNOWN = {
     "dtype", "torch_dtype", "transformers_version", "initializer_range", "use_cache", "bos_token_id", "eos_token_id",
     "hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "dropout", "attention_dropout",
     "qa_dropout", "seq_classif_dropout", "sinusoidal_pos_embds", "tie_weights_", "tie_word_embeddings",
-    "gradient_checkpointing", "finetuning_task", "_name_or_path", "_num_labels", "output_past",
+    "gradient_checkpointing", "finetuning_task", "return_dict",
+    "output_attentions", "output_hidden_states", "_name_or_path", "_num_labels", "output_past",
 }  # fmt: skip
 
 

@@ -55,7 +55,7 @@ def compress(config: CompressConfig, report: Report | None = None) -> Artifact:
                 return open_artifact(out)
             output.check_standing(out, before, forced)
             check_space(workspace.path, run.bytes_needed)
-            run.take_over(settings)
+            run.take_over(kept, settings)
             return _work(run, settings, found, before)
 
 

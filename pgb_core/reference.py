@@ -72,7 +72,7 @@ def _answers(model: Any, reading: Tokenization, text: str, pair: str | None, tas
         if "token_type_ids" in inputs:  # a type without a row would end the run
             inputs["token_type_ids"].clamp_(max=reading.top_type)
         with torch.no_grad():
-            said = model(**inputs)
+            said = model(**inputs, return_dict=True)
         logits = torch.stack([said.start_logits, said.end_logits], -1) if task == "qa" else said.logits
         types = given["token_type_ids"][n] if "token_type_ids" in given else [0] * len(ids)
         found.append(Answer(tuple(ids), tuple(types), logits[0].float().numpy()))

@@ -10,7 +10,7 @@ from pgb_core.artifact import MANIFEST, Artifact, open_artifact
 from pgb_core.evaluate import Predict, Progress, Subject, evaluate, subject_of, torch_predictor
 from pgb_core.gate import load_checked
 from pgb_core.metrics import Metrics
-from pgb_core.reading import Options, read
+from pgb_core.reading import Options, check, read
 from pgb_core.report import Report, Silent
 from pgb_core.session import open_session, predictor
 from pgb_core.threads import threads
@@ -39,6 +39,7 @@ def score(
             subject, tokenizer = subject_of(checkpoint), checkpoint.tokenizer
             predict = torch_predictor(checkpoint.model)
         found = read(str(data), subject, options, report, "validation", "evaluation")
+        check(subject, predict, tokenizer, None, found, report)
         return evaluate(predict, found.rows, tokenizer, subject, progress, options.labels)
 
 

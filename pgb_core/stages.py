@@ -61,13 +61,12 @@ class Run:
     report: Report
     device: torch.device
 
-    def take_over(self, settings: Mapping[str, object]) -> None:
+    def take_over(self, kept: Mapping[str, object], settings: Mapping[str, object]) -> None:
         """Say which stages of a stopped run this one goes on from. Raises ConfigError when it was to be the same run.
 
-        settings: what the next run is told of this one.
+        kept: what the run before said of itself; settings: what the next run is told of this one.
         """
         config, workspace, out = self.config, self.workspace, self.config.out
-        kept = workspace.run()
         stages = workspace.stages()
         if config.resume and kept and kept.get("digest") != self.keys.finetuned:
             raise ConfigError(
@@ -78,7 +77,7 @@ class Run:
         elif config.resume and not stages:
             self.report.note(f"{out}: nothing is kept of a stopped run; this one starts anew")
         elif stages:
-            fits = [name for name in stages if workspace.has(name, getattr(self.keys, name, ""))]
+            fits = [name for name in stages if workspace.size(name, getattr(self.keys, name, ""))]
             if fits:
                 self.report.note(f"taken over from a stopped run: {', '.join(fits)}")
             if len(fits) < len(stages):
@@ -95,7 +94,7 @@ class Run:
         small = rest + config.keep * encoder
         stages = encoder + small + (2 * (rest + 3 * config.keep * encoder) if config.epochs else 0)
         needed = int(4 * ((stages if config.keep < 1 else 0) + small * (2 if config.weights else 1)))
-        return max(0, needed - self.workspace.size)
+        return max(0, needed - sum(self.workspace.size(name, key) for name, key in asdict(self.keys).items()))
 
     def plan(self, dense: Encoder) -> GroupingPlan:
         """What of the dense model stays."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from tokenizers import Encoding, Tokenizer
 
-from pgb_core.checkpoint_files import first_line, read_json
+from pgb_core.checkpoint_files import first_line, read_json, refuse_own_code
 from pgb_core.errors import CheckpointError
 from pgb_core.nn.encoder import EncoderConfig
 
@@ -29,6 +29,7 @@ _SWITCHES = (
     "do_lower_case", "strip_accents", "tokenize_chinese_chars", "add_prefix_space", "trim_offsets",
     "split_special_tokens",
 )  # fmt: skip
+_AS_FILE = ("PreTrainedTokenizerFast", "TokenizersBackend", "PreTrainedTokenizer", "PythonBackend")
 _TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 # A difference between vocabulary and table that rounding the table up to a multiple explains.
 _ROUNDING = 512
@@ -74,6 +75,11 @@ def read_tokenization(folder: Path, model: EncoderConfig) -> Tokenization:
         raise CheckpointError(f"{folder / FILE}: dropout is set, so equal texts give different tokens; remove it")
     notes: list[str] = []
     doubts: list[str] = []
+    asked = settings.get("tokenizer_class")
+    if isinstance(asked, str) and type(theirs).__name__ not in (asked, asked.removesuffix("Fast"), "TokenizersBackend"):
+        doubts.append(f"tokenizer_class is {asked}; transformers reads it by {type(theirs).__name__}")
+    elif isinstance(asked, str) and asked not in _AS_FILE and type(theirs).__name__ == "TokenizersBackend":
+        doubts.append(f"tokenizer_class {asked} is not known to transformers, which reads {FILE} as it is")
     wanted = "token_type_ids" in theirs.model_input_names
     top = model.types - 1 if wanted and model.types else 0
     _fit_types(spec, top, wanted, model, notes)
@@ -164,6 +170,7 @@ def _settings(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     found = read_json(path)
+    refuse_own_code(path, found)
     wrong = [(name, "true or false") for name in _SWITCHES if not isinstance(found.get(name), (bool, type(None)))]
     wrong += [(name, "a text") for name in _TOKENS if not _is_token(found.get(name))]
     length = found.get("model_max_length")

@@ -28,6 +28,7 @@ from pgb_core.errors import ConfigError, ResourceError
 
 _RUN = "run.json"
 _LOCK = "lock"
+VARIANTS = 3  # of a stage, by other settings, that are kept side by side
 _TRIES = 100  # of taking a lock that others take and remove
 _SHORT = 16  # characters of a digest in a file's name
 
@@ -65,11 +66,12 @@ class Workspace:
 
     def stages(self) -> list[str]:
         """Names of the stages that are kept, of whatever run."""
-        return sorted(path.name.rpartition(".")[0].rsplit("-", 2)[0] for path in self._kept())
+        return sorted({path.name.rpartition(".")[0].rsplit("-", 2)[0] for path in self._kept()})
 
-    def has(self, stage: str, key: str) -> bool:
-        """Whether a stage of that digest is kept; not whether it is sound."""
-        return any(path.name.startswith(f"{stage}-{key[:_SHORT]}-") for path in self._kept())
+    def size(self, stage: str, key: str) -> int:
+        """Bytes of a stage of that digest that is kept and sound; 0 for none."""
+        path = self._sound(stage, key)
+        return 0 if path is None else path.stat().st_size
 
     def tensors(self, stage: str, key: str) -> dict[str, Tensor] | None:
         """A stage's tensors, or None when it has not been done."""
@@ -83,7 +85,7 @@ class Workspace:
             return None
 
     def save_tensors(self, stage: str, key: str, tensors: Mapping[str, Tensor]) -> None:
-        """Keep a stage's tensors; those of the stage before it of the same name go."""
+        """Keep a stage's tensors, beside those of a few other settings."""
         plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
         self._keep(stage, key, ".safetensors", lambda path: save_file(plain, path))
 
@@ -93,7 +95,7 @@ class Workspace:
         return None if path is None else path.read_text("utf-8")
 
     def save_text(self, stage: str, key: str, text: str) -> None:
-        """Keep a stage's text; that of the stage before it of the same name goes."""
+        """Keep a stage's text, beside those of a few other settings."""
         self._keep(stage, key, ".txt", lambda path: path.write_text(text, "utf-8"))
 
     def clear(self) -> None:
@@ -105,11 +107,6 @@ class Workspace:
     def finish(self) -> None:
         """The artifact stands: nothing is kept when the lock is given back."""
         self.finished = True
-
-    @property
-    def size(self) -> int:
-        """Bytes of all that is kept."""
-        return sum(path.stat().st_size for path in self._kept())
 
     def _kept(self) -> list[Path]:
         found = self.path.iterdir() if self.path.is_dir() else ()
@@ -127,7 +124,10 @@ class Workspace:
         return None
 
     def _keep(self, stage: str, key: str, suffix: str, write: Callable[[Path], object]) -> None:
-        before = [path for path in self._kept() if path.name.startswith(f"{stage}-")]
+        every = [path for path in self._kept() if path.name.startswith(f"{stage}-")]
+        before = [path for path in every if path.name.startswith(f"{stage}-{key[:_SHORT]}-")]
+        others = sorted((path for path in every if path not in before), key=lambda path: path.stat().st_mtime)
+        before += others[: max(0, len(others) + 1 - VARIANTS)]
 
         def name(path: Path) -> Path:
             return self.path / f"{stage}-{key[:_SHORT]}-{sha256_of(path)[:_SHORT]}{suffix}"

@@ -45,8 +45,7 @@ class Names:
             return written.id if written.id < len(self.labels) else None
         said = truth(written)
         if said is not None:
-            words = {label.strip().lower() for label in self.labels}
-            return int(said) if len(self.labels) == 2 and not words & {"true", "false"} else None
+            return int(said) if len(self.labels) == 2 else None
         number = whole(written)
         return number if number is not None and 0 <= number < len(self.labels) else None
 

@@ -28,8 +28,8 @@ def read(
         ([1.0, 5.0], FIVE, "names", [0, 4]),
         ([True, False], MOOD, "ids", [1, 0]),
         (["true", "FALSE"], MOOD, "ids", [1, 0]),
-        (["true", "False"], ("true", "false"), "names", [0, 1]),
-        ([True, False], ("True", "False"), "names", [0, 1]),
+        (["true", "False"], ("false", "true"), "names", [1, 0]),
+        ([True, False], ("False", "True"), "names", [1, 0]),
         (["Us", "us"], ("us", "Us"), "names", [1, 0]),
         (["LABEL_1", "LABEL_0"], ("LABEL_0", "LABEL_1"), "names", [1, 0]),
         ([1, 0], ("LABEL_0", "LABEL_1"), "ids", [1, 0]),
@@ -58,6 +58,7 @@ def test_what_fits_one_reading_is_read_so(
             None,
             r"as ids '1' is label 1 \(0\) \(f\.csv:2\)\. Say --labels",
         ),
+        ([True], ("True", "False"), None, r"as names true is label 0 \(True\); as ids true is label 1 \(False\)"),
         (["0;1", "1;0"], ("a", "b"), MANY, r"as ids or as a vector: .*Say --labels ids or --labels vector"),
         ([[1, 0], [0, 1]], ("a", "b"), MANY, "as ids or as a vector"),
         (

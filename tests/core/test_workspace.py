@@ -39,12 +39,19 @@ said: list[str] = []
 
 
 def test_a_stage_is_kept_under_what_it_depends_on(workspace: Workspace) -> None:
-    """Another digest is another stage; the newer one takes the place of the older."""
+    """Another digest is another stage; three stand side by side, and the oldest makes room."""
     workspace.save_tensors("scores", KEY, {"x": torch.arange(3)})
     assert torch.equal(workspace.tensors("scores", KEY)["x"], torch.arange(3))  # type: ignore[index]
     assert workspace.tensors("scores", OTHER) is None
     workspace.save_tensors("scores", OTHER, {"x": torch.arange(4)})
-    assert workspace.tensors("scores", KEY) is None
+    assert torch.equal(workspace.tensors("scores", KEY)["x"], torch.arange(3))  # type: ignore[index]
+    workspace.save_tensors("scores", KEY, {"x": torch.arange(5)})
+    assert torch.equal(workspace.tensors("scores", KEY)["x"], torch.arange(5))  # type: ignore[index]
+    os.utime(next(workspace.path.glob(f"scores-{OTHER[:16]}-*")), (1, 1))
+    for name in "cd":
+        workspace.save_tensors("scores", name * 64, {"x": torch.arange(6)})
+    assert workspace.tensors("scores", OTHER) is None
+    assert all(workspace.size("scores", key) for key in (KEY, "c" * 64, "d" * 64))
     workspace.save_text("plan", KEY, "{}")
     assert workspace.stages() == ["plan", "scores"]
     assert workspace.text("plan", KEY) == "{}"
@@ -196,6 +203,7 @@ def test_other_settings_take_over_what_fits(tmp_path: Path, texts: Path, monkeyp
         ({}, []),
         ({"epochs": 1.0}, ["taken over from a stopped run: compensated, plan, scores"]),
         ({"epochs": 1.0, "keep": 0.6}, ["taken over from a stopped run: scores"]),
+        ({}, ["taken over from a stopped run: compensated, finetuned, plan, scores"]),
         ({"epochs": 1.0, "keep": 0.6, "resume": False}, []),
     ):
         told = Told()
