@@ -150,7 +150,7 @@ def _logits(model: Any, ids: list[int], types: list[int] | None, task: str) -> n
     if types is not None:
         inputs["token_type_ids"] = torch.tensor([types])
     with torch.no_grad():
-        said = model(**inputs)
+        said = model(**inputs, return_dict=True)
     found = torch.stack([said.start_logits, said.end_logits], -1) if task == "qa" else said.logits
     return np.asarray(found[0].float().numpy())
 

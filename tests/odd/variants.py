@@ -279,6 +279,13 @@ VARIANTS = (
         tokenizer=lambda spec: spec["model"].update(dropout=0.5),
         refused="dropout is set",
     ),
+    Variant(
+        "bert-own-tokenizer", settings={"auto_map": {"AutoTokenizer": ["a.B", None]}}, refused="auto_map names code"
+    ),
+    Variant("bert-own-model", files=_config(auto_map={"AutoModel": "a.B"}), refused="auto_map names code"),
+    Variant("bert-fewer-layers", files=_config(num_hidden_layers=1), refused="has no place; is config.json this"),
+    Variant("bert-other-shapes", files=_config(intermediate_size=32), refused="have other shapes than config.json"),
+    Variant("bert-tuples", files=_config(return_dict=False, output_hidden_states=True)),
     Variant("bert-quantised", files=_config(quantization_config={"bits": 8}), refused="quantization_config is set"),
     Variant("bert-other-weights", files=_config(transformers_weights="x.bin"), refused="transformers_weights is set"),
 )
