@@ -176,10 +176,11 @@ def locked(out: Path, warn: Callable[[str], None] = lambda text: None) -> Iterat
 
 def _remove(path: Path, made: Sequence[Path]) -> None:
     """The directory, its lock last: who comes between makes a new one; and parents that were made and are empty."""
-    for entry in path.iterdir():
-        if entry.name != _LOCK:
-            shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink(missing_ok=True)
-    (path / _LOCK).unlink(missing_ok=True)
+    with suppress(FileNotFoundError):  # somebody removed it while it was used
+        for entry in path.iterdir():
+            if entry.name != _LOCK:
+                shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink(missing_ok=True)
+        (path / _LOCK).unlink()
     for folder in (path, *made):
         with suppress(OSError):
             folder.rmdir()

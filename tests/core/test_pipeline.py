@@ -166,9 +166,7 @@ compress(settings(Path(model), Path(out), Path(data)), Killer())
     ("stage", "steps"),
     [
         ("Scoring every weight", 0),
-        ("Searching for groups", 2),
         ("Compensating layer by layer", 2),
-        ("Re-finetuning", 0),
         ("Re-finetuning", 5),
         ("Exporting and checking parity", 0),
     ],

@@ -18,7 +18,7 @@ from pgb_core.errors import PGBError
 from tests.odd import checkpoints
 from tests.odd.test_differential import hold
 
-SEEDS = 60
+SEEDS = 48
 _JARGON = re.compile(
     r"Traceback|NoneType|KeyError|TypeError|AttributeError|object has no|takes \d+ positional|got an unexpected|"
     r"unsupported operand|not subscriptable|<class|0x[0-9a-f]{6}"

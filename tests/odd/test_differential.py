@@ -28,7 +28,7 @@ from pgb_core.texts import SINGLE
 from service.tokenizer import Tokenizer, Tokens
 from tests.odd.variants import VARIANTS, Variant, build
 
-TEXTS = 40  # in one run of the tests
+TEXTS = 20  # in one run of the tests
 _BLOCKS = ((32, 126), (160, 591), (768, 879), (880, 1279), (1424, 1791), (2304, 2431), (8192, 8303), (12288, 12543),
            (19968, 20200), (44032, 44200), (65280, 65519), (127744, 128591), (0, 31))  # fmt: skip
 _TOKENS = ("[CLS]", "[SEP]", "[MASK]", "[PAD]", "<s>", "</s>", "<mask>", "<pad>", "brandname", "[NAME]", "BrandName")
