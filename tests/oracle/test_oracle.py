@@ -103,7 +103,7 @@ def service(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Service:
         opset=graph.OPSET,
         contrib_opset=graph.CONTRIB_OPSET,
         contrib_ops=(),
-        weights={},
+        weights={"kept": 1, "dense": 1},
         plan_digest="",
     )
     files = {
