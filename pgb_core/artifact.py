@@ -114,10 +114,10 @@ class Manifest:
         for name in ("weights", "provenance", "measured", "files"):
             if not isinstance(getattr(self, name), dict):
                 raise ArtifactError(f"manifest: {name} must be an object")
-            if not _writable(getattr(self, name)):
+            if not writable(getattr(self, name)):
                 raise ArtifactError(f"manifest: {name} holds a number or a text that JSON in UTF-8 cannot say")
         for name in ("name", "labels", "inputs", "outputs", "contrib_ops"):
-            if not _writable(list(getattr(self, name))):
+            if not writable(list(getattr(self, name))):
                 raise ArtifactError(f"manifest: {name} holds what is not UTF-8")
         if not self.name or not self.name.isprintable():
             raise ArtifactError("manifest: name must be a word that can be printed")
@@ -136,15 +136,15 @@ class Manifest:
         return self
 
 
-def _writable(value: object) -> bool:
+def writable(value: object) -> bool:
     """Whether JSON in UTF-8 can say it: no NaN or infinity, no half of a surrogate pair."""
     if isinstance(value, str):
         return value.isascii() or value.encode("utf-8", "replace").decode() == value
     if isinstance(value, float):
         return math.isfinite(value)
     if isinstance(value, dict):
-        return all(_writable(key) and _writable(inner) for key, inner in value.items())
-    return all(map(_writable, value)) if isinstance(value, list) else True
+        return all(writable(key) and writable(inner) for key, inner in value.items())
+    return all(map(writable, value)) if isinstance(value, list) else True
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from pgb_core.artifact import writable
 from pgb_core.errors import CheckpointError
 
 CONFIG = "config.json"
@@ -42,6 +43,10 @@ _REFUSED = {
 def locate(source: str | Path) -> Path:
     """The directory of a checkpoint; a hub name is fetched into the hub's own cache. Raises CheckpointError."""
     path = Path(source)
+    if not writable(str(path)):
+        raise CheckpointError(
+            f"{str(source)!a}: the path is no text in UTF-8, which the weights' reader needs; rename it"
+        )
     if path.is_dir():
         return path
     if path.exists():
@@ -51,7 +56,10 @@ def locate(source: str | Path) -> Path:
     import huggingface_hub
 
     try:
-        return Path(huggingface_hub.snapshot_download(str(source), allow_patterns=list(_FETCHED)))
+        # Files of the repository's own folder: others hold the same model for other programs.
+        return Path(
+            huggingface_hub.snapshot_download(str(source), allow_patterns=list(_FETCHED), ignore_patterns=["*/*"])
+        )
     except Exception as error:  # the hub's errors, those of the network, and of the cache
         raise CheckpointError(
             f"{source}: neither a directory here nor a model that the hub gave; check the name and the connection, or "

@@ -16,6 +16,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from pgb_core.artifact import writable
 from pgb_core.checkpoint_files import first_line, locate, read_config, unread, weight_files
 from pgb_core.errors import CheckpointError
 from pgb_core.nn.encoder import ACTIVATIONS, Encoder, EncoderConfig
@@ -218,7 +219,7 @@ def _labels(config: Any, source: str | Path) -> tuple[tuple[str, ...], list[str]
         raise CheckpointError(
             f"{source}: id2label has " + ("an empty name" if "" in labels else f"{twice!r} twice") + "; name each label"
         )
-    odd = next((name for name in labels if name.encode("utf-8", "replace").decode() != name), None)
+    odd = next((name for name in labels if not writable(name)), None)
     if odd is not None:
         raise CheckpointError(f"{source}: id2label has the name {odd!a}, which is no text in UTF-8; name it otherwise")
     if sum(map(len, labels)) > _MOST_CHARACTERS:

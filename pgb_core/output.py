@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pgb_core.artifact import MANIFEST, check_replaceable, open_artifact
+from pgb_core.artifact import MANIFEST, check_replaceable, open_artifact, writable
 from pgb_core.errors import ArtifactError, ConfigError
 
 
@@ -19,7 +19,7 @@ class Standing:
 def check_place(out: str | Path, checkpoint: str | Path) -> None:
     """Raises ConfigError or ArtifactError when an artifact must not be written there."""
     root = Path(out)
-    if not root.name.isprintable() or not _is_text(root.name):
+    if not root.name.isprintable() or not writable(root.name):
         raise ConfigError(f"--out {str(out)!a}: the name must be printable text in UTF-8, for the artifact bears it")
     where = root.resolve()
     here = Path.cwd().resolve()
@@ -31,11 +31,6 @@ def check_place(out: str | Path, checkpoint: str | Path) -> None:
         if where == source or where in source.parents or source in where.parents:
             raise ConfigError(f"--out {out}: is the checkpoint's directory, inside it or above it; choose another")
     check_replaceable(root)
-
-
-def _is_text(name: str) -> bool:
-    """Whether UTF-8 can say a file's name; one in another encoding holds halves of surrogate pairs."""
-    return name.encode("utf-8", "replace").decode() == name
 
 
 def standing(out: str | Path) -> Standing:

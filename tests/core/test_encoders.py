@@ -1,6 +1,7 @@
 """Loading: equal to transformers for every architecture, and clear about what it refuses."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,11 @@ def test_the_digest_follows_the_weights(tmp_path: Path) -> None:
         model.classifier.bias[0] += 1
     model.save_pretrained(tmp_path)
     assert first == second != load_checkpoint(tmp_path).digest
+
+
+def test_a_path_that_is_no_text_is_refused_in_words(tmp_path: Path) -> None:
+    """The reader of weights would call the file damaged."""
+    save(tmp_path / "model", "bert", "qa")
+    odd = (tmp_path / "model").rename(tmp_path / os.fsdecode(b"caf\xe9"))
+    with pytest.raises(CheckpointError, match="the path is no text in UTF-8"):
+        load_checkpoint(odd)
