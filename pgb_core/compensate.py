@@ -8,6 +8,7 @@ drift their layer received (He et al. 2017 reconstruct in the same order for con
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,20 @@ from pgb_core.nn.encoder import Attention, Constant, Encoder, FeedForward, Layer
 from pgb_core.nn.grouped_linear import GroupedLinear
 from pgb_core.plan import GroupingPlan, Role, Site
 from pgb_core.surgery import outputs
+
+
+@dataclass(frozen=True)
+class _Streams:
+    """Hidden states of all batches, [batch, tokens, hidden] each, before the layer that is being solved.
+
+    theirs: the dense model's; ours: the pruned one's; masks: which tokens are real, [batch, tokens].
+    """
+
+    plan: GroupingPlan
+    theirs: list[Tensor]
+    ours: list[Tensor]
+    masks: Sequence[Tensor]
+    ridge: float
 
 
 @torch.no_grad()
@@ -38,6 +53,7 @@ def compensate(
     masks = [batch.attention_mask.bool().to(device) for batch in batches]
     theirs = [dense.embeddings(b.input_ids.to(device), b.token_type_ids.to(device)) for b in batches]
     ours = list(theirs)
+    streams = _Streams(plan, theirs, ours, masks, ridge)
     left = {layer.index: layer for layer in compact.layers}
     for target in dense.layers:
         layer = left.get(target.index)
@@ -45,23 +61,16 @@ def compensate(
             for n, mask in enumerate(masks):
                 theirs[n] = target(theirs[n], attention_bias(mask))
         else:
-            _attention(target, layer, plan, theirs, ours, masks, ridge)
-            _feed_forward(target, layer, plan, theirs, ours, masks, ridge)
+            _attention(target, layer, streams)
+            _feed_forward(target, layer, streams)
         progress(target.index)
 
 
-def _attention(
-    target: Layer,
-    layer: Layer,
-    plan: GroupingPlan,
-    theirs: list[Tensor],
-    ours: list[Tensor],
-    masks: Sequence[Tensor],
-    ridge: float,
-) -> None:
+def _attention(target: Layer, layer: Layer, streams: _Streams) -> None:
     """Solve the attention half of a layer, and take both hidden states through it."""
+    theirs, ours, masks = streams.theirs, streams.ours, streams.masks
     if isinstance(layer.attention, Attention):
-        _solve_inputs(target, layer, plan, (Role.QUERY, Role.KEY, Role.VALUE), theirs, ours, masks, ridge)
+        _solve_inputs(target, layer, (Role.QUERY, Role.KEY, Role.VALUE), streams)
     mixed = []
     pooled = _Pool()
     for n, mask in enumerate(masks):
@@ -78,23 +87,16 @@ def _attention(
         for n, x in enumerate(ours):
             ours[n] = layer.attention_norm(x + layer.attention.bias)
         return
-    _update(layer.attention.output, pooled.moments, ridge)
+    _update(layer.attention.output, pooled.moments, streams.ridge)
     for n, x in enumerate(ours):
         ours[n] = layer.attention_norm(x + layer.attention.output(mixed[n]))
 
 
-def _feed_forward(
-    target: Layer,
-    layer: Layer,
-    plan: GroupingPlan,
-    theirs: list[Tensor],
-    ours: list[Tensor],
-    masks: Sequence[Tensor],
-    ridge: float,
-) -> None:
+def _feed_forward(target: Layer, layer: Layer, streams: _Streams) -> None:
     """Solve the feed-forward half, and take both hidden states through it."""
+    theirs, ours, masks = streams.theirs, streams.ours, streams.masks
     if isinstance(layer.feed_forward, FeedForward):
-        _solve_inputs(target, layer, plan, (Role.FFN_IN,), theirs, ours, masks, ridge)
+        _solve_inputs(target, layer, (Role.FFN_IN,), streams)
     pooled = _Pool()
     for n, mask in enumerate(masks):
         whole = theirs[n] + target.feed_forward(theirs[n])
@@ -107,32 +109,23 @@ def _feed_forward(
     if isinstance(layer.feed_forward, Constant):
         layer.feed_forward.bias.copy_(pooled.mean)
     else:
-        _update(layer.feed_forward.outer, pooled.moments, ridge)
+        _update(layer.feed_forward.outer, pooled.moments, streams.ridge)
     for n, x in enumerate(ours):
         ours[n] = layer.feed_forward_norm(x + layer.feed_forward(x))
 
 
-def _solve_inputs(
-    target: Layer,
-    layer: Layer,
-    plan: GroupingPlan,
-    roles: Sequence[Role],
-    theirs: Sequence[Tensor],
-    ours: Sequence[Tensor],
-    masks: Sequence[Tensor],
-    ridge: float,
-) -> None:
+def _solve_inputs(target: Layer, layer: Layer, roles: Sequence[Role], streams: _Streams) -> None:
     """Solve maps that read the hidden state: one pair of moments, theirs with ours, serves all of them."""
     pooled = _Pool()
-    for x_dense, x_ours, mask in zip(theirs, ours, masks, strict=True):
+    for x_dense, x_ours, mask in zip(streams.theirs, streams.ours, streams.masks, strict=True):
         x = _real(x_ours, mask)
         pooled.add(x, x if x_dense is x_ours else _real(x_dense, mask))
     sites, wanted = layer.sites(), target.sites()
     for role in roles:
         source = wanted[role]
         assert isinstance(source, nn.Linear)
-        rows = outputs(plan, Site(target.index, role)).to(source.weight.device)
-        _update(sites[role], pooled.moments.mapped(source.weight[rows], source.bias[rows]), ridge)
+        rows = outputs(streams.plan, Site(target.index, role)).to(source.weight.device)
+        _update(sites[role], pooled.moments.mapped(source.weight[rows], source.bias[rows]), streams.ridge)
 
 
 class _Pool:

@@ -165,7 +165,9 @@ def _make(example: Example, base: Path, folder: Path, console: Console, threads:
             ridge=1.0,  # a few thousand tokens: stay near the old weights
         )
         done = compress(config, bars)
-        bars.stage("Timing side by side with the dense model", len(SHAPES))
+        timing = "Timing side by side with the dense model"
+        bars.begin({timing: 1.0})  # a job of its own: the compression is done
+        bars.stage(timing, len(SHAPES))
         found = comparison.compare(done, dense, SHAPES, seconds=1.5, threads=threads, progress=bars.advance)
         dense_graphs = comparison.write_dense(load_checkpoint(dense).model, Path(scratch))
         size = dense_graphs[comparison.DENSE[0]].stat().st_size
