@@ -7,12 +7,12 @@ import json
 import tempfile
 from pathlib import Path
 
-from pgb_core import demo, graph
+from pgb_core import demo, export
+from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.data import read_rows
-from pgb_core.encoders import load_checkpoint
-from pgb_core.evaluate import evaluate, subject_of
 from pgb_core.machine import facts
 from pgb_core.session import open_session, predictor
+from pgb_core.tasks.evaluate import evaluate, subject_of
 
 DATA = {"sentiment": "glue/sst2/dev.tsv", "answers": "squad/squad-dev-v1.1-half.json"}
 CHECKPOINTS = {"sentiment": "minilm-l6-sst2", "answers": "minilm-l6-qa"}
@@ -35,7 +35,7 @@ def main() -> None:
             merged = demo.merged(example, base, Path(folder))
             for name, source in (("adapter", merged), ("checkpoint", args.models / CHECKPOINTS[example.name])):
                 checkpoint = load_checkpoint(source)
-                predict = predictor(open_session(graph.channels_first(checkpoint.model).SerializeToString()))
+                predict = predictor(open_session(export.channels_first(checkpoint.model).SerializeToString()))
                 rows = read_rows(args.data / DATA[example.name], example.task)
                 scores[name] = dict(evaluate(predict, rows, checkpoint.tokenizer, subject_of(checkpoint)))
         result[example.name] = scores

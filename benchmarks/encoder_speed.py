@@ -22,15 +22,19 @@ import onnxruntime
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from pgb_core import bench, calibrate, graph, planning, surgery
-from pgb_core.bench import Shape, random_feed
+from pgb_core import export
+from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.data import read_rows
-from pgb_core.encoders import load_checkpoint
-from pgb_core.features import batches, encode_texts
-from pgb_core.functional.scores import importance
+from pgb_core.learn import fisher
 from pgb_core.machine import facts, usable_cores
-from pgb_core.nn.encoder import Encoder, EncoderConfig
+from pgb_core.measure import bench
+from pgb_core.measure.bench import Shape, random_feed
+from pgb_core.model import surgery
+from pgb_core.model.encoder import Encoder, EncoderConfig
 from pgb_core.plan import GroupingPlan, Role, Site, flops
+from pgb_core.search import planning
+from pgb_core.search.importance import importance
+from pgb_core.tasks.features import batches, encode_texts
 
 OPENVINO = "dense OpenVINO bf16"
 SHAPES: tuple[Shape, ...] = ((1, 128), (8, 128), (1, 384))
@@ -59,7 +63,7 @@ def real_importance(checkpoint: Path, texts: Path, rows: int) -> dict[Site, torc
     model = loaded.model
     picked = read_rows(texts, "classification")[:: max(1, 60_000 // rows)][:rows]
     features = encode_texts(picked, [None] * len(picked), loaded.tokenizer, 128)  # type: ignore[arg-type]
-    scores = calibrate.fisher(model, batches(features, 2048, model.config.pad_id), None, 0, from_predictions=True)
+    scores = fisher.fisher(model, batches(features, 2048, model.config.pad_id), None, 0, from_predictions=True)
     found = {}
     for site, linear in model.sites().items():
         values = importance(linear.weight.detach(), scores[site])
@@ -131,8 +135,8 @@ def main() -> None:
     dense = Encoder(BASE).eval()
     result: dict[str, object] = {"machine": facts(), "threads": args.threads, "onnxruntime": onnxruntime.__version__}
     with tempfile.TemporaryDirectory() as folder:
-        protos = {"dense fused": graph.token_major(dense), "dense channels-first": graph.channels_first(dense)}
-        protos |= {name: graph.channels_first(model) for name, (model, _) in models.items()}
+        protos = {"dense fused": export.token_major(dense), "dense channels-first": export.channels_first(dense)}
+        protos |= {name: export.channels_first(model) for name, (model, _) in models.items()}
         paths = {}
         for name, proto in protos.items():
             paths[name] = Path(folder) / f"{name.replace(' ', '-')}.onnx"

@@ -1,6 +1,6 @@
 """What a gather and a small kernel cost, in weights of a dense product over 128 tokens.
 
-These prices stand in `pgb_core/functional/budget.py`; run this on another kind of machine to see
+These prices stand in `pgb_core/search/budget.py`; run this on another kind of machine to see
 whether they hold there. Each graph is one operator on `[1, channels, 128]`.
 """
 
@@ -14,8 +14,8 @@ import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from pgb_core.bench import median_milliseconds
 from pgb_core.machine import facts, usable_cores
+from pgb_core.measure.bench import median_milliseconds
 
 TOKENS = 128
 

@@ -1,4 +1,4 @@
-"""Runs one ONNX graph in OpenVINO, in bfloat16: a worker of `pgb_core.bench`."""
+"""Runs one ONNX graph in OpenVINO, in bfloat16: a worker of `pgb_core.measure.bench`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 import sys
 from collections.abc import Callable
 
-from pgb_core.bench import Shape, random_feed, work
+from pgb_core.measure.bench import Shape, random_feed, work
 
 
 def openvino_bf16(model: str, threads: int) -> Callable[[Shape], Callable[[], object]]:

@@ -19,15 +19,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pgb_core import calibrate, planning, surgery
-from pgb_core.compensate import compensate
+from pgb_core.checkpoints.load import Checkpoint, load_checkpoint
 from pgb_core.data import Question, TextRow, label_targets, read_rows
-from pgb_core.encoders import Checkpoint, load_checkpoint
-from pgb_core.evaluate import best_spans, squad_metrics
-from pgb_core.features import Features, batches, encode_questions, encode_texts
-from pgb_core.finetune import Schedule, Trainer, learning_rate
-from pgb_core.functional.scores import importance
-from pgb_core.nn.encoder import Encoder
+from pgb_core.learn import fisher
+from pgb_core.learn.compensate import compensate
+from pgb_core.learn.finetune import Schedule, Trainer, learning_rate
+from pgb_core.model import surgery
+from pgb_core.model.encoder import Encoder
+from pgb_core.search import planning
+from pgb_core.search.importance import importance
+from pgb_core.tasks.evaluate import best_spans, squad_metrics
+from pgb_core.tasks.features import Features, batches, encode_questions, encode_texts
 
 TOKENS = 4096
 CALIBRATION = {"sst2": 1024, "qa": 384}
@@ -96,7 +98,7 @@ def measure(task: Task, keep: float, grouping: str, schedule: Schedule, unlabell
 
     begin()
 
-    scores = calibrate.fisher(c.model, batches(task.calibration, 2048, c.model.config.pad_id), None, 0, unlabelled)
+    scores = fisher.fisher(c.model, batches(task.calibration, 2048, c.model.config.pad_id), None, 0, unlabelled)
     sites = c.model.sites()
     importances = {site: importance(sites[site].weight.detach(), values) for site, values in scores.items()}
     lap("score")

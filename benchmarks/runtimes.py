@@ -31,8 +31,8 @@ from typing import Any
 import numpy as np
 
 from pgb_core.artifact import CHECK, MODEL, PLAN, TOKENIZER, WEIGHTS, Artifact, Manifest, open_artifact, write_artifact
-from pgb_core.bench import median_milliseconds
 from pgb_core.machine import facts, usable_cores
+from pgb_core.measure.bench import median_milliseconds
 from service.runtimes.choose import open_runtime
 from service.runtimes.onnx_runtime import OnnxRuntime
 from service.runtimes.protocol import Kind, Precision, Runtime
@@ -67,12 +67,13 @@ def ways(threads: Sequence[int]) -> list[Way]:
 
 def with_fused_graph(artifact: Artifact, out: Path) -> Artifact:
     """The same dense model by the graph that ONNX Runtime's own optimiser would make of it."""
-    from pgb_core import graph, rebuild
+    from pgb_core import export
+    from pgb_core.model import rebuild
 
     files = {name: (artifact.path / name).read_bytes() for name in (TOKENIZER, PLAN)}
     if artifact.check is not None:
         files[CHECK] = artifact.check.read_bytes()
-    files[MODEL] = graph.token_major(rebuild.encoder_of(artifact)).SerializeToString()
+    files[MODEL] = export.token_major(rebuild.encoder_of(artifact)).SerializeToString()
     return write_artifact(out, replace(artifact.manifest, files={}), files)
 
 
@@ -81,15 +82,16 @@ def bert_base(out: Path) -> Artifact:
     import torch
 
     from benchmarks.encoder_speed import BASE
-    from pgb_core import graph, rebuild
-    from pgb_core.nn.encoder import Encoder
+    from pgb_core import export
+    from pgb_core.model import rebuild
+    from pgb_core.model.encoder import Encoder
     from pgb_core.plan import GroupingPlan, Keep
 
     torch.manual_seed(0)
     model = Encoder(BASE).eval()
     choices = {site: Keep((m.out_features, m.in_features)) for site, m in model.sites().items()}
     plan = GroupingPlan("random", BASE.head_dim, choices)
-    proto = graph.channels_first(model)
+    proto = export.channels_first(model)
     manifest = Manifest(
         name="bert-base",
         task=BASE.task,
@@ -98,11 +100,11 @@ def bert_base(out: Path) -> Artifact:
         activation="softmax",
         max_length=BASE.max_length,
         pad_id=BASE.pad_id,
-        inputs=tuple(graph.input_names(model)),
+        inputs=tuple(export.input_names(model)),
         outputs=tuple(output.name for output in proto.graph.output),
         target="cpu",
-        opset=graph.OPSET,
-        contrib_opset=graph.CONTRIB_OPSET,
+        opset=export.OPSET,
+        contrib_opset=export.CONTRIB_OPSET,
         contrib_ops=(),
         weights={"kept": plan.cost, "dense": plan.dense_cost},
         plan_digest="",

@@ -17,13 +17,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pgb_core import calibrate, planning
+from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.data import TextRow, read_rows
-from pgb_core.encoders import load_checkpoint
-from pgb_core.features import batches, encode_texts
-from pgb_core.functional.scores import importance
+from pgb_core.learn import fisher
 from pgb_core.machine import facts
 from pgb_core.plan import Role, Site
+from pgb_core.search import planning
+from pgb_core.search.importance import importance
+from pgb_core.tasks.features import batches, encode_texts
 
 LAYERS, HIDDEN, NEURONS, HEAD_DIM = 12, 768, 3072, 64
 
@@ -34,7 +35,7 @@ def checkpoint_importances(checkpoint: Path, texts: Path, samples: int) -> tuple
     model = loaded.model
     rows = [row for row in read_rows(texts, "classification") if isinstance(row, TextRow)][:samples]
     features = encode_texts(rows, [None] * len(rows), loaded.tokenizer, 128)
-    scores = calibrate.fisher(model, batches(features, 2048, model.config.pad_id), None, 0, from_predictions=True)
+    scores = fisher.fisher(model, batches(features, 2048, model.config.pad_id), None, 0, from_predictions=True)
     sites = model.sites()
     found = {site: importance(sites[site].weight.detach(), values) for site, values in scores.items()}
     return found, model.config.head_dim

@@ -81,14 +81,14 @@ def record() -> dict[str, Any]:
 
 def compress(folder: Path, data: Path, out: Path, flags: list[str]) -> None:
     """One run of the command. Raises RuntimeError with what it said when it fails."""
-    from pgb_core.cli import main as pgb
+    from pgb_core import cli
 
     settings = out.with_suffix(".toml")
     settings.write_text("tokens = 256\npasses = 2\nsamples = 64\n", "utf-8")
     common = ["--config", str(settings), "--epochs", "2", "--threads", "1", "--device", "cpu", "--trust-labels"]
     said = io.StringIO()
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
-        status = pgb(["compress", str(folder), "--train", str(data), "--out", str(out), *common, *flags])
+        status = cli.main(["compress", str(folder), "--train", str(data), "--out", str(out), *common, *flags])
     if status:
         raise RuntimeError(f"{out.name}: pgb ended with {status}: {said.getvalue()[-2000:]}")
 

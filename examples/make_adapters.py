@@ -18,7 +18,7 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from pgb_core.adapters import CONFIG, PREFIX, WEIGHTS, factor
+from pgb_core.checkpoints.adapters import CONFIG, PREFIX, WEIGHTS, factor
 
 TARGETS = ("query", "key", "value", "dense")
 HEADS = {"classification": ["pooler", "classifier"], "qa": ["qa_outputs"]}

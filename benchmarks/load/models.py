@@ -13,7 +13,7 @@ from pgb_core.artifact import open_artifact
 from pgb_core.config import CompressConfig
 from pgb_core.errors import ArtifactError, CheckpointError
 from pgb_core.pipeline import compress
-from pgb_core.progress import Bars
+from pgb_core.progress.bars import Bars
 
 KEPT = {"dense": 1.0, "keep 0.5": 0.5, "keep 0.12": 0.12}
 # The demo is learned to be accurate; at 0.12 only the speed counts here, which training does not change.

@@ -9,8 +9,8 @@ import torch
 from pgb_core.artifact import Artifact
 from pgb_core.errors import PGBError
 from pgb_core.machine import usable_cores
-from pgb_core.rebuild import encoder_of
-from pgb_core.surgery import merge_groups
+from pgb_core.model.rebuild import encoder_of
+from pgb_core.model.surgery import merge_groups
 from service.errors import Unavailable
 from service.runtimes.protocol import Device, Logits, Precision, pad
 from service.tokenizer import Tokens

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from pgb_core import planning
-from pgb_core.nn.encoder import Encoder
+from pgb_core.model.encoder import Encoder
 from pgb_core.plan import Group, Grouping, GroupingPlan, Keep, Role, Site
+from pgb_core.search import planning
 
 
 def dense_plan(model: Encoder) -> GroupingPlan:

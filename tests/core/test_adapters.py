@@ -9,7 +9,7 @@ import torch
 import transformers
 from safetensors.torch import load_file
 
-from pgb_core import adapters
+from pgb_core.checkpoints import adapters
 from pgb_core.errors import CheckpointError
 from tests.conftest import hf_config
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgb_core import artifact as artifact_module
+from pgb_core import artifact
 from pgb_core.artifact import POSITIONS, Artifact, Manifest, open_artifact, repair, update_measured, write_artifact
 from pgb_core.errors import ArtifactError, ResourceError
 from pgb_core.onnx_file import read_graph
@@ -204,7 +204,7 @@ def test_a_kill_while_an_artifact_is_replaced_loses_none(
         pass
 
     calls = {"exchange": 0}
-    exchanged, rename = artifact_module._exchanged, Path.rename
+    exchanged, rename = artifact._exchanged, Path.rename
 
     def exchanging(first: Path, second: Path) -> bool:
         calls["exchange"] += 1
@@ -214,7 +214,7 @@ def test_a_kill_while_an_artifact_is_replaced_loses_none(
         rename(self, target)
         raise KilledError
 
-    monkeypatch.setattr(artifact_module, "_exchanged", exchanging)
+    monkeypatch.setattr(artifact, "_exchanged", exchanging)
     monkeypatch.setattr(Path, "rename", killed)
     monkeypatch.setattr("pgb_core.artifact.shutil.rmtree", lambda *_, **__: None)  # a killed process tidies nothing up
     try:

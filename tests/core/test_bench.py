@@ -8,11 +8,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from pgb_core import bench, contention
-from pgb_core.bench import Timing
-from pgb_core.comparison import DENSE, Comparison
-from pgb_core.contention import Conditions, Counted, too_busy
 from pgb_core.errors import ResourceError
+from pgb_core.measure import bench, contention
+from pgb_core.measure.bench import Timing
+from pgb_core.measure.comparison import DENSE, Comparison
+from pgb_core.measure.contention import Conditions, Counted, too_busy
 
 # Ten seconds of two workers in turn, two threads each, on a quiet machine of four cores.
 QUIET = Conditions(10.0, 2, 4, own=18.0, waited=0.1, machine=Counted(18.4, 0.02), spread=0.03)

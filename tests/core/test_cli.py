@@ -87,7 +87,7 @@ def test_a_full_disk_is_one_line(
     def full(tensors: object, path: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("pgb_core.workspace.save_file", full)
+    monkeypatch.setattr("pgb_core.run.workspace.save_file", full)
     code, _, error = run(
         capsys, "compress", model, "--train", texts, "--trust-labels", "--out", tmp_path / "out", "--epochs", "0"
     )

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from pgb_core.data import Question, TextRow, read_rows
 from pgb_core.errors import DataError
-from pgb_core.features import Features, collate, encode_questions, grouped
+from pgb_core.tasks.features import Features, collate, encode_questions, grouped
 
 
 @pytest.mark.parametrize(

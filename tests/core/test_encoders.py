@@ -9,7 +9,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer, models
 
-from pgb_core.encoders import load_checkpoint
+from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.errors import CheckpointError
 from tests.conftest import ARCHITECTURES, TASKS, hf_config
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from pgb_core import evaluate, metrics
 from pgb_core.data import Question
 from pgb_core.errors import DataError
-from pgb_core.features import Batch, encode_questions
+from pgb_core.tasks import evaluate, metrics
+from pgb_core.tasks.features import Batch, encode_questions
 
 
 def question(name: str, *answers: str) -> Question:

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from pgb_core import graph
+from pgb_core import export
 from pgb_core.errors import ParityError
-from pgb_core.features import Features
-from pgb_core.nn.encoder import Encoder
-from pgb_core.parity import check_graph
+from pgb_core.export.parity import check_graph
+from pgb_core.model.encoder import Encoder
+from pgb_core.model.surgery import apply_plan
 from pgb_core.session import open_session
-from pgb_core.surgery import apply_plan
+from pgb_core.tasks.features import Features
 from tests.conftest import ARCHITECTURES, TASKS, small_encoder
 from tests.core.planned import hand_plan, random_plan
 
@@ -39,7 +39,7 @@ def difference(model: Encoder, content: bytes, batch: int, length: int) -> tuple
     with torch.no_grad():
         wanted = model(ids, mask, types).numpy()
     feed = {"input_ids": ids.numpy(), "attention_mask": mask.numpy(), "token_type_ids": types.numpy()}
-    found = open_session(content, threads=1).run(None, {name: feed[name] for name in graph.input_names(model)})
+    found = open_session(content, threads=1).run(None, {name: feed[name] for name in export.input_names(model)})
     if model.config.task == "classification":
         return float(np.abs(found[0] - wanted).max()), bool((found[0].argmax(1) == wanted.argmax(1)).all())
     pairs = [
@@ -55,7 +55,7 @@ def difference(model: Encoder, content: bytes, batch: int, length: int) -> tuple
 def test_the_graph_equals_the_model(architecture: str, task: str, kind: str, target: str) -> None:
     """Both forms, any structure: one token, odd lengths, the longest length, padding."""
     model = compact(architecture, task, kind)
-    content = graph.channels_first(model, target).SerializeToString()
+    content = export.channels_first(model, target).SerializeToString()
     for batch, length in LENGTHS:
         gap, same = difference(model, content, batch, length)
         assert gap < 1e-4
@@ -67,7 +67,7 @@ def test_the_graph_equals_the_model(architecture: str, task: str, kind: str, tar
 def test_the_fused_dense_graph_equals_the_model(architecture: str, task: str) -> None:
     """The baseline is the same model, with every attention, norm and activation fused."""
     model = small_encoder(architecture, task)
-    proto = graph.token_major(model)
+    proto = export.token_major(model)
     kinds = [node.op_type for node in proto.graph.node]
     assert (kinds.count("Attention"), kinds.count("SkipLayerNormalization"), kinds.count("BiasGelu")) == (4, 8, 4)
     for batch, length in LENGTHS:
@@ -76,7 +76,7 @@ def test_the_fused_dense_graph_equals_the_model(architecture: str, task: str) ->
 
 def test_only_gathers_that_algebra_cannot_fold_remain() -> None:
     """Inside a layer orders fold into weights; only what meets the residual stream or repeats is gathered."""
-    proto = graph.channels_first(compact("bert", "qa", "hand"))
+    proto = export.channels_first(compact("bert", "qa", "hand"))
     left = sorted(n.name for n in proto.graph.node if n.op_type == "Gather" and n.name.startswith("layer."))
     assert left == [
         "layer.0.attention_output.gather",
@@ -94,7 +94,7 @@ def test_only_gathers_that_algebra_cannot_fold_remain() -> None:
 
 def test_dropped_layers_are_gone_and_grouped_maps_are_one_convolution() -> None:
     """No node of a dropped layer, one Conv a map with its groups, no external data."""
-    proto = graph.channels_first(compact("bert", "qa", "hand"))
+    proto = export.channels_first(compact("bert", "qa", "hand"))
     names = [node.name for node in proto.graph.node]
     assert not any(name.startswith("layer.1.") for name in names)
     groups = {n.name: n.attribute for n in proto.graph.node if n.op_type == "Conv"}
@@ -106,14 +106,14 @@ def test_dropped_layers_are_gone_and_grouped_maps_are_one_convolution() -> None:
 def test_the_form_for_gpus_has_no_convolution() -> None:
     """Not in the last layer either, of which a classifier needs the first token alone."""
     for task in TASKS:
-        proto = graph.channels_first(compact("bert", task, "hand"), "gpu")
+        proto = export.channels_first(compact("bert", task, "hand"), "gpu")
         assert "Conv" not in {node.op_type for node in proto.graph.node}
 
 
 def test_dense_pruned_to_neurons_needs_no_gather() -> None:
     """With one group a matrix, what was permuted lies in the stored order of the weights."""
     model = compact("bert", "qa", "shared")
-    proto = graph.channels_first(model)
+    proto = export.channels_first(model)
     indexed = sum(linear.in_index is not None for linear in model.sites().values())
     assert sum(n.op_type == "Gather" and n.name.startswith("layer.") for n in proto.graph.node) == indexed
 
@@ -121,10 +121,10 @@ def test_dense_pruned_to_neurons_needs_no_gather() -> None:
 def test_tables_that_float16_holds_are_stored_so() -> None:
     """Half the size, the same values."""
     model = small_encoder("bert", "qa")
-    wide = len(graph.channels_first(model).SerializeToString())
+    wide = len(export.channels_first(model).SerializeToString())
     with torch.no_grad():
         model.embeddings.word.weight.copy_(model.embeddings.word.weight.half().float())
-    proto = graph.channels_first(model)
+    proto = export.channels_first(model)
     assert len(proto.SerializeToString()) < wide - 400 * 96
     assert difference(model, proto.SerializeToString(), 2, 11)[0] < 1e-4
 
@@ -133,8 +133,8 @@ def test_the_parity_gate_stops_a_wrong_graph() -> None:
     """A graph of other weights does not pass, and the error gives the difference."""
     model, other = small_encoder("bert", "classification"), small_encoder("bert", "classification", seed=5)
     features = [Features([5, 6, 7 + n], [0, 0, 0], None, n) for n in range(20)]
-    parity = check_graph(model, graph.channels_first(model).SerializeToString(), features)
+    parity = check_graph(model, export.channels_first(model).SerializeToString(), features)
     assert parity.inputs == parity.same_answers == 20
     assert parity.max_difference < 1e-4
     with pytest.raises(ParityError, match="differs from PyTorch by"):
-        check_graph(other, graph.channels_first(model).SerializeToString(), features)
+        check_graph(other, export.channels_first(model).SerializeToString(), features)

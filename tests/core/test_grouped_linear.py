@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pgb_core.nn.grouped_linear import GroupedLinear
+from pgb_core.model.linear.grouped import GroupedLinear
 
 OUT, IN = 12, 10
 

@@ -20,7 +20,7 @@ from tests.core.small import checkpoint
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LOAD = """
 import sys
-from pgb_core.encoders import load_checkpoint
+from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.errors import CheckpointError
 try:
     print(load_checkpoint(sys.argv[1]).source)

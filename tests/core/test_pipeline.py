@@ -14,10 +14,10 @@ import torch
 from pgb_core.artifact import open_artifact
 from pgb_core.config import CompressConfig
 from pgb_core.errors import ConfigError, PGBError
-from pgb_core.finetune import Trainer
+from pgb_core.learn.finetune import Trainer
+from pgb_core.measure.scoring import score
 from pgb_core.pipeline import compress
 from pgb_core.plan import GroupingPlan
-from pgb_core.scoring import score
 from tests.conftest import ARCHITECTURES
 from tests.core.small import WORDS, checkpoint, settings
 
@@ -113,7 +113,7 @@ def test_questions_without_answers_are_enough(labelled: bool, tmp_path: Path, qu
             schedules.append(self.labels)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pgb_core.stages.Trainer", Seen)
+        patch.setattr("pgb_core.run.run.Trainer", Seen)
         compress(
             CompressConfig(
                 str(model),
@@ -141,7 +141,7 @@ def test_equal_settings_give_equal_artifacts_and_a_seed_changes_them(tmp_path: P
 KILLED = """
 import os, signal, sys
 from pgb_core.pipeline import compress
-from pgb_core.report import Silent
+from pgb_core.progress.report import Silent
 from tests.core.small import settings
 from pathlib import Path
 model, out, data, stage, steps = sys.argv[1:]
@@ -198,7 +198,7 @@ def test_a_run_killed_at_any_stage_and_resumed_gives_the_same_artifact(
 def test_work_on_other_data_is_not_resumed(tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file of the same name that has changed since."""
     model = checkpoint(tmp_path / "model", "bert", "classification")
-    monkeypatch.setattr("pgb_core.pipeline.export.write", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("pgb_core.pipeline.write.write", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         compress(settings(model, tmp_path / "small", texts, epochs=0.0))
     lines = texts.read_text().splitlines()

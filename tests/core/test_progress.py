@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pgb_core import effort
+from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.data import read_rows
-from pgb_core.encoders import load_checkpoint
-from pgb_core.inputs import prepare
 from pgb_core.pipeline import compress
-from pgb_core.progress import Bars
-from pgb_core.remaining import Estimate, about
-from pgb_core.report import Silent
+from pgb_core.progress.bars import Bars
+from pgb_core.progress.remaining import Estimate, about
+from pgb_core.progress.report import Silent
+from pgb_core.run import effort
+from pgb_core.run.inputs import prepare
 from tests.core.small import checkpoint, settings
 
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pgb_core import reading
 from pgb_core.config import CompressConfig
 from pgb_core.data import Columns, Question
 from pgb_core.errors import DataError
-from pgb_core.evaluate import Subject
-from pgb_core.features import Batch
+from pgb_core.run import reading
+from pgb_core.tasks.evaluate import Subject
+from pgb_core.tasks.features import Batch
 from tests.core.test_data import words
 from tests.odd.test_data_files import Told
 

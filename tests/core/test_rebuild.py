@@ -10,16 +10,16 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from pgb_core import export, probes
 from pgb_core.artifact import CHECK, PLAN, WEIGHTS, Artifact, write_artifact
-from pgb_core.encoders import Checkpoint, load_checkpoint
+from pgb_core.checkpoints.load import Checkpoint, load_checkpoint
 from pgb_core.errors import ArtifactError
-from pgb_core.evaluate import run, torch_predictor
-from pgb_core.features import Features
-from pgb_core.nn.encoder import Encoder
-from pgb_core.nn.grouped_linear import GroupedLinear
-from pgb_core.rebuild import encoder_of
-from pgb_core.surgery import apply_plan, merge_groups
+from pgb_core.export import probes, write
+from pgb_core.model.encoder import Encoder
+from pgb_core.model.linear.grouped import GroupedLinear
+from pgb_core.model.rebuild import encoder_of
+from pgb_core.model.surgery import apply_plan, merge_groups
+from pgb_core.tasks.evaluate import run, torch_predictor
+from pgb_core.tasks.features import Features
 from tests.conftest import ARCHITECTURES, TASKS
 from tests.core.planned import dense_plan, hand_plan, random_plan
 from tests.core.small import checkpoint
@@ -33,7 +33,7 @@ def made(folder: Path, architecture: str, task: str, plan: str, **how: bool) -> 
     chosen = PLANS[plan](loaded.model)
     model = apply_plan(loaded.model, chosen).eval()
     length = loaded.model.config.max_length
-    return loaded, model, export.write(folder / "out", loaded, model, chosen, "cpu", [], {}, {}, length, **how)
+    return loaded, model, write.write(folder / "out", loaded, model, chosen, "cpu", [], {}, {}, length, **how)
 
 
 def logits(model: Encoder, ids: torch.Tensor) -> torch.Tensor:

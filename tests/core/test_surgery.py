@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from pgb_core.errors import PlanError
-from pgb_core.nn.encoder import Attention, Encoder, FeedForward
+from pgb_core.model.encoder import Attention, Encoder, FeedForward
+from pgb_core.model.surgery import apply_plan
 from pgb_core.plan import Group, Grouping, GroupingPlan, Keep, Role, Site
-from pgb_core.surgery import apply_plan
 from tests.conftest import ARCHITECTURES, TASKS, small_encoder
 from tests.core.planned import hand_plan, random_plan
 

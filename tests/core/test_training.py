@@ -6,14 +6,14 @@ import math
 import pytest
 import torch
 
-from pgb_core import calibrate
-from pgb_core.compensate import compensate
 from pgb_core.errors import DataError
-from pgb_core.features import Batch, Features, batches, collate
-from pgb_core.finetune import Schedule, Trainer, counterparts, hidden_loss, prediction_loss
-from pgb_core.nn.encoder import Encoder
+from pgb_core.learn import fisher
+from pgb_core.learn.compensate import compensate
+from pgb_core.learn.finetune import Schedule, Trainer, counterparts, hidden_loss, prediction_loss
+from pgb_core.model.encoder import Encoder
+from pgb_core.model.surgery import apply_plan
 from pgb_core.plan import Grouping, Site
-from pgb_core.surgery import apply_plan
+from pgb_core.tasks.features import Batch, Features, batches, collate
 from tests.conftest import TASKS, small_encoder
 from tests.core.planned import hand_plan, random_plan
 
@@ -34,13 +34,13 @@ def test_fisher_equals_squared_gradients_of_single_samples(task: str) -> None:
     """The batched sum against one backward pass a sample."""
     model = small_encoder("bert", task)
     data = features(5, task=task)
-    found = calibrate.fisher(model, [collate(data, 0)], None, 0, from_predictions=False)
+    found = fisher.fisher(model, [collate(data, 0)], None, 0, from_predictions=False)
     wanted = {site: torch.zeros_like(linear.weight) for site, linear in model.sites().items()}
     for feature in data:
         model.zero_grad()
         batch = collate([feature], 0)
         assert batch.targets is not None
-        calibrate.task_loss(model(*batch.inputs), batch.targets, task, None, "sum").backward()
+        fisher.task_loss(model(*batch.inputs), batch.targets, task, None, "sum").backward()
         for site, linear in model.sites().items():
             assert linear.weight.grad is not None
             wanted[site] += linear.weight.grad.square()
@@ -51,7 +51,7 @@ def test_fisher_equals_squared_gradients_of_single_samples(task: str) -> None:
 def test_scoring_leaves_the_model_as_it_was() -> None:
     """No gradient, no hook, no frozen parameter stays."""
     model = small_encoder("roberta", "classification")
-    calibrate.fisher(model, [collate(features(3), 1)], None, 0, from_predictions=True)
+    fisher.fisher(model, [collate(features(3), 1)], None, 0, from_predictions=True)
     assert all(p.grad is None and p.requires_grad for p in model.parameters())
     assert not any(module._forward_hooks for module in model.modules())
 
@@ -60,9 +60,9 @@ def test_labels_drawn_from_predictions_follow_the_prediction() -> None:
     """A sure model draws its own answer; the seed decides the rest."""
     sure = torch.tensor([[50.0, 0.0], [0.0, 50.0]])
     g = torch.Generator().manual_seed(0)
-    assert calibrate.draw(sure, "classification", None, g).tolist() == [0, 1]
+    assert fisher.draw(sure, "classification", None, g).tolist() == [0, 1]
     even = torch.zeros(400, 2)
-    drawn = calibrate.draw(even, "classification", None, g).float().mean()
+    drawn = fisher.draw(even, "classification", None, g).float().mean()
     assert 0.4 < float(drawn) < 0.6
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pgb_core import trust
+from pgb_core.tasks import trust
 
 LABELS = ("negative", "neutral", "positive")
 

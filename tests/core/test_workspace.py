@@ -11,15 +11,15 @@ import pytest
 import torch
 
 from pgb_core.artifact import open_artifact
+from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.config import CompressConfig
-from pgb_core.encoders import load_checkpoint
 from pgb_core.errors import ArtifactError, ConfigError, PGBError, ResourceError
-from pgb_core.features import Features
-from pgb_core.inputs import Inputs
-from pgb_core.output import check_place
 from pgb_core.pipeline import compress
-from pgb_core.stages import Keys
-from pgb_core.workspace import Workspace, check_space, locked
+from pgb_core.run.inputs import Inputs
+from pgb_core.run.output import check_place
+from pgb_core.run.run import Keys
+from pgb_core.run.workspace import Workspace, check_space, locked
+from pgb_core.tasks.features import Features
 from tests.core.small import checkpoint, settings
 from tests.core.test_gate import Told
 
@@ -86,7 +86,7 @@ def test_a_write_that_fails_leaves_what_was_there(workspace: Workspace, monkeypa
     def full(source: object, target: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pgb_core.workspace.os.replace", full)
+    monkeypatch.setattr("pgb_core.run.workspace.os.replace", full)
     with pytest.raises(ResourceError, match="the disk is full"):
         workspace.save_text("plan", KEY, "new")
     assert workspace.text("plan", KEY) == "kept"
@@ -96,7 +96,7 @@ def test_a_write_that_fails_leaves_what_was_there(workspace: Workspace, monkeypa
 HOLDER = """
 import sys
 from pathlib import Path
-from pgb_core.workspace import locked
+from pgb_core.run.workspace import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -181,8 +181,8 @@ def test_work_outlives_a_file_that_appears_in_its_place(
     assert (tmp_path / ".small.work").is_dir()
     (out / "mine").unlink()
     told = Told()
-    monkeypatch.setattr("pgb_core.stages.calibrate.fisher", None)
-    monkeypatch.setattr("pgb_core.stages.compensate", None)
+    monkeypatch.setattr("pgb_core.run.run.fisher.fisher", None)
+    monkeypatch.setattr("pgb_core.run.run.compensate", None)
     resumed = compress(settings(model, out, texts), told)
     assert "taken over from a stopped run: compensated, finetuned, plan, scores" in told.notes
     monkeypatch.undo()
@@ -208,7 +208,7 @@ def test_other_settings_take_over_what_fits(tmp_path: Path, texts: Path, monkeyp
     ):
         told = Told()
         with monkeypatch.context() as patch:
-            patch.setattr("pgb_core.pipeline.export.write", failing)
+            patch.setattr("pgb_core.pipeline.write.write", failing)
             with pytest.raises(ResourceError, match="full"):
                 compress(settings(model, out, texts, **changes), told)
         assert [note for note in told.notes if "taken over" in note] == wanted

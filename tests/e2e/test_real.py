@@ -5,17 +5,17 @@ from pathlib import Path
 import pytest
 
 from examples import make_adapters
-from pgb_core import demo, graph
+from pgb_core import demo, export
 from pgb_core.artifact import open_artifact
+from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.config import CompressConfig
 from pgb_core.data import Question, TextRow, read_rows
-from pgb_core.encoders import load_checkpoint
-from pgb_core.evaluate import evaluate, subject_of
-from pgb_core.features import encode_questions, encode_texts
-from pgb_core.parity import check_graph
+from pgb_core.export.parity import check_graph
+from pgb_core.measure.scoring import score
 from pgb_core.pipeline import compress
-from pgb_core.scoring import score
 from pgb_core.session import open_session, predictor
+from pgb_core.tasks.evaluate import evaluate, subject_of
+from pgb_core.tasks.features import encode_questions, encode_texts
 
 SQUAD = "data/squad/squad-dev-v1.1-half.json"
 
@@ -39,9 +39,9 @@ def test_parity_on_256_real_inputs(name: str, shared: Path) -> None:
     else:
         texts = [r for r in read_rows(shared / "data/glue/sst2/dev.tsv", "classification") if isinstance(r, TextRow)]
         features = encode_texts(texts, [None] * len(texts), checkpoint.tokenizer, 512)
-    protos = [graph.channels_first(checkpoint.model)]
+    protos = [export.channels_first(checkpoint.model)]
     if checkpoint.task == "classification":
-        protos += [graph.channels_first(checkpoint.model, "gpu"), graph.token_major(checkpoint.model)]
+        protos += [export.channels_first(checkpoint.model, "gpu"), export.token_major(checkpoint.model)]
     for proto in protos:
         parity = check_graph(checkpoint.model, proto.SerializeToString(), features)
         assert parity.inputs == parity.same_answers == 256
@@ -82,7 +82,7 @@ def test_the_shipped_qa_adapter_keeps_its_quality(shared: Path, base: Path, tmp_
     found = []
     for source in (demo.merged(demo.EXAMPLES[1], base, tmp_path), shared / "models/minilm-l6-qa"):
         checkpoint = load_checkpoint(source)
-        predict = predictor(open_session(graph.channels_first(checkpoint.model).SerializeToString()))
+        predict = predictor(open_session(export.channels_first(checkpoint.model).SerializeToString()))
         found.append(evaluate(predict, rows, checkpoint.tokenizer, subject_of(checkpoint))["f1"])
     assert found[0] >= found[1] - 1.0
 

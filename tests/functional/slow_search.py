@@ -1,6 +1,6 @@
 """The search as it is written down, one option at a time and with everything built: slow, and easier to check.
 
-What `pgb_core.functional.grouping` and `menus` find is compared with what this finds.
+What `pgb_core.search.grouping` and `menus` find is compared with what this finds.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from pgb_core.functional.budget import Option, pareto, price_of, price_of_attention, price_of_sublayer
-from pgb_core.functional.grouping import Blocks
-from pgb_core.functional.menus import COLUMNS, COUNTS, MULTIPLE, WIDTHS
-from pgb_core.functional.scores import by_unit
 from pgb_core.plan import ATTENTION, FEED_FORWARD, Choice, Group, Grouping, Keep, Role
+from pgb_core.search.budget import Option, pareto, price_of, price_of_attention, price_of_sublayer
+from pgb_core.search.grouping import Blocks
+from pgb_core.search.importance import by_unit
+from pgb_core.search.menus import COLUMNS, COUNTS, MULTIPLE, WIDTHS
 
 Recipe = Mapping[Role, Choice]
 Importances = Mapping[Role, Tensor]

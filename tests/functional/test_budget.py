@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgb_core.errors import PlanError
-from pgb_core.functional.budget import Option, allocate, pareto
+from pgb_core.search.budget import Option, allocate, pareto
 
 options = st.builds(
     lambda cost, kept: Option(cost, cost, kept, None),

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pgb_core.functional import grouping
+from pgb_core.search import grouping
 
 
 def importances(seed: int, rows: int = 24, cols: int = 36) -> Tensor:

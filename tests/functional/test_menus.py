@@ -9,11 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pgb_core import planning
 from pgb_core.errors import PlanError
-from pgb_core.functional import grouping, menus
-from pgb_core.functional.budget import Option, combine, pareto
 from pgb_core.plan import ATTENTION, FEED_FORWARD, Grouping, GroupingPlan, Keep, Role, Site
+from pgb_core.search import grouping, menus, planning
+from pgb_core.search.budget import Option, combine, pareto
 from tests.functional import slow_search
 
 HEAD_DIM, HIDDEN, NEURONS = 16, 96, 288

@@ -2,7 +2,7 @@
 
 import torch
 
-from pgb_core.functional.scores import add_fisher, fisher_from_batch
+from pgb_core.search.importance import add_fisher, fisher_from_batch
 
 
 def test_samples_one_by_one_add_what_the_batch_sums() -> None:

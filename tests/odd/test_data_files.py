@@ -14,8 +14,8 @@ import pytest
 
 from pgb_core.data import Columns, Question, TextRow
 from pgb_core.errors import PGBError
-from pgb_core.evaluate import Subject
-from pgb_core.reading import Options, Source, read
+from pgb_core.run.reading import Options, Source, read
+from pgb_core.tasks.evaluate import Subject
 from tests.odd.data_files import OddFile, make
 
 CI = 300

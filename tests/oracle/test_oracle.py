@@ -21,8 +21,8 @@ from typing import Any
 
 import pytest
 
-from pgb_core import artifact, graph
-from pgb_core.encoders import load_checkpoint
+from pgb_core import artifact, export
+from pgb_core.checkpoints.load import load_checkpoint
 from service.errors import InvalidInput
 from service.runtimes.onnx_runtime import OnnxRuntime
 from service.tasks.answer import Answer, Options, best
@@ -88,7 +88,7 @@ def service(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Service:
     source = shared / "models" / RECORDED["checkpoint"]["name"]
     assert _short((source / "model.safetensors").read_bytes()) == RECORDED["checkpoint"]["sha256"], "record again"
     checkpoint = load_checkpoint(source)
-    proto = graph.channels_first(checkpoint.model)
+    proto = export.channels_first(checkpoint.model)
     manifest = artifact.Manifest(
         name="dense",
         task=checkpoint.task,
@@ -97,11 +97,11 @@ def service(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Service:
         activation="softmax",
         max_length=checkpoint.model.config.positions,
         pad_id=checkpoint.model.config.pad_id,
-        inputs=tuple(graph.input_names(checkpoint.model)),
+        inputs=tuple(export.input_names(checkpoint.model)),
         outputs=tuple(output.name for output in proto.graph.output),
         target="cpu",
-        opset=graph.OPSET,
-        contrib_opset=graph.CONTRIB_OPSET,
+        opset=export.OPSET,
+        contrib_opset=export.CONTRIB_OPSET,
         contrib_ops=(),
         weights={"kept": 1, "dense": 1},
         plan_digest="",

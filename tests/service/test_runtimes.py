@@ -21,11 +21,11 @@ import torch
 from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 
-from pgb_core import export
 from pgb_core.artifact import CHECK, MODEL, Artifact, update_measured, write_artifact
-from pgb_core.encoders import load_checkpoint
+from pgb_core.checkpoints.load import load_checkpoint
+from pgb_core.export import write
 from pgb_core.machine import usable_cores
-from pgb_core.surgery import apply_plan
+from pgb_core.model.surgery import apply_plan
 from service.app import create_app
 from service.errors import Unavailable
 from service.runtimes import onnx_runtime
@@ -66,7 +66,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
             chosen = (hand_plan if plan == "grouped" else dense_plan)(loaded.model)
             model = apply_plan(loaded.model, chosen).eval()
             length = loaded.model.config.max_length
-            made[key] = export.write(folder / "out", loaded, model, chosen, target, [], {}, {}, length, weights=True)
+            made[key] = write.write(folder / "out", loaded, model, chosen, target, [], {}, {}, length, weights=True)
         return made[key]
 
     return get
@@ -221,7 +221,7 @@ def test_a_runtime_that_is_not_installed_is_named(
     artifact = make()
     module = {"onnxruntime": "onnx_runtime"}.get(kind, f"{kind}_runtime")
     monkeypatch.setitem(sys.modules, missing, None)
-    for loaded in (f"service.runtimes.{module}", "pgb_core.rebuild"):
+    for loaded in (f"service.runtimes.{module}", "pgb_core.model.rebuild"):
         monkeypatch.delitem(sys.modules, loaded, raising=False)
     with pytest.raises(Unavailable, match=f"{missing} is not installed; pip install '{extra}'"):
         open_runtime(artifact, kind, "cpu", "float32", 1)

@@ -1,0 +1,1 @@
+"""What the job reads of a fine-tuned model: its files, its weights, its tokenizer."""

@@ -1,0 +1,344 @@
+"""How a checkpoint reads text: its tokenizer as transformers builds it, made whole in one file, and proved to fit.
+
+`AutoTokenizer` follows `tokenizer_config.json` where that differs from `tokenizer.json`, and so did the training. The
+artifact has one file, so what the two say together is written into it: normaliser, prefix space, types, length and
+side of the cut. What one file cannot say is refused by the name of its setting.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Encoding, Tokenizer
+
+from pgb_core.checkpoints.files import first_line, read_json, refuse_own_code
+from pgb_core.errors import CheckpointError
+from pgb_core.model.encoder import EncoderConfig
+
+FILE = "tokenizer.json"
+SETTINGS = "tokenizer_config.json"
+# Files of which one must be there: transformers would make up a vocabulary of five tokens without them.
+_VOCABULARIES = (FILE, "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model")
+_SHORTEST = 8
+_SWITCHES = (
+    "do_lower_case", "strip_accents", "tokenize_chinese_chars", "add_prefix_space", "trim_offsets",
+    "split_special_tokens",
+)  # fmt: skip
+_AS_FILE = ("PreTrainedTokenizerFast", "TokenizersBackend", "PreTrainedTokenizer", "PythonBackend")
+_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+# A difference between vocabulary and table that rounding the table up to a multiple explains.
+_ROUNDING = 512
+
+
+@dataclass(frozen=True)
+class Tokenization:
+    """A tokenizer, and what belongs to it.
+
+    top_type: the highest token type that the model is given. max_length: tokens at which an input is cut. side:
+    'right' or 'left', the end that is cut. notes: facts that were read; warnings: those that a user would want to
+    check. reference: transformers' own tokenizer.
+    """
+
+    tokenizer: Tokenizer
+    top_type: int
+    max_length: int
+    side: str
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    reference: Any
+
+    def file(self) -> bytes:
+        """`tokenizer.json` of an artifact: it says length and side of the cut, too."""
+        whole = Tokenizer.from_str(self.tokenizer.to_str())
+        whole.enable_truncation(self.max_length, direction=self.side)
+        return whole.to_str().encode()
+
+
+def read_tokenization(folder: Path, model: EncoderConfig) -> Tokenization:
+    """The tokenizer of a checkpoint, held against its model's tables. Raises CheckpointError."""
+    settings = _settings(folder)
+    theirs = _load(folder)
+    if theirs.split_special_tokens:
+        raise CheckpointError(f"{folder / SETTINGS}: split_special_tokens is set, which a tokenizer file cannot say")
+    side = theirs.truncation_side
+    if side == "left" and model.task == "qa":
+        raise CheckpointError(
+            f"{folder / SETTINGS}: truncation_side is left; windows of a context are made from its beginning, set right"
+        )
+    spec = json.loads(theirs.backend_tokenizer.to_str())
+    if (spec.get("model") or {}).get("dropout"):
+        raise CheckpointError(f"{folder / FILE}: dropout is set, so equal texts give different tokens; remove it")
+    notes: list[str] = []
+    doubts: list[str] = []
+    asked = settings.get("tokenizer_class")
+    if isinstance(asked, str) and type(theirs).__name__ not in (asked, asked.removesuffix("Fast"), "TokenizersBackend"):
+        doubts.append(f"tokenizer_class is {asked}; transformers reads it by {type(theirs).__name__}")
+    elif isinstance(asked, str) and asked not in _AS_FILE and type(theirs).__name__ == "TokenizersBackend":
+        doubts.append(f"tokenizer_class {asked} is not known to transformers, which reads {FILE} as it is")
+    wanted = "token_type_ids" in theirs.model_input_names
+    top = model.types - 1 if wanted and model.types else 0
+    _fit_types(spec, top, wanted, model, notes)
+    tokenizer = Tokenizer.from_str(json.dumps(spec))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    max_length = _length(theirs, settings, model, tokenizer, folder, notes)
+    _fit_ids(tokenizer, model, folder, doubts)
+    notes.append(_vocabulary(tokenizer, theirs, model, side, max_length))
+    return Tokenization(tokenizer, top, max_length, side, tuple(notes), tuple(doubts), theirs)
+
+
+def encode(reading: Tokenization, text: str, pair: str | None, task: str) -> list[tuple[list[int], list[int]]]:
+    """Ids and types as the artifact reads a text or a pair: one input, or every window over a question's context."""
+    tokenizer = reading.tokenizer
+    if task == "qa":
+        tokenizer.enable_truncation(reading.max_length, strategy="only_second")
+    else:
+        tokenizer.enable_truncation(reading.max_length, direction=reading.side)
+    try:
+        first = _encoded(tokenizer, text, pair)
+    finally:
+        tokenizer.no_truncation()
+    encodings = [first, *first.overflowing] if task == "qa" else [first]
+    # The library gives the second text of all windows but the first type 1, whatever the file says.
+    return [(e.ids, [min(kind, reading.top_type) for kind in e.type_ids]) for e in encodings]
+
+
+def added_tokens(folder: Path) -> dict[str, int]:
+    """Tokens that `tokenizer.json` adds to its vocabulary, with their ids."""
+    if not (folder / FILE).is_file():
+        return {}
+    given = read_json(folder / FILE).get("added_tokens") or []
+    return {
+        token["content"]: token["id"]
+        for token in given
+        if isinstance(token, dict) and isinstance(token.get("content"), str) and isinstance(token.get("id"), int)
+    }
+
+
+def short_enough(reading: Tokenization, texts: Sequence[tuple[str, str | None]]) -> list[tuple[str, str | None]]:
+    """Those pairs of question and context whose question takes less than half of an input."""
+    half = reading.max_length // 2
+    return [(text, pair) for text, pair in texts if len(_encoded(reading.tokenizer, text).ids) < half]
+
+
+def other_reading(folder: Path, tokenizer: Tokenizer, inputs: Sequence[tuple[str, str | None]]) -> str | None:
+    """What to say when `tokenizer.json` by itself would read some of these inputs otherwise.
+
+    Raises CheckpointError when it is a tokenizer of another kind.
+    """
+    if not (folder / FILE).is_file():
+        return None
+    try:
+        plain = Tokenizer.from_file(str(folder / FILE))
+    except Exception:  # tokenizers raises bare Exception; transformers did without the file
+        return f"{FILE} is no tokenizer file and was not read"
+    plain.no_padding()
+    plain.no_truncation()
+    own, used = json.loads(plain.to_str()), json.loads(tokenizer.to_str())
+    kind, taken = own["model"]["type"], used["model"]["type"]
+    if kind != taken:
+        raise CheckpointError(
+            f"{folder / FILE}: is a {kind} tokenizer, and transformers reads it as a {taken} one; to have it read as "
+            f'it is, set "tokenizer_class": "PreTrainedTokenizerFast" in {SETTINGS}'
+        )
+    differ = sum(_ids(plain, *each) != _ids(tokenizer, *each) for each in inputs)
+    if not differ:
+        return None
+    parts = [name for name in ("normalizer", "pre_tokenizer", "model", "post_processor") if own[name] != used[name]]
+    return (
+        f"{FILE} by itself would read {differ} of {len(inputs)} probe texts otherwise "
+        f"({', '.join(parts) or 'added tokens'}); transformers follows {SETTINGS} and its defaults, and so does the "
+        "artifact"
+    )
+
+
+def _ids(tokenizer: Tokenizer, text: str, pair: str | None) -> object:
+    try:
+        return _encoded(tokenizer, text, pair).ids
+    except CheckpointError:
+        return None
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """`tokenizer_config.json` with what is read of it of the right kind: "false" in quotes would count as true."""
+    path = folder / SETTINGS
+    if not path.is_file():
+        return {}
+    found = read_json(path)
+    refuse_own_code(path, found)
+    wrong = [(name, "true or false") for name in _SWITCHES if not isinstance(found.get(name), (bool, type(None)))]
+    wrong += [(name, "a text") for name in _TOKENS if not _is_token(found.get(name))]
+    length = found.get("model_max_length")
+    if length is not None and (isinstance(length, bool) or not isinstance(length, (int, float)) or not length >= 1):
+        wrong.append(("model_max_length", "a number of tokens"))
+    names = found.get("model_input_names")
+    if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        wrong.append(("model_input_names", "a list of names"))
+    if not isinstance(found.get("added_tokens_decoder"), (dict, type(None))):
+        wrong.append(("added_tokens_decoder", "an object"))
+    for name, kind in wrong[:1]:
+        raise CheckpointError(f"{path}: {name} must be {kind}, not {json.dumps(found[name])[:60]}; correct it")
+    return found
+
+
+def _is_token(value: object) -> bool:
+    if isinstance(value, dict):
+        value = value.get("content")
+    return value is None or isinstance(value, str)
+
+
+def _load(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    if not any((folder / name).is_file() for name in _VOCABULARIES):
+        raise CheckpointError(
+            f"{folder}: no vocabulary ({FILE} or vocab.txt); save the tokenizer beside the weights with "
+            "save_pretrained()"
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # whatever a damaged file leads to
+        raise CheckpointError(
+            f"{folder}: its tokenizer cannot be loaded ({first_line(error)}); save it again with save_pretrained()"
+        ) from error
+    if not getattr(found, "is_fast", False) or not isinstance(getattr(found, "backend_tokenizer", None), Tokenizer):
+        raise CheckpointError(
+            f"{folder}: {type(found).__name__} is a tokenizer in Python, which an artifact cannot carry; only those "
+            "of the tokenizers library are supported"
+        )
+    return found
+
+
+def _length(
+    theirs: Any, settings: Mapping[str, Any], model: EncoderConfig, tokenizer: Tokenizer, folder: Path, notes: list[str]
+) -> int:
+    """Tokens of the longest input: what the tokenizer cuts at, and no more than the model has positions."""
+    said = theirs.model_max_length
+    wanted = int(said) if said is not None and said < 1 << 30 else model.max_length
+    if wanted > model.max_length:
+        notes.append(f"model_max_length is {wanted}; inputs are cut at the model's {model.max_length} positions")
+    elif wanted < model.max_length:
+        notes.append(f"model_max_length cuts inputs at {wanted} tokens; the model has {model.max_length} positions")
+    length = min(wanted, model.max_length)
+    special = tokenizer.num_special_tokens_to_add(True)
+    if length < max(_SHORTEST, special + 2):
+        where = (
+            f"model_max_length is {said}" if "model_max_length" in settings else f"it has {model.max_length} positions"
+        )
+        raise CheckpointError(f"{folder}: {where}; inputs of {length} tokens leave no room for a text, set it higher")
+    return length
+
+
+def _fit_ids(tokenizer: Tokenizer, model: EncoderConfig, folder: Path, doubts: list[str]) -> None:
+    """Every id that can come out of the tokenizer is a row of the table."""
+    vocabulary = tokenizer.get_vocab(with_added_tokens=True)
+    # Versions of transformers differ on tokens that tokenizer.json alone adds.
+    for token, number in added_tokens(folder).items():
+        if vocabulary.get(token, number) != number:
+            raise CheckpointError(
+                f"{folder / FILE}: gives the token {token!r} the id {number}, and transformers gives it "
+                f"{vocabulary[token]}; write it to added_tokens_decoder in {SETTINGS}, with the id of the training"
+            )
+    known = [*vocabulary.items(), *added_tokens(folder).items()]
+    beyond = {token: n for token, n in known if n >= model.vocab}
+    for text, pair in (("", None), ("", "")):
+        encoding = _encoded(tokenizer, text, pair)
+        found = zip(encoding.tokens, encoding.ids, encoding.type_ids, strict=True)
+        beyond |= {token: n for token, n, _ in found if n >= model.vocab}
+        if model.types and any(kind >= model.types for kind in encoding.type_ids):
+            raise CheckpointError(f"{folder}: the tokenizer gives a token type outside the table of {model.types}")
+    if beyond:
+        token, number = min(beyond.items(), key=lambda item: item[1])
+        more = f" and {len(beyond) - 1} more" if len(beyond) > 1 else ""
+        raise CheckpointError(
+            f"{folder}: the tokenizer has the token {token!r} with id {number}{more}, but the embedding table has "
+            f"{model.vocab} rows; call resize_token_embeddings() before training, or remove the token"
+        )
+    if not 0 <= model.pad_id < model.vocab:
+        raise CheckpointError(f"{folder}: pad_token_id is {model.pad_id}, outside the table of {model.vocab} rows")
+    if len(vocabulary) < model.vocab - max(_ROUNDING, model.vocab // 10):
+        doubts.append(
+            f"the tokenizer knows {len(vocabulary)} tokens and the model {model.vocab}: is it this model's tokenizer?"
+        )
+
+
+def _encoded(tokenizer: Tokenizer, text: str, pair: str | None = None) -> Encoding:
+    try:
+        return tokenizer.encode(text) if pair is None else tokenizer.encode(text, pair)
+    except BaseException as error:  # tokenizers raises bare Exception, and panics
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            raise
+        raise CheckpointError(
+            f"the tokenizer fails on the text {text[:30]!r} ({first_line(error)}); does it know the token for unknown "
+            f"words, and is {FILE} whole?"
+        ) from error
+
+
+def _fit_types(spec: dict[str, Any], top: int, wanted: bool, model: EncoderConfig, notes: list[str]) -> None:
+    """Types that the model has no row for, or is never given, are written as those it is given."""
+    processor = spec.get("post_processor")
+    changed = _clamped(processor, top)
+    if changed == processor:
+        return
+    spec["post_processor"] = changed
+    if not model.types:
+        return
+    notes.append(
+        f"token types above {top} are read as {top}: the table has {model.types} row{'s' * (model.types > 1)}"
+        if wanted
+        else "every token is of type 0, as model_input_names does not name token_type_ids"
+    )
+
+
+def _clamped(processor: dict[str, Any] | None, top: int) -> dict[str, Any] | None:
+    """A post-processor whose types are at most `top`."""
+    if processor is None:
+        # Without one, the library gives the second text of a pair type 1.
+        return None if top else _template([], [], 0)
+    if processor["type"] == "Sequence":
+        return {**processor, "processors": [_clamped(each, top) for each in processor["processors"]]}
+    if processor["type"] == "BertProcessing" and not top:
+        return _template([processor["cls"]], [processor["sep"]], top)
+    if processor["type"] == "TemplateProcessing":
+        return {**processor, **{name: _lowered(processor[name], top) for name in ("single", "pair")}}
+    return processor
+
+
+def _lowered(pieces: Sequence[Mapping[str, Any]], top: int) -> list[dict[str, Any]]:
+    return [{kind: {**body, "type_id": min(body["type_id"], top)} for kind, body in piece.items()} for piece in pieces]
+
+
+def _template(first: Sequence[Sequence[Any]], last: Sequence[Sequence[Any]], top: int) -> dict[str, Any]:
+    """A template of [token, id] pairs around one text, and around and between two."""
+
+    def special(tokens: Sequence[Sequence[Any]], kind: int) -> Iterator[dict[str, Any]]:
+        return ({"SpecialToken": {"id": token, "type_id": kind}} for token, _ in tokens)
+
+    single = [*special(first, 0), {"Sequence": {"id": "A", "type_id": 0}}, *special(last, 0)]
+    pair = [*single, {"Sequence": {"id": "B", "type_id": min(1, top)}}, *special(last, min(1, top))]
+    named = {token: {"id": token, "ids": [number], "tokens": [token]} for token, number in (*first, *last)}
+    return {"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": named}
+
+
+def _vocabulary(tokenizer: Tokenizer, theirs: Any, model: EncoderConfig, side: str, length: int) -> str:
+    """One line on what was read."""
+    parts = [f"{type(theirs).__name__}", f"{tokenizer.get_vocab_size(with_added_tokens=True)} tokens"]
+    normalizer = json.loads(tokenizer.to_str()).get("normalizer") or {}
+    if "lowercase" in normalizer:
+        strips = normalizer.get("strip_accents")
+        parts.append("lower case" if normalizer["lowercase"] else "cased")
+        parts.append("accents stripped" if (normalizer["lowercase"] if strips is None else strips) else "accents kept")
+    before = json.loads(tokenizer.to_str()).get("pre_tokenizer") or {}
+    if "add_prefix_space" in before:
+        parts.append(
+            "a blank is put before the first word" if before["add_prefix_space"] else "no blank is put in front"
+        )
+    cut = f"cut at {length} tokens" + (" on the left" if side == "left" else "")
+    return f"text is read by {', '.join(parts)}; {cut}"

@@ -1,0 +1,234 @@
+"""A compact encoder as it runs fastest.
+
+Attention and grouped maps run on [batch, channels, tokens], where a permutation moves whole rows of
+tokens, a grouped map is a convolution of kernel size 1 and heads need no transpose; the residual
+stream, its norms and feed-forward maps without groups stay [batch, tokens, channels].
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto
+from torch import Tensor, nn
+
+from pgb_core.export.builder import CONTRIB, Graph
+from pgb_core.export.parts import activate, biased_activation, embeddings, finish, layer_norm, matrix, product
+from pgb_core.model.encoder import Attention, Constant, Encoder, FeedForward, Layer, Linear
+from pgb_core.model.linear.grouped import GroupedLinear
+
+
+def channels_first(model: Encoder, target: str = "cpu") -> onnx.ModelProto:
+    """A compact encoder. target: 'cpu' (grouped convolutions) or 'gpu' (batched products).
+
+    For classification the last layer is computed for the first token alone, since the head reads
+    nothing else.
+    """
+    g = Graph()
+    x = embeddings(g, model.embeddings)
+    bias = _additive_mask(g)
+    layers = list(model.layers)
+    pooled = model.config.task == "classification"
+    for position, layer in enumerate(layers):
+        if pooled and position == len(layers) - 1:
+            x = _first_token_layer(g, layer, x, bias, model.config.activation, target)
+        else:
+            x = _layer(g, layer, x, bias, model.config.activation, target)
+    if pooled and not layers:
+        x = g.op("Gather", "head.first", x, g.constant("zero", np.int64(0)), axis=1)
+    return finish(g, model, x, f"channels-first, {target}")
+
+
+def _additive_mask(g: Graph) -> str:
+    """[batch, 1, 1, tokens]: 0 where attended, -1e9 elsewhere."""
+    mask = g.op("Cast", "mask.float", "attention_mask", to=TensorProto.FLOAT)
+    hidden = g.op("Sub", "mask.hidden", mask, g.constant("mask.one", np.float32(1)))
+    scaled = g.op("Mul", "mask.scaled", hidden, g.constant("mask.large", np.float32(1e9)))
+    return g.op("Unsqueeze", "mask.bias", scaled, g.constant("mask.axes", [1, 2]))
+
+
+def _layer(g: Graph, layer: Layer, x: str, bias: str, activation: str, target: str) -> str:
+    """[batch, tokens, hidden] -> the same."""
+    name = f"layer.{layer.index}"
+    branch = None
+    if isinstance(layer.attention, Attention):
+        a = _masking(layer.attention)
+        channels = _transposed(g, f"{name}.channels", x)
+        query = _linear(g, f"{name}.query", a.query, channels, target)
+        key = _linear(g, f"{name}.key", a.key, channels, target)
+        value = _linear(g, f"{name}.value", a.value, channels, target)
+        mixed = _attend(g, f"{name}.attention", a, query, key, value, bias)
+        mixed = g.op("Reshape", f"{name}.mixed", mixed, g.constant(f"{name}.mixed.shape", [0, _width(a.value), -1]))
+        branch = _linear(g, f"{name}.attention_output", a.output, mixed, target, negated=True)
+        branch = _transposed(g, f"{name}.attention_tokens", branch)
+    x = _residual(g, f"{name}.attention_norm", layer.attention_norm, x, branch, layer.attention)
+    branch = None
+    if isinstance(layer.feed_forward, FeedForward):
+        branch = _feed_forward(g, name, layer.feed_forward, x, activation, target)
+    return _residual(g, f"{name}.ffn_norm", layer.feed_forward_norm, x, branch, layer.feed_forward)
+
+
+def _feed_forward(g: Graph, name: str, module: FeedForward, x: str, activation: str, target: str) -> str:
+    """The negated branch, [batch, tokens, hidden].
+
+    Without groups there is nothing to permute, and token-major products, whose weights the runtime
+    packs once, are the fastest; with groups the pair runs channels-first.
+    """
+    if _plain(module.inner) and _plain(module.outer):
+        inner = product(g, f"{name}.ffn_in", module.inner, x)
+        inner = biased_activation(g, name, module.inner, activation, inner)
+        outer = product(g, f"{name}.ffn_out", module.outer, inner, negated=True)
+        return g.op("Sub", f"{name}.ffn_biased", outer, g.constant(f"{name}.ffn_out.bias", module.outer.bias))
+    channels = _transposed(g, f"{name}.ffn_channels", x)
+    inner = _linear(g, f"{name}.ffn_in", module.inner, channels, target)
+    inner = activate(g, f"{name}.activation", activation, inner)
+    branch = _linear(g, f"{name}.ffn_out", module.outer, inner, target, negated=True)
+    return _transposed(g, f"{name}.ffn_tokens", branch)
+
+
+def _residual(g: Graph, name: str, norm: nn.LayerNorm, x: str, negated: str | None, sublayer: nn.Module) -> str:
+    """Layer norm of x minus a negated branch, or plus a dropped sublayer's constant, token-major.
+
+    The branch is subtracted on purpose: an addition before a norm would be fused by the runtime into
+    SkipLayerNormalization, whose kernel takes several times as long as the two operators apart.
+    """
+    if negated is None:
+        assert isinstance(sublayer, Constant)
+        negated = g.constant(f"{name}.constant", -sublayer.bias.detach())
+    return layer_norm(g, name, norm, g.op("Sub", f"{name}.sum", x, negated))
+
+
+def _transposed(g: Graph, name: str, x: str) -> str:
+    return g.op("Transpose", name, x, perm=[0, 2, 1])
+
+
+class _MaskingAttention(Attention):
+    """Attention whose queries end in a constant and whose keys end in room for the mask.
+
+    Adding the mask to one channel of the keys, [tokens], costs nothing beside adding it to all
+    scores, [tokens, tokens]; the constant in every query carries it there.
+    """
+
+
+def _masking(a: Attention) -> Attention:
+    """The same attention with one more channel a head, where its maps are in one group; else unchanged."""
+    maps = [_as_grouped(m) for m in (a.query, a.key)]
+    if any(m.groups > 1 or m.out_index is not None for m in maps):
+        return a
+    query, key = (_with_channel(m, a.heads, value) for m, value in zip(maps, (1 / a.scale, 0.0), strict=True))
+    return _MaskingAttention(query, key, a.value, a.output, a.heads, a.scale)
+
+
+def _with_channel(linear: GroupedLinear, heads: int, value: float) -> GroupedLinear:
+    """One more output after each head's, without weights: its bias."""
+    weight = linear.weight.detach()[0].unflatten(0, (heads, -1))
+    bias = linear.bias.detach().unflatten(0, (heads, -1))
+    weight = torch.cat([weight, weight.new_zeros(heads, 1, weight.shape[2])], dim=1)
+    bias = torch.cat([bias, bias.new_full((heads, 1), value)], dim=1)
+    return GroupedLinear(weight.flatten(0, 1).unsqueeze(0), bias.flatten(), linear.in_features, linear.in_index, None)
+
+
+def _as_grouped(linear: Linear) -> GroupedLinear:
+    if isinstance(linear, GroupedLinear):
+        return linear
+    return GroupedLinear(linear.weight.detach().unsqueeze(0), linear.bias.detach(), linear.in_features, None, None)
+
+
+def _attend(g: Graph, name: str, a: Attention, query: str, key: str, value: str, bias: str) -> str:
+    """[batch, heads * d, tokens] each -> [batch, heads, d, tokens of the query]."""
+
+    def split(kind: str, source: str, width: int) -> str:
+        shape = g.constant(f"{name}.{kind}.shape", [0, a.heads, width // a.heads, -1])
+        return g.op("Reshape", f"{name}.{kind}", source, shape)
+
+    q, k = split("query", query, _width(a.query)), split("key", key, _width(a.key))
+    v = split("value", value, _width(a.value))
+    masking = isinstance(a, _MaskingAttention)
+    if masking:
+        room = g.constant(f"{name}.room", [0, 0, _width(a.key) // a.heads - 1, 0, 0, 0, 0, 0])
+        k = g.op("Add", f"{name}.masked", k, g.op("Pad", f"{name}.mask", bias, room))
+    scores = g.op("FusedMatMul", f"{name}.scores", q, k, domain=CONTRIB, transA=1, alpha=float(a.scale))
+    if not masking:
+        scores = g.op("Add", f"{name}.masked", scores, bias)
+    weights = g.op("Softmax", f"{name}.weights", scores, axis=-1)
+    return g.op("FusedMatMul", f"{name}.out", v, weights, domain=CONTRIB, transB=1)
+
+
+def _first_token_layer(g: Graph, layer: Layer, x: str, bias: str, activation: str, target: str) -> str:
+    """[batch, tokens, hidden] -> [batch, hidden] of the first token."""
+    name = f"layer.{layer.index}"
+    first = g.op("Gather", f"{name}.first", x, g.constant("zero", np.int64(0)), axis=1)
+    if isinstance(layer.attention, Attention):
+        a = _masking(layer.attention)
+        x = _transposed(g, f"{name}.channels", x)
+        query = matrix(g, f"{name}.query", a.query, first)
+        key = _linear(g, f"{name}.key", a.key, x, target)
+        value = _linear(g, f"{name}.value", a.value, x, target)
+        mixed = _attend(g, f"{name}.attention", a, query, key, value, bias)
+        mixed = g.op("Reshape", f"{name}.mixed", mixed, g.constant(f"{name}.mixed.shape", [0, _width(a.value)]))
+        branch = matrix(g, f"{name}.attention_output", a.output, mixed)
+    else:
+        branch = g.constant(f"{name}.attention_constant", layer.attention.bias)
+    first = layer_norm(g, f"{name}.attention_norm", layer.attention_norm, g.op("Add", f"{name}.sum", first, branch))
+    if isinstance(layer.feed_forward, FeedForward):
+        inner = matrix(g, f"{name}.ffn_in", layer.feed_forward.inner, first)
+        inner = activate(g, f"{name}.activation", activation, inner)
+        branch = matrix(g, f"{name}.ffn_out", layer.feed_forward.outer, inner)
+    else:
+        branch = g.constant(f"{name}.ffn_constant", layer.feed_forward.bias)
+    return layer_norm(g, f"{name}.ffn_norm", layer.feed_forward_norm, g.op("Add", f"{name}.ffn_sum", first, branch))
+
+
+def _linear(g: Graph, name: str, linear: Linear, x: str, target: str, negated: bool = False) -> str:
+    """[batch, in, tokens] -> [batch, out, tokens]; at most one gather before and one after."""
+    if isinstance(linear, nn.Linear):
+        blocks, in_index, out_index = linear.weight.detach().unsqueeze(0), None, None
+    else:
+        blocks, in_index, out_index = linear.weight.detach(), linear.in_index, linear.out_index
+    bias = linear.bias.detach()
+    if negated:
+        blocks, bias = -blocks, -bias
+    groups, rows, _ = blocks.shape
+    if in_index is not None:
+        x = g.op("Gather", f"{name}.gather", x, g.constant(f"{name}.index", in_index.flatten()), axis=1)
+    packed_bias, rest = bias, None
+    if out_index is not None:
+        grouped = out_index >= 0
+        packed_bias = bias.new_zeros(groups * rows)
+        packed_bias[out_index[grouped]] = bias[grouped]
+        rest = None if bool(grouped.all()) else torch.where(grouped, 0.0, bias)
+    y = _blocks(g, name, blocks, packed_bias, x, target)
+    if out_index is None:
+        return y
+    y = g.op("Gather", f"{name}.scatter", y, g.constant(f"{name}.order", out_index.clamp_min(0)), axis=1)
+    if rest is None:
+        return y
+    keep = g.constant(f"{name}.grouped", (out_index >= 0).float().unsqueeze(1))
+    y = g.op("Mul", f"{name}.kept", y, keep)
+    return g.op("Add", f"{name}.biased", y, g.constant(f"{name}.rest", rest.unsqueeze(1)))
+
+
+def _blocks(g: Graph, name: str, blocks: Tensor, bias: Tensor, x: str, target: str) -> str:
+    groups, rows, cols = blocks.shape
+    if target == "cpu":
+        weight = g.constant(f"{name}.weight", blocks.reshape(groups * rows, cols, 1))
+        return g.op("Conv", name, x, weight, g.constant(f"{name}.bias", bias), group=groups, kernel_shape=[1])
+    if groups > 1:
+        x = g.op("Reshape", f"{name}.split", x, g.constant(f"{name}.split.shape", [0, groups, cols, -1]))
+    weight = g.constant(f"{name}.weight", blocks if groups > 1 else blocks[0])
+    y = g.op("MatMul", f"{name}.product", weight, x)
+    if groups > 1:
+        y = g.op("Reshape", f"{name}.packed", y, g.constant(f"{name}.packed.shape", [0, groups * rows, -1]))
+    return g.op("Add", name, y, g.constant(f"{name}.bias", bias.unsqueeze(1)))
+
+
+def _plain(linear: Linear) -> bool:
+    """Whether a map reads and writes everything there is, in one group."""
+    return isinstance(linear, nn.Linear) or (
+        linear.groups == 1 and linear.in_index is None and linear.out_index is None
+    )
+
+
+def _width(linear: Linear) -> int:
+    return linear.out_features

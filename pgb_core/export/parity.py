@@ -1,0 +1,147 @@
+"""The gate: from the same text to the same logits, by transformers, by our model in PyTorch, and by the graph.
+
+A difference is allowed as a share of the size of the logits: float32 keeps about seven digits, so logits of a thousand
+differ by more than logits of one do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgb_core.checkpoints.reference import Probe, shown
+from pgb_core.checkpoints.tokenization import SETTINGS, Tokenization, encode
+from pgb_core.errors import CheckpointError, ParityError
+from pgb_core.model.encoder import Encoder
+from pgb_core.session import open_session, predictor
+from pgb_core.tasks.evaluate import Predict, run, torch_predictor
+from pgb_core.tasks.features import Features
+
+TOLERANCE = 1e-4  # of the largest logit
+SMALLEST = 1e-3  # logits below this are all noise of the sums that they come from
+INPUTS = 256
+
+Logits = Sequence[NDArray[np.float32]]
+# Settings of config.json that say nothing about what the model computes, or that are read.
+_KNOWN = {
+    "architectures", "model_type", "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads",
+    "intermediate_size", "hidden_act", "max_position_embeddings", "type_vocab_size", "layer_norm_eps", "pad_token_id",
+    "dim", "n_layers", "n_heads", "hidden_dim", "activation", "id2label", "label2id", "num_labels", "problem_type",
+    "dtype", "torch_dtype", "transformers_version", "initializer_range", "use_cache", "bos_token_id", "eos_token_id",
+    "hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "dropout", "attention_dropout",
+    "qa_dropout", "seq_classif_dropout", "sinusoidal_pos_embds", "tie_weights_", "tie_word_embeddings",
+    "gradient_checkpointing", "finetuning_task", "return_dict",
+    "output_attentions", "output_hidden_states", "_name_or_path", "_num_labels", "output_past",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How near two ways of computing the same logits are.
+
+    max_difference: largest absolute difference, infinite where a logit is not finite; allowed: the largest that would
+    pass; same_answers: inputs of which the highest logit is the same.
+    """
+
+    inputs: int
+    max_difference: float
+    allowed: float
+    same_answers: int
+
+
+def compare(want: Logits, got: Logits) -> Parity:
+    """Logits of the same inputs, by two ways: [labels], or [tokens, 2], each."""
+    size = max((float(np.abs(a).max()) for a in want if a.size and np.isfinite(a).all()), default=0.0)
+    allowed = TOLERANCE * max(size, SMALLEST)
+    gaps = [float(np.abs(a - b).max()) for a, b in zip(want, got, strict=True) if a.size]
+    difference = max(gaps, default=0.0) if all(map(math.isfinite, gaps)) else math.inf
+    same = sum(_answer(a) == _answer(b) for a, b in zip(want, got, strict=True))
+    return Parity(len(want), difference, allowed, same)
+
+
+def check_graph(model: Encoder, onnx_bytes: bytes, features: Sequence[Features]) -> Parity:
+    """The graph against PyTorch on up to 256 inputs, alone and in padded batches. Raises ParityError."""
+    chosen = list(features[:INPUTS])
+    pad_id = model.config.pad_id
+    predict = predictor(open_session(onnx_bytes))
+    want = run(torch_predictor(model), chosen, pad_id, tokens=4096)
+    got = run(predict, chosen, pad_id, tokens=4096)
+    alone = chosen[:16]
+    found = compare([*want, *want[: len(alone)]], [*got, *run(predict, alone, pad_id, tokens=1)])
+    if not found.max_difference <= found.allowed:
+        raise ParityError(
+            f"the exported graph differs from PyTorch by {found.max_difference:.1e}, more than {found.allowed:.1e} "
+            f"({TOLERANCE:.0e} of the largest logit); please report the checkpoint. What was done is kept"
+        )
+    return Parity(len(chosen), found.max_difference, found.allowed, min(found.same_answers, len(chosen)))
+
+
+def inputs_of(probes: Sequence[Probe], reading: Tokenization, task: str) -> list[Features]:
+    """The probe texts as the artifact reads them. Raises CheckpointError where transformers reads them otherwise."""
+    found: list[Features] = []
+    for row, probe in enumerate(probes):
+        inputs = encode(reading, probe.text, probe.pair, task)
+        for n, part in enumerate(("ids", "types")):
+            ours = [tuple(given[n]) for given in inputs]
+            theirs = [getattr(answer, part) for answer in probe.answers]
+            if ours != theirs and not (part == "types" and _agree(ours, theirs, reading.top_type)):
+                raise CheckpointError(_misread(probe, part, ours, theirs, reading))
+        found += [Features(ids, types, None, row) for ids, types in inputs]
+    return found
+
+
+def check_texts(
+    predict: Predict, probes: Sequence[Probe], features: Sequence[Features], pad_id: int, config: Mapping[str, Any]
+) -> Parity:
+    """A model against transformers, from text. Raises ParityError naming the settings that are not read."""
+    want = [answer.logits for answer in chain.from_iterable(probe.answers for probe in probes)]
+    found = compare(want, run(predict, list(features), pad_id, tokens=4096))
+    if not found.max_difference <= found.allowed:
+        raise ParityError(
+            f"from the same texts, the model differs from transformers by {found.max_difference:.1e}, more than "
+            f"{found.allowed:.1e} ({TOLERANCE:.0e} of the largest logit); {_suspects(config)}"
+        )
+    return found
+
+
+def _agree(ours: Sequence[tuple[int, ...]], theirs: Sequence[tuple[int, ...]], top: int) -> bool:
+    """Whether types differ only where the model has no row for those of transformers."""
+    return [tuple(min(kind, top) for kind in kinds) for kinds in theirs] == list(ours)
+
+
+def _misread(
+    probe: Probe, part: str, ours: Sequence[Sequence[int]], theirs: Sequence[Sequence[int]], reading: Tokenization
+) -> str:
+    settings = reading.reference.init_kwargs
+    odd = [
+        name
+        for name in ("tokenizer_class", "add_prefix_space", "truncation_side", "do_lower_case", "strip_accents")
+        if settings.get(name) is not None
+    ]
+    if len(ours) != len(theirs):
+        where = f"{len(theirs)} inputs where one file gives {len(ours)}"
+    else:
+        one, other = next((a, b) for a, b in zip(theirs, ours, strict=True) if a != b)
+        n = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+        where = f"{list(one[n : n + 6])} at token {n} where one file gives {list(other[n : n + 6])}"
+    return (
+        f"{shown(probe.text, probe.pair)} has other {part} in transformers than in the tokenizer file: {where}; a file "
+        f"cannot say what {type(reading.reference).__name__} does ({', '.join(odd) or 'no setting'} in {SETTINGS})"
+    )
+
+
+def _suspects(config: Mapping[str, Any]) -> str:
+    odd = [f"{name} {value!r}" for name, value in sorted(config.items()) if name not in _KNOWN]
+    if odd:
+        return f"config.json sets what is not read: {', '.join(odd)[:300]}"
+    return "please report the checkpoint"
+
+
+def _answer(logits: NDArray[np.float32]) -> tuple[int, ...]:
+    return tuple(int(n) for n in np.atleast_1d(logits.argmax(0))) if logits.size else ()

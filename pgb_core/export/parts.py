@@ -1,0 +1,119 @@
+"""What both forms share: embeddings, products, norms, activations and the head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto
+from torch import Tensor, nn
+
+from pgb_core.export.builder import CONTRIB, Graph
+from pgb_core.model.encoder import Embeddings, Encoder, Head, Linear
+from pgb_core.model.linear.grouped import GroupedLinear
+
+ACTIVATIONS = {
+    "gelu": ("Gelu", CONTRIB),
+    "gelu_new": ("FastGelu", CONTRIB),
+    "gelu_pytorch_tanh": ("FastGelu", CONTRIB),
+    "relu": ("Relu", ""),
+    "tanh": ("Tanh", ""),
+}
+
+
+def input_names(model: Encoder) -> list[str]:
+    """What the graphs of this encoder take."""
+    names = ["input_ids", "attention_mask"]
+    return names if model.embeddings.token_type is None else [*names, "token_type_ids"]
+
+
+def finish(g: Graph, model: Encoder, x: str, note: str) -> onnx.ModelProto:
+    """The model that gives its head's outputs on x: [batch, hidden], or [batch, tokens, hidden] for questions."""
+    outputs: dict[str, list[str | int]]
+    if model.config.task == "classification":
+        outputs = {"logits": ["batch", model.config.labels]}
+    else:
+        outputs = {"start_logits": ["batch", "tokens"], "end_logits": ["batch", "tokens"]}
+    _head(g, model.head, x, model.config.head_activation, list(outputs))
+    return g.model(input_names(model), outputs, note)
+
+
+def embeddings(g: Graph, module: Embeddings) -> str:
+    """[batch, tokens, hidden]."""
+    words = _table(g, "embeddings.word", module.word.weight, "input_ids")
+    if module.counts_padding:
+        length = g.op("Shape", "embeddings.length", "input_ids", start=1, end=2)
+        table = g.constant("embeddings.position.table", module.position.weight)
+        start, axis = g.constant("embeddings.from", [0]), g.constant("embeddings.axis", [0])
+        positions = g.op("Slice", "embeddings.position", table, start, length, axis)
+    else:
+        pad = g.constant("embeddings.pad", np.int64(module.pad_id))
+        padding = g.op("Equal", "embeddings.padding", "input_ids", pad)
+        real = g.op("Cast", "embeddings.real", g.op("Not", "embeddings.tokens", padding), to=TensorProto.INT64)
+        count = g.op("CumSum", "embeddings.count", real, g.constant("one", np.int64(1)))
+        index = g.op("Add", "embeddings.index", g.op("Mul", "embeddings.counted", count, real), pad)
+        positions = _table(g, "embeddings.position", module.position.weight, index)
+    x = g.op("Add", "embeddings.sum", words, positions)
+    if module.token_type is not None:
+        types = _table(g, "embeddings.token_type", module.token_type.weight, "token_type_ids")
+        x = g.op("Add", "embeddings.typed", x, types)
+    return layer_norm(g, "embeddings.norm", module.norm, x)
+
+
+def _table(g: Graph, name: str, weight: Tensor, index: str) -> str:
+    """Look rows up; a table that float16 holds exactly is stored so, which halves its size for nothing."""
+    half = weight.detach().half()
+    if not torch.equal(half.float(), weight.detach().float()):
+        return g.op("Gather", name, g.constant(f"{name}.table", weight), index, axis=0)
+    rows = g.op("Gather", f"{name}.half", g.constant(f"{name}.table", half), index, axis=0)
+    return g.op("Cast", name, rows, to=TensorProto.FLOAT)
+
+
+def _head(g: Graph, head: Head, x: str, activation: str | None, outputs: Sequence[str]) -> None:
+    if head.dense is not None and activation is not None:
+        x = activate(g, "head.activation", activation, matrix(g, "head.dense", head.dense, x))
+        g.op("Identity", outputs[0], matrix(g, "head.output", head.output, x))
+        return
+    product = g.op("MatMul", "head.product", x, g.constant("head.output.weight", head.output.weight.T))
+    both = g.op("Add", "head.output", product, g.constant("head.output.bias", head.output.bias))
+    for index, name in enumerate(outputs):
+        g.op("Gather", name, both, g.constant(f"head.{name}", np.int64(index)), axis=2)
+
+
+def matrix(g: Graph, name: str, linear: Linear, x: str) -> str:
+    """[batch, in] -> [batch, out], dense."""
+    w, b = g.constant(f"{name}.weight", dense_weight(linear)), g.constant(f"{name}.bias", linear.bias)
+    return g.op("Gemm", name, x, w, b, transB=1)
+
+
+def product(g: Graph, name: str, linear: Linear, x: str, negated: bool = False) -> str:
+    """[batch, tokens, in] -> [batch, tokens, out], without the bias."""
+    weight = dense_weight(linear).T
+    return g.op("MatMul", name, x, g.constant(f"{name}.weight", -weight if negated else weight))
+
+
+def layer_norm(g: Graph, name: str, norm: nn.LayerNorm, x: str) -> str:
+    """Over the last axis."""
+    scale, shift = g.constant(f"{name}.scale", norm.weight), g.constant(f"{name}.shift", norm.bias)
+    return g.op("LayerNormalization", name, x, scale, shift, axis=-1, epsilon=float(norm.eps))
+
+
+def biased_activation(g: Graph, name: str, linear: Linear, activation: str, x: str) -> str:
+    """The activation of x plus the bias of the map that gave it."""
+    bias = g.constant(f"{name}.ffn_in.bias", linear.bias)
+    if activation == "gelu":
+        return g.op("BiasGelu", f"{name}.activation", x, bias, domain=CONTRIB)
+    return activate(g, f"{name}.activation", activation, g.op("Add", f"{name}.inner", x, bias))
+
+
+def activate(g: Graph, name: str, activation: str, x: str) -> str:
+    """An activation of `ACTIVATIONS`, by the config's name."""
+    kind, domain = ACTIVATIONS[activation]
+    return g.op(kind, name, x, domain=domain)
+
+
+def dense_weight(linear: Linear) -> Tensor:
+    """[out, in]."""
+    return linear.to_dense() if isinstance(linear, GroupedLinear) else linear.weight

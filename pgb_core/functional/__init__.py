@@ -1,1 +1,0 @@
-"""Pure mathematics: tensors in, tensors out."""

@@ -1,0 +1,1 @@
+"""What needs data and gradients: scores, compensation, re-finetuning."""

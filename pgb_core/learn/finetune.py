@@ -1,0 +1,212 @@
+"""Re-finetune a compressed encoder: from labels, by distillation from the dense model, or both.
+
+Distillation matches the dense model's predictions (Hinton et al. 2015) and the hidden states of
+every layer that is left (Jiao et al. 2020), needs no labels, and so runs on unlabelled text.
+Every step draws its order from (seed, epoch) alone, so a run resumed at any step goes on the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pgb_core.errors import DataError
+from pgb_core.learn.fisher import task_loss
+from pgb_core.model.encoder import Encoder, attention_bias
+from pgb_core.tasks.features import Batch, Features, collate, grouped
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Length and weight of everything in a re-finetuning.
+
+    epochs: passes over the data; tokens: padded tokens a step; learning_rate: peak, after a linear
+    warm-up over `warmup` of the steps, then linear to zero.
+    """
+
+    epochs: float = 3.0
+    tokens: int = 1024
+    learning_rate: float = 2e-4
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    labels: bool = True
+    distill: bool = True
+    hidden_weight: float = 1.0
+    clip: float = 1.0
+    seed: int = 0
+
+
+def learning_rate(keep: float) -> float:
+    """Default peak rate for a share of weights kept: 1e-4 for a dense model, more for a smaller one."""
+    return 1e-4 / math.sqrt(keep)
+
+
+class Trainer:
+    """A re-finetuning that can be stopped after any step and taken up again.
+
+    `student` is changed in place; `teacher` may be None without distillation.
+    """
+
+    def __init__(
+        self,
+        student: Encoder,
+        teacher: Encoder | None,
+        features: Sequence[Features],
+        problem_type: str | None,
+        schedule: Schedule,
+    ) -> None:
+        self.student = student
+        self.teacher = teacher if schedule.distill else None
+        self.features = features
+        self.problem_type = problem_type
+        self.schedule = schedule
+        self.labels = schedule.labels and all(f.target is not None for f in features)
+        if not self.labels and self.teacher is None:
+            raise DataError("re-finetuning needs labels or distillation; give labelled --train data or --distill")
+        self.device = next(student.parameters()).device
+        self.step = 0
+        self._epoch = -1
+        self._groups: list[list[Features]] = []
+        self.per_epoch = len(grouped(features, schedule.tokens, schedule.seed))
+        self.steps = max(1, round(schedule.epochs * self.per_epoch))
+        student.embeddings.requires_grad_(False)
+        self.parameters = [p for p in student.parameters() if p.requires_grad]
+        decayed = [p for p in self.parameters if p.dim() > 1]
+        plain = [p for p in self.parameters if p.dim() <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": schedule.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+            lr=schedule.learning_rate,
+            fused=True,
+        )
+
+    def run(self, until: int | None = None, progress: Callable[[int, float], None] = lambda step, loss: None) -> None:
+        """Train up to step `until` (all by default); dropout stays off, the model ends in eval mode."""
+        self.student.eval()
+        threshold = self.steps if until is None else min(until, self.steps)
+        while self.step < threshold:
+            batch = self._batch().to(self.device)
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.schedule.learning_rate * self._pace()
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=fast_bf16(self.device)):
+                loss = self._loss(batch)
+            if not torch.isfinite(loss):
+                raise DataError(
+                    f"re-finetuning: the loss is {float(loss)} at step {self.step}; lower the learning rate"
+                )
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.parameters, self.schedule.clip)
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+            self.step += 1
+            progress(self.step, float(loss.detach()))
+
+    def state(self) -> dict[str, Tensor]:
+        """Model, optimiser and step as flat tensors, for a safetensors file."""
+        tensors = {f"model.{name}": value for name, value in self.student.state_dict().items()}
+        for index, slot in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": value for name, value in slot.items()}
+        return {**tensors, "step": torch.tensor(self.step)}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Inverse of `state`."""
+        self.step = int(tensors["step"])
+        model = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+        self.student.load_state_dict(model)
+        slots: dict[int, dict[str, Any]] = {}
+        for name, value in tensors.items():
+            if name.startswith("optimizer."):
+                _, index, key = name.split(".")
+                slots.setdefault(int(index), {})[key] = value.clone()
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": slots})
+
+    def _batch(self) -> Batch:
+        epoch, position = divmod(self.step, self.per_epoch)
+        if epoch != self._epoch:
+            self._epoch = epoch
+            # The number of batches of an epoch does not depend on its order: lengths are sorted first.
+            self._groups = grouped(self.features, self.schedule.tokens, self.schedule.seed + 1000 * epoch)
+        return collate(self._groups[position], self.student.config.pad_id)
+
+    def _pace(self) -> float:
+        warm = max(1, int(self.schedule.warmup * self.steps))
+        if self.step < warm:
+            return (self.step + 1) / warm
+        return max(0.0, (self.steps - self.step) / max(1, self.steps - warm))
+
+    def _loss(self, batch: Batch) -> Tensor:
+        logits, states = traced(self.student, batch)
+        loss = logits.new_zeros((), dtype=torch.float32)
+        task = self.student.config.task
+        padding = ~batch.attention_mask.bool()
+        if self.labels and batch.targets is not None:
+            masked = logits.float().masked_fill(padding.unsqueeze(2), -1e4) if task == "qa" else logits.float()
+            loss = loss + task_loss(masked, batch.targets, task, self.problem_type)
+        if self.teacher is not None:
+            with torch.no_grad():
+                goal, goals = traced(self.teacher, batch)
+            loss = loss + prediction_loss(logits, goal, padding, task, self.problem_type)
+            loss = loss + self.schedule.hidden_weight * hidden_loss(states, goals, ~padding)
+        return loss
+
+
+def traced(model: Encoder, batch: Batch) -> tuple[Tensor, dict[int, Tensor]]:
+    """Logits, and the output of every layer by its index in the dense checkpoint."""
+    mask = attention_bias(batch.attention_mask)
+    x = model.embeddings(batch.input_ids, batch.token_type_ids)
+    states: dict[int, Tensor] = {}
+    for layer in model.layers:
+        x = layer(x, mask)
+        states[layer.index] = x
+    logits: Tensor = model.head(x)
+    return logits, states
+
+
+def prediction_loss(logits: Tensor, goal: Tensor, padding: Tensor, task: str, problem_type: str | None) -> Tensor:
+    """Cross-entropy against the teacher's distribution, less its entropy (a KL divergence)."""
+    student, teacher = logits.float(), goal.float()
+    if task == "qa":
+        student = student.masked_fill(padding.unsqueeze(2), -1e4).transpose(1, 2).flatten(0, 1)
+        teacher = teacher.masked_fill(padding.unsqueeze(2), -1e4).transpose(1, 2).flatten(0, 1)
+        return 2 * _kl(student, teacher)
+    if problem_type == "regression" or student.shape[1] == 1:
+        return functional.mse_loss(student, teacher)
+    if problem_type == "multi_label_classification":
+        return functional.binary_cross_entropy_with_logits(student, teacher.sigmoid())
+    return _kl(student, teacher)
+
+
+def counterparts(states: dict[int, Tensor], last: int) -> dict[int, int]:
+    """For each layer left, the teacher's layer whose output it stands in for: the one before the next left."""
+    left = sorted(states)
+    if not left:
+        return {}
+    return dict(zip(left, [n - 1 for n in left[1:]] + [last], strict=True))
+
+
+def hidden_loss(states: dict[int, Tensor], goals: dict[int, Tensor], real: Tensor) -> Tensor:
+    """Mean over layers of the squared error of real tokens, relative to the teacher's mean square."""
+    weight = real.unsqueeze(2).float()
+    losses = []
+    stands_for = counterparts(states, max(goals, default=0))
+    for index, state in states.items():
+        goal = goals[stands_for[index]].float()
+        error = ((state.float() - goal).square() * weight).sum()
+        losses.append(error / ((goal * weight).square().sum().clamp_min(1e-6)))
+    return torch.stack(losses).mean() if losses else weight.new_zeros(())
+
+
+def _kl(student: Tensor, teacher: Tensor) -> Tensor:
+    return functional.kl_div(student.log_softmax(-1), teacher.log_softmax(-1), log_target=True, reduction="batchmean")
+
+
+def fast_bf16(device: torch.device) -> bool:
+    """Whether this device multiplies bfloat16 faster than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))

@@ -1,0 +1,1 @@
+"""Figures of a model: its quality and its speed."""

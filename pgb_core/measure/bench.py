@@ -1,0 +1,246 @@
+"""Latency ratios that can be trusted: every graph in a process of its own, all alive, in short turns.
+
+Several ONNX Runtime sessions in one process spoil each other, and one process after another drifts
+with the machine. So each process runs for less than a tenth of a second, then the next one does: a
+busy moment meets all of them, ratios are taken between neighbouring turns, and the kernel's counts
+say whether the machine was too busy to tell. Run as `python -m pgb_core.measure.bench` this file is a worker.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgb_core.errors import ResourceError
+from pgb_core.measure import contention
+
+Shape = tuple[int, int]
+DEFAULT_SHAPES: tuple[Shape, ...] = ((1, 32), (1, 128), (8, 128), (1, 384))
+SECONDS = 3.0
+TURN = 0.08
+TURNS = 5  # at least
+WORKER = "pgb_core.measure.bench"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds a run by (batch, length): the median of each turn, in the order of turns."""
+
+    turns: Mapping[Shape, tuple[float, ...]]
+
+    def minimum(self, shape: Shape) -> float:
+        """The best turn."""
+        return min(self.turns[shape])
+
+    def median(self, shape: Shape) -> float:
+        """The middle of the turns."""
+        return float(np.median(self.turns[shape]))
+
+    def p90(self, shape: Shape) -> float:
+        """What nine of ten turns are below."""
+        return float(np.percentile(self.turns[shape], 90))
+
+    def ratios(self, other: Timing, shape: Shape) -> list[float]:
+        """How many times as fast as `other` this is, for each pair of neighbouring turns."""
+        return [b / a for a, b in zip(self.turns[shape], other.turns[shape], strict=True)]
+
+    def ratio(self, other: Timing, shape: Shape) -> float:
+        """The middle of the ratios."""
+        return float(np.median(self.ratios(other, shape)))
+
+    def ratio_range(self, other: Timing, shape: Shape) -> tuple[float, float]:
+        """What eight of ten ratios are within."""
+        low, high = np.percentile(self.ratios(other, shape), [10, 90])
+        return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Timings by model, and why they are not to be trusted, or None when they are."""
+
+    timings: dict[str, Timing]
+    busy: str | None
+
+
+class Worker:
+    """A process that has one graph open and runs it when it is told to."""
+
+    def __init__(self, path: Path, threads: int, module: str = WORKER) -> None:
+        self._path = path
+        request = json.dumps({"model": str(path), "threads": threads})
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", module, request],  # -P: not what lies in the current directory
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def turn(self, shape: Shape, seconds: float) -> dict[str, Any]:
+        """Run for so long: milliseconds a run, and the process's core seconds and waiting so far.
+
+        Raises ResourceError when the process has failed.
+        """
+        pipe, answers = self._process.stdin, self._process.stdout
+        line = ""
+        if pipe is not None and answers is not None:
+            try:
+                pipe.write(json.dumps({"shape": shape, "seconds": seconds}) + "\n")
+                pipe.flush()
+                line = answers.readline()
+            except BrokenPipeError:
+                pass  # it says why below
+        if not line:
+            _, said = self._process.communicate()
+            reason = said.strip().splitlines()[-1:] or ["no message"]
+            raise ResourceError(f"{self._path}: the timing process failed: {reason[0]}")
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+
+def compare(
+    models: Mapping[str, Path],
+    shapes: Sequence[Shape],
+    threads: int,
+    seconds: float = SECONDS,
+    progress: Callable[[int], None] = lambda n: None,
+    workers: Mapping[str, str] | None = None,
+) -> Measured:
+    """Time all models in turn, each for about `seconds` a shape; progress is told after each shape.
+
+    workers: modules that run other models than ONNX Runtime's. Raises ResourceError when a worker fails.
+    """
+    turns: dict[str, dict[Shape, tuple[float, ...]]] = {name: {} for name in models}
+    if not shapes:
+        return Measured({name: Timing({}) for name in models}, None)
+    with ExitStack() as stack:
+        alive = {
+            name: stack.enter_context(Worker(path, threads, (workers or {}).get(name, WORKER)))
+            for name, path in models.items()
+        }
+        before = {name: [worker.turn(shape, 0) for shape in shapes][-1] for name, worker in alive.items()}
+        last = before
+        machine, began = contention.counted(), time.perf_counter()
+        for shape in shapes:
+            for name, found in _in_turn(alive, shape, seconds).items():
+                turns[name][shape] = tuple(one["milliseconds"] for one in found)
+                last = {**last, name: found[-1]}
+            progress(1)
+        wall, now = time.perf_counter() - began, contention.counted()
+    timings = {name: Timing(found) for name, found in turns.items()}
+    waits = [last[name]["waited"] - before[name]["waited"] for name in last if last[name]["waited"] is not None]
+    busy = contention.too_busy(
+        contention.Conditions(
+            wall,
+            threads,
+            os.cpu_count() or 1,
+            sum(last[name]["own"] - before[name]["own"] for name in last),
+            sum(waits) if len(waits) == len(last) else None,
+            now.since(machine) if now is not None and machine is not None else None,
+            _spread(timings, shapes),
+        )
+    )
+    return Measured(timings, busy)
+
+
+def _in_turn(alive: Mapping[str, Worker], shape: Shape, seconds: float) -> dict[str, list[dict[str, Any]]]:
+    """Turns of every worker; each second round goes backwards, so that nobody always follows the same one."""
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in alive}
+    end = time.perf_counter() + seconds * len(alive)
+    order = list(alive)
+    while any(len(one) < TURNS for one in found.values()) or time.perf_counter() < end:
+        for name in order:
+            found[name].append(alive[name].turn(shape, min(TURN, seconds)))
+        order.reverse()
+    return found
+
+
+def _spread(timings: Mapping[str, Timing], shapes: Sequence[Shape]) -> float | None:
+    """The largest share of a ratio by which half of its turns differ; of times, where there is one model."""
+    names = list(timings)
+    found = []
+    for shape in shapes:
+        mine = timings[names[0]]
+        lines = [mine.ratios(timings[name], shape) for name in names[1:]] or [list(mine.turns[shape])]
+        for line in lines:
+            low, middle, high = np.percentile(line, [25, 50, 75])
+            found.append(float((high - low) / middle))
+    return max(found, default=None)
+
+
+def random_feed(names: Sequence[str], shape: Shape) -> dict[str, NDArray[np.int64]]:
+    """Inputs of full length, the same each time."""
+    feed = {name: np.ones(shape, np.int64) for name in names}
+    feed["input_ids"] = np.random.default_rng(0).integers(5, 30, shape)
+    if "token_type_ids" in feed:
+        feed["token_type_ids"][:] = 0
+    return feed
+
+
+def median_milliseconds(call: Callable[[], object], seconds: float, least: int = 5, warm: int = 3) -> float:
+    """Of at least `least` calls in about `seconds`, after `warm` that do not count."""
+    for _ in range(warm):
+        call()
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(times) < least or time.perf_counter() < end:
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return 1e3 * float(np.median(times))
+
+
+def work(ready: Callable[[str, int], Callable[[Shape], Callable[[], object]]]) -> None:
+    """Be a worker: open the model of the first argument, then run as standard input says, a line a turn.
+
+    ready: from a file and a number of threads to what makes a call of a shape.
+    """
+    request = json.loads(sys.argv[1])
+    call_of = functools.cache(ready(request["model"], request["threads"]))
+    for line in sys.stdin:
+        asked = json.loads(line)
+        call = call_of(tuple(asked["shape"]))
+        # The first call finds the caches as the last turn left them.
+        milliseconds = median_milliseconds(call, asked["seconds"], least=1, warm=1)
+        own = time.process_time()
+        print(json.dumps({"milliseconds": milliseconds, "own": own, "waited": contention.waited()}), flush=True)
+
+
+def _onnx_runtime(model: str, threads: int) -> Callable[[Shape], Callable[[], object]]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle workers leave the cores alone
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    names = [i.name for i in session.get_inputs()]
+    return lambda shape: functools.partial(session.run, None, random_feed(names, shape))
+
+
+if __name__ == "__main__":
+    work(_onnx_runtime)

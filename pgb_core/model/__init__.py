@@ -1,0 +1,1 @@
+"""The encoder as PyTorch modules, and what replaces its parts."""

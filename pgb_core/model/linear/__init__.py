@@ -1,0 +1,1 @@
+"""The kinds of linear map that an encoder is made of."""

@@ -1,0 +1,41 @@
+"""A compact encoder as one file of tensors, and back: with its plan, all that PyTorch needs to run it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from pgb_core.artifact import WEIGHTS, Artifact
+from pgb_core.errors import ArtifactError, PlanError
+from pgb_core.model import surgery
+from pgb_core.model.encoder import Encoder, EncoderConfig
+from pgb_core.plan import GroupingPlan
+
+_CONFIG = "encoder"
+
+
+def weights_of(model: Encoder) -> bytes:
+    """All tensors in safetensors form; the metadata holds the dense encoder's configuration."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    return save(tensors, {_CONFIG: json.dumps(asdict(model.config), allow_nan=False)})
+
+
+def encoder_of(artifact: Artifact) -> Encoder:
+    """The encoder that the artifact was exported from, on CPU in float32. Raises ArtifactError."""
+    if artifact.weights is None:
+        raise ArtifactError(f"{artifact.path}: holds no {WEIGHTS}; compress again with --weights")
+    try:
+        with safe_open(artifact.weights, framework="pt") as file:
+            config = EncoderConfig(**json.loads(file.metadata()[_CONFIG]))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        with torch.device("meta"):
+            dense = Encoder(config)
+        model = surgery.apply_plan(dense, GroupingPlan.from_json(artifact.plan.read_text("utf-8")))
+        model.load_state_dict(tensors, assign=True)
+    except (PlanError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ArtifactError(f"{artifact.path}: {WEIGHTS} does not fit the plan; make the artifact again") from error
+    return model.eval()

@@ -1,0 +1,1 @@
+"""One run of a job: what it was asked, what it reads, where it keeps what is done."""

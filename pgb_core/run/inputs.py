@@ -1,0 +1,87 @@
+"""What a compression reads before it begins: the data that its settings name, encoded, and its labels, tried."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from pgb_core.checkpoints.load import Checkpoint
+from pgb_core.config import CompressConfig
+from pgb_core.errors import ConfigError
+from pgb_core.progress.report import Report, Silent
+from pgb_core.run import reading
+from pgb_core.tasks.evaluate import subject_of, torch_predictor
+from pgb_core.tasks.features import Features
+
+TRAINING_LENGTH = {"classification": 128, "qa": 192}
+STRIDE = 64
+FEW = 64  # inputs, below which a run is warned
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Encoded data for scores and compensation, and for re-finetuning; and the rows whose labels count, as read."""
+
+    calibration: list[Features]
+    training: list[Features]
+    labelled: reading.Source | None = None
+    calibrating: reading.Source | None = None
+    held_out: reading.Source | None = None
+
+
+def prepare(config: CompressConfig, checkpoint: Checkpoint, report: Report | None = None) -> Inputs:
+    """Read and encode the data that the config names. Raises DataError or ConfigError."""
+    report, subject = report or Silent(), subject_of(checkpoint)
+    options = reading.options_of(config)
+    labelled = config.train and reading.read(config.train, subject, options, report, labelled="--train")
+    training = _encoded(labelled, config, checkpoint, report) if labelled else []
+    calibration, rows = training, None
+    if config.calibrate:
+        rows = reading.read(config.calibrate, subject, reading.options_of(config, unlabelled=True), report)
+        calibration = _encoded(rows, config, checkpoint, report)
+        if any(item.target is None for item in calibration):
+            if any(item.target is not None for item in calibration):
+                report.warn(f"{rows.short}: some rows have no label; scores use labels drawn from the model for all")
+            calibration, rows = [replace(item, target=None) for item in calibration], None
+    picked = _sample(calibration, config.samples, config.seed)
+    if config.keep < 1 and len(picked) < FEW:
+        report.warn(f"only {len(picked)} inputs to score and compensate on: the result depends on which they are")
+    if not training and not config.distill and config.epochs and config.keep < 1:
+        raise ConfigError("--no-distill without --train: nothing to re-finetune with; give labels or --epochs 0")
+    held_out = config.eval and reading.read(config.eval, subject, options, report, "validation", "evaluation")
+    return Inputs(picked, training or calibration, labelled or None, rows, held_out or None)
+
+
+def check_labels(
+    config: CompressConfig, checkpoint: Checkpoint, inputs: Inputs, device: torch.device, report: Report
+) -> dict[str, object]:
+    """What the dense model makes of the labels, for the manifest. Raises DataError when they contradict it."""
+    predict = torch_predictor(checkpoint.model.to(device))
+    subject, tokenizer, scored = subject_of(checkpoint), checkpoint.tokenizer, inputs.held_out
+    learned = [source for source in (inputs.labelled, inputs.calibrating) if source is not None and config.keep < 1]
+    if not config.from_predictions or inputs.labelled is not None:
+        for source in learned[1:]:
+            reading.check(subject, predict, tokenizer, source, None, report, config.trust_labels, config.seed)
+    first = learned[0] if learned else None
+    return reading.check(subject, predict, tokenizer, first, scored, report, config.trust_labels, config.seed)
+
+
+def features_digest(features: Sequence[Features]) -> str:
+    """Of all tokens and targets."""
+    found = hashlib.sha256()
+    for item in features:
+        found.update(repr((item.ids, item.types, item.target)).encode())
+    return found.hexdigest()
+
+
+def _encoded(source: reading.Source, config: CompressConfig, checkpoint: Checkpoint, report: Report) -> list[Features]:
+    length = min(config.max_length or TRAINING_LENGTH[checkpoint.task], checkpoint.max_length)
+    return reading.encode(source, checkpoint.tokenizer, length, STRIDE, report, checkpoint.reading.side)
+
+
+def _sample(features: Sequence[Features], count: int, seed: int) -> list[Features]:
+    order = torch.randperm(len(features), generator=torch.Generator().manual_seed(seed)).tolist()
+    return [features[i] for i in order[:count]]

@@ -1,0 +1,1 @@
+"""What a model is for: rows to inputs, logits to metrics."""
