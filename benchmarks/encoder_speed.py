@@ -31,7 +31,7 @@ from pgb_core.measure import bench
 from pgb_core.measure.bench import Shape, random_feed
 from pgb_core.model import surgery
 from pgb_core.model.encoder import Encoder, EncoderConfig
-from pgb_core.plan import GroupingPlan, Role, Site, flops
+from pgb_core.plan import Plan, Role, Site, flops
 from pgb_core.search import planning
 from pgb_core.search.importance import importance
 from pgb_core.tasks.features import batches, encode_texts
@@ -66,7 +66,7 @@ def real_importance(checkpoint: Path, texts: Path, rows: int) -> dict[Site, torc
     scores = fisher.fisher(model, batches(features, 2048, model.config.pad_id), None, 0, from_predictions=True)
     found = {}
     for site, linear in model.sites().items():
-        values = importance(linear.weight.detach(), scores[site])
+        values = importance(linear.to_dense().detach(), scores[site])
         out = BASE.ffn if site.role is Role.FFN_IN else BASE.hidden
         size = BASE.ffn if site.role is Role.FFN_OUT else BASE.hidden
         wide = values.repeat_interleave(out // values.shape[0], 0).repeat_interleave(size // values.shape[1], 1)
@@ -75,9 +75,7 @@ def real_importance(checkpoint: Path, texts: Path, rows: int) -> dict[Site, torc
     return found
 
 
-def compact_models(
-    importances: dict[Site, torch.Tensor], keeps: list[float]
-) -> dict[str, tuple[Encoder, GroupingPlan]]:
+def compact_models(importances: dict[Site, torch.Tensor], keeps: list[float]) -> dict[str, tuple[Encoder, Plan]]:
     """Plans and models for each share kept, `shared` and `disjoint`."""
     dense = Encoder(BASE).eval()
     found = {}

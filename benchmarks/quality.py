@@ -100,7 +100,7 @@ def measure(task: Task, keep: float, grouping: str, schedule: Schedule, unlabell
 
     scores = fisher.fisher(c.model, batches(task.calibration, 2048, c.model.config.pad_id), None, 0, unlabelled)
     sites = c.model.sites()
-    importances = {site: importance(sites[site].weight.detach(), values) for site, values in scores.items()}
+    importances = {site: importance(sites[site].to_dense().detach(), values) for site, values in scores.items()}
     lap("score")
     found = planning.make_menus(importances, c.model.config.head_dim, planning.Search(grouping))
     plan = planning.choose(found, keep, c.digest, c.model.config.head_dim)

@@ -85,12 +85,12 @@ def bert_base(out: Path) -> Artifact:
     from pgb_core import export
     from pgb_core.model import rebuild
     from pgb_core.model.encoder import Encoder
-    from pgb_core.plan import GroupingPlan, Keep
+    from pgb_core.plan import Keep, Plan
 
     torch.manual_seed(0)
     model = Encoder(BASE).eval()
     choices = {site: Keep((m.out_features, m.in_features)) for site, m in model.sites().items()}
-    plan = GroupingPlan("random", BASE.head_dim, choices)
+    plan = Plan("random", BASE.head_dim, choices)
     proto = export.channels_first(model)
     manifest = Manifest(
         name="bert-base",

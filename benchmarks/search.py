@@ -37,7 +37,7 @@ def checkpoint_importances(checkpoint: Path, texts: Path, samples: int) -> tuple
     features = encode_texts(rows, [None] * len(rows), loaded.tokenizer, 128)
     scores = fisher.fisher(model, batches(features, 2048, model.config.pad_id), None, 0, from_predictions=True)
     sites = model.sites()
-    found = {site: importance(sites[site].weight.detach(), values) for site, values in scores.items()}
+    found = {site: importance(sites[site].to_dense().detach(), values) for site, values in scores.items()}
     return found, model.config.head_dim
 
 

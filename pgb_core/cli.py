@@ -250,10 +250,10 @@ def _figure(value: float | None, form: str) -> str:
 
 def _inspect(args: argparse.Namespace) -> int:
     from pgb_core import artifact, inspect
-    from pgb_core.plan import GroupingPlan, flops
+    from pgb_core.plan import Plan, flops
 
     opened = artifact.open_artifact(args.artifact)
-    plan = GroupingPlan.from_json(opened.plan.read_text("utf-8"))
+    plan = Plan.from_json(opened.plan.read_text("utf-8"))
     if args.html:
         Path(args.html).write_text(inspect.page(opened, plan), "utf-8")
         print(f"{args.html}: written")

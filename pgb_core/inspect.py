@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pgb_core.artifact import Artifact
-from pgb_core.plan import Choice, GroupingPlan, Keep, Role, Site, flops
+from pgb_core.plan import Choice, Plan, Role, Site, flops
 
 CELLS = 48
 
@@ -24,18 +24,13 @@ class MatrixRow:
     flops: int
 
 
-def matrices(plan: GroupingPlan) -> list[MatrixRow]:
+def matrices(plan: Plan) -> list[MatrixRow]:
     """Every matrix of the plan, in the order of data."""
     found = []
     for index in range(plan.layers):
         for role, choice in plan.layer(index).items():
             rows, cols = choice.shape
-            if isinstance(choice, Keep):
-                groups, block = 1, choice.shape
-            elif choice.groups:
-                groups, block = len(choice.groups), (len(choice.groups[0].rows), len(choice.groups[0].cols))
-            else:
-                groups, block = 0, (0, 0)
+            groups, block = choice.described
             found.append(
                 MatrixRow(
                     Site(index, role), choice.shape, groups, block, choice.cost / (rows * cols), 256 * choice.cost
@@ -44,7 +39,7 @@ def matrices(plan: GroupingPlan) -> list[MatrixRow]:
     return found
 
 
-def page(artifact: Artifact, plan: GroupingPlan) -> str:
+def page(artifact: Artifact, plan: Plan) -> str:
     """A self-contained HTML page: what was kept of each matrix, drawn at its place."""
     manifest = artifact.manifest
     share = plan.cost / plan.dense_cost
@@ -81,7 +76,7 @@ def _picture(site: Site, choice: Choice) -> str:
     rows, cols = choice.shape
     height, width = (CELLS, CELLS * cols // rows) if rows <= cols else (CELLS * rows // cols, CELLS)
     width, height = min(width, 2 * CELLS), min(height, 2 * CELLS)
-    blocks = 1 if isinstance(choice, Keep) else len(choice.groups)
+    blocks, _ = choice.described
     label = f"{site}: {choice.cost / (rows * cols):.0%} kept"
     body = "".join(
         f'<path fill-opacity="{level / 8:.3f}" d="{path}"/>' for level, path in _levels(choice, height, width)
@@ -95,17 +90,10 @@ def _picture(site: Site, choice: Choice) -> str:
 
 def _levels(choice: Choice, height: int, width: int) -> Iterator[tuple[int, str]]:
     """(eighths kept, SVG path) for each shade."""
-    if isinstance(choice, Keep):
+    grid = choice.density(height, width)
+    if all(value == 1 for line in grid for value in line):
         yield 8, f"M0 0h{width}v{height}h-{width}z"
         return
-    rows, cols = choice.shape
-    grid = [[0.0] * width for _ in range(height)]
-    for group in choice.groups:
-        down = _shares(group.rows, rows, height)
-        across = _shares(group.cols, cols, width)
-        for y, part in down.items():
-            for x, other in across.items():
-                grid[y][x] += part * other
     paths: dict[int, list[str]] = {}
     for y, line in enumerate(grid):
         for x, value in enumerate(line):
@@ -114,11 +102,3 @@ def _levels(choice: Choice, height: int, width: int) -> Iterator[tuple[int, str]
                 paths.setdefault(level, []).append(f"M{x} {y}h1v1h-1z")
     for level, pieces in sorted(paths.items()):
         yield level, "".join(pieces)
-
-
-def _shares(indices: tuple[int, ...], size: int, cells: int) -> dict[int, float]:
-    found: dict[int, float] = {}
-    for index in indices:
-        cell = index * cells // size
-        found[cell] = found.get(cell, 0.0) + cells / size
-    return found

@@ -22,7 +22,8 @@ from pgb_core.checkpoints.reference import Probe, ask
 from pgb_core.checkpoints.texts import probes
 from pgb_core.checkpoints.tokenization import Tokenization, added_tokens, other_reading, read_tokenization, short_enough
 from pgb_core.errors import CheckpointError
-from pgb_core.model.encoder import ACTIVATIONS, Encoder, EncoderConfig
+from pgb_core.model.blocks import ACTIVATIONS
+from pgb_core.model.encoder import Encoder, EncoderConfig
 
 
 @dataclass(frozen=True)

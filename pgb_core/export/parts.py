@@ -11,8 +11,8 @@ from onnx import TensorProto
 from torch import Tensor, nn
 
 from pgb_core.export.builder import CONTRIB, Graph
-from pgb_core.model.encoder import Embeddings, Encoder, Head, Linear
-from pgb_core.model.linear.grouped import GroupedLinear
+from pgb_core.model.encoder import Embeddings, Encoder, Head
+from pgb_core.model.linear import Chain
 
 ACTIVATIONS = {
     "gelu": ("Gelu", CONTRIB),
@@ -73,8 +73,8 @@ def _table(g: Graph, name: str, weight: Tensor, index: str) -> str:
 
 def _head(g: Graph, head: Head, x: str, activation: str | None, outputs: Sequence[str]) -> None:
     if head.dense is not None and activation is not None:
-        x = activate(g, "head.activation", activation, matrix(g, "head.dense", head.dense, x))
-        g.op("Identity", outputs[0], matrix(g, "head.output", head.output, x))
+        x = activate(g, "head.activation", activation, matrix(g, "head.dense", head.dense.chain(), x))
+        g.op("Identity", outputs[0], matrix(g, "head.output", head.output.chain(), x))
         return
     product = g.op("MatMul", "head.product", x, g.constant("head.output.weight", head.output.weight.T))
     both = g.op("Add", "head.output", product, g.constant("head.output.bias", head.output.bias))
@@ -82,15 +82,21 @@ def _head(g: Graph, head: Head, x: str, activation: str | None, outputs: Sequenc
         g.op("Gather", name, both, g.constant(f"head.{name}", np.int64(index)), axis=2)
 
 
-def matrix(g: Graph, name: str, linear: Linear, x: str) -> str:
+def matrix(g: Graph, name: str, chain: Chain, x: str) -> str:
     """[batch, in] -> [batch, out], dense."""
-    w, b = g.constant(f"{name}.weight", dense_weight(linear)), g.constant(f"{name}.bias", linear.bias)
+    *first, last = chain.products
+    for n, one in enumerate(first):
+        x = g.op("Gemm", f"{name}.{n}", x, g.constant(f"{name}.{n}.weight", one.to_dense()), transB=1)
+    w, b = g.constant(f"{name}.weight", last.to_dense()), g.constant(f"{name}.bias", chain.bias)
     return g.op("Gemm", name, x, w, b, transB=1)
 
 
-def product(g: Graph, name: str, linear: Linear, x: str, negated: bool = False) -> str:
+def product(g: Graph, name: str, chain: Chain, x: str, negated: bool = False) -> str:
     """[batch, tokens, in] -> [batch, tokens, out], without the bias."""
-    weight = dense_weight(linear).T
+    *first, last = chain.products
+    for n, one in enumerate(first):
+        x = g.op("MatMul", f"{name}.{n}", x, g.constant(f"{name}.{n}.weight", one.to_dense().T))
+    weight = last.to_dense().T
     return g.op("MatMul", name, x, g.constant(f"{name}.weight", -weight if negated else weight))
 
 
@@ -100,9 +106,9 @@ def layer_norm(g: Graph, name: str, norm: nn.LayerNorm, x: str) -> str:
     return g.op("LayerNormalization", name, x, scale, shift, axis=-1, epsilon=float(norm.eps))
 
 
-def biased_activation(g: Graph, name: str, linear: Linear, activation: str, x: str) -> str:
+def biased_activation(g: Graph, name: str, bias_of: Tensor, activation: str, x: str) -> str:
     """The activation of x plus the bias of the map that gave it."""
-    bias = g.constant(f"{name}.ffn_in.bias", linear.bias)
+    bias = g.constant(f"{name}.ffn_in.bias", bias_of)
     if activation == "gelu":
         return g.op("BiasGelu", f"{name}.activation", x, bias, domain=CONTRIB)
     return activate(g, f"{name}.activation", activation, g.op("Add", f"{name}.inner", x, bias))
@@ -112,8 +118,3 @@ def activate(g: Graph, name: str, activation: str, x: str) -> str:
     """An activation of `ACTIVATIONS`, by the config's name."""
     kind, domain = ACTIVATIONS[activation]
     return g.op(kind, name, x, domain=domain)
-
-
-def dense_weight(linear: Linear) -> Tensor:
-    """[out, in]."""
-    return linear.to_dense() if isinstance(linear, GroupedLinear) else linear.weight

@@ -16,7 +16,7 @@ from pgb_core.checkpoints.load import Checkpoint
 from pgb_core.export import parity, probes
 from pgb_core.model import rebuild
 from pgb_core.model.encoder import Encoder
-from pgb_core.plan import GroupingPlan
+from pgb_core.plan import Plan
 from pgb_core.tasks.features import Features
 
 
@@ -35,7 +35,7 @@ def write(
     out: str | Path,
     checkpoint: Checkpoint,
     model: Encoder,
-    plan: GroupingPlan,
+    plan: Plan,
     target: str,
     features: Sequence[Features],
     provenance: Mapping[str, Any],

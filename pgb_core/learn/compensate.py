@@ -11,49 +11,34 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from pgb_core.learn.lstsq import Moments, solve
-from pgb_core.model.encoder import Attention, Constant, Encoder, FeedForward, Layer, Linear, attention_bias
-from pgb_core.model.linear.grouped import GroupedLinear
+from pgb_core.model.blocks import Constant, Half, attention_bias
+from pgb_core.model.encoder import Encoder
+from pgb_core.model.linear.lstsq import Moments
 from pgb_core.model.surgery import outputs
-from pgb_core.plan import GroupingPlan, Role, Site
+from pgb_core.plan import Plan, Site
 from pgb_core.tasks.features import Batch
-
-
-@dataclass(frozen=True)
-class _Streams:
-    """Hidden states of all batches, [batch, tokens, hidden] each, before the layer that is being solved.
-
-    theirs: the dense model's; ours: the pruned one's; masks: which tokens are real, [batch, tokens].
-    """
-
-    plan: GroupingPlan
-    theirs: list[Tensor]
-    ours: list[Tensor]
-    masks: Sequence[Tensor]
-    ridge: float
 
 
 @torch.no_grad()
 def compensate(
     dense: Encoder,
     compact: Encoder,
-    plan: GroupingPlan,
+    plan: Plan,
     batches: Sequence[Batch],
     ridge: float = 1e-2,
     progress: Callable[[int], None] = lambda layer: None,
 ) -> None:
-    """Solve every grouped map of `compact`, in place.
+    """Solve every map of `compact`, in place.
 
     Every layer of both models runs once. Three hidden states of all batches are held: the dense
-    model's, ours, and what our output map reads.
+    model's, ours, and what our writing map reads.
     """
     device = next(compact.parameters()).device
     masks = [batch.attention_mask.bool().to(device) for batch in batches]
     theirs = [dense.embeddings(b.input_ids.to(device), b.token_type_ids.to(device)) for b in batches]
-    ours = list(theirs)
-    streams = _Streams(plan, theirs, ours, masks, ridge)
+    streams = _Streams(plan, theirs, list(theirs), masks, ridge)
     left = {layer.index: layer for layer in compact.layers}
     for target in dense.layers:
         layer = left.get(target.index)
@@ -61,71 +46,63 @@ def compensate(
             for n, mask in enumerate(masks):
                 theirs[n] = target(theirs[n], attention_bias(mask))
         else:
-            _attention(target, layer, streams)
-            _feed_forward(target, layer, streams)
+            for goal, half in zip(target.halves, layer.halves, strict=True):
+                streams.solve(goal, half, target.index)
         progress(target.index)
 
 
-def _attention(target: Layer, layer: Layer, streams: _Streams) -> None:
-    """Solve the attention half of a layer, and take both hidden states through it."""
-    theirs, ours, masks = streams.theirs, streams.ours, streams.masks
-    if isinstance(layer.attention, Attention):
-        _solve_inputs(target, layer, (Role.QUERY, Role.KEY, Role.VALUE), streams)
-    mixed = []
-    pooled = _Pool()
-    for n, mask in enumerate(masks):
-        whole = theirs[n] + target.attention(theirs[n], attention_bias(mask))
-        goal = _real(whole - ours[n], mask)
-        theirs[n] = target.attention_norm(whole)
-        if isinstance(layer.attention, Attention):
-            mixed.append(layer.attention.mix(ours[n], attention_bias(mask)))
-            pooled.add(_real(mixed[n], mask), goal)
-        else:
-            pooled.add(goal[:, :0], goal)
-    if isinstance(layer.attention, Constant):
-        layer.attention.bias.copy_(pooled.mean)
-        for n, x in enumerate(ours):
-            ours[n] = layer.attention_norm(x + layer.attention.bias)
-        return
-    _update(layer.attention.output, pooled.moments, streams.ridge)
-    for n, x in enumerate(ours):
-        ours[n] = layer.attention_norm(x + layer.attention.output(mixed[n]))
+@dataclass(frozen=True)
+class _Streams:
+    """Hidden states of all batches, [batch, tokens, hidden] each, before the half that is being solved.
 
+    theirs: the dense model's; ours: the pruned one's; masks: which tokens are real, [batch, tokens].
+    """
 
-def _feed_forward(target: Layer, layer: Layer, streams: _Streams) -> None:
-    """Solve the feed-forward half, and take both hidden states through it."""
-    theirs, ours, masks = streams.theirs, streams.ours, streams.masks
-    if isinstance(layer.feed_forward, FeedForward):
-        _solve_inputs(target, layer, (Role.FFN_IN,), streams)
-    pooled = _Pool()
-    for n, mask in enumerate(masks):
-        whole = theirs[n] + target.feed_forward(theirs[n])
-        goal = _real(whole - ours[n], mask)
-        theirs[n] = target.feed_forward_norm(whole)
-        if isinstance(layer.feed_forward, FeedForward):
-            pooled.add(layer.feed_forward.neurons(_real(ours[n], mask)), goal)
-        else:
-            pooled.add(goal[:, :0], goal)
-    if isinstance(layer.feed_forward, Constant):
-        layer.feed_forward.bias.copy_(pooled.mean)
-    else:
-        _update(layer.feed_forward.outer, pooled.moments, streams.ridge)
-    for n, x in enumerate(ours):
-        ours[n] = layer.feed_forward_norm(x + layer.feed_forward(x))
+    plan: Plan
+    theirs: list[Tensor]
+    ours: list[Tensor]
+    masks: Sequence[Tensor]
+    ridge: float
 
+    def solve(self, target: Half, half: Half, index: int) -> None:
+        """Solve one half of layer `index`, and take both hidden states through it."""
+        self._solve_reading(target, half, index)
+        sublayer = half.sublayer
+        read: dict[int, Tensor] = {}
+        pooled = _Pool()
+        for n, mask in enumerate(self.masks):
+            added = target.added(self.theirs[n], attention_bias(mask))
+            goal = _real(added - self.ours[n], mask)
+            self.theirs[n] = target.norm(added)
+            if isinstance(sublayer, Constant):
+                pooled.add(goal[:, :0], goal)
+            elif sublayer.mixes_tokens:  # and so must see the padding, and is not run twice
+                read[n] = sublayer.between(self.ours[n], attention_bias(mask))
+                pooled.add(_real(read[n], mask), goal)
+            else:
+                pooled.add(sublayer.between(_real(self.ours[n], mask)), goal)
+        if isinstance(sublayer, Constant):
+            sublayer.bias.copy_(pooled.mean)
+        for writer in sublayer.writing().values():
+            writer.refit(pooled.moments, self.ridge)
+        for n, x in enumerate(self.ours):
+            self.ours[n] = half.norm(x + (sublayer.written(read[n]) if n in read else sublayer(x)))
 
-def _solve_inputs(target: Layer, layer: Layer, roles: Sequence[Role], streams: _Streams) -> None:
-    """Solve maps that read the hidden state: one pair of moments, theirs with ours, serves all of them."""
-    pooled = _Pool()
-    for x_dense, x_ours, mask in zip(streams.theirs, streams.ours, streams.masks, strict=True):
-        x = _real(x_ours, mask)
-        pooled.add(x, x if x_dense is x_ours else _real(x_dense, mask))
-    sites, wanted = layer.sites(), target.sites()
-    for role in roles:
-        source = wanted[role]
-        assert isinstance(source, nn.Linear)
-        rows = outputs(streams.plan, Site(target.index, role)).to(source.weight.device)
-        _update(sites[role], pooled.moments.mapped(source.weight[rows], source.bias[rows]), streams.ridge)
+    def _solve_reading(self, target: Half, half: Half, index: int) -> None:
+        """Solve maps that read the hidden state: one pair of moments, theirs with ours, serves all of them."""
+        reading = half.sublayer.reading()
+        if not reading:
+            return
+        pooled = _Pool()
+        for x_dense, x_ours, mask in zip(self.theirs, self.ours, self.masks, strict=True):
+            x = _real(x_ours, mask)
+            pooled.add(x, x if x_dense is x_ours else _real(x_dense, mask))
+        wanted = target.sublayer.reading()
+        for role, linear in reading.items():
+            source = wanted[role]
+            weight = source.to_dense()
+            rows = outputs(self.plan, Site(index, role)).to(weight.device)
+            linear.refit(pooled.moments.mapped(weight[rows], source.bias[rows]), self.ridge)
 
 
 class _Pool:
@@ -157,20 +134,3 @@ class _Pool:
 def _real(x: Tensor, mask: Tensor) -> Tensor:
     """What is not padding, [tokens, hidden]."""
     return x.flatten(0, 1) if bool(mask.all()) else x[mask]
-
-
-def _update(linear: Linear, moments: Moments, ridge: float) -> None:
-    assert isinstance(linear, GroupedLinear)
-    source = linear.out_index
-    position = torch.arange(linear.out_features, device=linear.bias.device) if source is None else source
-    size = linear.weight.shape[1]
-    new_bias = moments.y / moments.count
-    for index in range(linear.groups):
-        members = torch.nonzero((position >= index * size) & (position < (index + 1) * size)).flatten()
-        slots = position[members] - index * size
-        inputs = None if linear.in_index is None else linear.in_index[index]
-        old = linear.weight[index, slots]
-        weight, bias = solve(moments.select(inputs, members), old, ridge)
-        linear.weight[index, slots] = weight
-        new_bias[members] = bias.to(new_bias.dtype)
-    linear.bias.copy_(new_bias)

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from pgb_core.errors import DataError
 from pgb_core.learn.fisher import task_loss
-from pgb_core.model.encoder import Encoder, attention_bias
+from pgb_core.model.encoder import Encoder
 from pgb_core.tasks.features import Batch, Features, collate, grouped
 
 
@@ -157,13 +157,9 @@ class Trainer:
 
 def traced(model: Encoder, batch: Batch) -> tuple[Tensor, dict[int, Tensor]]:
     """Logits, and the output of every layer by its index in the dense checkpoint."""
-    mask = attention_bias(batch.attention_mask)
-    x = model.embeddings(batch.input_ids, batch.token_type_ids)
     states: dict[int, Tensor] = {}
-    for layer in model.layers:
-        x = layer(x, mask)
-        states[layer.index] = x
-    logits: Tensor = model.head(x)
+    x = model.embeddings(batch.input_ids, batch.token_type_ids)
+    logits = model.from_embeddings(x, batch.attention_mask, states.__setitem__)
     return logits, states
 
 

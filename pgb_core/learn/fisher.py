@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pgb_core.model.encoder import Encoder, Linear, attention_bias
+from pgb_core.model.encoder import Encoder
+from pgb_core.model.linear import Linear
 from pgb_core.plan import Site
 from pgb_core.search import importance
 from pgb_core.tasks.features import Batch
@@ -71,9 +72,7 @@ def _backward(
     with torch.enable_grad():
         x = model.embeddings(batch.input_ids, batch.token_type_ids).detach().requires_grad_(True)
         mask = batch.attention_mask.bool()
-        for layer in model.layers:
-            x = layer(x, attention_bias(mask))
-        logits = model.head(x)
+        logits = model.from_embeddings(x, mask)
         if model.config.task == "qa":
             logits = logits.masked_fill(~mask.unsqueeze(2), -1e4)
         targets = batch.targets

@@ -13,7 +13,7 @@ from pgb_core.artifact import WEIGHTS, Artifact
 from pgb_core.errors import ArtifactError, PlanError
 from pgb_core.model import surgery
 from pgb_core.model.encoder import Encoder, EncoderConfig
-from pgb_core.plan import GroupingPlan
+from pgb_core.plan import Plan
 
 _CONFIG = "encoder"
 
@@ -34,7 +34,7 @@ def encoder_of(artifact: Artifact) -> Encoder:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         with torch.device("meta"):
             dense = Encoder(config)
-        model = surgery.apply_plan(dense, GroupingPlan.from_json(artifact.plan.read_text("utf-8")))
+        model = surgery.apply_plan(dense, Plan.from_json(artifact.plan.read_text("utf-8")))
         model.load_state_dict(tensors, assign=True)
     except (PlanError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ArtifactError(f"{artifact.path}: {WEIGHTS} does not fit the plan; make the artifact again") from error

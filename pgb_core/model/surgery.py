@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pgb_core.errors import PlanError
-from pgb_core.model.encoder import Attention, Constant, Encoder, FeedForward, Layer, Layers, Linear
-from pgb_core.model.linear.grouped import GroupedLinear
-from pgb_core.plan import Choice, GroupingPlan, Keep, Role, Site
+from pgb_core.model.blocks import Attention, Constant, FeedForward, Layer, Sublayer
+from pgb_core.model.encoder import Encoder, Layers
+from pgb_core.model.linear import Linear, cut
+from pgb_core.plan import Choice, Plan, Role, Site
 
 
-def apply_plan(dense: Encoder, plan: GroupingPlan) -> Encoder:
+def apply_plan(dense: Encoder, plan: Plan) -> Encoder:
     """A new, compact encoder; `dense` is left as it was.
 
     Heads, channels and neurons that the plan leaves out are gone from the modules, and a layer of
@@ -29,69 +29,61 @@ def apply_plan(dense: Encoder, plan: GroupingPlan) -> Encoder:
         dense.layers = layers
     for layer in layers:
         if layer.index not in plan.dropped_layers:
-            compact.layers.append(_layer(layer, plan, layer.index))
+            compact.layers.append(_layer(layer, plan))
     return compact
 
 
-def outputs(plan: GroupingPlan, site: Site) -> Tensor:
+def outputs(plan: Plan, site: Site) -> Tensor:
     """The dense rows that the outputs of a compact map stand for, in its order."""
     choices = plan.layer(site.layer)
     if site.role in (Role.ATTENTION_OUTPUT, Role.FFN_OUT):
         return torch.arange(choices[site.role].shape[0])
     if site.role is Role.FFN_IN:
-        return _packed(choices[Role.FFN_IN])
+        return _rows(choices[Role.FFN_IN])
     source = choices[Role.VALUE if site.role is Role.VALUE else Role.QUERY]
-    return _by_head(_packed(source), _head_order(_packed(choices[Role.QUERY]), plan.head_dim), plan.head_dim)
+    return _by_head(_rows(source), _head_order(_rows(choices[Role.QUERY]), plan.head_dim), plan.head_dim)
 
 
 def merge_groups(model: Encoder) -> None:
-    """Write every map of several groups as one matrix, in place: more zeros, but one kernel."""
+    """Put every map in as few kernels as it can be, in place."""
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, GroupedLinear) and (child.groups > 1 or child.out_index is not None):
-                weight = child.to_dense().detach().unsqueeze(0)
-                setattr(parent, name, GroupedLinear(weight, child.bias.detach(), child.in_features, None, None))
+            if isinstance(child, Linear):
+                setattr(parent, name, child.merged())
 
 
-def _layer(layer: Layer, plan: GroupingPlan, index: int) -> Layer:
-    choices = plan.layer(index)
+def _layer(layer: Layer, plan: Plan) -> Layer:
+    index, choices, maps = layer.index, plan.layer(layer.index), layer.maps()
 
-    def cut(role: Role, linear: Linear, inputs: Tensor | None = None) -> GroupedLinear:
-        assert isinstance(linear, nn.Linear)
-        rows, cols = _blocks(choices[role])
-        return GroupedLinear.from_dense(
-            linear.weight.detach(), linear.bias.detach(), rows, cols, outputs(plan, Site(index, role)), inputs
+    def left(role: Role, writer: Role | None = None) -> Linear:
+        """What is left of a map that reads what is left of another, or the stream."""
+        dense, site = maps[role], Site(index, role)
+        inputs = torch.arange(dense.in_features) if writer is None else outputs(plan, Site(index, writer))
+        weight = dense.to_dense().detach()
+        return cut(choices[role], weight, dense.bias.detach(), outputs(plan, site), inputs)
+
+    def constant(role: Role) -> Constant:
+        return Constant(maps[role].bias.detach().clone())
+
+    attention: Sublayer = constant(Role.ATTENTION_OUTPUT)
+    feed_forward: Sublayer = constant(Role.FFN_OUT)
+    if choices[Role.ATTENTION_OUTPUT].cost and isinstance(layer.attention, Attention):
+        heads = len(_head_order(outputs(plan, Site(index, Role.VALUE)), plan.head_dim))
+        attention = Attention(
+            left(Role.QUERY),
+            left(Role.KEY),
+            left(Role.VALUE),
+            left(Role.ATTENTION_OUTPUT, Role.VALUE),
+            heads,
+            layer.attention.scale,
         )
-
-    attention: Attention | Constant
-    feed_forward: FeedForward | Constant
-    old = layer.attention
-    assert isinstance(old, Attention)
-    assert isinstance(layer.feed_forward, FeedForward)
-    if choices[Role.ATTENTION_OUTPUT].cost:
-        query, key, value = (
-            cut(role, linear)
-            for role, linear in ((Role.QUERY, old.query), (Role.KEY, old.key), (Role.VALUE, old.value))
-        )
-        mixed = outputs(plan, Site(index, Role.VALUE))
-        heads = len(_head_order(mixed, plan.head_dim))
-        output = cut(Role.ATTENTION_OUTPUT, old.output, mixed)
-        attention = Attention(query, key, value, output, heads, old.scale)
-    else:
-        attention = Constant(old.output.bias.detach().clone())
-    inner, outer = layer.feed_forward.inner, layer.feed_forward.outer
-    if choices[Role.FFN_OUT].cost:
-        feed_forward = FeedForward(
-            cut(Role.FFN_IN, inner), cut(Role.FFN_OUT, outer, outputs(plan, Site(index, Role.FFN_IN))), "gelu"
-        )
-        feed_forward.activation = layer.feed_forward.activation
-    else:
-        feed_forward = Constant(outer.bias.detach().clone())
+    if choices[Role.FFN_OUT].cost and isinstance(layer.feed_forward, FeedForward):
+        feed_forward = FeedForward(left(Role.FFN_IN), left(Role.FFN_OUT, Role.FFN_IN), layer.feed_forward.activation)
     norms = copy.deepcopy(layer.attention_norm), copy.deepcopy(layer.feed_forward_norm)
     return Layer(attention, norms[0], feed_forward, norms[1], index)
 
 
-def _check(dense: Encoder, plan: GroupingPlan) -> None:
+def _check(dense: Encoder, plan: Plan) -> None:
     for site, linear in dense.sites().items():
         if site not in plan.choices:
             raise PlanError(f"{site}: the plan does not say what becomes of it")
@@ -106,11 +98,11 @@ def _check(dense: Encoder, plan: GroupingPlan) -> None:
         _check_layer(plan, index)
 
 
-def _check_layer(plan: GroupingPlan, index: int) -> None:
+def _check_layer(plan: Plan, index: int) -> None:
     choices = plan.layer(index)
-    rows = {role: set(_packed(choice).tolist()) for role, choice in choices.items()}
+    rows = {role: set(choice.rows) for role, choice in choices.items()}
     for reader, writer in ((Role.FFN_OUT, Role.FFN_IN), (Role.ATTENTION_OUTPUT, Role.VALUE)):
-        if not set(_read(choices[reader])) <= rows[writer]:
+        if not set(choices[reader].cols) <= rows[writer]:
             raise PlanError(f"{Site(index, reader)}: reads an output that {writer} no longer has")
     if rows[Role.QUERY] != rows[Role.KEY]:
         raise PlanError(
@@ -127,19 +119,8 @@ def _check_layer(plan: GroupingPlan, index: int) -> None:
         raise PlanError(f"{Site(index, Role.VALUE)}: keeps other heads than the query")
 
 
-def _blocks(choice: Choice) -> tuple[Tensor, Tensor]:
-    if isinstance(choice, Keep):
-        return torch.arange(choice.shape[0]).unsqueeze(0), torch.arange(choice.shape[1]).unsqueeze(0)
-    return torch.tensor([g.rows for g in choice.groups]), torch.tensor([g.cols for g in choice.groups])
-
-
-def _packed(choice: Choice) -> Tensor:
-    rows = range(choice.shape[0]) if isinstance(choice, Keep) else choice.rows
-    return torch.tensor(tuple(rows), dtype=torch.long)
-
-
-def _read(choice: Choice) -> Sequence[int]:
-    return range(choice.shape[1]) if isinstance(choice, Keep) else choice.cols
+def _rows(choice: Choice) -> Tensor:
+    return torch.tensor(tuple(choice.rows), dtype=torch.long)
 
 
 def _head_order(rows: Tensor, head_dim: int) -> list[int]:

@@ -17,7 +17,7 @@ from pgb_core.learn import fisher
 from pgb_core.learn.compensate import compensate
 from pgb_core.learn.finetune import Schedule, Trainer, learning_rate
 from pgb_core.model.encoder import Encoder
-from pgb_core.plan import GroupingPlan, Keep, Site
+from pgb_core.plan import Keep, Plan, Site
 from pgb_core.progress.report import Report
 from pgb_core.run.inputs import Inputs, features_digest
 from pgb_core.run.workspace import Workspace, key_of, to_device
@@ -91,23 +91,23 @@ class Run:
     def bytes_needed(self) -> int:
         """What stages and artifact take on the disk, about, beside what is kept there already."""
         config, model = self.config, self.checkpoint.model
-        encoder = sum(linear.weight.numel() for linear in model.sites().values())
+        encoder = sum(linear.in_features * linear.out_features for linear in model.sites().values())
         rest = sum(parameter.numel() for parameter in model.parameters()) - encoder
         small = rest + config.keep * encoder
         stages = encoder + small + (2 * (rest + 3 * config.keep * encoder) if config.epochs else 0)
         needed = int(4 * ((stages if config.keep < 1 else 0) + small * (2 if config.weights else 1)))
         return max(0, needed - sum(self.workspace.size(name, key) for name, key in asdict(self.keys).items()))
 
-    def plan(self, dense: Encoder) -> GroupingPlan:
+    def plan(self, dense: Encoder) -> Plan:
         """What of the dense model stays."""
         config, keys = self.config, self.keys
         head_dim = dense.config.head_dim
         if config.keep == 1:
             whole = {site: Keep((m.out_features, m.in_features)) for site, m in dense.sites().items()}
-            return GroupingPlan(self.checkpoint.digest, head_dim, whole)
+            return Plan(self.checkpoint.digest, head_dim, whole)
         text = self.workspace.text("plan", keys.plan)
         if text is not None:
-            return GroupingPlan.from_json(text)
+            return Plan.from_json(text)
         importances = self._importances(dense)
         self.report.stage("Searching for groups", dense.config.layers)
         search = planning.Search(config.grouping, config.passes, config.g_max)
@@ -131,11 +131,11 @@ class Run:
         problem_type = self.checkpoint.problem_type
         summed = fisher.fisher(dense, counted(), problem_type, config.seed, config.from_predictions)
         sites = dense.sites()
-        found = {site: importance(sites[site].weight.detach(), values).cpu() for site, values in summed.items()}
+        found = {site: importance(sites[site].to_dense().detach(), values).cpu() for site, values in summed.items()}
         self.workspace.save_tensors("scores", self.keys.scores, {str(site): value for site, value in found.items()})
         return found
 
-    def compensate(self, dense: Encoder, compact: Encoder, plan: GroupingPlan) -> None:
+    def compensate(self, dense: Encoder, compact: Encoder, plan: Plan) -> None:
         """Let what is left make up for what went, in place."""
         saved = self.workspace.tensors("compensated", self.keys.compensated)
         if saved is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from pgb_core.errors import PlanError
-from pgb_core.plan import ATTENTION, FEED_FORWARD, Choice, GroupingPlan, Keep, Role, Site
+from pgb_core.plan import ATTENTION, FEED_FORWARD, Choice, Keep, Plan, Role, Site
 from pgb_core.search import menus
 from pgb_core.search.budget import TOKENS, Option, allocate
 from pgb_core.search.menus import Draft, Recipe
@@ -53,7 +53,7 @@ def _menu(matrices: Mapping[Role, Tensor], head_dim: int, search: Search) -> lis
 
 def choose(
     menus_found: list[list[Option]], keep: float, checkpoint: str, head_dim: int, budget: str = "weights"
-) -> GroupingPlan:
+) -> Plan:
     """The plan that keeps the most importance in at most a share `keep` of the encoder.
 
     budget: 'weights', or 'flops' at 128 tokens. Raises PlanError when it cannot be met to one
@@ -68,14 +68,14 @@ def choose(
         for position, option in enumerate(picked)
         for role, choice in menus.chosen(option.recipe).items()
     }
-    plan = GroupingPlan(checkpoint, head_dim, choices)
+    plan = Plan(checkpoint, head_dim, choices)
     met = sum(option.cost for option in picked) / dense
     if abs(met - keep) > 0.01:
         raise PlanError(f"kept {met:.1%} of the {budget} where {keep:.1%} was asked; try another --keep")
     return plan
 
 
-def importance_kept(plan: GroupingPlan, importances: Mapping[Site, Tensor]) -> float:
+def importance_kept(plan: Plan, importances: Mapping[Site, Tensor]) -> float:
     """Share of all importance that lies in kept weights."""
     kept = 0.0
     for site, matrix in importances.items():

@@ -5,17 +5,17 @@ from __future__ import annotations
 import torch
 
 from pgb_core.model.encoder import Encoder
-from pgb_core.plan import Group, Grouping, GroupingPlan, Keep, Role, Site
+from pgb_core.plan import Group, Grouping, Keep, Plan, Role, Site
 from pgb_core.search import planning
 
 
-def dense_plan(model: Encoder) -> GroupingPlan:
+def dense_plan(model: Encoder) -> Plan:
     """Everything stays."""
     choices = {site: Keep((linear.out_features, linear.in_features)) for site, linear in model.sites().items()}
-    return GroupingPlan("test", model.config.head_dim, choices)
+    return Plan("test", model.config.head_dim, choices)
 
 
-def random_plan(model: Encoder, keep: float, grouping: str, seed: int = 0) -> GroupingPlan:
+def random_plan(model: Encoder, keep: float, grouping: str, seed: int = 0) -> Plan:
     """What the planner makes of heavy-tailed random importance that fades with depth."""
     g = torch.Generator().manual_seed(seed)
     scores = {
@@ -26,7 +26,7 @@ def random_plan(model: Encoder, keep: float, grouping: str, seed: int = 0) -> Gr
     return planning.choose(menus, keep, "test", model.config.head_dim)
 
 
-def hand_plan(model: Encoder) -> GroupingPlan:
+def hand_plan(model: Encoder) -> Plan:
     """Every kind of choice at once: crossing groups, columns shared between groups, rows in no group,
     heads and neurons gone, a dropped sublayer and a dropped layer.
 
@@ -65,4 +65,4 @@ def hand_plan(model: Encoder) -> GroupingPlan:
         Site(3, Role.FFN_IN): Keep(tall),
         Site(3, Role.FFN_OUT): blocks(every, 2, 384, (96, 384), list(range(384))),
     }
-    return GroupingPlan("test", model.config.head_dim, choices)
+    return Plan("test", model.config.head_dim, choices)

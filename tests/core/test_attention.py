@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from pgb_core.model.encoder import Attention, attention_bias
+from pgb_core.model.blocks import Attention, attention_bias
 
 
 @pytest.mark.parametrize(("narrow", "wide"), [(8, 8), (8, 12), (12, 8)])

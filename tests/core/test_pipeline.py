@@ -17,7 +17,7 @@ from pgb_core.errors import ConfigError, PGBError
 from pgb_core.learn.finetune import Trainer
 from pgb_core.measure.scoring import score
 from pgb_core.pipeline import compress
-from pgb_core.plan import GroupingPlan
+from pgb_core.plan import Plan
 from tests.conftest import ARCHITECTURES
 from tests.core.small import WORDS, checkpoint, settings
 
@@ -231,6 +231,6 @@ def test_the_plan_in_the_artifact_says_what_the_graph_holds(tmp_path: Path, text
     """Kept weights of the plan are the kept weights of the manifest."""
     model = checkpoint(tmp_path / "model", "roberta", "classification")
     done = compress(settings(model, tmp_path / "small", texts))
-    plan = GroupingPlan.from_json(done.plan.read_text())
+    plan = Plan.from_json(done.plan.read_text())
     assert plan.cost == done.manifest.weights["kept"]
     assert plan.checkpoint == done.manifest.provenance["checkpoint_sha256"]

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgb_core.errors import PlanError
-from pgb_core.plan import Choice, Group, Grouping, GroupingPlan, Keep, Role, Site, flops
+from pgb_core.plan import Choice, Group, Grouping, Keep, Plan, Role, Site, flops
 
 SHAPE = (12, 8)
 
@@ -26,8 +26,8 @@ def groupings(draw: st.DrawFn) -> Choice:
 @settings(max_examples=50, deadline=None)
 def test_a_plan_round_trips_through_json_byte_for_byte(choices: list[Choice]) -> None:
     """Equal plans have equal bytes, and nothing is lost."""
-    plan = GroupingPlan("digest", 4, {Site(0, role): choice for role, choice in zip(Role, choices, strict=True)})
-    again = GroupingPlan.from_json(plan.to_json())
+    plan = Plan("digest", 4, {Site(0, role): choice for role, choice in zip(Role, choices, strict=True)})
+    again = Plan.from_json(plan.to_json())
     assert again == plan
     assert again.to_json() == plan.to_json()
     assert 0 <= plan.cost <= plan.dense_cost == 6 * 96
@@ -57,11 +57,11 @@ def test_an_invalid_grouping_cannot_be_made(groups: tuple[Group, ...], reason: s
 def test_anything_else_is_not_a_plan(text: str) -> None:
     """Malformed text is one clear error."""
     with pytest.raises(PlanError):
-        GroupingPlan.from_json(text)
+        Plan.from_json(text)
 
 
 def test_flops_count_products_between_tokens_too() -> None:
     """Against a hand count for one layer: 6 maps of 4 x 4 and one head of 4 channels at 10 tokens."""
-    plan = GroupingPlan("", 4, {Site(0, role): Keep((4, 4)) for role in Role})
+    plan = Plan("", 4, {Site(0, role): Keep((4, 4)) for role in Role})
     assert flops(plan, 10) == 2 * 10 * 6 * 16 + 2 * (2 * 10 * 10 * 4)
     assert flops(plan, 10, dense=True) == flops(plan, 10)

@@ -53,7 +53,7 @@ def test_what_is_read_back_is_what_was_written(architecture: str, task: str, pla
     ids = torch.randint(5, 30, (3, 21))
     assert torch.equal(logits(read, ids), logits(model, ids))
     merge_groups(read)
-    assert all(m.groups == 1 and m.out_index is None for m in read.modules() if isinstance(m, GroupedLinear))
+    assert all(m.product.one_block for m in read.modules() if isinstance(m, GroupedLinear))
     assert torch.allclose(logits(read, ids), logits(model, ids), atol=1e-5)
 
 

@@ -7,14 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from pgb_core.errors import PlanError
-from pgb_core.model.encoder import Attention, Encoder, FeedForward
+from pgb_core.model.blocks import Attention, FeedForward
+from pgb_core.model.encoder import Encoder
 from pgb_core.model.surgery import apply_plan
-from pgb_core.plan import Group, Grouping, GroupingPlan, Keep, Role, Site
+from pgb_core.plan import Group, Grouping, Keep, Plan, Role, Site
 from tests.conftest import ARCHITECTURES, TASKS, small_encoder
 from tests.core.planned import hand_plan, random_plan
 
 
-def masked(model: Encoder, plan: GroupingPlan) -> Encoder:
+def masked(model: Encoder, plan: Plan) -> Encoder:
     """The reference: the dense encoder with pruned weights set to zero, by the definitions alone.
 
     A query or key channel in no group is zero; a value channel or neuron that is gone is read by
@@ -82,7 +83,7 @@ def test_a_model_rebuilt_from_its_plan_and_weights_is_the_same() -> None:
     compact = apply_plan(model, plan)
     for parameter in compact.parameters():
         parameter.add_(0.01 * torch.randn_like(parameter))
-    again = apply_plan(small_encoder("roberta", "classification", seed=9), GroupingPlan.from_json(plan.to_json()))
+    again = apply_plan(small_encoder("roberta", "classification", seed=9), Plan.from_json(plan.to_json()))
     again.load_state_dict(compact.state_dict())
     ids, mask = inputs()
     assert torch.equal(again(ids, mask), compact(ids, mask))
@@ -117,4 +118,4 @@ def test_plans_that_do_not_couple_are_refused(role: Role, rows: range, reason: s
     shape = choices[Site(1, role)].shape
     choices[Site(1, role)] = Grouping((Group(tuple(rows), tuple(range(96))),), shape)
     with pytest.raises(PlanError, match=reason):
-        apply_plan(model, GroupingPlan("test", 16, choices))
+        apply_plan(model, Plan("test", 16, choices))

@@ -174,4 +174,4 @@ def test_embeddings_stay_frozen() -> None:
     before = copy.deepcopy(compact.embeddings.state_dict())
     Trainer(compact, dense, features(), None, Schedule(epochs=1)).run()
     assert all(torch.equal(value, before[name]) for name, value in compact.embeddings.state_dict().items())
-    assert Site(0, next(iter(compact.layers[0].sites()))) in compact.sites()
+    assert Site(0, next(iter(compact.layers[0].maps()))) in compact.sites()

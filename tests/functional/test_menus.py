@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pgb_core.errors import PlanError
-from pgb_core.plan import ATTENTION, FEED_FORWARD, Grouping, GroupingPlan, Keep, Role, Site
+from pgb_core.plan import ATTENTION, FEED_FORWARD, Grouping, Keep, Plan, Role, Site
 from pgb_core.search import grouping, menus, planning
 from pgb_core.search.budget import Option, combine, pareto
 from tests.functional import slow_search
@@ -144,7 +144,7 @@ def test_a_chosen_plan_has_no_drafts() -> None:
     found = planning.make_menus(scores, HEAD_DIM, planning.Search(passes=1))
     plan = planning.choose(found, 0.5, "test", HEAD_DIM)
     assert all(isinstance(choice, Keep | Grouping) for choice in plan.choices.values())
-    assert GroupingPlan.from_json(plan.to_json()) == plan
+    assert Plan.from_json(plan.to_json()) == plan
     assert json.loads(plan.to_json())["head_dim"] == HEAD_DIM
 
 

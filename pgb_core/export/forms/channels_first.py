@@ -7,6 +7,8 @@ stream, its norms and feed-forward maps without groups stay [batch, tokens, chan
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import onnx
 import torch
@@ -15,8 +17,9 @@ from torch import Tensor, nn
 
 from pgb_core.export.builder import CONTRIB, Graph
 from pgb_core.export.parts import activate, biased_activation, embeddings, finish, layer_norm, matrix, product
-from pgb_core.model.encoder import Attention, Constant, Encoder, FeedForward, Layer, Linear
-from pgb_core.model.linear.grouped import GroupedLinear
+from pgb_core.model.blocks import Attention, Constant, FeedForward, Layer, Sublayer
+from pgb_core.model.encoder import Encoder
+from pgb_core.model.linear import Chain, Product
 
 
 def channels_first(model: Encoder, target: str = "cpu") -> onnx.ModelProto:
@@ -53,14 +56,16 @@ def _layer(g: Graph, layer: Layer, x: str, bias: str, activation: str, target: s
     name = f"layer.{layer.index}"
     branch = None
     if isinstance(layer.attention, Attention):
-        a = _masking(layer.attention)
+        a, output = _Heads.of(layer.attention), layer.attention.output.chain()
         channels = _transposed(g, f"{name}.channels", x)
         query = _linear(g, f"{name}.query", a.query, channels, target)
         key = _linear(g, f"{name}.key", a.key, channels, target)
         value = _linear(g, f"{name}.value", a.value, channels, target)
         mixed = _attend(g, f"{name}.attention", a, query, key, value, bias)
-        mixed = g.op("Reshape", f"{name}.mixed", mixed, g.constant(f"{name}.mixed.shape", [0, _width(a.value), -1]))
-        branch = _linear(g, f"{name}.attention_output", a.output, mixed, target, negated=True)
+        mixed = g.op(
+            "Reshape", f"{name}.mixed", mixed, g.constant(f"{name}.mixed.shape", [0, a.value.out_features, -1])
+        )
+        branch = _linear(g, f"{name}.attention_output", output, mixed, target, negated=True)
         branch = _transposed(g, f"{name}.attention_tokens", branch)
     x = _residual(g, f"{name}.attention_norm", layer.attention_norm, x, branch, layer.attention)
     branch = None
@@ -75,81 +80,90 @@ def _feed_forward(g: Graph, name: str, module: FeedForward, x: str, activation: 
     Without groups there is nothing to permute, and token-major products, whose weights the runtime
     packs once, are the fastest; with groups the pair runs channels-first.
     """
-    if _plain(module.inner) and _plain(module.outer):
-        inner = product(g, f"{name}.ffn_in", module.inner, x)
-        inner = biased_activation(g, name, module.inner, activation, inner)
-        outer = product(g, f"{name}.ffn_out", module.outer, inner, negated=True)
-        return g.op("Sub", f"{name}.ffn_biased", outer, g.constant(f"{name}.ffn_out.bias", module.outer.bias))
+    first, second = module.inner.chain(), module.outer.chain()
+    if first.whole and second.whole:
+        inner = product(g, f"{name}.ffn_in", first, x)
+        inner = biased_activation(g, name, first.bias, activation, inner)
+        outer = product(g, f"{name}.ffn_out", second, inner, negated=True)
+        return g.op("Sub", f"{name}.ffn_biased", outer, g.constant(f"{name}.ffn_out.bias", second.bias))
     channels = _transposed(g, f"{name}.ffn_channels", x)
-    inner = _linear(g, f"{name}.ffn_in", module.inner, channels, target)
+    inner = _linear(g, f"{name}.ffn_in", first, channels, target)
     inner = activate(g, f"{name}.activation", activation, inner)
-    branch = _linear(g, f"{name}.ffn_out", module.outer, inner, target, negated=True)
+    branch = _linear(g, f"{name}.ffn_out", second, inner, target, negated=True)
     return _transposed(g, f"{name}.ffn_tokens", branch)
 
 
-def _residual(g: Graph, name: str, norm: nn.LayerNorm, x: str, negated: str | None, sublayer: nn.Module) -> str:
+def _residual(g: Graph, name: str, norm: nn.LayerNorm, x: str, negated: str | None, sublayer: Sublayer) -> str:
     """Layer norm of x minus a negated branch, or plus a dropped sublayer's constant, token-major.
 
     The branch is subtracted on purpose: an addition before a norm would be fused by the runtime into
     SkipLayerNormalization, whose kernel takes several times as long as the two operators apart.
     """
     if negated is None:
-        assert isinstance(sublayer, Constant)
-        negated = g.constant(f"{name}.constant", -sublayer.bias.detach())
+        negated = g.constant(f"{name}.constant", -_constant(sublayer))
     return layer_norm(g, name, norm, g.op("Sub", f"{name}.sum", x, negated))
+
+
+def _constant(sublayer: Sublayer) -> Tensor:
+    """What a dropped sublayer adds."""
+    assert isinstance(sublayer, Constant)
+    return sublayer.bias.detach()
 
 
 def _transposed(g: Graph, name: str, x: str) -> str:
     return g.op("Transpose", name, x, perm=[0, 2, 1])
 
 
-class _MaskingAttention(Attention):
-    """Attention whose queries end in a constant and whose keys end in room for the mask.
+@dataclass(frozen=True)
+class _Heads:
+    """The maps that an attention sublayer reads by. masking: queries end in a constant and keys in room for the mask.
 
     Adding the mask to one channel of the keys, [tokens], costs nothing beside adding it to all
     scores, [tokens, tokens]; the constant in every query carries it there.
     """
 
+    query: Chain
+    key: Chain
+    value: Chain
+    heads: int
+    scale: float
+    masking: bool
 
-def _masking(a: Attention) -> Attention:
-    """The same attention with one more channel a head, where its maps are in one group; else unchanged."""
-    maps = [_as_grouped(m) for m in (a.query, a.key)]
-    if any(m.groups > 1 or m.out_index is not None for m in maps):
-        return a
-    query, key = (_with_channel(m, a.heads, value) for m, value in zip(maps, (1 / a.scale, 0.0), strict=True))
-    return _MaskingAttention(query, key, a.value, a.output, a.heads, a.scale)
+    @classmethod
+    def of(cls, a: Attention) -> _Heads:
+        """With one more channel a head, where query and key end in one block each."""
+        query, key, value = (m.chain() for m in (a.query, a.key, a.value))
+        masking = query.products[-1].one_block and key.products[-1].one_block
+        if masking:
+            query, key = _with_channel(query, a.heads, 1 / a.scale), _with_channel(key, a.heads, 0.0)
+        return cls(query, key, value, a.heads, a.scale, masking)
 
 
-def _with_channel(linear: GroupedLinear, heads: int, value: float) -> GroupedLinear:
+def _with_channel(chain: Chain, heads: int, value: float) -> Chain:
     """One more output after each head's, without weights: its bias."""
-    weight = linear.weight.detach()[0].unflatten(0, (heads, -1))
-    bias = linear.bias.detach().unflatten(0, (heads, -1))
+    *first, last = chain.products
+    weight = last.blocks.detach()[0].unflatten(0, (heads, -1))
+    bias = chain.bias.detach().unflatten(0, (heads, -1))
     weight = torch.cat([weight, weight.new_zeros(heads, 1, weight.shape[2])], dim=1)
     bias = torch.cat([bias, bias.new_full((heads, 1), value)], dim=1)
-    return GroupedLinear(weight.flatten(0, 1).unsqueeze(0), bias.flatten(), linear.in_features, linear.in_index, None)
+    wider = replace(last, blocks=weight.flatten(0, 1).unsqueeze(0))
+    return Chain((*first, wider), bias.flatten())
 
 
-def _as_grouped(linear: Linear) -> GroupedLinear:
-    if isinstance(linear, GroupedLinear):
-        return linear
-    return GroupedLinear(linear.weight.detach().unsqueeze(0), linear.bias.detach(), linear.in_features, None, None)
-
-
-def _attend(g: Graph, name: str, a: Attention, query: str, key: str, value: str, bias: str) -> str:
+def _attend(g: Graph, name: str, a: _Heads, query: str, key: str, value: str, bias: str) -> str:
     """[batch, heads * d, tokens] each -> [batch, heads, d, tokens of the query]."""
 
     def split(kind: str, source: str, width: int) -> str:
         shape = g.constant(f"{name}.{kind}.shape", [0, a.heads, width // a.heads, -1])
         return g.op("Reshape", f"{name}.{kind}", source, shape)
 
-    q, k = split("query", query, _width(a.query)), split("key", key, _width(a.key))
-    v = split("value", value, _width(a.value))
-    masking = isinstance(a, _MaskingAttention)
-    if masking:
-        room = g.constant(f"{name}.room", [0, 0, _width(a.key) // a.heads - 1, 0, 0, 0, 0, 0])
+    q, k = split("query", query, a.query.out_features), split("key", key, a.key.out_features)
+    v = split("value", value, a.value.out_features)
+    if a.masking:
+        room = g.constant(f"{name}.room", [0, 0, a.key.out_features // a.heads - 1, 0, 0, 0, 0, 0])
         k = g.op("Add", f"{name}.masked", k, g.op("Pad", f"{name}.mask", bias, room))
     scores = g.op("FusedMatMul", f"{name}.scores", q, k, domain=CONTRIB, transA=1, alpha=float(a.scale))
-    if not masking:
+    if not a.masking:
         scores = g.op("Add", f"{name}.masked", scores, bias)
     weights = g.op("Softmax", f"{name}.weights", scores, axis=-1)
     return g.op("FusedMatMul", f"{name}.out", v, weights, domain=CONTRIB, transB=1)
@@ -160,75 +174,68 @@ def _first_token_layer(g: Graph, layer: Layer, x: str, bias: str, activation: st
     name = f"layer.{layer.index}"
     first = g.op("Gather", f"{name}.first", x, g.constant("zero", np.int64(0)), axis=1)
     if isinstance(layer.attention, Attention):
-        a = _masking(layer.attention)
+        a = _Heads.of(layer.attention)
         x = _transposed(g, f"{name}.channels", x)
         query = matrix(g, f"{name}.query", a.query, first)
         key = _linear(g, f"{name}.key", a.key, x, target)
         value = _linear(g, f"{name}.value", a.value, x, target)
         mixed = _attend(g, f"{name}.attention", a, query, key, value, bias)
-        mixed = g.op("Reshape", f"{name}.mixed", mixed, g.constant(f"{name}.mixed.shape", [0, _width(a.value)]))
-        branch = matrix(g, f"{name}.attention_output", a.output, mixed)
+        mixed = g.op("Reshape", f"{name}.mixed", mixed, g.constant(f"{name}.mixed.shape", [0, a.value.out_features]))
+        branch = matrix(g, f"{name}.attention_output", layer.attention.output.chain(), mixed)
     else:
-        branch = g.constant(f"{name}.attention_constant", layer.attention.bias)
+        branch = g.constant(f"{name}.attention_constant", _constant(layer.attention))
     first = layer_norm(g, f"{name}.attention_norm", layer.attention_norm, g.op("Add", f"{name}.sum", first, branch))
     if isinstance(layer.feed_forward, FeedForward):
-        inner = matrix(g, f"{name}.ffn_in", layer.feed_forward.inner, first)
+        inner = matrix(g, f"{name}.ffn_in", layer.feed_forward.inner.chain(), first)
         inner = activate(g, f"{name}.activation", activation, inner)
-        branch = matrix(g, f"{name}.ffn_out", layer.feed_forward.outer, inner)
+        branch = matrix(g, f"{name}.ffn_out", layer.feed_forward.outer.chain(), inner)
     else:
-        branch = g.constant(f"{name}.ffn_constant", layer.feed_forward.bias)
+        branch = g.constant(f"{name}.ffn_constant", _constant(layer.feed_forward))
     return layer_norm(g, f"{name}.ffn_norm", layer.feed_forward_norm, g.op("Add", f"{name}.ffn_sum", first, branch))
 
 
-def _linear(g: Graph, name: str, linear: Linear, x: str, target: str, negated: bool = False) -> str:
-    """[batch, in, tokens] -> [batch, out, tokens]; at most one gather before and one after."""
-    if isinstance(linear, nn.Linear):
-        blocks, in_index, out_index = linear.weight.detach().unsqueeze(0), None, None
-    else:
-        blocks, in_index, out_index = linear.weight.detach(), linear.in_index, linear.out_index
-    bias = linear.bias.detach()
+def _linear(g: Graph, name: str, chain: Chain, x: str, target: str, negated: bool = False) -> str:
+    """[batch, in, tokens] -> [batch, out, tokens]."""
+    *first, last = chain.products
+    for n, one in enumerate(first):
+        x = _product(g, f"{name}.{n}", one, None, x, target)
+    bias = chain.bias.detach()
     if negated:
-        blocks, bias = -blocks, -bias
+        last, bias = replace(last, blocks=-last.blocks), -bias
+    return _product(g, name, last, bias, x, target)
+
+
+def _product(g: Graph, name: str, one: Product, bias: Tensor | None, x: str, target: str) -> str:
+    """One product of a chain; at most one gather before and one after."""
+    blocks, out_index = one.blocks.detach(), one.out_index
     groups, rows, _ = blocks.shape
-    if in_index is not None:
-        x = g.op("Gather", f"{name}.gather", x, g.constant(f"{name}.index", in_index.flatten()), axis=1)
-    packed_bias, rest = bias, None
-    if out_index is not None:
-        grouped = out_index >= 0
-        packed_bias = bias.new_zeros(groups * rows)
-        packed_bias[out_index[grouped]] = bias[grouped]
-        rest = None if bool(grouped.all()) else torch.where(grouped, 0.0, bias)
-    y = _blocks(g, name, blocks, packed_bias, x, target)
+    if one.in_index is not None:
+        x = g.op("Gather", f"{name}.gather", x, g.constant(f"{name}.index", one.in_index.flatten()), axis=1)
     if out_index is None:
-        return y
+        return _blocks(g, name, blocks, bias, x, target)
+    grouped = out_index >= 0
+    bias = blocks.new_zeros(len(out_index)) if bias is None else bias
+    packed_bias = bias.new_zeros(groups * rows)
+    packed_bias[out_index[grouped]] = bias[grouped]
+    y = _blocks(g, name, blocks, packed_bias, x, target)
     y = g.op("Gather", f"{name}.scatter", y, g.constant(f"{name}.order", out_index.clamp_min(0)), axis=1)
-    if rest is None:
+    if bool(grouped.all()):
         return y
-    keep = g.constant(f"{name}.grouped", (out_index >= 0).float().unsqueeze(1))
-    y = g.op("Mul", f"{name}.kept", y, keep)
+    y = g.op("Mul", f"{name}.kept", y, g.constant(f"{name}.grouped", grouped.float().unsqueeze(1)))
+    rest = torch.where(grouped, 0.0, bias)
     return g.op("Add", f"{name}.biased", y, g.constant(f"{name}.rest", rest.unsqueeze(1)))
 
 
-def _blocks(g: Graph, name: str, blocks: Tensor, bias: Tensor, x: str, target: str) -> str:
+def _blocks(g: Graph, name: str, blocks: Tensor, bias: Tensor | None, x: str, target: str) -> str:
     groups, rows, cols = blocks.shape
     if target == "cpu":
         weight = g.constant(f"{name}.weight", blocks.reshape(groups * rows, cols, 1))
-        return g.op("Conv", name, x, weight, g.constant(f"{name}.bias", bias), group=groups, kernel_shape=[1])
+        biases = [] if bias is None else [g.constant(f"{name}.bias", bias)]
+        return g.op("Conv", name, x, weight, *biases, group=groups, kernel_shape=[1])
     if groups > 1:
         x = g.op("Reshape", f"{name}.split", x, g.constant(f"{name}.split.shape", [0, groups, cols, -1]))
     weight = g.constant(f"{name}.weight", blocks if groups > 1 else blocks[0])
     y = g.op("MatMul", f"{name}.product", weight, x)
     if groups > 1:
         y = g.op("Reshape", f"{name}.packed", y, g.constant(f"{name}.packed.shape", [0, groups * rows, -1]))
-    return g.op("Add", name, y, g.constant(f"{name}.bias", bias.unsqueeze(1)))
-
-
-def _plain(linear: Linear) -> bool:
-    """Whether a map reads and writes everything there is, in one group."""
-    return isinstance(linear, nn.Linear) or (
-        linear.groups == 1 and linear.in_index is None and linear.out_index is None
-    )
-
-
-def _width(linear: Linear) -> int:
-    return linear.out_features
+    return y if bias is None else g.op("Add", name, y, g.constant(f"{name}.bias", bias.unsqueeze(1)))

@@ -9,8 +9,9 @@ from onnx import TensorProto
 from torch import Tensor, nn
 
 from pgb_core.export.builder import CONTRIB, Graph
-from pgb_core.export.parts import biased_activation, dense_weight, embeddings, finish, product
-from pgb_core.model.encoder import Attention, Encoder, FeedForward, Layer
+from pgb_core.export.parts import biased_activation, embeddings, finish, product
+from pgb_core.model.blocks import Attention, FeedForward, Layer
+from pgb_core.model.encoder import Encoder
 
 
 def token_major(model: Encoder) -> onnx.ModelProto:
@@ -31,8 +32,8 @@ def _fused_layer(g: Graph, layer: Layer, x: str, mask: str, activation: str) -> 
     a, f = layer.attention, layer.feed_forward
     if not isinstance(a, Attention) or not isinstance(f, FeedForward):
         raise TypeError("token_major writes dense encoders; use channels_first for a compact one")
-    maps = (a.query, a.key, a.value)
-    weight = torch.cat([dense_weight(m).T for m in maps], dim=1)
+    maps = [m.chain() for m in (a.query, a.key, a.value)]
+    weight = torch.cat([m.to_dense().T for m in maps], dim=1)
     bias = torch.cat([m.bias for m in maps])
     mixed = g.op(
         "Attention",
@@ -45,11 +46,11 @@ def _fused_layer(g: Graph, layer: Layer, x: str, mask: str, activation: str) -> 
         num_heads=a.heads,
         scale=float(a.scale),
     )
-    branch = product(g, f"{name}.attention_output", a.output, mixed)
+    branch = product(g, f"{name}.attention_output", a.output.chain(), mixed)
     x = _skip_norm(g, f"{name}.attention_norm", layer.attention_norm, x, branch, a.output.bias)
-    inner = product(g, f"{name}.ffn_in", f.inner, x)
-    inner = biased_activation(g, name, f.inner, activation, inner)
-    branch = product(g, f"{name}.ffn_out", f.outer, inner)
+    inner = product(g, f"{name}.ffn_in", f.inner.chain(), x)
+    inner = biased_activation(g, name, f.inner.bias, activation, inner)
+    branch = product(g, f"{name}.ffn_out", f.outer.chain(), inner)
     return _skip_norm(g, f"{name}.ffn_norm", layer.feed_forward_norm, x, branch, f.outer.bias)
 
 

@@ -6,14 +6,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pgb_core.model.linear.base import Chain, Linear, Product
+from pgb_core.model.linear.lstsq import Moments, solve
+from pgb_core.plan import Grouping
 
-class GroupedLinear(nn.Module):
-    """`y[out] = blocks(x[in_index])[out_index] + bias`.
+
+class GroupedLinear(Linear):
+    """`y[out] = blocks(x[in_index])[out_index] + bias`; see `Product` for the indices.
 
     weight: [groups, rows, cols]; bias: [out].
-    in_index: [groups, cols] inputs that each group reads, or None: one group reads all, in order.
-    out_index: [out] position of each output among the packed `groups * rows`, -1 for an output in
-    no group (it is its bias), or None: outputs are the packed rows, in order.
     """
 
     in_index: Tensor | None
@@ -24,92 +25,85 @@ class GroupedLinear(nn.Module):
     ) -> None:
         super().__init__()
         self.in_features = in_features
+        self.out_features = int(bias.shape[0])
         self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(bias)
         self.register_buffer("in_index", in_index)
         self.register_buffer("out_index", out_index)
 
-    @classmethod
-    def from_dense(
-        cls,
-        weight: Tensor,
-        bias: Tensor,
-        rows: Tensor,
-        cols: Tensor,
-        out_rows: Tensor | None = None,
-        in_cols: Tensor | None = None,
-    ) -> GroupedLinear:
-        """Cut blocks out of a dense map.
-
-        weight: [out, in]; rows: [groups, r]; cols: [groups, c], both indices of the dense matrix.
-        out_rows, in_cols: the dense indices that the module's outputs and inputs stand for, when
-        its neighbours are pruned too; all of them by default.
-        """
-        out_rows = torch.arange(weight.shape[0]) if out_rows is None else out_rows
-        in_cols = torch.arange(weight.shape[1]) if in_cols is None else in_cols
-        # Columns in the order of the inputs: one block of all of them then needs no gather.
-        in_index, order = _positions(in_cols, weight.shape[1])[cols].sort(1)
-        blocks = weight[rows.unsqueeze(2), cols.gather(1, order).unsqueeze(1)].clone()
-        out_index = _positions(rows.flatten(), weight.shape[0])[out_rows]
-        return cls(
-            blocks,
-            bias[out_rows].clone(),
-            len(in_cols),
-            None if _is_identity(in_index, len(in_cols)) else in_index,
-            None if _is_identity(out_index, rows.numel()) else out_index,
-        )
-
     @property
-    def out_features(self) -> int:
-        """Number of outputs."""
-        return int(self.bias.shape[0])
+    def product(self) -> Product:
+        """The map without its bias."""
+        return Product(self.weight, self.in_features, self.in_index, self.out_index)
 
-    @property
-    def groups(self) -> int:
-        """Number of blocks."""
-        return int(self.weight.shape[0])
-
-    def to_dense(self) -> Tensor:
-        """The equal dense weight, [out, in], differentiable."""
-        groups, rows, cols = self.weight.shape
-        if self.in_index is None:
-            packed = self.weight.flatten(0, 1)
-        else:
-            index = self.in_index.unsqueeze(1).expand(-1, rows, -1).reshape(groups * rows, cols)
-            packed = self.weight.new_zeros(groups * rows, self.in_features)
-            packed = packed.scatter(1, index, self.weight.flatten(0, 1))
-        if self.out_index is None:
-            return packed
-        grouped = (self.out_index >= 0).unsqueeze(1)
-        return torch.where(grouped, packed[self.out_index.clamp_min(0)], 0.0)
+    def chain(self) -> Chain:
+        """One product."""
+        return Chain((self.product,), self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., in] -> [..., out].
 
         A matrix product needs few, large kernels: on short inputs the dense form of a few groups
-        is the faster one in training, and it is what `blocks` is checked against.
+        is the faster one in training.
         """
-        if self.groups == 1 and self.out_index is None:
-            return functional.linear(self._gather(x), self.weight[0], self.bias)
-        return functional.linear(x, self.to_dense(), self.bias)
+        product = self.product
+        if not product.one_block:
+            return functional.linear(x, product.to_dense(), self.bias)
+        read = x if self.in_index is None else x.index_select(-1, self.in_index.flatten())
+        return functional.linear(read, self.weight[0], self.bias)
 
-    def blocks(self, x: Tensor) -> Tensor:
-        """The same map as one batched product over groups, as the exported graph computes it."""
-        groups, _, cols = self.weight.shape
-        gathered = self._gather(x).unflatten(-1, (groups, cols))
-        packed = torch.einsum("...gc,grc->...gr", gathered, self.weight).flatten(-2)
-        if self.out_index is not None:
-            grouped = self.out_index >= 0
-            packed = torch.where(grouped, packed[..., self.out_index.clamp_min(0)], 0.0)
-        return packed + self.bias
+    def refit(self, moments: Moments, ridge: float) -> None:
+        """Each block by itself, on the inputs that it reads; an output in no block gets its mean."""
+        source = self.out_index
+        position = torch.arange(self.out_features, device=self.bias.device) if source is None else source
+        size = self.weight.shape[1]
+        new_bias = moments.y / moments.count
+        for index in range(len(self.weight)):
+            members = torch.nonzero((position >= index * size) & (position < (index + 1) * size)).flatten()
+            slots = position[members] - index * size
+            inputs = None if self.in_index is None else self.in_index[index]
+            weight, bias = solve(moments.select(inputs, members), self.weight[index, slots], ridge)
+            self.weight[index, slots] = weight
+            new_bias[members] = bias.to(new_bias.dtype)
+        self.bias.copy_(new_bias)
 
-    def _gather(self, x: Tensor) -> Tensor:
-        return x if self.in_index is None else x.index_select(-1, self.in_index.flatten())
+    def merged(self) -> Linear:
+        """One block: more zeros, but one kernel."""
+        if self.product.one_block:
+            return self
+        weight = self.product.to_dense().detach().unsqueeze(0)
+        return GroupedLinear(weight, self.bias.detach(), self.in_features, None, None)
 
     def extra_repr(self) -> str:
         """Sizes, as `print(model)` shows them."""
         groups, rows, cols = self.weight.shape
         return f"{self.in_features} -> {self.out_features}, {groups} x [{rows}, {cols}]"
+
+
+def cut(choice: Grouping, weight: Tensor, bias: Tensor, outputs: Tensor, inputs: Tensor) -> GroupedLinear:
+    """The blocks of a grouping; see `pgb_core.model.linear.cut`."""
+    rows, cols = (torch.tensor([getattr(group, side) for group in choice.groups]) for side in ("rows", "cols"))
+    return cut_blocks(weight, bias, rows, cols, outputs, inputs)
+
+
+def cut_blocks(
+    weight: Tensor, bias: Tensor, rows: Tensor, cols: Tensor, outputs: Tensor, inputs: Tensor
+) -> GroupedLinear:
+    """Blocks of a dense map. weight: [out, in]; rows: [groups, r]; cols: [groups, c], dense indices.
+
+    outputs, inputs: the dense indices that the module's outputs and inputs stand for.
+    """
+    # Columns in the order of the inputs: one block of all of them then needs no gather.
+    in_index, order = _positions(inputs, weight.shape[1])[cols].sort(1)
+    blocks = weight[rows.unsqueeze(2), cols.gather(1, order).unsqueeze(1)].clone()
+    out_index = _positions(rows.flatten(), weight.shape[0])[outputs]
+    return GroupedLinear(
+        blocks,
+        bias[outputs].clone(),
+        len(inputs),
+        None if _is_identity(in_index, len(inputs)) else in_index,
+        None if _is_identity(out_index, rows.numel()) else out_index,
+    )
 
 
 def _positions(values: Tensor, size: int) -> Tensor:

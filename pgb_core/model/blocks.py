@@ -1,0 +1,207 @@
+"""The layers of an encoder, and the one way through them.
+
+A layer has two halves. Each half reads the stream by some maps, makes of it what one more map reads, writes that map's
+output to the stream, and normalises the sum. Whoever needs to see a layer's inside takes these steps one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pgb_core.model.linear import Linear
+from pgb_core.plan import ATTENTION, Role
+
+Activation = Callable[[Tensor], Tensor]
+Tap = Callable[[int, Tensor], None]
+ACTIVATIONS: dict[str, Activation] = {
+    "gelu": functional.gelu,
+    "gelu_new": lambda x: functional.gelu(x, approximate="tanh"),
+    "gelu_pytorch_tanh": lambda x: functional.gelu(x, approximate="tanh"),
+    "relu": functional.relu,
+    "tanh": torch.tanh,
+}
+
+
+class Sublayer(nn.Module):
+    """What adds to the stream: attention, a feed-forward pair, or what is left of one."""
+
+    mixes_tokens = False
+
+    def reading(self) -> Mapping[Role, Linear]:
+        """The maps that read the stream."""
+        return {}
+
+    def writing(self) -> Mapping[Role, Linear]:
+        """The map that writes to it; nothing where a sublayer was dropped."""
+        return {}
+
+    def between(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """[..., hidden] -> what the writing map reads."""
+        raise NotImplementedError
+
+    def written(self, between: Tensor) -> Tensor:
+        """What the writing map makes of it, [..., hidden]."""
+        (linear,) = self.writing().values()
+        return linear(between)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """What is added to the stream. x: [batch, tokens, hidden]; mask: [batch, 1, 1, tokens], added to scores."""
+        return self.written(self.between(x, mask))
+
+
+class Attention(Sublayer):
+    """Self-attention with any number of heads; query and key may be narrower than value."""
+
+    mixes_tokens = True
+
+    def __init__(self, query: Linear, key: Linear, value: Linear, output: Linear, heads: int, scale: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.scale = scale
+        self.query = query
+        self.key = key
+        self.value = value
+        self.output = output
+
+    def reading(self) -> Mapping[Role, Linear]:
+        """Query, key and value."""
+        return dict(zip(ATTENTION, (self.query, self.key, self.value), strict=False))
+
+    def writing(self) -> Mapping[Role, Linear]:
+        """The output map."""
+        return {Role.ATTENTION_OUTPUT: self.output}
+
+    def between(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The value channels of all heads, mixed over tokens."""
+        query, key, value = (
+            project(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for project in (self.query, self.key, self.value)
+        )
+        if not torch.is_grad_enabled() and value.device.type == "cpu" and value.dtype == torch.float32:
+            return fused(query, key, value, mask, self.scale).transpose(1, 2).flatten(2)
+        # Spelled out: the fused kernel's backward is several times slower on a CPU at these widths.
+        weights = (query * self.scale) @ key.transpose(2, 3)
+        if mask is not None:
+            weights = weights + mask
+        mixed = weights.softmax(-1).to(value.dtype) @ value
+        return mixed.transpose(1, 2).flatten(2)
+
+
+class FeedForward(Sublayer):
+    """Two maps with an activation between."""
+
+    def __init__(self, inner: Linear, outer: Linear, activation: Activation) -> None:
+        super().__init__()
+        self.inner = inner
+        self.outer = outer
+        self.activation = activation
+
+    def reading(self) -> Mapping[Role, Linear]:
+        """The first map."""
+        return {Role.FFN_IN: self.inner}
+
+    def writing(self) -> Mapping[Role, Linear]:
+        """The second map."""
+        return {Role.FFN_OUT: self.outer}
+
+    def between(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The neurons."""
+        return self.activation(self.inner(x))
+
+
+class Constant(Sublayer):
+    """What is left of a dropped sublayer: its mean, added to the stream."""
+
+    def __init__(self, bias: Tensor) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(bias)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """[..., hidden], whatever comes in."""
+        return self.bias
+
+
+@dataclass(frozen=True)
+class Half:
+    """A sublayer and the norm behind it."""
+
+    sublayer: Sublayer
+    norm: nn.LayerNorm
+
+    def added(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The stream with what the sublayer writes, before the norm."""
+        return x + self.sublayer(x, mask)
+
+    def __call__(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """[batch, tokens, hidden] -> the same."""
+        return self.norm(self.added(x, mask))
+
+
+class Layer(nn.Module):
+    """Attention and feed-forward, each added to its input and normalised. index: of the dense checkpoint's layer."""
+
+    def __init__(
+        self,
+        attention: Sublayer,
+        attention_norm: nn.LayerNorm,
+        feed_forward: Sublayer,
+        feed_forward_norm: nn.LayerNorm,
+        index: int,
+    ) -> None:
+        super().__init__()
+        self.index = index
+        self.attention = attention
+        self.attention_norm = attention_norm
+        self.feed_forward = feed_forward
+        self.feed_forward_norm = feed_forward_norm
+
+    @property
+    def halves(self) -> tuple[Half, Half]:
+        """In the order of data."""
+        return Half(self.attention, self.attention_norm), Half(self.feed_forward, self.feed_forward_norm)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """x: [batch, tokens, hidden]; mask as in `Sublayer`."""
+        for half in self.halves:
+            x = half(x, mask)
+        return x
+
+    def maps(self) -> dict[Role, Linear]:
+        """The linear maps that this layer still has."""
+        return {
+            role: linear
+            for half in self.halves
+            for role, linear in (*half.sublayer.reading().items(), *half.sublayer.writing().items())
+        }
+
+
+def through(layers: Iterable[Layer], x: Tensor, mask: Tensor | None, tap: Tap | None = None) -> Tensor:
+    """Take the stream through layers. tap: shown the output of each, with its index."""
+    for layer in layers:
+        x = layer(x, mask)
+        if tap is not None:
+            tap(layer.index, x)
+    return x
+
+
+def fused(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+    """Attention in one kernel, [batch, heads, tokens, channels] each; mask as in `Sublayer`.
+
+    PyTorch has it for equal widths only, so the narrower ones are filled with zeros.
+    """
+    narrow, wide = query.shape[-1], value.shape[-1]
+    width = max(narrow, wide)
+    query, key = (functional.pad(x, (0, width - narrow)) if narrow < width else x for x in (query, key))
+    padded = functional.pad(value, (0, width - wide)) if wide < width else value
+    return functional.scaled_dot_product_attention(query, key, padded, mask, scale=scale)[..., :wide]
+
+
+def attention_bias(mask: Tensor | None) -> Tensor | None:
+    """[batch, tokens] of 0 and 1 -> [batch, 1, 1, tokens] of 0 and -1e9; None where nothing is masked."""
+    if mask is None or bool(mask.all()):
+        return None
+    return (mask[:, None, None, :].float() - 1.0) * 1e9

@@ -1,0 +1,24 @@
+"""What a compression decided, apart from doing it: sites, choices and their JSON.
+
+A plan holds no tensors, so a compressed model can be rebuilt from its plan and its dense weights, and a plan can be
+read without torch.
+"""
+
+from pgb_core.plan.kinds import Choice, Group, Grouping, Keep, nothing
+from pgb_core.plan.plan import SCHEMA_VERSION, Plan, flops
+from pgb_core.plan.sites import ATTENTION, FEED_FORWARD, Role, Site
+
+__all__ = [
+    "ATTENTION",
+    "FEED_FORWARD",
+    "SCHEMA_VERSION",
+    "Choice",
+    "Group",
+    "Grouping",
+    "Keep",
+    "Plan",
+    "Role",
+    "Site",
+    "flops",
+    "nothing",
+]

@@ -1,0 +1,51 @@
+"""The matrix stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from pgb_core.plan.kinds.base import Shape
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Leave the matrix dense."""
+
+    shape: Shape
+    key: ClassVar[str] = "keep"
+
+    @property
+    def cost(self) -> int:
+        """All weights."""
+        return self.shape[0] * self.shape[1]
+
+    @property
+    def rows(self) -> Sequence[int]:
+        """All outputs."""
+        return range(self.shape[0])
+
+    @property
+    def cols(self) -> Sequence[int]:
+        """All inputs."""
+        return range(self.shape[1])
+
+    @property
+    def described(self) -> tuple[int, Shape]:
+        """One part, the matrix."""
+        return 1, self.shape
+
+    def density(self, height: int, width: int) -> list[list[float]]:
+        """All of it."""
+        return [[1.0] * width for _ in range(height)]
+
+    def encoded(self) -> dict[str, Any]:
+        """Its shape."""
+        return {"keep": list(self.shape)}
+
+    @classmethod
+    def decoded(cls, value: Mapping[str, Any]) -> Self:
+        """Inverse of `encoded`."""
+        rows, cols = value["keep"]
+        return cls((int(rows), int(cols)))

@@ -1,0 +1,84 @@
+"""The decision for a whole encoder, and its JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pgb_core.errors import PlanError
+from pgb_core.plan.kinds import Choice, decoded
+from pgb_core.plan.sites import ORDER, Role, Site
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What becomes of every linear map of an encoder.
+
+    `choices` has every site of the checkpoint; `head_dim` is that of the dense model, so rows of
+    query, key and value belong to head `row // head_dim`.
+    """
+
+    checkpoint: str
+    head_dim: int
+    choices: Mapping[Site, Choice] = field(default_factory=dict)
+
+    @property
+    def layers(self) -> int:
+        """Layers of the dense checkpoint."""
+        return 1 + max((site.layer for site in self.choices), default=-1)
+
+    @property
+    def cost(self) -> int:
+        """Encoder weights kept."""
+        return sum(choice.cost for choice in self.choices.values())
+
+    @property
+    def dense_cost(self) -> int:
+        """Encoder weights of the dense checkpoint."""
+        return sum(choice.shape[0] * choice.shape[1] for choice in self.choices.values())
+
+    @property
+    def dropped_layers(self) -> tuple[int, ...]:
+        """Layers of which nothing is left."""
+        return tuple(n for n in range(self.layers) if not any(self.choices[Site(n, role)].cost for role in Role))
+
+    def layer(self, index: int) -> dict[Role, Choice]:
+        """The six choices of one layer."""
+        return {role: self.choices[Site(index, role)] for role in Role}
+
+    def to_json(self) -> str:
+        """A canonical text: the same plan gives the same bytes."""
+        ordered = sorted(self.choices.items(), key=lambda item: (item[0].layer, ORDER[item[0].role]))
+        return json.dumps(
+            {
+                "schema": SCHEMA_VERSION,
+                "checkpoint": self.checkpoint,
+                "head_dim": self.head_dim,
+                "choices": {str(site): choice.encoded() for site, choice in ordered},
+            },
+            separators=(",", ":"),
+            allow_nan=False,
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Plan:
+        """Inverse of `to_json`. Raises PlanError on anything it would not have written."""
+        try:
+            raw = json.loads(text)
+            if raw["schema"] != SCHEMA_VERSION:
+                raise PlanError(f"plan: schema {raw['schema']} is unknown; this version reads {SCHEMA_VERSION}")
+            choices = {Site.parse(name): decoded(value) for name, value in raw["choices"].items()}
+            return cls(str(raw["checkpoint"]), int(raw["head_dim"]), choices)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise PlanError(f"plan: not a plan ({type(error).__name__})") from error
+
+
+def flops(plan: Plan, tokens: int, dense: bool = False) -> int:
+    """Floating-point operations of the encoder's products for one input of `tokens`, 2 a multiply-add."""
+    weights = plan.dense_cost if dense else plan.cost
+    mixed = [choice for site, choice in plan.choices.items() if site.role in (Role.QUERY, Role.VALUE)]
+    channels = sum(choice.shape[0] if dense else len(choice.rows) for choice in mixed)
+    return 2 * tokens * weights + 2 * tokens * tokens * channels
