@@ -9,10 +9,11 @@ from pathlib import Path
 
 from pgb_core import demo, export
 from pgb_core.checkpoints.load import load_checkpoint
-from pgb_core.data import read_rows
 from pgb_core.machine import facts
+from pgb_core.model.predict import runner
+from pgb_core.progress.report import Silent
+from pgb_core.run.reading import Options, read
 from pgb_core.session import open_session, predictor
-from pgb_core.tasks.evaluate import evaluate, subject_of
 
 DATA = {"sentiment": "glue/sst2/dev.tsv", "answers": "squad/squad-dev-v1.1-half.json"}
 CHECKPOINTS = {"sentiment": "minilm-l6-sst2", "answers": "minilm-l6-qa"}
@@ -36,8 +37,10 @@ def main() -> None:
             for name, source in (("adapter", merged), ("checkpoint", args.models / CHECKPOINTS[example.name])):
                 checkpoint = load_checkpoint(source)
                 predict = predictor(open_session(export.channels_first(checkpoint.model).SerializeToString()))
-                rows = read_rows(args.data / DATA[example.name], example.task)
-                scores[name] = dict(evaluate(predict, rows, checkpoint.tokenizer, subject_of(checkpoint)))
+                subject = checkpoint.subject
+                rows = read(str(args.data / DATA[example.name]), subject, Options(), Silent(), labelled="evaluation")
+                run = runner(predict, subject.pad_id)
+                scores[name] = dict(subject.task.score(rows, subject, checkpoint.tokenizer, run))
         result[example.name] = scores
         print(example.name, scores, flush=True)
     args.out.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")

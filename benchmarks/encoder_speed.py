@@ -34,7 +34,8 @@ from pgb_core.model.encoder import Encoder, EncoderConfig
 from pgb_core.plan import Plan, Role, Site, flops
 from pgb_core.search import planning
 from pgb_core.search.importance import importance
-from pgb_core.tasks.features import batches, encode_texts
+from pgb_core.tasks.classification import encode_texts
+from pgb_core.tasks.features import batches
 
 OPENVINO = "dense OpenVINO bf16"
 SHAPES: tuple[Shape, ...] = ((1, 128), (8, 128), (1, 384))
@@ -61,9 +62,11 @@ def real_importance(checkpoint: Path, texts: Path, rows: int) -> dict[Site, torc
     """Scores of a fine-tuned model, stretched to BERT-base: layer n comes from layer n // 2."""
     loaded = load_checkpoint(checkpoint)
     model = loaded.model
-    picked = read_rows(texts, "classification")[:: max(1, 60_000 // rows)][:rows]
-    features = encode_texts(picked, [None] * len(picked), loaded.tokenizer, 128)  # type: ignore[arg-type]
-    scores = fisher.fisher(model, batches(features, 2048, model.config.pad_id), None, 0, from_predictions=True)
+    picked = read_rows(texts, "texts")[:: max(1, 60_000 // rows)][:rows]
+    features = encode_texts(picked, [None] * len(picked), loaded.tokenizer, 128)
+    scores = fisher.fisher(
+        model, batches(features, 2048, model.config.pad_id), loaded.subject.objective, 0, from_predictions=True
+    )
     found = {}
     for site, linear in model.sites().items():
         values = importance(linear.to_dense().detach(), scores[site])

@@ -28,8 +28,10 @@ from pgb_core.model import surgery
 from pgb_core.model.encoder import Encoder
 from pgb_core.search import planning
 from pgb_core.search.importance import importance
-from pgb_core.tasks.evaluate import best_spans, squad_metrics
-from pgb_core.tasks.features import Features, batches, encode_questions, encode_texts
+from pgb_core.tasks.classification import encode_texts
+from pgb_core.tasks.features import Features, batches
+from pgb_core.tasks.qa import best_spans, encode_questions
+from pgb_core.tasks.squad import squad_metrics
 
 TOKENS = 4096
 CALIBRATION = {"sst2": 1024, "qa": 384}
@@ -61,7 +63,7 @@ class Task:
 
     def _texts(self, path: Path) -> list[Features]:
         c = self.checkpoint
-        rows = [row for row in read_rows(path, "classification") if isinstance(row, TextRow)]
+        rows = [row for row in read_rows(path, "texts") if isinstance(row, TextRow)]
         return encode_texts(rows, label_targets(rows, c.labels, None), c.tokenizer, 128)
 
     @torch.no_grad()
@@ -79,7 +81,7 @@ class Task:
 
 
 def _questions(path: Path) -> list[Question]:
-    return [row for row in read_rows(path, "qa") if isinstance(row, Question)]
+    return [row for row in read_rows(path, "questions") if isinstance(row, Question)]
 
 
 def measure(task: Task, keep: float, grouping: str, schedule: Schedule, unlabelled: bool) -> dict[str, object]:
@@ -98,7 +100,9 @@ def measure(task: Task, keep: float, grouping: str, schedule: Schedule, unlabell
 
     begin()
 
-    scores = fisher.fisher(c.model, batches(task.calibration, 2048, c.model.config.pad_id), None, 0, unlabelled)
+    scores = fisher.fisher(
+        c.model, batches(task.calibration, 2048, c.model.config.pad_id), c.subject.objective, 0, unlabelled
+    )
     sites = c.model.sites()
     importances = {site: importance(sites[site].to_dense().detach(), values) for site, values in scores.items()}
     lap("score")
@@ -115,7 +119,7 @@ def measure(task: Task, keep: float, grouping: str, schedule: Schedule, unlabell
     lap("compensate")
     row["compensated"] = round(task.score(model), 2)
     begin()
-    trainer = Trainer(model, c.model, task.train, None, schedule)
+    trainer = Trainer(model, c.model, task.train, c.subject.objective, schedule)
     trainer.run()
     lap("finetune")
     row["finetuned"] = round(task.score(model), 2)

@@ -24,7 +24,8 @@ from pgb_core.machine import facts
 from pgb_core.plan import Role, Site
 from pgb_core.search import planning
 from pgb_core.search.importance import importance
-from pgb_core.tasks.features import batches, encode_texts
+from pgb_core.tasks.classification import encode_texts
+from pgb_core.tasks.features import batches
 
 LAYERS, HIDDEN, NEURONS, HEAD_DIM = 12, 768, 3072, 64
 
@@ -33,9 +34,11 @@ def checkpoint_importances(checkpoint: Path, texts: Path, samples: int) -> tuple
     """Of a checkpoint on the first texts of a file, and the channels of its heads."""
     loaded = load_checkpoint(checkpoint)
     model = loaded.model
-    rows = [row for row in read_rows(texts, "classification") if isinstance(row, TextRow)][:samples]
+    rows = [row for row in read_rows(texts, "texts") if isinstance(row, TextRow)][:samples]
     features = encode_texts(rows, [None] * len(rows), loaded.tokenizer, 128)
-    scores = fisher.fisher(model, batches(features, 2048, model.config.pad_id), None, 0, from_predictions=True)
+    scores = fisher.fisher(
+        model, batches(features, 2048, model.config.pad_id), loaded.subject.objective, 0, from_predictions=True
+    )
     sites = model.sites()
     found = {site: importance(sites[site].to_dense().detach(), values) for site, values in scores.items()}
     return found, model.config.head_dim

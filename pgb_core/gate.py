@@ -7,9 +7,9 @@ from pathlib import Path
 from pgb_core import export
 from pgb_core.checkpoints.load import Checkpoint, load_checkpoint
 from pgb_core.export.parity import Parity, check_texts, inputs_of
+from pgb_core.model.predict import torch_predictor
 from pgb_core.progress.report import Report
 from pgb_core.session import open_session, predictor
-from pgb_core.tasks.evaluate import torch_predictor
 
 
 def gate(checkpoint: Checkpoint) -> Parity:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from pgb_core.errors import ArtifactError
+from pgb_core.model.predict import Predict
 from pgb_core.tasks.features import Batch
-
-Predict = Callable[[Batch], NDArray[np.float32]]
 
 
 def session_options(threads: int) -> Any:

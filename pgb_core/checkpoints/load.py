@@ -19,11 +19,12 @@ from torch import Tensor
 from pgb_core.artifact import writable
 from pgb_core.checkpoints.files import first_line, locate, read_config, unread, weight_files
 from pgb_core.checkpoints.reference import Probe, ask
-from pgb_core.checkpoints.texts import probes
 from pgb_core.checkpoints.tokenization import Tokenization, added_tokens, other_reading, read_tokenization, short_enough
 from pgb_core.errors import CheckpointError
 from pgb_core.model.blocks import ACTIVATIONS
 from pgb_core.model.encoder import Encoder, EncoderConfig
+from pgb_core.tasks import TASKS, Subject, Task
+from pgb_core.tasks.texts import long_text
 
 
 @dataclass(frozen=True)
@@ -105,10 +106,6 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
 }
 _MOST_CHARACTERS = 200_000  # of all names of labels together
-_AUTO_CLASSES = {
-    "classification": "AutoModelForSequenceClassification",
-    "qa": "AutoModelForQuestionAnswering",
-}
 
 
 @dataclass(frozen=True)
@@ -142,9 +139,15 @@ class Checkpoint:
         return self.reading.max_length
 
     @property
-    def task(self) -> str:
-        """classification or qa."""
-        return self.model.config.task
+    def task(self) -> Task:
+        """What it is for."""
+        return TASKS[self.model.config.task]
+
+    @property
+    def subject(self) -> Subject:
+        """What must be known of it to read rows for it and to score it."""
+        pad_id = self.model.config.pad_id
+        return Subject(self.task, self.labels, self.problem_type, self.max_length, pad_id, self.reading.side)
 
 
 def load_checkpoint(source: str | Path, task: str | None = None, probed: bool = False) -> Checkpoint:
@@ -158,17 +161,18 @@ def load_checkpoint(source: str | Path, task: str | None = None, probed: bool = 
     config = read_config(folder)
     architecture = _architecture(config, source)
     task = task or _task_of(config, source)
+    kind = TASKS[task]
     weight_files(folder)
     hf, notes = _load_model(folder, task, config.get("architectures") or [])
     encoder_config = encoder_config_of(hf.config, task)
     own = _own_state(hf.state_dict(), architecture, encoder_config, source)
     model = Encoder(encoder_config)
     model.load_state_dict(own)
-    labels, doubts = _labels(hf.config, source) if task == "classification" else ((), [])
+    labels, doubts = _labels(hf.config, source) if kind.labelled else ((), [])
     reading = read_tokenization(folder, encoder_config)
     added = [*map(str, reading.reference.get_added_vocab()), *added_tokens(folder)]
-    texts = probes(task, reading.max_length, sorted(set(added)))
-    if task == "qa":
+    texts = kind.probes(long_text(reading.max_length), sorted(set(added)))
+    if kind.windows:
         texts = short_enough(reading, texts)
     other = other_reading(folder, reading.tokenizer, texts)
     return Checkpoint(
@@ -176,13 +180,13 @@ def load_checkpoint(source: str | Path, task: str | None = None, probed: bool = 
         reading,
         architecture,
         labels,
-        getattr(hf.config, "problem_type", None) if task == "classification" else None,
+        getattr(hf.config, "problem_type", None) if kind.labelled else None,
         digest_of(own),
         Path(source).name if Path(source).exists() else str(source),
         config,
         (*notes, *reading.notes),
         (*doubts, *reading.warnings, *([other] if other else [])),
-        tuple(ask(hf.eval(), reading, texts, task)) if probed else (),
+        tuple(ask(hf.eval(), reading, texts, kind)) if probed else (),
     )
 
 
@@ -254,8 +258,8 @@ def encoder_config_of(config: Any, task: str) -> EncoderConfig:
         positions=config.max_position_embeddings,
         types=getattr(config, "type_vocab_size", 0) if "token_type" in architecture.embeddings else 0,
         norm_eps=_norm_eps(config, architecture),
-        head_activation=architecture.head_activation if task == "classification" else None,
-        labels=config.num_labels if task == "classification" else 2,
+        head_activation=None if TASKS[task].per_token else architecture.head_activation,
+        labels=config.num_labels if TASKS[task].labelled else len(TASKS[task].outputs),
         task=task,
         pad_id=config.pad_token_id or 0,
         counts_padding=architecture.counts_padding,
@@ -280,7 +284,7 @@ def parameter_names(architecture: str, config: EncoderConfig) -> dict[str, str]:
     for n in range(config.layers):
         base = f"{table.prefix}.{table.layer.format(n=n)}"
         modules |= {f"layers.{n}.{ours}": f"{base}.{theirs}" for ours, theirs in table.sites.items()}
-    head = table.classifier if config.task == "classification" else {"output": "qa_outputs"}
+    head = {"output": "qa_outputs"} if TASKS[config.task].per_token else table.classifier
     modules |= {f"head.{ours}": theirs for ours, theirs in head.items()}
     names = {}
     for ours, theirs in modules.items():
@@ -321,10 +325,9 @@ def _architecture(config: Mapping[str, Any], source: object) -> str:
 
 def _task_of(config: Mapping[str, Any], source: object) -> str:
     name = " ".join(config.get("architectures") or [])
-    if "QuestionAnswering" in name:
-        return "qa"
-    if "SequenceClassification" in name:
-        return "classification"
+    for task in TASKS.values():
+        if task.auto in name:
+            return task.name
     for part, what in _OTHER_TASKS:
         if part in name:
             raise CheckpointError(
@@ -341,7 +344,7 @@ def _load_model(folder: Path, task: str, named: Sequence[str]) -> tuple[Any, lis
     """transformers' own model, and what is to be said of its weights."""
     import transformers
 
-    auto = getattr(transformers, _AUTO_CLASSES[task])
+    auto = getattr(transformers, f"AutoModelFor{TASKS[task].auto}")
     logging = transformers.utils.logging
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()

@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from pgb_core.checkpoints.files import first_line
-from pgb_core.checkpoints.texts import Text
 from pgb_core.checkpoints.tokenization import Tokenization
 from pgb_core.errors import CheckpointError
+from pgb_core.tasks import Task
+from pgb_core.tasks.base import Text
 
 Array = NDArray[np.float32]
 
@@ -37,7 +38,7 @@ class Probe:
     answers: tuple[Answer, ...]
 
 
-def ask(model: Any, reading: Tokenization, texts: Sequence[Text], task: str) -> list[Probe]:
+def ask(model: Any, reading: Tokenization, texts: Sequence[Text], task: Task) -> list[Probe]:
     """Run texts through transformers. Raises CheckpointError when it fails on one of them."""
     found = []
     for text, pair in texts:
@@ -58,11 +59,11 @@ def shown(text: str, pair: str | None) -> str:
     return f"the text {text[:30]!r}" if pair is None else f"the pair {text[:30]!r}, {pair[:30]!r}"
 
 
-def _answers(model: Any, reading: Tokenization, text: str, pair: str | None, task: str) -> list[Answer]:
+def _answers(model: Any, reading: Tokenization, text: str, pair: str | None, task: Task) -> list[Answer]:
     tokenizer, length = reading.reference, reading.max_length
     taken = inspect.signature(model.forward).parameters
     how: dict[str, Any] = {"truncation": True}
-    if task == "qa":
+    if task.windows:
         how = {"truncation": "only_second", "return_overflowing_tokens": True}
     # As a batch of one: an empty second text is a pair there, and not in a call with one text.
     given = tokenizer([text], None if pair is None else [pair], max_length=length, **how)
@@ -73,7 +74,7 @@ def _answers(model: Any, reading: Tokenization, text: str, pair: str | None, tas
             inputs["token_type_ids"].clamp_(max=reading.top_type)
         with torch.no_grad():
             said = model(**inputs, return_dict=True)
-        logits = torch.stack([said.start_logits, said.end_logits], -1) if task == "qa" else said.logits
+        logits = task.logits(said)
         types = given["token_type_ids"][n] if "token_type_ids" in given else [0] * len(ids)
         found.append(Answer(tuple(ids), tuple(types), logits[0].float().numpy()))
     return found

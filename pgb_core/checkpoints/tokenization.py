@@ -19,6 +19,7 @@ from tokenizers import Encoding, Tokenizer
 from pgb_core.checkpoints.files import first_line, read_json, refuse_own_code
 from pgb_core.errors import CheckpointError
 from pgb_core.model.encoder import EncoderConfig
+from pgb_core.tasks import TASKS, Task
 
 FILE = "tokenizer.json"
 SETTINGS = "tokenizer_config.json"
@@ -66,7 +67,7 @@ def read_tokenization(folder: Path, model: EncoderConfig) -> Tokenization:
     if theirs.split_special_tokens:
         raise CheckpointError(f"{folder / SETTINGS}: split_special_tokens is set, which a tokenizer file cannot say")
     side = theirs.truncation_side
-    if side == "left" and model.task == "qa":
+    if side == "left" and TASKS[model.task].windows:
         raise CheckpointError(
             f"{folder / SETTINGS}: truncation_side is left; windows of a context are made from its beginning, set right"
         )
@@ -92,10 +93,10 @@ def read_tokenization(folder: Path, model: EncoderConfig) -> Tokenization:
     return Tokenization(tokenizer, top, max_length, side, tuple(notes), tuple(doubts), theirs)
 
 
-def encode(reading: Tokenization, text: str, pair: str | None, task: str) -> list[tuple[list[int], list[int]]]:
+def encode(reading: Tokenization, text: str, pair: str | None, task: Task) -> list[tuple[list[int], list[int]]]:
     """Ids and types as the artifact reads a text or a pair: one input, or every window over a question's context."""
     tokenizer = reading.tokenizer
-    if task == "qa":
+    if task.windows:
         tokenizer.enable_truncation(reading.max_length, strategy="only_second")
     else:
         tokenizer.enable_truncation(reading.max_length, direction=reading.side)
@@ -103,7 +104,7 @@ def encode(reading: Tokenization, text: str, pair: str | None, task: str) -> lis
         first = _encoded(tokenizer, text, pair)
     finally:
         tokenizer.no_truncation()
-    encodings = [first, *first.overflowing] if task == "qa" else [first]
+    encodings = [first, *first.overflowing] if task.windows else [first]
     # The library gives the second text of all windows but the first type 1, whatever the file says.
     return [(e.ids, [min(kind, reading.top_type) for kind in e.type_ids]) for e in encodings]
 

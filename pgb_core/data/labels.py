@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pgb_core.data.numbers import flag, real, whole
+from pgb_core.data.problems import Problem, problem_of
 from pgb_core.data.readings import Names, Reader, many, single
 from pgb_core.data.rows import Flags, Label, Named, RawLabel, TextRow
 from pgb_core.data.words import counted, number, shown, some
@@ -47,8 +48,8 @@ def read_labels(
     labels: the head's, by index. wanted: one of `READINGS`, which settles the question.
     """
     source = source or (rows[0].where.rpartition(":")[0] if rows else "") or "labels"
-    regression = problem_type == "regression" or len(labels) == 1
-    multiple = problem_type == "multi_label_classification" and not regression
+    problem = problem_of(problem_type, len(labels))
+    regression, multiple = problem is Problem.REGRESSION, problem is Problem.MULTI_LABEL
     if wanted and (regression or (wanted == "vector" and not multiple)):
         head = "gives a number" if regression else "picks one label"
         raise DataError(f"{source}: --labels {wanted} does not fit, the head {head}; leave it out")

@@ -14,6 +14,7 @@ from pgb_core.data.tables import read_table
 from pgb_core.data.words import counted, plain, shown
 from pgb_core.errors import DataError
 
+QUESTIONS = "questions"
 _PACKED = {
     ".parquet": "a Parquet file",
     ".arrow": "an Arrow file",
@@ -25,22 +26,23 @@ _PACKED = {
 }
 
 
-def read_data(source: str | Path, task: str, split: str = "validation", columns: Columns = ORDINARY) -> Data:
+def read_data(source: str | Path, kind: str, split: str = "validation", columns: Columns = ORDINARY) -> Data:
     """Rows with what is to be told about them. Raises DataError when missing, empty, malformed or unclear.
 
-    split: of a hub dataset whose name says none. columns: which columns are text, pair and label.
+    kind: 'texts' or 'questions'. split: of a hub dataset whose name says none. columns: which are text, pair and label.
     """
     path = Path(source)
-    if task == "qa" and columns:
+    questions = kind == QUESTIONS
+    if questions and columns:
         raise DataError(f"{source}: questions have no --text-column, --pair-column or --label-column; leave them out")
     if not _exists(path):
         loaded = load(str(source), split)
-        data = hub_questions(str(source), loaded) if task == "qa" else _texts(hub_records(str(source), loaded), columns)
+        data = hub_questions(str(source), loaded) if questions else _texts(hub_records(str(source), loaded), columns)
     elif path.is_dir():
         raise DataError(f"{path}: is a directory; name the data file in it")
     elif not path.is_file():
         raise DataError(f"{path}: is not a plain file; write the rows to one and name it")
-    elif task == "qa":
+    elif questions:
         if path.suffix.lower() in _PACKED:
             raise DataError(f"{path}: is {_PACKED[path.suffix.lower()]}; questions are read from SQuAD .json")
         data = read_squad(path)
@@ -51,9 +53,9 @@ def read_data(source: str | Path, task: str, split: str = "validation", columns:
     return data
 
 
-def read_rows(source: str | Path, task: str, split: str = "validation", columns: Columns = ORDINARY) -> list[Row]:
+def read_rows(source: str | Path, kind: str, split: str = "validation", columns: Columns = ORDINARY) -> list[Row]:
     """The rows alone of `read_data`."""
-    return read_data(source, task, split, columns).rows
+    return read_data(source, kind, split, columns).rows
 
 
 def _exists(path: Path) -> bool:

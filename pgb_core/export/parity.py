@@ -19,8 +19,9 @@ from pgb_core.checkpoints.reference import Probe, shown
 from pgb_core.checkpoints.tokenization import SETTINGS, Tokenization, encode
 from pgb_core.errors import CheckpointError, ParityError
 from pgb_core.model.encoder import Encoder
+from pgb_core.model.predict import Predict, run, torch_predictor
 from pgb_core.session import open_session, predictor
-from pgb_core.tasks.evaluate import Predict, run, torch_predictor
+from pgb_core.tasks import Task
 from pgb_core.tasks.features import Features
 
 TOLERANCE = 1e-4  # of the largest logit
@@ -82,7 +83,7 @@ def check_graph(model: Encoder, onnx_bytes: bytes, features: Sequence[Features])
     return Parity(len(chosen), found.max_difference, found.allowed, min(found.same_answers, len(chosen)))
 
 
-def inputs_of(probes: Sequence[Probe], reading: Tokenization, task: str) -> list[Features]:
+def inputs_of(probes: Sequence[Probe], reading: Tokenization, task: Task) -> list[Features]:
     """The probe texts as the artifact reads them. Raises CheckpointError where transformers reads them otherwise."""
     found: list[Features] = []
     for row, probe in enumerate(probes):

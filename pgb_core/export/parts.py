@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pgb_core.export.builder import CONTRIB, Graph
 from pgb_core.model.encoder import Embeddings, Encoder, Head
 from pgb_core.model.linear import Chain
+from pgb_core.tasks import TASKS
 
 ACTIVATIONS = {
     "gelu": ("Gelu", CONTRIB),
@@ -31,11 +32,9 @@ def input_names(model: Encoder) -> list[str]:
 
 def finish(g: Graph, model: Encoder, x: str, note: str) -> onnx.ModelProto:
     """The model that gives its head's outputs on x: [batch, hidden], or [batch, tokens, hidden] for questions."""
-    outputs: dict[str, list[str | int]]
-    if model.config.task == "classification":
-        outputs = {"logits": ["batch", model.config.labels]}
-    else:
-        outputs = {"start_logits": ["batch", "tokens"], "end_logits": ["batch", "tokens"]}
+    task = TASKS[model.config.task]
+    width: str | int = "tokens" if task.per_token else model.config.labels
+    outputs = {name: ["batch", width] for name in task.outputs}
     _head(g, model.head, x, model.config.head_activation, list(outputs))
     return g.model(input_names(model), outputs, note)
 

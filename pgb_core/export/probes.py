@@ -10,7 +10,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from pgb_core.model.encoder import Encoder, EncoderConfig
-from pgb_core.tasks.evaluate import run, torch_predictor
+from pgb_core.model.predict import run, torch_predictor
 from pgb_core.tasks.features import Features
 
 LENGTHS = (4, 17, 48)

@@ -20,17 +20,6 @@ from pgb_core.plan import Plan
 from pgb_core.tasks.features import Features
 
 
-def activation_of(checkpoint: Checkpoint) -> str:
-    """What turns logits into scores, by the checkpoint's config."""
-    if checkpoint.task == "qa":
-        return "softmax"
-    if checkpoint.problem_type == "regression":
-        return "none"
-    if checkpoint.problem_type == "multi_label_classification" or len(checkpoint.labels) == 1:
-        return "sigmoid"
-    return "softmax"
-
-
 def write(
     out: str | Path,
     checkpoint: Checkpoint,
@@ -56,10 +45,10 @@ def write(
     plan_json = plan.to_json()
     manifest = Manifest(
         name=Path(out).name,
-        task=checkpoint.task,
+        task=checkpoint.task.name,
         architecture=checkpoint.architecture,
         labels=checkpoint.labels,
-        activation=activation_of(checkpoint),
+        activation=checkpoint.subject.objective.activation,
         max_length=max_length,
         pad_id=model.config.pad_id,
         inputs=tuple(export.input_names(model)),

@@ -14,11 +14,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from pgb_core.errors import DataError
-from pgb_core.learn.fisher import task_loss
 from pgb_core.model.encoder import Encoder
+from pgb_core.tasks import Objective
 from pgb_core.tasks.features import Batch, Features, collate, grouped
 
 
@@ -58,13 +57,13 @@ class Trainer:
         student: Encoder,
         teacher: Encoder | None,
         features: Sequence[Features],
-        problem_type: str | None,
+        objective: Objective,
         schedule: Schedule,
     ) -> None:
         self.student = student
         self.teacher = teacher if schedule.distill else None
         self.features = features
-        self.problem_type = problem_type
+        self.objective = objective
         self.schedule = schedule
         self.labels = schedule.labels and all(f.target is not None for f in features)
         if not self.labels and self.teacher is None:
@@ -142,16 +141,14 @@ class Trainer:
     def _loss(self, batch: Batch) -> Tensor:
         logits, states = traced(self.student, batch)
         loss = logits.new_zeros((), dtype=torch.float32)
-        task = self.student.config.task
-        padding = ~batch.attention_mask.bool()
+        mask = batch.attention_mask.bool()
         if self.labels and batch.targets is not None:
-            masked = logits.float().masked_fill(padding.unsqueeze(2), -1e4) if task == "qa" else logits.float()
-            loss = loss + task_loss(masked, batch.targets, task, self.problem_type)
+            loss = loss + self.objective.loss(logits.float(), batch.targets, mask)
         if self.teacher is not None:
             with torch.no_grad():
                 goal, goals = traced(self.teacher, batch)
-            loss = loss + prediction_loss(logits, goal, padding, task, self.problem_type)
-            loss = loss + self.schedule.hidden_weight * hidden_loss(states, goals, ~padding)
+            loss = loss + self.objective.distil(logits.float(), goal.float(), mask)
+            loss = loss + self.schedule.hidden_weight * hidden_loss(states, goals, mask)
         return loss
 
 
@@ -161,20 +158,6 @@ def traced(model: Encoder, batch: Batch) -> tuple[Tensor, dict[int, Tensor]]:
     x = model.embeddings(batch.input_ids, batch.token_type_ids)
     logits = model.from_embeddings(x, batch.attention_mask, states.__setitem__)
     return logits, states
-
-
-def prediction_loss(logits: Tensor, goal: Tensor, padding: Tensor, task: str, problem_type: str | None) -> Tensor:
-    """Cross-entropy against the teacher's distribution, less its entropy (a KL divergence)."""
-    student, teacher = logits.float(), goal.float()
-    if task == "qa":
-        student = student.masked_fill(padding.unsqueeze(2), -1e4).transpose(1, 2).flatten(0, 1)
-        teacher = teacher.masked_fill(padding.unsqueeze(2), -1e4).transpose(1, 2).flatten(0, 1)
-        return 2 * _kl(student, teacher)
-    if problem_type == "regression" or student.shape[1] == 1:
-        return functional.mse_loss(student, teacher)
-    if problem_type == "multi_label_classification":
-        return functional.binary_cross_entropy_with_logits(student, teacher.sigmoid())
-    return _kl(student, teacher)
 
 
 def counterparts(states: dict[int, Tensor], last: int) -> dict[int, int]:
@@ -195,10 +178,6 @@ def hidden_loss(states: dict[int, Tensor], goals: dict[int, Tensor], real: Tenso
         error = ((state.float() - goal).square() * weight).sum()
         losses.append(error / ((goal * weight).square().sum().clamp_min(1e-6)))
     return torch.stack(losses).mean() if losses else weight.new_zeros(())
-
-
-def _kl(student: Tensor, teacher: Tensor) -> Tensor:
-    return functional.kl_div(student.log_softmax(-1), teacher.log_softmax(-1), log_target=True, reduction="batchmean")
 
 
 def fast_bf16(device: torch.device) -> bool:

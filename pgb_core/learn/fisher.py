@@ -7,12 +7,12 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.linear import Linear
 from pgb_core.plan import Site
 from pgb_core.search import importance
+from pgb_core.tasks import Objective
 from pgb_core.tasks.features import Batch
 
 
@@ -30,7 +30,7 @@ def hooked(modules: Iterable[nn.Module], hook: Callable[..., object]) -> Iterato
 def fisher(
     model: Encoder,
     batches: Iterable[Batch],
-    problem_type: str | None,
+    objective: Objective,
     seed: int,
     from_predictions: bool,
 ) -> dict[Site, Tensor]:
@@ -59,7 +59,7 @@ def fisher(
         with hooked(sites.values(), watch):
             for batch in batches:
                 batch = batch.to(device)
-                _backward(model, batch, problem_type, generator, from_predictions)
+                _backward(model, batch, objective, generator, from_predictions)
     finally:
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(frozen[name])
@@ -67,40 +67,13 @@ def fisher(
 
 
 def _backward(
-    model: Encoder, batch: Batch, problem_type: str | None, generator: torch.Generator, from_predictions: bool
+    model: Encoder, batch: Batch, objective: Objective, generator: torch.Generator, from_predictions: bool
 ) -> None:
     with torch.enable_grad():
         x = model.embeddings(batch.input_ids, batch.token_type_ids).detach().requires_grad_(True)
         mask = batch.attention_mask.bool()
         logits = model.from_embeddings(x, mask)
-        if model.config.task == "qa":
-            logits = logits.masked_fill(~mask.unsqueeze(2), -1e4)
         targets = batch.targets
         if from_predictions or targets is None:
-            targets = draw(logits.detach(), model.config.task, problem_type, generator)
-        task_loss(logits, targets, model.config.task, problem_type, "sum").backward()
-
-
-def task_loss(logits: Tensor, targets: Tensor, task: str, problem_type: str | None, reduction: str = "mean") -> Tensor:
-    """Negative log-likelihood. logits: [batch, labels], or [batch, tokens, 2] with targets [batch, 2]."""
-    if task == "qa":
-        ends = functional.cross_entropy(logits[..., 1], targets[:, 1], reduction=reduction)
-        return functional.cross_entropy(logits[..., 0], targets[:, 0], reduction=reduction) + ends
-    if problem_type == "regression" or logits.shape[1] == 1:
-        return functional.mse_loss(logits[:, 0], targets.float().view(-1), reduction=reduction)
-    if problem_type == "multi_label_classification":
-        return functional.binary_cross_entropy_with_logits(logits, targets.float(), reduction=reduction)
-    return functional.cross_entropy(logits, targets, reduction=reduction)
-
-
-def draw(logits: Tensor, task: str, problem_type: str | None, generator: torch.Generator) -> Tensor:
-    """Labels drawn from the predicted distribution, shaped as `task_loss` wants them."""
-    values = logits.float().cpu()
-    if task == "qa":
-        drawn = [torch.multinomial(values[..., k].softmax(-1), 1, generator=generator) for k in (0, 1)]
-        return torch.cat(drawn, dim=1).to(logits.device)
-    if problem_type == "regression" or values.shape[1] == 1:
-        return (values[:, 0] + torch.randn(len(values), generator=generator)).to(logits.device)
-    if problem_type == "multi_label_classification":
-        return torch.bernoulli(values.sigmoid(), generator=generator).to(logits.device)
-    return torch.multinomial(values.softmax(-1), 1, generator=generator)[:, 0].to(logits.device)
+            targets = objective.draw(logits.detach(), mask, generator)
+        objective.loss(logits, targets, mask, "sum").backward()

@@ -8,10 +8,11 @@ from tokenizers import Tokenizer
 
 from pgb_core.artifact import MANIFEST, Artifact, open_artifact
 from pgb_core.gate import load_checked
+from pgb_core.model.predict import Predict, runner, torch_predictor
 from pgb_core.progress.report import Report, Silent
-from pgb_core.run.reading import Options, check, read
+from pgb_core.run.reading import Options, Trial, read
 from pgb_core.session import open_session, predictor
-from pgb_core.tasks.evaluate import Predict, Progress, Subject, evaluate, subject_of, torch_predictor
+from pgb_core.tasks import TASKS, Subject
 from pgb_core.tasks.metrics import Metrics
 from pgb_core.threads import threads
 
@@ -22,7 +23,6 @@ def score(
     source: str | Path,
     data: str | Path,
     task: str | None = None,
-    progress: Progress = lambda n: None,
     options: Options = _PLAIN,
     report: Report | None = None,
 ) -> Metrics:
@@ -36,11 +36,11 @@ def score(
             subject, tokenizer, predict = _artifact(open_artifact(source))
         else:
             checkpoint, _ = load_checked(source, task, report)
-            subject, tokenizer = subject_of(checkpoint), checkpoint.tokenizer
+            subject, tokenizer = checkpoint.subject, checkpoint.tokenizer
             predict = torch_predictor(checkpoint.model)
         found = read(str(data), subject, options, report, "validation", "evaluation")
-        check(subject, predict, tokenizer, None, found, report)
-        return evaluate(predict, found.rows, tokenizer, subject, progress, options.labels)
+        Trial(subject, tokenizer, predict, report).check(None, found)
+        return subject.task.score(found, subject, tokenizer, runner(predict, subject.pad_id))
 
 
 def _artifact(artifact: Artifact) -> tuple[Subject, Tokenizer, Predict]:
@@ -49,5 +49,5 @@ def _artifact(artifact: Artifact) -> tuple[Subject, Tokenizer, Predict]:
     side = (tokenizer.truncation or {}).get("direction", "right")
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    subject = Subject(m.task, m.labels, m.provenance.get("problem_type"), m.max_length, m.pad_id, side)
+    subject = Subject(TASKS[m.task], m.labels, m.provenance.get("problem_type"), m.max_length, m.pad_id, side)
     return subject, tokenizer, predictor(open_session(artifact.model))

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from pgb_core.model.blocks import ACTIVATIONS, Attention, FeedForward, Layer, Tap, attention_bias, through
 from pgb_core.model.linear import Dense, Linear
 from pgb_core.plan import Site
+from pgb_core.tasks import TASKS
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,7 @@ class Head(nn.Module):
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        self.pooled = config.task == "classification"
-        self.dense = Dense(config.hidden, config.hidden) if self.pooled else None
+        self.dense = None if TASKS[config.task].per_token else Dense(config.hidden, config.hidden)
         self.activation = ACTIVATIONS[config.head_activation] if config.head_activation else None
         self.output = Dense(config.hidden, config.labels)
 

@@ -11,13 +11,12 @@ import torch
 from pgb_core.checkpoints.load import Checkpoint
 from pgb_core.config import CompressConfig
 from pgb_core.errors import ConfigError
+from pgb_core.model.predict import torch_predictor
 from pgb_core.progress.report import Report, Silent
 from pgb_core.run import reading
-from pgb_core.tasks.evaluate import subject_of, torch_predictor
+from pgb_core.tasks import Source
 from pgb_core.tasks.features import Features
 
-TRAINING_LENGTH = {"classification": 128, "qa": 192}
-STRIDE = 64
 FEW = 64  # inputs, below which a run is warned
 
 
@@ -27,14 +26,14 @@ class Inputs:
 
     calibration: list[Features]
     training: list[Features]
-    labelled: reading.Source | None = None
-    calibrating: reading.Source | None = None
-    held_out: reading.Source | None = None
+    labelled: Source | None = None
+    calibrating: Source | None = None
+    held_out: Source | None = None
 
 
 def prepare(config: CompressConfig, checkpoint: Checkpoint, report: Report | None = None) -> Inputs:
     """Read and encode the data that the config names. Raises DataError or ConfigError."""
-    report, subject = report or Silent(), subject_of(checkpoint)
+    report, subject = report or Silent(), checkpoint.subject
     options = reading.options_of(config)
     labelled = config.train and reading.read(config.train, subject, options, report, labelled="--train")
     training = _encoded(labelled, config, checkpoint, report) if labelled else []
@@ -60,13 +59,12 @@ def check_labels(
 ) -> dict[str, object]:
     """What the dense model makes of the labels, for the manifest. Raises DataError when they contradict it."""
     predict = torch_predictor(checkpoint.model.to(device))
-    subject, tokenizer, scored = subject_of(checkpoint), checkpoint.tokenizer, inputs.held_out
+    trial = reading.Trial(checkpoint.subject, checkpoint.tokenizer, predict, report, config.trust_labels, config.seed)
     learned = [source for source in (inputs.labelled, inputs.calibrating) if source is not None and config.keep < 1]
     if not config.from_predictions or inputs.labelled is not None:
         for source in learned[1:]:
-            reading.check(subject, predict, tokenizer, source, None, report, config.trust_labels, config.seed)
-    first = learned[0] if learned else None
-    return reading.check(subject, predict, tokenizer, first, scored, report, config.trust_labels, config.seed)
+            trial.check(source, None)
+    return trial.check(learned[0] if learned else None, inputs.held_out)
 
 
 def features_digest(features: Sequence[Features]) -> str:
@@ -77,9 +75,9 @@ def features_digest(features: Sequence[Features]) -> str:
     return found.hexdigest()
 
 
-def _encoded(source: reading.Source, config: CompressConfig, checkpoint: Checkpoint, report: Report) -> list[Features]:
-    length = min(config.max_length or TRAINING_LENGTH[checkpoint.task], checkpoint.max_length)
-    return reading.encode(source, checkpoint.tokenizer, length, STRIDE, report, checkpoint.reading.side)
+def _encoded(source: Source, config: CompressConfig, checkpoint: Checkpoint, report: Report) -> list[Features]:
+    length = min(config.max_length or checkpoint.task.length, checkpoint.max_length)
+    return checkpoint.task.encode(source, checkpoint.subject, checkpoint.tokenizer, length, report)
 
 
 def _sample(features: Sequence[Features], count: int, seed: int) -> list[Features]:

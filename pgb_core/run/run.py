@@ -17,13 +17,13 @@ from pgb_core.learn import fisher
 from pgb_core.learn.compensate import compensate
 from pgb_core.learn.finetune import Schedule, Trainer, learning_rate
 from pgb_core.model.encoder import Encoder
+from pgb_core.model.predict import runner, torch_predictor
 from pgb_core.plan import Keep, Plan, Site
 from pgb_core.progress.report import Report
 from pgb_core.run.inputs import Inputs, features_digest
 from pgb_core.run.workspace import Workspace, key_of, to_device
 from pgb_core.search import planning
 from pgb_core.search.importance import importance
-from pgb_core.tasks.evaluate import evaluate, subject_of, torch_predictor
 from pgb_core.tasks.features import Batch, batches
 
 CALIBRATION_TOKENS = 2048
@@ -128,8 +128,8 @@ class Run:
                 yield batch
                 self.report.advance(len(batch.features))
 
-        problem_type = self.checkpoint.problem_type
-        summed = fisher.fisher(dense, counted(), problem_type, config.seed, config.from_predictions)
+        objective = self.checkpoint.subject.objective
+        summed = fisher.fisher(dense, counted(), objective, config.seed, config.from_predictions)
         sites = dense.sites()
         found = {site: importance(sites[site].to_dense().detach(), values).cpu() for site, values in summed.items()}
         self.workspace.save_tensors("scores", self.keys.scores, {str(site): value for site, value in found.items()})
@@ -159,7 +159,7 @@ class Run:
             distill=config.distill,
             seed=config.seed,
         )
-        trainer = Trainer(compact, dense, self.inputs.training, self.checkpoint.problem_type, schedule)
+        trainer = Trainer(compact, dense, self.inputs.training, self.checkpoint.subject.objective, schedule)
         saved = self.workspace.tensors("finetuned", self.keys.finetuned)
         if saved is not None:
             trainer.restore(to_device(saved, trainer.device))
@@ -183,15 +183,15 @@ class Run:
             return {}
         found: dict[str, object] = {}
         reasons: dict[str, object] = {}
-        rows, subject, tokenizer = held_out.rows, subject_of(self.checkpoint), self.checkpoint.tokenizer
+        subject, tokenizer = self.checkpoint.subject, self.checkpoint.tokenizer
         for name, model in (("dense", dense), ("compressed", compact)):
             # A question may have several windows, and progress is told in windows.
-            report.stage(f"Scoring the {name} model", None if subject.task == "qa" else len(rows))
-            predict, labels = torch_predictor(model), self.config.labels
-            metrics = evaluate(predict, rows, tokenizer, subject, report.advance, labels=labels)
+            report.stage(f"Scoring the {name} model", None if subject.task.windows else len(held_out.rows))
+            run = runner(torch_predictor(model), subject.pad_id, report.advance)
+            metrics = subject.task.score(held_out, subject, tokenizer, run)
             found[name] = metrics.rounded(6)
             if metrics.reasons:
                 reasons[name] = metrics.reasons
             for metric, reason in metrics.reasons.items():
                 report.warn(f"{metric} of the {name} model is not defined: {reason}")
-        return {"accuracy": {**found, "rows": len(rows), **({"reasons": reasons} if reasons else {})}}
+        return {"accuracy": {**found, "rows": len(held_out.rows), **({"reasons": reasons} if reasons else {})}}

@@ -1,1 +1,11 @@
-"""What a model is for: rows to inputs, logits to metrics."""
+"""What models are for, one file a task."""
+
+from __future__ import annotations
+
+from pgb_core.tasks.base import Objective, Source, Subject, Task
+from pgb_core.tasks.classification import Classification
+from pgb_core.tasks.qa import QuestionAnswering
+
+TASKS: dict[str, Task] = {task.name: task for task in (Classification(), QuestionAnswering())}
+
+__all__ = ["TASKS", "Objective", "Source", "Subject", "Task"]

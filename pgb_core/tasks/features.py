@@ -1,4 +1,4 @@
-"""Rows of text as what a model takes: token ids, and padded batches of like lengths."""
+"""What a model takes: token ids, and padded batches of like lengths."""
 
 from __future__ import annotations
 
@@ -6,12 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from tokenizers import Encoding, Tokenizer
 from torch import Tensor
-
-from pgb_core.data import Label, Question, TextRow
-
-_AT_ONCE = 1000  # texts
+from torch.nn import functional
 
 
 @dataclass(frozen=True)
@@ -20,7 +16,7 @@ class Features:
 
     ids: list[int]
     types: list[int]
-    target: Label | tuple[int, int]
+    target: object
     row: int
     offsets: list[tuple[int, int] | None] | None = None
 
@@ -49,75 +45,6 @@ class Batch:
     def inputs(self) -> tuple[Tensor, Tensor, Tensor]:
         """What the model takes, in its order."""
         return self.input_ids, self.attention_mask, self.token_type_ids
-
-
-def encode_texts(
-    rows: Sequence[TextRow], targets: Sequence[Label], tokenizer: Tokenizer, length: int, side: str = "right"
-) -> list[Features]:
-    """Truncated to `length` tokens, on that side."""
-    found: list[Features] = []
-    tokenizer.enable_truncation(length, direction=side)
-    try:
-        for start in range(0, len(rows), _AT_ONCE):  # an encoding takes thirty times as much as its text
-            inputs = [row.text if row.pair is None else (row.text, row.pair) for row in rows[start : start + _AT_ONCE]]
-            for n, encoding in enumerate(tokenizer.encode_batch(inputs), start):
-                found.append(Features(encoding.ids, encoding.type_ids, targets[n], n))
-    finally:
-        tokenizer.no_truncation()
-    return found
-
-
-def encode_questions(
-    rows: Sequence[Question], tokenizer: Tokenizer, length: int, stride: int, placed: bool = True
-) -> list[Features]:
-    """Overlapping windows of at most `length` tokens; offsets are characters of the context, kept if `placed`.
-
-    A window that does not hold the first answer whole points at the first token, as SQuAD 2.0's
-    unanswerable questions do; without a label, or a place of the answer, there is no target. Neighbours
-    share `stride` tokens, at most a quarter of what a window has room for. A question too long for any
-    context is cut.
-    """
-    features = []
-    budget = length - tokenizer.num_special_tokens_to_add(True)
-    stride = max(0, min(stride, budget // 4))
-    # The library gives the second text of all windows but the first type 1, whatever the tokenizer says.
-    top = max(tokenizer.encode("a", "a").type_ids, default=0)
-    for n, row in enumerate(rows):
-        question = _fitting(row.question.strip(), tokenizer, budget // 2)
-        tokenizer.enable_truncation(length, stride=stride, strategy="only_second")
-        try:
-            first = tokenizer.encode(question, row.context)
-        finally:
-            tokenizer.no_truncation()
-        for window in (first, *first.overflowing):
-            offsets = [
-                offset if sequence == 1 else None
-                for offset, sequence in zip(window.offsets, window.sequence_ids, strict=True)
-            ]
-            types = [min(kind, top) for kind in window.type_ids]
-            features.append(Features(window.ids, types, _span(row, offsets), n, offsets if placed else None))
-    return features
-
-
-def _fitting(question: str, tokenizer: Tokenizer, limit: int) -> str:
-    encoding: Encoding = tokenizer.encode(question, add_special_tokens=False)
-    return question if len(encoding.ids) <= limit else question[: encoding.offsets[limit - 1][1]]
-
-
-def _span(row: Question, offsets: Sequence[tuple[int, int] | None]) -> tuple[int, int] | None:
-    if row.answers is None:
-        return None
-    if not row.answers:
-        return (0, 0)
-    text, start = row.answers[0]
-    if start is None:
-        return None
-    start += len(text) - len(text.lstrip())  # no token holds a blank
-    end = start + len(text.strip())
-    inside = [n for n, offset in enumerate(offsets) if offset and offset[0] < end and offset[1] > start]
-    if not inside or offsets[inside[0]][0] > start or offsets[inside[-1]][1] < end:  # type: ignore[index]
-        return (0, 0)
-    return inside[0], inside[-1]
 
 
 def batches(features: Sequence[Features], tokens: int, pad_id: int, seed: int | None = None) -> Iterator[Batch]:
@@ -163,3 +90,8 @@ def collate(features: Sequence[Features], pad_id: int) -> Batch:
     labelled = all(f.target is not None for f in features)
     targets = torch.tensor([f.target for f in features]) if labelled else None
     return Batch(ids, mask, types, targets, tuple(features))
+
+
+def divergence(student: Tensor, teacher: Tensor) -> Tensor:
+    """Cross-entropy of logits against a teacher's distribution, less its entropy (a KL divergence), a row's mean."""
+    return functional.kl_div(student.log_softmax(-1), teacher.log_softmax(-1), log_target=True, reduction="batchmean")

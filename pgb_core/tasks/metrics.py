@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,32 +64,30 @@ def constant(values: Array) -> bool:
     return bool(np.ptp(values) <= 1e-13 * np.max(np.abs(values), initial=0.0)) if len(values) else True
 
 
-def classification_metrics(logits: NDArray[np.float32], gold: Sequence[object], problem_type: str | None) -> Metrics:
-    """Accuracy, F1 (two classes or many labels) and Matthews; Pearson and Spearman for a regression.
-
-    logits: [rows, labels]; gold as `data.label_targets` gives it.
-    """
-    target = np.asarray(gold, dtype=np.float64)
-    if problem_type == "regression" or logits.shape[1] == 1:
-        return _correlations(logits[:, 0].astype(np.float64), target)
-    if problem_type == "multi_label_classification":
-        predicted = (logits > 0).astype(np.float64)
-        nothing = {"f1": "no row has a label, and the model gives none"}
-        return Metrics({"accuracy": accuracy(predicted, target), "f1": f1(predicted, target)}, nothing)
+def one_label(logits: Array, gold: Array) -> Metrics:
+    """Accuracy, F1 where there are two classes, and Matthews. logits: [rows, labels]; gold: [rows], indices."""
     predicted = logits.argmax(1).astype(np.float64)
-    found: dict[str, float | None] = {"accuracy": accuracy(predicted, target)}
+    found: dict[str, float | None] = {"accuracy": accuracy(predicted, gold)}
     if logits.shape[1] == 2:
-        found["f1"] = f1(predicted, target)
-    found["matthews"] = matthews(predicted, target)
-    reasons = {"f1": "no row is of class 1, and the model gives it to none", "matthews": _same(predicted, target)}
+        found["f1"] = f1(predicted, gold)
+    found["matthews"] = matthews(predicted, gold)
+    reasons = {"f1": "no row is of class 1, and the model gives it to none", "matthews": _same(predicted, gold)}
     return Metrics(found, reasons)
+
+
+def many_labels(logits: Array, gold: Array) -> Metrics:
+    """Accuracy of whole rows and F1 over all entries. logits and gold: [rows, labels]."""
+    predicted = (logits > 0).astype(np.float64)
+    nothing = {"f1": "no row has a label, and the model gives none"}
+    return Metrics({"accuracy": accuracy(predicted, gold), "f1": f1(predicted, gold)}, nothing)
 
 
 def _same(predicted: Array, target: Array) -> str:
     return "all rows have one label" if constant(target) else "the model gives all rows one answer"
 
 
-def _correlations(scores: Array, target: Array) -> Metrics:
+def numbers(scores: Array, target: Array) -> Metrics:
+    """Pearson and Spearman of two lines of numbers, [rows] each."""
     names = ("pearson", "spearman")
     if len(target) < 2:
         return Metrics(dict.fromkeys(names), dict.fromkeys(names, "a correlation needs two rows or more"))

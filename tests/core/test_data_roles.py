@@ -15,7 +15,7 @@ from pgb_core.errors import DataError
 def read(folder: Path, name: str, content: str, **columns: object) -> Data:
     """A file with this content."""
     (folder / name).write_bytes(content.encode())
-    return read_data(folder / name, "classification", columns=Columns(**columns))  # type: ignore[arg-type]
+    return read_data(folder / name, "texts", columns=Columns(**columns))  # type: ignore[arg-type]
 
 
 def cells(data: Data) -> list[tuple[str, str | None, object]]:
@@ -135,14 +135,14 @@ def test_what_is_not_text_is_called_what_it_is(content: bytes, said: str, tmp_pa
     """By its first bytes, whatever its name says."""
     (tmp_path / "a.csv").write_bytes(content)
     with pytest.raises(DataError, match=said):
-        read_data(tmp_path / "a.csv", "classification")
+        read_data(tmp_path / "a.csv", "texts")
 
 
 def test_a_path_that_is_no_file_is_refused(tmp_path: Path) -> None:
     """A directory, a name too long, a NUL."""
     for path, said in ((tmp_path, "is a directory"), ("a" * 5000, "not a path|no such file"), ("a\0.csv", "no such")):
         with pytest.raises(DataError, match=said):
-            read_data(path, "classification")
+            read_data(path, "texts")
 
 
 def test_a_long_text_that_is_not_read_is_a_warning(tmp_path: Path) -> None:
@@ -190,9 +190,9 @@ def test_a_hub_label_knows_its_name_and_its_number(monkeypatch: pytest.MonkeyPat
     rows = [{"words": "a", "mood": 1, "many": [0, 1]}, {"words": "b", "mood": -1, "many": []}]
     hub = types.SimpleNamespace(load_dataset=lambda *a, **k: Hub(features, *rows))
     monkeypatch.setitem(sys.modules, "datasets", hub)
-    found = read_data("owner/name", "classification", columns=Columns("words", label=("mood",)))
+    found = read_data("owner/name", "texts", columns=Columns("words", label=("mood",)))
     assert cells(found) == [("a", None, Named("pos", 1)), ("b", None, None)]
-    found = read_data("owner/name", "classification", columns=Columns("words", label=("many",)))
+    found = read_data("owner/name", "texts", columns=Columns("words", label=("many",)))
     assert [label for *_, label in cells(found)] == [(Named("neg", 0), Named("pos", 1)), ()]
     assert "'mood' is not read" in found.notes[0]
     assert json.dumps(found.notes)

@@ -16,7 +16,7 @@ def read(folder: Path, *items: dict[str, object], context: object = CONTEXT) -> 
     """A file with one paragraph."""
     raw = {"data": [{"paragraphs": [{"context": context, "qas": list(items)}]}]}
     (folder / "q.json").write_text(json.dumps(raw))
-    return read_data(folder / "q.json", "qa")
+    return read_data(folder / "q.json", "questions")
 
 
 def answers(data: Data) -> list[object]:
@@ -129,7 +129,7 @@ def test_another_kind_of_file_is_called_what_it_is(name: str, content: str, said
     """In words."""
     (tmp_path / name).write_text(content)
     with pytest.raises(DataError, match=said):
-        read_data(tmp_path / name, "qa")
+        read_data(tmp_path / name, "questions")
 
 
 def test_an_id_may_lack_and_may_be_anothers(tmp_path: Path) -> None:

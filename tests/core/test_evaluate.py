@@ -10,9 +10,17 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from pgb_core.data import Question
-from pgb_core.errors import DataError
-from pgb_core.tasks import evaluate, metrics
-from pgb_core.tasks.features import Batch, encode_questions
+from pgb_core.model.predict import runner
+from pgb_core.tasks import TASKS, Source, Subject, metrics, squad
+from pgb_core.tasks.classification import Classification
+from pgb_core.tasks.features import Batch
+from pgb_core.tasks.qa import best_spans, encode_questions
+
+
+def scored(logits: NDArray[np.float32], gold: list[object], problem: str | None) -> metrics.Metrics:
+    """The metrics of a head of as many labels as there are logits."""
+    head = Classification().objective(problem, logits.shape[1])
+    return head.metrics(logits.astype(np.float64), np.asarray(gold, np.float64))
 
 
 def question(name: str, *answers: str) -> Question:
@@ -32,20 +40,20 @@ def question(name: str, *answers: str) -> Question:
 )
 def test_answers_are_normalised_as_squad_does(text: str, wanted: str) -> None:
     """Lower case, ASCII punctuation out, articles out, single spaces."""
-    assert evaluate.normalize_answer(text) == wanted
+    assert squad.normalize_answer(text) == wanted
 
 
 def test_squad_scores_by_hand() -> None:
     """EM and F1 with several golden answers, in percent."""
     rows = [question("1", "the whale oil", "oil"), question("2", "eleven years")]
-    found = evaluate.squad_metrics(rows, ["Whale oil.", "twelve years"], [0.0, 0.0])
+    found = squad.squad_metrics(rows, ["Whale oil.", "twelve years"], [0.0, 0.0])
     assert found == {"exact_match": 50.0, "f1": pytest.approx(75.0)}
 
 
 def test_squad_2_thresholds_by_hand() -> None:
     """The best threshold answers the first question and stays silent on the second."""
     rows = [question("1", "oil"), question("2")]
-    found = evaluate.squad_metrics(rows, ["oil", "granite"], [-3.0, 2.0])
+    found = squad.squad_metrics(rows, ["oil", "granite"], [-3.0, 2.0])
     assert found["exact_match"] == found["f1"] == 50.0
     assert found["best_f1"] == found["best_exact_match"] == 100.0
     assert -3.0 <= found["best_f1_threshold"] < 2.0
@@ -62,11 +70,11 @@ def test_the_best_threshold_is_the_best_of_all(data: list[tuple[float, bool, boo
     rows = [question(str(n), *(["oil"] if has else [])) for n, (_, has, _) in enumerate(data)]
     answers = ["oil" if right else "granite" for _, _, right in data]
     margins = [m for m, _, _ in data]
-    found = evaluate.squad_metrics(rows, answers, margins)
+    found = squad.squad_metrics(rows, answers, margins)
 
     def score(threshold: float) -> float:
         given = [a if m <= threshold else "" for a, m in zip(answers, margins, strict=True)]
-        return evaluate.squad_metrics(rows, given, margins)["f1"]
+        return squad.squad_metrics(rows, given, margins)["f1"]
 
     if not all(row.answers for row in rows):
         tried = [score(t) for t in [*margins, -100.0]]
@@ -92,15 +100,13 @@ def test_matthews_of_three_classes_by_hand() -> None:
 
 def test_each_kind_of_head_gets_its_metrics() -> None:
     """Two classes, many classes, many labels, a regression."""
-    two = metrics.classification_metrics(np.array([[1, 0], [0, 1], [0, 1]], np.float32), [0, 1, 0], None)
+    two = scored(np.array([[1, 0], [0, 1], [0, 1]], np.float32), [0, 1, 0], None)
     assert two == {"accuracy": pytest.approx(2 / 3), "f1": pytest.approx(2 / 3), "matthews": pytest.approx(0.5)}
-    three = metrics.classification_metrics(np.eye(3, dtype=np.float32), [0, 1, 2], None)
+    three = scored(np.eye(3, dtype=np.float32), [0, 1, 2], None)
     assert three == {"accuracy": 1.0, "matthews": pytest.approx(1.0)}
-    many = metrics.classification_metrics(
-        np.array([[1, -1], [1, 1]], np.float32), [(1.0, 0.0), (0.0, 1.0)], "multi_label_classification"
-    )
+    many = scored(np.array([[1, -1], [1, 1]], np.float32), [(1.0, 0.0), (0.0, 1.0)], "multi_label_classification")
     assert many == {"accuracy": 0.5, "f1": pytest.approx(0.8)}
-    line = metrics.classification_metrics(np.array([[1], [2], [4]], np.float32), [2.0, 3.0, 9.0], "regression")
+    line = scored(np.array([[1], [2], [4]], np.float32), [2.0, 3.0, 9.0], "regression")
     assert line == {"pearson": pytest.approx(np.corrcoef([1, 2, 4], [2, 3, 9])[0, 1]), "spearman": pytest.approx(1.0)}
 
 
@@ -115,8 +121,8 @@ def test_the_best_span_stays_in_the_context_and_within_its_length() -> None:
     logits = np.full((7, 2), -5, np.float32)
     logits[0] = 9  # the question
     logits[2, 0], logits[3, 1], logits[6, 1] = 3, 2, 4
-    assert evaluate.best_spans(rows, features, [logits], longest=2)[0] == ["she sings"]
-    assert evaluate.best_spans(rows, features, [logits], longest=9)[0] == ["she sings and he plays"]
+    assert best_spans(rows, features, [logits], longest=2)[0] == ["she sings"]
+    assert best_spans(rows, features, [logits], longest=9)[0] == ["she sings and he plays"]
 
 
 def test_a_model_that_prefers_to_say_nothing_is_right_where_there_is_no_answer() -> None:
@@ -124,7 +130,7 @@ def test_a_model_that_prefers_to_say_nothing_is_right_where_there_is_no_answer()
     tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "who": 1, "oil": 2}, "[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     rows = [Question("1", "who", "oil", (("oil", 0),), "here"), Question("2", "who", "oil", (), "here")]
-    subject = evaluate.Subject("qa", (), None, 16, 0)
+    subject = Subject(TASKS["qa"], (), None, 16, 0)
 
     def predict(batch: Batch) -> NDArray[np.float32]:
         """Nothing for the second row alone: of two equal inputs the batch holds the rows in order."""
@@ -133,7 +139,8 @@ def test_a_model_that_prefers_to_say_nothing_is_right_where_there_is_no_answer()
             logits[n, 0] = 1.0 if feature.row else -1.0
         return logits
 
-    found = evaluate.evaluate(predict, rows, tokenizer, subject)
+    source = Source("file", rows, [row.answers for row in rows], "")
+    found = subject.task.score(source, subject, tokenizer, runner(predict, 0))
     assert found["exact_match"] == found["f1"] == found["best_f1"] == 100.0
 
 
@@ -166,16 +173,10 @@ def test_what_is_not_defined_is_null_with_a_reason(
     logits: list[list[float]], gold: list[object], kind: str | None, reasons: dict[str, str]
 ) -> None:
     """And JSON can say all of it; what is defined stands beside it."""
-    found = metrics.classification_metrics(np.array(logits, np.float32), gold, kind)
+    found = scored(np.array(logits, np.float32), gold, kind)
     assert found.reasons == reasons
     assert {name for name, value in found.items() if value is None} == set(reasons)
     assert json.loads(json.dumps(found.rounded(6), allow_nan=False)) == found.rounded(6)
-    whole = metrics.classification_metrics(np.array([[1, 0], [0, 1]], np.float32), [0, 1], None)
+    whole = scored(np.array([[1, 0], [0, 1]], np.float32), [0, 1], None)
     assert not whole.reasons
     assert whole.rounded(6) == {"accuracy": 1.0, "f1": 1.0, "matthews": 1.0}
-
-
-def test_rows_are_checked_before_anything_is_computed() -> None:
-    """Questions nobody answered, as texts without labels."""
-    with pytest.raises(DataError, match="here: no label"):
-        evaluate.check_labels([Question("1", "q", "c", None, "here")], evaluate.Subject("qa", (), None, 16, 0))

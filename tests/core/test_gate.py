@@ -12,13 +12,14 @@ import torch
 
 from pgb_core.artifact import open_artifact
 from pgb_core.checkpoints.load import load_checkpoint
-from pgb_core.checkpoints.texts import probes
 from pgb_core.config import CompressConfig
 from pgb_core.errors import CheckpointError, ParityError
 from pgb_core.export.parity import SMALLEST, TOLERANCE, compare, inputs_of
 from pgb_core.gate import gate
 from pgb_core.pipeline import compress
 from pgb_core.progress.report import Silent
+from pgb_core.tasks import TASKS as ALL_TASKS
+from pgb_core.tasks.texts import long_text
 from service.tokenizer import Tokenizer
 from tests.conftest import TASKS
 from tests.odd.variants import VARIANTS, Variant, build
@@ -44,7 +45,7 @@ def test_a_difference_is_allowed_by_the_size_of_the_logits() -> None:
 @pytest.mark.parametrize("task", TASKS)
 def test_probe_texts_hold_what_tells_tokenizers_apart(task: str) -> None:
     """Case, accents, scripts, emoji, right to left, blanks in front, special and added tokens, more than fits."""
-    texts = probes(task, 64, ["brandname"])
+    texts = ALL_TASKS[task].probes(long_text(64), ["brandname"])
     whole = "".join(text + (pair or "") for text, pair in texts)
     for wanted in ("IBM", "é", "e\u0301", "天", "한", "א", "😍", "\u202e", "[SEP]", "</s>", "brandname", "\x00"):
         assert wanted in whole
@@ -143,7 +144,7 @@ def test_the_gate_sees_one_wrong_weight_and_one_wrong_id(tmp_path: Path) -> None
         gate(checkpoint)
     spoilt = replace(checkpoint.probes[0], answers=(replace(checkpoint.probes[0].answers[0], ids=(2, 5, 3)),))
     with pytest.raises(CheckpointError, match="has other ids in transformers"):
-        inputs_of([spoilt], checkpoint.reading, "classification")
+        inputs_of([spoilt], checkpoint.reading, checkpoint.task)
 
 
 def test_logits_of_thousands_pass_the_service_s_check_too(tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def test_the_stages_that_are_announced_are_those_that_come(
     compress(config, recorder)
     loaded = load_checkpoint(model)
     inputs = prepare(config, loaded)
-    found = effort.stages(config, inputs.calibration, inputs.training, read_rows(data, task))
+    found = effort.stages(config, inputs.calibration, inputs.training, read_rows(data, loaded.task.kind))
     first = ["Loading the checkpoint and checking it against transformers", "Reading the data"]
     assert [*first, "Trying the dense model on the labels", *found] == list(recorder.seen)
     assert all(work > 0 for work in found.values())

@@ -11,13 +11,13 @@ from pgb_core.config import CompressConfig
 from pgb_core.data import Columns, Question
 from pgb_core.errors import DataError
 from pgb_core.run import reading
-from pgb_core.tasks.evaluate import Subject
+from pgb_core.tasks import TASKS, Source, Subject
 from pgb_core.tasks.features import Batch
 from tests.core.test_data import words
 from tests.odd.test_data_files import Told
 
-MOODS = Subject("classification", ("bad", "good"), None, 32, 0)
-QA = Subject("qa", (), None, 32, 0)
+MOODS = Subject(TASKS["classification"], ("bad", "good"), None, 32, 0)
+QA = Subject(TASKS["qa"], (), None, 32, 0)
 WORDS = words("good", "bad", "film", "the", "town", "sang", "who")
 
 
@@ -51,9 +51,9 @@ def test_labels_that_the_model_contradicts_stop_the_work(tmp_path: Path) -> None
     """With what exchanging them would give; trusted, they are a warning and stand in the manifest."""
     train = reading.read(rows(tmp_path, 60, turned=True), MOODS, reading.Options(), Told())
     with pytest.raises(DataError, match=r"accuracy 0\.00 .* class has 0\.50; reading .* gives 1\.00, not 0\.00"):
-        reading.check(MOODS, by_word, WORDS, train, None, Told())
+        reading.Trial(MOODS, WORDS, by_word, Told()).check(train, None)
     told = Told()
-    found = reading.check(MOODS, by_word, WORDS, train, None, told, trusted=True)["labels"]
+    found = reading.Trial(MOODS, WORDS, by_word, told, trusted=True).check(train, None)["labels"]
     assert isinstance(found, dict)
     assert found["accuracy"] == 0.0
     assert "'bad' as 'good'" in str(found["doubt"])
@@ -65,7 +65,7 @@ def test_labels_that_fit_go_on_and_those_to_score_with_only_warn(tmp_path: Path)
     train = reading.read(rows(tmp_path, 60), MOODS, reading.Options(), Told())
     held = reading.read(rows(tmp_path, 60, True, "dev.jsonl"), MOODS, reading.Options(), Told())
     told = Told()
-    found = reading.check(MOODS, by_word, WORDS, train, held, told)
+    found = reading.Trial(MOODS, WORDS, by_word, told).check(train, held)
     assert found == {
         "labels": {"reading": "labels are names: bad (30), good (30)", "rows": 60, "accuracy": 1.0, "majority": 0.5}
     }
@@ -73,7 +73,7 @@ def test_labels_that_fit_go_on_and_those_to_score_with_only_warn(tmp_path: Path)
     assert "dev.jsonl: the checkpoint contradicts the labels to score with" in told.lines[1]
     few = reading.read(rows(tmp_path, 8, True), MOODS, reading.Options(), Told())
     told = Told()
-    reading.check(MOODS, by_word, WORDS, few, None, told)
+    reading.Trial(MOODS, WORDS, by_word, told).check(few, None)
     assert "too few to tell" in told.lines[0]
 
 
@@ -90,21 +90,21 @@ def test_an_answer_without_a_place_is_never_learned_as_none(tmp_path: Path) -> N
     """A few are left out and counted; many are refused."""
     told = Told()
     source = reading.read(squad(tmp_path, 30, 1), QA, reading.Options(), told, labelled="--train")
-    features = reading.encode(source, WORDS, 32, 4, told)
+    features = QA.task.encode(source, QA, WORDS, 32, told)
     assert [f.target for f in features] == [(4, 4)] * 30
     assert "1 of 31 questions are left out of the learning" in told.lines[-1]
     source = reading.read(squad(tmp_path, 30, 3), QA, reading.Options(), told)
     with pytest.raises(DataError, match="the answer of 3 of 33 questions is not where the file says"):
-        reading.encode(source, WORDS, 32, 4, told)
+        QA.task.encode(source, QA, WORDS, 32, told)
 
 
 def test_an_answer_longer_than_a_window_is_not_learned_as_none(tmp_path: Path) -> None:
     """Refused, with the setting."""
     context = " ".join(["town"] * 40)
     question = Question("1", "who", context, ((context, 0),), "q.json")
-    source = reading.Source("q.json", [question], [], "")
+    source = Source("q.json", [question], [question.answers], "")
     with pytest.raises(DataError, match="longer than a window of 16 tokens, which max_length sets"):
-        reading.encode(source, WORDS, 16, 4, Told())
+        QA.task.encode(source, QA, WORDS, 16, Told())
 
 
 def test_answers_that_the_model_never_gives_stop_the_work(tmp_path: Path) -> None:
@@ -118,10 +118,10 @@ def test_answers_that_the_model_never_gives_stop_the_work(tmp_path: Path) -> Non
 
         return predict
 
-    found = reading.check(QA, points(7), WORDS, source, None, Told())
+    found = reading.Trial(QA, WORDS, points(7), Told()).check(source, None)
     assert found == {"labels": {"reading": "30 questions: 30 answered", "rows": 30, "f1": 100.0}}
     with pytest.raises(DataError, match=r"F1 0\.0 on 30 answered questions, which is clearly below 20"):
-        reading.check(QA, points(8), WORDS, source, None, Told())
+        reading.Trial(QA, WORDS, points(8), Told()).check(source, None)
 
 
 def test_a_row_without_a_label_is_named_before_the_work(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from pgb_core.errors import ArtifactError
 from pgb_core.export import probes, write
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.linear.grouped import GroupedLinear
+from pgb_core.model.predict import run, torch_predictor
 from pgb_core.model.rebuild import encoder_of
 from pgb_core.model.surgery import apply_plan, merge_groups
-from pgb_core.tasks.evaluate import run, torch_predictor
 from pgb_core.tasks.features import Features
 from tests.conftest import ARCHITECTURES, TASKS
 from tests.core.planned import dense_plan, hand_plan, random_plan

@@ -6,16 +6,21 @@ import math
 import pytest
 import torch
 
+from pgb_core import tasks
 from pgb_core.errors import DataError
 from pgb_core.learn import fisher
 from pgb_core.learn.compensate import compensate
-from pgb_core.learn.finetune import Schedule, Trainer, counterparts, hidden_loss, prediction_loss
+from pgb_core.learn.finetune import Schedule, Trainer, counterparts, hidden_loss
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.surgery import apply_plan
 from pgb_core.plan import Grouping, Site
 from pgb_core.tasks.features import Batch, Features, batches, collate
 from tests.conftest import TASKS, small_encoder
 from tests.core.planned import hand_plan, random_plan
+
+OBJECTIVES = {name: task.objective(None, 2) for name, task in tasks.TASKS.items()}
+LABEL = OBJECTIVES["classification"]
+EVERY = torch.ones(1, 1, dtype=torch.bool)  # the mask of what has no tokens
 
 
 def features(count: int = 24, labels: int = 2, task: str = "classification") -> list[Features]:
@@ -34,13 +39,13 @@ def test_fisher_equals_squared_gradients_of_single_samples(task: str) -> None:
     """The batched sum against one backward pass a sample."""
     model = small_encoder("bert", task)
     data = features(5, task=task)
-    found = fisher.fisher(model, [collate(data, 0)], None, 0, from_predictions=False)
+    found = fisher.fisher(model, [collate(data, 0)], OBJECTIVES[task], 0, from_predictions=False)
     wanted = {site: torch.zeros_like(linear.weight) for site, linear in model.sites().items()}
     for feature in data:
         model.zero_grad()
         batch = collate([feature], 0)
         assert batch.targets is not None
-        fisher.task_loss(model(*batch.inputs), batch.targets, task, None, "sum").backward()
+        OBJECTIVES[task].loss(model(*batch.inputs), batch.targets, batch.attention_mask.bool(), "sum").backward()
         for site, linear in model.sites().items():
             assert linear.weight.grad is not None
             wanted[site] += linear.weight.grad.square()
@@ -51,7 +56,7 @@ def test_fisher_equals_squared_gradients_of_single_samples(task: str) -> None:
 def test_scoring_leaves_the_model_as_it_was() -> None:
     """No gradient, no hook, no frozen parameter stays."""
     model = small_encoder("roberta", "classification")
-    fisher.fisher(model, [collate(features(3), 1)], None, 0, from_predictions=True)
+    fisher.fisher(model, [collate(features(3), 1)], LABEL, 0, from_predictions=True)
     assert all(p.grad is None and p.requires_grad for p in model.parameters())
     assert not any(module._forward_hooks for module in model.modules())
 
@@ -60,9 +65,9 @@ def test_labels_drawn_from_predictions_follow_the_prediction() -> None:
     """A sure model draws its own answer; the seed decides the rest."""
     sure = torch.tensor([[50.0, 0.0], [0.0, 50.0]])
     g = torch.Generator().manual_seed(0)
-    assert fisher.draw(sure, "classification", None, g).tolist() == [0, 1]
+    assert LABEL.draw(sure, EVERY, g).tolist() == [0, 1]
     even = torch.zeros(400, 2)
-    drawn = fisher.draw(even, "classification", None, g).float().mean()
+    drawn = LABEL.draw(even, EVERY, g).float().mean()
     assert 0.4 < float(drawn) < 0.6
 
 
@@ -116,7 +121,7 @@ def test_training_lowers_the_loss_with_labels_and_by_distillation() -> None:
     ):
         compact = apply_plan(dense, random_plan(dense, 0.4, "shared"))
         seen: list[float] = []
-        Trainer(compact, dense, features(), None, schedule).run(
+        Trainer(compact, dense, features(), LABEL, schedule).run(
             progress=lambda step, loss, seen=seen: seen.append(loss)
         )
         assert sum(seen[-3:]) < 0.8 * sum(seen[:3])
@@ -126,7 +131,7 @@ def test_without_labels_or_teacher_there_is_nothing_to_learn_from() -> None:
     """An error, not a silent no-op."""
     dense = small_encoder("bert", "classification")
     with pytest.raises(DataError, match="needs labels or distillation"):
-        Trainer(dense, dense, [Features([1], [0], None, 0)], None, Schedule(distill=False))
+        Trainer(dense, dense, [Features([1], [0], None, 0)], LABEL, Schedule(distill=False))
 
 
 def test_a_trainer_restored_at_any_step_goes_on_the_same() -> None:
@@ -134,11 +139,11 @@ def test_a_trainer_restored_at_any_step_goes_on_the_same() -> None:
     dense = small_encoder("bert", "classification")
     plan = random_plan(dense, 0.4, "shared")
     schedule = Schedule(epochs=3, tokens=96)
-    straight = Trainer(apply_plan(dense, plan), dense, features(), None, schedule)
+    straight = Trainer(apply_plan(dense, plan), dense, features(), LABEL, schedule)
     straight.run()
-    first = Trainer(apply_plan(dense, plan), dense, features(), None, schedule)
+    first = Trainer(apply_plan(dense, plan), dense, features(), LABEL, schedule)
     first.run(straight.steps // 2)
-    second = Trainer(apply_plan(dense, plan), dense, features(), None, schedule)
+    second = Trainer(apply_plan(dense, plan), dense, features(), LABEL, schedule)
     second.restore({name: value.clone() for name, value in first.state().items()})
     second.run()
     assert second.step == straight.steps
@@ -151,12 +156,13 @@ def test_distillation_losses_vanish_for_an_equal_model() -> None:
     logits = torch.randn(3, 5, 2)
     padding = torch.zeros(3, 5, dtype=torch.bool)
     padding[0, 3:] = True
-    assert float(prediction_loss(logits, logits, padding, "qa", None)) == pytest.approx(0, abs=1e-6)
+    spans = OBJECTIVES["qa"]
+    assert float(spans.distil(logits, logits, ~padding)) == pytest.approx(0, abs=1e-6)
     other = logits.clone()
     other[0, 3:] += 7
-    assert float(prediction_loss(other, logits, padding, "qa", None)) == pytest.approx(0, abs=1e-6)
+    assert float(spans.distil(other, logits, ~padding)) == pytest.approx(0, abs=1e-6)
     other[1, 0] += 1
-    assert float(prediction_loss(other, logits, padding, "qa", None)) > 1e-3
+    assert float(spans.distil(other, logits, ~padding)) > 1e-3
     states = {0: torch.randn(3, 5, 4)}
     assert float(hidden_loss(states, states, ~padding)) == 0
     assert math.isclose(float(hidden_loss({0: 2 * states[0]}, states, ~padding)), 1.0, rel_tol=1e-5)
@@ -172,6 +178,6 @@ def test_embeddings_stay_frozen() -> None:
     dense = small_encoder("bert", "classification")
     compact = apply_plan(dense, random_plan(dense, 0.5, "shared"))
     before = copy.deepcopy(compact.embeddings.state_dict())
-    Trainer(compact, dense, features(), None, Schedule(epochs=1)).run()
+    Trainer(compact, dense, features(), LABEL, Schedule(epochs=1)).run()
     assert all(torch.equal(value, before[name]) for name, value in compact.embeddings.state_dict().items())
     assert Site(0, next(iter(compact.layers[0].maps()))) in compact.sites()

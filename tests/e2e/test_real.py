@@ -12,10 +12,12 @@ from pgb_core.config import CompressConfig
 from pgb_core.data import Question, TextRow, read_rows
 from pgb_core.export.parity import check_graph
 from pgb_core.measure.scoring import score
+from pgb_core.model.predict import runner
 from pgb_core.pipeline import compress
 from pgb_core.session import open_session, predictor
-from pgb_core.tasks.evaluate import evaluate, subject_of
-from pgb_core.tasks.features import encode_questions, encode_texts
+from pgb_core.tasks import Source
+from pgb_core.tasks.classification import encode_texts
+from pgb_core.tasks.qa import encode_questions
 
 SQUAD = "data/squad/squad-dev-v1.1-half.json"
 
@@ -33,14 +35,14 @@ def base() -> Path:
 def test_parity_on_256_real_inputs(name: str, shared: Path) -> None:
     """Exported dense graphs, both forms of the channels-first one and the fused one."""
     checkpoint = load_checkpoint(shared / "models" / name)
-    if checkpoint.task == "qa":
-        questions = [row for row in read_rows(shared / SQUAD, "qa")[::20] if isinstance(row, Question)]
+    if checkpoint.task.windows:
+        questions = [row for row in read_rows(shared / SQUAD, "questions")[::20] if isinstance(row, Question)]
         features = encode_questions(questions, checkpoint.tokenizer, 384, 128)
     else:
-        texts = [r for r in read_rows(shared / "data/glue/sst2/dev.tsv", "classification") if isinstance(r, TextRow)]
+        texts = [r for r in read_rows(shared / "data/glue/sst2/dev.tsv", "texts") if isinstance(r, TextRow)]
         features = encode_texts(texts, [None] * len(texts), checkpoint.tokenizer, 512)
     protos = [export.channels_first(checkpoint.model)]
-    if checkpoint.task == "classification":
+    if not checkpoint.task.windows:
         protos += [export.channels_first(checkpoint.model, "gpu"), export.token_major(checkpoint.model)]
     for proto in protos:
         parity = check_graph(checkpoint.model, proto.SerializeToString(), features)
@@ -50,7 +52,7 @@ def test_parity_on_256_real_inputs(name: str, shared: Path) -> None:
 
 def test_sentiment_at_half_without_training(shared: Path, tmp_path: Path) -> None:
     """Scores, plan and compensation alone keep SST-2 within 3 points of dense, from unlabelled text."""
-    train = [r for r in read_rows(shared / "data/glue/sst2/train.tsv", "classification") if isinstance(r, TextRow)]
+    train = [r for r in read_rows(shared / "data/glue/sst2/train.tsv", "texts") if isinstance(r, TextRow)]
     texts = tmp_path / "texts.txt"
     texts.write_text("\n".join(row.text for row in train[::130]))
     done = compress(
@@ -78,12 +80,14 @@ def test_the_shipped_sentiment_adapter_keeps_its_quality(shared: Path, base: Pat
 
 def test_the_shipped_qa_adapter_keeps_its_quality(shared: Path, base: Path, tmp_path: Path) -> None:
     """Merged into its base: F1 within a point of the checkpoint it approximates, on an eighth of the questions."""
-    rows = read_rows(shared / SQUAD, "qa")[::8]
+    rows = read_rows(shared / SQUAD, "questions")[::8]
     found = []
     for source in (demo.merged(demo.EXAMPLES[1], base, tmp_path), shared / "models/minilm-l6-qa"):
         checkpoint = load_checkpoint(source)
         predict = predictor(open_session(export.channels_first(checkpoint.model).SerializeToString()))
-        found.append(evaluate(predict, rows, checkpoint.tokenizer, subject_of(checkpoint))["f1"])
+        subject = checkpoint.subject
+        source = Source("file", rows, [row.answers for row in rows if isinstance(row, Question)], "")
+        found.append(subject.task.score(source, subject, checkpoint.tokenizer, runner(predict, subject.pad_id))["f1"])
     assert found[0] >= found[1] - 1.0
 
 

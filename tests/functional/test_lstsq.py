@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pgb_core.learn.lstsq import Moments, gram, residual, solve
+from pgb_core.model.linear.lstsq import Moments, gram, residual, solve
 
 
 def data(seed: int, tokens: int = 60, size: int = 7, out: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -15,7 +15,7 @@ import pytest
 from pgb_core.data import Columns, Question, TextRow
 from pgb_core.errors import PGBError
 from pgb_core.run.reading import Options, Source, read
-from pgb_core.tasks.evaluate import Subject
+from pgb_core.tasks import TASKS, Subject
 from tests.odd.data_files import OddFile, make
 
 CI = 300
@@ -59,7 +59,7 @@ def attempt(odd: OddFile, folder: Path, labels: str | None = None) -> tuple[Sour
         odd.options.get("pair"),  # type: ignore[arg-type]
         (label,) if isinstance(label, str) else tuple(label),  # type: ignore[arg-type]
     )
-    subject = Subject(odd.task, odd.labels, odd.problem, 128, 0)
+    subject = Subject(TASKS[odd.task], odd.labels, odd.problem, 128, 0)
     told = Told()
     try:
         return read(str(path), subject, Options(columns, labels), told), "", told.lines

@@ -19,12 +19,12 @@ import torch
 import transformers
 
 from pgb_core.artifact import open_artifact
-from pgb_core.checkpoints.texts import SINGLE
 from pgb_core.config import CompressConfig
 from pgb_core.errors import PGBError
 from pgb_core.export.parity import TOLERANCE
 from pgb_core.pipeline import compress
 from pgb_core.session import open_session
+from pgb_core.tasks.texts import SINGLE
 from service.tokenizer import Tokenizer, Tokens
 from tests.odd.variants import VARIANTS, Variant, build
 

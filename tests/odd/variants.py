@@ -13,7 +13,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from pgb_core.checkpoints.texts import SINGLE
+from pgb_core.tasks.texts import SINGLE
 from tests.conftest import hf_config
 
 ROWS = 700  # of the embedding tables

@@ -91,7 +91,7 @@ def service(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Service:
     proto = export.channels_first(checkpoint.model)
     manifest = artifact.Manifest(
         name="dense",
-        task=checkpoint.task,
+        task=checkpoint.task.name,
         architecture=checkpoint.architecture,
         labels=(),
         activation="softmax",

@@ -20,6 +20,7 @@ from pgb_core.export.parts import activate, biased_activation, embeddings, finis
 from pgb_core.model.blocks import Attention, Constant, FeedForward, Layer, Sublayer
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.linear import Chain, Product
+from pgb_core.tasks import TASKS
 
 
 def channels_first(model: Encoder, target: str = "cpu") -> onnx.ModelProto:
@@ -32,7 +33,7 @@ def channels_first(model: Encoder, target: str = "cpu") -> onnx.ModelProto:
     x = embeddings(g, model.embeddings)
     bias = _additive_mask(g)
     layers = list(model.layers)
-    pooled = model.config.task == "classification"
+    pooled = not TASKS[model.config.task].per_token
     for position, layer in enumerate(layers):
         if pooled and position == len(layers) - 1:
             x = _first_token_layer(g, layer, x, bias, model.config.activation, target)

@@ -12,6 +12,7 @@ from pgb_core.export.builder import CONTRIB, Graph
 from pgb_core.export.parts import biased_activation, embeddings, finish, product
 from pgb_core.model.blocks import Attention, FeedForward, Layer
 from pgb_core.model.encoder import Encoder
+from pgb_core.tasks import TASKS
 
 
 def token_major(model: Encoder) -> onnx.ModelProto:
@@ -21,7 +22,7 @@ def token_major(model: Encoder) -> onnx.ModelProto:
     mask = g.op("Cast", "mask.int32", "attention_mask", to=TensorProto.INT32)
     for layer in model.layers:
         x = _fused_layer(g, layer, x, mask, model.config.activation)
-    if model.config.task == "classification":
+    if not TASKS[model.config.task].per_token:
         x = g.op("Gather", "head.first", x, g.constant("zero", np.int64(0)), axis=1)
     return finish(g, model, x, "token-major, fused")
 

@@ -54,29 +54,45 @@ _ASKED = ("What was it?", "WHO is É. Zola", " where did it begin ?", "什么?",
 SINGLE: tuple[str, ...] = (*_PLAIN, *_CASED, *_ACCENTED, *_SCRIPTS, *_MARKS, *_SPACES, *_SPECIAL)
 
 
-def probes(task: str, length: int, added: Sequence[str] = ()) -> list[Text]:
-    """Texts and pairs for a task, some of more than `length` tokens; `added` are tokens that a checkpoint adds."""
-    # No longer than it must be: what the library cuts off a pair grows with the square of it.
-    words = " ".join(f"word{n % 97} and another, Number {n};" for n in range(2 + length // 4))
-    extra = [f"before {token} after{token}" for token in added[:12]]
-    pairs: list[Text] = [(text, SINGLE[(7 * n + 3) % len(SINGLE)]) for n, text in enumerate(SINGLE) if n % 3 == 0]
-    long: list[Text] = [("What was it?", words), ("What is " + "very " * 20 + "long?", words[::-1])]
-    if task == "qa":
-        contexts = [(_ASKED[n % len(_ASKED)], text) for n, text in enumerate(SINGLE) if text.strip()]
-        return [
-            *contexts,
-            *((f"Who {text}?", other) for text, other in pairs if other),
-            *((e, e) for e in extra),
-            *long,
-        ]
+def long_text(length: int) -> str:
+    """A text of more than `length` tokens, and no longer than it must be: what the library cuts off a pair grows with
+    the square of it."""
+    return " ".join(f"word{n % 97} and another, Number {n};" for n in range(2 + length // 4))
+
+
+def singles(words: str, added: Sequence[str]) -> list[Text]:
+    """Texts and pairs, some too long. words: a long text; added: tokens that a checkpoint adds."""
+    extra = _around(added)
     return [
         *((text, None) for text in (*SINGLE, *extra)),
         (words, None),
         (" " + words[::-1], None),
-        *pairs,
+        *_PAIRS,
         *((e, e) for e in extra[:3]),
         ("", "b"),
-        *long,
+        *_long(words),
         (words, "short"),
         (words, words[7:]),
     ]
+
+
+def questions(words: str, added: Sequence[str]) -> list[Text]:
+    """Questions with their contexts, some of these too long; parameters as `singles` has them."""
+    contexts: list[Text] = [(_ASKED[n % len(_ASKED)], text) for n, text in enumerate(SINGLE) if text.strip()]
+    return [
+        *contexts,
+        *((f"Who {text}?", other) for text, other in _PAIRS if other),
+        *((e, e) for e in _around(added)),
+        *_long(words),
+    ]
+
+
+def _around(added: Sequence[str]) -> list[str]:
+    return [f"before {token} after{token}" for token in added[:12]]
+
+
+def _long(words: str) -> list[Text]:
+    return [("What was it?", words), ("What is " + "very " * 20 + "long?", words[::-1])]
+
+
+_PAIRS: list[Text] = [(text, SINGLE[(7 * n + 3) % len(SINGLE)]) for n, text in enumerate(SINGLE) if n % 3 == 0]

@@ -1,0 +1,192 @@
+"""Sequence classification: one label, many labels, or a number, for a text or a pair of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.nn import functional
+
+from pgb_core.data import Data, Row, TextRow, read_labels
+from pgb_core.data.problems import Problem, problem_of
+from pgb_core.progress.report import Report
+from pgb_core.tasks import trust
+from pgb_core.tasks.base import Features, Objective, Run, Source, Subject, Task, Text
+from pgb_core.tasks.features import divergence
+from pgb_core.tasks.metrics import Metrics, many_labels, numbers, one_label
+from pgb_core.tasks.texts import singles
+
+_AT_ONCE = 1000  # texts
+_TRIED = 256  # tokens of a text that a dense model is tried on
+
+Array = NDArray[np.float64]
+
+
+class _Head(Objective, Protocol):
+    """An objective with its metrics. logits: [rows, labels]."""
+
+    def metrics(self, logits: Array, gold: Array) -> Metrics:
+        """Official metrics."""
+
+    def judge(self, logits: Array, gold: Array, labels: Sequence[str]) -> trust.Verdict:
+        """Whether labels and predictions can mean the same thing."""
+
+
+class SingleLabel:
+    """One of several labels. targets: [batch], indices."""
+
+    activation = "softmax"
+
+    def loss(self, logits: Tensor, targets: Tensor, mask: Tensor, reduction: str = "mean") -> Tensor:
+        """Cross-entropy."""
+        return functional.cross_entropy(logits, targets, reduction=reduction)
+
+    def draw(self, logits: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
+        """One label each."""
+        return torch.multinomial(logits.float().cpu().softmax(-1), 1, generator=generator)[:, 0].to(logits.device)
+
+    def distil(self, logits: Tensor, goal: Tensor, mask: Tensor) -> Tensor:
+        """Divergence of the distributions."""
+        return divergence(logits, goal)
+
+    def metrics(self, logits: Array, gold: Array) -> Metrics:
+        """Accuracy, F1 of two classes, Matthews."""
+        return one_label(logits, gold)
+
+    def judge(self, logits: Array, gold: Array, labels: Sequence[str]) -> trust.Verdict:
+        """Accuracy against chance and against labels exchanged."""
+        return trust.judge_classes(logits.argmax(1).tolist(), gold.astype(int).tolist(), labels)
+
+
+class MultiLabel:
+    """Any number of labels. targets: [batch, labels] of 0 and 1."""
+
+    activation = "sigmoid"
+
+    def loss(self, logits: Tensor, targets: Tensor, mask: Tensor, reduction: str = "mean") -> Tensor:
+        """Binary cross-entropy of every label."""
+        return functional.binary_cross_entropy_with_logits(logits, targets.float(), reduction=reduction)
+
+    def draw(self, logits: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
+        """Each label by itself."""
+        return torch.bernoulli(logits.float().cpu().sigmoid(), generator=generator).to(logits.device)
+
+    def distil(self, logits: Tensor, goal: Tensor, mask: Tensor) -> Tensor:
+        """Binary cross-entropy against the teacher's probabilities."""
+        return functional.binary_cross_entropy_with_logits(logits, goal.sigmoid())
+
+    def metrics(self, logits: Array, gold: Array) -> Metrics:
+        """Accuracy of whole rows, F1 over all entries."""
+        return many_labels(logits, gold)
+
+    def judge(self, logits: Array, gold: Array, labels: Sequence[str]) -> trust.Verdict:
+        """Entries that agree."""
+        return trust.judge_many((logits > 0).astype(float), gold, labels)
+
+
+class Regression:
+    """A number. targets: [batch]. declared: whether the checkpoint says so; a head of one output need not."""
+
+    def __init__(self, declared: bool) -> None:
+        self.activation = "none" if declared else "sigmoid"
+
+    def loss(self, logits: Tensor, targets: Tensor, mask: Tensor, reduction: str = "mean") -> Tensor:
+        """Squared error."""
+        return functional.mse_loss(logits[:, 0], targets.float().view(-1), reduction=reduction)
+
+    def draw(self, logits: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
+        """The prediction with noise of variance 1."""
+        return (logits.float().cpu()[:, 0] + torch.randn(len(logits), generator=generator)).to(logits.device)
+
+    def distil(self, logits: Tensor, goal: Tensor, mask: Tensor) -> Tensor:
+        """Squared error."""
+        return functional.mse_loss(logits, goal)
+
+    def metrics(self, logits: Array, gold: Array) -> Metrics:
+        """Pearson and Spearman."""
+        return numbers(logits[:, 0], gold)
+
+    def judge(self, logits: Array, gold: Array, labels: Sequence[str]) -> trust.Verdict:
+        """Whether predictions rise with the labels."""
+        return trust.judge_numbers(logits[:, 0], gold)
+
+
+class Classification(Task):
+    """Texts in, a score a label out."""
+
+    name = "classification"
+    auto = "SequenceClassification"
+    kind = "texts"
+    labelled = True
+    outputs = ("logits",)
+    per_token = False
+    windows = False
+    length = 128
+    sample = 512
+
+    def objective(self, declared: str | None, labels: int) -> _Head:
+        """See Task."""
+        heads: Mapping[Problem, _Head] = {
+            Problem.SINGLE_LABEL: SingleLabel(),
+            Problem.MULTI_LABEL: MultiLabel(),
+            Problem.REGRESSION: Regression(declared == Problem.REGRESSION),
+        }
+        return heads[problem_of(declared, labels)]
+
+    def logits(self, said: Any) -> Tensor:
+        """See Task."""
+        found: Tensor = said.logits
+        return found
+
+    def probes(self, words: str, added: Sequence[str]) -> list[Text]:
+        """See Task."""
+        return singles(words, added)
+
+    def read(self, source: str, data: Data, subject: Subject, labels: str | None) -> Source:
+        """See Task."""
+        rows = [row for row in data.rows if isinstance(row, TextRow)]
+        told = read_labels(rows, subject.labels, subject.problem, labels, source)
+        return Source(source, rows, told.targets, told.sentence)
+
+    def encode(
+        self, source: Source, subject: Subject, tokenizer: Tokenizer, length: int, tell: Report
+    ) -> list[Features]:
+        """See Task."""
+        return encode_texts(source.rows, source.targets, tokenizer, length, subject.side)
+
+    def score(self, source: Source, subject: Subject, tokenizer: Tokenizer, run: Run) -> Metrics:
+        """See Task."""
+        logits = run(encode_texts(source.rows, source.targets, tokenizer, subject.max_length, subject.side))
+        head = self.objective(subject.problem, len(subject.labels))
+        return head.metrics(np.stack(logits).astype(np.float64), np.asarray(source.targets, np.float64))
+
+    def judge(self, source: Source, subject: Subject, tokenizer: Tokenizer, run: Run) -> trust.Verdict:
+        """See Task."""
+        features = encode_texts(source.rows, source.targets, tokenizer, min(_TRIED, subject.max_length), subject.side)
+        if not features:
+            return trust.Verdict("no label to try")
+        head = self.objective(subject.problem, len(subject.labels))
+        logits = np.stack(run(features)).astype(np.float64)
+        return head.judge(logits, np.asarray(source.targets, np.float64), subject.labels)
+
+
+def encode_texts(
+    rows: Sequence[Row], targets: Sequence[object], tokenizer: Tokenizer, length: int, side: str = "right"
+) -> list[Features]:
+    """Inputs of at most `length` tokens, cut on that side."""
+    texts = [row for row in rows if isinstance(row, TextRow)]
+    found: list[Features] = []
+    tokenizer.enable_truncation(length, direction=side)
+    try:
+        for start in range(0, len(texts), _AT_ONCE):  # an encoding takes thirty times as much as its text
+            inputs = [row.text if row.pair is None else (row.text, row.pair) for row in texts[start : start + _AT_ONCE]]
+            for n, encoding in enumerate(tokenizer.encode_batch(inputs), start):
+                found.append(Features(encoding.ids, encoding.type_ids, targets[n], n))
+    finally:
+        tokenizer.no_truncation()
+    return found

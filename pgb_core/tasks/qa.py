@@ -1,0 +1,231 @@
+"""Extractive question answering: where in a context the answer to a question begins and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Encoding, Tokenizer
+from torch import Tensor
+from torch.nn import functional
+
+from pgb_core.data import Data, Question, unplaced
+from pgb_core.errors import DataError
+from pgb_core.progress.report import Report
+from pgb_core.tasks import texts, trust
+from pgb_core.tasks.base import Features, Objective, Run, Source, Subject, Task, Text
+from pgb_core.tasks.features import divergence
+from pgb_core.tasks.metrics import Metrics
+from pgb_core.tasks.squad import answer_f1, squad_metrics
+
+MOST_LOST = 0.05  # share of questions whose answer has no place, of which training goes without
+STRIDE = 64  # tokens that neighbouring windows share, to learn from
+LENGTH, SHARED = 384, 128  # tokens of a window to score with, and those that neighbours share
+_HIDDEN = -1e4  # the logit of a token that is none
+
+
+class Spans:
+    """The first and the last token of an answer. logits: [batch, tokens, 2]; targets: [batch, 2]."""
+
+    activation = "softmax"
+
+    def loss(self, logits: Tensor, targets: Tensor, mask: Tensor, reduction: str = "mean") -> Tensor:
+        """Cross-entropy of the starts plus that of the ends."""
+        logits = _masked(logits, mask)
+        ends = functional.cross_entropy(logits[..., 1], targets[:, 1], reduction=reduction)
+        return functional.cross_entropy(logits[..., 0], targets[:, 0], reduction=reduction) + ends
+
+    def draw(self, logits: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
+        """A start and an end, each by itself."""
+        values = _masked(logits, mask).float().cpu()
+        drawn = [torch.multinomial(values[..., k].softmax(-1), 1, generator=generator) for k in (0, 1)]
+        return torch.cat(drawn, dim=1).to(logits.device)
+
+    def distil(self, logits: Tensor, goal: Tensor, mask: Tensor) -> Tensor:
+        """Divergence of the starts plus that of the ends."""
+        student, teacher = (_masked(x, mask).transpose(1, 2).flatten(0, 1) for x in (logits, goal))
+        return 2 * divergence(student, teacher)
+
+
+class QuestionAnswering(Task):
+    """A question and a context in, answers out."""
+
+    name = "qa"
+    auto = "QuestionAnswering"
+    kind = "questions"
+    labelled = False
+    outputs = ("start_logits", "end_logits")
+    per_token = True
+    windows = True
+    length = 192
+    sample = 128
+
+    def objective(self, declared: str | None, labels: int) -> Objective:
+        """See Task."""
+        return Spans()
+
+    def logits(self, said: Any) -> Tensor:
+        """See Task."""
+        return torch.stack([said.start_logits, said.end_logits], -1)
+
+    def probes(self, words: str, added: Sequence[str]) -> list[Text]:
+        """See Task."""
+        return texts.questions(words, added)
+
+    def read(self, source: str, data: Data, subject: Subject, labels: str | None) -> Source:
+        """See Task."""
+        if labels:
+            raise DataError(f"{source}: questions have no --labels; leave it out")
+        rows = [row for row in data.rows if isinstance(row, Question)]
+        return Source(source, rows, [row.answers for row in rows], data.notes[0].partition(": ")[2])
+
+    def encode(
+        self, source: Source, subject: Subject, tokenizer: Tokenizer, length: int, tell: Report
+    ) -> list[Features]:
+        """Questions whose answer has no place in a window are left out, and counted.
+
+        Raises DataError when they are more than a few: they would be learned as unanswerable.
+        """
+        every = _questions(source)
+        _refuse_many(source, sum(map(unplaced, every)), "is not where the file says, nor once in the context")
+        placed = [row for row in every if not unplaced(row)]
+        features = encode_questions(placed, tokenizer, length, STRIDE, placed=False)
+        whole = {f.row for f in features if f.target != (0, 0)}
+        cut = {n for n, row in enumerate(placed) if row.answers and n not in whole}
+        _refuse_many(source, len(cut), f"is longer than a window of {length} tokens, which max_length sets,")
+        lost = len(every) - len(placed) + len(cut)
+        if lost:
+            tell.warn(
+                f"{source.short}: {lost:,} of {len(every):,} questions are left out of the learning, "
+                "for their answer has no place in the context"
+            )
+        return [f for f in features if f.row not in cut]
+
+    def score(self, source: Source, subject: Subject, tokenizer: Tokenizer, run: Run) -> Metrics:
+        """On data with unanswerable questions EM and F1 are of a model that says nothing where that scores
+        higher than its best answer; `best_…` are those at the best threshold for it.
+        """
+        questions = _questions(source)
+        answers, margins = _answered(questions, subject, tokenizer, run)
+        found = squad_metrics(questions, answers, margins)
+        if all(question.answers for question in questions):
+            return Metrics(found)
+        silent = ["" if margin > 0 else answer for answer, margin in zip(answers, margins, strict=True)]
+        plain = squad_metrics(questions, silent, margins)
+        return Metrics({**found, "exact_match": plain["exact_match"], "f1": plain["f1"]})
+
+    def judge(self, source: Source, subject: Subject, tokenizer: Tokenizer, run: Run) -> trust.Verdict:
+        """See Task."""
+        questions = _questions(source)
+        answers, _ = _answered(questions, subject, tokenizer, run)
+        scores = [
+            100 * max(answer_f1(answer, gold) for gold, _ in row.answers or ())
+            for answer, row in zip(answers, questions, strict=True)
+        ]
+        return trust.judge_answers(scores)
+
+
+def _masked(logits: Tensor, mask: Tensor) -> Tensor:
+    return logits.masked_fill(~mask.unsqueeze(2), _HIDDEN)
+
+
+def _questions(source: Source) -> list[Question]:
+    return [row for row in source.rows if isinstance(row, Question)]
+
+
+def _refuse_many(source: Source, lost: int, why: str) -> None:
+    if lost > MOST_LOST * len(source.rows):
+        raise DataError(
+            f"{source.name}: the answer of {lost:,} of {len(source.rows):,} questions {why} and cannot be "
+            f"learned; correct it (at most {MOST_LOST:.0%} may be left out)"
+        )
+
+
+def _answered(
+    questions: Sequence[Question], subject: Subject, tokenizer: Tokenizer, run: Run
+) -> tuple[list[str], list[float]]:
+    features = encode_questions(questions, tokenizer, min(LENGTH, subject.max_length), SHARED)
+    return best_spans(questions, features, run(features))
+
+
+def encode_questions(
+    rows: Sequence[Question], tokenizer: Tokenizer, length: int, stride: int, placed: bool = True
+) -> list[Features]:
+    """Overlapping windows of at most `length` tokens; offsets are characters of the context, kept if `placed`.
+
+    A window that does not hold the first answer whole points at the first token, as SQuAD 2.0's
+    unanswerable questions do; without a label, or a place of the answer, there is no target. Neighbours
+    share `stride` tokens, at most a quarter of what a window has room for. A question too long for any
+    context is cut.
+    """
+    features = []
+    budget = length - tokenizer.num_special_tokens_to_add(True)
+    stride = max(0, min(stride, budget // 4))
+    # The library gives the second text of all windows but the first type 1, whatever the tokenizer says.
+    top = max(tokenizer.encode("a", "a").type_ids, default=0)
+    for n, row in enumerate(rows):
+        question = _fitting(row.question.strip(), tokenizer, budget // 2)
+        tokenizer.enable_truncation(length, stride=stride, strategy="only_second")
+        try:
+            first = tokenizer.encode(question, row.context)
+        finally:
+            tokenizer.no_truncation()
+        for window in (first, *first.overflowing):
+            offsets = [
+                offset if sequence == 1 else None
+                for offset, sequence in zip(window.offsets, window.sequence_ids, strict=True)
+            ]
+            types = [min(kind, top) for kind in window.type_ids]
+            features.append(Features(window.ids, types, _span(row, offsets), n, offsets if placed else None))
+    return features
+
+
+def _fitting(question: str, tokenizer: Tokenizer, limit: int) -> str:
+    encoding: Encoding = tokenizer.encode(question, add_special_tokens=False)
+    return question if len(encoding.ids) <= limit else question[: encoding.offsets[limit - 1][1]]
+
+
+def _span(row: Question, offsets: Sequence[tuple[int, int] | None]) -> tuple[int, int] | None:
+    if row.answers is None:
+        return None
+    if not row.answers:
+        return (0, 0)
+    text, start = row.answers[0]
+    if start is None:
+        return None
+    start += len(text) - len(text.lstrip())  # no token holds a blank
+    end = start + len(text.strip())
+    inside = [n for n, offset in enumerate(offsets) if offset and offset[0] < end and offset[1] > start]
+    if not inside or offsets[inside[0]][0] > start or offsets[inside[-1]][1] < end:  # type: ignore[index]
+        return (0, 0)
+    return inside[0], inside[-1]
+
+
+def best_spans(
+    rows: Sequence[Question], features: Sequence[Features], logits: Sequence[NDArray[np.float32]], longest: int = 30
+) -> tuple[list[str], list[float]]:
+    """The best answer of each question over its windows, and its no-answer margin.
+
+    logits: [tokens, 2] for each feature. A span has at most `longest` tokens, all in the context.
+    """
+    best: list[tuple[float, str]] = [(-np.inf, "")] * len(rows)
+    null = [np.inf] * len(rows)
+    for feature, scores in zip(features, logits, strict=True):
+        offsets = feature.offsets or []
+        inside = np.array([offset is not None for offset in offsets])
+        size = len(inside)
+        start = np.where(inside, scores[:size, 0], -np.inf)
+        end = np.where(inside, scores[:size, 1], -np.inf)
+        total = start[:, None] + end[None, :]
+        total[~np.tri(size, size, longest - 1, dtype=bool) | np.tri(size, size, -1, dtype=bool)] = -np.inf
+        at = int(total.argmax())
+        s, e = divmod(at, size)
+        null[feature.row] = min(null[feature.row], float(scores[0, 0] + scores[0, 1]))
+        if total[s, e] > best[feature.row][0]:
+            first, last = offsets[s], offsets[e]
+            if first is not None and last is not None:
+                best[feature.row] = (float(total[s, e]), rows[feature.row].context[first[0] : last[1]])
+    return [text for _, text in best], [n - score for n, (score, _) in zip(null, best, strict=True)]
