@@ -32,12 +32,12 @@ import numpy as np
 
 from pgb_core.artifact import CHECK, MODEL, PLAN, TOKENIZER, WEIGHTS, Artifact, Manifest, open_artifact, write_artifact
 from pgb_core.bench import median_milliseconds
+from pgb_core.inference.tokens import Tokens
 from pgb_core.machine import facts, usable_cores
 from service.runtimes.choose import open_runtime
 from service.runtimes.onnx_runtime import OnnxRuntime
 from service.runtimes.protocol import Kind, Precision, Runtime
 from service.runtimes.selfcheck import self_check
-from service.tokenizer import Tokens
 
 SHAPES = ((1, 16), (8, 64), (1, 384))
 PAUSE = 0.01

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pgb_core.inference.errors import InferenceError
+from pgb_core.inference.steps import Result, Work, all_of
+from pgb_core.inference.tokens import Text, Tokens, Window
 from pgb_core.machine import usable_cores
 from service.batcher import Announced, Ran
-from service.errors import EmptyInput, InvalidInput, Overloaded, ServiceError, TooLarge
+from service.errors import EmptyInput, InvalidInput, Overloaded, ServiceError, TooLarge, told
 from service.instruments import Instruments
 from service.metrics import Call, clock
 from service.model import Model
@@ -20,10 +22,8 @@ from service.registry import Registry
 from service.runtimes.protocol import Logits
 from service.settings import Settings
 from service.tasks import answer, classify
-from service.tokenizer import Text, Tokens, Window
-from service.tokenizing import TokenizingLine, Work, all_of
+from service.tokenizing import TokenizingLine
 
-Result = TypeVar("Result")
 INLINE_CHARACTERS = 1024
 _INLINE_COST = 8 * INLINE_CHARACTERS  # of finding answers: those in a window or two
 DEFAULT_LENGTH = 384
@@ -158,6 +158,9 @@ class Engine:
             if isinstance(error, Overloaded):
                 self._instruments.rejections.labels("overloaded").inc()
             raise
+        except InferenceError as error:
+            model.statistics.failed(call)
+            raise told(error) from error
         call.stamps.done = clock()
         model.statistics.answered(call)
         self._instruments.answered(call)

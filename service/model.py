@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from functools import partial
 
 from pgb_core.artifact import Artifact
+from pgb_core.inference.tokenizer import Tokenizer
+from pgb_core.inference.tokens import Tokens
 from service import logs
 from service.batcher import Batcher, Cost, Limits
 from service.errors import Unavailable
@@ -17,7 +19,6 @@ from service.runtimes.choose import open_runtime
 from service.runtimes.protocol import Logits, Runtime
 from service.runtimes.selfcheck import self_check
 from service.settings import Settings
-from service.tokenizer import Tokenizer, Tokens
 from service.tracing import Tracer
 
 BROKEN = 3

@@ -30,12 +30,13 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"  # as the service does; it is fas
 
 from benchmarks.service.harness import GENERATOR, SERVICE, STAGES, Generator, Load, Server, pinned, server
 from pgb_core.artifact import open_artifact
+from pgb_core.inference.steps import all_of
+from pgb_core.inference.tokenizer import Tokenizer
+from pgb_core.inference.tokens import Tokens
 from pgb_core.machine import facts
 from service.model import measure
 from service.runtimes.choose import open_runtime
 from service.settings import read_settings
-from service.tokenizer import Tokenizer, Tokens
-from service.tokenizing import all_of
 from service.waiting import Entry, WaitingRoom
 
 ROWS = 8
@@ -142,7 +143,7 @@ def start(artifact: Path, texts: list[str], file: Path) -> dict[str, Any]:
     script = (
         "import resource, sys, time; t = time.perf_counter();"
         "from pgb_core.artifact import open_artifact; from service.runtimes.choose import open_runtime;"
-        "from service.tokenizer import Tokens;"
+        "from pgb_core.inference.tokens import Tokens;"
         "r = open_runtime(open_artifact(sys.argv[1]), 'onnxruntime', 'cpu', 'float32', 0);"
         "r.run([Tokens([1] * 256, [0] * 256)]);"
         "line = next(l for l in open('/proc/self/status') if l.startswith('VmRSS'));"

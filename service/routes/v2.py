@@ -12,6 +12,7 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
+from pgb_core.inference.tokens import Text
 from service import __version__
 from service.engine import Engine, Labelling, Question, Target, Windowing
 from service.errors import InvalidInput, ServiceError, TooLarge, Unavailable
@@ -22,7 +23,6 @@ from service.schemas import v2
 from service.schemas.v2 import Asked, Tensor
 from service.tasks.answer import Options
 from service.tasks.classify import ACTIVATIONS
-from service.tokenizer import Text
 
 ERRORS: dict[int | str, dict[str, object]] = {
     status: {"model": v2.Error} for status in (400, 401, 403, 404, 408, 413, 424, 429, 503, 504)

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from service.tokenizer import Tokens
+from pgb_core.inference.tokens import Tokens
 
 Logits = NDArray[np.float32]
 Kind = Literal["onnxruntime", "openvino", "torch"]

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from pgb_core.inference.tokens import Window
 from service.errors import TooLarge
-from service.tokenizer import Window
 
 # Characters of all the answers that are looked at for one question: what a few hundred long ones have.
 _MOST_CHARACTERS = 4_000_000

@@ -15,11 +15,11 @@ from pgb_core.config import CompressConfig
 from pgb_core.encoders import load_checkpoint
 from pgb_core.errors import CheckpointError, ParityError
 from pgb_core.gate import gate
+from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.parity import SMALLEST, TOLERANCE, compare, inputs_of
 from pgb_core.pipeline import compress
 from pgb_core.report import Silent
 from pgb_core.texts import probes
-from service.tokenizer import Tokenizer
 from tests.conftest import TASKS
 from tests.odd.variants import VARIANTS, Variant, build
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from pgb_core import export
 from pgb_core.artifact import CHECK, MODEL, Artifact, update_measured, write_artifact
 from pgb_core.encoders import load_checkpoint
+from pgb_core.inference.tokens import Tokens
 from pgb_core.machine import usable_cores
 from pgb_core.surgery import apply_plan
 from service.app import create_app
@@ -33,7 +34,6 @@ from service.runtimes.choose import open_runtime
 from service.runtimes.protocol import Device, Kind, Precision, Runtime, unpad
 from service.runtimes.selfcheck import self_check
 from service.settings import Settings
-from service.tokenizer import Tokens
 from tests.conftest import ARCHITECTURES, TASKS
 from tests.core.planned import dense_plan, hand_plan
 from tests.core.small import checkpoint

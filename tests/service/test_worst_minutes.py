@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import uvicorn
 
+from pgb_core.inference.tokens import Tokens
 from service import model
 from service.app import create_app
 from service.batcher import exhausted
@@ -23,7 +24,6 @@ from service.protocol import BoundedProtocol
 from service.routes.arrival import WORK
 from service.runtimes.protocol import Logits
 from service.settings import Settings
-from service.tokenizer import Tokens
 
 
 class Held:
