@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from pgb_core.artifact import Artifact
+from pgb_core.inference.tasks.base import Logits
 from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.inference.tokens import Tokens
 from service import logs
@@ -16,7 +17,7 @@ from service.errors import Unavailable
 from service.instruments import Instruments
 from service.metrics import Statistics, clock
 from service.runtimes.choose import open_runtime
-from service.runtimes.protocol import Logits, Runtime
+from service.runtimes.protocol import Runtime
 from service.runtimes.selfcheck import self_check
 from service.settings import Settings
 from service.tracing import Tracer

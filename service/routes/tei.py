@@ -7,9 +7,10 @@ import math
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
+from pgb_core.inference.tasks.classification import Labelling
 from pgb_core.inference.tokens import Text
 from service import __version__
-from service.engine import Labelling, Target
+from service.engine import Target
 from service.metrics import Call
 from service.model import Model
 from service.registry import Registry

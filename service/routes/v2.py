@@ -12,17 +12,17 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
+from pgb_core.inference.tasks.classification import ACTIVATIONS, Labelling
+from pgb_core.inference.tasks.qa import Options, Question, Windowing
 from pgb_core.inference.tokens import Text
 from service import __version__
-from service.engine import Engine, Labelling, Question, Target, Windowing
+from service.engine import Engine, Target
 from service.errors import InvalidInput, ServiceError, TooLarge, Unavailable
 from service.metrics import STAGES, Call, Spent
 from service.model import Model
 from service.routes.common import ADMIN, USE, call_of, engine_of, registry_of
 from service.schemas import v2
 from service.schemas.v2 import Asked, Tensor
-from service.tasks.answer import Options
-from service.tasks.classify import ACTIVATIONS
 
 ERRORS: dict[int | str, dict[str, object]] = {
     status: {"model": v2.Error} for status in (400, 401, 403, 404, 408, 413, 424, 429, 503, 504)

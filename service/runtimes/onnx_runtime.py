@@ -8,10 +8,11 @@ from typing import Any
 import onnxruntime
 
 from pgb_core.artifact import Artifact
+from pgb_core.inference.tasks.base import Logits
 from pgb_core.inference.tokens import Tokens
 from pgb_core.machine import usable_cores
 from service.errors import Unavailable
-from service.runtimes.protocol import Device, Logits, pad, unpad
+from service.runtimes.protocol import Device, pad, unpad
 
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import openvino
 
 from pgb_core.artifact import Artifact
+from pgb_core.inference.tasks.base import Logits
 from pgb_core.inference.tokens import Tokens
 from pgb_core.machine import usable_cores
 from service.errors import Unavailable
-from service.runtimes.protocol import Logits, Precision, pad, unpad
+from service.runtimes.protocol import Precision, pad, unpad
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 

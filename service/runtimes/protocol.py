@@ -8,9 +8,9 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pgb_core.inference.tasks.base import Logits
 from pgb_core.inference.tokens import Tokens
 
-Logits = NDArray[np.float32]
 Kind = Literal["onnxruntime", "openvino", "torch"]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["float32", "bfloat16"]

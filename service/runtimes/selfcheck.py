@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from pgb_core.artifact import Artifact, Manifest
+from pgb_core.inference.tasks.base import Logits
 from pgb_core.inference.tokens import Tokens
 from service.errors import Unavailable
-from service.runtimes.protocol import Logits, Precision, Runtime
+from service.runtimes.protocol import Precision, Runtime
 
 TOLERANCE = 1e-3
 BFLOAT16_TOLERANCE = 0.15

@@ -8,12 +8,13 @@ import torch
 
 from pgb_core.artifact import Artifact
 from pgb_core.errors import PGBError
+from pgb_core.inference.tasks.base import Logits
 from pgb_core.inference.tokens import Tokens
 from pgb_core.machine import usable_cores
 from pgb_core.rebuild import encoder_of
 from pgb_core.surgery import merge_groups
 from service.errors import Unavailable
-from service.runtimes.protocol import Device, Logits, Precision, pad
+from service.runtimes.protocol import Device, Precision, pad
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 

@@ -25,10 +25,10 @@ from pgb_core import artifact, graph
 from pgb_core.encoders import load_checkpoint
 from pgb_core.inference.errors import InvalidInput
 from pgb_core.inference.steps import all_of
+from pgb_core.inference.tasks.qa import Answer, Options, best
 from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.inference.tokens import Window
 from service.runtimes.onnx_runtime import OnnxRuntime
-from service.tasks.answer import Answer, Options, best
 
 HERE = Path(__file__).parent
 LENGTH, STRIDE = 384, 128

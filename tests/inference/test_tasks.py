@@ -8,10 +8,10 @@ from tokenizers import Tokenizer as Fast
 
 from pgb_core.inference.errors import InvalidInput
 from pgb_core.inference.steps import all_of
+from pgb_core.inference.tasks.classification import activate, ranked
+from pgb_core.inference.tasks.qa import Options, best
 from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.inference.tokens import Window
-from service.tasks.answer import Options, best
-from service.tasks.classify import activate, ranked
 
 CONTEXT = "the film was very good and the town sang"
 
