@@ -32,12 +32,12 @@ import numpy as np
 
 from pgb_core.artifact import CHECK, MODEL, PLAN, TOKENIZER, WEIGHTS, Artifact, Manifest, open_artifact, write_artifact
 from pgb_core.bench import median_milliseconds
+from pgb_core.inference.runtimes.base import Runtime, Setup
+from pgb_core.inference.runtimes.onnx_runtime import OnnxRuntime
+from pgb_core.inference.runtimes.registry import open_runtime
+from pgb_core.inference.runtimes.selfcheck import self_check
 from pgb_core.inference.tokens import Tokens
 from pgb_core.machine import facts, usable_cores
-from service.runtimes.choose import open_runtime
-from service.runtimes.onnx_runtime import OnnxRuntime
-from service.runtimes.protocol import Kind, Precision, Runtime
-from service.runtimes.selfcheck import self_check
 
 SHAPES = ((1, 16), (8, 64), (1, 384))
 PAUSE = 0.01
@@ -49,17 +49,17 @@ PACKAGES = ("onnxruntime", "openvino", "torch")
 class Way:
     """How an artifact is run."""
 
-    runtime: Kind
-    precision: Precision
+    runtime: str
+    precision: str
     threads: int
     spinning: bool = False
 
 
 def ways(threads: Sequence[int]) -> list[Way]:
     """Each runtime in each precision; ONNX Runtime of several threads also spinning."""
-    kinds: list[tuple[Kind, Precision]] = [
+    kinds: list[tuple[str, str]] = [
         ("onnxruntime", "float32"),
-        *product(("openvino", "torch"), ("float32", "bfloat16")),  # type: ignore[list-item]
+        *product(("openvino", "torch"), ("float32", "bfloat16")),
     ]
     found = [Way(kind, precision, count) for count in threads for kind, precision in kinds]
     return found + [Way("onnxruntime", "float32", count, spinning=True) for count in threads if count > 1]
@@ -119,7 +119,7 @@ def bert_base(out: Path) -> Artifact:
 def opened(artifact: Artifact, way: Way) -> Runtime:
     """The runtime as the service would open it, save for spinning, which it never asks for."""
     if way.spinning:
-        return OnnxRuntime(artifact, "cpu", way.threads, spinning=True)
+        return OnnxRuntime(artifact, Setup(threads=way.threads), spinning=True)
     return open_runtime(artifact, way.runtime, "cpu", way.precision, way.threads)
 
 

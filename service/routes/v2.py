@@ -12,6 +12,7 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
+from pgb_core.inference.runtimes.registry import RUNTIMES
 from pgb_core.inference.tasks.classification import ACTIVATIONS, Labelling
 from pgb_core.inference.tasks.qa import Options, Question, Windowing
 from pgb_core.inference.tokens import Text
@@ -112,7 +113,7 @@ async def metadata(request: Request, name: Name, version: str | None = None) -> 
     return {
         "name": name,
         "versions": list(registry.served(name).versions),
-        "platform": "onnx_onnxv1",
+        "platform": RUNTIMES[model.kind].platform,
         "inputs": [{"name": n, "datatype": "BYTES", "shape": [-1, 1]} for n in INPUTS[model.manifest.task]],
         "outputs": [
             {"name": n, "datatype": kind, "shape": [-1, _width(model, n)]} for n, kind in OUTPUTS[model.manifest.task]
@@ -126,10 +127,11 @@ async def configuration(request: Request, name: Name, version: str | None = None
     """What load tools read before they start."""
     model = registry_of(request).peek(name, version)
     task = model.manifest.task
+    platform, backend = RUNTIMES[model.kind].triton
     return {
         "name": name,
-        "platform": "onnxruntime_onnx",
-        "backend": "onnxruntime",
+        "platform": platform,
+        "backend": backend,
         "max_batch_size": request.app.state.settings.max_items,
         "input": [
             {"name": n, "data_type": "TYPE_STRING", "dims": [1], "optional": optional}

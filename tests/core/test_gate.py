@@ -148,10 +148,11 @@ def test_the_gate_sees_one_wrong_weight_and_one_wrong_id(tmp_path: Path) -> None
 
 def test_logits_of_thousands_pass_the_service_s_check_too(tmp_path: Path) -> None:
     """A regression whose logits are about a thousand is compressed, and served."""
-    from service.runtimes.onnx_runtime import OnnxRuntime
-    from service.runtimes.selfcheck import self_check
+    from pgb_core.inference.runtimes.base import Setup
+    from pgb_core.inference.runtimes.onnx_runtime import OnnxRuntime
+    from pgb_core.inference.runtimes.selfcheck import self_check
 
     dense(KINDS["bert-regression-of-thousands"], tmp_path)
     artifact = open_artifact(tmp_path / "out")
     assert artifact.manifest.measured["text_parity"]["allowed"] > 0.05
-    assert self_check(OnnxRuntime(artifact, threads=1), artifact) < 0.1
+    assert self_check(OnnxRuntime(artifact, Setup(threads=1)), artifact) < 0.1
