@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,18 +16,16 @@ from pgb_core.inference.tokens import Tokens
 
 TOLERANCE = 1e-3
 BFLOAT16_TOLERANCE = 0.15
-_DEFAULT_LENGTH = 8
 
 
 def self_check(runtime: Runtime, artifact: Artifact, precision: str = "float32") -> float:
     """Run the artifact's own inputs in one batch; the largest difference of a logit from the PyTorch model's.
 
-    An older artifact, which has none, is run on a made-up input and gives 0. Raises RuntimeUnavailable when
-    the runtime fails, or logits are not finite, of another shape, or further off than 1e-3 times the
-    largest logit, or than 1e-3 where that is below 1 (in bfloat16 0.15 in place of 1e-3).
+    Raises RuntimeUnavailable when the runtime fails, or logits are not finite, of another shape, or further off than
+    1e-3 times the largest logit, or than 1e-3 where that is below 1 (in bfloat16 0.15 in place of 1e-3).
     """
     manifest = artifact.manifest
-    inputs, wanted = _expected(artifact.check, manifest) if artifact.check else _default(manifest)
+    inputs, wanted = _expected(artifact.check, manifest)
     try:
         found = runtime.run(inputs)
     except Exception as error:  # every runtime raises its own
@@ -42,8 +39,6 @@ def self_check(runtime: Runtime, artifact: Artifact, precision: str = "float32")
         raise RuntimeUnavailable(
             f"{manifest.name}: the runtime gives logits that are not finite; set precision float32"
         )
-    if not wanted:
-        return 0.0
     difference = max(float(np.abs(a - b).max()) for a, b in zip(found, wanted, strict=True))
     largest = max(float(np.abs(logits).max()) for logits in wanted)
     allowed = (TOLERANCE if precision == "float32" else BFLOAT16_TOLERANCE) * max(1.0, largest)
@@ -65,11 +60,6 @@ def _expected(path: Path, manifest: Manifest) -> tuple[list[Tokens], list[Logits
     if not inputs or [w.shape for w in wanted] != [_shape(tokens, manifest) for tokens in inputs]:
         raise RuntimeUnavailable(f"{manifest.name}: {path.name} does not fit the manifest; make the artifact again")
     return inputs, wanted
-
-
-def _default(manifest: Manifest) -> tuple[list[Tokens], Sequence[Logits]]:
-    size = min(_DEFAULT_LENGTH, manifest.max_length)
-    return [Tokens([manifest.pad_id + 1] * size, [0] * size)], ()
 
 
 def _shape(tokens: Tokens, manifest: Manifest) -> tuple[int, ...]:
