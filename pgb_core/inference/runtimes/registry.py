@@ -118,7 +118,7 @@ def _check(name: str, entry: Entry, device: str, precision: str) -> None:
         remedy = f"set precision {entry.precisions[0]}{_or_runtime(entry, precision)}"
         raise RuntimeUnavailable(f"{name} runs these graphs in {only} only; {remedy}")
     if device not in entry.devices:
-        only = " and ".join(_PLACES[place] for place in entry.devices if place in _PLACES)
+        only = " and ".join(_PLACES.get(place, place) for place in entry.devices if place != "auto")
         remedy = f"set device {entry.devices[0]}{_or_runtime(entry, device)}"
         raise RuntimeUnavailable(f"{name} runs on {only} only; {remedy}")
 
