@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pgb_core.artifact import Artifact, open_artifact
+from pgb_core.artifact import ACTIVATIONS, Artifact, open_artifact
 from pgb_core.inference.batches import BATCH_TOKENS, run_all
 from pgb_core.inference.errors import EmptyInput, InvalidInput, WrongTask
 from pgb_core.inference.runtimes.base import Runtime
@@ -16,7 +16,7 @@ from pgb_core.inference.steps import all_of
 from pgb_core.inference.tasks.base import Task, check_text
 from pgb_core.inference.tasks.classification import CLASSIFICATION, Labelling, Score, ranked
 from pgb_core.inference.tasks.qa import QA, Answer, Options, Question, Windowing, best
-from pgb_core.inference.tokenizer import Tokenizer
+from pgb_core.inference.tokenizer import SIDES, Tokenizer
 from pgb_core.inference.tokens import Text, Tokens
 
 # Characters that are tokenised in one go; the tokenizer refuses more than eleven times as many.
@@ -50,10 +50,13 @@ class Loaded:
         """Scores of each text or pair of texts, highest first; by default all labels, by the model's own activation.
 
         A text that is longer than the model takes, in tokens, is cut. Raises WrongTask, EmptyInput, InvalidInput where
-        it must not be cut or is not Unicode, or TooLarge when one text takes too long to tokenise.
+        a text must not be cut or is not Unicode, or an option is out of range, or TooLarge when one text takes too long
+        to tokenise.
         """
-        if isinstance(texts, str):
-            raise InvalidInput("a text alone is not a list of texts; put it into one")
+        _require(not isinstance(texts, str), "a text alone is not a list of texts; put it into one")
+        _require(options.activation in (None, *ACTIVATIONS), f"activation is one of {', '.join(ACTIVATIONS)}")
+        _require(options.side in (None, *SIDES), f"side is one of {', '.join(SIDES)}")
+        _require(options.top_k is None or options.top_k >= 1, "top_k is at least 1")
         self._check(CLASSIFICATION, [(item,) if isinstance(item, str) else item for item in texts])
         tokens: list[Tokens] = []
         for group in self._groups(texts):
@@ -80,9 +83,13 @@ class Loaded:
     ) -> list[list[Answer]]:
         """The best answers to each question, best first. The windows of all contexts run in common batches.
 
-        Raises WrongTask, EmptyInput, InvalidInput when a question leaves no room for its context or the stride none
-        between windows, or TooLarge when the answers would be very long in all.
+        Raises WrongTask, EmptyInput, InvalidInput when a question leaves no room for its context, the stride none
+        between windows, or an option is out of range, or TooLarge when the answers would be very long in all.
         """
+        _require(options.top_k >= 1, "top_k is at least 1")
+        _require(options.max_answer_length >= 1, "max_answer_length is at least 1 token")
+        _require(windowing.max_length is None or windowing.max_length >= 1, "max_length is at least 1 token")
+        _require(windowing.stride is None or windowing.stride >= 0, "stride is no negative number")
         self._check(QA, [(q.question, q.context) for q in questions])
         length, stride = windowing.within(self.manifest.max_length)
         windows = [
@@ -119,6 +126,11 @@ class Loaded:
             size += more
         if group:
             yield group
+
+
+def _require(holds: bool, said: str) -> None:
+    if not holds:
+        raise InvalidInput(said)
 
 
 def load(

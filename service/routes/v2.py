@@ -12,8 +12,9 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
+from pgb_core.artifact import ACTIVATIONS
 from pgb_core.inference.runtimes.registry import RUNTIMES
-from pgb_core.inference.tasks.classification import ACTIVATIONS, Labelling
+from pgb_core.inference.tasks.classification import Labelling
 from pgb_core.inference.tasks.qa import Options, Question, Windowing
 from pgb_core.inference.tokens import Text
 from service import __version__

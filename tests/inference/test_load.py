@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from pgb_core.errors import ArtifactError
 from pgb_core.inference.batches import run_all
 from pgb_core.inference.errors import EmptyInput, InferenceError, InvalidInput, RuntimeUnavailable, WrongTask
 from pgb_core.inference.load import Loaded
+from pgb_core.inference.runtimes.registry import RUNTIMES
 from pgb_core.inference.tasks import TASKS
 from pgb_core.inference.tasks.classification import Labelling
 from pgb_core.inference.tasks.qa import Options, Question, Windowing
@@ -26,6 +28,7 @@ from service.app import create_app
 from service.errors import ServiceError, told
 from service.settings import Settings
 
+PAGE = Path(__file__).parents[2] / "docs" / "runtimes.md"
 TEXTS = ["the film was dull", "a", "", "the town sang a song and the film was very good " * 9, "good film"]
 CONTEXT = "the film was very good and the town sang a song. " * 6
 
@@ -114,6 +117,13 @@ def test_there_may_be_more_texts_than_a_request_may_have(loaded: tuple[Loaded, L
         (lambda c, q: c.answer("who", "a"), WrongTask, "this model is for classification, not for qa"),
         (lambda c, q: c.classify([]), EmptyInput, "there is no input"),
         (lambda c, q: c.classify("dull"), InvalidInput, "put it into one"),
+        (lambda c, q: c.classify(["a"], Labelling("tanh")), InvalidInput, "one of softmax, sigmoid, none"),
+        (lambda c, q: c.classify(["a"], Labelling(side="both")), InvalidInput, "one of right, left"),
+        (lambda c, q: c.classify(["a"], Labelling(top_k=0)), InvalidInput, "at least 1"),
+        (lambda c, q: q.answer("who", "a", Options(0)), InvalidInput, "at least 1"),
+        (lambda c, q: q.answer("who", "a", Options(1, 0)), InvalidInput, "at least 1 token"),
+        (lambda c, q: q.answer("who", "a", Options(), Windowing(0)), InvalidInput, "at least 1 token"),
+        (lambda c, q: q.answer("who", "a", Options(), Windowing(None, -1)), InvalidInput, "no negative number"),
         (lambda c, q: c.classify(["\ud800"]), InvalidInput, "half of a surrogate pair"),
         (lambda c, q: c.classify(TEXTS, Labelling(truncate=False)), InvalidInput, "more than the 64 tokens"),
         (lambda c, q: q.answer(" ", "a"), EmptyInput, "a question or a context is empty"),
@@ -146,6 +156,26 @@ def test_what_is_no_artifact_is_refused(tmp_path: Path) -> None:
     """As everywhere."""
     with pytest.raises(ArtifactError, match="no manifest"):
         pgb_core.load(tmp_path)
+
+
+def test_the_example_of_the_documentation_runs(
+    artifacts: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it stands, where the two artifacts lie under the names that it has for them."""
+    for name, path in zip(("sentiment", "answers"), artifacts, strict=True):
+        (tmp_path / name).symlink_to(path)
+    monkeypatch.chdir(tmp_path)
+    (example,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    exec(example, {})  # noqa: S102 - our own page
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_every_runtime_is_documented_with_what_it_takes(name: str) -> None:
+    """In the rows of the table that begin with its name."""
+    rows = "".join(line for line in PAGE.read_text("utf-8").splitlines() if line.startswith(f"| `{name}`"))
+    entry = RUNTIMES[name]
+    assert [word for word in (*entry.devices, *entry.precisions) if word != "auto" and word not in rows] == []
+    assert not entry.extra or entry.installed_by in rows
 
 
 class Lengths:

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from pgb_core.inference.tasks.base import Logits
 from pgb_core.inference.tokens import Tokens
 
-ACTIVATIONS = ("softmax", "sigmoid", "none")
-
 
 @dataclass(frozen=True)
 class Labelling:
