@@ -31,13 +31,13 @@ from typing import Any
 import numpy as np
 
 from pgb_core.artifact import CHECK, MODEL, PLAN, TOKENIZER, WEIGHTS, Artifact, Manifest, open_artifact, write_artifact
+from pgb_core.inference.runtimes.base import Runtime, Setup
+from pgb_core.inference.runtimes.onnx_runtime import OnnxRuntime
+from pgb_core.inference.runtimes.registry import open_runtime
+from pgb_core.inference.runtimes.selfcheck import self_check
+from pgb_core.inference.tokens import Tokens
 from pgb_core.machine import facts, usable_cores
 from pgb_core.measure.bench import median_milliseconds
-from service.runtimes.choose import open_runtime
-from service.runtimes.onnx_runtime import OnnxRuntime
-from service.runtimes.protocol import Kind, Precision, Runtime
-from service.runtimes.selfcheck import self_check
-from service.tokenizer import Tokens
 
 SHAPES = ((1, 16), (8, 64), (1, 384))
 PAUSE = 0.01
@@ -49,17 +49,17 @@ PACKAGES = ("onnxruntime", "openvino", "torch")
 class Way:
     """How an artifact is run."""
 
-    runtime: Kind
-    precision: Precision
+    runtime: str
+    precision: str
     threads: int
     spinning: bool = False
 
 
 def ways(threads: Sequence[int]) -> list[Way]:
     """Each runtime in each precision; ONNX Runtime of several threads also spinning."""
-    kinds: list[tuple[Kind, Precision]] = [
+    kinds: list[tuple[str, str]] = [
         ("onnxruntime", "float32"),
-        *product(("openvino", "torch"), ("float32", "bfloat16")),  # type: ignore[list-item]
+        *product(("openvino", "torch"), ("float32", "bfloat16")),
     ]
     found = [Way(kind, precision, count) for count in threads for kind, precision in kinds]
     return found + [Way("onnxruntime", "float32", count, spinning=True) for count in threads if count > 1]
@@ -70,9 +70,7 @@ def with_fused_graph(artifact: Artifact, out: Path) -> Artifact:
     from pgb_core import export
     from pgb_core.model import rebuild
 
-    files = {name: (artifact.path / name).read_bytes() for name in (TOKENIZER, PLAN)}
-    if artifact.check is not None:
-        files[CHECK] = artifact.check.read_bytes()
+    files = {name: (artifact.path / name).read_bytes() for name in (TOKENIZER, PLAN, CHECK)}
     files[MODEL] = export.token_major(rebuild.encoder_of(artifact)).SerializeToString()
     return write_artifact(out, replace(artifact.manifest, files={}), files)
 
@@ -83,9 +81,11 @@ def bert_base(out: Path) -> Artifact:
 
     from benchmarks.encoder_speed import BASE
     from pgb_core import export
+    from pgb_core.export import probes
     from pgb_core.model import rebuild
     from pgb_core.model.encoder import Encoder
     from pgb_core.plan import Keep, Plan
+    from pgb_core.tasks.features import Features
 
     torch.manual_seed(0)
     model = Encoder(BASE).eval()
@@ -113,6 +113,7 @@ def bert_base(out: Path) -> Artifact:
         MODEL: proto.SerializeToString(),
         TOKENIZER: b"{}",
         PLAN: plan.to_json().encode(),
+        CHECK: probes.expectations(model, [Features([1000] * 48, [0] * 48, None, 0)]).encode(),
         WEIGHTS: rebuild.weights_of(model),
     }
     return write_artifact(out, manifest, files)
@@ -121,7 +122,7 @@ def bert_base(out: Path) -> Artifact:
 def opened(artifact: Artifact, way: Way) -> Runtime:
     """The runtime as the service would open it, save for spinning, which it never asks for."""
     if way.spinning:
-        return OnnxRuntime(artifact, "cpu", way.threads, spinning=True)
+        return OnnxRuntime(artifact, Setup(threads=way.threads), spinning=True)
     return open_runtime(artifact, way.runtime, "cpu", way.precision, way.threads)
 
 
@@ -132,7 +133,7 @@ def work(request: Mapping[str, Any]) -> dict[str, Any]:
     runtime = opened(artifact, way)
     checked = self_check(runtime, artifact, way.precision)
     rng = np.random.default_rng(0)
-    found: dict[str, Any] = {"difference": float(f"{checked:.2g}")} if artifact.check else {}
+    found: dict[str, Any] = {"difference": float(f"{checked:.2g}")}
     for batch, length in SHAPES:
         tokens = [Tokens(rng.integers(1000, 2000, length).tolist(), [0] * length) for _ in range(batch)]
         run = functools.partial(runtime.run, tokens)

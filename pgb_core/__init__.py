@@ -1,8 +1,32 @@
 """Offline compression of fine-tuned BERT-family encoders by permutation and grouping (PGB)."""
 
+from __future__ import annotations
+
 import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pgb_core.inference.load import Loaded
 
 __version__ = "0.1.0"
 
 # ONNX Runtime reports its use over the network unless it is told not to before it is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
+def load(
+    path: str | Path,
+    runtime: str = "onnxruntime",
+    device: str = "cpu",
+    precision: str = "float32",
+    threads: int = 0,
+) -> Loaded:
+    """An artifact that labels texts or answers questions in this process; see `pgb_core.inference.load.load`.
+
+    It is imported when it is called: every module here imports this package first, and most need neither NumPy nor
+    `tokenizers`, which take a good part of the time in which the command line answers.
+    """
+    from pgb_core.inference.load import load as load_whole
+
+    return load_whole(path, runtime, device, precision, threads)

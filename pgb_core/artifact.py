@@ -171,17 +171,14 @@ class Artifact:
         return self.path / PLAN
 
     @property
-    def check(self) -> Path | None:
-        """Inputs with the logits that the PyTorch model gave; artifacts of before have none."""
-        return self._optional(CHECK)
+    def check(self) -> Path:
+        """Inputs with the logits that the PyTorch model gave."""
+        return self.path / CHECK
 
     @property
     def weights(self) -> Path | None:
         """The PyTorch model's tensors, where they were asked for."""
-        return self._optional(WEIGHTS)
-
-    def _optional(self, name: str) -> Path | None:
-        return self.path / name if name in self.manifest.files else None
+        return self.path / WEIGHTS if WEIGHTS in self.manifest.files else None
 
 
 def open_artifact(path: str | Path) -> Artifact:
@@ -197,7 +194,7 @@ def open_artifact(path: str | Path) -> Artifact:
         raise ArtifactError(f"{root}: no {MANIFEST}; name a directory that pgb compress wrote") from error
     except UnicodeDecodeError as error:
         raise ArtifactError(f"{root}: {MANIFEST} is not UTF-8") from error
-    for required in (MODEL, TOKENIZER, PLAN):
+    for required in (MODEL, TOKENIZER, PLAN, CHECK):
         if required not in manifest.files:
             raise ArtifactError(f"{root}: the manifest lists no {required}")
     for name, expected in manifest.files.items():

@@ -5,29 +5,28 @@ from __future__ import annotations
 from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pgb_core.inference.errors import InferenceError
+from pgb_core.inference.steps import Result, Work, all_of
+from pgb_core.inference.tasks.base import Logits, Task, check_text
+from pgb_core.inference.tasks.classification import CLASSIFICATION, Labelling, Score, activate, ranked
+from pgb_core.inference.tasks.qa import QA, Answer, Options, Question, Windowing, best, cost
+from pgb_core.inference.tokens import Text, Tokens, Window
 from pgb_core.machine import usable_cores
 from service.batcher import Announced, Ran
-from service.errors import EmptyInput, InvalidInput, Overloaded, ServiceError, TooLarge
+from service.errors import EmptyInput, InvalidInput, Overloaded, ServiceError, TooLarge, told
 from service.instruments import Instruments
 from service.metrics import Call, clock
 from service.model import Model
 from service.registry import Registry
-from service.runtimes.protocol import Logits
 from service.settings import Settings
-from service.tasks import answer, classify
-from service.tokenizer import Text, Tokens, Window
-from service.tokenizing import TokenizingLine, Work, all_of
+from service.tokenizing import TokenizingLine
 
-Result = TypeVar("Result")
 INLINE_CHARACTERS = 1024
 _INLINE_COST = 8 * INLINE_CHARACTERS  # of finding answers: those in a window or two
-DEFAULT_LENGTH = 384
-DEFAULT_STRIDE = 128
 # Characters of all the answers of one request: a megabyte of JSON or so.
 _MOST_CHARACTERS = 1_000_000
 
@@ -38,33 +37,6 @@ class Target:
 
     name: str | None = None
     version: str | None = None
-
-
-@dataclass(frozen=True)
-class Labelling:
-    """activation: None takes the model's. top_k: None gives all labels. truncate: cut a text that is too long, or
-    refuse it. side: the end that is cut; None takes the model's."""
-
-    activation: str | None = None
-    top_k: int | None = None
-    truncate: bool = True
-    side: str | None = None
-
-
-@dataclass(frozen=True)
-class Question:
-    """One question about one context."""
-
-    question: str
-    context: str
-
-
-@dataclass(frozen=True)
-class Windowing:
-    """Tokens of a window and how many neighbours share; None takes min(model, 384) and half, at most 128."""
-
-    max_length: int | None = None
-    stride: int | None = None
 
 
 class Engine:
@@ -88,21 +60,21 @@ class Engine:
 
     async def classify(
         self, call: Call, target: Target, inputs: Sequence[Text], options: Labelling
-    ) -> list[list[classify.Score]]:
+    ) -> list[list[Score]]:
         """Scores of each text or pair, highest first. Raises ServiceError."""
-        with self._model(call, target, "classification") as model:
+        with self._model(call, target, CLASSIFICATION) as model:
             logits = await self._logits(call, model, inputs, options)
             chosen = options.activation or model.manifest.activation
-            return classify.ranked(logits, model.manifest.labels, chosen, options.top_k)
+            return ranked(logits, model.manifest.labels, chosen, options.top_k)
 
     async def scores(
         self, call: Call, target: Target, inputs: Sequence[Text], options: Labelling
     ) -> tuple[Sequence[str], NDArray[np.float64]]:
         """Labels, and scores [inputs, labels] in the labels' order. Raises ServiceError."""
-        with self._model(call, target, "classification") as model:
+        with self._model(call, target, CLASSIFICATION) as model:
             logits = await self._logits(call, model, inputs, options)
             activation = options.activation or model.manifest.activation
-            return model.manifest.labels, classify.activate(np.stack(logits), activation)
+            return model.manifest.labels, activate(np.stack(logits), activation)
 
     async def answer(
         self,
@@ -110,15 +82,12 @@ class Engine:
         target: Target,
         inputs: Sequence[Question],
         windowing: Windowing,
-        options: answer.Options,
-    ) -> list[list[answer.Answer]]:
+        options: Options,
+    ) -> list[list[Answer]]:
         """Answers of each question, best first. Windows of all questions are batched together."""
-        with self._model(call, target, "qa") as model:
-            self._check(call, [(q.question, q.context) for q in inputs])
-            if not all(q.question.strip() and q.context for q in inputs):
-                raise EmptyInput("a question or a context is empty")
-            length = min(windowing.max_length or DEFAULT_LENGTH, model.manifest.max_length)
-            stride = min(length // 2, DEFAULT_STRIDE) if windowing.stride is None else windowing.stride
+        with self._model(call, target, QA) as model:
+            self._check(call, QA, [(q.question, q.context) for q in inputs])
+            length, stride = windowing.within(model.manifest.max_length)
             estimate = [_windowed(len(q.context) * model.density, length, stride) for q in inputs]
             most = self._settings.max_windows * length  # more is refused for what it is
             work = self._cut(model, inputs, length, stride)
@@ -127,7 +96,7 @@ class Engine:
             logits = iter(await self._run(call, model, every, announced))
             groups = [[next(logits) for _ in group] for group in windows]
             found = _decoded(inputs, windows, groups, options)
-            amount = answer.cost(sum(map(len, every)), options)
+            amount = cost(sum(map(len, every)), options)
             if amount <= _INLINE_COST:
                 return all_of(found)
             return await self._line.run(found, call.flow, amount, call.deadline, learns=False)
@@ -145,9 +114,9 @@ class Engine:
         return found
 
     @contextmanager
-    def _model(self, call: Call, target: Target, task: str) -> Iterator[Model]:
+    def _model(self, call: Call, target: Target, task: Task) -> Iterator[Model]:
         """The model asked for, kept while it is needed; success and failure are counted to it."""
-        model = self.registry.pick(target.name, target.version, task)
+        model = self.registry.pick(target.name, target.version, task.name)
         call.model, call.version, call.device = model.name, model.version, model.runtime.device
         try:
             model.batcher.check(call.flow, call.held_bytes)  # before work is put into what would be refused after it
@@ -158,12 +127,15 @@ class Engine:
             if isinstance(error, Overloaded):
                 self._instruments.rejections.labels("overloaded").inc()
             raise
+        except InferenceError as error:
+            model.statistics.failed(call)
+            raise told(error) from error
         call.stamps.done = clock()
         model.statistics.answered(call)
         self._instruments.answered(call)
 
     async def _logits(self, call: Call, model: Model, inputs: Sequence[Text], options: Labelling) -> list[Logits]:
-        self._check(call, [(item,) if isinstance(item, str) else item for item in inputs])
+        self._check(call, CLASSIFICATION, [(item,) if isinstance(item, str) else item for item in inputs])
         longest = model.manifest.max_length
         lengths = (len(item) if isinstance(item, str) else len(item[0]) + len(item[1]) for item in inputs)
         estimate = [min(longest, size * model.density + 2) for size in lengths]
@@ -208,7 +180,7 @@ class Engine:
         call.marks = list({id(r.mark): r.mark for r in ran if r.mark is not None}.values())
         return [r.result for r in ran]
 
-    def _check(self, call: Call, inputs: Sequence[tuple[str, ...]]) -> None:
+    def _check(self, call: Call, task: Task, inputs: Sequence[tuple[str, ...]]) -> None:
         call.inputs = len(inputs)
         if not inputs:
             raise EmptyInput("there is no input")
@@ -218,8 +190,8 @@ class Engine:
             call.characters += len(text)
             if len(text) > self._settings.max_characters:
                 raise TooLarge(f"a text is too long, at most {self._settings.max_characters} characters are taken")
-            if not _whole(text):
-                raise InvalidInput("a text holds half of a surrogate pair; send whole characters")
+            check_text(text)
+        task.check(inputs)
 
 
 def _windowed(tokens: float, length: int, stride: int) -> float:
@@ -231,21 +203,13 @@ def _decoded(
     inputs: Sequence[Question],
     windows: Sequence[Sequence[Window]],
     logits: Sequence[Sequence[Logits]],
-    options: answer.Options,
-) -> Generator[int, None, list[list[answer.Answer]]]:
-    found: list[list[answer.Answer]] = []
+    options: Options,
+) -> Generator[int, None, list[list[Answer]]]:
+    found: list[list[Answer]] = []
     characters = 0
     for q, group, rows in zip(inputs, windows, logits, strict=True):
-        found.append((yield from answer.best(q.context, group, rows, options)))
+        found.append((yield from best(q.context, group, rows, options)))
         characters += sum(len(a.text) for a in found[-1])
         if characters > _MOST_CHARACTERS:
             raise TooLarge("the answers are too long in all; lower top_k or the length of an answer")
     return found
-
-
-def _whole(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -17,8 +17,10 @@
     └── Unavailable       not ready, draining, or switched off
         └── RuntimeFailed the runtime failed on this request's batch
 
-Messages never repeat what was sent.
+Messages never repeat what was sent. What inference refuses has errors of its own; `told` says what each one is here.
 """
+
+from pgb_core.inference import errors as inference
 
 
 class ServiceError(Exception):
@@ -119,3 +121,17 @@ class RuntimeFailed(Unavailable):
     """The runtime failed on this request's batch."""
 
     code = "runtime_failed"
+
+
+_TOLD: dict[type[inference.InferenceError], type[ServiceError]] = {
+    inference.InvalidInput: InvalidInput,
+    inference.EmptyInput: EmptyInput,
+    inference.TooLarge: TooLarge,
+    inference.WrongTask: WrongTask,
+    inference.RuntimeUnavailable: Unavailable,
+}
+
+
+def told(error: inference.InferenceError) -> ServiceError:
+    """What a client is told of what inference refuses, in the same words."""
+    return _TOLD[type(error)](str(error))

@@ -8,16 +8,18 @@ from contextlib import contextmanager
 from functools import partial
 
 from pgb_core.artifact import Artifact
+from pgb_core.inference.errors import RuntimeUnavailable
+from pgb_core.inference.runtimes.base import Runtime
+from pgb_core.inference.runtimes.registry import open_runtime
+from pgb_core.inference.runtimes.selfcheck import self_check
+from pgb_core.inference.tasks.base import Logits
+from pgb_core.inference.tokenizer import Tokenizer
+from pgb_core.inference.tokens import Tokens
 from service import logs
 from service.batcher import Batcher, Cost, Limits
-from service.errors import Unavailable
 from service.instruments import Instruments
 from service.metrics import Statistics, clock
-from service.runtimes.choose import open_runtime
-from service.runtimes.protocol import Logits, Runtime
-from service.runtimes.selfcheck import self_check
 from service.settings import Settings
-from service.tokenizer import Tokenizer, Tokens
 from service.tracing import Tracer
 
 BROKEN = 3
@@ -32,7 +34,7 @@ _LEAST = 8  # tokens: what a batch costs beside its run, however quick that is
 class Model:
     """Ready to answer once it is made. Making it blocks: it loads, checks itself and measures itself.
 
-    Raises Unavailable when the runtime cannot be had, or answers otherwise than the artifact says.
+    Raises RuntimeUnavailable when the runtime cannot be had, or answers otherwise than the artifact says.
     """
 
     def __init__(
@@ -68,7 +70,7 @@ class Model:
         try:
             self.runtime.run([self._filler(self.manifest.max_length)])
         except Exception as error:  # every runtime raises its own
-            raise Unavailable(f"{name}: the graph does not run an input of max_length; make it again") from error
+            raise RuntimeUnavailable(f"{name}: the graph does not run an input of max_length; make it again") from error
         self.cost = measure(self.runtime, self.manifest.max_length, self.manifest.pad_id + 1)
         self.density = _FIRST_DENSITY
         # Others get their turn between two batches, so that none may take long.

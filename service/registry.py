@@ -12,13 +12,13 @@ from pathlib import Path
 
 from pgb_core.artifact import MANIFEST, open_artifact
 from pgb_core.errors import PGBError
+from pgb_core.inference.runtimes.base import Runtime
 from service import logs
 from service.errors import InvalidInput, LoadFailed, Overloaded, ServiceError, Unavailable, UnknownModel, WrongTask
 from service.instruments import Instruments
 from service.memory import give_back
 from service.metrics import clock
 from service.model import Model
-from service.runtimes.protocol import Runtime
 from service.settings import Settings
 from service.tracing import Tracer
 

@@ -10,11 +10,21 @@ import argparse
 import os
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -22,6 +32,8 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+from pgb_core.inference.runtimes.registry import RUNTIMES, devices, precisions
 
 PREFIX = "PGB_"
 # What Kubernetes puts into every container beside a service whose name is pgb, or begins with pgb-.
@@ -33,6 +45,27 @@ def _several(value: Any) -> Any:
 
 
 Several = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_several)]
+
+
+@dataclass(frozen=True)
+class _OneOf:
+    """A text that is one of those that a table has, as a Literal would say it of those that it has now."""
+
+    names: Callable[[], tuple[str, ...]]
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._checked)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"enum": list(self.names()), "type": "string"}
+
+    def _checked(self, value: object) -> object:
+        names = self.names()
+        if value not in names:
+            *most, last = map(repr, names)
+            expected = f"{', '.join(most)} or {last}" if most else last
+            raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": expected})
+        return value
 
 
 class SettingsError(ValueError):
@@ -54,9 +87,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for all of this machine")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one")
 
-    runtime: Literal["onnxruntime", "openvino", "torch"] = Field("onnxruntime", description="What runs the models")
-    device: Literal["auto", "cpu", "cuda"] = Field("cpu", description="Where the runtime runs them")
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="Of the runtime's products")
+    runtime: Annotated[str, _OneOf(lambda: tuple(RUNTIMES))] = Field("onnxruntime", description="What runs the models")
+    device: Annotated[str, _OneOf(devices)] = Field("cpu", description="Where the runtime runs them")
+    precision: Annotated[str, _OneOf(precisions)] = Field("float32", description="Of the runtime's products")
     threads: int = Field(0, ge=0, description="Threads of the runtime; 0 takes the cores this process may use")
 
     max_batch_tokens: int = Field(1024, ge=1, description="Padded tokens of one batch")

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Generator, Hashable
+from collections.abc import Hashable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
+from pgb_core.inference.steps import Result, Work
 from service.admission import Backlog, Turns
 from service.errors import DeadlineExceeded, Unavailable
 from service.metrics import clock
 
-Result = TypeVar("Result")
-Work = Generator[int, None, Result]
 _SETTLING = 0.1
 _FIRST_GUESS = 1e-6  # seconds a character
 
@@ -151,13 +150,3 @@ def _deliver(future: asyncio.Future[Any], result: object, error: BaseException |
         future.set_result(result)
     else:
         future.set_exception(error)
-
-
-def all_of(work: Work[Result]) -> Result:
-    """Run every step here and now."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as stop:
-            result: Result = stop.value
-            return result

@@ -13,7 +13,7 @@ from hypothesis import settings
 from pgb_core.checkpoints.load import encoder_config_of
 from pgb_core.model.encoder import Encoder, EncoderConfig
 
-pytest_plugins = ["tests.served"]
+pytest_plugins = ["tests.served", "tests.made"]
 settings.register_profile("steady", deadline=None)  # a machine that is busy is not a failure
 settings.load_profile("steady")
 SHARED = Path(os.environ.get("SHARED_DATA", Path(__file__).parent.parent.parent / "shared"))

@@ -7,14 +7,15 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import JSONResponse
 
-from service.engine import Engine, Labelling, Question, Target, Windowing
+from pgb_core.inference.tasks.classification import Labelling
+from pgb_core.inference.tasks.qa import Options, Question, Windowing
+from service.engine import Engine, Target
 from service.errors import InvalidInput, Unavailable
 from service.metrics import Call
 from service.routes.common import USE, StrictRoute, call_of, engine_of, registry_of, timed
 from service.routes.tei import information
 from service.schemas import huggingface as hf
 from service.schemas import tei
-from service.tasks.answer import Options
 
 router = APIRouter(tags=["huggingface"], dependencies=USE, route_class=StrictRoute)
 ERRORS: dict[int | str, dict[str, object]] = {

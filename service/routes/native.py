@@ -8,14 +8,15 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import JSONResponse
 
-from service.engine import Labelling, Question, Target, Windowing
+from pgb_core.inference.tasks.classification import Labelling
+from pgb_core.inference.tasks.qa import Options, Question, Windowing
+from service.engine import Target
 from service.errors import InvalidInput
 from service.metrics import Call
 from service.model import Model
 from service.registry import Registry
 from service.routes.common import ADMIN, ERRORS, USE, StrictRoute, call_of, engine_of, registry_of, timed
 from service.schemas import native
-from service.tasks.answer import Options
 
 router = APIRouter(prefix="/v1", tags=["native"], responses=ERRORS, route_class=StrictRoute)
 Name = Annotated[str, Path(description="Of a served model")]

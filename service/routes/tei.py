@@ -7,8 +7,10 @@ import math
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
+from pgb_core.inference.tasks.classification import Labelling
+from pgb_core.inference.tokens import Text
 from service import __version__
-from service.engine import Labelling, Target
+from service.engine import Target
 from service.metrics import Call
 from service.model import Model
 from service.registry import Registry
@@ -16,7 +18,6 @@ from service.routes.common import USE, StrictRoute, call_of, engine_of, registry
 from service.routes.native import described
 from service.schemas import tei
 from service.settings import Settings
-from service.tokenizer import Text
 
 router = APIRouter(tags=["text-embeddings-inference"], route_class=StrictRoute)
 ERRORS: dict[int | str, dict[str, object]] = {

@@ -12,17 +12,19 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
+from pgb_core.artifact import ACTIVATIONS
+from pgb_core.inference.runtimes.registry import RUNTIMES
+from pgb_core.inference.tasks.classification import Labelling
+from pgb_core.inference.tasks.qa import Options, Question, Windowing
+from pgb_core.inference.tokens import Text
 from service import __version__
-from service.engine import Engine, Labelling, Question, Target, Windowing
+from service.engine import Engine, Target
 from service.errors import InvalidInput, ServiceError, TooLarge, Unavailable
 from service.metrics import STAGES, Call, Spent
 from service.model import Model
 from service.routes.common import ADMIN, USE, call_of, engine_of, registry_of
 from service.schemas import v2
 from service.schemas.v2 import Asked, Tensor
-from service.tasks.answer import Options
-from service.tasks.classify import ACTIVATIONS
-from service.tokenizer import Text
 
 ERRORS: dict[int | str, dict[str, object]] = {
     status: {"model": v2.Error} for status in (400, 401, 403, 404, 408, 413, 424, 429, 503, 504)
@@ -112,7 +114,7 @@ async def metadata(request: Request, name: Name, version: str | None = None) -> 
     return {
         "name": name,
         "versions": list(registry.served(name).versions),
-        "platform": "onnx_onnxv1",
+        "platform": RUNTIMES[model.kind].platform,
         "inputs": [{"name": n, "datatype": "BYTES", "shape": [-1, 1]} for n in INPUTS[model.manifest.task]],
         "outputs": [
             {"name": n, "datatype": kind, "shape": [-1, _width(model, n)]} for n, kind in OUTPUTS[model.manifest.task]
@@ -126,10 +128,11 @@ async def configuration(request: Request, name: Name, version: str | None = None
     """What load tools read before they start."""
     model = registry_of(request).peek(name, version)
     task = model.manifest.task
+    platform, backend = RUNTIMES[model.kind].triton
     return {
         "name": name,
-        "platform": "onnxruntime_onnx",
-        "backend": "onnxruntime",
+        "platform": platform,
+        "backend": backend,
         "max_batch_size": request.app.state.settings.max_items,
         "input": [
             {"name": n, "data_type": "TYPE_STRING", "dims": [1], "optional": optional}

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 HEAVY = ("torch", "transformers", "scipy", "onnx")
 
@@ -22,6 +23,25 @@ def test_the_boundary_needs_the_standard_library_only() -> None:
     """Plan, artifact, config and errors load nothing else."""
     found = loaded("import pgb_core.plan, pgb_core.artifact, pgb_core.config, pgb_core.errors, pgb_core.machine")
     assert found.isdisjoint((*HEAVY, "numpy", "onnxruntime", "pydantic", "tokenizers"))
+
+
+def test_importing_the_package_imports_nothing_else() -> None:
+    """`pgb_core.load` brings what it needs when it is called."""
+    found = loaded("import pgb_core; assert callable(pgb_core.load)")
+    assert found.isdisjoint((*HEAVY, "numpy", "onnxruntime", "pydantic", "tokenizers"))
+
+
+def test_inference_loads_neither_torch_nor_transformers() -> None:
+    """Nor a runtime that was not asked for."""
+    names = "load, batches, tokenizer, tasks, runtimes.registry, runtimes.selfcheck"
+    found = loaded(", ".join(f"import pgb_core.inference.{name}" for name in names.split(", ")).replace(", ", "; "))
+    assert found.isdisjoint((*HEAVY, "onnxruntime", "openvino"))
+
+
+def test_a_loaded_artifact_answers_without_torch(artifacts: tuple[Path, Path]) -> None:
+    """From the directory to the label."""
+    found = loaded(f"import pgb_core; pgb_core.load({str(artifacts[0])!r}, threads=1).classify(['dull'])")
+    assert found.isdisjoint((*HEAVY, "openvino"))
 
 
 def test_help_needs_nothing_heavy() -> None:

@@ -19,7 +19,7 @@ from pgb_core.onnx_file import read_graph
 
 # A protobuf whose only field is ir_version: the least that can be called a graph.
 GRAPH = b"\x08\x0a"
-FILES = {"model.onnx": GRAPH, "tokenizer.json": b"{}", "plan.json": b"{}"}
+FILES = {"model.onnx": GRAPH, "tokenizer.json": b"{}", "plan.json": b"{}", "check.json": b"{}"}
 
 
 def manifest(**changes: Any) -> Manifest:
@@ -62,12 +62,22 @@ def test_what_was_written_opens_the_same(written: Artifact) -> None:
     assert opened.manifest == written.manifest
     assert opened.manifest.digest == written.manifest.digest
     assert sorted(p.name for p in written.path.iterdir()) == [
+        "check.json",
         "manifest.json",
         "model.onnx",
         "plan.json",
         "tokenizer.json",
     ]
     assert [p.name for p in written.path.parent.iterdir()] == ["small"]
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_an_artifact_without_one_of_its_files_is_refused(tmp_path: Path, name: str) -> None:
+    """Whole and hashed as the others may be."""
+    files = {other: content for other, content in FILES.items() if other != name}
+    path = write_artifact(tmp_path / "small", manifest(), files).path
+    with pytest.raises(ArtifactError, match=f"lists no {name}"):
+        open_artifact(path)
 
 
 @pytest.mark.parametrize("name", sorted(FILES))

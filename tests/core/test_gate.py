@@ -16,11 +16,11 @@ from pgb_core.config import CompressConfig
 from pgb_core.errors import CheckpointError, ParityError
 from pgb_core.export.parity import SMALLEST, TOLERANCE, compare, inputs_of
 from pgb_core.gate import gate
+from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.pipeline import compress
 from pgb_core.progress.report import Silent
 from pgb_core.tasks import TASKS as ALL_TASKS
 from pgb_core.tasks.texts import long_text
-from service.tokenizer import Tokenizer
 from tests.conftest import TASKS
 from tests.odd.variants import VARIANTS, Variant, build
 
@@ -149,10 +149,11 @@ def test_the_gate_sees_one_wrong_weight_and_one_wrong_id(tmp_path: Path) -> None
 
 def test_logits_of_thousands_pass_the_service_s_check_too(tmp_path: Path) -> None:
     """A regression whose logits are about a thousand is compressed, and served."""
-    from service.runtimes.onnx_runtime import OnnxRuntime
-    from service.runtimes.selfcheck import self_check
+    from pgb_core.inference.runtimes.base import Setup
+    from pgb_core.inference.runtimes.onnx_runtime import OnnxRuntime
+    from pgb_core.inference.runtimes.selfcheck import self_check
 
     dense(KINDS["bert-regression-of-thousands"], tmp_path)
     artifact = open_artifact(tmp_path / "out")
     assert artifact.manifest.measured["text_parity"]["allowed"] > 0.05
-    assert self_check(OnnxRuntime(artifact, threads=1), artifact) < 0.1
+    assert self_check(OnnxRuntime(artifact, Setup(threads=1)), artifact) < 0.1

@@ -22,10 +22,11 @@ from pgb_core.artifact import open_artifact
 from pgb_core.config import CompressConfig
 from pgb_core.errors import PGBError
 from pgb_core.export.parity import TOLERANCE
+from pgb_core.inference.tokenizer import Tokenizer
+from pgb_core.inference.tokens import Tokens
 from pgb_core.pipeline import compress
 from pgb_core.session import open_session
 from pgb_core.tasks.texts import SINGLE
-from service.tokenizer import Tokenizer, Tokens
 from tests.odd.variants import VARIANTS, Variant, build
 
 TEXTS = 20  # in one run of the tests

@@ -23,11 +23,13 @@ import pytest
 
 from pgb_core import artifact, export
 from pgb_core.checkpoints.load import load_checkpoint
-from service.errors import InvalidInput
-from service.runtimes.onnx_runtime import OnnxRuntime
-from service.tasks.answer import Answer, Options, best
-from service.tokenizer import Tokenizer, Window
-from service.tokenizing import all_of
+from pgb_core.inference.errors import InvalidInput
+from pgb_core.inference.runtimes.base import Setup
+from pgb_core.inference.runtimes.onnx_runtime import OnnxRuntime
+from pgb_core.inference.steps import all_of
+from pgb_core.inference.tasks.qa import Answer, Options, best
+from pgb_core.inference.tokenizer import Tokenizer
+from pgb_core.inference.tokens import Window
 
 HERE = Path(__file__).parent
 LENGTH, STRIDE = 384, 128
@@ -111,7 +113,7 @@ def service(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Service:
         artifact.TOKENIZER: checkpoint.tokenizer.to_str().encode(),
     }
     written = artifact.write_artifact(tmp_path_factory.mktemp("oracle") / "dense", manifest, files)
-    return Service(Tokenizer(written.tokenizer, manifest.max_length), OnnxRuntime(written))
+    return Service(Tokenizer(written.tokenizer, manifest.max_length), OnnxRuntime(written, Setup()))
 
 
 def _cases(refused: bool) -> list[Any]:

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer as Fast
 from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 
-from service.errors import InvalidInput
-from service.tasks.answer import Options, best
-from service.tokenizer import Tokenizer, Window
-from service.tokenizing import all_of
+from pgb_core.inference.errors import InvalidInput
+from pgb_core.inference.steps import all_of
+from pgb_core.inference.tasks.qa import Options, best
+from pgb_core.inference.tokenizer import Tokenizer
+from pgb_core.inference.tokens import Window
 
 QUESTION = " who rang the harbour bell"
 CONTEXT = "  The harbour bell  rang twice, before dawn; nobody in Brindlemoor answered it. the BELL rang on.  " * 3

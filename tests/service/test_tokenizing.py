@@ -6,9 +6,10 @@ from collections.abc import Generator
 
 import pytest
 
+from pgb_core.inference.steps import all_of
 from service.errors import DeadlineExceeded, TooLarge, Unavailable
 from service.metrics import clock
-from service.tokenizing import TokenizingLine, all_of
+from service.tokenizing import TokenizingLine
 
 NEVER = float("inf")
 

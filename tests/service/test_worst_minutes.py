@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 import uvicorn
 
+from pgb_core.inference.tasks.base import Logits
+from pgb_core.inference.tokens import Tokens
 from service import model
 from service.app import create_app
 from service.batcher import exhausted
 from service.protocol import BoundedProtocol
 from service.routes.arrival import WORK
-from service.runtimes.protocol import Logits
 from service.settings import Settings
-from service.tokenizer import Tokens
 
 
 class Held:

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer as Fast
 
-from service.errors import InvalidInput
-from service.tasks.answer import Options, best
-from service.tasks.classify import activate, ranked
-from service.tokenizer import Tokenizer, Window
-from service.tokenizing import all_of
+from pgb_core.inference.errors import InvalidInput
+from pgb_core.inference.steps import all_of
+from pgb_core.inference.tasks.classification import activate, ranked
+from pgb_core.inference.tasks.qa import Options, best
+from pgb_core.inference.tokenizer import Tokenizer
+from pgb_core.inference.tokens import Window
 
 CONTEXT = "the film was very good and the town sang"
 

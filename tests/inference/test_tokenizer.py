@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as Fast
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from service import tokenizer as module
-from service.errors import InvalidInput, TooLarge
-from service.tokenizer import Tokenizer, cuts, windows_of
-from service.tokenizing import all_of
+from pgb_core.inference import pieces
+from pgb_core.inference import tokenizer as module
+from pgb_core.inference.errors import InvalidInput, TooLarge
+from pgb_core.inference.pieces import cuts
+from pgb_core.inference.steps import all_of
+from pgb_core.inference.tokenizer import Tokenizer, windows_of
 
 LENGTH = 24
 CORPUS = [
@@ -106,7 +108,7 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(autouse=True)
 def short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut whatever can be cut."""
-    monkeypatch.setattr(module, "_AT_ONCE", 16)
+    monkeypatch.setattr(pieces, "AT_ONCE", 16)
     monkeypatch.setattr(module, "_PER_TOKEN", 1)
     monkeypatch.setattr(module, "_MEASURED", 20)
 

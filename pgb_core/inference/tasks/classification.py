@@ -1,4 +1,4 @@
-"""Logits to labelled scores."""
+"""Classification: one text or a pair of texts to labelled scores."""
 
 from __future__ import annotations
 
@@ -8,7 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-ACTIVATIONS = ("softmax", "sigmoid", "none")
+from pgb_core.inference.tasks.base import Logits
+from pgb_core.inference.tokens import Tokens
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """activation: None takes the model's. top_k: None gives all labels. truncate: cut a text that is too long, or
+    refuse it. side: the end that is cut; None takes the model's."""
+
+    activation: str | None = None
+    top_k: int | None = None
+    truncate: bool = True
+    side: str | None = None
 
 
 @dataclass(frozen=True)
@@ -40,3 +52,29 @@ def ranked(
         [Score(labels[n], row[n]) for n in sorted(places, key=row.__getitem__, reverse=True)[:top_k]]
         for row in activate(np.asarray(logits), activation).tolist()
     ]
+
+
+@dataclass(frozen=True)
+class Classification:
+    """See `Task`. A graph gives one output, [batch, labels]."""
+
+    name: str = "classification"
+    outputs: tuple[str, ...] = ("logits",)
+
+    def shape(self, tokens: int, labels: int) -> tuple[int, ...]:
+        """[labels]."""
+        return (labels,)
+
+    def joined(self, outputs: Sequence[Logits]) -> Logits:
+        """The only one."""
+        return outputs[0]
+
+    def unpadded(self, logits: Logits, batch: Sequence[Tokens]) -> list[Logits]:
+        """[labels] of each; padding has none."""
+        return list(logits)
+
+    def check(self, inputs: Sequence[tuple[str, ...]]) -> None:
+        """Any text can be labelled, an empty one too."""
+
+
+CLASSIFICATION = Classification()

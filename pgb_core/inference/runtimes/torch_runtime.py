@@ -1,4 +1,4 @@
-"""PyTorch on CPU or CUDA, from the artifact's plan and weights. The only file of the service that knows torch."""
+"""PyTorch on CPU or CUDA, from the artifact's plan and weights. The only file of inference that knows torch."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import torch
 
 from pgb_core.artifact import Artifact
 from pgb_core.errors import PGBError
+from pgb_core.inference.errors import RuntimeUnavailable
+from pgb_core.inference.runtimes.base import Setup, pad
+from pgb_core.inference.tasks import TASKS
+from pgb_core.inference.tasks.base import Logits
+from pgb_core.inference.tokens import Tokens
 from pgb_core.machine import usable_cores
 from pgb_core.model.rebuild import encoder_of
 from pgb_core.model.surgery import merge_groups
-from service.errors import Unavailable
-from service.runtimes.protocol import Device, Logits, Precision, pad
-from service.tokenizer import Tokens
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -21,18 +23,17 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 class TorchRuntime:
     """The module itself, cast as a whole; norms and softmax still add up in float32."""
 
-    def __init__(
-        self, artifact: Artifact, device: Device = "auto", precision: Precision = "float32", threads: int = 0
-    ) -> None:
-        self._device = _device(device)
+    def __init__(self, artifact: Artifact, setup: Setup) -> None:
+        self._device = _device(setup.device)
         self.device = self._device.type
-        self.threads = threads or usable_cores()
+        self.threads = setup.threads or usable_cores()
         try:
             model = encoder_of(artifact)
         except PGBError as error:
-            raise Unavailable(str(error)) from error
+            raise RuntimeUnavailable(str(error)) from error
         merge_groups(model)
-        self._model = model.requires_grad_(False).to(self._device, _DTYPES[precision])
+        self._model = model.requires_grad_(False).to(self._device, _DTYPES[setup.precision])
+        self._task = TASKS[artifact.manifest.task]
         self._pad_id = artifact.manifest.pad_id
 
     def run(self, batch: Sequence[Tokens]) -> list[Logits]:
@@ -43,9 +44,7 @@ class TorchRuntime:
         with torch.inference_mode():
             inputs = [torch.from_numpy(arrays[name]).to(self._device) for name in names]
             logits: Logits = self._model(*inputs).float().cpu().numpy()
-        if logits.ndim == 2:
-            return list(logits)
-        return [logits[row, : len(tokens)] for row, tokens in enumerate(batch)]
+        return self._task.unpadded(logits, batch)
 
     def stop(self) -> None:
         """PyTorch runs to the end."""
@@ -55,8 +54,8 @@ class TorchRuntime:
         del self._model
 
 
-def _device(name: Device) -> torch.device:
+def _device(name: str) -> torch.device:
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
-        raise Unavailable("PyTorch sees no CUDA device here; set device cpu, or install a CUDA build of torch")
+        raise RuntimeUnavailable("PyTorch sees no CUDA device here; set device cpu, or install a CUDA build of torch")
     return torch.device("cuda" if available and name != "cpu" else "cpu")

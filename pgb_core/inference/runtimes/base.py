@@ -1,19 +1,29 @@
-"""What the engine asks of a runtime."""
+"""What is asked of a runtime, and what every runtime does with a batch: pad it, and cut the logits apart again."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.tokenizer import Tokens
+from pgb_core.inference.tasks.base import Logits, Task
+from pgb_core.inference.tokens import Tokens
 
-Logits = NDArray[np.float32]
-Kind = Literal["onnxruntime", "openvino", "torch"]
-Device = Literal["auto", "cpu", "cuda"]
-Precision = Literal["float32", "bfloat16"]
+
+@dataclass(frozen=True)
+class Setup:
+    """How a runtime is to run a model.
+
+    device: cpu, cuda, or auto, which takes CUDA where the runtime has it. precision: of its products. threads: 0 takes
+    all usable cores.
+    """
+
+    device: str = "cpu"
+    precision: str = "float32"
+    threads: int = 0
 
 
 class Runtime(Protocol):
@@ -49,14 +59,11 @@ def pad(batch: Sequence[Tokens], pad_id: int) -> dict[str, NDArray[np.int64]]:
     return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
 
 
-def unpad(outputs: Sequence[Logits], batch: Sequence[Tokens]) -> list[Logits]:
-    """Undo `pad` in a graph's outputs: one [batch, labels], or start and end [batch, tokens].
+def unpad(task: Task, outputs: Sequence[Logits], batch: Sequence[Tokens]) -> list[Logits]:
+    """Undo `pad` in a graph's outputs, [batch, ...] each.
 
     Raises ArithmeticError when one is not finite, so that no answer is made of it.
     """
     if not all(np.isfinite(output).all() for output in outputs):
         raise ArithmeticError("the model gave what is not a number")
-    if len(outputs) == 1:
-        return list(outputs[0])
-    stacked = np.stack(outputs, axis=-1)
-    return [stacked[row, : len(tokens)] for row, tokens in enumerate(batch)]
+    return task.unpadded(task.joined(outputs), batch)

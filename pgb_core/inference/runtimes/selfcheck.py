@@ -3,46 +3,47 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from pgb_core.artifact import Artifact, Manifest
-from service.errors import Unavailable
-from service.runtimes.protocol import Logits, Precision, Runtime
-from service.tokenizer import Tokens
+from pgb_core.inference.errors import RuntimeUnavailable
+from pgb_core.inference.runtimes.base import Runtime
+from pgb_core.inference.tasks import TASKS
+from pgb_core.inference.tasks.base import Logits
+from pgb_core.inference.tokens import Tokens
 
 TOLERANCE = 1e-3
 BFLOAT16_TOLERANCE = 0.15
-_DEFAULT_LENGTH = 8
 
 
-def self_check(runtime: Runtime, artifact: Artifact, precision: Precision = "float32") -> float:
+def self_check(runtime: Runtime, artifact: Artifact, precision: str = "float32") -> float:
     """Run the artifact's own inputs in one batch; the largest difference of a logit from the PyTorch model's.
 
-    An older artifact, which has none, is run on a made-up input and gives 0. Raises Unavailable when
-    the runtime fails, or logits are not finite, of another shape, or further off than 1e-3 times the
-    largest logit, or than 1e-3 where that is below 1 (in bfloat16 0.15 in place of 1e-3).
+    Raises RuntimeUnavailable when the runtime fails, or logits are not finite, of another shape, or further off than
+    1e-3 times the largest logit, or than 1e-3 where that is below 1 (in bfloat16 0.15 in place of 1e-3).
     """
     manifest = artifact.manifest
-    inputs, wanted = _expected(artifact.check, manifest) if artifact.check else _default(manifest)
+    inputs, wanted = _expected(artifact.check, manifest)
     try:
         found = runtime.run(inputs)
     except Exception as error:  # every runtime raises its own
-        raise Unavailable(f"{manifest.name}: the runtime fails on the artifact's check; try another runtime") from error
+        raise RuntimeUnavailable(
+            f"{manifest.name}: the runtime fails on the artifact's check; try another runtime"
+        ) from error
     shapes = [logits.shape for logits in found]
     if shapes != [_shape(tokens, manifest) for tokens in inputs]:
-        raise Unavailable(f"{manifest.name}: the runtime's logits have shapes {shapes}; make the artifact again")
+        raise RuntimeUnavailable(f"{manifest.name}: the runtime's logits have shapes {shapes}; make the artifact again")
     if not all(np.isfinite(logits).all() for logits in found):
-        raise Unavailable(f"{manifest.name}: the runtime gives logits that are not finite; set precision float32")
-    if not wanted:
-        return 0.0
+        raise RuntimeUnavailable(
+            f"{manifest.name}: the runtime gives logits that are not finite; set precision float32"
+        )
     difference = max(float(np.abs(a - b).max()) for a, b in zip(found, wanted, strict=True))
     largest = max(float(np.abs(logits).max()) for logits in wanted)
     allowed = (TOLERANCE if precision == "float32" else BFLOAT16_TOLERANCE) * max(1.0, largest)
     if difference > allowed:
-        raise Unavailable(
+        raise RuntimeUnavailable(
             f"{manifest.name}: the runtime's logits are {difference:.2g} off the artifact's own, at most {allowed:.2g} "
             "is allowed; set another precision or runtime"
         )
@@ -55,16 +56,11 @@ def _expected(path: Path, manifest: Manifest) -> tuple[list[Tokens], list[Logits
         inputs = [Tokens(entry["ids"], entry["types"]) for entry in given]
         wanted = [np.asarray(entry["logits"], np.float32) for entry in given]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Unavailable(f"{manifest.name}: {path.name} cannot be read; make the artifact again") from error
+        raise RuntimeUnavailable(f"{manifest.name}: {path.name} cannot be read; make the artifact again") from error
     if not inputs or [w.shape for w in wanted] != [_shape(tokens, manifest) for tokens in inputs]:
-        raise Unavailable(f"{manifest.name}: {path.name} does not fit the manifest; make the artifact again")
+        raise RuntimeUnavailable(f"{manifest.name}: {path.name} does not fit the manifest; make the artifact again")
     return inputs, wanted
 
 
-def _default(manifest: Manifest) -> tuple[list[Tokens], Sequence[Logits]]:
-    size = min(_DEFAULT_LENGTH, manifest.max_length)
-    return [Tokens([manifest.pad_id + 1] * size, [0] * size)], ()
-
-
 def _shape(tokens: Tokens, manifest: Manifest) -> tuple[int, ...]:
-    return (len(tokens), 2) if manifest.task == "qa" else (len(manifest.labels),)
+    return TASKS[manifest.task].shape(len(tokens), len(manifest.labels))

@@ -1,4 +1,4 @@
-"""Start and end logits of overlapping windows to answers with character offsets.
+"""Question answering: start and end logits of overlapping windows to answers with character offsets.
 
 Follows the rules of the `question-answering` pipeline of transformers 4.57: probabilities by window
 over context tokens, in single precision; spans scored by start x end; answers widened to whole words;
@@ -7,20 +7,45 @@ equal answers merged. `tests/oracle` holds both against each other and says wher
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from service.errors import TooLarge
-from service.tokenizer import Window
+from pgb_core.inference.errors import EmptyInput, TooLarge
+from pgb_core.inference.steps import Work
+from pgb_core.inference.tasks.base import Logits
+from pgb_core.inference.tokens import Tokens, Window
 
+DEFAULT_LENGTH = 384
+DEFAULT_STRIDE = 128
 # Characters of all the answers that are looked at for one question: what a few hundred long ones have.
 _MOST_CHARACTERS = 4_000_000
 _WIDE = 384  # tokens: about as long as an answer within a window can be
 MASKED = np.float32(-10_000.0)
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question about one context."""
+
+    question: str
+    context: str
+
+
+@dataclass(frozen=True)
+class Windowing:
+    """Tokens of a window and how many neighbours share; None takes min(model, 384) and half, at most 128."""
+
+    max_length: int | None = None
+    stride: int | None = None
+
+    def within(self, max_length: int) -> tuple[int, int]:
+        """Length and stride for a model that takes so many tokens."""
+        length = min(self.max_length or DEFAULT_LENGTH, max_length)
+        return length, min(length // 2, DEFAULT_STRIDE) if self.stride is None else self.stride
 
 
 @dataclass(frozen=True)
@@ -45,7 +70,7 @@ class Answer:
 
 def best(
     context: str, windows: Sequence[Window], logits: Sequence[NDArray[np.float32]], options: Options
-) -> Generator[int, None, list[Answer]]:
+) -> Work[list[Answer]]:
     """The `top_k` best answers, highest first; of equal ones, the one found first. A step is a window.
 
     Raises TooLarge when the answers would be very long in all.
@@ -118,3 +143,31 @@ def _located(window: Window, first: int, last: int, align: bool) -> tuple[int, i
             if spans[0] and spans[1]:
                 return spans[0][0], spans[1][1]
     return window.characters(first)[0], window.characters(last)[1]
+
+
+@dataclass(frozen=True)
+class QuestionAnswering:
+    """See `Task`. A graph gives where answers start and where they end, [batch, tokens] each."""
+
+    name: str = "qa"
+    outputs: tuple[str, ...] = ("start_logits", "end_logits")
+
+    def shape(self, tokens: int, labels: int) -> tuple[int, ...]:
+        """[tokens, 2]."""
+        return tokens, 2
+
+    def joined(self, outputs: Sequence[Logits]) -> Logits:
+        """[batch, tokens, 2]."""
+        return np.stack(outputs, axis=-1)
+
+    def unpadded(self, logits: Logits, batch: Sequence[Tokens]) -> list[Logits]:
+        """[tokens, 2] of each."""
+        return [logits[row, : len(tokens)] for row, tokens in enumerate(batch)]
+
+    def check(self, inputs: Sequence[tuple[str, ...]]) -> None:
+        """inputs: question and context of each. Raises EmptyInput where one says nothing."""
+        if not all(question.strip() and context for question, context in inputs):
+            raise EmptyInput("a question or a context is empty")
+
+
+QA = QuestionAnswering()

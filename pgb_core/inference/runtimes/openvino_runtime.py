@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import openvino
 
 from pgb_core.artifact import Artifact
+from pgb_core.inference.errors import RuntimeUnavailable
+from pgb_core.inference.runtimes.base import Setup, pad, unpad
+from pgb_core.inference.tasks import TASKS
+from pgb_core.inference.tasks.base import Logits
+from pgb_core.inference.tokens import Tokens
 from pgb_core.machine import usable_cores
-from service.errors import Unavailable
-from service.runtimes.protocol import Logits, Precision, pad, unpad
-from service.tokenizer import Tokens
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
@@ -20,14 +22,14 @@ class OpenVinoRuntime:
 
     device = "cpu"
 
-    def __init__(self, artifact: Artifact, precision: Precision = "float32", threads: int = 0) -> None:
+    def __init__(self, artifact: Artifact, setup: Setup) -> None:
         manifest = artifact.manifest
-        self.threads = threads or usable_cores()
+        self.threads = setup.threads or usable_cores()
         core = openvino.Core()
-        if precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            raise Unavailable("this CPU has no bfloat16 products; set precision float32")
+        if setup.precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise RuntimeUnavailable("this CPU has no bfloat16 products; set precision float32")
         settings = {
-            "INFERENCE_PRECISION_HINT": _HINTS[precision],
+            "INFERENCE_PRECISION_HINT": _HINTS[setup.precision],
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": self.threads,
             "ENABLE_CPU_PINNING": False,  # several models share the cores
@@ -35,11 +37,12 @@ class OpenVinoRuntime:
         try:
             compiled = core.compile_model(str(artifact.model), "CPU", settings)
         except RuntimeError as error:
-            raise Unavailable(
+            raise RuntimeUnavailable(
                 f"{manifest.name}: openvino {openvino.__version__} does not take the graph, which needs "
                 f"{', '.join(manifest.contrib_ops)} beyond ONNX; set runtime onnxruntime or upgrade openvino"
             ) from error
         self._request = compiled.create_infer_request()
+        self._task = TASKS[manifest.task]
         self._inputs = manifest.inputs
         self._outputs = manifest.outputs
         self._pad_id = manifest.pad_id
@@ -48,7 +51,7 @@ class OpenVinoRuntime:
         """See `Runtime`."""
         arrays = pad(batch, self._pad_id)
         found = self._request.infer({name: arrays[name] for name in self._inputs})
-        return unpad([found[name] for name in self._outputs], batch)
+        return unpad(self._task, [found[name] for name in self._outputs], batch)
 
     def stop(self) -> None:
         """See `Runtime`."""

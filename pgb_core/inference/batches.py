@@ -1,0 +1,43 @@
+"""Any number of inputs through a runtime, in batches of like lengths, which need little padding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from pgb_core.inference.runtimes.base import Runtime
+from pgb_core.inference.tasks.base import Logits
+from pgb_core.inference.tokens import Tokens
+
+BATCH_TOKENS = 4096
+
+
+def run_all(
+    runtime: Runtime,
+    inputs: Sequence[Tokens],
+    batch_tokens: int = BATCH_TOKENS,
+    progress: Callable[[int], None] = lambda count: None,
+) -> list[Logits]:
+    """Logits of each input, in the order given: [labels], or [tokens, 2] of a span model.
+
+    batch_tokens: most padded tokens of a batch; an input that is longer runs alone. progress: hears after each batch
+    how many inputs it had. Raises what the runtime raises, and ArithmeticError where it finds what is not a number.
+    """
+    places, found = [], []
+    for group in _alike([len(tokens) for tokens in inputs], batch_tokens):
+        places += group
+        found += runtime.run([inputs[place] for place in group])
+        progress(len(group))
+    by_place = dict(zip(places, found, strict=True))
+    return [by_place[place] for place in range(len(inputs))]
+
+
+def _alike(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
+    """Places of inputs that run together, shortest first: those of equal length in the order given."""
+    group: list[int] = []
+    for place in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if group and (len(group) + 1) * lengths[place] > most:
+            yield group
+            group = []
+        group.append(place)
+    if group:
+        yield group

@@ -1,0 +1,40 @@
+"""What inference can refuse. A server says with which status; here there are none.
+
+    PGBError
+    └── InferenceError
+        ├── InvalidInput            what is asked for cannot be
+        │   └── EmptyInput          nothing is asked for
+        ├── TooLarge                it would take too long, or too much memory
+        ├── WrongTask               the model answers another kind of question
+        └── RuntimeUnavailable      the runtime cannot be had, or does not give what the artifact says
+
+Messages never repeat what was given to the model.
+"""
+
+from __future__ import annotations
+
+from pgb_core.errors import PGBError
+
+
+class InferenceError(PGBError):
+    """Base of everything that inference refuses."""
+
+
+class InvalidInput(InferenceError):
+    """What is asked for cannot be."""
+
+
+class EmptyInput(InvalidInput):
+    """Nothing is asked for."""
+
+
+class TooLarge(InferenceError):
+    """It would take too long, or too much memory."""
+
+
+class WrongTask(InferenceError):
+    """The model answers another kind of question."""
+
+
+class RuntimeUnavailable(InferenceError):
+    """The runtime is not installed, cannot do what is asked, or does not give what the artifact says."""

@@ -1,0 +1,152 @@
+"""An artifact as an object that labels texts or answers questions in this process, as the service would."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pgb_core.artifact import ACTIVATIONS, Artifact, open_artifact
+from pgb_core.inference.batches import BATCH_TOKENS, run_all
+from pgb_core.inference.errors import EmptyInput, InvalidInput, WrongTask
+from pgb_core.inference.runtimes.base import Runtime
+from pgb_core.inference.runtimes.registry import open_runtime
+from pgb_core.inference.runtimes.selfcheck import self_check
+from pgb_core.inference.steps import all_of
+from pgb_core.inference.tasks.base import Task, check_text
+from pgb_core.inference.tasks.classification import CLASSIFICATION, Labelling, Score, ranked
+from pgb_core.inference.tasks.qa import QA, Answer, Options, Question, Windowing, best
+from pgb_core.inference.tokenizer import SIDES, Tokenizer
+from pgb_core.inference.tokens import Text, Tokens
+
+# Characters that are tokenised in one go; the tokenizer refuses more than eleven times as many.
+_AT_ONCE = 100_000
+_LABELLING, _OPTIONS, _WINDOWING = Labelling(), Options(), Windowing()
+
+
+class Loaded:
+    """A model that answers in this process, for one thread at a time. Leaving it as a context frees the runtime.
+
+    manifest: what the artifact says of itself. batch_tokens: most padded tokens of one batch.
+    """
+
+    def __init__(self, artifact: Artifact, runtime: Runtime, batch_tokens: int = BATCH_TOKENS) -> None:
+        self.manifest = artifact.manifest
+        self.tokenizer = Tokenizer(artifact.tokenizer, self.manifest.max_length)
+        self.runtime = runtime
+        self.batch_tokens = batch_tokens
+
+    def __enter__(self) -> Loaded:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the runtime."""
+        self.runtime.close()
+
+    def classify(self, texts: Sequence[Text], options: Labelling = _LABELLING) -> list[list[Score]]:
+        """Scores of each text or pair of texts, highest first; by default all labels, by the model's own activation.
+
+        A text that is longer than the model takes, in tokens, is cut. Raises WrongTask, EmptyInput, InvalidInput where
+        a text must not be cut or is not Unicode, or an option is out of range, or TooLarge when one text takes too long
+        to tokenise.
+        """
+        _require(not isinstance(texts, str), "a text alone is not a list of texts; put it into one")
+        _require(options.activation in (None, *ACTIVATIONS), f"activation is one of {', '.join(ACTIVATIONS)}")
+        _require(options.side in (None, *SIDES), f"side is one of {', '.join(SIDES)}")
+        _require(options.top_k is None or options.top_k >= 1, "top_k is at least 1")
+        self._check(CLASSIFICATION, [(item,) if isinstance(item, str) else item for item in texts])
+        tokens: list[Tokens] = []
+        for group in self._groups(texts):
+            tokens += all_of(self.tokenizer.texts(group, options.side))
+        if not options.truncate and any(item.cut for item in tokens):
+            raise InvalidInput(
+                f"a text has more than the {self.manifest.max_length} tokens that the model takes; "
+                "shorten it or truncate"
+            )
+        logits = run_all(self.runtime, tokens, self.batch_tokens)
+        return ranked(logits, self.manifest.labels, options.activation or self.manifest.activation, options.top_k)
+
+    def answer(
+        self, question: str, context: str, options: Options = _OPTIONS, windowing: Windowing = _WINDOWING
+    ) -> list[Answer]:
+        """The best answers to a question in its context, best first; by default one of at most 15 tokens.
+
+        Raises as `answers`.
+        """
+        return self.answers([Question(question, context)], options, windowing)[0]
+
+    def answers(
+        self, questions: Sequence[Question], options: Options = _OPTIONS, windowing: Windowing = _WINDOWING
+    ) -> list[list[Answer]]:
+        """The best answers to each question, best first. The windows of all contexts run in common batches.
+
+        Raises WrongTask, EmptyInput, InvalidInput when a question leaves no room for its context, the stride none
+        between windows, or an option is out of range, or TooLarge when the answers would be very long in all.
+        """
+        _require(options.top_k >= 1, "top_k is at least 1")
+        _require(options.max_answer_length >= 1, "max_answer_length is at least 1 token")
+        _require(windowing.max_length is None or windowing.max_length >= 1, "max_length is at least 1 token")
+        _require(windowing.stride is None or windowing.stride >= 0, "stride is no negative number")
+        self._check(QA, [(q.question, q.context) for q in questions])
+        length, stride = windowing.within(self.manifest.max_length)
+        windows = [
+            all_of(self.tokenizer.windows(q.question.strip(), q.context, length, stride, sys.maxsize))
+            for q in questions
+        ]
+        every = [window.tokens for group in windows for window in group]
+        logits = iter(run_all(self.runtime, every, self.batch_tokens))
+        groups = [[next(logits) for _ in group] for group in windows]
+        return [
+            all_of(best(q.context, group, rows, options))
+            for q, group, rows in zip(questions, windows, groups, strict=True)
+        ]
+
+    def _check(self, task: Task, inputs: Sequence[tuple[str, ...]]) -> None:
+        if self.manifest.task != task.name:
+            raise WrongTask(f"this model is for {self.manifest.task}, not for {task.name}")
+        if not inputs:
+            raise EmptyInput("there is no input")
+        for text in (text for item in inputs for text in item):
+            check_text(text)
+        task.check(inputs)
+
+    def _groups(self, texts: Sequence[Text]) -> Iterator[list[Text]]:
+        """As many texts as are tokenised in one go, or a longer one alone."""
+        group: list[Text] = []
+        size = 0
+        for item in texts:
+            more = self.tokenizer.readable([item])
+            if group and size + more > _AT_ONCE:
+                yield group
+                group, size = [], 0
+            group.append(item)
+            size += more
+        if group:
+            yield group
+
+
+def _require(holds: bool, said: str) -> None:
+    if not holds:
+        raise InvalidInput(said)
+
+
+def load(
+    path: str | Path,
+    runtime: str = "onnxruntime",
+    device: str = "cpu",
+    precision: str = "float32",
+    threads: int = 0,
+) -> Loaded:
+    """Open an artifact and check that the runtime gives the logits that the artifact says.
+
+    runtime, device and precision: see `runtimes.registry`. threads: 0 takes all cores that this process may use.
+    Raises ArtifactError when the directory is no whole artifact, RuntimeUnavailable when the runtime is not installed,
+    cannot do what is asked, or gives other logits.
+    """
+    artifact = open_artifact(path)
+    opened = open_runtime(artifact, runtime, device, precision, threads)
+    self_check(opened, artifact, precision)
+    return Loaded(artifact, opened)

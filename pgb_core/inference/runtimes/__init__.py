@@ -1,0 +1,1 @@
+"""What runs a graph. A runtime is one file and one line of the table in `registry`."""

@@ -1,0 +1,10 @@
+"""What is asked of a model, and how its logits are read. A task is one file and one line of `TASKS`."""
+
+from __future__ import annotations
+
+from pgb_core.inference.tasks.base import Task
+from pgb_core.inference.tasks.classification import CLASSIFICATION
+from pgb_core.inference.tasks.qa import QA
+
+# By the name that a manifest has. `pgb_core.artifact` lists the same names: it says which manifests are read at all.
+TASKS: dict[str, Task] = {CLASSIFICATION.name: CLASSIFICATION, QA.name: QA}

@@ -1,0 +1,51 @@
+"""What every task knows of its graphs and its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgb_core.inference.errors import InvalidInput
+from pgb_core.inference.tokens import Tokens
+
+Logits = NDArray[np.float32]
+
+
+class Task(Protocol):
+    """A kind of question that a model answers.
+
+    Preparing and decoding differ in what they take and give, so each task's file has functions of its own for them.
+    """
+
+    @property
+    def name(self) -> str:
+        """As the manifest has it."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What its graphs give."""
+
+    def shape(self, tokens: int, labels: int) -> tuple[int, ...]:
+        """Of the logits of one input of so many tokens, by a model of so many labels."""
+
+    def joined(self, outputs: Sequence[Logits]) -> Logits:
+        """A graph's outputs for a padded batch as one array, [batch, ...]."""
+
+    def unpadded(self, logits: Logits, batch: Sequence[Tokens]) -> list[Logits]:
+        """The logits of each input of a batch, cut out of what the model gave for all of it, padded. No copies."""
+
+    def check(self, inputs: Sequence[tuple[str, ...]]) -> None:
+        """inputs: the texts of each. Raises InvalidInput for what no model of the task can be asked."""
+
+
+def check_text(text: str) -> None:
+    """Raises InvalidInput for a text that is not Unicode."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidInput(
+            "a text holds half of a surrogate pair; send whole characters"
+        ) from None  # it holds the text

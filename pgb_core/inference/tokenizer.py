@@ -1,0 +1,224 @@
+"""Text to token ids, through `tokenizers` alone. Thread-safe: nothing is changed after construction.
+
+Long work is a generator: each step tokenises one piece and yields, so that whoever runs it can let others take their
+turn, or stop. Of a text no more is tokenised than is read: as much as fills the model, or as the windows allow.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Encoding, processors
+from tokenizers import Tokenizer as Fast
+
+from pgb_core.inference import pieces
+from pgb_core.inference.encoded import Part, joined, part_of, sides_of
+from pgb_core.inference.errors import InvalidInput, TooLarge
+from pgb_core.inference.pieces import DUMMY
+from pgb_core.inference.steps import Work
+from pgb_core.inference.tokens import Text, Tokens, Window
+
+SIDES = ("right", "left")
+# Of one request: what takes about a second, whatever the characters are.
+_MOST = 1_100_000
+# Characters of a token, more than in most texts: the first guess at how much of a long text fills the model.
+_PER_TOKEN = 6
+# Of two long texts that are cut as a pair, the longer keeps an odd token: up to this length they are measured whole.
+_MEASURED = 4_096
+
+
+class Tokenizer:
+    """The tokenizer of one artifact. side: the end of a text that is cut, when a request does not say."""
+
+    def __init__(self, path: Path, max_length: int) -> None:
+        self.max_length = max_length
+        self._plain = Fast.from_file(str(path))
+        self.side: str = (self._plain.truncation or {}).get("direction", SIDES[0])
+        self._plain.no_padding()
+        self._plain.no_truncation()
+        # Kept apart: it trims offsets of byte-level tokens, and would trim twice what it sees twice.
+        self._join = self._plain.post_processor or processors.TemplateProcessing("$A", "$A $B:1", [])
+        self._plain.post_processor = None
+        spec = json.loads(path.read_text("utf-8"))
+        self._pieces = pieces.Pieces(spec)
+        self._keeps_blank = pieces.keeps_blank(spec)
+        # What stands around one text, and around two.
+        dummy = self._encoded(DUMMY)
+        self._layouts = [_layout(self._join.process(*dummies)) for dummies in ((dummy,), (dummy, dummy))]
+
+    def readable(self, inputs: Sequence[Text]) -> int:
+        """About how many characters of the inputs will be tokenised."""
+        most = _PER_TOKEN * self.max_length if self._pieces.can_cut else _MOST
+        return sum(min(len(text), most) for item in inputs for text in _texts(item))
+
+    def texts(self, inputs: Sequence[Text], side: str | None = None) -> Work[list[Tokens]]:
+        """Texts or pairs, cut to the model's length on that side, or its own; of a pair, the longer text loses more.
+
+        Raises TooLarge when they take too long.
+        """
+        side = side or self.side
+        found: list[Tokens] = []
+        seen, longest = 0, max(_MEASURED, _PER_TOKEN * self.max_length)
+        for part in _parts(inputs):
+            taken = []
+            for item in part:
+                taken += yield from self._taken(item, side)
+            read = sum(len(text) for text, _ in taken)
+            # A long text that could not be cut was searched for a place, too; it may be all blanks, which take longest.
+            whole = sum(len(text) for text, ids in taken if ids is None and len(text) > longest)
+            seen += read + whole
+            if seen > _MOST:
+                raise TooLarge("the texts take too long to tokenise; send fewer at a time")
+            encoded = iter(self._plain.encode_batch_fast([text for text, known in taken if known is None]))
+            ids = iter([next(encoded).ids if known is None else known for _, known in taken])
+            found += [self._fitted([next(ids) for _ in _texts(item)], side) for item in part]
+            yield read
+        return found
+
+    def _fitted(self, sequences: list[list[int]], side: str) -> Tokens:
+        """One text or two in the model's layout, cut to its length."""
+        layout = self._layouts[len(sequences) - 1]
+        room = self.max_length - sum(len(ids) for _, ids, _ in layout if ids)
+        counts = longest_first([len(ids) for ids in sequences], room)
+        cut = any(count < len(ids) for count, ids in zip(counts, sequences, strict=True))
+        ids: list[int] = []
+        types: list[int] = []
+        for sequence, special, kinds in layout:
+            added = special
+            if sequence is not None:
+                whole, count = sequences[sequence], counts[sequence]
+                added = whole[:count] if side == "right" else whole[len(whole) - count :]
+            ids += added
+            types += kinds if sequence is None else kinds * len(added)
+        return Tokens(ids, types, cut)
+
+    def windows(self, question: str, context: str, length: int, stride: int, most: int) -> Work[list[Window]]:
+        """Overlapping windows of at most `length` tokens; neighbours share `stride` tokens of context.
+
+        Raises InvalidInput when the context does not fit and the question leaves no room to cut it,
+        or when windows of that length could never share so much; TooLarge when there were more than `most`.
+        """
+        special = self._join.num_special_tokens_to_add
+        if stride > length - special(False):
+            raise InvalidInput("windows of that length cannot share so many tokens; lower the stride")
+        asked = self._encoded((yield from self._enough(question, length))[0])
+        room = length - len(asked) - special(True)
+        before, _, after = sides_of(self._join.process(asked, self._encoded(DUMMY)))
+        parts, count, last = [before[:0]], 0, -1
+        for piece, start in self._pieces.of(context):
+            encoded = self._encoded(piece)
+            if not start and not len(encoded) and piece == context:  # the processor says what stands for nothing
+                before, after = part_of(self._join.process(asked, encoded)), after[:0]
+            raw = part_of(encoded) if self._keeps_blank else None  # processing changes it
+            part = sides_of(self._join.process(asked, encoded))[1]
+            if raw is not None:
+                part = replace(part, blanks=raw.spans[:, 0] < part.spans[:, 0])
+            if start:
+                part = part[int(np.searchsorted(part.spans[:, 0], len(DUMMY))) :]
+                part = part.moved(start - len(DUMMY), last + 1)
+            if len(part):
+                last = int(part.words[-1])
+            parts.append(part)
+            count += len(part)
+            if count > room and stride >= room:
+                raise InvalidInput("the question leaves no room for its context; shorten it or lower the stride")
+            if windows_of(count, room, stride) > most:
+                raise TooLarge("the context needs more windows than one request may have")
+            yield len(piece)
+        given = joined(parts)
+        step = max(room - stride, 1)
+        found = []
+        for n in range(windows_of(count, room, stride)):
+            part = given[n * step : n * step + max(room, 0)]
+            found.append(self._window(before, part.with_blank() if n and self._keeps_blank else part, after))
+        return found
+
+    def _window(self, before: Part, part: Part, after: Part) -> Window:
+        whole = joined([before, part, after])
+        first = len(before) if len(part) else 0
+        return Window(Tokens(whole.ids, whole.types), range(first, first + len(part)), whole.spans, whole.words)
+
+    def _encoded(self, text: str) -> Encoding:
+        return self._plain.encode_batch([text])[0]  # other threads run meanwhile, as they do not beside `encode`
+
+    def _taken(self, item: Text, side: str) -> Work[list[tuple[str, list[int] | None]]]:
+        """Of each text of an input as much as decides what is read, with its tokens where they were counted."""
+        texts = _texts(item)
+        long = [len(text) > (_MEASURED if len(texts) > 1 else _PER_TOKEN * self.max_length) for text in texts]
+        least = self.max_length
+        if long.count(True) == 1 and len(texts) > 1:  # which of the two is longer is decided by all of the short one
+            short = texts[long.index(False)]
+            least = max(least, len(self._plain.encode_batch_fast([short])[0].ids))
+        found = []
+        for text, cut in zip(texts, long, strict=True):
+            found.append((yield from self._enough(text, least, side)) if cut else (text, None))
+        return found
+
+    def _enough(self, text: str, tokens: int, side: str = "right") -> Work[tuple[str, list[int] | None]]:
+        """As much of a text as has more than `tokens` tokens, with the tokens of that much; or all of it."""
+        size = _PER_TOKEN * self.max_length
+        while self._pieces.can_cut and size < len(text):
+            part = self._pieces.begin(text, size) if side == "right" else self._pieces.end(text, size)
+            if len(part) == len(text):
+                break
+            ids = self._plain.encode_batch_fast([part])[0].ids
+            if len(ids) > tokens:
+                return part, ids
+            yield len(part)
+            size *= 2
+        return text, None
+
+
+def longest_first(counts: Sequence[int], room: int) -> list[int]:
+    """How many tokens of one text or two are kept, so that they are at most `room`: the longer one loses first.
+
+    The library's rule for `longest_first`; where both lose, the one that was longer keeps the odd token.
+    """
+    if sum(counts) <= room:
+        return list(counts)
+    if len(counts) == 1:
+        return [room]
+    short, long = sorted(counts)
+    long = max(short, room - short)
+    if short + long > room:
+        short, long = room // 2, room - room // 2
+    return [short, long] if counts[0] <= counts[1] else [long, short]
+
+
+def _layout(encoding: Encoding) -> list[tuple[int | None, list[int], list[int]]]:
+    """The parts of an input in order: which sequence it is, or None with the ids that stand there; and their types."""
+    found: list[tuple[int | None, list[int], list[int]]] = []
+    for side, token, kind in zip(encoding.sequence_ids, encoding.ids, encoding.type_ids, strict=True):
+        if side is None:
+            found.append((None, [token], [kind]))
+        elif all(side != known for known, _, _ in found):
+            found.append((side, [], [kind]))
+    return found
+
+
+def windows_of(count: int, room: int, stride: int) -> int:
+    """How many windows show `count` tokens, `room` each, if neighbours share `stride`, which is less than `room`."""
+    return 1 if count <= room else 1 + -(-(count - room) // (room - stride))
+
+
+def _texts(item: Text) -> tuple[str, ...]:
+    return (item,) if isinstance(item, str) else item
+
+
+def _parts(inputs: Sequence[Text]) -> Iterator[list[Text]]:
+    """One after the other, each as many inputs as are encoded at once, or a single longer one."""
+    part: list[Text] = []
+    size = 0
+    for item in inputs:
+        length = sum(map(len, _texts(item)))
+        if part and size + length > pieces.AT_ONCE:
+            yield part
+            part, size = [], 0
+        part.append(item)
+        size += length
+    if part:
+        yield part

@@ -1,1 +1,0 @@
-"""What happens before and after the model."""

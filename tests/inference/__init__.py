@@ -1,0 +1,1 @@
+"""Tests of pgb_core.inference."""
