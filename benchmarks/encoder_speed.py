@@ -32,6 +32,7 @@ from pgb_core.measure.bench import Shape, random_feed
 from pgb_core.model import surgery
 from pgb_core.model.encoder import Encoder, EncoderConfig
 from pgb_core.plan import Plan, Role, Site, flops
+from pgb_core.prices import prices_of
 from pgb_core.search import planning
 from pgb_core.search.importance import importance
 from pgb_core.tasks.classification import encode_texts
@@ -83,7 +84,7 @@ def compact_models(importances: dict[Site, torch.Tensor], keeps: list[float]) ->
     dense = Encoder(BASE).eval()
     found = {}
     for grouping in ("shared", "disjoint"):
-        menus = planning.make_menus(importances, BASE.head_dim, planning.Search(grouping, passes=3))
+        menus = planning.make_menus(importances, BASE.head_dim, planning.Search(prices_of("cpu"), grouping, passes=3))
         for keep in keeps:
             plan = planning.choose(menus, keep, "random", BASE.head_dim)
             found[f"{grouping} {keep:g}"] = (surgery.apply_plan(dense, plan).eval(), plan)

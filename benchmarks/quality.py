@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.importance import importance_kept
 from pgb_core.checkpoints.load import Checkpoint, load_checkpoint
 from pgb_core.data import Question, TextRow, label_targets, read_rows
 from pgb_core.learn import fisher
@@ -26,6 +27,7 @@ from pgb_core.learn.compensate import compensate
 from pgb_core.learn.finetune import Schedule, Trainer, learning_rate
 from pgb_core.model import surgery
 from pgb_core.model.encoder import Encoder
+from pgb_core.prices import prices_of
 from pgb_core.search import planning
 from pgb_core.search.importance import importance
 from pgb_core.tasks.classification import encode_texts
@@ -106,11 +108,11 @@ def measure(task: Task, keep: float, grouping: str, schedule: Schedule, unlabell
     sites = c.model.sites()
     importances = {site: importance(sites[site].to_dense().detach(), values) for site, values in scores.items()}
     lap("score")
-    found = planning.make_menus(importances, c.model.config.head_dim, planning.Search(grouping))
+    found = planning.make_menus(importances, c.model.config.head_dim, planning.Search(prices_of("cpu"), grouping))
     plan = planning.choose(found, keep, c.digest, c.model.config.head_dim)
     lap("plan")
     model = surgery.apply_plan(c.model, plan).eval()
-    row: dict[str, object] = {"importance_kept": round(planning.importance_kept(plan, importances), 4)}
+    row: dict[str, object] = {"importance_kept": round(importance_kept(plan, importances), 4)}
     row["weights_kept"] = round(plan.cost / plan.dense_cost, 4)
     row["dropped_layers"] = list(plan.dropped_layers)
     row["pruned"] = round(task.score(model), 2)

@@ -17,11 +17,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from benchmarks.importance import importance_kept
 from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.data import TextRow, read_rows
 from pgb_core.learn import fisher
 from pgb_core.machine import facts
 from pgb_core.plan import Role, Site
+from pgb_core.prices import prices_of
 from pgb_core.search import planning
 from pgb_core.search.importance import importance
 from pgb_core.tasks.classification import encode_texts
@@ -65,13 +67,13 @@ def base_importances(seed: int = 7) -> dict[Site, Tensor]:
 def measure(importances: Mapping[Site, Tensor], head_dim: int, grouping: str, keep: float) -> dict[str, float]:
     """Menus and one choice, and what it keeps."""
     clock, cpu = time.perf_counter(), time.process_time()
-    menus = planning.make_menus(importances, head_dim, planning.Search(grouping))
+    menus = planning.make_menus(importances, head_dim, planning.Search(prices_of("cpu"), grouping))
     plan = planning.choose(menus, keep, "search", head_dim)
     return {
         "seconds": round(time.perf_counter() - clock, 2),
         "core_seconds": round(time.process_time() - cpu, 2),
         "options": sum(map(len, menus)),
-        "importance_kept": round(planning.importance_kept(plan, importances), 6),
+        "importance_kept": round(importance_kept(plan, importances), 6),
     }
 
 

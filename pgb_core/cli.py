@@ -9,11 +9,20 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
 
 from pgb_core import __version__, machine
+from pgb_core.artifact import TASKS
+from pgb_core.config import CompressConfig, from_settings, from_toml
 from pgb_core.data.words import plain
 from pgb_core.errors import PGBError
+from pgb_core.options import METHODS, TARGETS
+
+_CHOICES = {"task": TASKS, "method": tuple(METHODS), "target": TARGETS}
 
 _EXAMPLES = """examples:
   pgb compress ./my-bert --task classification --train train.tsv --eval dev.tsv --out ./small
@@ -29,8 +38,7 @@ The dense model is tried on the labels first; if they contradict each other, the
 Without --train the re-finetuning learns from the dense model alone, on the --calibrate texts.
 With --keep 1 the dense model is exported as it is, and no data is needed.
 Every stage is kept beside --out until the artifact stands: the same command again goes on from there.
---config FILE.toml may also set samples, max_length, learning_rate, tokens, ridge, passes, g_max,
-from_predictions and checkpoint_every; docs/method.md says what they do.
+docs/method.md says what the settings of a method do.
 """
 _SERVE_NOTES = """
 Every setting of the service is taken too, such as --models-dir FOLDER (then ARTIFACT may be left out),
@@ -96,39 +104,14 @@ def _add_compress(commands: Any) -> None:
         epilog=_COMPRESS_NOTES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.add_argument("checkpoint", nargs="?", help="Hugging Face directory or hub name (safetensors weights)")
-    p.add_argument("--task", choices=("classification", "qa"), help="by default what the checkpoint was trained for")
-    p.add_argument("--out", help="directory of the artifact")
-    p.add_argument("--keep", type=float, help="share of encoder weights that stays, 0.01 to 1 (default 0.5)")
-    p.add_argument("--budget", choices=("weights", "flops"), help="what --keep counts (default weights)")
-    p.add_argument(
-        "--grouping", choices=("shared", "disjoint"), help="shared (default), or the paper's disjoint blocks"
-    )
-    p.add_argument("--train", help="labelled rows for re-finetuning")
-    p.add_argument("--calibrate", help="rows for scores and compensation, labelled or not (default: --train)")
-    p.add_argument("--eval", help="labelled rows; dense and compressed scores go into the manifest")
-    _add_reading(p)
-    p.add_argument(
-        "--trust-labels", action="store_true", default=None, help="go on though the checkpoint contradicts the labels"
-    )
-    p.add_argument("--epochs", type=float, help="passes of re-finetuning, 0 for none (default 3)")
-    p.add_argument("--distill", action=argparse.BooleanOptionalAction, default=None, help="learn from the dense model")
+    p.add_argument("checkpoint", nargs="?", help=CompressConfig.model_fields["checkpoint"].description)
     p.add_argument("--config", help="TOML file of the same settings; arguments win over it")
-    p.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where to run (default auto)")
-    p.add_argument("--target", choices=("cpu", "gpu"), help="form of the exported graph (default cpu)")
-    p.add_argument(
-        "--weights", action="store_true", default=None, help="write the tensors too, for serving with PyTorch"
-    )
-    p.add_argument("--threads", type=int, help="to compute on (default: the cores this process may use)")
-    p.add_argument("--seed", type=int, help="of sampling and order (default 0)")
-    p.add_argument(
-        "--resume",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="go on with a stopped run of the same settings, and refuse one of others; --no-resume starts anew "
-        "(default: take over what fits of a stopped run)",
-    )
-    p.add_argument("--force", action="store_true", default=None, help="replace the artifact that stands at --out")
+    _add_settings(p, CompressConfig, [n for n in CompressConfig.model_fields if n not in ("checkpoint", "options")])
+    known: set[str] = set()
+    for name, options in METHODS.items():
+        group = p.add_argument_group(f"--method {name}", options.summary)
+        _add_settings(group, options, [field for field in options.model_fields if field not in known])
+        known |= set(options.model_fields)
     p.set_defaults(run=_compress)
 
 
@@ -136,23 +119,29 @@ def _add_evaluate(commands: Any) -> None:
     p = commands.add_parser("evaluate", help="GLUE or SQuAD metrics of a checkpoint or an artifact")
     p.add_argument("model", help="checkpoint or artifact")
     p.add_argument("--data", required=True, help="labelled rows")
-    p.add_argument("--task", choices=("classification", "qa"))
-    _add_reading(p)
+    _add_settings(p, CompressConfig, ("task", "text_column", "pair_column", "label_column", "labels"))
     p.add_argument("--json", action="store_true", help="one JSON object on standard output")
     p.set_defaults(run=_evaluate)
 
 
-def _add_reading(p: argparse.ArgumentParser) -> None:
-    """How data files are read."""
-    p.add_argument("--text-column", metavar="NAME", help="column of the text, where its name does not say it")
-    p.add_argument("--pair-column", metavar="NAME", help="column of the second text of a pair")
-    p.add_argument(
-        "--label-column",
-        metavar="NAME",
-        action="append",
-        help="column of the label; again for each column of 0 and 1 of a multi-label checkpoint",
-    )
-    p.add_argument("--labels", choices=("names", "ids", "vector"), help="what labels are, where two readings fit")
+def _add_settings(p: Any, settings: type[BaseModel], names: Sequence[str]) -> None:
+    """A flag for each of these settings, by its type, its description and its default."""
+    for name in names:
+        field = settings.model_fields[name]
+        kinds = [kind for kind in get_args(field.annotation) or (field.annotation,) if kind is not NoneType]
+        usual = field.get_default()
+        told = usual not in (None, (), False, PydanticUndefined)
+        said = f"{field.description} (default {usual})" if told else str(field.description)
+        how: dict[str, Any] = {"type": kinds[0]}
+        if get_origin(field.annotation) is Literal or get_origin(kinds[0]) is Literal:
+            how = {"choices": kinds if get_origin(field.annotation) is Literal else get_args(kinds[0])}
+        elif name in _CHOICES:
+            how = {"choices": _CHOICES[name]}
+        elif get_origin(field.annotation) is tuple:
+            how = {"action": "append", "metavar": "NAME"}
+        elif kinds[0] is bool:
+            how = {"action": argparse.BooleanOptionalAction}
+        p.add_argument(f"--{name.replace('_', '-')}", default=None, help=said, **how)
 
 
 def _add_inspect(commands: Any) -> None:
@@ -197,12 +186,8 @@ def _add_demo(commands: Any) -> None:
 
 
 def _compress(args: argparse.Namespace) -> int:
-    from pgb_core import config
-
     given = {k: v for k, v in vars(args).items() if k not in ("command", "run", "config") and v is not None}
-    settings = (
-        config.from_toml(args.config, **given) if args.config else config.from_settings(given, "the command line")
-    )
+    settings = from_toml(args.config, **given) if args.config else from_settings(given)
     from rich.console import Console
 
     from pgb_core.pipeline import compress

@@ -32,8 +32,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
             loaded = load_checkpoint(checkpoint(folder / "model", architecture, task, initializer_range=0.1))
             chosen = (hand_plan if plan == "grouped" else dense_plan)(loaded.model)
             model = apply_plan(loaded.model, chosen).eval()
-            length = loaded.model.config.max_length
-            made[key] = write.write(folder / "out", loaded, model, chosen, target, [], {}, {}, length, weights=True)
+            made[key] = write.write(folder / "out", write.Made(loaded, model, chosen, target, weights=True))
         return made[key]
 
     return get

@@ -38,7 +38,9 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     made = []
     for name, task, data in (("mood", "classification", lines), ("who", "qa", squad)):
         model = checkpoint(folder / f"{name}-model", "bert", task)
-        config = CompressConfig(str(model), str(folder / name), calibrate=str(data), keep=0.5, epochs=0, passes=1)
+        config = CompressConfig(
+            checkpoint=str(model), out=str(folder / name), calibrate=str(data), keep=0.5, epochs=0, passes=1
+        )
         made.append(compress(config).path)
     return made[0], made[1]
 

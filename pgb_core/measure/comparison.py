@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pgb_core import export
 from pgb_core.artifact import Artifact
 from pgb_core.errors import ConfigError
+from pgb_core.export.forms import FORMS
 from pgb_core.gate import load_checked
 from pgb_core.machine import facts, usable_cores
 from pgb_core.measure import bench
@@ -18,7 +18,8 @@ from pgb_core.model.encoder import Encoder
 from pgb_core.progress.report import Silent
 from pgb_core.threads import allowed
 
-DENSE = ("dense, fused", "dense, channels-first")
+BASELINES = {form.baseline: form for form in FORMS.values() if form.baseline is not None}
+DENSE = tuple(BASELINES)
 
 
 @dataclass(frozen=True)
@@ -100,9 +101,9 @@ def compare(
 
 
 def write_dense(model: Encoder, folder: Path) -> dict[str, Path]:
-    """Both dense graphs of an encoder as files."""
+    """The dense graphs of an encoder, in every form that is a baseline, as files."""
     paths = {}
-    for name, build in zip(DENSE, (export.token_major, export.channels_first), strict=True):
-        paths[name] = folder / f"{build.__name__}.onnx"
-        paths[name].write_bytes(build(model).SerializeToString())
+    for name, form in BASELINES.items():
+        paths[name] = folder / f"{form.name}.onnx"
+        paths[name].write_bytes(form.build(model).SerializeToString())
     return paths

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 
 from pgb_core.checkpoints.load import Checkpoint
 from pgb_core.config import CompressConfig
 from pgb_core.errors import ConfigError
-from pgb_core.model.predict import torch_predictor
+from pgb_core.model.predict import Predict
 from pgb_core.progress.report import Report, Silent
 from pgb_core.run import reading
 from pgb_core.tasks import Source
@@ -29,6 +30,26 @@ class Inputs:
     labelled: Source | None = None
     calibrating: Source | None = None
     held_out: Source | None = None
+
+    @cached_property
+    def calibration_digest(self) -> str:
+        """Of all that scores and compensation read."""
+        return _digest(self.calibration)
+
+    @cached_property
+    def training_digest(self) -> str:
+        """Of all that the re-finetuning reads."""
+        return _digest(self.training)
+
+    @property
+    def calibration_tokens(self) -> int:
+        """In all inputs together."""
+        return sum(len(item.ids) for item in self.calibration)
+
+    @property
+    def training_tokens(self) -> int:
+        """In all inputs together."""
+        return sum(len(item.ids) for item in self.training)
 
 
 def prepare(config: CompressConfig, checkpoint: Checkpoint, report: Report | None = None) -> Inputs:
@@ -55,19 +76,18 @@ def prepare(config: CompressConfig, checkpoint: Checkpoint, report: Report | Non
 
 
 def check_labels(
-    config: CompressConfig, checkpoint: Checkpoint, inputs: Inputs, device: torch.device, report: Report
+    config: CompressConfig, checkpoint: Checkpoint, inputs: Inputs, predict: Predict, report: Report
 ) -> dict[str, object]:
     """What the dense model makes of the labels, for the manifest. Raises DataError when they contradict it."""
-    predict = torch_predictor(checkpoint.model.to(device))
     trial = reading.Trial(checkpoint.subject, checkpoint.tokenizer, predict, report, config.trust_labels, config.seed)
     learned = [source for source in (inputs.labelled, inputs.calibrating) if source is not None and config.keep < 1]
-    if not config.from_predictions or inputs.labelled is not None:
+    if config.options.uses_labels or inputs.labelled is not None:
         for source in learned[1:]:
             trial.check(source, None)
     return trial.check(learned[0] if learned else None, inputs.held_out)
 
 
-def features_digest(features: Sequence[Features]) -> str:
+def _digest(features: Sequence[Features]) -> str:
     """Of all tokens and targets."""
     found = hashlib.sha256()
     for item in features:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from pgb_core.artifact import MANIFEST, check_replaceable, open_artifact, writable
+from pgb_core.artifact import MANIFEST, check_replaceable, open_artifact, repair, writable
+from pgb_core.config import CompressConfig
 from pgb_core.errors import ArtifactError, ConfigError
+from pgb_core.machine import usable_cores
+from pgb_core.progress.report import Report
+from pgb_core.run.run import Run, Stage
+from pgb_core.run.workspace import Workspace, check_space, key_of
 
 
 @dataclass(frozen=True)
@@ -14,6 +21,88 @@ class Standing:
     """The artifact that stands at an output, by the digest of its manifest; None for none."""
 
     digest: str | None
+
+
+class Output:
+    """The place of one run's artifact, and what the run before this one left there.
+
+    threads: to compute on; those of the stopped run, if there are so many cores and its stages may be taken over.
+    """
+
+    def __init__(self, config: CompressConfig) -> None:
+        self._config = config
+        self._before = Standing(None)
+        self._kept: Mapping[str, Any] = {}
+        self._settings: dict[str, object] = {}
+        self._workspace: Workspace | None = None
+
+    @classmethod
+    def checked(cls, config: CompressConfig) -> Output:
+        """Raises ConfigError or ArtifactError when no artifact may be written there."""
+        check_place(config.out, config.checkpoint)
+        return cls(config)
+
+    def settle(self, workspace: Workspace, report: Report) -> None:
+        """Look at what is there, and tidy up after a writer that was killed. Raises ArtifactError.
+
+        workspace: held by this process.
+        """
+        out = Path(self._config.out)
+        mended = repair(out)
+        if mended:
+            report.warn(mended)
+        self._workspace, self._kept, self._before = workspace, workspace.run(), standing(out)
+        if not self._written:
+            check_standing(out, self._before, self._forced)
+
+    @property
+    def threads(self) -> int | None:
+        """None for as many as there are cores."""
+        found = self._kept.get("threads")
+        fits = isinstance(found, int) and 0 < found <= usable_cores() and self._config.resume is not False
+        return self._config.threads or (found if fits else None)
+
+    def begin(self, run: Run, stages: Sequence[Stage], threads: int) -> bool:
+        """Take over what fits, and say what this run is; True when the stopped run had just written its artifact.
+
+        stages: of the method. threads: that are computed on. Raises PGBError when the run cannot begin.
+        """
+        config, workspace = self._config, run.workspace
+        scored = [repr(row) for row in run.inputs.held_out.rows] if run.inputs.held_out else []
+        self._settings = {
+            "digest": stages[-1].digest,
+            "asked": key_of(stages[-1].digest, config.weights, config.target, scored),
+            "force": config.force,
+            "threads": threads,
+        }
+        if self._written and self._kept.get("asked") == self._settings["asked"]:
+            run.report.note(f"{config.out}: the stopped run had just written it")
+            workspace.finish()
+            return True
+        check_standing(config.out, self._before, self._forced)
+        check_space(workspace.path, run.bytes_needed(stages))
+        run.take_over(stages, self._kept)
+        workspace.save_run(self._settings)
+        return False
+
+    def ready(self, digest: str) -> None:
+        """An artifact is about to be put in place. Raises ArtifactError when something else came there.
+
+        digest: of its manifest.
+        """
+        check_unchanged(self._config.out, self._before)
+        if self._workspace is not None:
+            self._workspace.save_run({**self._settings, "published": digest})
+
+    @property
+    def _forced(self) -> bool:
+        return self._config.force or (bool(self._config.resume) and self._kept.get("force") is True)
+
+    @property
+    def _written(self) -> bool:
+        """Whether a run ended after its artifact was in place and before it could say so."""
+        before = self._before.digest
+        return self._config.resume is not False and before is not None and self._kept.get("published") == before
 
 
 def check_place(out: str | Path, checkpoint: str | Path) -> None:

@@ -1,10 +1,10 @@
-"""The stages of a run: scores, plan, compensation, re-finetuning, measurement; each done once and kept."""
+"""One run: what it was asked, what it reads, where it keeps what is done, who is told."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -12,171 +12,119 @@ from torch import Tensor
 from pgb_core import __version__
 from pgb_core.checkpoints.load import Checkpoint
 from pgb_core.config import CompressConfig
-from pgb_core.errors import ConfigError
-from pgb_core.learn import fisher
-from pgb_core.learn.compensate import compensate
-from pgb_core.learn.finetune import Schedule, Trainer, learning_rate
+from pgb_core.data.words import plain
+from pgb_core.errors import ConfigError, ResourceError
+from pgb_core.export.parity import Parity
+from pgb_core.gate import load_checked
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.predict import runner, torch_predictor
-from pgb_core.plan import Keep, Plan, Site
 from pgb_core.progress.report import Report
-from pgb_core.run.inputs import Inputs, features_digest
+from pgb_core.run.inputs import Inputs, check_labels, prepare
 from pgb_core.run.workspace import Workspace, key_of, to_device
-from pgb_core.search import planning
-from pgb_core.search.importance import importance
-from pgb_core.tasks.features import Batch, batches
 
-CALIBRATION_TOKENS = 2048
-STAGES = 1  # raised when a stage comes out otherwise than before, so that kept ones are done again
+STAGES_VERSION = 2  # raised when a stage comes out otherwise than before, so that kept ones are done again
 
 
 @dataclass(frozen=True)
-class Keys:
-    """Digests of what each stage depends on: its own settings, and the stage before it."""
+class Stage:
+    """Something that is done once and kept. digest: of everything that it depends on, the stage before it included."""
 
-    scores: str
-    plan: str
-    compensated: str
-    finetuned: str
+    name: str
+    digest: str
 
-    @classmethod
-    def of(cls, config: CompressConfig, checkpoint: Checkpoint, inputs: Inputs) -> Keys:
-        """A stage that is kept under another digest is of other settings or data."""
-        model = (checkpoint.digest, checkpoint.architecture, checkpoint.problem_type, asdict(checkpoint.model.config))
-        read = features_digest(inputs.calibration)
-        scores = key_of(__version__, STAGES, *model, read, config.seed, config.from_predictions)
-        plan = key_of(scores, config.grouping, config.passes, config.g_max, config.keep, config.budget)
-        compensated = key_of(plan, config.ridge)
-        learned = (config.epochs, config.tokens, config.learning_rate, config.distill, config.train is not None)
-        return cls(scores, plan, compensated, key_of(compensated, features_digest(inputs.training), *learned))
+    def then(self, name: str, *settings: object) -> Stage:
+        """The stage after this one, with what else it depends on."""
+        return Stage(name, key_of(self.digest, *settings))
 
 
 @dataclass(frozen=True)
 class Run:
-    """One compression: what it was asked, what it reads, where it keeps its stages, who is told."""
+    """One compression. text_parity: how near the dense model is to transformers, from text."""
 
     config: CompressConfig
     checkpoint: Checkpoint
+    text_parity: Parity
     inputs: Inputs
-    keys: Keys
     workspace: Workspace
     report: Report
     device: torch.device
 
-    def take_over(self, kept: Mapping[str, object], settings: Mapping[str, object]) -> None:
+    @classmethod
+    def begin(cls, config: CompressConfig, report: Report, workspace: Workspace) -> Run:
+        """Read everything, and refuse what can be refused before the work begins. Raises PGBError."""
+        device = pick_device(config.device)
+        report.stage("Loading the checkpoint and checking it against transformers")
+        checkpoint, parity = load_checked(config.checkpoint, config.task, report)
+        report.stage("Reading the data")
+        inputs = prepare(config, checkpoint, report)
+        return cls(config, checkpoint, parity, inputs, workspace, report, device)
+
+    @cached_property
+    def dense(self) -> Encoder:
+        """The checkpoint's model, on the device of this run."""
+        return self.checkpoint.model.to(self.device)
+
+    def first(self, name: str, *settings: object) -> Stage:
+        """A stage that depends on the model and on these settings."""
+        c = self.checkpoint
+        model = (c.digest, c.architecture, c.problem_type, asdict(c.model.config))
+        return Stage(name, key_of(__version__, STAGES_VERSION, *model, *settings))
+
+    def kept(self, stage: Stage, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
+        """The tensors of a stage, on this run's device: those that are kept, or those that are made now."""
+        found = self.workspace.tensors(stage.name, stage.digest)
+        if found is None:
+            found = dict(make())
+            self.workspace.save_tensors(stage.name, stage.digest, found)
+        return to_device(found, self.device)
+
+    def kept_text(self, stage: Stage, make: Callable[[], str]) -> str:
+        """The text of a stage: that which is kept, or the one that is made now."""
+        found = self.workspace.text(stage.name, stage.digest)
+        if found is None:
+            found = make()
+            self.workspace.save_text(stage.name, stage.digest, found)
+        return found
+
+    def take_over(self, stages: Sequence[Stage], kept: Mapping[str, object]) -> None:
         """Say which stages of a stopped run this one goes on from. Raises ConfigError when it was to be the same run.
 
-        kept: what the run before said of itself; settings: what the next run is told of this one.
+        stages: of this run. kept: what the run before said of itself.
         """
         config, workspace, out = self.config, self.workspace, self.config.out
-        stages = workspace.stages()
-        if config.resume and kept and kept.get("digest") != self.keys.finetuned:
+        digests = {stage.name: stage.digest for stage in stages}
+        names = workspace.stages()
+        if config.resume and kept and kept.get("digest") != stages[-1].digest:
             raise ConfigError(
                 f"{out}: the stopped run had other settings or data; leave --resume out to take over what fits of it"
             )
         if config.resume is False:
             workspace.clear()
-        elif config.resume and not stages:
+        elif config.resume and not names:
             self.report.note(f"{out}: nothing is kept of a stopped run; this one starts anew")
-        elif stages:
-            fits = [name for name in stages if workspace.size(name, getattr(self.keys, name, ""))]
+        elif names:
+            fits = [name for name in names if workspace.size(name, digests.get(name, ""))]
             if fits:
                 self.report.note(f"taken over from a stopped run: {', '.join(fits)}")
-            if len(fits) < len(stages):
-                left = ", ".join(name for name in stages if name not in fits)
+            if len(fits) < len(names):
+                left = ", ".join(name for name in names if name not in fits)
                 self.report.note(f"of other settings, and done again: {left}")
-        workspace.save_run(settings)
 
-    @property
-    def bytes_needed(self) -> int:
+    def bytes_needed(self, stages: Sequence[Stage]) -> int:
         """What stages and artifact take on the disk, about, beside what is kept there already."""
         config, model = self.config, self.checkpoint.model
         encoder = sum(linear.in_features * linear.out_features for linear in model.sites().values())
         rest = sum(parameter.numel() for parameter in model.parameters()) - encoder
         small = rest + config.keep * encoder
-        stages = encoder + small + (2 * (rest + 3 * config.keep * encoder) if config.epochs else 0)
-        needed = int(4 * ((stages if config.keep < 1 else 0) + small * (2 if config.weights else 1)))
-        return max(0, needed - sum(self.workspace.size(name, key) for name, key in asdict(self.keys).items()))
+        kept = encoder + small + (2 * (rest + 3 * config.keep * encoder) if config.epochs else 0)
+        needed = int(4 * ((kept if config.keep < 1 else 0) + small * (2 if config.weights else 1)))
+        return max(0, needed - sum(self.workspace.size(stage.name, stage.digest) for stage in stages))
 
-    def plan(self, dense: Encoder) -> Plan:
-        """What of the dense model stays."""
-        config, keys = self.config, self.keys
-        head_dim = dense.config.head_dim
-        if config.keep == 1:
-            whole = {site: Keep((m.out_features, m.in_features)) for site, m in dense.sites().items()}
-            return Plan(self.checkpoint.digest, head_dim, whole)
-        text = self.workspace.text("plan", keys.plan)
-        if text is not None:
-            return Plan.from_json(text)
-        importances = self._importances(dense)
-        self.report.stage("Searching for groups", dense.config.layers)
-        search = planning.Search(config.grouping, config.passes, config.g_max)
-        found = planning.make_menus(importances, head_dim, search, lambda layer: self.report.advance())
-        plan = planning.choose(found, config.keep, self.checkpoint.digest, head_dim, config.budget)
-        self.workspace.save_text("plan", keys.plan, plan.to_json())
-        return plan
+    def check_labels(self) -> dict[str, object]:
+        """What the dense model makes of the labels, for the manifest. Raises DataError when they contradict it."""
+        return check_labels(self.config, self.checkpoint, self.inputs, torch_predictor(self.dense), self.report)
 
-    def _importances(self, dense: Encoder) -> dict[Site, Tensor]:
-        saved = self.workspace.tensors("scores", self.keys.scores)
-        if saved is not None:
-            return {Site.parse(name): value for name, value in saved.items()}
-        config, calibration = self.config, self.inputs.calibration
-        self.report.stage("Scoring every weight", len(calibration))
-
-        def counted() -> Iterator[Batch]:
-            for batch in batches(calibration, CALIBRATION_TOKENS, dense.config.pad_id):
-                yield batch
-                self.report.advance(len(batch.features))
-
-        objective = self.checkpoint.subject.objective
-        summed = fisher.fisher(dense, counted(), objective, config.seed, config.from_predictions)
-        sites = dense.sites()
-        found = {site: importance(sites[site].to_dense().detach(), values).cpu() for site, values in summed.items()}
-        self.workspace.save_tensors("scores", self.keys.scores, {str(site): value for site, value in found.items()})
-        return found
-
-    def compensate(self, dense: Encoder, compact: Encoder, plan: Plan) -> None:
-        """Let what is left make up for what went, in place."""
-        saved = self.workspace.tensors("compensated", self.keys.compensated)
-        if saved is not None:
-            compact.load_state_dict(to_device(saved, self.device))
-            return
-        self.report.stage("Compensating layer by layer", dense.config.layers)
-        groups = list(batches(self.inputs.calibration, CALIBRATION_TOKENS, dense.config.pad_id))
-        compensate(dense, compact, plan, groups, self.config.ridge, lambda layer: self.report.advance())
-        self.workspace.save_tensors("compensated", self.keys.compensated, compact.state_dict())
-
-    def finetune(self, dense: Encoder, compact: Encoder) -> None:
-        """Re-finetune, in place, from the last step that is kept."""
-        config = self.config
-        if not config.epochs:
-            return
-        schedule = Schedule(
-            epochs=config.epochs,
-            tokens=config.tokens,
-            learning_rate=config.learning_rate or learning_rate(config.keep),
-            labels=config.train is not None,
-            distill=config.distill,
-            seed=config.seed,
-        )
-        trainer = Trainer(compact, dense, self.inputs.training, self.checkpoint.subject.objective, schedule)
-        saved = self.workspace.tensors("finetuned", self.keys.finetuned)
-        if saved is not None:
-            trainer.restore(to_device(saved, trainer.device))
-        self.report.stage("Re-finetuning", trainer.steps)
-        self.report.advance(trainer.step)
-        average = math.nan
-
-        def told(step: int, loss: float) -> None:
-            nonlocal average
-            average = loss if math.isnan(average) else 0.98 * average + 0.02 * loss
-            self.report.advance(1, f"loss {average:.3f}")
-
-        while trainer.step < trainer.steps:
-            trainer.run(trainer.step + config.checkpoint_every, told)
-            self.workspace.save_tensors("finetuned", self.keys.finetuned, trainer.state())
-
-    def measure(self, dense: Encoder, compact: Encoder) -> dict[str, object]:
+    def measure(self, compact: Encoder) -> dict[str, object]:
         """Metrics of both models on the held-out rows, for the manifest."""
         held_out, report = self.inputs.held_out, self.report
         if held_out is None:
@@ -184,7 +132,7 @@ class Run:
         found: dict[str, object] = {}
         reasons: dict[str, object] = {}
         subject, tokenizer = self.checkpoint.subject, self.checkpoint.tokenizer
-        for name, model in (("dense", dense), ("compressed", compact)):
+        for name, model in (("dense", self.dense), ("compressed", compact)):
             # A question may have several windows, and progress is told in windows.
             report.stage(f"Scoring the {name} model", None if subject.task.windows else len(held_out.rows))
             run = runner(torch_predictor(model), subject.pad_id, report.advance)
@@ -195,3 +143,19 @@ class Run:
             for metric, reason in metrics.reasons.items():
                 report.warn(f"{metric} of the {name} model is not defined: {reason}")
         return {"accuracy": {**found, "rows": len(held_out.rows), **({"reasons": reasons} if reasons else {})}}
+
+    def described(self) -> dict[str, object]:
+        """What a reader needs to make the artifact again; paths by their last part only."""
+        shown = self.config.model_dump(exclude={"out", "resume", "force", "device", "threads", "options"})
+        for name in ("checkpoint", "train", "calibrate", "eval"):
+            if shown[name]:
+                shown[name] = plain(str(shown[name]).rstrip("/").rpartition("/")[2])
+        return {**shown, **self.config.options.model_dump()}
+
+
+def pick_device(name: str) -> torch.device:
+    """'auto' is CUDA where there is one. Raises ResourceError when CUDA is asked for and absent."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ResourceError("device cuda: PyTorch sees no CUDA device here; use --device cpu")
+    use_cuda = name == "cuda" or (name == "auto" and torch.cuda.is_available())
+    return torch.device("cuda" if use_cuda else "cpu")

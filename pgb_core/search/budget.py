@@ -10,61 +10,43 @@ kernels are not thought free: among plans of equal cost the faster one wins.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from pgb_core.errors import PlanError
 
 BINS = 4096
-# Measured by benchmarks/kernel_price.py: one gathered row of 128 floats, the start of one operator
-# and of one block in it, in weights of a dense product over 128 tokens.
-GATHERED_ROW = 37
-OPERATOR = 6000
-BLOCK = 400
-# A norm with its sum, and a pair of transposes, for each channel of the residual stream.
-NORM = 80
-TRANSPOSES = 65
-TOKENS = 128
+STEPS = 14  # of the bisection over the price
+Recipe = TypeVar("Recipe")
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
-class Option:
-    """One way to prune a sublayer: what it costs, what it takes to run, the importance it keeps."""
+class Option(Generic[Recipe]):
+    """One way to prune a sublayer: what it costs, what it takes to run, the importance it keeps, and how."""
 
     cost: float
     price: float
     kept: float
-    recipe: Any
+    recipe: Recipe
 
 
-def price_of(groups: int, rows: int, cols: int, gathered: int) -> float:
-    """Run-time price of `groups` blocks of rows x cols with `gathered` rows moved around them."""
-    return OPERATOR + groups * (rows * cols + BLOCK) + GATHERED_ROW * gathered
-
-
-def price_of_sublayer(hidden: int, transposed: bool) -> float:
-    """Run-time price of there being a sublayer at all, however small."""
-    return OPERATOR + hidden * (NORM + (TRANSPOSES if transposed else 0))
-
-
-def price_of_attention(heads: int, width: int) -> float:
-    """Run-time price of the products between tokens, `width` channels a head (query plus value)."""
-    return heads * (width * TOKENS + BLOCK)
-
-
-def pareto(options: Sequence[Option]) -> list[Option]:
+def pareto(options: Sequence[Option[Recipe]]) -> list[Option[Recipe]]:
     """Options that nothing of lower or equal price beats, by rising price."""
-    front: list[Option] = []
+    front: list[Option[Recipe]] = []
     for option in sorted(options, key=lambda o: (o.price, -o.kept)):
         if not front or option.kept > front[-1].kept:
             front.append(option)
     return front
 
 
-def combine(first: Sequence[Option], second: Sequence[Option]) -> list[Option]:
+def combine(
+    first: Sequence[Option[Mapping[Key, Value]]], second: Sequence[Option[Mapping[Key, Value]]]
+) -> list[Option[Mapping[Key, Value]]]:
     """The Pareto front of all pairs, one of each; recipes are mappings, and are merged.
 
     Sums are compared before anything is built, and only pairs on the front are.
@@ -74,7 +56,7 @@ def combine(first: Sequence[Option], second: Sequence[Option]) -> list[Option]:
     kept = np.add.outer([o.kept for o in second], [o.kept for o in first]).ravel()
     order = np.lexsort((-kept, price))
     best = np.maximum.accumulate(np.concatenate([[-np.inf], kept[order][:-1]]))
-    front = []
+    front: list[Option[Mapping[Key, Value]]] = []
     for place in order[kept[order] > best]:
         b, a = pairs[place]
         one, other = first[a], second[b]
@@ -84,7 +66,7 @@ def combine(first: Sequence[Option], second: Sequence[Option]) -> list[Option]:
     return front
 
 
-def allocate(menus: Sequence[Sequence[Option]], budget: float, steps: int = 14) -> list[Option]:
+def allocate(menus: Sequence[Sequence[Option[Recipe]]], budget: float) -> list[Option[Recipe]]:
     """One option of each menu; total cost at most `budget`, total importance kept as large as can be.
 
     Bisects the price that may be spent until the cost meets the budget, then spends what is left.
@@ -96,7 +78,7 @@ def allocate(menus: Sequence[Sequence[Option]], budget: float, steps: int = 14) 
     low = sum(min(o.price for o in menu) for menu in menus)
     high = sum(max(o.price for o in menu) for menu in menus) * (1 + len(menus) / BINS)  # room for rounding up
     best = _cheapest(menus)
-    for limit in (high, *([None] * steps)):
+    for limit in (high, *([None] * STEPS)):
         middle = (low + high) / 2 if limit is None else limit
         chosen = _knapsack(menus, middle)
         if chosen is None or sum(o.cost for o in chosen) > budget:
@@ -108,7 +90,9 @@ def allocate(menus: Sequence[Sequence[Option]], budget: float, steps: int = 14) 
     return _filled(menus, best, budget)
 
 
-def _filled(menus: Sequence[Sequence[Option]], chosen: list[Option], budget: float) -> list[Option]:
+def _filled(
+    menus: Sequence[Sequence[Option[Recipe]]], chosen: list[Option[Recipe]], budget: float
+) -> list[Option[Recipe]]:
     """Spend what the bisection left: exchange options for ones that keep more, while the cost allows."""
     chosen = list(chosen)
     while True:
@@ -125,11 +109,11 @@ def _filled(menus: Sequence[Sequence[Option]], chosen: list[Option], budget: flo
         chosen[n] = menus[n][k]
 
 
-def _cheapest(menus: Sequence[Sequence[Option]]) -> list[Option]:
+def _cheapest(menus: Sequence[Sequence[Option[Recipe]]]) -> list[Option[Recipe]]:
     return [min(menu, key=lambda o: o.cost) for menu in menus]
 
 
-def _knapsack(menus: Sequence[Sequence[Option]], limit: float) -> list[Option] | None:
+def _knapsack(menus: Sequence[Sequence[Option[Recipe]]], limit: float) -> list[Option[Recipe]] | None:
     """The most importance for a total price of at most `limit`; None when nothing fits."""
     unit = limit / BINS if limit else 1.0
     best = np.zeros(BINS + 1)
@@ -154,5 +138,5 @@ def _knapsack(menus: Sequence[Sequence[Option]], limit: float) -> list[Option] |
     return chosen[::-1]
 
 
-def _bins(option: Option, unit: float) -> int:
+def _bins(option: Option[Recipe], unit: float) -> int:
     return int(np.ceil(option.price / unit - 1e-9))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,15 +19,9 @@ from torch import Tensor
 
 from pgb_core.plan import ATTENTION, FEED_FORWARD, Choice, Group, Grouping, Keep, Role
 from pgb_core.search import grouping, importance
-from pgb_core.search.budget import (
-    Option,
-    combine,
-    pareto,
-    price_of,
-    price_of_attention,
-    price_of_sublayer,
-)
+from pgb_core.search.budget import Option, combine, pareto
 from pgb_core.search.grouping import Blocks, Shared
+from pgb_core.search.prices import Prices
 
 WIDTHS = (1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.1875, 0.125, 0.0625)
 COLUMNS = (1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25)
@@ -35,12 +30,69 @@ HEAD_WIDTHS = (1.0, 0.75, 0.5, 0.25)
 MULTIPLE = 8
 
 
-@dataclass(frozen=True, eq=False)
-class Draft:
-    """Blocks of a matrix that may become a choice of the plan: rows [G, r], cols [G, c], dense indices.
+class Draft(Protocol):
+    """What may become a choice of the plan. Most drafts never stand in one, so choices are made when asked for.
 
-    Most drafts never stand in a plan, so their tuples are made when they are asked for.
+    shape: of the dense matrix; cost: weights kept; outputs: rows that have weights; inputs: columns that are read,
+    ascending, dense indices.
     """
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Outputs, inputs."""
+
+    @property
+    def cost(self) -> int:
+        """Weights kept."""
+
+    @property
+    def outputs(self) -> int:
+        """Rows that have weights."""
+
+    @property
+    def inputs(self) -> Tensor:
+        """Columns that are read, ascending."""
+
+    def choice(self) -> Choice:
+        """What a plan holds of it."""
+
+    def reading(self, order: Tensor) -> Draft:
+        """The same with the columns of every block in the order in which they stand in `order`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """Nothing pruned."""
+
+    shape: tuple[int, int]
+
+    @property
+    def cost(self) -> int:
+        """All weights."""
+        return self.shape[0] * self.shape[1]
+
+    @property
+    def outputs(self) -> int:
+        """All rows."""
+        return self.shape[0]
+
+    @property
+    def inputs(self) -> Tensor:
+        """All columns."""
+        return torch.arange(self.shape[1])
+
+    def choice(self) -> Choice:
+        """Leave it dense."""
+        return Keep(self.shape)
+
+    def reading(self, order: Tensor) -> Draft:
+        """It reads every column in any order."""
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """Blocks of a matrix: rows [G, r], cols [G, c], dense indices. Without groups nothing is left."""
 
     shape: tuple[int, int]
     rows: Tensor
@@ -61,7 +113,7 @@ class Draft:
         """Columns that a group reads, ascending."""
         return self.cols.unique()
 
-    def choice(self) -> Grouping:
+    def choice(self) -> Choice:
         """The same in tuples."""
         pairs = zip(self.rows.tolist(), self.cols.tolist(), strict=True)
         return Grouping(tuple(Group(tuple(r), tuple(c)) for r, c in pairs), self.shape)
@@ -70,10 +122,11 @@ class Draft:
         """The same blocks, with columns in the order in which they stand in `order`."""
         place = torch.empty(self.shape[1], dtype=torch.long)
         place[order] = torch.arange(len(order))
-        return Draft(self.shape, self.rows, order[place[self.cols].sort(dim=1).values])
+        return Cut(self.shape, self.rows, order[place[self.cols].sort(dim=1).values])
 
 
-Recipe = Mapping[Role, Choice | Draft]
+Recipe = Mapping[Role, Draft]
+Menu = list[Option[Recipe]]
 Importances = Mapping[Role, Tensor]
 
 
@@ -82,24 +135,25 @@ class Part:
     """One matrix pruned: its blocks in dense indices, the importance they keep, their run-time price."""
 
     role: Role
-    choice: Keep | Draft
+    draft: Draft
     kept: float
     price: float
 
 
 @dataclass(frozen=True, eq=False)
 class Matrix:
-    """A matrix as its menu needs it: its importance [out, in] in float64, and its sum."""
+    """A matrix as its menu needs it: its importance [out, in] in float64, its sum, and what its parts take to run."""
 
     role: Role
     values: Tensor
     total: float
+    prices: Prices
 
     @classmethod
-    def of(cls, importances: Importances, role: Role) -> Matrix:
+    def of(cls, importances: Importances, role: Role, prices: Prices) -> Matrix:
         """That of a role."""
         values = importances[role].double()
-        return cls(role, values, float(values.sum()))
+        return cls(role, values, float(values.sum()), prices)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -108,7 +162,7 @@ class Matrix:
 
     def whole(self) -> Part:
         """Nothing pruned."""
-        return Part(self.role, Keep(self.shape), self.total, price_of(1, *self.shape, 0))
+        return Part(self.role, Whole(self.shape), self.total, self.prices.of_blocks(1, *self.shape, 0))
 
     def part(self, blocks: Blocks, available: int | None = None) -> Part:
         """`available`: inputs that still exist; reading all of them, in one group, needs no gather."""
@@ -118,25 +172,26 @@ class Matrix:
         gathered = 0 if count == 1 and columns == (available or self.shape[1]) else count * columns
         if count > 1 and self.role in (Role.ATTENTION_OUTPUT, Role.FFN_OUT):
             gathered += self.shape[0]
-        price = price_of(count, blocks.rows.shape[1], columns, gathered)
-        return Part(self.role, Draft(self.shape, blocks.rows, blocks.cols), blocks.kept, price)
+        price = self.prices.of_blocks(count, blocks.rows.shape[1], columns, gathered)
+        return Part(self.role, Cut(self.shape, blocks.rows, blocks.cols), blocks.kept, price)
 
 
 def chosen(recipe: Recipe) -> dict[Role, Choice]:
     """What a plan holds of a recipe."""
-    return {role: made.choice() if isinstance(made, Draft) else made for role, made in recipe.items()}
+    return {role: draft.choice() for role, draft in recipe.items()}
 
 
 def dropped(shapes: Mapping[Role, tuple[int, int]]) -> Recipe:
     """The recipe that leaves nothing of a sublayer."""
-    return {role: Grouping((), shape) for role, shape in shapes.items()}
+    none = torch.empty(0, 0, dtype=torch.long)
+    return {role: Cut(shape, none, none) for role, shape in shapes.items()}
 
 
-def disjoint_menu(importances: Importances, g_max: int, passes: int) -> list[Option]:
+def disjoint_menu(importances: Importances, prices: Prices, g_max: int, passes: int) -> Menu:
     """Every combination of 1 to `g_max` disjoint groups a matrix, and dropping the sublayer."""
-    combined = [Option(0, 0.0, 0.0, {})]
+    combined: Menu = [Option(0, 0.0, 0.0, {})]
     for role in importances:
-        matrix = Matrix.of(importances, role)
+        matrix = Matrix.of(importances, role, prices)
         parts = [matrix.whole()]
         for count in range(2, g_max + 1):
             if matrix.shape[0] % count == 0 and matrix.shape[1] % count == 0:
@@ -145,18 +200,18 @@ def disjoint_menu(importances: Importances, g_max: int, passes: int) -> list[Opt
     return pareto([_nothing(importances), *combined])
 
 
-def feed_forward_menu(importances: Importances, passes: int) -> list[Option]:
+def feed_forward_menu(importances: Importances, prices: Prices, passes: int) -> Menu:
     """Neurons kept x (groups, columns) of either matrix, and dropping the sublayer."""
-    inner, outer = (Matrix.of(importances, role) for role in FEED_FORWARD)
+    inner, outer = (Matrix.of(importances, role, prices) for role in FEED_FORWARD)
     order = (inner.values.sum(1) + outer.values.sum(0)).argsort(descending=True, stable=True)
     menu = [_nothing(importances)]
     every, inputs = torch.arange(outer.shape[0]), torch.arange(inner.shape[1])
-    there = price_of_sublayer(len(every), False)
+    there = prices.of_sublayer(len(every), False)
     for width in WIDTHS:
         neurons = order[: _rounded(width, len(order))].sort().values
         whole_width = _variants(inner, neurons, inputs, passes)
         for part in _variants(outer, every, neurons, passes):
-            read = _inputs(part.choice)
+            read = part.draft.inputs
             # A neuron that no group reads leaves the first matrix too.
             inner_parts = (
                 whole_width if len(read) == len(neurons) else _variants(inner, read, inputs, passes, counts=(1,))
@@ -165,10 +220,10 @@ def feed_forward_menu(importances: Importances, passes: int) -> list[Option]:
     return pareto(menu)
 
 
-def attention_menu(importances: Importances, head_dim: int, passes: int) -> list[Option]:
+def attention_menu(importances: Importances, head_dim: int, prices: Prices, passes: int) -> Menu:
     """Heads kept x channels a head x (groups of heads, columns), and dropping the sublayer."""
     menu = [_nothing(importances)]
-    heads = Heads(importances, head_dim, passes)
+    heads = Heads(importances, head_dim, prices, passes)
     for count in range(1, len(heads.ranked) + 1):
         menu += heads.options(heads.ranked[:count].sort().values)
     return pareto(menu)
@@ -180,8 +235,9 @@ class Heads:
     Sums over the best channels of every head are taken once: those of any set of heads are sums of them.
     """
 
-    def __init__(self, importances: Importances, head_dim: int, passes: int) -> None:
-        self.query, self.key, self.value, self.output = (Matrix.of(importances, role) for role in ATTENTION)
+    def __init__(self, importances: Importances, head_dim: int, prices: Prices, passes: int) -> None:
+        self.query, self.key, self.value, self.output = (Matrix.of(importances, role, prices) for role in ATTENTION)
+        self.prices = prices
         self.passes = passes
         self.widths = sorted({_rounded(width, head_dim) for width in HEAD_WIDTHS})
         channel_qk = (self.query.values.sum(1) + self.key.values.sum(1)).view(-1, head_dim)
@@ -197,15 +253,15 @@ class Heads:
             [importance.by_unit(matrix.values, head_dim) for matrix in (self.query, self.key, self.value)], dim=1
         )
 
-    def options(self, heads: Tensor) -> list[Option]:
+    def options(self, heads: Tensor) -> Menu:
         """Every way to keep these heads (ascending) and no other."""
-        found = []
+        found: Menu = []
         outputs = {width: self._outputs(self._best_v[width][heads].flatten()) for width in self.widths}
         for groups in (g for g in COUNTS if len(heads) % g == 0):
             split = self._split(heads, groups)
             scored = [option for width in self.widths for option in self._scored(split, width)]
             mixed = [option for width in self.widths for option in self._mixed(split, width, outputs[width])]
-            there = Option(0, price_of_sublayer(self.output.shape[0], True), 0.0, {})
+            there: Option[Recipe] = Option(0, self.prices.of_sublayer(self.output.shape[0], True), 0.0, {})
             found += combine(pareto(scored), combine([there], mixed))
         return found
 
@@ -217,29 +273,26 @@ class Heads:
         blocks = grouping.shared(inputs, groups, len(heads) // groups, inputs.shape[1] // 2, self.passes)
         return heads[blocks.rows]
 
-    def _scored(self, split: Tensor, width: int) -> Iterable[Option]:
+    def _scored(self, split: Tensor, width: int) -> Iterable[Option[Recipe]]:
         """Query and key: the best `width` channels of each head, in every number of columns."""
         rows = self._best_qk[width][split].flatten(1)
-        products = price_of_attention(split.numel(), 2 * width)
+        products = self.prices.of_attention(split.numel(), 2 * width)
         for pair in zip(*(self._read(m, split, width, rows) for m in (self.query, self.key)), strict=True):
             yield _option(pair, products)
 
-    def _mixed(self, split: Tensor, width: int, outputs: Sequence[Part]) -> list[Option]:
+    def _mixed(self, split: Tensor, width: int, outputs: Sequence[Part]) -> Menu:
         """Value and output, in every number of columns and of groups."""
         rows = self._best_v[width][split].flatten(1)
         values = self._read(self.value, split, width, rows)
         if len(split) > 1:  # columns of the output map in the order of the value channels
-            outputs = [
-                Part(p.role, p.choice.reading(rows.flatten()), p.kept, p.price) if isinstance(p.choice, Draft) else p
-                for p in outputs
-            ]
+            outputs = [Part(p.role, p.draft.reading(rows.flatten()), p.kept, p.price) for p in outputs]
         return combine([_option([part]) for part in values], [_option([part]) for part in outputs])
 
     def _outputs(self, channels: Tensor) -> list[Part]:
         """The output map over these value channels. One that nothing reads is waste, so all must be read."""
         every = torch.arange(self.output.shape[0])
         parts = _variants(self.output, every, channels, self.passes)
-        return [part for part in parts if len(_inputs(part.choice)) == len(channels)]
+        return [part for part in parts if len(part.draft.inputs) == len(channels)]
 
     def _read(self, matrix: Matrix, split: Tensor, width: int, rows: Tensor) -> list[Part]:
         """Blocks of `rows` [groups, r], with the best columns of each, in every number of columns."""
@@ -294,25 +347,21 @@ def _searched(search: Shared, groups: int, counts: Sequence[int]) -> Iterable[Bl
 
 
 def _front(parts: Iterable[Part]) -> list[Part]:
-    return [option.recipe for option in pareto([Option(p.choice.cost, p.price, p.kept, p) for p in parts])]
+    return [option.recipe for option in pareto([Option(p.draft.cost, p.price, p.kept, p) for p in parts])]
 
 
-def _option(parts: Iterable[Part], extra_price: float = 0.0) -> Option:
+def _option(parts: Iterable[Part], extra_price: float = 0.0) -> Option[Recipe]:
     parts = list(parts)
     return Option(
-        sum(p.choice.cost for p in parts),
+        sum(p.draft.cost for p in parts),
         sum(p.price for p in parts) + extra_price,
         sum(p.kept for p in parts),
-        {p.role: p.choice for p in parts},
+        {p.role: p.draft for p in parts},
     )
 
 
-def _nothing(importances: Importances) -> Option:
+def _nothing(importances: Importances) -> Option[Recipe]:
     return Option(0, 0.0, 0.0, dropped({role: (m.shape[0], m.shape[1]) for role, m in importances.items()}))
-
-
-def _inputs(choice: Keep | Draft) -> Tensor:
-    return torch.arange(choice.shape[1]) if isinstance(choice, Keep) else choice.inputs
 
 
 def _rounded(share: float, size: int) -> int:

@@ -6,6 +6,7 @@ import torch
 
 from pgb_core.model.encoder import Encoder
 from pgb_core.plan import Group, Grouping, Keep, Plan, Role, Site
+from pgb_core.prices import prices_of
 from pgb_core.search import planning
 
 
@@ -22,7 +23,7 @@ def random_plan(model: Encoder, keep: float, grouping: str, seed: int = 0) -> Pl
         site: torch.rand(linear.out_features, linear.in_features, generator=g) ** 8 / (1 + 2 * site.layer)
         for site, linear in model.sites().items()
     }
-    menus = planning.make_menus(scores, model.config.head_dim, planning.Search(grouping, passes=2))
+    menus = planning.make_menus(scores, model.config.head_dim, planning.Search(prices_of("cpu"), grouping, passes=2))
     return planning.choose(menus, keep, "test", model.config.head_dim)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from pgb_core.config import CompressConfig, from_settings, from_toml
 from pgb_core.errors import ConfigError
+from pgb_core.options import PGBOptions
 
 GOOD: dict[str, Any] = {"checkpoint": "c", "out": "o", "calibrate": "t.txt"}
 
@@ -14,7 +15,7 @@ GOOD: dict[str, Any] = {"checkpoint": "c", "out": "o", "calibrate": "t.txt"}
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"keep": 0.0}, "keep 0 is out of range; use a share from 0.01 to 1"),
+        ({"keep": 0.0}, "keep 0 is out of range; use 0.01 to 1"),
         ({"keep": 1.5}, "keep 1.5 is out of range"),
         ({"keep": float("nan")}, "out of range"),
         ({"epochs": -1.0}, "epochs"),
@@ -46,7 +47,7 @@ def test_toml_gives_settings_and_arguments_win(tmp_path: Path) -> None:
     [
         ("keep = ", "not TOML"),
         ('kepe = 0.5\ncheckpoint="c"\nout="o"', "'kepe' is unknown"),
-        ("keep = true", "keep must be float"),
+        ("keep = true", "keep must be a number, not True"),
         ("label_column = 3", "label_column must be a text or a list of texts, not 3"),
         ("label_column = [1]", "label_column must be a text or a list of texts"),
     ],
@@ -68,10 +69,9 @@ def test_label_columns_are_one_or_many(given: object) -> None:
     assert from_settings(GOOD).label_column == ()
 
 
-def test_the_digest_follows_what_decides_the_artifact() -> None:
-    """Not where it is written, how it is evaluated, nor on how many threads."""
-    first = from_settings(GOOD)
-    assert first.digest == from_settings({**GOOD, "out": "elsewhere", "resume": True, "eval": "dev.tsv"}).digest
-    assert first.digest == from_settings({**GOOD, "threads": 3}).digest
-    assert first.digest == from_settings({**GOOD, "epochs": 3}).digest
-    assert first.digest != from_settings({**GOOD, "keep": 0.25}).digest
+def test_options_of_a_method_stand_beside_the_other_settings() -> None:
+    """And are checked by the method's own model; an option that no method has is unknown."""
+    config = from_settings({**GOOD, "grouping": "disjoint", "g_max": 3})
+    assert config.options == PGBOptions(grouping="disjoint", g_max=3)
+    with pytest.raises(ConfigError, match="passes 0 is out of range; use 1 or more"):
+        from_settings({**GOOD, "passes": 0})

@@ -79,7 +79,7 @@ class Told(Silent):
 def dense(variant: Variant, folder: Path) -> Told:
     """Export all of a variant; what was said meanwhile."""
     told = Told()
-    compress(CompressConfig(str(build(variant, folder / "model")), str(folder / "out"), keep=1.0), told)
+    compress(CompressConfig(checkpoint=str(build(variant, folder / "model")), out=str(folder / "out"), keep=1.0), told)
     return told
 
 
@@ -129,7 +129,7 @@ def test_a_model_that_differs_is_refused_before_any_work(tmp_path: Path) -> None
     data = tmp_path / "rows.txt"
     data.write_text("the film\n" * 30)
     with pytest.raises(ParityError, match="is_decoder True"):
-        compress(CompressConfig(str(source), str(tmp_path / "out"), calibrate=str(data)), told)
+        compress(CompressConfig(checkpoint=str(source), out=str(tmp_path / "out"), calibrate=str(data)), told)
     assert told.stages == ["Loading the checkpoint and checking it against transformers"]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model", "rows.txt"]
 

@@ -90,7 +90,9 @@ def test_unlabelled_text_is_enough(tmp_path: Path) -> None:
     data = tmp_path / "lines.txt"
     data.write_text("\n".join(f"the {a} was {b}" for a in WORDS for b in WORDS[:4]))
     done = compress(
-        CompressConfig(str(model), str(tmp_path / "small"), calibrate=str(data), keep=0.4, epochs=1, samples=40)
+        CompressConfig(
+            checkpoint=str(model), out=str(tmp_path / "small"), calibrate=str(data), keep=0.4, epochs=1, samples=40
+        )
     )
     assert done.manifest.measured["parity"]["inputs"] > 0
 
@@ -198,7 +200,7 @@ def test_a_run_killed_at_any_stage_and_resumed_gives_the_same_artifact(
 def test_work_on_other_data_is_not_resumed(tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file of the same name that has changed since."""
     model = checkpoint(tmp_path / "model", "bert", "classification")
-    monkeypatch.setattr("pgb_core.pipeline.write.write", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("pgb_core.pipeline.write", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         compress(settings(model, tmp_path / "small", texts, epochs=0.0))
     lines = texts.read_text().splitlines()

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pgb_core.checkpoints.load import load_checkpoint
-from pgb_core.data import read_rows
+from pgb_core.methods import method_of
 from pgb_core.pipeline import compress
 from pgb_core.progress.bars import Bars
 from pgb_core.progress.remaining import Estimate, about
 from pgb_core.progress.report import Silent
 from pgb_core.run import effort
-from pgb_core.run.inputs import prepare
+from pgb_core.run.run import Run
+from pgb_core.run.workspace import locked
 from tests.core.small import checkpoint, settings
 
 
@@ -170,11 +170,13 @@ def test_the_stages_that_are_announced_are_those_that_come(
 
     recorder = Recorder()
     compress(config, recorder)
-    loaded = load_checkpoint(model)
-    inputs = prepare(config, loaded)
-    found = effort.stages(config, inputs.calibration, inputs.training, read_rows(data, loaded.task.kind))
+    with locked(tmp_path / "other") as workspace:
+        run = Run.begin(config, Silent(), workspace)
+        found = effort.stages(run, method_of(config).effort(run))
+        whole = config.model_copy(update={"keep": 1.0, "eval": None})
+        dense = replace(run, config=whole, inputs=replace(run.inputs, held_out=None))
+        assert list(effort.stages(dense, method_of(whole).effort(dense))) == ["Exporting and checking parity"]
     first = ["Loading the checkpoint and checking it against transformers", "Reading the data"]
     assert [*first, "Trying the dense model on the labels", *found] == list(recorder.seen)
     assert all(work > 0 for work in found.values())
     assert all(total in (None, done) for total, done in recorder.seen.values())
-    assert list(effort.stages(replace(config, keep=1.0), [], [], [])) == ["Exporting and checking parity"]

@@ -145,6 +145,6 @@ def test_questions_take_no_columns_and_no_reading(tmp_path: Path) -> None:
 
 def test_settings_say_how_files_are_read() -> None:
     """For calibration a label column may lack."""
-    config = CompressConfig("c", "o", train="t", text_column="a", label_column=("b", "c"), labels="ids")
+    config = CompressConfig(checkpoint="c", out="o", train="t", text_column="a", label_column=("b", "c"), labels="ids")
     assert reading.options_of(config) == reading.Options(Columns("a", None, ("b", "c")), "ids")
     assert reading.options_of(config, unlabelled=True).columns.unlabelled

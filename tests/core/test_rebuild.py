@@ -32,8 +32,7 @@ def made(folder: Path, architecture: str, task: str, plan: str, **how: bool) -> 
     loaded = load_checkpoint(checkpoint(folder / "model", architecture, task))
     chosen = PLANS[plan](loaded.model)
     model = apply_plan(loaded.model, chosen).eval()
-    length = loaded.model.config.max_length
-    return loaded, model, write.write(folder / "out", loaded, model, chosen, "cpu", [], {}, {}, length, **how)
+    return loaded, model, write.write(folder / "out", write.Made(loaded, model, chosen, **how))
 
 
 def logits(model: Encoder, ids: torch.Tensor) -> torch.Tensor:

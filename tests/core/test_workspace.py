@@ -14,10 +14,13 @@ from pgb_core.artifact import open_artifact
 from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.config import CompressConfig
 from pgb_core.errors import ArtifactError, ConfigError, PGBError, ResourceError
+from pgb_core.export.parity import Parity
+from pgb_core.methods import method_of
 from pgb_core.pipeline import compress
+from pgb_core.progress.report import Silent
 from pgb_core.run.inputs import Inputs
 from pgb_core.run.output import check_place
-from pgb_core.run.run import Keys
+from pgb_core.run.run import Run
 from pgb_core.run.workspace import Workspace, check_space, locked
 from pgb_core.tasks.features import Features
 from tests.core.small import checkpoint, settings
@@ -181,8 +184,8 @@ def test_work_outlives_a_file_that_appears_in_its_place(
     assert (tmp_path / ".small.work").is_dir()
     (out / "mine").unlink()
     told = Told()
-    monkeypatch.setattr("pgb_core.run.run.fisher.fisher", None)
-    monkeypatch.setattr("pgb_core.run.run.compensate", None)
+    monkeypatch.setattr("pgb_core.methods.steps.fisher", None)
+    monkeypatch.setattr("pgb_core.methods.steps.compensate", None)
     resumed = compress(settings(model, out, texts), told)
     assert "taken over from a stopped run: compensated, finetuned, plan, scores" in told.notes
     monkeypatch.undo()
@@ -208,7 +211,7 @@ def test_other_settings_take_over_what_fits(tmp_path: Path, texts: Path, monkeyp
     ):
         told = Told()
         with monkeypatch.context() as patch:
-            patch.setattr("pgb_core.pipeline.write.write", failing)
+            patch.setattr("pgb_core.pipeline.write", failing)
             with pytest.raises(ResourceError, match="full"):
                 compress(settings(model, out, texts, **changes), told)
         assert [note for note in told.notes if "taken over" in note] == wanted
@@ -250,10 +253,13 @@ def test_a_stage_of_another_model_is_not_taken_over(change: str, tmp_path: Path,
     given = {"hidden_act": "relu", "layer_norm_eps": 1e-3, "num_attention_heads": 3}
     for n, value in enumerate((None, {**given, "problem_type": "multi_label_classification"}[change])):
         model = checkpoint(tmp_path / f"model{n}", "bert", "classification", **({change: value} if value else {}))
-        config = CompressConfig(str(model), str(tmp_path / "out"), calibrate=str(texts), keep=0.4)
+        config = CompressConfig(checkpoint=str(model), out=str(tmp_path / "out"), calibrate=str(texts), keep=0.4)
         loaded = load_checkpoint(model)
         rows = [Features([5, 6], [0, 0], None, 0)]
-        keys.append((loaded.digest, Keys.of(config, loaded, Inputs(rows, rows)).scores))
+        parity = Parity(0, 0.0, 0.0, 0)
+        with locked(tmp_path / "out") as workspace:
+            run = Run(config, loaded, parity, Inputs(rows, rows), workspace, Silent(), torch.device("cpu"))
+        keys.append((loaded.digest, method_of(config).stages(run)[0]))
     assert keys[0][0] == keys[1][0]
     assert keys[0][1] != keys[1][1]
 

@@ -13,13 +13,17 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from pgb_core.plan import ATTENTION, FEED_FORWARD, Choice, Group, Grouping, Keep, Role
-from pgb_core.search.budget import Option, pareto, price_of, price_of_attention, price_of_sublayer
+from pgb_core.prices import prices_of
+from pgb_core.search.budget import Option, pareto
 from pgb_core.search.grouping import Blocks
 from pgb_core.search.importance import by_unit
 from pgb_core.search.menus import COLUMNS, COUNTS, MULTIPLE, WIDTHS
 
 Recipe = Mapping[Role, Choice]
 Importances = Mapping[Role, Tensor]
+
+
+PRICES = prices_of("cpu")
 
 
 def importance_kept(importance: Tensor, rows: Tensor, cols: Tensor) -> float:
@@ -196,7 +200,7 @@ def feed_forward_menu(importances: Importances, passes: int) -> list[Option]:
                 inner_parts = whole_width
             else:  # a neuron that no group reads leaves the first matrix too
                 inner_parts = _variants(Role.FFN_IN, inner, torch.tensor(read), inputs, passes, counts=(1,))
-            menu += _combine([_option([part], price_of_sublayer(len(every), False))], inner_parts)
+            menu += _combine([_option([part], PRICES.of_sublayer(len(every), False))], inner_parts)
     return pareto(menu)
 
 
@@ -230,7 +234,7 @@ def _attention_options(
     for rows in (_channels(channel_qk, split, width) for width in _head_widths(head_dim)):
         for columns in _column_counts(query.shape[1], groups):
             parts = [_part(role, m, _read(m, rows, columns)) for role, m in ((Role.QUERY, query), (Role.KEY, key))]
-            products = price_of_attention(len(heads), 2 * rows.numel() // len(heads))
+            products = PRICES.of_attention(len(heads), 2 * rows.numel() // len(heads))
             scored.append(_option(parts, products))
     every = torch.arange(output.shape[0])
     for rows in (_channels(channel_v, split, width) for width in _head_widths(head_dim)):
@@ -242,7 +246,7 @@ def _attention_options(
         ]
         mixed += _combine(_combine([Option(0, 0.0, 0.0, {})], values), outputs)
     mixed = pareto(mixed)
-    there = price_of_sublayer(len(every), True)
+    there = PRICES.of_sublayer(len(every), True)
     return [
         Option(a.cost + b.cost, a.price + b.price + there, a.kept + b.kept, {**a.recipe, **b.recipe})
         for a in pareto(scored)
@@ -334,7 +338,7 @@ def _option(parts: Iterable[Part], extra_price: float) -> Option:
 
 
 def _keep(role: Role, matrix: Tensor) -> Part:
-    return Part(role, Keep(_shape(matrix)), float(matrix.sum()), price_of(1, *_shape(matrix), 0))
+    return Part(role, Keep(_shape(matrix)), float(matrix.sum()), PRICES.of_blocks(1, *_shape(matrix), 0))
 
 
 def _part(role: Role, matrix: Tensor, blocks: Blocks, available: int | None = None) -> Part:
@@ -346,7 +350,7 @@ def _part(role: Role, matrix: Tensor, blocks: Blocks, available: int | None = No
     gathered = 0 if count == 1 and columns == (available or matrix.shape[1]) else count * columns
     if count > 1 and role in (Role.ATTENTION_OUTPUT, Role.FFN_OUT):
         gathered += matrix.shape[0]
-    price = price_of(count, blocks.rows.shape[1], columns, gathered)
+    price = PRICES.of_blocks(count, blocks.rows.shape[1], columns, gathered)
     return Part(role, Grouping(groups, _shape(matrix)), blocks.kept, price)
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pgb_core.errors import PlanError
-from pgb_core.plan import ATTENTION, FEED_FORWARD, Grouping, Keep, Plan, Role, Site
+from pgb_core.plan import ATTENTION, FEED_FORWARD, Choice, Grouping, Keep, Plan, Role, Site
+from pgb_core.prices import prices_of
 from pgb_core.search import grouping, menus, planning
 from pgb_core.search.budget import Option, combine, pareto
 from tests.functional import slow_search
@@ -37,22 +39,42 @@ def importances(seed: int, layers: int = 3) -> dict[Site, Tensor]:
     return found
 
 
-def slow_menus(scores: Mapping[Site, Tensor], kind: str, passes: int, g_max: int) -> list[list[Option]]:
+def draft(choice: Choice) -> menus.Draft:
+    """A finished choice as the draft that becomes it."""
+    if isinstance(choice, Keep):
+        return menus.Whole(choice.shape)
+    assert isinstance(choice, Grouping)
+    if not choice.groups:
+        return menus.dropped({Role.QUERY: choice.shape})[Role.QUERY]
+    rows, cols = (torch.tensor([getattr(group, side) for group in choice.groups]) for side in ("rows", "cols"))
+    return menus.Cut(choice.shape, rows, cols)
+
+
+def slow_menus(scores: Mapping[Site, Tensor], kind: str, passes: int, g_max: int) -> list[tuple[int, menus.Menu]]:
     """As `planning.make_menus`."""
     found = []
     for layer in range(1 + max(site.layer for site in scores)):
         for roles in (ATTENTION, FEED_FORWARD):
             matrices = {role: scores[Site(layer, role)] for role in roles}
             if kind == "disjoint":
-                found.append(slow_search.disjoint_menu(matrices, g_max, passes))
+                menu = slow_search.disjoint_menu(matrices, g_max, passes)
             elif roles is ATTENTION:
-                found.append(slow_search.attention_menu(matrices, HEAD_DIM, passes))
+                menu = slow_search.attention_menu(matrices, HEAD_DIM, passes)
             else:
-                found.append(slow_search.feed_forward_menu(matrices, passes))
+                menu = slow_search.feed_forward_menu(matrices, passes)
+            found.append(
+                (
+                    layer,
+                    [
+                        replace(option, recipe={role: draft(choice) for role, choice in option.recipe.items()})
+                        for option in menu
+                    ],
+                )
+            )
     return found
 
 
-def plan_of(found: list[list[Option]], keep: float, budget: str) -> str:
+def plan_of(found: list[tuple[int, menus.Menu]], keep: float, budget: str) -> str:
     """Its JSON, or why there is none."""
     try:
         return planning.choose(found, keep, "test", HEAD_DIM, budget).to_json()
@@ -65,10 +87,10 @@ def plan_of(found: list[list[Option]], keep: float, budget: str) -> str:
 def test_plans_are_those_of_the_slow_search(kind: str, seed: int) -> None:
     """Byte for byte, at several shares and for both budgets."""
     scores = importances(seed)
-    fast = planning.make_menus(scores, HEAD_DIM, planning.Search(kind, passes=3))
+    fast = planning.make_menus(scores, HEAD_DIM, planning.Search(prices_of("cpu"), kind, passes=3))
     slow = slow_menus(scores, kind, 3, 6)
-    assert [len(menu) for menu in fast] == [len(menu) for menu in slow]
-    for menu, wanted in zip(fast, slow, strict=True):
+    assert [len(menu) for _, menu in fast] == [len(menu) for _, menu in slow]
+    for (_, menu), (_, wanted) in zip(fast, slow, strict=True):
         assert [o.price for o in menu] == [o.price for o in wanted]
         assert [o.kept for o in menu] == pytest.approx([o.kept for o in wanted], rel=1e-9)
     for budget in ("weights", "flops"):
@@ -129,7 +151,7 @@ def test_combining_is_the_front_of_all_pairs(first: list[tuple[int, int]], secon
 
 def test_a_draft_is_the_choice_that_it_becomes() -> None:
     """Cost and rows before the tuples are made, and columns in the order of what is read."""
-    draft = menus.Draft((6, 8), torch.tensor([[0, 2], [3, 5]]), torch.tensor([[1, 4, 6], [0, 4, 7]]))
+    draft = menus.Cut((6, 8), torch.tensor([[0, 2], [3, 5]]), torch.tensor([[1, 4, 6], [0, 4, 7]]))
     made = draft.choice()
     assert isinstance(made, Grouping)
     assert (draft.cost, draft.outputs) == (made.cost, len(made.rows))
@@ -141,7 +163,7 @@ def test_a_draft_is_the_choice_that_it_becomes() -> None:
 def test_a_chosen_plan_has_no_drafts() -> None:
     """It is written as JSON and read back."""
     scores = importances(3)
-    found = planning.make_menus(scores, HEAD_DIM, planning.Search(passes=1))
+    found = planning.make_menus(scores, HEAD_DIM, planning.Search(prices_of("cpu"), passes=1))
     plan = planning.choose(found, 0.5, "test", HEAD_DIM)
     assert all(isinstance(choice, Keep | Grouping) for choice in plan.choices.values())
     assert Plan.from_json(plan.to_json()) == plan
@@ -157,7 +179,7 @@ def test_the_search_uses_one_thread_and_gives_the_others_back() -> None:
         planning.make_menus(
             importances(0, layers=1),
             HEAD_DIM,
-            planning.Search("disjoint"),
+            planning.Search(prices_of("cpu"), "disjoint"),
             lambda n: seen.append(torch.get_num_threads()),
         )
         assert seen == [1]

@@ -79,7 +79,7 @@ def hold(source: Path, out: Path, task: str, count: int, seed: int = 0) -> Count
     """Make an artifact of all of a checkpoint, and hold it against transformers on `count` texts and pairs."""
     found = Count()
     try:
-        compress(CompressConfig(str(source), str(out), keep=1.0, device="cpu"))
+        compress(CompressConfig(checkpoint=str(source), out=str(out), keep=1.0, device="cpu"))
     except PGBError as error:
         found.refused = str(error)
         return found

@@ -59,7 +59,8 @@ def small_run(folder: Path) -> CompressConfig:
     rows = [{"text": f"the {a} was {b}", "label": n % 2} for n, a in enumerate(WORDS) for b in WORDS[:6]]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     quick = {"keep": 0.5, "epochs": 2.0, "samples": 48, "tokens": 256, "passes": 2, "checkpoint_every": 2}
-    return CompressConfig(str(model), str(folder / "out"), train=str(data), device="cpu", trust_labels=True, **quick)  # type: ignore[arg-type]
+    place = {"checkpoint": str(model), "out": str(folder / "out"), "train": str(data)}
+    return CompressConfig(**place, device="cpu", trust_labels=True, **quick)
 
 
 def in_child(work: Callable[[], object]) -> int:

@@ -50,7 +50,9 @@ def dense(example: demo.Example, folder: Path) -> Path:
     checkpoint = demo.merged(example, base, folder / "checkpoint")
     _, rows = demo.split_rows(example, folder)
     out = folder / f"{example.name}-dense"
-    return compress(CompressConfig(str(checkpoint), str(out), task=example.task, keep=1.0, eval=str(rows))).path
+    return compress(
+        CompressConfig(checkpoint=str(checkpoint), out=str(out), task=example.task, keep=1.0, eval=str(rows))
+    ).path
 
 
 def take(url: str, page: Page, out: Path) -> None:

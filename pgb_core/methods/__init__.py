@@ -1,0 +1,20 @@
+"""The methods, one file each. `pgb_core.options` has their options, which need no torch."""
+
+from __future__ import annotations
+
+from pgb_core.config import CompressConfig
+from pgb_core.methods.base import Compressed, Method
+from pgb_core.methods.dense import Dense
+from pgb_core.methods.pgb import PGB
+
+METHODS: dict[str, Method] = {
+    "pgb": PGB(),
+}
+
+
+def method_of(config: CompressConfig) -> Method:
+    """What makes the model smaller; with a share of 1 there is nothing to do."""
+    return METHODS[config.method] if config.keep < 1 else Dense()
+
+
+__all__ = ["METHODS", "Compressed", "Method", "method_of"]

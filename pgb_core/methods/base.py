@@ -1,0 +1,39 @@
+"""What is asked of a method: from a run to a compact model and the plan that it follows."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pgb_core.model.encoder import Encoder
+from pgb_core.plan import Plan
+from pgb_core.run.run import Run, Stage
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """A compact model, on the run's device, and its plan."""
+
+    model: Encoder
+    plan: Plan
+
+
+class Method(ABC):
+    """One method. Its options are in `pgb_core.options`, under the same name."""
+
+    @abstractmethod
+    def stages(self, run: Run) -> Sequence[Stage]:
+        """What it keeps, in order; the last one's digest is the run's own."""
+
+    @abstractmethod
+    def effort(self, run: Run) -> dict[str, float]:
+        """Expected work by the title of each stage, in order; the unit is one token through the dense model.
+
+        The factors are rough: they were measured once, on one thread of a CPU, and serve to tell how much of a job is
+        left.
+        """
+
+    @abstractmethod
+    def compress(self, run: Run) -> Compressed:
+        """Do the stages that are not kept. Raises PGBError."""

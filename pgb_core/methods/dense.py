@@ -1,0 +1,29 @@
+"""Nothing is pruned: the checkpoint as it is, in the form that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pgb_core.methods import steps
+from pgb_core.methods.base import Compressed, Method
+from pgb_core.plan import Keep, Plan
+from pgb_core.run.run import Run, Stage
+
+
+class Dense(Method):
+    """Every matrix stays."""
+
+    def stages(self, run: Run) -> Sequence[Stage]:
+        """Nothing is kept."""
+        return (run.first("dense"),)
+
+    def effort(self, run: Run) -> dict[str, float]:
+        """None."""
+        return {}
+
+    def compress(self, run: Run) -> Compressed:
+        """See Method."""
+        sites = run.dense.sites()
+        whole = {site: Keep((linear.out_features, linear.in_features)) for site, linear in sites.items()}
+        plan = Plan(run.checkpoint.digest, run.dense.config.head_dim, whole)
+        return Compressed(steps.cut(run, plan), plan)

@@ -1,0 +1,21 @@
+"""What every method's options are."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+
+class MethodOptions(BaseModel):
+    """The options of one method. summary: what it does, in a line; paper: where it is from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    summary: ClassVar[str]
+    paper: ClassVar[str]
+
+    @property
+    def uses_labels(self) -> bool:
+        """Whether labels of the calibration rows decide anything."""
+        return False

@@ -1,0 +1,26 @@
+"""Options of PGB."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from pgb_core.options.base import MethodOptions
+
+
+class PGBOptions(MethodOptions):
+    """Permutation and grouping: heads, channels, neurons and blocks by their importance to the loss."""
+
+    summary: ClassVar[str] = "permutation and grouping, in one shot"
+    paper: ClassVar[str] = "PGB: One-Shot Pruning for BERT via Weight Grouping and Permutation, arXiv 2502.03984"
+
+    grouping: Literal["shared", "disjoint"] = Field("shared", description="shared, or the paper's disjoint blocks")
+    passes: int = Field(6, ge=1, description="of the search for groups")
+    g_max: int = Field(6, ge=1, description="most disjoint groups of a matrix")
+    from_predictions: bool = Field(False, description="score with labels drawn from the model, as without labels")
+
+    @property
+    def uses_labels(self) -> bool:
+        """Scores are gradients of the loss on them."""
+        return not self.from_predictions

@@ -1,0 +1,55 @@
+"""What is wrong with settings, in a line that names the setting, the value and the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ValidationError
+
+_KINDS = {
+    "float_type": "a number",
+    "int_type": "a whole number",
+    "bool_type": "true or false",
+    "string_type": "a text",
+    "label_column": "a text or a list of texts",
+}
+_LIMITS = {"ge": "{} or more", "gt": "above {}", "le": "at most {}", "lt": "below {}"}
+
+
+def said(error: ValidationError, models: Sequence[type[BaseModel]]) -> str:
+    """The first thing that is wrong with what is there, or is missing. models: of the settings, the main one first."""
+    every = error.errors(include_url=False)
+    first = next((one for one in every if one["type"] != "missing"), every[0])
+    kind, value, context = first["type"], first["input"], first.get("ctx", {})
+    name = str(first["loc"][0]) if first["loc"] else ""
+    if kind == "missing":
+        return f"{name} is missing"
+    if kind == "extra_forbidden":
+        elsewhere = any(name in model.model_fields for model in models[1:])
+        return f"setting {name!r} is " + ("of another --method" if elsewhere else "unknown; see pgb compress --help")
+    if kind == "literal_error":
+        allowed = context["expected"].replace("'", "").replace(" or ", ", ")
+        return f"{name} {value!r} is unknown; use one of {allowed}"
+    if kind == "value_error":
+        return f"{name} {value!r} {context['error']}" if name else str(context["error"])
+    if kind.startswith(("greater_than", "less_than", "finite")):
+        return f"{name} {_number(value)} is out of range; use {_range(name, models)}"
+    return f"{name} must be {_KINDS.get(name, _KINDS.get(kind, kind))}, not {value!r}"
+
+
+def _range(name: str, models: Sequence[type[BaseModel]]) -> str:
+    """What a number may be, in words."""
+    field = next(model.model_fields[name] for model in models if name in model.model_fields)
+    found = {
+        rule: getattr(limit, rule)
+        for limit in field.metadata
+        for rule in _LIMITS
+        if getattr(limit, rule, None) is not None
+    }
+    if set(found) == {"ge", "le"}:
+        return f"{_number(found['ge'])} to {_number(found['le'])}"
+    return ", ".join(_LIMITS[rule].format(_number(limit)) for rule, limit in found.items())
+
+
+def _number(value: float) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,36 @@
+"""What the parts of a model take to run, so that gathers and small kernels are not thought free.
+
+The unit is a weight of a dense product over so many tokens as the prices are for. They were measured on some form of
+graph on some machine, and arrive as an argument.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Prices:
+    """tokens: of the input that they are for. gathered_row: one row of channels moved; operator: the start of one;
+    block: of one block in it; norm and transposes: a norm with its sum and a pair of transposes, a channel of the
+    residual stream.
+    """
+
+    tokens: int
+    gathered_row: float
+    operator: float
+    block: float
+    norm: float
+    transposes: float
+
+    def of_blocks(self, groups: int, rows: int, cols: int, gathered: int) -> float:
+        """`groups` blocks of rows x cols with `gathered` rows moved around them."""
+        return self.operator + groups * (rows * cols + self.block) + self.gathered_row * gathered
+
+    def of_sublayer(self, hidden: int, transposed: bool) -> float:
+        """There being a sublayer at all, however small."""
+        return self.operator + hidden * (self.norm + (self.transposes if transposed else 0))
+
+    def of_attention(self, heads: int, width: int) -> float:
+        """The products between tokens, `width` channels a head (query plus value)."""
+        return heads * (width * self.tokens + self.block)
