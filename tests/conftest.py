@@ -10,7 +10,7 @@ import torch
 import transformers
 from hypothesis import settings
 
-from pgb_core.checkpoints.load import encoder_config_of
+from pgb_core.checkpoints.config import encoder_config_of
 from pgb_core.model.encoder import Encoder, EncoderConfig
 
 pytest_plugins = ["tests.served"]

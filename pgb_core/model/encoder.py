@@ -1,7 +1,7 @@
-"""One post-norm encoder for BERT, RoBERTa and DistilBERT, dense or grouped.
+"""One post-norm encoder for every architecture that is read, dense or grouped.
 
-The three differ only in where positions start, whether there are token types, and in the head, so
-one module serves them all; which checkpoint key goes where is known to `pgb_core.checkpoints.load` alone.
+They differ only in where positions start, whether there are token types, and in the head, so
+one module serves them all; which checkpoint key goes where is known to `pgb_core.checkpoints` alone.
 Every linear map of a layer may be an `nn.Linear` or a `GroupedLinear`, heads may be of any number
 and width, and a sublayer may be absent, so a compressed model is as small as it claims to be.
 """
@@ -33,8 +33,8 @@ ACTIVATIONS = {
 class EncoderConfig:
     """Shape and conventions of a dense encoder.
 
-    position_offset: position of the first token; RoBERTa counts non-padding tokens from pad_id + 1
-    (`counts_padding` False), the others count all from 0.
+    types: 0 where there are no token types. counts_padding: positions count every token from 0; otherwise tokens that
+    are no padding, from pad_id + 1. head_activation: None where the head is one map.
     """
 
     vocab: int
