@@ -68,6 +68,7 @@ def encoder_config_of(config: Any, task: str) -> EncoderConfig:
         vocab=config.vocab_size,
         positions=config.max_position_embeddings,
         types=numbers.types.whole(config),
+        embedding=numbers.embedding.whole(config),
         hidden=numbers.hidden.whole(config),
         layers=numbers.layers.whole(config),
         heads=numbers.heads.whole(config),

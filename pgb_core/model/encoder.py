@@ -33,13 +33,15 @@ ACTIVATIONS = {
 class EncoderConfig:
     """Shape and conventions of a dense encoder.
 
-    types: 0 where there are no token types. counts_padding: positions count every token from 0; otherwise tokens that
-    are no padding, from pad_id + 1. head_activation: None where the head is one map.
+    types: 0 where there are no token types. embedding: channels of the tables; hidden: channels of the stream.
+    counts_padding: positions count every token from 0; otherwise tokens that are no padding, from pad_id + 1.
+    head_activation: None where the head is one map.
     """
 
     vocab: int
     positions: int
     types: int
+    embedding: int
     hidden: int
     layers: int
     heads: int
@@ -64,16 +66,21 @@ class EncoderConfig:
 
 
 class Embeddings(nn.Module):
-    """Word, position and (where the model has them) token-type embeddings, normalised."""
+    """Word, position and (where the model has them) token-type embeddings, normalised.
+
+    Tables of another width than the stream's are followed by a map to that.
+    """
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.counts_padding = config.counts_padding
         self.pad_id = config.pad_id
-        self.word = nn.Embedding(config.vocab, config.hidden)
-        self.position = nn.Embedding(config.positions, config.hidden)
-        self.token_type = nn.Embedding(config.types, config.hidden) if config.types else None
-        self.norm = nn.LayerNorm(config.hidden, eps=config.norm_eps)
+        width, projected = config.embedding, config.embedding != config.hidden
+        self.word = nn.Embedding(config.vocab, width)
+        self.position = nn.Embedding(config.positions, width)
+        self.token_type = nn.Embedding(config.types, width) if config.types else None
+        self.norm = nn.LayerNorm(width, eps=config.norm_eps)
+        self.projection = nn.Linear(width, config.hidden) if projected else None
 
     def forward(self, input_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
         """[batch, tokens] -> [batch, tokens, hidden]."""
@@ -85,7 +92,8 @@ class Embeddings(nn.Module):
         x = self.word(input_ids) + self.position(positions)
         if self.token_type is not None:
             x = x + self.token_type(torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids)
-        return self.norm(x)
+        x = self.norm(x)
+        return x if self.projection is None else self.projection(x)
 
 
 class Attention(nn.Module):

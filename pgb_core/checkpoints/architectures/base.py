@@ -60,8 +60,13 @@ Number = Setting | Fixed
 
 @dataclass(frozen=True)
 class Numbers:
-    """Where the numbers of an `EncoderConfig` come from. types: 0 where an architecture has no token types."""
+    """Where the numbers of an `EncoderConfig` come from.
 
+    embedding: the channels of the tables, those of the stream where an architecture has no other. types: 0 where it has
+    no token types.
+    """
+
+    embedding: Number
     hidden: Number
     layers: Number
     heads: Number

@@ -25,6 +25,7 @@ BERT = Architecture(
     classifier=Classifier(dense="bert.pooler.dense", activation="tanh", output="classifier"),
     qa_output="qa_outputs",
     numbers=Numbers(
+        embedding=Setting("hidden_size"),
         hidden=Setting("hidden_size"),
         layers=Setting("num_hidden_layers"),
         heads=Setting("num_attention_heads"),

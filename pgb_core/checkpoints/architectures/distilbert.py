@@ -24,6 +24,7 @@ DISTILBERT = Architecture(
     classifier=Classifier(dense="pre_classifier", activation="relu", output="classifier"),
     qa_output="qa_outputs",
     numbers=Numbers(
+        embedding=Setting("dim"),
         hidden=Setting("dim"),
         layers=Setting("n_layers"),
         heads=Setting("n_heads"),
