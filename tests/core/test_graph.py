@@ -13,7 +13,7 @@ from pgb_core.model.encoder import Encoder
 from pgb_core.model.surgery import apply_plan
 from pgb_core.session import open_session
 from pgb_core.tasks.features import Features
-from tests.conftest import ARCHITECTURES, TASKS, small_encoder
+from tests.conftest import ARCHITECTURES, CORE_ARCHITECTURES, TASKS, small_encoder
 from tests.core.planned import hand_plan, random_plan
 
 LENGTHS = ((1, 1), (1, 37), (3, 17), (2, 62))
@@ -53,7 +53,7 @@ def difference(model: Encoder, content: bytes, batch: int, length: int) -> tuple
 @pytest.mark.parametrize("target", ["cpu", "gpu"])
 @pytest.mark.parametrize("kind", ["dense", "hand", "shared", "disjoint"])
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", CORE_ARCHITECTURES)
 def test_the_graph_equals_the_model(architecture: str, task: str, kind: str, target: str) -> None:
     """Both forms, any structure: one token, odd lengths, the longest length, padding."""
     model = compact(architecture, task, kind)

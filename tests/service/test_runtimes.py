@@ -34,7 +34,7 @@ from service.runtimes.protocol import Device, Kind, Precision, Runtime, unpad
 from service.runtimes.selfcheck import self_check
 from service.settings import Settings
 from service.tokenizer import Tokens
-from tests.conftest import ARCHITECTURES, TASKS
+from tests.conftest import CORE_ARCHITECTURES, TASKS
 from tests.core.planned import dense_plan, hand_plan
 from tests.core.small import checkpoint
 from tests.served import serving
@@ -104,7 +104,7 @@ def rewritten(artifact: Artifact, folder: Path, files: dict[str, bytes | None]) 
 @pytest.mark.parametrize(("kind", "precision"), CHOICES)
 @pytest.mark.parametrize("plan", ["dense", "grouped"])
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", CORE_ARCHITECTURES)
 def test_all_runtimes_agree(
     make: Make, architecture: str, task: str, plan: str, kind: Kind, precision: Precision
 ) -> None:

@@ -3,12 +3,14 @@
 from pgb_core.checkpoints.architectures.base import Architecture
 from pgb_core.checkpoints.architectures.bert import BERT
 from pgb_core.checkpoints.architectures.distilbert import DISTILBERT
+from pgb_core.checkpoints.architectures.electra import ELECTRA
 from pgb_core.checkpoints.architectures.roberta import ROBERTA
 
 ARCHITECTURES: dict[str, Architecture] = {
     "bert": BERT,
     "roberta": ROBERTA,
     "distilbert": DISTILBERT,
+    "electra": ELECTRA,
 }
 
 
