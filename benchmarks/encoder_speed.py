@@ -44,6 +44,7 @@ BASE = EncoderConfig(
     vocab=30522,
     positions=512,
     types=2,
+    embedding=768,
     hidden=768,
     layers=12,
     heads=12,

@@ -197,7 +197,7 @@ def differential() -> str:
     """Texts through transformers and through the artifact."""
     found = results("trust")["differential"]["found"]["variants"]
     rows = []
-    for architecture in ("bert", "roberta", "distilbert"):
+    for architecture in dict.fromkeys(row["architecture"] for row in found.values()):
         every = [row for row in found.values() if row["architecture"] == architecture]
         read = [row for row in every if row["refused"] is None]
         rows.append(

@@ -17,6 +17,7 @@ from pydantic_core import PydanticUndefined
 
 from pgb_core import __version__, machine
 from pgb_core.artifact import TASKS
+from pgb_core.checkpoints.architectures import titles
 from pgb_core.config import CompressConfig, from_settings, from_toml
 from pgb_core.data.words import plain
 from pgb_core.errors import PGBError
@@ -82,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pgb",
-        description="Shrink a fine-tuned BERT, RoBERTa or DistilBERT, check it against the original, and serve it.",
+        description=f"Shrink a fine-tuned {titles()}, check it against the original, and serve it.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -10,19 +10,21 @@ import torch
 import transformers
 from hypothesis import settings
 
-from pgb_core.checkpoints.load import encoder_config_of
+from pgb_core.checkpoints.config import encoder_config_of
 from pgb_core.model.encoder import Encoder, EncoderConfig
 
 pytest_plugins = ["tests.served", "tests.made"]
 settings.register_profile("steady", deadline=None)  # a machine that is busy is not a failure
 settings.load_profile("steady")
 SHARED = Path(os.environ.get("SHARED_DATA", Path(__file__).parent.parent.parent / "shared"))
-ARCHITECTURES = ("bert", "roberta", "distilbert")
+ARCHITECTURES = ("bert", "roberta", "distilbert", "electra")
+# What concerns layers alone is tried on these: ELECTRA's are BERT's.
+CORE_ARCHITECTURES = ARCHITECTURES[:3]
 TASKS = ("classification", "qa")
 
 
 def hf_config(architecture: str, **changes: object) -> transformers.PreTrainedConfig:
-    """A small shape of each architecture: 4 layers, 96 wide, 6 heads, 62 or more tokens."""
+    """A small shape of each architecture: 4 layers, 96 wide, 6 heads, 62 or more tokens; ELECTRA's tables 40 wide."""
     if architecture == "distilbert":
         return transformers.DistilBertConfig(
             **{
@@ -35,8 +37,11 @@ def hf_config(architecture: str, **changes: object) -> transformers.PreTrainedCo
             }
             | changes
         )
-    kind = {"bert": transformers.BertConfig, "roberta": transformers.RobertaConfig}[architecture]
-    extra = {"pad_token_id": 1, "max_position_embeddings": 66} if architecture == "roberta" else {}
+    kind, extra = {
+        "bert": (transformers.BertConfig, {}),
+        "roberta": (transformers.RobertaConfig, {"pad_token_id": 1, "max_position_embeddings": 66}),
+        "electra": (transformers.ElectraConfig, {"embedding_size": 40}),
+    }[architecture]
     settings = {
         "vocab_size": 400,
         "hidden_size": 96,

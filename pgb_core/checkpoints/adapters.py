@@ -16,6 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from pgb_core.checkpoints.architectures import ARCHITECTURES
+from pgb_core.checkpoints.config import architecture_of
 from pgb_core.errors import CheckpointError
 
 PREFIX = "base_model.model."
@@ -28,14 +30,16 @@ def merge(base: Path, adapter: Path, out: Path, head: dict[str, Any]) -> Path:
     """Write a complete Hugging Face checkpoint to `out`.
 
     head: entries that turn the base's config into the task's (architectures, labels).
-    Raises CheckpointError when a file is missing or shapes do not fit.
+    Raises CheckpointError when a file is missing, the base is of no known architecture, or shapes do not fit.
     """
     settings = _json(adapter / CONFIG)
     if settings.get("peft_type") != "LORA" or settings.get("use_rslora") or settings.get("use_dora"):
         raise CheckpointError(f"{adapter}: only plain LoRA adapters are merged, not {settings.get('peft_type')}")
-    state = _prefixed(_tensors(base / "model.safetensors"), "bert.")
+    given = _json(base / "config.json")
+    prefix = ARCHITECTURES[architecture_of(given, base)].prefix
+    state = _prefixed(_tensors(base / "model.safetensors"), f"{prefix}.")
     merged = merge_state(state, _tensors(adapter / WEIGHTS), settings["lora_alpha"] / settings["r"])
-    config = {**_json(base / "config.json"), **head}
+    config = {**given, **head}
     out.mkdir(parents=True, exist_ok=True)
     save_file(merged, out / "model.safetensors", metadata={"format": "pt"})
     (out / "config.json").write_text(json.dumps(config, indent=2, allow_nan=False) + "\n", "utf-8")

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pgb_core.checkpoints.config import unread_settings
 from pgb_core.checkpoints.reference import Probe, shown
 from pgb_core.checkpoints.tokenization import SETTINGS, Tokenization, encode
 from pgb_core.errors import CheckpointError, ParityError
@@ -29,17 +30,6 @@ SMALLEST = 1e-3  # logits below this are all noise of the sums that they come fr
 INPUTS = 256
 
 Logits = Sequence[NDArray[np.float32]]
-# Settings of config.json that say nothing about what the model computes, or that are read.
-_KNOWN = {
-    "architectures", "model_type", "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads",
-    "intermediate_size", "hidden_act", "max_position_embeddings", "type_vocab_size", "layer_norm_eps", "pad_token_id",
-    "dim", "n_layers", "n_heads", "hidden_dim", "activation", "id2label", "label2id", "num_labels", "problem_type",
-    "dtype", "torch_dtype", "transformers_version", "initializer_range", "use_cache", "bos_token_id", "eos_token_id",
-    "hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "dropout", "attention_dropout",
-    "qa_dropout", "seq_classif_dropout", "sinusoidal_pos_embds", "tie_weights_", "tie_word_embeddings",
-    "gradient_checkpointing", "finetuning_task", "return_dict",
-    "output_attentions", "output_hidden_states", "_name_or_path", "_num_labels", "output_past",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -140,7 +130,7 @@ def _misread(
 
 
 def _suspects(config: Mapping[str, Any]) -> str:
-    odd = [f"{name} {value!r}" for name, value in sorted(config.items()) if name not in _KNOWN]
+    odd = [f"{name} {value!r}" for name, value in unread_settings(config).items()]
     if odd:
         return f"config.json sets what is not read: {', '.join(odd)[:300]}"
     return "please report the checkpoint"

@@ -58,7 +58,12 @@ def embeddings(g: Graph, module: Embeddings) -> str:
     if module.token_type is not None:
         types = _table(g, "embeddings.token_type", module.token_type.weight, "token_type_ids")
         x = g.op("Add", "embeddings.typed", x, types)
-    return layer_norm(g, "embeddings.norm", module.norm, x)
+    x = layer_norm(g, "embeddings.norm", module.norm, x)
+    if module.projection is None:
+        return x
+    weight = g.constant("embeddings.projection.weight", module.projection.weight.T)
+    bias = g.constant("embeddings.projection.bias", module.projection.bias)
+    return g.op("Add", "embeddings.projection", g.op("MatMul", "embeddings.widened", x, weight), bias)
 
 
 def _table(g: Graph, name: str, weight: Tensor, index: str) -> str:

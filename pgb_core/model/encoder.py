@@ -1,7 +1,7 @@
-"""One post-norm encoder for BERT, RoBERTa and DistilBERT, dense or grouped.
+"""One post-norm encoder for every architecture that is read, dense or grouped.
 
-The three differ only in where positions start, whether there are token types, and in the head, so
-one module serves them all; which checkpoint key goes where is known to `pgb_core.checkpoints.load` alone.
+They differ only in where positions start, whether there are token types, and in the head, so
+one module serves them all; which checkpoint key goes where is known to `pgb_core.checkpoints` alone.
 Every linear map of a layer may be of any kind of `pgb_core.model.linear`, heads may be of any number and width, and a
 sublayer may be absent, so a compressed model is as small as it claims to be.
 """
@@ -25,13 +25,15 @@ from pgb_core.tasks import TASKS
 class EncoderConfig:
     """Shape and conventions of a dense encoder.
 
-    position_offset: position of the first token; RoBERTa counts non-padding tokens from pad_id + 1
-    (`counts_padding` False), the others count all from 0.
+    types: 0 where there are no token types. embedding: channels of the tables; hidden: channels of the stream.
+    counts_padding: positions count every token from 0; otherwise tokens that are no padding, from pad_id + 1.
+    head_activation: None where the head is one map.
     """
 
     vocab: int
     positions: int
     types: int
+    embedding: int
     hidden: int
     layers: int
     heads: int
@@ -56,16 +58,21 @@ class EncoderConfig:
 
 
 class Embeddings(nn.Module):
-    """Word, position and (where the model has them) token-type embeddings, normalised."""
+    """Word, position and (where the model has them) token-type embeddings, normalised.
+
+    Tables of another width than the stream's are followed by a map to that.
+    """
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.counts_padding = config.counts_padding
         self.pad_id = config.pad_id
-        self.word = nn.Embedding(config.vocab, config.hidden)
-        self.position = nn.Embedding(config.positions, config.hidden)
-        self.token_type = nn.Embedding(config.types, config.hidden) if config.types else None
-        self.norm = nn.LayerNorm(config.hidden, eps=config.norm_eps)
+        width, projected = config.embedding, config.embedding != config.hidden
+        self.word = nn.Embedding(config.vocab, width)
+        self.position = nn.Embedding(config.positions, width)
+        self.token_type = nn.Embedding(config.types, width) if config.types else None
+        self.norm = nn.LayerNorm(width, eps=config.norm_eps)
+        self.projection = nn.Linear(width, config.hidden) if projected else None
 
     def forward(self, input_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
         """[batch, tokens] -> [batch, tokens, hidden]."""
@@ -77,7 +84,8 @@ class Embeddings(nn.Module):
         x = self.word(input_ids) + self.position(positions)
         if self.token_type is not None:
             x = x + self.token_type(torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids)
-        return self.norm(x)
+        x = self.norm(x)
+        return x if self.projection is None else self.projection(x)
 
 
 class Head(nn.Module):

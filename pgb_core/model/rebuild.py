@@ -30,7 +30,8 @@ def encoder_of(artifact: Artifact) -> Encoder:
         raise ArtifactError(f"{artifact.path}: holds no {WEIGHTS}; compress again with --weights")
     try:
         with safe_open(artifact.weights, framework="pt") as file:
-            config = EncoderConfig(**json.loads(file.metadata()[_CONFIG]))
+            found = json.loads(file.metadata()[_CONFIG])
+            config = EncoderConfig(**{"embedding": found["hidden"], **found})  # earlier files have no other width
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         with torch.device("meta"):
             dense = Encoder(config)

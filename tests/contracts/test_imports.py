@@ -20,9 +20,10 @@ def test_the_service_loads_neither_torch_nor_transformers() -> None:
 
 
 def test_the_boundary_needs_the_standard_library_only() -> None:
-    """Plan, artifact, config and errors load nothing else."""
-    found = loaded("import pgb_core.plan, pgb_core.artifact, pgb_core.config, pgb_core.errors, pgb_core.machine")
+    """Plan, artifact and errors load nothing else; settings load pydantic besides."""
+    found = loaded("import pgb_core.plan, pgb_core.artifact, pgb_core.errors, pgb_core.machine")
     assert found.isdisjoint((*HEAVY, "numpy", "onnxruntime", "pydantic", "tokenizers"))
+    assert loaded("import pgb_core.config").isdisjoint((*HEAVY, "numpy", "onnxruntime", "tokenizers"))
 
 
 def test_importing_the_package_imports_nothing_else() -> None:

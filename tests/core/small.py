@@ -15,10 +15,16 @@ from tests.conftest import hf_config
 # Read the file as it is: by itself the architecture's own kind of tokenizer would be made of these words.
 _NAMES = {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "unk_token": "[UNK]"}
 _OTHERS = {"cls_token": "<s>", "sep_token": "</s>", "pad_token": "<pad>", "unk_token": "[UNK]"}
+_TYPED = ["input_ids", "token_type_ids", "attention_mask"]
 SETTINGS = {
     "bert": {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+        "model_input_names": _TYPED,
+        **_NAMES,
+    },
+    "electra": {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_input_names": _TYPED,
         **_NAMES,
     },
     "distilbert": {

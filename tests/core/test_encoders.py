@@ -33,7 +33,7 @@ def save(folder: Path, architecture: str, task: str, **changes: object) -> trans
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_encoder_equals_transformers(architecture: str, task: str, tmp_path: Path) -> None:
-    """Same logits on padded input, for three architectures and both tasks."""
+    """Same logits on padded input, for every architecture and both tasks."""
     theirs = save(tmp_path, architecture, task)
     loaded = load_checkpoint(tmp_path)
     ids = torch.randint(5, 400, (3, 19))
@@ -50,6 +50,22 @@ def test_the_encoder_equals_transformers(architecture: str, task: str, tmp_path:
         wanted = found.logits
     assert loaded.task.name == task
     torch.testing.assert_close(ours, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("width", [24, 96])
+def test_electra_s_tables_are_as_wide_as_its_config_says(width: int, task: str, tmp_path: Path) -> None:
+    """Narrow ones have a map to the stream, those of the stream's width none; both answer as transformers does."""
+    theirs = save(tmp_path, "electra", task, embedding_size=width, initializer_range=0.2)
+    model = load_checkpoint(tmp_path).model
+    assert model.embeddings.word.weight.shape == (400, width)
+    assert (model.embeddings.projection is None) == (width == 96)
+    ids, types = torch.randint(5, 400, (2, 3, 19)).unbind()
+    types = types % 2
+    with torch.no_grad():
+        found = theirs(input_ids=ids, token_type_ids=types)
+        wanted = found.logits if task == "classification" else torch.stack([found.start_logits, found.end_logits], -1)
+        torch.testing.assert_close(model(ids, None, types), wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Exported graphs against PyTorch, and what is left in them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from pgb_core.model.encoder import Encoder
 from pgb_core.model.surgery import apply_plan
 from pgb_core.session import open_session
 from pgb_core.tasks.features import Features
-from tests.conftest import ARCHITECTURES, TASKS, small_encoder
+from tests.conftest import ARCHITECTURES, CORE_ARCHITECTURES, TASKS, small_encoder
 from tests.core.planned import hand_plan, random_plan
 
 LENGTHS = ((1, 1), (1, 37), (3, 17), (2, 62))
@@ -51,7 +53,7 @@ def difference(model: Encoder, content: bytes, batch: int, length: int) -> tuple
 @pytest.mark.parametrize("target", ["cpu", "gpu"])
 @pytest.mark.parametrize("kind", ["dense", "hand", "shared", "disjoint"])
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", CORE_ARCHITECTURES)
 def test_the_graph_equals_the_model(architecture: str, task: str, kind: str, target: str) -> None:
     """Both forms, any structure: one token, odd lengths, the longest length, padding."""
     model = compact(architecture, task, kind)
@@ -72,6 +74,20 @@ def test_the_fused_dense_graph_equals_the_model(architecture: str, task: str) ->
     assert (kinds.count("Attention"), kinds.count("SkipLayerNormalization"), kinds.count("BiasGelu")) == (4, 8, 4)
     for batch, length in LENGTHS:
         assert difference(model, proto.SerializeToString(), batch, length)[0] < 1e-4
+
+
+@pytest.mark.parametrize("target", ["cpu", "gpu"])
+def test_embeddings_narrower_than_the_stream_are_widened_in_both_forms(target: str) -> None:
+    """By a map with a bias; where the widths are the same there is none."""
+    dense = small_encoder("bert", "qa")
+    assert "embeddings.projection" not in {node.name for node in export.channels_first(dense, target).graph.node}
+    model = Encoder(replace(dense.config, embedding=40)).eval()
+    assert model.embeddings.word.weight.shape == (400, 40)
+    assert model.embeddings.projection is not None
+    torch.nn.init.normal_(model.embeddings.projection.bias)
+    for proto in (export.channels_first(model, target), export.token_major(model)):
+        for batch, length in LENGTHS:
+            assert difference(model, proto.SerializeToString(), batch, length)[0] < 1e-4
 
 
 def test_only_gathers_that_algebra_cannot_fold_remain() -> None:

@@ -56,6 +56,16 @@ def test_what_is_read_back_is_what_was_written(architecture: str, task: str, pla
     assert torch.allclose(logits(read, ids), logits(model, ids), atol=1e-5)
 
 
+def test_weights_that_do_not_say_how_wide_their_tables_are_have_the_stream_s_width(tmp_path: Path) -> None:
+    """As all had when none said so."""
+    _, model, artifact = made(tmp_path, "bert", "qa", "hand", weights=True)
+    files = {name: (artifact.path / name).read_bytes() for name in artifact.manifest.files}
+    config = {name: value for name, value in asdict(model.config).items() if name != "embedding"}
+    files[WEIGHTS] = save(load(files[WEIGHTS]), {"encoder": json.dumps(config)})
+    earlier = write_artifact(tmp_path / "earlier", replace(artifact.manifest, files={}), files)
+    assert encoder_of(earlier).config == model.config
+
+
 def test_without_weights_there_is_nothing_to_read(tmp_path: Path) -> None:
     """And the message says how there would be."""
     with pytest.raises(ArtifactError, match="compress again with --weights"):

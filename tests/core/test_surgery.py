@@ -11,7 +11,7 @@ from pgb_core.model.blocks import Attention, FeedForward
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.surgery import apply_plan
 from pgb_core.plan import Group, Grouping, Keep, Plan, Role, Site
-from tests.conftest import ARCHITECTURES, TASKS, small_encoder
+from tests.conftest import CORE_ARCHITECTURES, TASKS, small_encoder
 from tests.core.planned import hand_plan, random_plan
 
 
@@ -47,7 +47,7 @@ def inputs() -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", CORE_ARCHITECTURES)
 @pytest.mark.parametrize("kind", ["hand", "shared", "disjoint"])
 @torch.no_grad()
 def test_the_compact_encoder_equals_the_masked_one(architecture: str, task: str, kind: str) -> None:

@@ -25,7 +25,7 @@ from pgb_core.inference.runtimes.selfcheck import self_check
 from pgb_core.inference.tasks import CLASSIFICATION, QA
 from pgb_core.inference.tokens import Tokens
 from pgb_core.machine import usable_cores
-from tests.conftest import ARCHITECTURES, TASKS
+from tests.conftest import CORE_ARCHITECTURES, TASKS
 from tests.made import Make, rewritten
 
 LENGTHS = (3, 17, 62, 5)
@@ -64,7 +64,7 @@ def furthest(found: list[NDArray[np.float32]], wanted: list[NDArray[np.float32]]
 @pytest.mark.parametrize(("kind", "precision"), CHOICES)
 @pytest.mark.parametrize("plan", ["dense", "grouped"])
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", CORE_ARCHITECTURES)
 def test_all_runtimes_agree(make: Make, architecture: str, task: str, plan: str, kind: str, precision: str) -> None:
     """In one batch or one by one, and each passes the artifact's own check."""
     artifact = make(architecture, task, plan)

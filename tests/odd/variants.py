@@ -42,6 +42,14 @@ class Variant:
     refused: str | None = None
 
 
+_TOKENIZERS = {
+    "bert": "BertTokenizer",
+    "roberta": "RobertaTokenizer",
+    "distilbert": "DistilBertTokenizer",
+    "electra": "ElectraTokenizer",
+}
+
+
 @lru_cache
 def word_pieces() -> str:
     """A tokenizer of BERT's kind, uncased, as a file's text."""
@@ -96,8 +104,7 @@ def build(variant: Variant, folder: Path, seed: int = 0) -> Path:
         variant.tokenizer(spec)
     (folder / "tokenizer.json").write_text(json.dumps(spec, ensure_ascii=False), "utf-8")
     if variant.settings is not None:
-        kind = {"bert": "BertTokenizer", "roberta": "RobertaTokenizer", "distilbert": "DistilBertTokenizer"}
-        given = {"tokenizer_class": kind[variant.architecture], "model_max_length": 512, **variant.settings}
+        given = {"tokenizer_class": _TOKENIZERS[variant.architecture], "model_max_length": 512, **variant.settings}
         (folder / "tokenizer_config.json").write_text(json.dumps(given), "utf-8")
     if variant.files:
         variant.files(folder)
@@ -255,6 +262,10 @@ VARIANTS = (
     Variant("distilbert-no-settings", "distilbert", settings=None),
     Variant("distilbert-cased", "distilbert", settings={"do_lower_case": False}),
     Variant("distilbert-qa", "distilbert", "qa"),
+    Variant("electra", "electra", config={"embedding_size": 16}),
+    Variant("electra-as-wide", "electra", config={"embedding_size": 32}),
+    Variant("electra-qa", "electra", "qa", config={"embedding_size": 16}),
+    Variant("electra-qa-as-wide", "electra", "qa", config={"embedding_size": 32}),
     Variant("bert-added-elsewhere", tokenizer=_added(650), refused="gives the token 'brandname' the id 650"),
     Variant(
         "bert-token-beyond-table",

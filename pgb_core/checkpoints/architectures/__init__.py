@@ -1,0 +1,20 @@
+"""The architectures whose checkpoints are read: one file each, and one line here, under its `model_type`."""
+
+from pgb_core.checkpoints.architectures.base import Architecture
+from pgb_core.checkpoints.architectures.bert import BERT
+from pgb_core.checkpoints.architectures.distilbert import DISTILBERT
+from pgb_core.checkpoints.architectures.electra import ELECTRA
+from pgb_core.checkpoints.architectures.roberta import ROBERTA
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "bert": BERT,
+    "roberta": ROBERTA,
+    "distilbert": DISTILBERT,
+    "electra": ELECTRA,
+}
+
+
+def titles() -> str:
+    """Their names in prose: "A, B or C"."""
+    *others, last = (architecture.title for architecture in ARCHITECTURES.values())
+    return f"{', '.join(others)} or {last}"

@@ -1,0 +1,40 @@
+"""DistilBERT (Sanh et al., 2019): no token types, and an epsilon that its code fixes."""
+
+from pgb_core.checkpoints.architectures.base import Architecture, Classifier, Fixed, Numbers, Setting
+
+DISTILBERT = Architecture(
+    title="DistilBERT",
+    prefix="distilbert",
+    embeddings={
+        "word": "embeddings.word_embeddings",
+        "position": "embeddings.position_embeddings",
+        "norm": "embeddings.LayerNorm",
+    },
+    layer="transformer.layer.{n}",
+    sites={
+        "attention.query": "attention.q_lin",
+        "attention.key": "attention.k_lin",
+        "attention.value": "attention.v_lin",
+        "attention.output": "attention.out_lin",
+        "attention_norm": "sa_layer_norm",
+        "feed_forward.inner": "ffn.lin1",
+        "feed_forward.outer": "ffn.lin2",
+        "feed_forward_norm": "output_layer_norm",
+    },
+    classifier=Classifier(dense="pre_classifier", activation="relu", output="classifier"),
+    qa_output="qa_outputs",
+    numbers=Numbers(
+        embedding=Setting("dim"),
+        hidden=Setting("dim"),
+        layers=Setting("n_layers"),
+        heads=Setting("n_heads"),
+        ffn=Setting("hidden_dim"),
+        types=Fixed(0),
+        norm_eps=Fixed(1e-12),
+    ),
+    activation="activation",
+    counts_padding=True,
+    ignored=frozenset(
+        {"dropout", "attention_dropout", "qa_dropout", "seq_classif_dropout", "sinusoidal_pos_embds", "tie_weights_"}
+    ),
+)

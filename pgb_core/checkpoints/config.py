@@ -1,0 +1,90 @@
+"""What config.json says: the architecture, the task, and the shape of the encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pgb_core.checkpoints.architectures import ARCHITECTURES
+from pgb_core.errors import CheckpointError
+from pgb_core.model.blocks import ACTIVATIONS
+from pgb_core.model.encoder import EncoderConfig
+from pgb_core.tasks import TASKS
+
+# Settings that every architecture has, and that are read or say nothing about what the model computes.
+_KNOWN = frozenset({
+    "architectures", "model_type", "vocab_size", "max_position_embeddings", "pad_token_id", "id2label", "label2id",
+    "num_labels", "problem_type", "dtype", "torch_dtype", "transformers_version", "initializer_range", "use_cache",
+    "bos_token_id", "eos_token_id", "tie_word_embeddings", "gradient_checkpointing", "finetuning_task", "return_dict",
+    "output_attentions", "output_hidden_states", "_name_or_path", "_num_labels", "output_past",
+})  # fmt: skip
+_OTHER_TASKS = (
+    ("TokenClassification", "labels every token"),
+    ("MaskedLM", "fills in masked words"),
+    ("PreTraining", "was pre-trained only"),
+    ("MultipleChoice", "chooses among several texts"),
+    ("NextSentencePrediction", "says whether sentences follow one another"),
+    ("ConditionalGeneration", "writes text"),
+    ("LMHead", "writes text"),
+    ("CausalLM", "writes text"),
+)
+
+
+def architecture_of(config: Mapping[str, Any], source: object) -> str:
+    """The key of `ARCHITECTURES` that a config.json names. Raises CheckpointError."""
+    kind = str(config.get("model_type"))
+    if kind not in ARCHITECTURES:
+        raise CheckpointError(f"{source}: model type {kind!r} is not supported; use one of {', '.join(ARCHITECTURES)}")
+    return kind
+
+
+def task_of(config: Mapping[str, Any], source: object) -> str:
+    """What a config.json says the model was trained for: classification or qa. Raises CheckpointError."""
+    name = " ".join(config.get("architectures") or [])
+    for task in TASKS.values():
+        if task.auto in name:
+            return task.name
+    for part, what in _OTHER_TASKS:
+        if part in name:
+            raise CheckpointError(
+                f"{source}: is {name}, which {what}; only sequence classification and question answering are supported"
+            )
+    if name:
+        raise CheckpointError(
+            f"{source}: is {name}, which has no head for a task; fine-tune it for classification or question answering"
+        )
+    raise CheckpointError(f"{source}: its config does not name the task it was trained for; say --task")
+
+
+def encoder_config_of(config: Any, task: str) -> EncoderConfig:
+    """Our shape of a Hugging Face config object. Raises CheckpointError when it is unsupported."""
+    architecture = ARCHITECTURES[architecture_of(config.to_dict(), config.model_type)]
+    numbers = architecture.numbers
+    activation = getattr(config, architecture.activation)
+    if activation not in ACTIVATIONS:
+        raise CheckpointError(f"activation {activation!r} is not supported; known: {', '.join(ACTIVATIONS)}")
+    if getattr(config, "position_embedding_type", None) not in (None, "absolute"):
+        raise CheckpointError("relative position embeddings are not supported; use a checkpoint with absolute ones")
+    return EncoderConfig(
+        vocab=config.vocab_size,
+        positions=config.max_position_embeddings,
+        types=numbers.types.whole(config),
+        embedding=numbers.embedding.whole(config),
+        hidden=numbers.hidden.whole(config),
+        layers=numbers.layers.whole(config),
+        heads=numbers.heads.whole(config),
+        ffn=numbers.ffn.whole(config),
+        norm_eps=numbers.norm_eps.small(config),
+        activation=activation,
+        head_activation=None if TASKS[task].per_token else architecture.classifier.activation,
+        labels=config.num_labels if TASKS[task].labelled else len(TASKS[task].outputs),
+        task=task,
+        pad_id=config.pad_token_id or 0,
+        counts_padding=architecture.counts_padding,
+    )
+
+
+def unread_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Entries of a config.json that are not read and might change what the model computes."""
+    known = _KNOWN | ARCHITECTURES[architecture_of(config, "config.json")].known
+    return {name: value for name, value in sorted(config.items()) if name not in known}
