@@ -15,8 +15,8 @@ from fastapi import FastAPI
 from ray import serve
 from ray.serve import Application
 
-from service import logs
 from service.app import create_app
+from service.observe import logs
 from service.settings import Settings, read_settings
 
 

@@ -21,12 +21,12 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import uvicorn
 
-from service import logs
 from service.app import create_app
 from service.errors import ServiceError
+from service.http.protocol import BoundedProtocol
 from service.keys import KeysError
-from service.lifecycle import Lifecycle
-from service.protocol import BoundedProtocol
+from service.models.lifecycle import Lifecycle
+from service.observe import logs
 from service.settings import Settings, SettingsError, read_settings
 
 # A batch that has run waits for the interpreter at most this long behind a request being parsed.

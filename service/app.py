@@ -10,15 +10,21 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.gzip import GZipMiddleware
 
 from service import __version__
+from service.dialects.huggingface import routes as huggingface
+from service.dialects.native import health
+from service.dialects.native import routes as native
+from service.dialects.tei import routes as tei
+from service.dialects.v2 import routes as v2
 from service.engine import Engine
-from service.instruments import Instruments
+from service.http import failures as errors
+from service.http.arrival import Arrival
 from service.keys import Keys
-from service.lifecycle import Lifecycle
-from service.registry import Registry
-from service.routes import errors, health, huggingface, native, tei, ui, v2
-from service.routes.arrival import Arrival
+from service.models.lifecycle import Lifecycle
+from service.models.registry import Registry
+from service.observe.instruments import Instruments
+from service.observe.tracing import Tracer
 from service.settings import Settings
-from service.tracing import Tracer
+from service.ui import pages as ui
 
 _COMPRESS_FROM = 4096
 

@@ -11,17 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgb_core.machine import usable_cores
-from service.batcher import Announced, Ran
+from service.batching.batcher import Announced, Ran
+from service.batching.tokenizing import TokenizingLine, Work, all_of
 from service.errors import EmptyInput, InvalidInput, Overloaded, ServiceError, TooLarge
-from service.instruments import Instruments
-from service.metrics import Call, clock
-from service.model import Model
-from service.registry import Registry
+from service.models.model import Model
+from service.models.registry import Registry
+from service.observe.instruments import Instruments
+from service.observe.metrics import Call, clock
 from service.runtimes.protocol import Logits
 from service.settings import Settings
 from service.tasks import answer, classify
 from service.tokenizer import Text, Tokens, Window
-from service.tokenizing import TokenizingLine, Work, all_of
 
 Result = TypeVar("Result")
 INLINE_CHARACTERS = 1024

@@ -31,12 +31,12 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"  # as the service does; it is fas
 from benchmarks.service.harness import GENERATOR, SERVICE, STAGES, Generator, Load, Server, pinned, server
 from pgb_core.artifact import open_artifact
 from pgb_core.machine import facts
-from service.model import measure
+from service.batching.tokenizing import all_of
+from service.batching.waiting import Entry, WaitingRoom
+from service.models.model import measure
 from service.runtimes.choose import open_runtime
 from service.settings import read_settings
 from service.tokenizer import Tokenizer, Tokens
-from service.tokenizing import all_of
-from service.waiting import Entry, WaitingRoom
 
 ROWS = 8
 ROUNDS = 5  # of a rate and its neighbour

@@ -23,11 +23,11 @@ import pytest
 
 from pgb_core import artifact, graph
 from pgb_core.encoders import load_checkpoint
+from service.batching.tokenizing import all_of
 from service.errors import InvalidInput
 from service.runtimes.onnx_runtime import OnnxRuntime
 from service.tasks.answer import Answer, Options, best
 from service.tokenizer import Tokenizer, Window
-from service.tokenizing import all_of
 
 HERE = Path(__file__).parent
 LENGTH, STRIDE = 384, 128

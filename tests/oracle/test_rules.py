@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer as Fast
 from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 
+from service.batching.tokenizing import all_of
 from service.errors import InvalidInput
 from service.tasks.answer import Options, best
 from service.tokenizer import Tokenizer, Window
-from service.tokenizing import all_of
 
 QUESTION = " who rang the harbour bell"
 CONTEXT = "  The harbour bell  rang twice, before dawn; nobody in Brindlemoor answered it. the BELL rang on.  " * 3

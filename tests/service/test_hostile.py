@@ -36,12 +36,15 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from pgb_core.artifact import MANIFEST, MODEL
 from service.app import create_app
+from service.dialects.huggingface import schemas as huggingface
+from service.dialects.native import schemas as native
+from service.dialects.tei import schemas as tei
+from service.dialects.v2 import schemas as v2
 from service.errors import LoadFailed, TooLarge
+from service.http.arrival import decompressed
+from service.http.failures import EXCEPTIONS, STATUS
+from service.http.protocol import BoundedProtocol
 from service.keys import Keys, make_key, read_keys
-from service.protocol import BoundedProtocol
-from service.routes.arrival import decompressed
-from service.routes.errors import EXCEPTIONS, STATUS
-from service.schemas import huggingface, native, tei, v2
 from service.settings import Settings
 from tests.served import serving
 from tests.service.test_worst_minutes import running

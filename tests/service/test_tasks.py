@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer as Fast
 
+from service.batching.tokenizing import all_of
 from service.errors import InvalidInput
 from service.tasks.answer import Options, best
 from service.tasks.classify import activate, ranked
 from service.tokenizer import Tokenizer, Window
-from service.tokenizing import all_of
 
 CONTEXT = "the film was very good and the town sang"
 

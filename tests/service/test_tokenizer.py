@@ -12,9 +12,9 @@ from tokenizers import Tokenizer as Fast
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from service import tokenizer as module
+from service.batching.tokenizing import all_of
 from service.errors import InvalidInput, TooLarge
 from service.tokenizer import Tokenizer, cuts, windows_of
-from service.tokenizing import all_of
 
 LENGTH = 24
 CORPUS = [

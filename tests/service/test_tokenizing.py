@@ -6,9 +6,9 @@ from collections.abc import Generator
 
 import pytest
 
+from service.batching.tokenizing import TokenizingLine, all_of
 from service.errors import DeadlineExceeded, TooLarge, Unavailable
-from service.metrics import clock
-from service.tokenizing import TokenizingLine, all_of
+from service.observe.metrics import clock
 
 NEVER = float("inf")
 

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 import uvicorn
 
-from service import model
 from service.app import create_app
-from service.batcher import exhausted
-from service.protocol import BoundedProtocol
-from service.routes.arrival import WORK
+from service.batching.batcher import exhausted
+from service.http.arrival import WORK
+from service.http.protocol import BoundedProtocol
+from service.models import model
 from service.runtimes.protocol import Logits
 from service.settings import Settings
 from service.tokenizer import Tokens

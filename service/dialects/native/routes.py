@@ -8,13 +8,13 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import JSONResponse
 
+from service.dialects.common import ADMIN, ERRORS, USE, StrictRoute, call_of, engine_of, registry_of, timed
+from service.dialects.native import schemas as native
 from service.engine import Labelling, Question, Target, Windowing
 from service.errors import InvalidInput
-from service.metrics import Call
-from service.model import Model
-from service.registry import Registry
-from service.routes.common import ADMIN, ERRORS, USE, StrictRoute, call_of, engine_of, registry_of, timed
-from service.schemas import native
+from service.models.model import Model
+from service.models.registry import Registry
+from service.observe.metrics import Call
 from service.tasks.answer import Options
 
 router = APIRouter(prefix="/v1", tags=["native"], responses=ERRORS, route_class=StrictRoute)

@@ -17,10 +17,10 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
-from service.admission import Backlog, too_long
+from service.batching.admission import Backlog, too_long
+from service.batching.waiting import Entry, WaitingRoom
 from service.errors import DeadlineExceeded, InputRejected, Overloaded, RuntimeFailed, ServiceError, Unavailable
-from service.metrics import clock
-from service.waiting import Entry, WaitingRoom
+from service.observe.metrics import clock
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

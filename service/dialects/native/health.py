@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from service.dialects.common import ERRORS, Require, registry_of
+from service.dialects.native import schemas as native
 from service.errors import UnknownModel
-from service.instruments import Instruments
-from service.routes.common import ERRORS, Require, registry_of
-from service.schemas import native
+from service.observe.instruments import Instruments
 from service.settings import Settings
 
 router = APIRouter(tags=["health"])

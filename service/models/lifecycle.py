@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from service.errors import LoadFailed, Unavailable
-from service.instruments import Instruments
-from service.logs import LOGGER, event, problem
-from service.registry import Registry
+from service.models.registry import Registry
+from service.observe.instruments import Instruments
+from service.observe.logs import LOGGER, event, problem
 
 
 class Lifecycle:

@@ -7,13 +7,13 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import JSONResponse
 
+from service.dialects.common import USE, StrictRoute, call_of, engine_of, registry_of, timed
+from service.dialects.huggingface import schemas as hf
+from service.dialects.tei import schemas as tei
+from service.dialects.tei.routes import information
 from service.engine import Engine, Labelling, Question, Target, Windowing
 from service.errors import InvalidInput, Unavailable
-from service.metrics import Call
-from service.routes.common import USE, StrictRoute, call_of, engine_of, registry_of, timed
-from service.routes.tei import information
-from service.schemas import huggingface as hf
-from service.schemas import tei
+from service.observe.metrics import Call
 from service.tasks.answer import Options
 
 router = APIRouter(tags=["huggingface"], dependencies=USE, route_class=StrictRoute)

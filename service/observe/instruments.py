@@ -8,8 +8,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from service import logs
-from service.metrics import STAGES, Call
+from service.observe import logs
+from service.observe.metrics import STAGES, Call
 
 # A pruned encoder answers in a fraction of a millisecond: the first bucket is 100 µs.
 SECONDS = (

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from service.metrics import STAGES, Call, clock
+from service.observe.metrics import STAGES, Call, clock
 
 
 class Tracer:

@@ -13,15 +13,15 @@ import zlib
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service import logs
-from service.admission import Backlog
+from service.batching.admission import Backlog
 from service.errors import InvalidInput, Malformed, Overloaded, ServiceError, TooLarge, TooSlow
-from service.instruments import Instruments
+from service.http.failures import dialect_of, internal, render
 from service.keys import Keys, secret_of
-from service.lifecycle import Lifecycle
-from service.metrics import Call
-from service.registry import Registry
-from service.routes.errors import dialect_of, internal, render
+from service.models.lifecycle import Lifecycle
+from service.models.registry import Registry
+from service.observe import logs
+from service.observe.instruments import Instruments
+from service.observe.metrics import Call
 from service.settings import Settings
 
 TIMEOUT_HEADER = "x-request-timeout-ms"

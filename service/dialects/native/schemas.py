@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.schemas.strict import Strict
+from service.dialects.strict import Strict
 
 Text = Annotated[str, Field(min_length=1)]
 

@@ -16,13 +16,13 @@ from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from pydantic_core import from_json
 
+from service.dialects.native.schemas import ErrorBody
+from service.dialects.strict import check_values
 from service.engine import Engine
 from service.errors import Malformed
 from service.keys import Keys, secret_of
-from service.metrics import Call
-from service.registry import Registry
-from service.schemas.native import ErrorBody
-from service.schemas.strict import check_values
+from service.models.registry import Registry
+from service.observe.metrics import Call
 
 
 def call_of(request: Request) -> Call:

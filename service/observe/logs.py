@@ -14,7 +14,7 @@ import time
 from collections import deque
 from typing import TextIO
 
-from service.metrics import Call
+from service.observe.metrics import Call
 
 LOGGER = logging.getLogger("pgb")
 _MOST_LINES = 10_000

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, NamedTuple, TypeVar
 
-from service.admission import Turns
+from service.batching.admission import Turns
 
 Item = TypeVar("Item")
 

@@ -12,15 +12,15 @@ from pathlib import Path
 
 from pgb_core.artifact import MANIFEST, open_artifact
 from pgb_core.errors import PGBError
-from service import logs
 from service.errors import InvalidInput, LoadFailed, Overloaded, ServiceError, Unavailable, UnknownModel, WrongTask
-from service.instruments import Instruments
-from service.memory import give_back
-from service.metrics import clock
-from service.model import Model
+from service.models.memory import give_back
+from service.models.model import Model
+from service.observe import logs
+from service.observe.instruments import Instruments
+from service.observe.metrics import clock
+from service.observe.tracing import Tracer
 from service.runtimes.protocol import Runtime
 from service.settings import Settings
-from service.tracing import Tracer
 
 _NAME = re.compile(r"(?!\.)[\w.-]+")
 _NAMED = re.compile(r"(?P<name>[\w.-]+)=(?P<path>.+)")

@@ -8,17 +8,17 @@ from contextlib import contextmanager
 from functools import partial
 
 from pgb_core.artifact import Artifact
-from service import logs
-from service.batcher import Batcher, Cost, Limits
+from service.batching.batcher import Batcher, Cost, Limits
 from service.errors import Unavailable
-from service.instruments import Instruments
-from service.metrics import Statistics, clock
+from service.observe import logs
+from service.observe.instruments import Instruments
+from service.observe.metrics import Statistics, clock
+from service.observe.tracing import Tracer
 from service.runtimes.choose import open_runtime
 from service.runtimes.protocol import Logits, Runtime
 from service.runtimes.selfcheck import self_check
 from service.settings import Settings
 from service.tokenizer import Tokenizer, Tokens
-from service.tracing import Tracer
 
 BROKEN = 3
 _QUIET = 1.0  # seconds between two failures that are logged

@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from service.admission import Backlog, Turns
+from service.batching.admission import Backlog, Turns
 from service.errors import DeadlineExceeded, Unavailable
-from service.metrics import clock
+from service.observe.metrics import clock
 
 Result = TypeVar("Result")
 Work = Generator[int, None, Result]

@@ -8,13 +8,13 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from service import __version__
+from service.dialects.common import USE, StrictRoute, call_of, engine_of, registry_of, timed
+from service.dialects.native.routes import described
+from service.dialects.tei import schemas as tei
 from service.engine import Labelling, Target
-from service.metrics import Call
-from service.model import Model
-from service.registry import Registry
-from service.routes.common import USE, StrictRoute, call_of, engine_of, registry_of, timed
-from service.routes.native import described
-from service.schemas import tei
+from service.models.model import Model
+from service.models.registry import Registry
+from service.observe.metrics import Call
 from service.settings import Settings
 from service.tokenizer import Text
 

@@ -14,8 +14,8 @@ from typing import Annotated, Any, TypeVar
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from service.dialects.strict import check_values
 from service.errors import InvalidInput, Malformed, TooLarge
-from service.schemas.strict import check_values
 
 HEADER_LENGTH = "inference-header-content-length"
 Parameter = bool | int | float | str

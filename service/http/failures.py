@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from service import errors
-from service.metrics import Call
+from service.observe.metrics import Call
 
 STATUS: dict[type[errors.ServiceError], int] = {
     errors.InvalidInput: 422,

@@ -13,13 +13,13 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from service import __version__
+from service.dialects.common import ADMIN, USE, call_of, engine_of, registry_of
+from service.dialects.v2 import schemas as v2
+from service.dialects.v2.schemas import Asked, Tensor
 from service.engine import Engine, Labelling, Question, Target, Windowing
 from service.errors import InvalidInput, ServiceError, TooLarge, Unavailable
-from service.metrics import STAGES, Call, Spent
-from service.model import Model
-from service.routes.common import ADMIN, USE, call_of, engine_of, registry_of
-from service.schemas import v2
-from service.schemas.v2 import Asked, Tensor
+from service.models.model import Model
+from service.observe.metrics import STAGES, Call, Spent
 from service.tasks.answer import Options
 from service.tasks.classify import ACTIVATIONS
 from service.tokenizer import Text

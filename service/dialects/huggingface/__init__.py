@@ -1,0 +1,1 @@
+"""What the clients of Hugging Face's inference API ask."""
