@@ -103,7 +103,6 @@ async def serve(settings: Settings) -> int:
         )
     )
     server.pages = settings.ui
-    app.state.engine.in_flight = server.server_state.tasks
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterator, Sequence
+import asyncio
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -70,13 +71,12 @@ class Windowing:
 class Engine:
     """Answers calls with the models of a registry, and keeps account of every one.
 
-    in_flight: the requests that have arrived at this process, where the server tells.
+    in_flight: the requests that have arrived at this process and are not answered; `Arrival` counts them.
     """
-
-    in_flight: Collection[object] = ()
 
     def __init__(self, registry: Registry, settings: Settings, instruments: Instruments) -> None:
         self.registry = registry
+        self.in_flight = 0
         self._settings = settings
         self._instruments = instruments
         # No more at once than there are cores: a long text takes a hundred times its size while it is tokenised.
@@ -198,8 +198,9 @@ class Engine:
     async def _run(self, call: Call, model: Model, tokens: list[Tokens], announced: Announced | None) -> list[Logits]:
         call.stamps.tokenized = clock()
         call.tokens = sum(map(len, tokens))
+        alone = self.in_flight == 1 and (announced is not None or await self._still_alone())
         ran: list[Ran[Logits]] = await model.batcher.submit(
-            tokens, call.deadline, len(self.in_flight) == 1, call.flow, call.held_bytes, announced
+            tokens, call.deadline, alone, call.flow, call.held_bytes, announced
         )
         call.stamps.started = min(r.started for r in ran)
         call.stamps.finished = max(r.finished for r in ran)
@@ -207,6 +208,12 @@ class Engine:
         call.batch_tokens = max(r.batch_tokens for r in ran)
         call.marks = list({id(r.mark): r.mark for r in ran if r.mark is not None}.values())
         return [r.result for r in ran]
+
+    async def _still_alone(self) -> bool:
+        """Whether a request that waited for nothing so far is alone: others may have come in the same turn of the loop,
+        and are counted when theirs comes."""
+        await asyncio.sleep(0)
+        return self.in_flight == 1
 
     def _check(self, call: Call, inputs: Sequence[tuple[str, ...]]) -> None:
         call.inputs = len(inputs)

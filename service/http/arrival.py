@@ -9,19 +9,23 @@ import math
 import re
 import secrets
 import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.batching.admission import Backlog
+from service.dialects.base import Dialect, spoken
+from service.engine import Engine
 from service.errors import InvalidInput, Malformed, Overloaded, ServiceError, TooLarge, TooSlow
-from service.http.failures import dialect_of, internal, render
+from service.http.failures import internal, render
 from service.keys import Keys, secret_of
 from service.models.lifecycle import Lifecycle
-from service.models.registry import Registry
 from service.observe import logs
 from service.observe.instruments import Instruments
 from service.observe.metrics import Call
+from service.observe.tracing import Tracer
 from service.settings import Settings
 
 TIMEOUT_HEADER = "x-request-timeout-ms"
@@ -29,30 +33,29 @@ CLIENT_GONE = 499
 RESERVE, LITTLE = 8, 4096  # parts of the room: what is kept for those who hold little, and how much is little
 _ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 _ENCODINGS = ("gzip", "deflate")
-# Where models are put to work, in every dialect.
-WORK = re.compile(r"/|/predict|/models/[^/]+|/v1/(models/[^/]+/)?(classify|answer)|/v2/models/.+/infer")
 _COLLECT_AFTER = 16 << 20  # bytes of bodies
-_NAMED = re.compile(r"/models/([^/]+)")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What an application is made of; each is also on its state, where the routes find it."""
+
+    settings: Settings
+    dialects: Sequence[Dialect]
+    instruments: Instruments
+    tracer: Tracer | None
+    lifecycle: Lifecycle
+    keys: Keys
+    engine: Engine
 
 
 class Arrival:
     """Reads a request whole within its limits, runs the route, and stops it when the client leaves."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        settings: Settings,
-        instruments: Instruments,
-        lifecycle: Lifecycle,
-        registry: Registry,
-        keys: Keys,
-    ) -> None:
+    def __init__(self, app: ASGIApp, parts: Parts) -> None:
         self._app = app
-        self._keys = keys
-        self._registry = registry
-        self._settings = settings
-        self._instruments = instruments
-        self._lifecycle = lifecycle
+        self._parts = parts
+        self._settings, self._instruments = parts.settings, parts.instruments
         self._held = Backlog()  # bytes of bodies
         self._uncollected = 0
         self._name, self._numbers = secrets.token_hex(8), itertools.count(1)  # of requests that bring no name
@@ -65,7 +68,8 @@ class Arrival:
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
         name = given if _ID.fullmatch(given) else f"{self._name}{next(self._numbers):016x}"
-        call = Call(name, dialect=dialect_of(scope["path"]))
+        dialect = spoken(self._parts.dialects, scope["path"])
+        call = Call(name, dialect=dialect.name)
         scope.setdefault("state", {})["call"] = call
         status = CLIENT_GONE
         begun = False
@@ -76,23 +80,25 @@ class Arrival:
                 status, begun = message["status"], True
                 out = MutableHeaders(scope=message)
                 out["x-request-id"] = call.id
-                if self._lifecycle.draining:
+                if self._parts.lifecycle.draining:
                     out["connection"] = "close"
             await send(message)
 
         self._instruments.open.inc()
+        self._parts.engine.in_flight += 1
         try:
             try:
                 size = _declared(headers)
                 client = scope.get("client")
                 call.flow = f"{client[0]}:{client[1]}" if client else ""
-                if size != 0 and self._keys.required:  # nobody's bytes are held who may not send any
-                    call.owner = call.flow = self._keys.check(secret_of(headers), "use")
-                if scope["method"] == "POST" and WORK.fullmatch(scope["path"]):
-                    self._check_room(call, scope["path"], size)
+                if size != 0 and self._parts.keys.required:  # nobody's bytes are held who may not send any
+                    call.owner = call.flow = self._parts.keys.check(secret_of(headers), "use")
+                work = dialect.work.fullmatch(scope["path"]) if scope["method"] == "POST" else None
+                if work:
+                    self._check_room(call, work.groupdict().get("model"), size)
                 body = await self._read(headers, size, call, receive)
             except ServiceError as error:
-                await render(call.dialect, error)(scope, receive, answer)
+                await render(dialect, error)(scope, receive, answer)
                 return
             if body is None:
                 return
@@ -100,20 +106,20 @@ class Arrival:
         except Exception:  # ours to find, not the client's to see
             logs.LOGGER.exception("unexpected", extra={"fields": {"request_id": call.id}})
             if not begun:
-                await internal(call.dialect)(scope, receive, answer)
+                await internal(dialect)(scope, receive, answer)
         finally:
             self._let_go(call)
+            self._parts.engine.in_flight -= 1
             self._instruments.open.dec()
-            self._account(call, scope, status)
+            self._account(call, dialect, scope, status)
 
-    def _check_room(self, call: Call, path: str, size: int | None) -> None:
+    def _check_room(self, call: Call, named: str | None, size: int | None) -> None:
         """Refuse before the body is read what every model would refuse after it."""
         try:
-            self._registry.check(call.flow, size)
+            self._parts.engine.registry.check(call.flow, size)
         except Overloaded:
             self._instruments.rejections.labels("overloaded").inc()
-            named = _NAMED.search(path)
-            model = self._registry.meant(named[1] if named else None)
+            model = self._parts.engine.registry.meant(named)
             if model is not None:
                 call.model, call.version = model.name, model.version
                 model.statistics.failed(call)
@@ -213,13 +219,12 @@ class Arrival:
             running = None  # what is left of it cannot be cancelled
             departure.cancel()
 
-    def _account(self, call: Call, scope: Scope, status: int) -> None:
+    def _account(self, call: Call, dialect: Dialect, scope: Scope, status: int) -> None:
         route = getattr(scope.get("route"), "path", "(none)")
         self._instruments.requests.labels(call.dialect, call.model, status).inc()
-        logs.request(call, scope["method"], route, status)
-        tracer = getattr(scope["app"].state, "tracer", None) if "app" in scope else None
-        if tracer is not None:
-            tracer.request(call, Headers(scope=scope), f"{scope['method']} {route}", status)
+        logs.request(call, scope["method"], route, status, route in dialect.probes)
+        if self._parts.tracer is not None:
+            self._parts.tracer.request(call, Headers(scope=scope), f"{scope['method']} {route}", status)
 
 
 def _declared(headers: Headers) -> int | None:

@@ -1,4 +1,4 @@
-"""The one table from error to status, and the shape that errors have in each dialect."""
+"""The one table from error to status. A dialect says where it differs, and what the body of an error is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from service import errors
-from service.observe.metrics import Call
+from service.dialects.base import Dialect, spoken
 
 STATUS: dict[type[errors.ServiceError], int] = {
     errors.InvalidInput: 422,
@@ -31,37 +31,9 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.Unavailable: 503,
     errors.RuntimeFailed: 503,
 }
-# Where clients of a dialect expect another status.
-EXCEPTIONS: dict[tuple[str, type[errors.ServiceError]], int] = {
-    ("tei", errors.EmptyInput): 400,
-    ("tei", errors.TooLarge): 422,
-    ("tei", errors.UnknownModel): 424,  # /predict names no model: there is none that labels
-    ("tei", errors.RuntimeFailed): 424,
-    ("v2", errors.InvalidInput): 400,
-    ("v2", errors.EmptyInput): 400,
-    ("v2", errors.InputRejected): 400,
-}
-# text-embeddings-inference names its errors; anything else is a matter of the request.
-TEI_TYPES: dict[type[errors.ServiceError], str] = {
-    errors.Overloaded: "Overloaded",
-    errors.Unavailable: "Unhealthy",
-    errors.DeadlineExceeded: "Unhealthy",
-    errors.RuntimeFailed: "Backend",
-    errors.UnknownModel: "Backend",
-    errors.EmptyInput: "Empty",
-}
 # Pydantic's own words repeat a bound or an allowed value, never what was sent.
 _SHOWN = 4
 _WORDS = {404: "no such path", 405: "that method is not allowed here"}
-
-
-def dialect_of(path: str) -> str:
-    """native, huggingface, tei or v2, by where a request was sent."""
-    if path == "/" or path.startswith("/models/"):
-        return "huggingface"
-    if path in ("/predict", "/info", "/ping"):
-        return "tei"
-    return "v2" if path == "/v2" or path.startswith("/v2/") else "native"
 
 
 def install(app: FastAPI) -> None:
@@ -71,40 +43,28 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
 
 
-def render(dialect: str, error: errors.ServiceError) -> JSONResponse:
+def status_of(dialect: Dialect, kind: type[errors.ServiceError]) -> int:
+    """The status of an error in a dialect."""
+    return dialect.statuses.get(kind, STATUS[kind])
+
+
+def render(dialect: Dialect, error: errors.ServiceError) -> JSONResponse:
     """The response to an error."""
-    kind = type(error)
-    status = EXCEPTIONS.get((dialect, kind), STATUS[kind])
     headers = {}
     if isinstance(error, errors.Overloaded):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
     if isinstance(error, errors.Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
-    return _response(dialect, error.code, str(error), status, headers, TEI_TYPES.get(kind, "Validation"))
+    return JSONResponse(dialect.error(error.code, str(error)), status_of(dialect, type(error)), headers)
 
 
-def internal(dialect: str) -> JSONResponse:
+def internal(dialect: Dialect) -> JSONResponse:
     """The response when the fault is ours."""
-    return _response(dialect, "internal", "the service failed on this request", 500, tei_type="Backend")
+    return JSONResponse(dialect.error("internal", "the service failed on this request"), 500)
 
 
-def _response(
-    dialect: str,
-    code: str,
-    message: str,
-    status: int,
-    headers: dict[str, str] | None = None,
-    tei_type: str = "Validation",
-) -> JSONResponse:
-    if dialect == "native":
-        return JSONResponse({"error": {"code": code, "message": message}}, status, headers)
-    body = {"error": message, "error_type": tei_type} if dialect == "tei" else {"error": message}
-    return JSONResponse(body, status, headers)
-
-
-def _dialect(request: Request) -> str:
-    call: Call | None = request.scope.get("state", {}).get("call")
-    return call.dialect if call else dialect_of(request.url.path)
+def _dialect(request: Request) -> Dialect:
+    return spoken(request.app.state.dialects, request.scope["path"])
 
 
 async def _service(request: Request, error: Exception) -> JSONResponse:
@@ -117,7 +77,7 @@ async def _validation(request: Request, error: Exception) -> JSONResponse:
     dialect = _dialect(request)
     found = error.errors()
     if "json" not in request.headers.get("content-type", "json"):
-        return _response(dialect, "malformed", "send JSON, with content-type: application/json", 415)
+        return JSONResponse(dialect.error("malformed", "send JSON, with content-type: application/json"), 415)
     known = request.app.state.field_names
     parts = [f"{_place(item, known)}: {item['msg']}" for item in found[:_SHOWN]]
     more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
@@ -146,4 +106,4 @@ def field_names(openapi: dict[str, Any]) -> set[str]:
 async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     message = _WORDS.get(error.status_code, str(error.detail))
-    return _response(_dialect(request), "http", message, error.status_code, dict(error.headers or {}))
+    return JSONResponse(_dialect(request).error("http", message), error.status_code, error.headers)

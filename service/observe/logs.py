@@ -19,7 +19,6 @@ from service.observe.metrics import Call
 LOGGER = logging.getLogger("pgb")
 _MOST_LINES = 10_000
 _GATHER_SECONDS = 0.05
-_QUIET = ("/health", "/ping", "/metrics", "/v2/health/live", "/v2/health/ready")
 
 
 class JsonFormatter(logging.Formatter):
@@ -112,9 +111,9 @@ def problem(message: str, **fields: object) -> None:
     LOGGER.error(message, extra={"fields": fields})
 
 
-def request(call: Call, method: str, route: str, status: int) -> None:
-    """A request that ended. `route` is the pattern, not the path that was sent."""
-    level = logging.DEBUG if route in _QUIET else logging.INFO
+def request(call: Call, method: str, route: str, status: int, probe: bool) -> None:
+    """A request that ended. `route` is the pattern, not the path that was sent; of a probe, level debug tells alone."""
+    level = logging.DEBUG if probe else logging.INFO
     if not LOGGER.isEnabledFor(level):
         return
     fields: dict[str, object] = {"request_id": call.id, "dialect": call.dialect, "status": status}

@@ -7,10 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import JSONResponse
 
-from service.dialects.common import USE, StrictRoute, call_of, engine_of, registry_of, timed
+from service.dialects.common import USE, call_of, engine_of, registry_of, timed
 from service.dialects.huggingface import schemas as hf
-from service.dialects.tei import schemas as tei
-from service.dialects.tei.routes import information
+from service.dialects.information import Info, information
+from service.dialects.strict import StrictRoute
 from service.engine import Engine, Labelling, Question, Target, Windowing
 from service.errors import InvalidInput, Unavailable
 from service.observe.metrics import Call
@@ -18,7 +18,7 @@ from service.tasks.answer import Options
 
 router = APIRouter(tags=["huggingface"], dependencies=USE, route_class=StrictRoute)
 ERRORS: dict[int | str, dict[str, object]] = {
-    status: {"model": hf.Error} for status in (400, 401, 403, 404, 408, 413, 415, 422, 429, 503, 504)
+    status: {"model": hf.HuggingFaceError} for status in (400, 401, 403, 404, 408, 413, 415, 422, 429, 503, 504)
 }
 MOST_ANSWERS = 100  # finding them takes time in proportion
 Name = Annotated[str, Path(description="Of a served model")]
@@ -46,7 +46,7 @@ async def model_health(request: Request, name: Name) -> Response:
     return Response()
 
 
-@router.get("/models/{name}/info", response_model=tei.Info, responses=ERRORS)
+@router.get("/models/{name}/info", response_model=Info, responses=ERRORS)
 async def model_info(request: Request, name: Name) -> dict[str, object]:
     """What /info says, of this model."""
     registry = registry_of(request)
@@ -57,13 +57,13 @@ async def _ask(asked: hf.Request, target: Target, request: Request) -> JSONRespo
     call, engine = call_of(request), engine_of(request)
     given = asked.inputs if isinstance(asked.inputs, list) else [asked.inputs]
     parameters = asked.parameters or hf.Parameters.model_validate({})
-    questions = [Question(item.question, item.context) for item in given if isinstance(item, hf.QuestionInput)]
+    questions = [Question(item.question, item.context) for item in given if isinstance(item, hf.Question)]
     if questions:
         return await _answer(questions, isinstance(asked.inputs, list), parameters, target, call, engine)
     texts = [
         item if isinstance(item, str) else (item.text, item.text_pair) if item.text_pair is not None else item.text
         for item in given
-        if not isinstance(item, hf.QuestionInput)
+        if not isinstance(item, hf.Question)
     ]
     options = Labelling(parameters.function_to_apply, parameters.top_k)
     rows = await engine.classify(call, target, texts, options)

@@ -16,7 +16,7 @@ class TextPair(Strict):
     text_pair: str | None = None
 
 
-class QuestionInput(Strict):
+class Question(Strict):
     """A question about a context."""
 
     question: str
@@ -25,9 +25,9 @@ class QuestionInput(Strict):
 
 TextInput = str | TextPair
 Inputs = (
-    QuestionInput
+    Question
     | TextInput
-    | Annotated[list[QuestionInput], Field(min_length=1, fail_fast=True)]
+    | Annotated[list[Question], Field(min_length=1, fail_fast=True)]
     | Annotated[list[TextInput], Field(min_length=1, fail_fast=True)]
 )
 
@@ -90,7 +90,7 @@ class Answer(BaseModel):
     score: float
 
 
-class Error(BaseModel):
+class HuggingFaceError(BaseModel):
     """Every error of this dialect."""
 
     error: str

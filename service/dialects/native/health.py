@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from service.dialects.common import ERRORS, Require, registry_of
+from service.dialects.common import Require, registry_of
 from service.dialects.native import schemas as native
+from service.dialects.native.routes import ERRORS
 from service.errors import UnknownModel
 from service.observe.instruments import Instruments
 from service.settings import Settings

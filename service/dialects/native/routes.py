@@ -8,14 +8,19 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import JSONResponse
 
-from service.dialects.common import ADMIN, ERRORS, USE, StrictRoute, call_of, engine_of, registry_of, timed
+from service.dialects.common import ADMIN, USE, call_of, engine_of, registry_of, timed
+from service.dialects.information import described
 from service.dialects.native import schemas as native
+from service.dialects.strict import StrictRoute
 from service.engine import Labelling, Question, Target, Windowing
 from service.errors import InvalidInput
-from service.models.model import Model
-from service.models.registry import Registry
 from service.observe.metrics import Call
 from service.tasks.answer import Options
+
+ERRORS: dict[int | str, dict[str, object]] = {
+    status: {"model": native.ErrorBody} for status in (400, 401, 403, 404, 408, 413, 415, 422, 429, 503, 504)
+}
+
 
 router = APIRouter(prefix="/v1", tags=["native"], responses=ERRORS, route_class=StrictRoute)
 Name = Annotated[str, Path(description="Of a served model")]
@@ -90,27 +95,6 @@ async def split(name: Name, asked: native.SplitRequest, request: Request) -> Res
     """Share the traffic of a model among its versions."""
     registry_of(request).split(name, asked.weights)
     return Response(status_code=204)
-
-
-def described(model: Model, registry: Registry) -> dict[str, object]:
-    """A model as /v1/models shows it."""
-    manifest = model.manifest
-    return {
-        "name": model.name,
-        "version": model.version,
-        "task": manifest.task,
-        "labels": list(manifest.labels),
-        "max_length": manifest.max_length,
-        "share": registry.served(model.name).weights.get(model.version, 0.0),
-        "weights_kept": model.weights_kept,
-        "default": registry.default(manifest.task) == model.name,
-        "runtime": model.kind,
-        "device": model.runtime.device,
-        "precision": model.precision,
-        "threads": model.runtime.threads,
-        "manifest_sha256": model.digest,
-        "measured": dict(manifest.measured),
-    }
 
 
 def _called(request: Request, timeout_ms: float | None) -> Call:

@@ -7,20 +7,17 @@ import math
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from service import __version__
-from service.dialects.common import USE, StrictRoute, call_of, engine_of, registry_of, timed
-from service.dialects.native.routes import described
+from service.dialects.common import USE, call_of, engine_of, registry_of, timed
+from service.dialects.information import Info, information
+from service.dialects.strict import StrictRoute
 from service.dialects.tei import schemas as tei
 from service.engine import Labelling, Target
-from service.models.model import Model
-from service.models.registry import Registry
 from service.observe.metrics import Call
-from service.settings import Settings
 from service.tokenizer import Text
 
 router = APIRouter(tags=["text-embeddings-inference"], route_class=StrictRoute)
 ERRORS: dict[int | str, dict[str, object]] = {
-    status: {"model": tei.Error} for status in (400, 401, 403, 404, 408, 413, 415, 422, 424, 429, 503, 504)
+    status: {"model": tei.TeiError} for status in (400, 401, 403, 404, 408, 413, 415, 422, 424, 429, 503, 504)
 }
 
 
@@ -48,7 +45,7 @@ async def predict(asked: tei.PredictRequest, request: Request) -> JSONResponse:
     return response
 
 
-@router.get("/info", response_model=tei.Info, responses=ERRORS, dependencies=USE)
+@router.get("/info", response_model=Info, responses=ERRORS, dependencies=USE)
 async def info(request: Request) -> dict[str, object]:
     """What is served, with the density, accuracy and speed measured when each model was made."""
     registry = registry_of(request)
@@ -61,33 +58,6 @@ async def ping(request: Request) -> Response:
     """200 with an empty body when ready, 503 when not."""
     request.app.state.lifecycle.check()
     return Response()
-
-
-def information(settings: Settings, registry: Registry, shown: Model | None) -> dict[str, object]:
-    """The body of /info, which tells of one model, if there is one, what TEI would."""
-    labels = shown.manifest.labels if shown and shown.manifest.task == "classification" else ()
-    classifier = {
-        "id2label": {str(n): label for n, label in enumerate(labels)},
-        "label2id": {label: n for n, label in enumerate(labels)},
-    }
-    return {
-        "model_id": shown.name if shown else "",
-        "model_sha": shown.manifest.digest if shown else None,
-        "model_dtype": settings.precision,
-        "served_model_name": shown.name if shown else "",
-        "model_type": {"classifier": classifier} if labels else {},
-        "max_concurrent_requests": settings.max_queue_tokens,
-        "max_input_length": shown.manifest.max_length if shown else 0,
-        "max_batch_tokens": settings.max_batch_tokens,
-        "max_batch_requests": None,
-        "max_client_batch_size": settings.max_items,
-        "auto_truncate": True,
-        "tokenization_workers": 1,
-        "version": __version__,
-        "sha": None,
-        "docker_label": None,
-        "models": [described(m, registry) for m in registry.models],
-    }
 
 
 def _text(item: str | list[str] | list[list[str]]) -> Text:

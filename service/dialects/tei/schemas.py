@@ -37,42 +37,8 @@ class Prediction(BaseModel):
     label: str
 
 
-class Error(BaseModel):
+class TeiError(BaseModel):
     """Every error of this dialect."""
 
     error: str
     error_type: str
-
-
-class Classifier(BaseModel):
-    """The labels of the default classification model."""
-
-    id2label: dict[str, str]
-    label2id: dict[str, int]
-
-
-class ModelType(BaseModel):
-    """What kind of model answers /predict."""
-
-    classifier: Classifier | None = None
-
-
-class Info(BaseModel):
-    """What the service is, for TEI and Hugging Face clients; `models` has every model with what was measured."""
-
-    model_id: str
-    model_sha: str | None
-    model_dtype: str
-    served_model_name: str
-    model_type: ModelType
-    max_concurrent_requests: int
-    max_input_length: int
-    max_batch_tokens: int
-    max_batch_requests: int | None
-    max_client_batch_size: int
-    auto_truncate: bool
-    tokenization_workers: int
-    version: str
-    sha: str | None
-    docker_label: str | None
-    models: list[dict[str, object]]

@@ -25,7 +25,7 @@ from service.tasks.classify import ACTIVATIONS
 from service.tokenizer import Text
 
 ERRORS: dict[int | str, dict[str, object]] = {
-    status: {"model": v2.Error} for status in (400, 401, 403, 404, 408, 413, 424, 429, 503, 504)
+    status: {"model": v2.V2Error} for status in (400, 401, 403, 404, 408, 413, 424, 429, 503, 504)
 }
 
 

@@ -92,7 +92,7 @@ class InferResponse(BaseModel):
     outputs: list[ResponseOutput]
 
 
-class Error(BaseModel):
+class V2Error(BaseModel):
     """Every error of this dialect."""
 
     error: str
