@@ -296,6 +296,7 @@ class Batcher(Generic[Item, Result]):
         with self._changed:
             gone = [entry for entry in job.entries if self._room.discard(entry)] if job.left else []
             self._backlog.done(job.entries[0].flow, sum(entry.size for entry in job.entries))
+            job.entries = []  # each of which holds the job
         self._save(gone, reason)
 
     def _save(self, gone: Sequence[Entry[Any]], reason: str) -> None:
@@ -343,18 +344,19 @@ class Batcher(Generic[Item, Result]):
             results = self._run([entry.item[2] for entry in batch])
         except Exception as error:  # the waiters must hear of any failure, and the thread must live
             self._observe(len(batch), tokens, started, error)
-            if len(batch) > 1:
-                half = len(batch) // 2
-                self._run_batch(batch[:half], send)
-                self._run_batch(batch[half:], send)
-            else:
-                send(batch, self._verdict(error))
+            if len(batch) == 1:
+                send(batch, self._verdict(error.with_traceback(None)))  # its frames hold the batch, and that this error
+                return
+        else:
+            finished = clock()
+            self._failures = 0
+            self._learn(sum(entry.size for entry in batch), finished - started)
+            mark = self._observe(len(batch), tokens, started)
+            send(batch, [Ran(result, started, finished, len(batch), tokens, mark) for result in results])
             return
-        finished = clock()
-        self._failures = 0
-        self._learn(sum(entry.size for entry in batch), finished - started)
-        mark = self._observe(len(batch), tokens, started)
-        send(batch, [Ran(result, started, finished, len(batch), tokens, mark) for result in results])
+        half = len(batch) // 2
+        self._run_batch(batch[:half], send)
+        self._run_batch(batch[half:], send)
 
     def _verdict(self, error: Exception) -> ServiceError:
         """Whose fault it is that one input failed alone: its own when the model's check passes."""

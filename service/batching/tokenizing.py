@@ -95,35 +95,40 @@ class TokenizingLine:
             self._changed.notify_all()
 
     def _serve(self) -> None:
-        while True:
-            with self._changed:
-                while not self._tasks:
-                    if self._closing:
-                        return
-                    self._changed.wait()
-                task = min(self._tasks, key=lambda t: (self._turns.served(t.flow), t.read, t.came))
-                self._tasks.remove(task)
-            begun = clock()
-            try:
-                read = next(task.work)
-            except StopIteration as stop:
-                self._end(task, stop.value, None)
-                continue
-            except BaseException as error:  # the waiter must hear of any failure, and the thread must live
-                self._end(task, None, error)
-                continue
-            with self._changed:
-                if read and task.learns:
-                    seconds = (clock() - begun) / read
-                    self._seconds_per_character += _SETTLING * (seconds - self._seconds_per_character)
-                self._turns.serve(task.flow, read)
-                part = min(read, task.characters - min(task.read, task.characters))
-                self._backlog.done(task.flow, part)
-                task.read += read
-                if task.gone:
-                    self._leave(task)
-                else:
-                    self._tasks.append(task)
+        while self._step():
+            pass
+
+    def _step(self) -> bool:
+        """One of the next task, whose texts no frame holds while the thread waits. False when there will be none."""
+        with self._changed:
+            while not self._tasks:
+                if self._closing:
+                    return False
+                self._changed.wait()
+            task = min(self._tasks, key=lambda t: (self._turns.served(t.flow), t.read, t.came))
+            self._tasks.remove(task)
+        begun = clock()
+        try:
+            read = next(task.work)
+        except StopIteration as stop:
+            self._end(task, stop.value, None)
+            return True
+        except BaseException as error:  # the waiter must hear of any failure, and the thread must live
+            self._end(task, None, error)
+            return True
+        with self._changed:
+            if read and task.learns:
+                seconds = (clock() - begun) / read
+                self._seconds_per_character += _SETTLING * (seconds - self._seconds_per_character)
+            self._turns.serve(task.flow, read)
+            part = min(read, task.characters - min(task.read, task.characters))
+            self._backlog.done(task.flow, part)
+            task.read += read
+            if task.gone:
+                self._leave(task)
+            else:
+                self._tasks.append(task)
+        return True
 
     def _end(self, task: _Task, result: object, error: BaseException | None) -> None:
         with self._changed:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import itertools
 import math
 import re
@@ -33,7 +32,6 @@ CLIENT_GONE = 499
 RESERVE, LITTLE = 8, 4096  # parts of the room: what is kept for those who hold little, and how much is little
 _ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 _ENCODINGS = ("gzip", "deflate")
-_COLLECT_AFTER = 16 << 20  # bytes of bodies
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,6 @@ class Arrival:
         self._parts = parts
         self._settings, self._instruments = parts.settings, parts.instruments
         self._held = Backlog()  # bytes of bodies
-        self._uncollected = 0
         self._name, self._numbers = secrets.token_hex(8), itertools.count(1)  # of requests that bring no name
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,12 +100,13 @@ class Arrival:
             if body is None:
                 return
             await self._run(_whole(scope, body), body, receive, answer)
-        except Exception:  # ours to find, not the client's to see
+        except Exception as error:  # ours to find, not the client's to see
             logs.LOGGER.exception("unexpected", extra={"fields": {"request_id": call.id}})
+            error.__traceback__ = None  # see `render`
             if not begun:
                 await internal(dialect)(scope, receive, answer)
         finally:
-            self._let_go(call)
+            self._held.done(call.flow, call.held_bytes)
             self._parts.engine.in_flight -= 1
             self._instruments.open.dec()
             self._account(call, dialect, scope, status)
@@ -141,15 +139,6 @@ class Arrival:
         if own > room - kept - self._held.total:
             self._instruments.rejections.labels("bytes").inc()
             raise Overloaded("too many bytes are waiting already", 1.0)
-
-    def _let_go(self, call: Call) -> None:
-        """What a failed request leaves is often a reference cycle, which holds its body; the collector counts objects
-        and would let hundreds of large bodies pile up."""
-        self._held.done(call.flow, call.held_bytes)
-        self._uncollected += call.held_bytes
-        if self._uncollected > _COLLECT_AFTER:
-            self._uncollected = 0
-            gc.collect()
 
     async def _read(self, headers: Headers, size: int | None, call: Call, receive: Receive) -> bytes | None:
         """The body, decompressed; None when the client left before its end."""

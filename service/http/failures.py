@@ -49,7 +49,12 @@ def status_of(dialect: Dialect, kind: type[errors.ServiceError]) -> int:
 
 
 def render(dialect: Dialect, error: errors.ServiceError) -> JSONResponse:
-    """The response to an error."""
+    """The response to an error, which nobody looks at any more.
+
+    It lets its frames go: a future that is in one of them holds the error, so that only a collection would free them,
+    and the request's body with them.
+    """
+    error.__traceback__ = None
     headers = {}
     if isinstance(error, errors.Overloaded):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))

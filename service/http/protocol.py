@@ -162,8 +162,8 @@ class BoundedProtocol(HttpToolsProtocol):
                 )
 
     def on_response_complete(self) -> None:
-        """Of a request that was refused before its body was read, the body is let go: the cycle that holds it is part
-        of a reference cycle, which may wait long for a collection."""
+        """Of a request that was refused before its body was read, the body is let go: the connection keeps the request
+        until another comes."""
         for cycle in self._cycles:
             if not cycle.response_complete:
                 break
