@@ -74,7 +74,7 @@ class StrictRoute(APIRoute):
             try:
                 found = read(await _sent(request), from_attributes=True)
             except ValidationError as error:
-                described = error.errors(include_url=False)
+                described = error.errors(include_url=False, include_context=False, include_input=False)
                 raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in described]) from None
             return await answer(**request.path_params, **{asked: found, asking: request})
 

@@ -18,7 +18,7 @@ from service.batching.admission import Backlog
 from service.dialects.base import Dialect, spoken
 from service.engine import Engine
 from service.errors import InvalidInput, Malformed, Overloaded, ServiceError, TooLarge, TooSlow
-from service.http.failures import internal, render
+from service.http.failures import internal, let_go, render
 from service.keys import Keys, secret_of
 from service.models.lifecycle import Lifecycle
 from service.observe import logs
@@ -102,7 +102,7 @@ class Arrival:
             await self._run(_whole(scope, body), body, receive, answer)
         except Exception as error:  # ours to find, not the client's to see
             logs.LOGGER.exception("unexpected", extra={"fields": {"request_id": call.id}})
-            error.__traceback__ = None  # see `render`
+            let_go(error)
             if not begun:
                 await internal(dialect)(scope, receive, answer)
         finally:

@@ -49,18 +49,25 @@ def status_of(dialect: Dialect, kind: type[errors.ServiceError]) -> int:
 
 
 def render(dialect: Dialect, error: errors.ServiceError) -> JSONResponse:
-    """The response to an error, which nobody looks at any more.
-
-    It lets its frames go: a future that is in one of them holds the error, so that only a collection would free them,
-    and the request's body with them.
-    """
-    error.__traceback__ = None
+    """The response to an error, which nobody looks at any more."""
+    let_go(error)
     headers = {}
     if isinstance(error, errors.Overloaded):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
     if isinstance(error, errors.Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse(dialect.error(error.code, str(error)), status_of(dialect, type(error)), headers)
+
+
+def let_go(error: BaseException | None) -> None:
+    """Take the frames from an error, and from those that it took the place of.
+
+    Where a future in one of the frames holds the error, only a collection would free them, and the request's body with
+    them.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__context__
 
 
 def internal(dialect: Dialect) -> JSONResponse:

@@ -89,6 +89,22 @@ def test_no_body_of_a_refused_request_is_kept(body: bytes, status: int, artifact
 
 
 @pytest.mark.usefixtures("collector_off")
+@pytest.mark.parametrize("path", ["/v2/models/who/infer", "/v1/answer"])
+def test_no_body_is_kept_of_a_request_whose_texts_are_too_long(path: str, artifacts: tuple[Path, Path]) -> None:
+    """Found on another thread, whose frames come with the error; v2 answers with an error of its own instead of it."""
+    contexts = ["the film " * 600] * 100
+    if path == "/v1/answer":
+        asked: object = {"inputs": [{"question": "who", "context": context} for context in contexts]}
+    else:
+        tensors = {"question": ["who"] * len(contexts), "context": contexts}
+        shape = [len(contexts), 1]
+        asked = {"inputs": [{"name": n, "shape": shape, "datatype": "BYTES", "data": d} for n, d in tensors.items()]}
+    body = json.dumps(asked).encode()
+    with running(Settings(artifacts=(str(artifacts[1]),), threads=1, max_windows=2)) as url:
+        check_nothing_is_kept(lambda: post(url, body, 413 if path == "/v1/answer" else 400, path))
+
+
+@pytest.mark.usefixtures("collector_off")
 def test_no_body_is_kept_while_its_connection_is(artifacts: tuple[Path, Path]) -> None:
     """Refused before it is read: the connection holds the request until it asks for another, not its body."""
     with running(Settings(artifacts=(str(artifacts[0]),), threads=1)) as url:
