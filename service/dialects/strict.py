@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, cast, get_type_hints
+from typing import Any, cast, get_args, get_type_hints
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
 from pydantic_core import PydanticCustomError, from_json
 
+from service.dialects.common import Require
 from service.errors import Malformed, TooLarge
 
 # Values that an input may take in the longest way of writing it, and those that a request has besides.
@@ -52,19 +53,21 @@ class StrictRoute(APIRoute):
     """A route that checks the key, then reads a body that is strict JSON. A function that takes one returns a response.
 
     FastAPI documents it. FastAPI would also answer it, but looks up at every request what the route takes, which costs
-    as much as tokenising four texts, and reads the body before it asks for the key. So here the function's own
-    annotations say once what it takes: words of the path, the request, and one thing more, which is the body.
+    as much as tokenising four texts, and reads the body before it asks for the key. So the function's own annotations
+    say once what it takes: words of the path, the request, and a model, which is the body.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """See APIRoute."""
+        """See APIRoute. Raises TypeError for a function that takes anything else beside a body."""
         takes = get_type_hints(self.endpoint)
-        bodies = [name for name, kind in takes.items() if name != "return" and kind not in (str, Request)]
+        takes.pop("return")
+        bodies = [name for name, kind in takes.items() if _model(kind)]
         if not bodies:
             return super().get_route_handler()
-        (asked,) = bodies
-        (asking,) = (name for name, kind in takes.items() if kind is Request)
-        checks = [needed.dependency for needed in self.dependencies if needed.dependency]
+        asked, asking = bodies[0], next((name for name, kind in takes.items() if kind is Request), "request")
+        checks = [needed.dependency for needed in self.dependencies if isinstance(needed.dependency, Require)]
+        if set(takes) != {asked, asking, *self.param_convertors} or len(checks) < len(self.dependencies):
+            raise TypeError(f"{self.path}: takes more than words of its path, a body, the request and a key")
         read = TypeAdapter(takes[asked]).validate_python
         answer = cast(Callable[..., Coroutine[Any, Any, Response]], self.endpoint)
 
@@ -79,6 +82,11 @@ class StrictRoute(APIRoute):
             return await answer(**request.path_params, **{asked: found, asking: request})
 
         return directly
+
+
+def _model(kind: object) -> bool:
+    """Whether a model is annotated, or a model or nothing."""
+    return any(isinstance(part, type) and issubclass(part, BaseModel) for part in (kind, *get_args(kind)))
 
 
 async def _sent(request: Request) -> object:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 from fastapi.testclient import TestClient
 
@@ -83,6 +83,18 @@ def test_every_error_has_the_dialect_s_body(
     reply = client.post(path, content=body, headers={"content-type": "application/json", **headers})
     assert reply.status_code == status
     assert reply.json()["no"][0] == code
+
+
+def test_a_route_that_takes_more_than_a_strict_one_reads_is_not_made() -> None:
+    """It would get its parameters from nowhere."""
+
+    async def ask(asked: Asked, request: Request, limit: int = 3) -> JSONResponse:
+        return JSONResponse(limit)
+
+    with pytest.raises(TypeError, match="/more: takes more than"):
+        APIRouter(route_class=StrictRoute).post("/more")(ask)
+    with pytest.raises(TypeError, match="/more: takes more than"):
+        APIRouter(route_class=StrictRoute).post("/more", dependencies=[Depends(lambda: None)])(best)
 
 
 def test_no_path_is_two_dialects_and_no_route_is_another_s() -> None:
