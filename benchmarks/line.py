@@ -13,7 +13,7 @@ import json
 from itertools import count
 from pathlib import Path
 
-from service.waiting import Entry, WaitingRoom
+from service.batching.waiting import Entry, WaitingRoom
 
 LAUNCH = 12
 BUDGET = 1024

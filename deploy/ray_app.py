@@ -15,8 +15,7 @@ from fastapi import FastAPI
 from ray import serve
 from ray.serve import Application
 
-from service import logs
-from service.app import create_app
+from service import host
 from service.settings import Settings, read_settings
 
 
@@ -35,8 +34,7 @@ def build(arguments: dict[str, Any]) -> Application:
     values = settings.model_dump() | {"threads": threads}
 
     def app() -> FastAPI:
-        logs.set_up(values["log_level"])
-        return create_app(Settings(**values))
+        return host.application(Settings(**values))
 
     class Served:
         """One replica. `app` is what `ingress` adds."""
@@ -50,7 +48,7 @@ def build(arguments: dict[str, Any]) -> Application:
     deployment = serve.deployment(
         name="pgb-serve",
         num_replicas=replicas,
-        ray_actor_options={"num_cpus": threads, "runtime_env": {"env_vars": {"TOKENIZERS_PARALLELISM": "false"}}},
+        ray_actor_options={"num_cpus": threads},
         # Who waits too long is refused by the service, with its own estimate in Retry-After.
         max_ongoing_requests=10_000,
         graceful_shutdown_timeout_s=settings.stop_seconds,

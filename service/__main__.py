@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
-import resource
 import signal
 import socket
 import sys
@@ -16,28 +14,19 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-# Texts are tokenised on our own threads; the library's pool would fight the runtime for the cores.
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-
 import uvicorn
 
-from service import logs
-from service.app import create_app
+from service import host
 from service.errors import ServiceError
 from service.keys import KeysError
-from service.lifecycle import Lifecycle
-from service.protocol import BoundedProtocol
+from service.models.lifecycle import Lifecycle
+from service.observe import logs
 from service.settings import Settings, SettingsError, read_settings
 
-# A batch that has run waits for the interpreter at most this long behind a request being parsed.
-_SWITCH_SECONDS = 0.0005
 # Past the time in which work in flight must have ended; then the process ends, whatever still runs.
 _LAST_SECONDS = 5.0
 _LOG_SECONDS = 1.0
-_OWN_DESCRIPTORS = 64
 _MAY_STAY = ("pgb-load", "pgb-batch", "pgb-tokenize")
-# New objects between two collections: what waits in line would be looked at many times a second.
-_COLLECT_AFTER = 50_000
 
 
 class Server(uvicorn.Server):
@@ -61,11 +50,11 @@ class Server(uvicorn.Server):
     def _say_where(self) -> None:
         """The addresses that a person opens: in the log, and on a terminal in words."""
         port = self.servers[0].sockets[0].getsockname()[1]
-        host = self.config.host
-        named = {"0.0.0.0": "localhost", "::": "localhost"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+        given = self.config.host
+        named = {"0.0.0.0": "localhost", "::": "localhost"}.get(given, f"[{given}]" if ":" in given else given)  # noqa: S104
         address = f"http://{named}:{port}"
         pages = {"page": f"{address}/ui/", "documentation": f"{address}/docs"} if self.pages else {}
-        logs.event("listening", host=host, port=port, address=address, **pages)
+        logs.event("listening", host=given, port=port, address=address, **pages)
         if sys.stdout is not None and sys.stdout.isatty():
             more = "".join(f"\n  {name:14} {where}" for name, where in pages.items())
             with suppress(OSError):  # nobody reads it
@@ -79,20 +68,14 @@ class Server(uvicorn.Server):
 
 async def serve(settings: Settings) -> int:
     """Serve until a signal comes: ready turns 503, serving goes on for the grace, work in flight ends."""
-    app = create_app(settings, background=True)
-    gc.collect()
-    gc.freeze()  # a hundred thousand objects that stay: no collection need look at them
-    gc.set_threshold(_COLLECT_AFTER)
+    app = host.application(settings, background=True)
     lifecycle: Lifecycle = app.state.lifecycle
-    BoundedProtocol.max_head_bytes = settings.max_header_bytes
-    BoundedProtocol.head_seconds = settings.max_body_seconds
-    BoundedProtocol.max_connections = _descriptors_for(settings.max_connections)
     server = Server(
         uvicorn.Config(
             app,
             host=settings.host,
             port=settings.port,
-            http=BoundedProtocol,
+            http=host.protocol(settings),
             log_config=None,
             access_log=False,
             ws="none",
@@ -103,7 +86,6 @@ async def serve(settings: Settings) -> int:
         )
     )
     server.pages = settings.ui
-    app.state.engine.in_flight = server.server_state.tasks
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -127,16 +109,6 @@ async def serve(settings: Settings) -> int:
         print(f"pgb serve: {lifecycle.failure}", file=sys.stderr)
         return 1
     return 0
-
-
-def _descriptors_for(connections: int) -> int:
-    """As many connections as this process may have beside its own files, at most so many."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + _OWN_DESCRIPTORS
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return connections if soft == resource.RLIM_INFINITY else max(1, min(connections, soft - _OWN_DESCRIPTORS))
 
 
 def _end_within(seconds: float) -> None:
@@ -171,22 +143,12 @@ def _main(argv: Sequence[str] | None) -> int:
         settings = read_settings(sys.argv[1:] if argv is None else argv)
         if not settings.artifacts and settings.models_dir is None:
             raise SettingsError("no model: name the directory of an artifact, or a folder of them with --models-dir")
-        logs.set_up(settings.log_level)
-        sys.setswitchinterval(_SWITCH_SECONDS)
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=host.loop_factory()) as runner:
             return runner.run(serve(settings))
     except (SettingsError, KeysError, ServiceError) as error:
         logs.drain(_LOG_SECONDS)
         print(f"pgb serve: {error}", file=sys.stderr)
         return 1
-
-
-def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:  # not made for every platform
-        return None
-    return uvloop.Loop
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
@@ -10,20 +10,24 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.gzip import GZipMiddleware
 
 from service import __version__
+from service.dialects import DIALECTS
+from service.dialects.base import Dialect
+from service.dialects.native import health
 from service.engine import Engine
-from service.instruments import Instruments
+from service.http import failures
+from service.http.arrival import Arrival, Parts
 from service.keys import Keys
-from service.lifecycle import Lifecycle
-from service.registry import Registry
-from service.routes import errors, health, huggingface, native, tei, ui, v2
-from service.routes.arrival import Arrival
+from service.models.lifecycle import Lifecycle
+from service.models.registry import Registry
+from service.observe.instruments import Instruments
+from service.observe.tracing import Tracer
 from service.settings import Settings
-from service.tracing import Tracer
+from service.ui import pages as ui
 
 _COMPRESS_FROM = 4096
 
 
-def create_app(settings: Settings, background: bool = False) -> FastAPI:
+def create_app(settings: Settings, background: bool = False, dialects: Sequence[Dialect] = DIALECTS) -> FastAPI:
     """An application that loads its models when it starts and drains them when it stops.
 
     background: answer probes while the models load; otherwise starting ends when they are loaded, and
@@ -33,7 +37,9 @@ def create_app(settings: Settings, background: bool = False) -> FastAPI:
     tracer = Tracer(settings.otlp_endpoint) if settings.otlp_endpoint else None
     registry = Registry(settings, instruments, tracer)
     lifecycle = Lifecycle(registry, instruments)
+    engine = Engine(registry, settings, instruments)
     keys = Keys(settings.keys_file)
+    parts = Parts(settings, dialects, instruments, tracer, lifecycle, keys, engine)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -46,11 +52,15 @@ def create_app(settings: Settings, background: bool = False) -> FastAPI:
             yield
         finally:
             await lifecycle.close()
-            app.state.engine.close()
+            engine.close()
             if tracer is not None:
                 tracer.close()
 
+    routes = [route for dialect in dialects for route in dialect.routes] + health.router.routes
+    if settings.ui:
+        routes += ui.router.routes
     app = FastAPI(
+        routes=routes,  # by include_router they would be matched twice at every request
         title="pgb-serve",
         summary="Classification and extractive question answering, with the latency of every request",
         version=__version__,
@@ -67,16 +77,10 @@ def create_app(settings: Settings, background: bool = False) -> FastAPI:
             "auto_configure": False,
         },
     )
-    app.state.settings = settings
-    app.state.instruments = instruments
-    app.state.lifecycle = lifecycle
-    app.state.tracer = tracer
-    app.state.keys = keys
-    app.state.engine = Engine(registry, settings, instruments)
+    for name, part in vars(parts).items():
+        setattr(app.state, name, part)
     app.add_middleware(GZipMiddleware, minimum_size=_COMPRESS_FROM, compresslevel=1)
-    app.add_middleware(
-        Arrival, settings=settings, instruments=instruments, lifecycle=lifecycle, registry=registry, keys=keys
-    )
+    app.add_middleware(Arrival, parts=parts)
     if settings.cors_origins:  # outermost, so that pages can read every refusal
         app.add_middleware(
             CORSMiddleware,
@@ -85,10 +89,6 @@ def create_app(settings: Settings, background: bool = False) -> FastAPI:
             allow_headers=["*"],
             expose_headers=["retry-after", "server-timing", "x-request-id"],
         )
-    errors.install(app)
-    for module in (native, huggingface, tei, v2, health):
-        app.router.routes += module.router.routes  # included, they would be matched twice at every request
-    if settings.ui:
-        app.include_router(ui.router)
-    app.state.field_names = errors.field_names(app.openapi())
+    failures.install(app)
+    app.state.field_names = failures.field_names(app.openapi())
     return app

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterator, Sequence
+import asyncio
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,14 +17,14 @@ from pgb_core.inference.tasks.classification import CLASSIFICATION, Labelling, S
 from pgb_core.inference.tasks.qa import QA, Answer, Options, Question, Windowing, best, cost
 from pgb_core.inference.tokens import Text, Tokens, Window
 from pgb_core.machine import usable_cores
-from service.batcher import Announced, Ran
+from service.batching.batcher import Announced, Ran
+from service.batching.tokenizing import TokenizingLine
 from service.errors import EmptyInput, InvalidInput, Overloaded, ServiceError, TooLarge, told
-from service.instruments import Instruments
-from service.metrics import Call, clock
-from service.model import Model
-from service.registry import Registry
+from service.models.model import Model
+from service.models.registry import Registry
+from service.observe.instruments import Instruments
+from service.observe.metrics import Call, clock
 from service.settings import Settings
-from service.tokenizing import TokenizingLine
 
 INLINE_CHARACTERS = 1024
 _INLINE_COST = 8 * INLINE_CHARACTERS  # of finding answers: those in a window or two
@@ -42,13 +43,12 @@ class Target:
 class Engine:
     """Answers calls with the models of a registry, and keeps account of every one.
 
-    in_flight: the requests that have arrived at this process, where the server tells.
+    in_flight: the requests that have arrived at this process and are not answered; `Arrival` counts them.
     """
-
-    in_flight: Collection[object] = ()
 
     def __init__(self, registry: Registry, settings: Settings, instruments: Instruments) -> None:
         self.registry = registry
+        self.in_flight = 0
         self._settings = settings
         self._instruments = instruments
         # No more at once than there are cores: a long text takes a hundred times its size while it is tokenised.
@@ -170,8 +170,9 @@ class Engine:
     async def _run(self, call: Call, model: Model, tokens: list[Tokens], announced: Announced | None) -> list[Logits]:
         call.stamps.tokenized = clock()
         call.tokens = sum(map(len, tokens))
+        alone = self.in_flight == 1 and (announced is not None or await self._still_alone())
         ran: list[Ran[Logits]] = await model.batcher.submit(
-            tokens, call.deadline, len(self.in_flight) == 1, call.flow, call.held_bytes, announced
+            tokens, call.deadline, alone, call.flow, call.held_bytes, announced
         )
         call.stamps.started = min(r.started for r in ran)
         call.stamps.finished = max(r.finished for r in ran)
@@ -179,6 +180,12 @@ class Engine:
         call.batch_tokens = max(r.batch_tokens for r in ran)
         call.marks = list({id(r.mark): r.mark for r in ran if r.mark is not None}.values())
         return [r.result for r in ran]
+
+    async def _still_alone(self) -> bool:
+        """Whether a request that waited for nothing so far is alone: others may have come in the same turn of the loop,
+        and are counted when theirs comes."""
+        await asyncio.sleep(0)
+        return self.in_flight == 1
 
     def _check(self, call: Call, task: Task, inputs: Sequence[tuple[str, ...]]) -> None:
         call.inputs = len(inputs)

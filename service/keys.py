@@ -18,9 +18,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from service import logs
 from service.errors import Forbidden, Unauthorized
-from service.metrics import clock
+from service.observe import logs
+from service.observe.metrics import clock
 
 SCOPES = ("use", "admin")
 _LINE = re.compile(r"(?P<name>[\w.-]{1,64}) (?P<scope>use|admin) (?P<digest>[0-9a-f]{64})")

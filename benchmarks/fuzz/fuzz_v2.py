@@ -23,8 +23,8 @@ from benchmarks.fuzz.figures import sorted_counts, write
 from benchmarks.fuzz.mutants import MARK, Request, mutants
 from benchmarks.service.harness import server
 from pgb_core.artifact import open_artifact
+from service.dialects.v2 import schemas as v2
 from service.errors import InvalidInput, Malformed, ServiceError, TooLarge
-from service.schemas import v2
 
 ITEMS = 128
 ALLOWED = (200, 400, 413, 504)

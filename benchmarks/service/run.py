@@ -35,9 +35,9 @@ from pgb_core.inference.steps import all_of
 from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.inference.tokens import Tokens
 from pgb_core.machine import facts
-from service.model import measure
+from service.batching.waiting import Entry, WaitingRoom
+from service.models.model import measure
 from service.settings import read_settings
-from service.waiting import Entry, WaitingRoom
 
 ROWS = 8
 ROUNDS = 5  # of a rate and its neighbour

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from service.instruments import Instruments
+from service.observe.instruments import Instruments
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/operations.md").read_text()

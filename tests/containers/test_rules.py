@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from service.instruments import Instruments
+from service.observe.instruments import Instruments
 
 DOCKER = Path(__file__).parents[2] / "docker"
 RULES = DOCKER / "prometheus" / "rules.yml"

@@ -8,7 +8,11 @@ from collections.abc import Iterator
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
-from service.routes import health, huggingface, native, tei, v2
+from service.dialects.huggingface import routes as huggingface
+from service.dialects.native import health
+from service.dialects.native import routes as native
+from service.dialects.tei import routes as tei
+from service.dialects.v2 import routes as v2
 
 
 def _calls(dependant: Dependant) -> Iterator[object]:

@@ -15,7 +15,7 @@ import yaml
 
 from deploy.helm.settings_schema import SCHEMA, settings_schema
 from service.app import create_app
-from service.instruments import Instruments
+from service.observe.instruments import Instruments
 from service.settings import Settings, read_settings
 from tests.deploy.tools import Manifest, crd_faults, helm, k8s_faults
 

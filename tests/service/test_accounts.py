@@ -8,8 +8,8 @@ from opentelemetry import metrics, trace
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from service import app as application
+from service.observe.tracing import Tracer
 from service.settings import Settings
-from service.tracing import Tracer
 
 STAGES = {"tokenize": "compute_input", "queue": "queue", "infer": "compute_infer", "postprocess": "compute_output"}
 

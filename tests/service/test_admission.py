@@ -3,7 +3,7 @@
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from service.admission import MARGIN, Backlog, Turns, promised, too_long
+from service.batching.admission import MARGIN, Backlog, Turns, promised, too_long
 
 WORK = st.dictionaries(st.integers(0, 20), st.floats(0.001, 1000), max_size=15)
 AMOUNT = st.floats(0.001, 1000)

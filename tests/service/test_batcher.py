@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from service.batcher import Batcher, Cost, Limits
+from service.batching.batcher import Batcher, Cost, Limits
 from service.errors import DeadlineExceeded, Overloaded, RuntimeFailed, Unavailable
-from service.metrics import clock
+from service.observe.metrics import clock
 
 
 class Gate:

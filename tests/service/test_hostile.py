@@ -36,12 +36,16 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from pgb_core.artifact import MANIFEST, MODEL
 from service.app import create_app
+from service.dialects import DIALECTS as SPOKEN
+from service.dialects.huggingface import schemas as huggingface
+from service.dialects.native import schemas as native
+from service.dialects.tei import schemas as tei
+from service.dialects.v2 import schemas as v2
 from service.errors import LoadFailed, TooLarge
+from service.http.arrival import decompressed
+from service.http.failures import STATUS, status_of
+from service.http.protocol import BoundedProtocol
 from service.keys import Keys, make_key, read_keys
-from service.protocol import BoundedProtocol
-from service.routes.arrival import decompressed
-from service.routes.errors import EXCEPTIONS, STATUS
-from service.schemas import huggingface, native, tei, v2
 from service.settings import Settings
 from tests.served import serving
 from tests.service.test_worst_minutes import running
@@ -900,10 +904,9 @@ def tables() -> str:
 
 def statuses() -> str:
     """What happened, and the status by dialect."""
-    names = {"native": "native", "Hugging Face": "huggingface", "TEI": "tei", "v2": "v2"}
-    lines = [f"| what happened | {' | '.join(names)} |", "|---|" + "---|" * len(names)]
-    for kind, usual in STATUS.items():
-        row = [str(EXCEPTIONS.get((dialect, kind), usual)) for dialect in names.values()]
+    lines = [f"| what happened | {' | '.join(DIALECTS)} |", "|---|" + "---|" * len(DIALECTS)]
+    for kind in STATUS:
+        row = [str(status_of(dialect, kind)) for dialect in SPOKEN]
         lines.append(f"| {str(kind.__doc__).rstrip('.')} | {' | '.join(row)} |")
     return "\n".join(lines)
 

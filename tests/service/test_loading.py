@@ -10,11 +10,11 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from service import registry
 from service.app import create_app
 from service.errors import LoadFailed
 from service.keys import make_key
-from service.model import Model
+from service.models import registry
+from service.models.model import Model
 from service.settings import Settings
 from tests.service.test_models import folder as folder
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service import logs
+from service.observe import logs
 from tests.served import free_port
 
 

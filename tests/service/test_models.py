@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 
 from service.app import create_app
 from service.keys import make_key
-from service.model import Model
+from service.models.model import Model
 from service.settings import Settings
 
 

@@ -7,9 +7,9 @@ from collections.abc import Generator
 import pytest
 
 from pgb_core.inference.steps import all_of
+from service.batching.tokenizing import TokenizingLine
 from service.errors import DeadlineExceeded, TooLarge, Unavailable
-from service.metrics import clock
-from service.tokenizing import TokenizingLine
+from service.observe.metrics import clock
 
 NEVER = float("inf")
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from benchmarks.fuzz.fuzz_v2 import parse as parse_or_complain
 from benchmarks.fuzz.mutants import Request, mutants, seeds
+from service.dialects.v2.schemas import InferRequest, Tensor, build, parse
 from service.errors import InvalidInput, Malformed, TooLarge
-from service.schemas.v2 import InferRequest, Tensor, build, parse
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=30)
 COLUMN = st.lists(TEXT, min_size=1, max_size=6)

@@ -5,7 +5,7 @@ import weakref
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.waiting import Entry, WaitingRoom
+from service.batching.waiting import Entry, WaitingRoom
 
 SIZES = st.lists(st.integers(1, 512), min_size=1, max_size=60)
 

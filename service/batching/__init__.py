@@ -1,0 +1,1 @@
+"""Who is admitted, who is next, and what runs together. Knows neither models nor HTTP."""

@@ -1,0 +1,409 @@
+"""One line of waiting inputs before one callable: admission, batches, deadlines, departures.
+
+Knows callables only. A thread of its own takes a batch, runs it, and takes the next at once: between
+two batches nothing goes through the event loop. A lone and brief request runs where it is submitted:
+waking one thread and then the other can take longer than a tenth of the run. Every waiter gets an
+answer: a batch that fails is run again in halves, down to the input that makes it fail.
+
+An input that fails alone while the model's own check passes is at fault itself: its request is told so, and
+the model stays healthy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from service.batching.admission import Backlog, too_long
+from service.batching.waiting import Entry, WaitingRoom
+from service.errors import DeadlineExceeded, InputRejected, Overloaded, RuntimeFailed, ServiceError, Unavailable
+from service.observe.metrics import clock
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+_SETTLING = 0.1
+_BRIEF = 0.01  # seconds that a lone request may keep the event loop from everything else
+_DENSEST = 0.25  # tokens that a byte is taken for at most: windows that overlap make many more of it
+_UNCERTAIN = 1.5  # times that an estimate must pass the time given before a request is told that it never can be done
+_CHECK_SECONDS = 1.0  # between two checks of a model whose inputs fail
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds that a batch takes: `fixed` for being run, and `per_token` for each padded token."""
+
+    fixed: float
+    per_token: float
+
+    @property
+    def launch(self) -> float:
+        """Tokens that take as long as starting a batch does."""
+        return self.fixed / self.per_token
+
+
+@dataclass(frozen=True)
+class Limits:
+    """batch_tokens: padded, of one batch. queue_tokens and queue_seconds: what a request may have to wait
+    for, in tokens and in seconds by estimate (`admission`). overtake: seconds by which an input may always
+    be younger than the first of a batch and run with it."""
+
+    batch_tokens: int
+    queue_tokens: int
+    queue_seconds: float
+    overtake: float
+
+
+@dataclass(frozen=True)
+class Ran(Generic[Result]):
+    """A result, with the batch it ran in."""
+
+    result: Result
+    started: float
+    finished: float
+    batch_size: int
+    batch_tokens: int
+    mark: object = None
+
+
+@dataclass(eq=False, slots=True)
+class Announced:
+    """Work that was admitted by estimate, before its inputs are ready: it counts until it is withdrawn."""
+
+    flow: Hashable
+    tokens: float
+
+
+class Observer(Protocol):
+    """Hears what happens to work. Called from any thread."""
+
+    def batch(self, size: int, tokens: int, started: float, finished: float, error: Exception | None) -> object:
+        """A batch ran, or failed with an error. What is returned reaches every input of it as `Ran.mark`."""
+
+    def saved(self, reason: str, inputs: int, tokens: int, seconds: float) -> None:
+        """Waiting work was dropped: reason 'deadline', 'disconnect' or 'failure'; seconds by estimate."""
+
+
+@dataclass(eq=False, slots=True)
+class _Job(Generic[Item, Result]):
+    """One request: its inputs, and where its results go."""
+
+    future: asyncio.Future[None]
+    deadline: float
+    entries: list[Entry[tuple[_Job[Item, Result], int, Item]]] = field(default_factory=list)
+    results: list[Ran[Result] | None] = field(default_factory=list)
+    left: int = 0
+
+
+# How runtimes that raise RuntimeError of every kind say that memory ran out.
+_SCARCE = ("out of memory", "bad_alloc", "failed to allocate", "allocation failed", "not enough memory")
+_Batch = list[Entry[tuple[_Job[Any, Any], int, Any]]]
+_Outcome = ServiceError | list[Ran[Any]]
+
+
+class Batcher(Generic[Item, Result]):
+    """One line before `run(items) -> results`, in the same order. Made and used on one event loop."""
+
+    def __init__(
+        self,
+        run: Callable[[Sequence[Item]], Sequence[Result]],
+        size_of: Callable[[Item], int],
+        limits: Limits,
+        cost: Cost,
+        observer: Observer | None = None,
+        check: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """check: whether the model itself is well; called between two batches when an input fails."""
+        self._run = run
+        self._size_of = size_of
+        self._limits = limits
+        self._observer = observer
+        self._room: WaitingRoom[tuple[_Job[Item, Result], int, Item]] = WaitingRoom(
+            limits.batch_tokens, cost.launch, limits.overtake
+        )
+        self._fixed = cost.fixed
+        self._seconds_per_token = cost.per_token + cost.fixed / limits.batch_tokens
+        self._backlog = Backlog()  # tokens
+        self._busy_until = 0.0
+        self._usual = 0.0  # tokens of an admitted request, and of each byte of its body
+        self._density = 0.0
+        self._failures = 0
+        self._check = check
+        self._checked, self._well = float("-inf"), False
+        self._running = False
+        self._closing = False
+        self._changed = threading.Condition()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def waiting_tokens(self) -> int:
+        """Tokens in line."""
+        return self._room.tokens
+
+    @property
+    def waiting_inputs(self) -> int:
+        """Inputs in line."""
+        return self._room.count
+
+    @property
+    def failures(self) -> int:
+        """Batches that failed since the last one that did not."""
+        return self._failures
+
+    def wait_seconds(self) -> float:
+        """How long an input that came now would wait behind everything, by estimate."""
+        return self._busy(clock()) + self._backlog.total * self._seconds_per_token
+
+    def check(self, flow: Hashable = None, body: int | None = None) -> None:
+        """Raises Overloaded when a request would be refused now.
+
+        It is taken to be as large as admitted ones usually are, or as its `body` in bytes tells if that is less: who is
+        refused here is not heard.
+        """
+        with self._changed:
+            tokens = self._usual if body is None else min(self._usual, body * min(self._density, _DENSEST))
+            self._admit_or_refuse(flow, tokens, float("inf"))
+
+    def announce(self, flow: Hashable, tokens: float, deadline: float, before: float = 0.0) -> Announced:
+        """Admit work by estimate before its inputs are made, which waits `before` seconds for others.
+
+        It counts until `submit` gets it, or until `withdraw`. Raises what `submit` raises when it is refused.
+        """
+        with self._changed:
+            self._admit_or_refuse(flow, tokens, deadline, before)
+            self._backlog.add(flow, tokens)
+            return Announced(flow, tokens)
+
+    def withdraw(self, announced: Announced) -> None:
+        """It comes in its true size now, or not at all. Twice is once."""
+        with self._changed:
+            self._backlog.done(announced.flow, announced.tokens)
+            announced.tokens = 0.0
+
+    async def submit(
+        self,
+        items: Sequence[Item],
+        deadline: float = float("inf"),
+        alone: bool = False,
+        flow: Hashable = None,
+        body: int = 0,
+        announced: Announced | None = None,
+    ) -> list[Ran[Result]]:
+        """Admit all items or none, and wait for all.
+
+        deadline: an instant of `clock`. alone: nothing else is on its way, so that this event loop may be
+        kept for a moment. flow: who asks; flows take turns. body: bytes that the items came in. announced:
+        what was admitted for these items before they were ready. Raises Overloaded,
+        DeadlineExceeded, Unavailable, or InputRejected or RuntimeFailed when `run` failed. Cancelling the
+        call takes what still waits out of line, as the deadline does.
+        """
+        loop = asyncio.get_running_loop()
+        now = clock()
+        job: _Job[Item, Result] = _Job(loop.create_future(), deadline)
+        job.entries = [Entry((job, n, item), self._size_of(item), now, flow) for n, item in enumerate(items)]
+        job.results = [None] * len(items)
+        job.left = len(items)
+        here = self._admit(job, loop, alone, body, announced)
+        reason = "disconnect"  # of the client; also what cancels this call
+        timer = None if deadline == float("inf") else loop.call_later(deadline - now, _expire, job.future)
+        try:
+            if here:
+                self._run_here()
+            await job.future
+        except DeadlineExceeded:
+            reason = "deadline"
+            raise
+        except ServiceError:
+            reason = "failure"  # of one of the request's inputs, so the others need not run
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self._leave(job, reason)
+        return [result for result in job.results if result is not None]
+
+    async def close(self) -> None:
+        """Finish what waits, then stop."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join)
+        self._observer = None  # it may own this line, and would not be freed before the next full collection
+
+    def _admit(
+        self,
+        job: _Job[Item, Result],
+        loop: asyncio.AbstractEventLoop,
+        alone: bool,
+        body: int,
+        announced: Announced | None,
+    ) -> bool:
+        """Put it in line, and wake the thread; or leave it asleep and return True: run it here."""
+        tokens = sum(entry.size for entry in job.entries)
+        flow = job.entries[0].flow
+        with self._changed:
+            if announced is not None:
+                self._backlog.done(announced.flow, announced.tokens)
+                announced.tokens = 0.0
+            self._admit_or_refuse(flow, tokens, job.deadline)
+            self._usual += (_SETTLING if self._usual else 1.0) * (tokens - self._usual)
+            if body:
+                self._density += (_SETTLING if self._density else 1.0) * (tokens / body - self._density)
+            here = alone and not self._running and not self._room.count and self._brief(tokens)
+            self._backlog.add(flow, tokens)
+            for entry in job.entries:
+                self._room.add(entry)
+            if here:
+                self._running = True
+                return True
+            if self._thread is None:
+                self._loop = loop
+                self._thread = threading.Thread(target=self._work, name="pgb-batch", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+            return False
+
+    def _brief(self, tokens: int) -> bool:
+        return self._fixed + tokens * self._seconds_per_token < _BRIEF
+
+    def _busy(self, now: float) -> float:
+        """Seconds until the batch that runs has run, by estimate."""
+        return max(0.0, self._busy_until - now)
+
+    def _admit_or_refuse(self, flow: Hashable, tokens: float, deadline: float, before: float = 0.0) -> None:
+        """The law of `admission`. Called with the lock held."""
+        if self._closing:
+            raise Unavailable("the model is shutting down")
+        now = clock()
+        if deadline <= now:
+            raise DeadlineExceeded("the request's time was over before it was queued")
+        ahead = self._backlog.ahead(flow, tokens)
+        wait = before + self._busy(now) + ahead * self._seconds_per_token
+        full = ahead + tokens > self._limits.queue_tokens
+        if (self._room.count or before) and (full or too_long(wait, self._limits.overtake, self._limits.queue_seconds)):
+            raise Overloaded(f"{round(self._backlog.total)} tokens are waiting already", wait)
+        if now + wait > deadline:
+            raise Overloaded("the wait is longer than the time that the request gives", wait)
+        if _UNCERTAIN * (deadline - now) < tokens * self._seconds_per_token:
+            raise DeadlineExceeded("the inputs take longer than the time that the request has; send fewer at a time")
+
+    def _leave(self, job: _Job[Item, Result], reason: str) -> None:
+        """It is answered, or will not be: what still waits of it goes, and its work counts no more."""
+        with self._changed:
+            gone = [entry for entry in job.entries if self._room.discard(entry)] if job.left else []
+            self._backlog.done(job.entries[0].flow, sum(entry.size for entry in job.entries))
+            job.entries = []  # each of which holds the job
+        self._save(gone, reason)
+
+    def _save(self, gone: Sequence[Entry[Any]], reason: str) -> None:
+        if gone and self._observer is not None:
+            tokens = sum(entry.size for entry in gone)
+            self._observer.saved(reason, len(gone), tokens, tokens * self._seconds_per_token)
+
+    def _run_here(self) -> None:
+        while batch := self._next():
+            self._run_batch(batch, _deliver)
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                while self._running or not self._room.count:
+                    if self._closing and not self._running:
+                        return
+                    self._changed.wait()
+                self._running = True
+            while batch := self._next():
+                self._run_batch(batch, self._send)
+
+    def _next(self) -> _Batch:
+        """The next batch; if there is none, whoever ran is done."""
+        with self._changed:
+            batch = self._take()
+            self._running = bool(batch)
+            return batch
+
+    def _take(self) -> _Batch:
+        now = clock()
+        while True:
+            batch = self._room.take(now)
+            alive = [entry for entry in batch if entry.item[0].deadline > now]
+            self._save([entry for entry in batch if entry.item[0].deadline <= now], "deadline")
+            if alive or not batch:
+                break
+        self._busy_until = now + sum(entry.size for entry in alive) * self._seconds_per_token
+        return alive
+
+    def _run_batch(self, batch: _Batch, send: Callable[[_Batch, _Outcome], None]) -> None:
+        tokens = len(batch) * max(entry.size for entry in batch)
+        started = clock()
+        try:
+            results = self._run([entry.item[2] for entry in batch])
+        except Exception as error:  # the waiters must hear of any failure, and the thread must live
+            self._observe(len(batch), tokens, started, error)
+            if len(batch) == 1:
+                send(batch, self._verdict(error.with_traceback(None)))  # its frames hold the batch, and that this error
+                return
+        else:
+            finished = clock()
+            self._failures = 0
+            self._learn(sum(entry.size for entry in batch), finished - started)
+            mark = self._observe(len(batch), tokens, started)
+            send(batch, [Ran(result, started, finished, len(batch), tokens, mark) for result in results])
+            return
+        half = len(batch) // 2
+        self._run_batch(batch[:half], send)
+        self._run_batch(batch[half:], send)
+
+    def _verdict(self, error: Exception) -> ServiceError:
+        """Whose fault it is that one input failed alone: its own when the model's check passes."""
+        scarce = exhausted(error)
+        if clock() - self._checked > _CHECK_SECONDS:
+            self._well = self._check()
+            self._checked = clock()
+        failure: ServiceError
+        if self._well and not scarce:
+            failure = InputRejected("the model cannot run one of the inputs")
+        else:
+            failure = RuntimeFailed("the model ran out of memory" if scarce else "the model failed on this input")
+        self._failures = 0 if self._well else self._failures + 1
+        failure.__cause__ = error
+        return failure
+
+    def _learn(self, tokens: int, seconds: float) -> None:
+        if 4 * tokens >= self._limits.batch_tokens:
+            self._seconds_per_token += _SETTLING * (seconds / tokens - self._seconds_per_token)
+
+    def _observe(self, size: int, tokens: int, started: float, error: Exception | None = None) -> object:
+        return None if self._observer is None else self._observer.batch(size, tokens, started, clock(), error)
+
+    def _send(self, batch: _Batch, outcome: _Outcome) -> None:
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(_deliver, batch, outcome)
+
+
+def exhausted(error: BaseException) -> bool:
+    """Whether a runtime's error tells of memory that ran out, which is never an input's fault."""
+    return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in _SCARCE)
+
+
+def _expire(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_exception(DeadlineExceeded("the request's time was over before its answer was ready"))
+
+
+def _deliver(batch: _Batch, outcome: _Outcome) -> None:
+    for place, entry in enumerate(batch):
+        job, index, _ = entry.item
+        if job.future.done():
+            continue
+        if isinstance(outcome, ServiceError):
+            job.future.set_exception(outcome)
+            continue
+        job.results[index] = outcome[place]
+        job.left -= 1
+        if not job.left:
+            job.future.set_result(None)

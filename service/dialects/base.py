@@ -1,0 +1,36 @@
+"""What a dialect is: everything in which one way of asking differs from the others."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from starlette.routing import BaseRoute
+
+from service.errors import ServiceError
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """name: in metrics and the log. routes: what it answers. paths: whole paths that are its own, also where no route
+    answers. work: those that put models to work; the group `model`, if there is one, is the model that they name.
+    error: the body of an error, of its code and its message. statuses: where its clients expect another one than
+    the common table gives. probes: routes that machines ask again and again; the log has them at level debug.
+    """
+
+    name: str
+    routes: Sequence[BaseRoute]
+    paths: re.Pattern[str]
+    work: re.Pattern[str]
+    error: Callable[[str, str], dict[str, object]]
+    statuses: Mapping[type[ServiceError], int] = field(default_factory=dict)
+    probes: tuple[str, ...] = ()
+
+
+def spoken(dialects: Sequence[Dialect], path: str) -> Dialect:
+    """The dialect whose path this is; where it is nobody's, the first."""
+    for dialect in dialects:
+        if dialect.paths.fullmatch(path):
+            return dialect
+    return dialects[0]

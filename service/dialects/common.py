@@ -1,0 +1,55 @@
+"""What every dialect needs of a request.
+
+Plain functions of the request, and one dependency for keys: FastAPI resolves dependencies anew for every
+request, and each one costs as much as parsing the body.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from fastapi import Depends, Request
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBearer
+
+from service.engine import Engine
+from service.keys import Keys, secret_of
+from service.models.registry import Registry
+from service.observe.metrics import Call
+
+
+def call_of(request: Request) -> Call:
+    """The account of this request."""
+    return cast(Call, request.state.call)
+
+
+def engine_of(request: Request) -> Engine:
+    """The application's engine."""
+    return cast(Engine, request.app.state.engine)
+
+
+def registry_of(request: Request) -> Registry:
+    """The application's models."""
+    return engine_of(request).registry
+
+
+class Require(HTTPBearer):
+    """A dependency that lets a request through only with a key of a scope, where keys are set."""
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(scheme_name="key", description="A key, where keys are set; or in the header x-api-key")
+        self._scope = scope
+
+    async def __call__(self, request: Request) -> None:  # type: ignore[override]
+        """Raises Unauthorized or Forbidden."""
+        keys: Keys = request.app.state.keys
+        call_of(request).owner = keys.check(secret_of(request.headers), self._scope)
+
+
+USE = [Depends(Require("use"))]
+ADMIN = [Depends(Require("admin"))]
+
+
+def timed(body: object, call: Call) -> JSONResponse:
+    """An answer with its stage timings in the Server-Timing header."""
+    return JSONResponse(body, headers={"Server-Timing": call.timings().header()})

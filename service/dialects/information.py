@@ -1,0 +1,92 @@
+"""What is served, as more than one dialect tells it."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+from service import __version__
+from service.models.model import Model
+from service.models.registry import Registry
+from service.settings import Settings
+
+
+class Classifier(BaseModel):
+    """The labels of the default classification model."""
+
+    id2label: dict[str, str]
+    label2id: dict[str, int]
+
+
+class ModelType(BaseModel):
+    """What kind of model answers /predict."""
+
+    classifier: Classifier | None = None
+
+
+class Info(BaseModel):
+    """What the service is, for TEI and Hugging Face clients; `models` has every model with what was measured."""
+
+    model_id: str
+    model_sha: str | None
+    model_dtype: str
+    served_model_name: str
+    model_type: ModelType
+    max_concurrent_requests: int
+    max_input_length: int
+    max_batch_tokens: int
+    max_batch_requests: int | None
+    max_client_batch_size: int
+    auto_truncate: bool
+    tokenization_workers: int
+    version: str
+    sha: str | None
+    docker_label: str | None
+    models: list[dict[str, object]]
+
+
+def described(model: Model, registry: Registry) -> dict[str, object]:
+    """A model, with what was measured when it was made."""
+    manifest = model.manifest
+    return {
+        "name": model.name,
+        "version": model.version,
+        "task": manifest.task,
+        "labels": list(manifest.labels),
+        "max_length": manifest.max_length,
+        "share": registry.served(model.name).weights.get(model.version, 0.0),
+        "weights_kept": model.weights_kept,
+        "default": registry.default(manifest.task) == model.name,
+        "runtime": model.kind,
+        "device": model.runtime.device,
+        "precision": model.precision,
+        "threads": model.runtime.threads,
+        "manifest_sha256": model.digest,
+        "measured": dict(manifest.measured),
+    }
+
+
+def information(settings: Settings, registry: Registry, shown: Model | None) -> dict[str, object]:
+    """The body of /info, which tells of one model, if there is one, what TEI would."""
+    labels = shown.manifest.labels if shown and shown.manifest.task == "classification" else ()
+    classifier = {
+        "id2label": {str(n): label for n, label in enumerate(labels)},
+        "label2id": {label: n for n, label in enumerate(labels)},
+    }
+    return {
+        "model_id": shown.name if shown else "",
+        "model_sha": shown.manifest.digest if shown else None,
+        "model_dtype": settings.precision,
+        "served_model_name": shown.name if shown else "",
+        "model_type": {"classifier": classifier} if labels else {},
+        "max_concurrent_requests": settings.max_queue_tokens,
+        "max_input_length": shown.manifest.max_length if shown else 0,
+        "max_batch_tokens": settings.max_batch_tokens,
+        "max_batch_requests": None,
+        "max_client_batch_size": settings.max_items,
+        "auto_truncate": True,
+        "tokenization_workers": 1,
+        "version": __version__,
+        "sha": None,
+        "docker_label": None,
+        "models": [described(m, registry) for m in registry.models],
+    }

@@ -1,0 +1,122 @@
+"""/v1: the native dialect."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
+from fastapi.responses import JSONResponse
+
+from pgb_core.inference.tasks.classification import Labelling
+from pgb_core.inference.tasks.qa import Options, Question, Windowing
+from service.dialects.common import ADMIN, USE, call_of, engine_of, registry_of, timed
+from service.dialects.information import described
+from service.dialects.native import schemas as native
+from service.dialects.strict import StrictRoute
+from service.engine import Target
+from service.errors import InvalidInput
+from service.observe.metrics import Call
+
+ERRORS: dict[int | str, dict[str, object]] = {
+    status: {"model": native.ErrorBody} for status in (400, 401, 403, 404, 408, 413, 415, 422, 429, 503, 504)
+}
+
+
+router = APIRouter(prefix="/v1", tags=["native"], responses=ERRORS, route_class=StrictRoute)
+Name = Annotated[str, Path(description="Of a served model")]
+
+
+@router.post("/classify", response_model=native.ClassifyResponse, dependencies=USE)
+async def classify(asked: native.ClassifyRequest, request: Request) -> JSONResponse:
+    """Label texts or pairs of texts."""
+    call = _called(request, asked.timeout_ms)
+    given = asked.inputs if isinstance(asked.inputs, list) else [asked.inputs]
+    inputs = [item if isinstance(item, str) else (item.text, item.pair) for item in given]
+    options = Labelling(asked.activation, asked.top_k, asked.truncate)
+    rows = await engine_of(request).classify(call, Target(asked.model, asked.version), inputs, options)
+    results = [[{"label": s.label, "score": s.score} for s in row] for row in rows]
+    return timed({"results": results, "truncated": call.truncated, **_facts(call)}, call)
+
+
+@router.post("/answer", response_model=native.AnswerResponse, dependencies=USE)
+async def answer(asked: native.AnswerRequest, request: Request) -> JSONResponse:
+    """Find the answer to a question in its context."""
+    call = _called(request, asked.timeout_ms)
+    options = Options(asked.top_k, asked.max_answer_length, asked.handle_impossible, asked.align_to_words)
+    windowing = Windowing(asked.max_length, asked.stride)
+    target = Target(asked.model, asked.version)
+    rows = await engine_of(request).answer(call, target, _questions(asked), windowing, options)
+    results = [[{"answer": a.text, "start": a.start, "end": a.end, "score": a.score} for a in row] for row in rows]
+    return timed({"results": results, **_facts(call)}, call)
+
+
+@router.post("/models/{name}/classify", response_model=native.ClassifyResponse, dependencies=USE)
+async def classify_with(name: Name, asked: native.ClassifyRequest, request: Request) -> JSONResponse:
+    """Label texts or pairs of texts with a named model."""
+    return await classify(asked.model_copy(update={"model": name}), request)
+
+
+@router.post("/models/{name}/answer", response_model=native.AnswerResponse, dependencies=USE)
+async def answer_with(name: Name, asked: native.AnswerRequest, request: Request) -> JSONResponse:
+    """Find the answer to a question in its context with a named model."""
+    return await answer(asked.model_copy(update={"model": name}), request)
+
+
+@router.get("/models", response_model=native.ModelsBody, dependencies=USE)
+async def models(request: Request) -> dict[str, object]:
+    """Every model and version, with what was measured when it was made."""
+    registry = registry_of(request)
+    served = [described(model, registry) for model in registry.models]
+    return {"models": served, "states": [asdict(state) for state in registry.index()]}
+
+
+@router.post(
+    "/models/{name}/load",
+    response_model=native.VersionState,
+    responses={424: {"model": native.ErrorBody}},
+    dependencies=ADMIN,
+)
+async def load(name: Name, request: Request, asked: native.LoadRequest | None = None) -> JSONResponse:
+    """Load a version from the folder of models, check it, and send traffic to it; on failure nothing changes."""
+    asked = asked or native.LoadRequest(version=None, share=1.0)
+    model = await registry_of(request).load(name, asked.version, asked.share)
+    return JSONResponse({"name": model.name, "version": model.version, "state": "READY", "reason": ""})
+
+
+@router.post("/models/{name}/unload", status_code=204, dependencies=ADMIN)
+async def unload(name: Name, request: Request, asked: native.UnloadRequest | None = None) -> Response:
+    """Stop sending traffic to a version, let it finish, and free it."""
+    await registry_of(request).unload(name, asked.version if asked else None)
+    return Response(status_code=204)
+
+
+@router.put("/models/{name}/split", status_code=204, dependencies=ADMIN)
+async def split(name: Name, asked: native.SplitRequest, request: Request) -> Response:
+    """Share the traffic of a model among its versions."""
+    registry_of(request).split(name, asked.weights)
+    return Response(status_code=204)
+
+
+def _called(request: Request, timeout_ms: float | None) -> Call:
+    call = call_of(request)
+    if timeout_ms is not None:
+        call.give(timeout_ms / 1e3)
+    return call
+
+
+def _questions(asked: native.AnswerRequest) -> list[Question]:
+    if asked.inputs is not None and asked.question is None and asked.context is None:
+        return [Question(item.question, item.context) for item in asked.inputs]
+    if asked.inputs is None and asked.question is not None and asked.context is not None:
+        return [Question(asked.question, asked.context)]
+    raise InvalidInput("give either question and context, or a list of them under inputs")
+
+
+def _facts(call: Call) -> dict[str, object]:
+    return {
+        "model": {"name": call.model, "version": call.version},
+        "timings": vars(call.timings()),
+        "batch_size": call.batch_size,
+        "batch_tokens": call.batch_tokens,
+    }

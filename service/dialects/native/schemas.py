@@ -1,0 +1,203 @@
+"""The native dialect: what /v1 takes and gives."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.dialects.strict import Strict
+
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Pair(Strict):
+    """Two texts that are judged together."""
+
+    text: Text
+    pair: Text
+
+
+Input = Text | Pair
+
+
+class ClassifyRequest(Strict):
+    """One text or pair, or a list of them."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"inputs": ["A warm, funny film.", "It never ends."], "top_k": 1}]},
+    )
+
+    inputs: Input | Annotated[list[Input], Field(min_length=1, fail_fast=True)]
+    model: str | None = Field(None, description="By default the first classification model")
+    version: str | None = Field(None, description="Of a named model; by default as its traffic is split")
+    activation: Literal["softmax", "sigmoid", "none"] | None = Field(None, description="By default the model's own")
+    top_k: int | None = Field(None, ge=1, description="By default all labels")
+    truncate: bool = Field(True, description="Cut a text that is longer than the model takes, or refuse it")
+    timeout_ms: float | None = Field(None, gt=0, le=3_600_000, description="Give up after this time from arrival")
+
+
+class QuestionInput(Strict):
+    """A question about a context."""
+
+    question: Text
+    context: Text
+
+
+class AnswerRequest(Strict):
+    """One question and context, or a list under `inputs`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "question": "What did the first lamp burn?",
+                    "context": "The first lamp burned whale oil, but the keepers soon changed to paraffin.",
+                }
+            ]
+        },
+    )
+
+    question: Text | None = None
+    context: Text | None = None
+    inputs: Annotated[list[QuestionInput], Field(min_length=1, fail_fast=True)] | None = None
+    model: str | None = Field(None, description="By default the first QA model")
+    version: str | None = Field(None, description="Of a named model; by default as its traffic is split")
+    top_k: int = Field(1, ge=1, le=100)
+    max_answer_length: int = Field(15, ge=1, le=4096, description="Tokens")
+    max_length: int | None = Field(None, ge=8, description="Tokens of a window; by default 384, at most the model's")
+    stride: int | None = Field(None, ge=0, description="Tokens that neighbouring windows share; by default 128")
+    handle_impossible: bool = Field(False, description="Let 'no answer' compete")
+    align_to_words: bool = Field(True, description="Widen answers to whole words")
+    timeout_ms: float | None = Field(None, gt=0, le=3_600_000, description="Give up after this time from arrival")
+
+
+class TimingsBody(BaseModel):
+    """Milliseconds by stage; the same figures stand in the Server-Timing header."""
+
+    tokenize: float
+    queue: float
+    infer: float
+    postprocess: float
+    total: float
+
+
+class ModelBody(BaseModel):
+    """Which model answered."""
+
+    name: str
+    version: str
+
+
+class LabelScore(BaseModel):
+    """A label and its score."""
+
+    label: str
+    score: float
+
+
+class AnswerBody(BaseModel):
+    """`context[start:end]` is the text; empty when the context holds no answer."""
+
+    answer: str
+    start: int
+    end: int
+    score: float
+
+
+class ReplyBody(BaseModel):
+    """What every reply carries."""
+
+    model: ModelBody
+    timings: TimingsBody
+    batch_size: int
+    batch_tokens: int
+
+
+class ClassifyResponse(ReplyBody):
+    """Labels of each input, highest score first, in the order asked."""
+
+    results: list[list[LabelScore]]
+    truncated: int = Field(description="How many inputs were cut to the model's length")
+
+
+class AnswerResponse(ReplyBody):
+    """Answers of each question, best first, in the order asked."""
+
+    results: list[list[AnswerBody]]
+
+
+class ErrorDetail(BaseModel):
+    """`code` is stable; `message` is for people. Nothing that was sent is repeated."""
+
+    code: str
+    message: str
+
+
+class ErrorBody(BaseModel):
+    """Every error of this dialect."""
+
+    error: ErrorDetail
+
+
+class ServedModel(BaseModel):
+    """One version that answers."""
+
+    name: str
+    version: str
+    task: str
+    labels: list[str]
+    max_length: int
+    share: float = Field(description="Of the traffic that names no version")
+    weights_kept: float
+    default: bool = Field(description="Whether requests for this task that name no model come here")
+    runtime: str
+    device: str = Field(description="Where it really runs: cpu or cuda")
+    precision: str
+    threads: int = Field(description="Of the runtime, on the CPU")
+    manifest_sha256: str = Field(description="Of manifest.json, which has the hash of every other file")
+    measured: dict[str, Any] = Field(description="Accuracy, parity and speed as they were when it was made")
+
+
+class VersionState(BaseModel):
+    """One version, whether it answers or not."""
+
+    name: str
+    version: str
+    state: Literal["READY", "LOADING", "UNLOADING", "UNAVAILABLE"]
+    reason: str
+
+
+class ModelsBody(BaseModel):
+    """What is served, and what comes, goes or failed."""
+
+    models: list[ServedModel]
+    states: list[VersionState]
+
+
+class LoadRequest(Strict):
+    """Which version to load from the folder of models; by default the latest."""
+
+    version: str | None = None
+    share: float = Field(1.0, gt=0, le=1, description="Of the traffic; with all of it the versions before are retired")
+
+
+class UnloadRequest(Strict):
+    """Which version to retire; by default all."""
+
+    version: str | None = None
+
+
+class SplitRequest(Strict):
+    """Share of the traffic by version; what is given is scaled to sum to 1."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"weights": {"1": 0.9, "2": 0.1}}]})
+
+    weights: Annotated[dict[str, Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]], Field(min_length=1)]
+
+
+class HealthBody(BaseModel):
+    """Ready, and with what."""
+
+    status: Literal["ready"]
+    models: list[ModelBody]

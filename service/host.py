@@ -1,0 +1,65 @@
+"""What tunes a process that serves, whether `python -m service` started it or Ray did."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import resource
+import sys
+
+from fastapi import FastAPI
+
+from service.app import create_app
+from service.http.protocol import BoundedProtocol
+from service.observe import logs
+from service.settings import Settings
+
+# A batch that has run waits for the interpreter at most this long behind a request being parsed.
+_SWITCH_SECONDS = 0.0005
+# New objects between two collections: what waits in line would be looked at many times a second.
+_COLLECT_AFTER = 50_000
+_OWN_DESCRIPTORS = 64
+
+
+def application(settings: Settings, background: bool = False) -> FastAPI:
+    """`create_app` in a process that is here for nothing else, and logs as the settings say."""
+    logs.set_up(settings.log_level)
+    # Texts are tokenised on our own threads; the library's pool would fight the runtime for the cores.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    app = create_app(settings, background)
+    gc.collect()
+    gc.freeze()  # a hundred thousand objects that stay: no collection need look at them
+    gc.set_threshold(_COLLECT_AFTER)
+    return app
+
+
+def protocol(settings: Settings) -> type[BoundedProtocol]:
+    """HTTP within the limits of the settings, and of this process."""
+
+    class Limited(BoundedProtocol):
+        max_head_bytes = settings.max_header_bytes
+        head_seconds = settings.max_body_seconds
+        max_connections = _descriptors_for(settings.max_connections)
+
+    return Limited
+
+
+def loop_factory() -> type[asyncio.AbstractEventLoop] | None:
+    """The quickest event loop that there is."""
+    try:
+        import uvloop
+    except ImportError:  # not made for every platform
+        return None
+    return uvloop.Loop
+
+
+def _descriptors_for(connections: int) -> int:
+    """As many connections as this process may have beside its own files, at most so many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _OWN_DESCRIPTORS
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return connections if soft == resource.RLIM_INFINITY else max(1, min(connections, soft - _OWN_DESCRIPTORS))

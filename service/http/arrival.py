@@ -1,0 +1,257 @@
+"""ASGI middleware in front of every route: a request is named, timed, bounded, watched and logged."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+import re
+import secrets
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.batching.admission import Backlog
+from service.dialects.base import Dialect, spoken
+from service.engine import Engine
+from service.errors import InvalidInput, Malformed, Overloaded, ServiceError, TooLarge, TooSlow
+from service.http.failures import internal, let_go, render
+from service.keys import Keys, secret_of
+from service.models.lifecycle import Lifecycle
+from service.observe import logs
+from service.observe.instruments import Instruments
+from service.observe.metrics import Call
+from service.observe.tracing import Tracer
+from service.settings import Settings
+
+TIMEOUT_HEADER = "x-request-timeout-ms"
+CLIENT_GONE = 499
+RESERVE, LITTLE = 8, 4096  # parts of the room: what is kept for those who hold little, and how much is little
+_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
+_ENCODINGS = ("gzip", "deflate")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What an application is made of; each is also on its state, where the routes find it."""
+
+    settings: Settings
+    dialects: Sequence[Dialect]
+    instruments: Instruments
+    tracer: Tracer | None
+    lifecycle: Lifecycle
+    keys: Keys
+    engine: Engine
+
+
+class Arrival:
+    """Reads a request whole within its limits, runs the route, and stops it when the client leaves."""
+
+    def __init__(self, app: ASGIApp, parts: Parts) -> None:
+        self._app = app
+        self._parts = parts
+        self._settings, self._instruments = parts.settings, parts.instruments
+        self._held = Backlog()  # bytes of bodies
+        self._name, self._numbers = secrets.token_hex(8), itertools.count(1)  # of requests that bring no name
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        name = given if _ID.fullmatch(given) else f"{self._name}{next(self._numbers):016x}"
+        dialect = spoken(self._parts.dialects, scope["path"])
+        call = Call(name, dialect=dialect.name)
+        scope.setdefault("state", {})["call"] = call
+        status = CLIENT_GONE
+        begun = False
+
+        async def answer(message: Message) -> None:
+            nonlocal status, begun
+            if message["type"] == "http.response.start":
+                status, begun = message["status"], True
+                out = MutableHeaders(scope=message)
+                out["x-request-id"] = call.id
+                if self._parts.lifecycle.draining:
+                    out["connection"] = "close"
+            await send(message)
+
+        self._instruments.open.inc()
+        self._parts.engine.in_flight += 1
+        try:
+            try:
+                size = _declared(headers)
+                client = scope.get("client")
+                call.flow = f"{client[0]}:{client[1]}" if client else ""
+                if size != 0 and self._parts.keys.required:  # nobody's bytes are held who may not send any
+                    call.owner = call.flow = self._parts.keys.check(secret_of(headers), "use")
+                work = dialect.work.fullmatch(scope["path"]) if scope["method"] == "POST" else None
+                if work:
+                    self._check_room(call, work.groupdict().get("model"), size)
+                body = await self._read(headers, size, call, receive)
+            except ServiceError as error:
+                await render(dialect, error)(scope, receive, answer)
+                return
+            if body is None:
+                return
+            await self._run(_whole(scope, body), body, receive, answer)
+        except Exception as error:  # ours to find, not the client's to see
+            logs.LOGGER.exception("unexpected", extra={"fields": {"request_id": call.id}})
+            let_go(error)
+            if not begun:
+                await internal(dialect)(scope, receive, answer)
+        finally:
+            self._held.done(call.flow, call.held_bytes)
+            self._parts.engine.in_flight -= 1
+            self._instruments.open.dec()
+            self._account(call, dialect, scope, status)
+
+    def _check_room(self, call: Call, named: str | None, size: int | None) -> None:
+        """Refuse before the body is read what every model would refuse after it."""
+        try:
+            self._parts.engine.registry.check(call.flow, size)
+        except Overloaded:
+            self._instruments.rejections.labels("overloaded").inc()
+            model = self._parts.engine.registry.meant(named)
+            if model is not None:
+                call.model, call.version = model.name, model.version
+                model.statistics.failed(call)
+            raise
+
+    def _hold(self, call: Call, count: int) -> None:
+        """So many bytes more, or less, until the request ends. Raises Overloaded.
+
+        Nobody may hold more than is left free, and who holds much must leave an eighth of the room: so whoever holds
+        little finds some, however many hold much.
+        """
+        call.held_bytes += count
+        if count < 0:
+            self._held.done(call.flow, -count)
+            return
+        self._held.add(call.flow, count)
+        own, room = self._held.of(call.flow), self._settings.max_pending_bytes
+        kept = room / RESERVE if own > room / LITTLE else 0
+        if own > room - kept - self._held.total:
+            self._instruments.rejections.labels("bytes").inc()
+            raise Overloaded("too many bytes are waiting already", 1.0)
+
+    async def _read(self, headers: Headers, size: int | None, call: Call, receive: Receive) -> bytes | None:
+        """The body, decompressed; None when the client left before its end."""
+        call.give(self._settings.max_request_seconds)
+        wanted = headers.get(TIMEOUT_HEADER)
+        if wanted is not None:
+            call.give(_milliseconds(wanted))
+        limit = self._settings.max_body_bytes
+        if size is not None and size > limit:
+            raise TooLarge(f"the body is larger than {limit} bytes")
+        encoding = headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in (*_ENCODINGS, "identity", ""):
+            raise Malformed("content-encoding is gzip, deflate or none")
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._settings.max_body_seconds):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return None
+                    more = message.get("body", b"")
+                    body += more
+                    if len(body) > limit:
+                        raise TooLarge(f"the body is larger than {limit} bytes")
+                    self._hold(call, len(more))
+                    if not message.get("more_body", False):
+                        break
+        except TimeoutError:
+            raise TooSlow(f"the body did not arrive within {self._settings.max_body_seconds:g} seconds") from None
+        if encoding not in _ENCODINGS:
+            return bytes(body)
+        plain = decompressed(bytes(body), limit)
+        self._hold(call, len(plain) - len(body))
+        return plain
+
+    async def _run(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+        """Run the route with the whole body; cancel it when the client leaves before the answer."""
+        message: Message | None = {"type": "http.request", "body": body, "more_body": False}
+
+        async def replay() -> Message:
+            nonlocal message
+            if message is not None:
+                taken, message = message, None
+                return taken
+            return await receive()
+
+        if not body:
+            await self._app(scope, replay, send)
+            return
+        running, departed = asyncio.current_task(), False
+
+        def leave(departure: asyncio.Task[Message]) -> None:
+            nonlocal departed
+            if running is not None and not departure.cancelled():
+                departed = True
+                running.cancel()
+
+        departure = asyncio.ensure_future(receive())
+        departure.add_done_callback(leave)
+        try:
+            await self._app(scope, replay, send)
+        except asyncio.CancelledError:
+            if not departed or running is None:
+                raise
+            running.uncancel()
+        finally:
+            running = None  # what is left of it cannot be cancelled
+            departure.cancel()
+
+    def _account(self, call: Call, dialect: Dialect, scope: Scope, status: int) -> None:
+        route = getattr(scope.get("route"), "path", "(none)")
+        self._instruments.requests.labels(call.dialect, call.model, status).inc()
+        logs.request(call, scope["method"], route, status, route in dialect.probes)
+        if self._parts.tracer is not None:
+            self._parts.tracer.request(call, Headers(scope=scope), f"{scope['method']} {route}", status)
+
+
+def _declared(headers: Headers) -> int | None:
+    """Bytes of the body that the head announces; None when it comes in chunks and says nothing."""
+    if "transfer-encoding" in headers:
+        return None
+    declared = headers.get("content-length", "0")
+    return int(declared) if declared.isdigit() else 0  # the parser has refused what is no number
+
+
+def decompressed(body: bytes, limit: int) -> bytes:
+    """gzip or deflate undone, at most `limit` bytes. Raises Malformed or TooLarge."""
+    undo = zlib.decompressobj(wbits=47)
+    try:
+        found = undo.decompress(body, limit + 1)
+    except zlib.error:
+        raise Malformed("the body is not compressed as content-encoding says") from None
+    if len(found) > limit:
+        raise TooLarge(f"the body is larger than {limit} bytes when decompressed")
+    if not undo.eof or undo.unused_data:
+        raise Malformed("the compressed body is cut short or followed by something else")
+    return found
+
+
+def _milliseconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise InvalidInput(f"{TIMEOUT_HEADER} is a number of milliseconds above 0")
+    return value / 1e3
+
+
+def _whole(scope: Scope, body: bytes) -> Scope:
+    """The scope as if the body had been sent plain."""
+    if not any(name == b"content-encoding" for name, _ in scope["headers"]):
+        return scope
+    kept = [(n, v) for n, v in scope["headers"] if n not in (b"content-encoding", b"content-length")]
+    scope["headers"] = [*kept, (b"content-length", str(len(body)).encode())]
+    return scope

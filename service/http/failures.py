@@ -1,0 +1,121 @@
+"""The one table from error to status. A dialect says where it differs, and what the body of an error is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from service import errors
+from service.dialects.base import Dialect, spoken
+
+STATUS: dict[type[errors.ServiceError], int] = {
+    errors.InvalidInput: 422,
+    errors.EmptyInput: 422,
+    errors.InputRejected: 422,
+    errors.Malformed: 400,
+    errors.UnknownModel: 404,
+    errors.WrongTask: 400,
+    errors.TooLarge: 413,
+    errors.TooSlow: 408,
+    errors.Unauthorized: 401,
+    errors.Forbidden: 403,
+    errors.Overloaded: 429,
+    errors.DeadlineExceeded: 504,
+    errors.LoadFailed: 424,
+    errors.Unavailable: 503,
+    errors.RuntimeFailed: 503,
+}
+# Pydantic's own words repeat a bound or an allowed value, never what was sent.
+_SHOWN = 4
+_WORDS = {404: "no such path", 405: "that method is not allowed here"}
+
+
+def install(app: FastAPI) -> None:
+    """Answer every failure in the dialect that was spoken."""
+    app.add_exception_handler(errors.ServiceError, _service)
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(HTTPException, _http)
+
+
+def status_of(dialect: Dialect, kind: type[errors.ServiceError]) -> int:
+    """The status of an error in a dialect."""
+    return dialect.statuses.get(kind, STATUS[kind])
+
+
+def render(dialect: Dialect, error: errors.ServiceError) -> JSONResponse:
+    """The response to an error, which nobody looks at any more."""
+    let_go(error)
+    headers = {}
+    if isinstance(error, errors.Overloaded):
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    if isinstance(error, errors.Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(dialect.error(error.code, str(error)), status_of(dialect, type(error)), headers)
+
+
+def let_go(error: BaseException | None) -> None:
+    """Take the frames from an error, and from those that it took the place of.
+
+    Where a future in one of the frames holds the error, only a collection would free them, and the request's body with
+    them.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__context__
+
+
+def internal(dialect: Dialect) -> JSONResponse:
+    """The response when the fault is ours."""
+    return JSONResponse(dialect.error("internal", "the service failed on this request"), 500)
+
+
+def _dialect(request: Request) -> Dialect:
+    return spoken(request.app.state.dialects, request.scope["path"])
+
+
+async def _service(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, errors.ServiceError)
+    return render(_dialect(request), error)
+
+
+async def _validation(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    dialect = _dialect(request)
+    found = error.errors()
+    if "json" not in request.headers.get("content-type", "json"):
+        return JSONResponse(dialect.error("malformed", "send JSON, with content-type: application/json"), 415)
+    known = request.app.state.field_names
+    parts = [f"{_place(item, known)}: {item['msg']}" for item in found[:_SHOWN]]
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return render(dialect, errors.InvalidInput(("; ".join(parts) or "the body does not fit its schema") + more))
+
+
+def _place(item: dict[str, Any], known: set[str]) -> str:
+    """The field, by the schema's own names; a name that the client made up is not repeated."""
+    location: Sequence[Any] = item["loc"]
+    parts = [str(part) for part in location if isinstance(part, int) or part in known]
+    if item["type"] == "extra_forbidden":
+        parts.append("(unknown field)")
+    return ".".join(parts) or "body"
+
+
+def field_names(openapi: dict[str, Any]) -> set[str]:
+    """Every name that the schemas of an application give a field or a parameter."""
+    schemas = openapi.get("components", {}).get("schemas", {})
+    names = {name for schema in schemas.values() for name in schema.get("properties", {})}
+    for path in openapi.get("paths", {}).values():
+        for operation in path.values():
+            names |= {parameter["name"] for parameter in operation.get("parameters", ())}
+    return names
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    message = _WORDS.get(error.status_code, str(error.detail))
+    return JSONResponse(_dialect(request).error("http", message), error.status_code, error.headers)

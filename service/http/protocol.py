@@ -1,0 +1,271 @@
+"""HTTP/1.1 with bounds on what is not body, on the requests that wait, and on the time that each step may take.
+
+A connection that breaks a bound, or sends what is not HTTP, gets one last answer and is closed. The requests that
+came whole before it on the same connection are answered first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import OrderedDict, deque
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_BAD = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_TOO_MANY = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_LAST_CALL_SECONDS = 0.5
+_MOST_HEADERS = 128
+_MOST_WAITING = 32  # requests of one connection
+_MOST_DROPPED = 4 << 20
+_PIECE = 32  # bytes: what it costs to be handed a piece, however short
+# Of an offer to speak another protocol, such as h2c, which is declined by not seeing it: taken for
+# accepted, the parser would read the body that follows as another request.
+_OFFER = re.compile(rb"\r\nupgrade(?=[ \t]*:)", re.IGNORECASE)
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, which by itself takes heads and trailers of any size, as slowly as a client likes,
+    and keeps answers for as long as it does not fetch them."""
+
+    max_head_bytes = 32 << 10
+    head_seconds = 30.0
+    max_connections = 1_000
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._in_head = True  # or between two requests
+        self._frames = 0  # bytes of this request that are not body, and what its pieces cost
+        self._body_bytes = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._cycles: deque[RequestResponseCycle] = deque()  # that may be unanswered, in order
+        self._stalled: asyncio.TimerHandle | None = None
+        self._idle = _IDLE.setdefault(self.server_state, _Idle())
+        self._evicted = False
+        self._dropped = 0
+        self._last_word: bytes | None = None  # once there is one, nothing more is read
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the clock. Where there are as many connections as there may be, one that asks nothing makes room."""
+        super().connection_made(transport)
+        self._start_clock()
+        self._idle.order[self] = None
+        while len(self.connections) - self._idle.leaving > self.max_connections:
+            longest = next(iter(self._idle.order))
+            del self._idle.order[longest]
+            longest._evicted = True
+            self._idle.leaving += 1
+            longest.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clocks."""
+        self._stop_clock()
+        self._moves()
+        self._idle.order.pop(self, None)
+        self._idle.leaving -= self._evicted
+        for cycle in self._cycles:  # by itself only the request that came last hears of it
+            if not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """The server stops. Whoever has connected and asked nothing yet may have a request on its way."""
+        asked: object = self.cycle
+        if asked is None:
+            self.loop.call_later(_LAST_CALL_SECONDS, self._shut)
+        else:
+            self._shut()
+
+    def _shut(self) -> None:
+        super().shutdown()
+        if self.transport.is_closing():
+            self._hurry()
+
+    def data_received(self, data: bytes) -> None:
+        """Count what is not body: heads, the frames of chunks, trailers, and pieces."""
+        if self._last_word is not None:  # who still sends is read, so that the answers arrive, but not for ever
+            self._dropped += len(data)
+            if self._dropped > _MOST_DROPPED:
+                self.transport.pause_reading()
+            return
+        self._frames += len(data) + _PIECE
+        self._start_clock()
+        if self._in_head and b"pgrade" in data.lower():
+            head, end, rest = data.partition(b"\r\n\r\n")
+            data = _OFFER.sub(b"\r\nx-offer", head) + end + rest
+        super().data_received(data)
+        if self._frames > self.max_head_bytes + self._body_bytes:
+            self._refuse(_TOO_LARGE)
+
+    def send_400_response(self, msg: str) -> None:
+        """What came is not HTTP, or the parser was stopped by a refusal."""
+        self._refuse(_BAD)
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        super().on_message_begin()
+        self._start_clock()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Of a head; trailers are dropped."""
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """A head ends; one that came in a single piece is measured here."""
+        self._in_head = False
+        self._stop_clock()
+        self._start_clock()
+        size, hosts = len(self.url), 0
+        for name, value in self.headers:
+            size += len(name) + len(value)
+            hosts += name == b"host"
+        while self._cycles and self._cycles[0].response_complete:
+            self._cycles.popleft()
+        if size > self.max_head_bytes or len(self.headers) > _MOST_HEADERS:
+            self._stop(_TOO_LARGE)
+        elif (hosts != 1 and (hosts or self.parser.get_http_version() != "1.0")) or self.parser.should_upgrade():
+            self._stop(_BAD)
+        elif len(self._cycles) >= _MOST_WAITING:
+            self._stop(_TOO_MANY)
+        else:
+            super().on_headers_complete()
+            self._cycles.append(self.cycle)
+            self._idle.order.pop(self, None)
+
+    def on_body(self, body: bytes) -> None:
+        """Of a request that was not refused."""
+        self._frames -= len(body)
+        self._body_bytes += len(body)
+        if not self.transport.is_closing():
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Of a request that was not refused."""
+        self._stop_clock()
+        self._in_head = True
+        self._frames = self._body_bytes = 0
+        if not self.transport.is_closing():
+            super().on_message_complete()
+            answered = self.cycle.response_complete and not self.pipeline
+            if (
+                answered and self.timeout_keep_alive_task is None
+            ):  # its body came after its answer, and stopped the clock
+                self.timeout_keep_alive_task = self.loop.call_later(
+                    self.timeout_keep_alive, self.timeout_keep_alive_handler
+                )
+
+    def on_response_complete(self) -> None:
+        """Of a request that was refused before its body was read, the body is let go: the connection keeps the request
+        until another comes."""
+        for cycle in self._cycles:
+            if not cycle.response_complete:
+                break
+            cycle.body = bytearray()
+        super().on_response_complete()
+        if self._cycles[-1].response_complete and not self._evicted:
+            self._idle.order[self] = None
+        if self._last_word is not None:
+            self._speak()
+        if self.transport.is_closing():
+            self._hurry()
+
+    def pause_writing(self) -> None:
+        """Answers pile up that the client does not fetch."""
+        super().pause_writing()
+        self._hurry()
+
+    def resume_writing(self) -> None:
+        """It fetched them."""
+        super().resume_writing()
+        if not self.transport.is_closing():
+            self._moves()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Nothing more was asked. What was not fetched by now is dropped; closing would wait for it for ever."""
+        self.transport.abort()
+
+    def _moves(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+
+    def _start_clock(self) -> None:
+        if self._timer is None:
+            self._timer = self.loop.call_later(self.head_seconds, self._overdue)
+
+    def _stop_clock(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _overdue(self) -> None:
+        """A head, or the rest of a body that was answered without, does not come."""
+        self._timer = None
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._start_clock()  # what is being answered, this request or the one before, has its own limit
+        elif self._in_head:
+            self._refuse(_TOO_SLOW)
+        else:
+            self.transport.close()
+            self._hurry()
+
+    def _stop(self, answer: bytes) -> None:
+        """Refuse, and let the parser call nothing more of what it was given."""
+        self._refuse(answer, head=True)
+        raise _RefusedError
+
+    def _refuse(self, answer: bytes, head: bool = False) -> None:
+        """Read no more; answer what came whole, then give this answer to what did not, and close.
+
+        head: it is a head that is refused, and no body of a request before it.
+        """
+        if self._last_word is not None or self.transport is None or self.transport.is_closing():
+            return
+        self._stop_clock()
+        self._last_word = answer
+        last = self._cycles[-1] if self._cycles else None
+        if last is not None and not self._in_head and not head and last.response_complete:
+            self._last_word = b""  # the request whose body is at fault was answered before it came
+        elif last is not None and not self._in_head and not head and last.more_body:
+            broken = self._cycles.pop()
+            broken.disconnected = True
+            broken.message_event.set()
+            if self.pipeline and self.pipeline[0][0] is broken:
+                self.pipeline.popleft()
+            if broken.response_started:
+                self._last_word = b""
+        self._speak()
+
+    def _speak(self) -> None:
+        """Say the last word once all others have been answered."""
+        if all(cycle.response_complete for cycle in self._cycles) and not self.transport.is_closing():
+            self.transport.write(self._last_word or b"")
+            self.transport.close()
+            self._hurry()
+
+    def _hurry(self) -> None:
+        """The connection closes once what was written is fetched; nobody waits for that for ever."""
+        if self._stalled is None:
+            self._stalled = self.loop.call_later(self.head_seconds, self.transport.abort)
+
+
+class _Idle:
+    """Connections of one server that ask nothing, longest first; and how many were told to leave and have not left."""
+
+    def __init__(self) -> None:
+        self.order: OrderedDict[BoundedProtocol, None] = OrderedDict()
+        self.leaving = 0
+
+
+_IDLE: WeakKeyDictionary[ServerState, _Idle] = WeakKeyDictionary()
+
+
+class _RefusedError(Exception):
+    """Stops the parser."""

@@ -1,0 +1,71 @@
+"""From start to stop: loading, ready, draining."""
+
+from __future__ import annotations
+
+import asyncio
+
+from service.errors import LoadFailed, Unavailable
+from service.models.registry import Registry
+from service.observe.instruments import Instruments
+from service.observe.logs import LOGGER, event, problem
+
+
+class Lifecycle:
+    """What a probe and a load balancer need to know. Liveness depends on none of it."""
+
+    def __init__(self, registry: Registry, instruments: Instruments) -> None:
+        self._registry = registry
+        self._instruments = instruments
+        self._loading: asyncio.Task[None] | None = None
+        self.failure: LoadFailed | None = None
+        self.loaded = asyncio.Event()
+        self.draining = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether new requests should be sent here."""
+        return not self.draining and self._registry.ready
+
+    def check(self) -> None:
+        """Raises Unavailable with the reason when not ready."""
+        if self.draining:
+            raise Unavailable("the service is shutting down")
+        if not self._registry.started:
+            raise Unavailable("the models are being loaded")
+        if not self._registry.ready:
+            raise Unavailable("a model does not answer")
+
+    def load(self) -> asyncio.Task[None]:
+        """Start loading, beside serving the probes. `loaded` is set when it has ended, well or not."""
+        self._loading = asyncio.create_task(self._load())
+        return self._loading
+
+    def drain(self) -> None:
+        """From now on not ready; what comes all the same is still served."""
+        self.draining = True
+        self._instruments.draining.set(1)
+        event("draining")
+
+    async def close(self) -> None:
+        """Stop loading, answer what was accepted, free everything."""
+        if self._loading is not None and not self._loading.done():
+            self._loading.cancel()
+            await asyncio.gather(self._loading, return_exceptions=True)
+        await self._registry.close()
+
+    async def _load(self) -> None:
+        try:
+            await self._registry.start()
+            for model in self._registry.models:
+                event("model ready", model=model.name, version=model.version, difference=model.difference)
+        except LoadFailed as error:
+            self._fail(error)
+        except Exception as error:  # a process that neither serves nor ends would help nobody
+            LOGGER.exception("unexpected")
+            self._fail(LoadFailed(f"loading failed ({type(error).__name__}: {error})"))
+        finally:
+            self.loaded.set()
+
+    def _fail(self, error: LoadFailed) -> None:
+        self.failure = error
+        problem("loading failed", reason=str(error))

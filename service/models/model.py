@@ -1,0 +1,176 @@
+"""One version of one model: tokenizer, runtime, line of waiting inputs, and what it has done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from pgb_core.artifact import Artifact
+from pgb_core.inference.errors import RuntimeUnavailable
+from pgb_core.inference.runtimes.base import Runtime
+from pgb_core.inference.runtimes.registry import open_runtime
+from pgb_core.inference.runtimes.selfcheck import self_check
+from pgb_core.inference.tasks.base import Logits
+from pgb_core.inference.tokenizer import Tokenizer
+from pgb_core.inference.tokens import Tokens
+from service.batching.batcher import Batcher, Cost, Limits
+from service.observe import logs
+from service.observe.instruments import Instruments
+from service.observe.metrics import Statistics, clock
+from service.observe.tracing import Tracer
+from service.settings import Settings
+
+BROKEN = 3
+_QUIET = 1.0  # seconds between two failures that are logged
+_SHORT, _LONG, _ROUNDS = 16, 256, 3
+_SLICE = 0.25  # of the promised wait, that one batch may take
+_SETTLING = 0.1
+_FIRST_DENSITY, _SPARSE, _DENSE = 0.25, 0.05, 1.5  # tokens of a character
+_LEAST = 8  # tokens: what a batch costs beside its run, however quick that is
+
+
+class Model:
+    """Ready to answer once it is made. Making it blocks: it loads, checks itself and measures itself.
+
+    Raises RuntimeUnavailable when the runtime cannot be had, or answers otherwise than the artifact says.
+    """
+
+    def __init__(
+        self,
+        artifact: Artifact,
+        name: str,
+        version: str,
+        settings: Settings,
+        instruments: Instruments,
+        tracer: Tracer | None = None,
+        opened: Callable[[Runtime], None] = lambda _: None,
+    ) -> None:
+        """opened: hears of the runtime before it first runs, to be able to stop it."""
+        self.manifest = artifact.manifest
+        self.digest = artifact.digest
+        self.name = name
+        self.version = version
+        self.tokenizer = Tokenizer(artifact.tokenizer, self.manifest.max_length)
+        self.runtime: Runtime = open_runtime(
+            artifact, settings.runtime, settings.device, settings.precision, settings.threads
+        )
+        opened(self.runtime)
+        self.kind, self.precision = settings.runtime, settings.precision
+        self.statistics = Statistics()
+        self._instruments = instruments
+        self._tracer = tracer
+        self._uses = 0
+        self._idle = asyncio.Event()
+        self._retiring = False
+        self._quiet_until = 0.0
+        self.difference = self_check(self.runtime, artifact, settings.precision)
+        self._filler = partial(_filler, token=self.manifest.pad_id + 1)
+        try:
+            self.runtime.run([self._filler(self.manifest.max_length)])
+        except Exception as error:  # every runtime raises its own
+            raise RuntimeUnavailable(f"{name}: the graph does not run an input of max_length; make it again") from error
+        self.cost = measure(self.runtime, self.manifest.max_length, self.manifest.pad_id + 1)
+        self.density = _FIRST_DENSITY
+        # Others get their turn between two batches, so that none may take long.
+        slice_tokens = int(_SLICE * settings.max_queue_seconds / self.cost.per_token)
+        limits = Limits(
+            max(1, min(settings.max_batch_tokens, slice_tokens)),
+            settings.max_queue_tokens,
+            settings.max_queue_seconds,
+            settings.max_overtake_seconds,
+        )
+        self.batcher: Batcher[Tokens, Logits] = Batcher(self.runtime.run, len, limits, self.cost, self, self._well)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the runtime answered lately."""
+        return self.batcher.failures < BROKEN
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What runs it, as labels of a metric."""
+        return {
+            "runtime": self.kind,
+            "device": self.runtime.device,
+            "precision": self.precision,
+            "threads": str(self.runtime.threads),
+            "weights_kept": f"{self.weights_kept:g}",
+        }
+
+    @property
+    def weights_kept(self) -> float:
+        """Share of the dense encoder's."""
+        return round(self.manifest.weights["kept"] / self.manifest.weights["dense"], 4)
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """While a request needs this version, which is not closed before."""
+        self._uses += 1
+        try:
+            yield
+        finally:
+            self._uses -= 1
+            if self._retiring and not self._uses:
+                self._idle.set()
+
+    def learn(self, characters: int, tokens: int) -> None:
+        """How many tokens a character becomes, from texts that were tokenised whole."""
+        self.density += _SETTLING * (min(max(tokens / characters, _SPARSE), _DENSE) - self.density)
+
+    def _well(self) -> bool:
+        """Whether the runtime runs a small input. Called between two batches."""
+        try:
+            self.runtime.run([self._filler(4)])
+        except Exception:  # whatever a runtime raises
+            return False
+        return True
+
+    async def probe(self) -> None:
+        """One small input through the line, as a request would go."""
+        await self.batcher.submit([self._filler(4)])
+
+    async def retire(self) -> None:
+        """Wait for the requests that use it, finish what waits, free the runtime."""
+        self._retiring = True
+        if self._uses:
+            await self._idle.wait()
+        await self.batcher.close()
+        await asyncio.to_thread(self.runtime.close)
+
+    def batch(self, size: int, tokens: int, started: float, finished: float, error: Exception | None) -> object:
+        """See `batcher.Observer`."""
+        self.statistics.ran(size, finished - started)
+        self._instruments.batch_size.labels(self.name, self.version).observe(size)
+        self._instruments.batch_tokens.labels(self.name, self.version).observe(tokens)
+        if error is not None:
+            self._instruments.batch_failures.labels(self.name, self.version).inc()
+            if finished >= self._quiet_until:
+                self._quiet_until = finished + _QUIET
+                said = {"model": self.name, "version": self.version, "inputs": size, "tokens": tokens}
+                logs.LOGGER.error("a batch failed", exc_info=error, extra={"fields": said})
+        return self._tracer.batch(self.name, size, tokens, started, finished) if self._tracer else None
+
+    def saved(self, reason: str, inputs: int, tokens: int, seconds: float) -> None:
+        """See `batcher.Observer`."""
+        for what, amount in (("inputs", inputs), ("tokens", tokens), ("seconds", seconds)):
+            self._instruments.saved[what].labels(self.name, self.version, reason).inc(amount)
+
+
+def measure(runtime: Runtime, max_length: int, token: int = 1) -> Cost:
+    """What a batch costs, from a short input and a long one; the best of a few runs of each."""
+    short, long = min(_SHORT, max_length // 2), min(_LONG, max_length)
+    quick, slow = (min(_seconds(runtime, _filler(size, token)) for _ in range(_ROUNDS)) for size in (short, long))
+    per_token = max((slow - quick) / (long - short), 1e-9)
+    return Cost(max(quick - short * per_token, _LEAST * per_token), per_token)
+
+
+def _seconds(runtime: Runtime, tokens: Tokens) -> float:
+    start = clock()
+    runtime.run([tokens])
+    return clock() - start
+
+
+def _filler(size: int, token: int) -> Tokens:
+    return Tokens([token] * size, [0] * size)

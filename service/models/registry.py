@@ -1,0 +1,407 @@
+"""Which models are served: names, versions, shares of traffic; loading and retiring them while serving."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+from collections.abc import Callable, Hashable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pgb_core.artifact import MANIFEST, open_artifact
+from pgb_core.errors import PGBError
+from pgb_core.inference.runtimes.base import Runtime
+from service.errors import InvalidInput, LoadFailed, Overloaded, ServiceError, Unavailable, UnknownModel, WrongTask
+from service.models.memory import give_back
+from service.models.model import Model
+from service.observe import logs
+from service.observe.instruments import Instruments
+from service.observe.metrics import clock
+from service.observe.tracing import Tracer
+from service.settings import Settings
+
+_NAME = re.compile(r"(?!\.)[\w.-]+")
+_NAMED = re.compile(r"(?P<name>[\w.-]+)=(?P<path>.+)")
+_PROBE_SECONDS = 1.0
+
+
+@dataclass
+class Served:
+    """The versions of one name. weights: share of unversioned traffic, summing to 1."""
+
+    versions: dict[str, Model] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
+    _credit: dict[str, float] = field(default_factory=dict)
+
+    def next(self) -> Model:
+        """Smooth weighted round robin: every run of requests is split as the weights say."""
+        for version, weight in self.weights.items():
+            self._credit[version] = self._credit.get(version, 0.0) + weight
+        best = max(self.weights, key=lambda version: self._credit[version])
+        self._credit[best] -= 1.0
+        return self.versions[best]
+
+    def split(self, weights: Mapping[str, float]) -> None:
+        """Set the shares, scaled to sum to 1."""
+        total = sum(weights.values())
+        self.weights = {version: weight / total for version, weight in weights.items() if weight > 0}
+        self._credit = {}
+
+
+@dataclass(frozen=True)
+class State:
+    """A version as the repository index shows it: READY, LOADING, UNLOADING or UNAVAILABLE."""
+
+    name: str
+    version: str
+    state: str
+    reason: str = ""
+
+
+class Registry:
+    """All models of a process. One change at a time; requests go on during it."""
+
+    def __init__(self, settings: Settings, instruments: Instruments, tracer: Tracer | None = None) -> None:
+        self._settings = settings
+        self._tracer = tracer
+        self._instruments = instruments
+        self._served: dict[str, Served] = {}
+        self._other: dict[tuple[str, str], State] = {}
+        self._change = asyncio.Lock()
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._prober: asyncio.Task[None] | None = None
+        self._loads: set[asyncio.Task[Model]] = set()
+        self.started = False
+        instruments.watch(self._figures)
+
+    @property
+    def ready(self) -> bool:
+        """Every model made a forward pass, and none is broken."""
+        return self.started and all(model.healthy for model in self.models)
+
+    @property
+    def models(self) -> list[Model]:
+        """Every version that answers, in the order loaded."""
+        return [model for served in list(self._served.values()) for model in list(served.versions.values())]
+
+    def served(self, name: str) -> Served:
+        """All versions of a name. Raises UnknownModel; Unavailable while models are still being loaded."""
+        found = self._served.get(name)
+        if found is None:
+            raise self._absent("no model of that name is served; GET /v1/models lists them")
+        return found
+
+    def meant(self, name: str | None) -> Model | None:
+        """What a request was for whose body nobody read: the model that its path names, or the only one."""
+        if name is None and len(self._served) == 1:
+            name = next(iter(self._served))
+        return None if name is None or name not in self._served else self.peek(name)
+
+    def check(self, flow: Hashable, body: int | None) -> None:
+        """Raises Overloaded, with the shortest wait, when no model would take a request of so many bytes."""
+        refusals = []
+        for model in self.models:
+            try:
+                model.batcher.check(flow, body)
+            except Overloaded as error:
+                refusals.append(error)
+            else:
+                return
+        if refusals:
+            raise min(refusals, key=lambda error: error.retry_after)
+
+    def default(self, task: str) -> str | None:
+        """The name that answers requests for a task which name no model."""
+        for name, served in self._served.items():
+            if next(iter(served.versions.values())).manifest.task == task:
+                return name
+        return None
+
+    def peek(self, name: str, version: str | None = None) -> Model:
+        """A version of a name, without counting it as traffic. Raises UnknownModel."""
+        served = self.served(name)
+        if version is None:
+            return max(served.versions.values(), key=lambda model: served.weights.get(model.version, 0.0))
+        if version not in served.versions:
+            raise UnknownModel("that version of the model is not served; GET /v1/models lists them")
+        return served.versions[version]
+
+    def pick(self, name: str | None, version: str | None, task: str) -> Model:
+        """The model for one request: by name and version; without a version as the traffic is split;
+        without a name the default of the task. Raises UnknownModel, WrongTask, or Unavailable as `served`."""
+        name = self.default(task) if name is None else name
+        if name is None:
+            raise self._absent(f"no model for {task} is served")
+        model = self.served(name).next() if version is None else self.peek(name, version)
+        if model.manifest.task != task:
+            raise WrongTask(f"this model is for {model.manifest.task}, not for {task}")
+        return model
+
+    async def start(self) -> None:
+        """Load what the settings name. Raises LoadFailed."""
+        for given in self._settings.artifacts:
+            match = _NAMED.fullmatch(given)
+            name, path = (match["name"], match["path"]) if match else (None, given)
+            model = await self._make(Path(path), name)
+            if model.name in self._served:
+                raise LoadFailed(f"{path}: another artifact is served as {model.name}; say NAME={path}")
+            self._admit(model, 1.0)
+            self._instruments.events.labels(model.name, "load").inc()
+        if not self._settings.artifacts and self._settings.models_dir is not None:
+            for name in await asyncio.to_thread(_folders, self._settings.models_dir):
+                try:
+                    await self.load(name)
+                except UnknownModel as error:
+                    raise LoadFailed(f"{self._settings.models_dir / name}: holds no artifact") from error
+        self.started = True
+        self._prober = asyncio.create_task(self._probe())
+
+    async def load(self, name: str, version: str | None = None, share: float = 1.0) -> Model:
+        """Load a version from the models' folder, check it, and give it a share of the traffic.
+
+        With the whole share the versions before it are retired. Raises UnknownModel when the folder
+        holds no such model, LoadFailed when it does not load; then nothing has changed. A load that has
+        begun ends, whoever stops waiting for it.
+        """
+        folder = self._settings.models_dir
+        if folder is None:
+            raise InvalidInput("no folder of models was named at start; start with --models-dir")
+        loading = asyncio.create_task(self._load(folder, name, version, share))
+        self._loads.add(loading)
+        loading.add_done_callback(self._loads.discard)
+        loading.add_done_callback(lambda task: task.cancelled() or task.exception())  # it may have no other listener
+        return await asyncio.shield(loading)
+
+    async def _load(self, folder: Path, name: str, version: str | None, share: float) -> Model:
+        async with self._change:
+            if self._retiring:  # so that memory holds one version more than is served, not many
+                await asyncio.wait(self._retiring)
+            path, label = await asyncio.to_thread(_find, folder, name, version)
+            self._other[name, label or ""] = State(name, label or "", "LOADING")
+            try:
+                model = await self._make(path, name, label)
+            except LoadFailed as error:
+                self._other[name, label or ""] = State(name, label or "", "UNAVAILABLE", str(error))
+                raise
+            del self._other[name, label or ""]
+            before = self._served.get(name)
+            if before and before.versions and next(iter(before.versions.values())).manifest.task != model.manifest.task:
+                await model.retire()
+                self._forget(model)
+                raise LoadFailed(f"{name}: the new version is for {model.manifest.task}, unlike the one that is served")
+            swapped = before is not None
+            self._admit(model, share)
+            self._instruments.events.labels(name, "swap" if swapped else "load").inc()
+            return model
+
+    async def unload(self, name: str, version: str | None = None) -> None:
+        """Retire one version, or all of a name. Raises UnknownModel."""
+        async with self._change:
+            served = self.served(name)
+            if version is not None and version not in served.versions:
+                raise UnknownModel("that version of the model is not served; GET /v1/models lists them")
+            for label in [version] if version else list(served.versions):
+                self._retire(name, label)
+            self._instruments.events.labels(name, "unload").inc()
+
+    def split(self, name: str, weights: Mapping[str, float]) -> None:
+        """Share the traffic of a name among its versions. Raises UnknownModel or InvalidInput."""
+        served = self.served(name)
+        if not set(weights) <= set(served.versions):
+            raise UnknownModel("that version of the model is not served; GET /v1/models lists them")
+        if not weights or min(weights.values()) < 0 or sum(weights.values()) <= 0:
+            raise InvalidInput("weights are not negative, and one of them is more than 0")
+        served.split(weights)
+
+    def index(self) -> list[State]:
+        """Every version: those that answer, come, go, or failed to load."""
+        ready = [
+            State(m.name, m.version, "READY" if m.healthy else "UNAVAILABLE", "" if m.healthy else "the runtime fails")
+            for m in self.models
+        ]
+        return [*ready, *self._other.values()]
+
+    async def close(self) -> None:
+        """Answer what was accepted, then free everything."""
+        if self._prober is not None:
+            self._prober.cancel()
+        for loading in self._loads:  # nobody will ask what it loads
+            loading.cancel()
+        async with self._change:
+            for name, served in list(self._served.items()):
+                for version in list(served.versions):
+                    self._retire(name, version)
+        await asyncio.gather(*self._retiring)
+
+    async def _make(self, path: Path, name: str | None, version: str | None = None) -> Model:
+        opened = _Opened()
+
+        def make() -> Model:
+            artifact = open_artifact(path)
+            number = str(int(artifact.manifest.digest[:12], 16))  # v2 clients read versions as numbers
+            label = name or artifact.manifest.name
+            return Model(artifact, label, version or number, self._settings, self._instruments, self._tracer, opened)
+
+        start = clock()
+        try:
+            model = await self._within_limit(make, opened)
+        except Exception as error:  # what reads a file, or runs a graph, raises what it likes
+            if name:
+                self._instruments.events.labels(name, "failure").inc()
+            if isinstance(error, TimeoutError):
+                limit = self._settings.max_load_seconds
+                raise LoadFailed(f"{name or path.name}: it did not load within {limit:g} seconds") from error
+            if isinstance(error, (PGBError, ServiceError)):
+                raise LoadFailed(str(error)) from error
+            logs.LOGGER.exception("a model does not load")
+            raise LoadFailed(
+                f"{name or path.name}: it does not load ({type(error).__name__}); the log says more"
+            ) from error
+        await asyncio.to_thread(give_back)
+        self._instruments.load_seconds.labels(model.name, model.version).set(clock() - start)
+        return model
+
+    async def _within_limit(self, make: Callable[[], Model], opened: _Opened) -> Model:
+        """Load on a thread that may be left behind: when it takes too long, or nobody wants the model any more."""
+        loop = asyncio.get_running_loop()
+        made: asyncio.Future[Model] = loop.create_future()
+
+        def load() -> None:
+            try:
+                result: Model | Exception = make()
+            except Exception as error:
+                result = error
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(deliver, result)
+
+        def deliver(result: Model | Exception) -> None:
+            if made.done():
+                return
+            if isinstance(result, Exception):
+                made.set_exception(result)
+            else:
+                made.set_result(result)
+
+        threading.Thread(target=load, name="pgb-load", daemon=True).start()
+        try:
+            async with asyncio.timeout(self._settings.max_load_seconds):
+                return await made
+        finally:
+            if not made.done() or made.cancelled():
+                opened.stop()
+
+    def _admit(self, model: Model, share: float) -> None:
+        served = self._served.setdefault(model.name, Served())
+        same = served.versions.get(model.version)
+        if same is not None:
+            self._retiring_task(same)
+        served.versions[model.version] = model
+        others = {version: weight for version, weight in served.weights.items() if version != model.version}
+        if share >= 1 or not others:
+            served.split({model.version: 1.0})
+            for version in [version for version in served.versions if version != model.version]:
+                self._retire(model.name, version)
+            return
+        left = sum(others.values())
+        served.split({model.version: share, **{v: w / left * (1 - share) for v, w in others.items()}})
+
+    def _retire(self, name: str, version: str) -> None:
+        served = self._served[name]
+        model = served.versions.pop(version)
+        left = {other: weight for other, weight in served.weights.items() if other != version}
+        if not served.versions:
+            del self._served[name]
+        else:
+            served.split(left or dict.fromkeys(served.versions, 1.0))
+        self._retiring_task(model)
+
+    def _retiring_task(self, model: Model) -> None:
+        key = (model.name, model.version)
+        self._other[key] = State(*key, "UNLOADING")
+
+        async def retire() -> None:
+            nonlocal model
+            try:
+                await model.retire()
+            finally:
+                self._forget(model)
+                self._other.pop(key, None)
+                del model
+                await asyncio.to_thread(give_back)
+
+        task = asyncio.create_task(retire())
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
+    def _forget(self, model: Model) -> None:
+        """Drop the figures of a version that is gone, unless the same version was loaded anew."""
+        served = self._served.get(model.name)
+        if served is None or model.version not in served.versions:
+            self._instruments.forget(model.name, model.version)
+
+    def _absent(self, said: str) -> ServiceError:
+        return UnknownModel(said) if self.started else Unavailable("the models are being loaded")
+
+    async def _probe(self) -> None:
+        """Try broken models, so that they count as ready again once they answer."""
+        while True:
+            await asyncio.sleep(_PROBE_SECONDS)
+            for model in self.models:
+                if not model.healthy:
+                    try:
+                        with model.in_use():
+                            await model.probe()
+                    except ServiceError:
+                        continue
+
+    def _figures(self) -> list[tuple[str, str, float, float, Mapping[str, str]]]:
+        return [(m.name, m.version, m.batcher.waiting_inputs, m.batcher.waiting_tokens, m.facts) for m in self.models]
+
+
+class _Opened:
+    """The runtime of a model that is being made. Once stopped, one that opens later is stopped, too."""
+
+    def __init__(self) -> None:
+        self._runtime: Runtime | None = None
+        self._stopped = False
+        self._lock = threading.Lock()
+
+    def __call__(self, runtime: Runtime) -> None:
+        """It is open, and has not run yet. Raises Unavailable when nobody wants it any more."""
+        with self._lock:
+            self._runtime = runtime
+            if self._stopped:
+                runtime.stop()
+                raise Unavailable("the load was given up")
+
+    def stop(self) -> None:
+        """Nobody waits for the model any more."""
+        with self._lock:
+            self._stopped = True
+            if self._runtime is not None:
+                self._runtime.stop()
+
+
+def _folders(folder: Path) -> list[str]:
+    """What may be a model: neither hidden nor, like the lost+found of a volume, without a name that one can have."""
+    return sorted(entry.name for entry in folder.iterdir() if _NAME.fullmatch(entry.name) and entry.is_dir())
+
+
+def _find(folder: Path, name: str, version: str | None) -> tuple[Path, str | None]:
+    """The artifact's folder, and its version where the folder says it. Names are compared, never joined."""
+    try:
+        if name not in _folders(folder):
+            raise UnknownModel("the folder of models holds no model of that name")
+        root = folder / name
+        if version is None and (root / MANIFEST).is_file():
+            return root, None
+        versions = [entry for entry in _folders(root) if (root / entry / MANIFEST).is_file()]
+    except OSError as error:
+        raise LoadFailed("the folder of models cannot be read") from error
+    if version is None and versions:
+        version = max(versions, key=lambda entry: (entry.isdigit(), int(entry) if entry.isdigit() else 0, entry))
+    if version not in versions:
+        raise UnknownModel("the folder of models holds no such version of that model")
+    return root / version, version

@@ -1,0 +1,1 @@
+"""What the service tells of itself: stamps, metrics, the log and spans."""

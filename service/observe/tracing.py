@@ -1,0 +1,70 @@
+"""OpenTelemetry spans of requests and batches, made after the fact from their stamps. Optional.
+
+A request's span has its stages as children and links to the spans of the batches it ran in.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from service.observe.metrics import STAGES, Call, clock
+
+
+class Tracer:
+    """Sends spans to an OTLP endpoint. Raises ImportError where the extra `otel` is not installed."""
+
+    def __init__(self, endpoint: str, exporter: Any = None) -> None:
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+        if exporter is None:
+            from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+            exporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces")
+        self._provider = TracerProvider(resource=Resource.create({"service.name": "pgb-serve"}))
+        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._tracer = self._provider.get_tracer("pgb-serve")
+        self._offset = time.time() - clock()
+
+    def batch(self, model: str, size: int, tokens: int, started: float, finished: float) -> object:
+        """The context of a span for a batch that ran, for the requests in it to link to."""
+        from opentelemetry.context import Context
+
+        attributes: dict[str, Any] = {"model": model, "batch.size": size, "batch.tokens": tokens}
+        span = self._tracer.start_span("batch", Context(), attributes=attributes, start_time=self._ns(started))
+        span.end(self._ns(finished))
+        return span.get_span_context()
+
+    def request(self, call: Call, headers: Mapping[str, str], name: str, status: int) -> None:
+        """A span for a request, within the trace that its `traceparent` header names."""
+        from opentelemetry import trace
+        from opentelemetry.propagate import extract
+        from opentelemetry.trace import Link, SpanKind
+
+        stamps = call.stamps
+        attributes: dict[str, Any] = {"http.response.status_code": status, "request.id": call.id}
+        attributes |= {"dialect": call.dialect, "model": call.model, "inputs": call.inputs, "tokens": call.tokens}
+        span = self._tracer.start_span(
+            name,
+            extract(headers),
+            SpanKind.SERVER,
+            attributes,
+            [Link(mark) for mark in call.marks],
+            self._ns(stamps.received),
+        )
+        if call.answered:
+            inside = trace.set_span_in_context(span)
+            points = (stamps.received, stamps.tokenized, stamps.started, stamps.finished, stamps.done)
+            for stage, begin, end in zip(STAGES, points, points[1:], strict=False):
+                self._tracer.start_span(stage, inside, start_time=self._ns(begin)).end(self._ns(end))
+        span.end(self._ns(clock()))
+
+    def close(self) -> None:
+        """Send what is left."""
+        self._provider.shutdown()
+
+    def _ns(self, instant: float) -> int:
+        return round(1e9 * (instant + self._offset))
