@@ -15,10 +15,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from pgb_core.checkpoints.adapters import CONFIG, PREFIX, WEIGHTS, factor
+from pgb_core.checkpoints.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, PREFIX
 
 TARGETS = ("query", "key", "value", "dense")
 HEADS = {"classification": ["pooler", "classifier"], "qa": ["qa_outputs"]}
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         elif "LayerNorm" in name or "token_type" in name or name not in base or "pooler" in name:
             state[PREFIX + name] = value.half()
     args.out.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.contiguous() for name, value in state.items()}, args.out / WEIGHTS, {"format": "pt"})
+    save_file({name: value.contiguous() for name, value in state.items()}, args.out / ADAPTER_WEIGHTS, {"format": "pt"})
     settings = {
         "peft_type": "LORA",
         "task_type": "SEQ_CLS" if args.task == "classification" else "QUESTION_ANS",
@@ -63,9 +64,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         "use_rslora": False,
         "use_dora": False,
     }
-    (args.out / CONFIG).write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
+    (args.out / ADAPTER_CONFIG).write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
     size = sum(file.stat().st_size for file in args.out.iterdir())
     print(f"{args.out}: rank {args.rank}, {size / 1e6:.1f} MB")
+
+
+def factor(delta: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """The best rank-`rank` pair (B [out, rank], A [rank, in]) of a weight difference, by SVD."""
+    u, s, v = torch.linalg.svd(delta.float(), full_matrices=False)
+    root = s[:rank].sqrt()
+    return u[:, :rank] * root, root.unsqueeze(1) * v[:rank]
 
 
 if __name__ == "__main__":

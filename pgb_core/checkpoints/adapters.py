@@ -11,7 +11,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -21,8 +20,8 @@ from pgb_core.checkpoints.config import architecture_of
 from pgb_core.errors import CheckpointError
 
 PREFIX = "base_model.model."
-CONFIG = "adapter_config.json"
-WEIGHTS = "adapter_model.safetensors"
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 
 
@@ -32,13 +31,13 @@ def merge(base: Path, adapter: Path, out: Path, head: dict[str, Any]) -> Path:
     head: entries that turn the base's config into the task's (architectures, labels).
     Raises CheckpointError when a file is missing, the base is of no known architecture, or shapes do not fit.
     """
-    settings = _json(adapter / CONFIG)
+    settings = _json(adapter / ADAPTER_CONFIG)
     if settings.get("peft_type") != "LORA" or settings.get("use_rslora") or settings.get("use_dora"):
         raise CheckpointError(f"{adapter}: only plain LoRA adapters are merged, not {settings.get('peft_type')}")
     given = _json(base / "config.json")
     prefix = ARCHITECTURES[architecture_of(given, base)].prefix
     state = _prefixed(_tensors(base / "model.safetensors"), f"{prefix}.")
-    merged = merge_state(state, _tensors(adapter / WEIGHTS), settings["lora_alpha"] / settings["r"])
+    merged = merge_state(state, _tensors(adapter / ADAPTER_WEIGHTS), settings["lora_alpha"] / settings["r"])
     config = {**given, **head}
     out.mkdir(parents=True, exist_ok=True)
     save_file(merged, out / "model.safetensors", metadata={"format": "pt"})
@@ -65,13 +64,6 @@ def merge_state(base: dict[str, Tensor], adapter: dict[str, Tensor], scale: floa
         else:
             merged[name] = value
     return {name: value.half().contiguous() for name, value in merged.items() if value.is_floating_point()}
-
-
-def factor(delta: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """The best rank-`rank` pair (B [out, rank], A [rank, in]) of a weight difference, by SVD."""
-    u, s, v = torch.linalg.svd(delta.float(), full_matrices=False)
-    root = s[:rank].sqrt()
-    return u[:, :rank] * root, root.unsqueeze(1) * v[:rank]
 
 
 def _prefixed(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

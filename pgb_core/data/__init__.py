@@ -1,6 +1,6 @@
 """Labelled and unlabelled text, from files or the hub, and labels as a model's head wants them."""
 
-from pgb_core.data.labels import LabelReading, label_targets, read_labels
+from pgb_core.data.labels import LabelReading, read_labels
 from pgb_core.data.read import read_data, read_rows
 from pgb_core.data.rows import Columns, Data, Flags, Label, Named, Question, Row, TextRow
 from pgb_core.data.squad import unplaced
@@ -15,7 +15,6 @@ __all__ = [
     "Question",
     "Row",
     "TextRow",
-    "label_targets",
     "read_data",
     "read_labels",
     "read_rows",

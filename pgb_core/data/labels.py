@@ -13,8 +13,6 @@ from pgb_core.data.rows import Flags, Label, Named, RawLabel, TextRow
 from pgb_core.data.words import counted, number, shown, some
 from pgb_core.errors import DataError
 
-READINGS = ("names", "ids", "vector")
-
 
 @dataclass(frozen=True)
 class LabelReading:
@@ -29,13 +27,6 @@ class LabelReading:
     sentence: str
 
 
-def label_targets(
-    rows: Sequence[TextRow], labels: Sequence[str], problem_type: str | None, wanted: str | None = None
-) -> list[Label]:
-    """The targets alone of `read_labels`."""
-    return read_labels(rows, labels, problem_type, wanted).targets
-
-
 def read_labels(
     rows: Sequence[TextRow],
     labels: Sequence[str],
@@ -45,7 +36,7 @@ def read_labels(
 ) -> LabelReading:
     """Decide over all rows how their labels are written. Raises DataError when no reading fits, or two that differ.
 
-    labels: the head's, by index. wanted: one of `READINGS`, which settles the question.
+    labels: the head's, by index. wanted: 'names', 'ids' or 'vector', which settles the question.
     """
     source = source or (rows[0].where.rpartition(":")[0] if rows else "") or "labels"
     problem = problem_of(problem_type, len(labels))

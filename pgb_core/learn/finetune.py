@@ -20,24 +20,22 @@ from pgb_core.model.encoder import Encoder
 from pgb_core.tasks import Objective
 from pgb_core.tasks.features import Batch, Features, collate, grouped
 
+WARMUP = 0.1  # share of the steps
+WEIGHT_DECAY = 0.01
+CLIP = 1.0  # of the norm of all gradients
+
 
 @dataclass(frozen=True)
 class Schedule:
-    """Length and weight of everything in a re-finetuning.
-
-    epochs: passes over the data; tokens: padded tokens a step; learning_rate: peak, after a linear
-    warm-up over `warmup` of the steps, then linear to zero.
+    """Of a re-finetuning. epochs: passes over the data; tokens: padded tokens a step; learning_rate: its peak, after a
+    linear warm-up over `WARMUP` of the steps, then linear to zero.
     """
 
     epochs: float = 3.0
     tokens: int = 1024
     learning_rate: float = 2e-4
-    warmup: float = 0.1
-    weight_decay: float = 0.01
     labels: bool = True
     distill: bool = True
-    hidden_weight: float = 1.0
-    clip: float = 1.0
     seed: int = 0
 
 
@@ -70,7 +68,7 @@ class Trainer:
             raise DataError("re-finetuning needs labels or distillation; give labelled --train data or --distill")
         self.device = next(student.parameters()).device
         self.step = 0
-        self._epoch = -1
+        self._epoch: int | None = None
         self._groups: list[list[Features]] = []
         self.per_epoch = len(grouped(features, schedule.tokens, schedule.seed))
         self.steps = max(1, round(schedule.epochs * self.per_epoch))
@@ -79,7 +77,7 @@ class Trainer:
         decayed = [p for p in self.parameters if p.dim() > 1]
         plain = [p for p in self.parameters if p.dim() <= 1]
         self.optimizer = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": schedule.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+            [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": plain, "weight_decay": 0.0}],
             lr=schedule.learning_rate,
             fused=True,
         )
@@ -99,7 +97,7 @@ class Trainer:
                     f"re-finetuning: the loss is {float(loss)} at step {self.step}; lower the learning rate"
                 )
             loss.backward()
-            nn.utils.clip_grad_norm_(self.parameters, self.schedule.clip)
+            nn.utils.clip_grad_norm_(self.parameters, CLIP)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
             self.step += 1
@@ -133,7 +131,7 @@ class Trainer:
         return collate(self._groups[position], self.student.config.pad_id)
 
     def _pace(self) -> float:
-        warm = max(1, int(self.schedule.warmup * self.steps))
+        warm = max(1, int(WARMUP * self.steps))
         if self.step < warm:
             return (self.step + 1) / warm
         return max(0.0, (self.steps - self.step) / max(1, self.steps - warm))
@@ -148,7 +146,7 @@ class Trainer:
             with torch.no_grad():
                 goal, goals = traced(self.teacher, batch)
             loss = loss + self.objective.distil(logits.float(), goal.float(), mask)
-            loss = loss + self.schedule.hidden_weight * hidden_loss(states, goals, mask)
+            loss = loss + hidden_loss(states, goals, mask)
         return loss
 
 

@@ -20,7 +20,7 @@ class Bars:
     A line stands where a stage begins and where it ends, and one in about `PACE` seconds between them.
     """
 
-    def __init__(self, console: Console, quiet: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
         self._clock = clock
         self._estimate = Estimate(clock)
@@ -31,12 +31,11 @@ class Bars:
             TimeElapsedColumn(),
             TextColumn("{task.fields[note]}"),
             console=console,
-            disable=quiet or not console.is_terminal,
+            disable=not console.is_terminal,
         )
         self._task: TaskID | None = None
         self._whole: TaskID | None = None
-        self._quiet = quiet
-        self._plain = not quiet and not console.is_terminal
+        self._plain = not console.is_terminal
         self._said = 0.0
 
     def __enter__(self) -> Bars:
@@ -109,8 +108,7 @@ class Bars:
 
     def note(self, text: str) -> None:
         """A line of its own."""
-        if not self._quiet:
-            self._say(f"  {text}")
+        self._say(f"  {text}")
 
     def warn(self, text: str) -> None:
         """A line of its own that says what it is."""

@@ -52,7 +52,7 @@ def importance_kept(importance: Tensor, rows: Tensor, cols: Tensor) -> float:
     return float(importance[rows.unsqueeze(2), cols.unsqueeze(1)].sum())
 
 
-def disjoint(importance: Tensor, groups: int, passes: int = 6) -> Blocks:
+def disjoint(importance: Tensor, groups: int, passes: int) -> Blocks:
     """G equal blocks, one at a time on what remains, from the top-left.
 
     importance: [out, in]; `groups` must divide both sizes. Each group alternates `passes` times
@@ -76,33 +76,26 @@ def disjoint(importance: Tensor, groups: int, passes: int = 6) -> Blocks:
     return _blocks(importance, torch.from_numpy(np.stack(rows)), torch.from_numpy(np.stack(cols)))
 
 
-def shared(
-    importance: Tensor, groups: int, rows: int, cols: int, passes: int = 6, start: Tensor | None = None
-) -> Blocks:
-    """`groups` blocks of `rows` x `cols`; rows disjoint, columns free.
-
-    importance: [out, in]. Alternates exact column choice and balanced row assignment, keeping a
-    step only if it raises the importance kept. `start` [groups, rows] replaces the first split,
-    which orders rows along the main direction in which their column profiles differ.
-    """
-    return Shared(importance, passes).search(groups, rows, cols, start)
-
-
 class Shared:
-    """Searches for shared groups in one matrix, `importance` [out, in]."""
+    """Searches for shared groups in one matrix, `importance` [out, in]: rows disjoint, columns free."""
 
-    def __init__(self, importance: Tensor, passes: int = 6) -> None:
+    def __init__(self, importance: Tensor, passes: int) -> None:
         self.values = importance.double()
         self.passes = passes
 
     def search(self, groups: int, rows: int, cols: int, start: Tensor | None = None) -> Blocks:
-        """As `shared`."""
+        """`groups` blocks of `rows` x `cols`.
+
+        Alternates exact column choice and balanced row assignment, keeping a step only if it raises the importance
+        kept. `start` [groups, rows] replaces the first split, which orders rows along the main direction in which
+        their column profiles differ.
+        """
         first = self.split(groups, rows) if start is None else start
         row_mask = np.zeros((groups, len(self.values)), bool)
         np.put_along_axis(row_mask, first.numpy(), True, axis=1)
         col_mask, kept = self._columns(row_mask, cols)
         for _ in range(self.passes):
-            new_rows = _assigned(_product(col_mask, self.values.T), rows)
+            new_rows = assign(_product(col_mask, self.values.T), rows)
             if np.array_equal(new_rows, row_mask):
                 break
             new_cols, new_kept = self._columns(new_rows, cols)
@@ -129,15 +122,6 @@ class Shared:
         return picked, float(sums[picked].sum())
 
 
-def assign(gains: Tensor, capacity: int) -> Tensor:
-    """Give each of G groups `capacity` rows so that the sum of gains is high; extra rows go.
-
-    gains: [rows, G] -> [G, capacity]. Exact for one and two groups and for few rows; otherwise
-    a crowded group serves the rows that would lose most by their second choice, and closes.
-    """
-    return _indices(_assigned(gains.T.double().contiguous().numpy(), capacity))
-
-
 def best_columns(sums: Sums, counts: Sequence[int]) -> list[tuple[Tensor, float]]:
     """For each count, the columns [G, count] with the highest sums [G, in] and what they keep."""
     order = np.argsort(-sums, axis=1, kind="stable")
@@ -145,31 +129,33 @@ def best_columns(sums: Sums, counts: Sequence[int]) -> list[tuple[Tensor, float]
     return [(torch.from_numpy(np.sort(order[:, :count], axis=1)), float(running[count - 1])) for count in counts]
 
 
-def _assigned(gains: Sums, capacity: int) -> Mask:
-    """As `assign`, with gains [G, rows] and a mask [G, rows] of who has which."""
+def assign(gains: Sums, capacity: int) -> Mask:
+    """Give each of G groups `capacity` rows so that the sum of gains is high; extra rows go.
+
+    gains: [G, rows] -> a mask [G, rows] of who has which. Exact for one and two groups and for few rows; otherwise
+    a crowded group serves the rows that would lose most by their second choice, and closes.
+    """
     groups, n_rows = gains.shape
     if groups == 1:
         return _highest(gains, capacity)
     if groups == 2 and n_rows == 2 * capacity:
         first = _highest((gains[0] - gains[1])[np.newaxis], capacity)
         return np.concatenate([first, ~first])
-    if n_rows * groups * capacity <= EXACT_ENTRIES:
-        picked, slot = linear_sum_assignment(gains.T.repeat(capacity, axis=1), maximize=True)
-        owner = np.full(n_rows, -1)
-        owner[picked] = slot // capacity
-    else:
-        owner = _served_by_regret(gains, capacity)
-    return owner == np.arange(groups)[:, np.newaxis]
+    if n_rows * groups * capacity > EXACT_ENTRIES:
+        return _served_by_regret(gains, capacity)
+    picked, slot = linear_sum_assignment(gains.T.repeat(capacity, axis=1), maximize=True)
+    served = np.zeros(gains.shape, bool)
+    served[slot // capacity, picked] = True
+    return served
 
 
-def _served_by_regret(gains: Sums, capacity: int) -> NDArray[np.int64]:
-    """Owner of each row (-1 for none). gains: [G, rows]."""
+def _served_by_regret(gains: Sums, capacity: int) -> Mask:
     groups, n_rows = gains.shape
-    owner = np.full(n_rows, -1)
+    served = np.zeros(gains.shape, bool)
     if n_rows > groups * capacity:
         kept = _highest(gains.max(0)[np.newaxis], groups * capacity)[0]
-        owner[kept] = _served_by_regret(gains[:, kept], capacity)
-        return owner
+        served[:, kept] = _served_by_regret(gains[:, kept], capacity)
+        return served
     waiting = np.arange(n_rows)
     closed = np.zeros(groups, bool)
     while len(waiting):
@@ -181,15 +167,15 @@ def _served_by_regret(gains: Sums, capacity: int) -> NDArray[np.int64]:
         regret = best - wishes.max(0)
         crowded = np.flatnonzero(np.bincount(choice, minlength=groups) > capacity)
         if not len(crowded):
-            owner[waiting] = choice
+            served[choice, waiting] = True
             break
         for group in crowded:
             asking = np.flatnonzero(choice == group)
-            served = asking[_highest(regret[asking][np.newaxis], capacity)[0]]
-            owner[waiting[served]] = group
+            first = asking[_highest(regret[asking][np.newaxis], capacity)[0]]
+            served[group, waiting[first]] = True
         closed[crowded] = True
-        waiting = np.flatnonzero(owner < 0)
-    return owner
+        waiting = np.flatnonzero(~served.any(0))
+    return served
 
 
 def _main_order(values: Tensor) -> Tensor:

@@ -9,24 +9,14 @@ from __future__ import annotations
 from torch import Tensor
 
 
-def fisher_from_batch(inputs: Tensor, output_grads: Tensor) -> Tensor:
-    """Sum over the batch of each sample's squared gradient of a linear map's weight.
-
-    inputs: [batch, tokens, in]; output_grads: [batch, tokens, out], of a loss summed over the batch.
-    Returns [out, in].
-    """
-    grads = output_grads.transpose(1, 2) @ inputs
-    return grads.square_().sum(0)
-
-
 def add_fisher(total: Tensor, inputs: Tensor, output_grads: Tensor) -> None:
-    """Add `fisher_from_batch` to `total` [out, in], in place.
+    """Add each sample's squared gradient of a linear map's weight to `total` [out, in], in place.
 
-    On a CPU sample by sample: one gradient fits its cache, where those of a batch of short texts go
-    through memory several times.
+    inputs: [batch, tokens, in]; output_grads: [batch, tokens, out], of a loss summed over the batch. On a CPU sample
+    by sample: one gradient fits its cache, where those of a batch of short texts go through memory several times.
     """
     if inputs.device.type != "cpu":
-        total.add_(fisher_from_batch(inputs, output_grads))
+        total.add_((output_grads.transpose(1, 2) @ inputs).square_().sum(0))
         return
     for x, grad in zip(inputs, output_grads, strict=True):
         single = grad.T @ x

@@ -270,7 +270,7 @@ class Heads:
         if groups == 1:
             return heads.unsqueeze(0)
         inputs = self._by_head[heads]
-        blocks = grouping.shared(inputs, groups, len(heads) // groups, inputs.shape[1] // 2, self.passes)
+        blocks = Shared(inputs, self.passes).search(groups, len(heads) // groups, inputs.shape[1] // 2)
         return heads[blocks.rows]
 
     def _scored(self, split: Tensor, width: int) -> Iterable[Option[Recipe]]:

@@ -68,16 +68,6 @@ def test_a_stage_that_nobody_announced_has_lines_too() -> None:
     assert out.getvalue().splitlines() == ["reading", "  2,048", "reading: done in 13.0 s"]
 
 
-def test_a_quiet_report_says_nothing() -> None:
-    """Not even at the end."""
-    out = io.StringIO()
-    with Bars(Console(file=out), quiet=True) as bars:
-        bars.begin({"one": 1.0})
-        bars.stage("one", 2)
-        bars.advance(2)
-    assert out.getvalue() == ""
-
-
 def test_a_terminal_has_a_bar_for_the_job_and_one_a_stage() -> None:
     """The last picture has both at their end."""
     clock = Clock()

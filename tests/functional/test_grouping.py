@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pgb_core.search import grouping
+from pgb_core.search.grouping import Shared
 
 
 def importances(seed: int, rows: int = 24, cols: int = 36) -> Tensor:
@@ -16,11 +17,17 @@ def importances(seed: int, rows: int = 24, cols: int = 36) -> Tensor:
     return torch.rand(rows, cols, generator=torch.Generator().manual_seed(seed)) ** 6
 
 
+def owners(gains: Tensor, capacity: int) -> Tensor:
+    """The rows [groups, capacity] that each group is given, by gains [rows, groups]."""
+    served = torch.from_numpy(grouping.assign(gains.T.double().contiguous().numpy(), capacity))
+    return served.nonzero()[:, 1].view(len(served), -1)
+
+
 @given(seed=st.integers(0, 2**16), groups=st.sampled_from([1, 2, 3, 4, 6]))
 @settings(max_examples=30, deadline=None)
 def test_disjoint_blocks_partition_rows_and_columns(seed: int, groups: int) -> None:
     """Every row and every column is in exactly one group."""
-    found = grouping.disjoint(importances(seed), groups)
+    found = grouping.disjoint(importances(seed), groups, 6)
     assert sorted(found.rows.flatten().tolist()) == list(range(24))
     assert sorted(found.cols.flatten().tolist()) == list(range(36))
     assert found.cost == 24 * 36 // groups
@@ -32,8 +39,8 @@ def test_one_group_keeps_everything(seed: int) -> None:
     """One group is the dense matrix, in both structures."""
     values = importances(seed)
     total = pytest.approx(float(values.sum()), rel=1e-5)
-    assert grouping.disjoint(values, 1).kept == total
-    assert grouping.shared(values, 1, 24, 36).kept == total
+    assert grouping.disjoint(values, 1, 6).kept == total
+    assert Shared(values, 6).search(1, 24, 36).kept == total
 
 
 @given(
@@ -42,7 +49,7 @@ def test_one_group_keeps_everything(seed: int) -> None:
 @settings(max_examples=40, deadline=None)
 def test_shared_rows_are_disjoint_and_shapes_are_as_asked(seed: int, groups: int, rows: int, cols: int) -> None:
     """No row is in two groups, and every block has the size that was asked for."""
-    found = grouping.shared(importances(seed), groups, rows, cols)
+    found = Shared(importances(seed), 6).search(groups, rows, cols)
     flat = found.rows.flatten().tolist()
     assert len(set(flat)) == len(flat) == groups * rows
     assert found.cols.shape == (groups, cols)
@@ -55,8 +62,8 @@ def test_search_never_keeps_less_than_it_started_with(seed: int, groups: int) ->
     """More passes keep at least as much, and a given start is only improved."""
     values = importances(seed)
     start = torch.arange(24).view(groups, -1)
-    before = grouping.shared(values, groups, 24 // groups, 12, passes=0, start=start).kept
-    kept = [grouping.shared(values, groups, 24 // groups, 12, passes=p, start=start).kept for p in range(4)]
+    before = Shared(values, 0).search(groups, 24 // groups, 12, start).kept
+    kept = [Shared(values, p).search(groups, 24 // groups, 12, start).kept for p in range(4)]
     assert all(b >= a - 1e-6 for a, b in itertools.pairwise([before, *kept]))
 
 
@@ -66,12 +73,12 @@ def test_shared_keeps_at_least_what_every_special_case_keeps(seed: int, groups: 
     """Disjoint blocks it only improves; in one group it prunes rows alone, or columns alone, as well as can be."""
     values = importances(seed)
     rows, cols = (size // groups for size in values.shape)
-    start = grouping.disjoint(values, groups)
-    assert grouping.shared(values, groups, rows, cols, start=start.rows).kept >= start.kept - 1e-5
+    start = grouping.disjoint(values, groups, 6)
+    assert Shared(values, 6).search(groups, rows, cols, start.rows).kept >= start.kept - 1e-5
     rows_only = values.sum(1).topk(rows).values.sum()
-    assert grouping.shared(values, 1, rows, values.shape[1]).kept == pytest.approx(float(rows_only))
+    assert Shared(values, 6).search(1, rows, values.shape[1]).kept == pytest.approx(float(rows_only))
     columns_only = values.sum(0).topk(cols).values.sum()
-    assert grouping.shared(values, 1, values.shape[0], cols).kept == pytest.approx(float(columns_only))
+    assert Shared(values, 6).search(1, values.shape[0], cols).kept == pytest.approx(float(columns_only))
 
 
 @given(seed=st.integers(0, 2**16))
@@ -79,7 +86,7 @@ def test_shared_keeps_at_least_what_every_special_case_keeps(seed: int, groups: 
 def test_exact_assignment_beats_every_random_one(seed: int) -> None:
     """With few rows the balanced assignment is optimal."""
     gains = torch.rand(6, 3, generator=torch.Generator().manual_seed(seed))
-    owner = grouping.assign(gains, 2)
+    owner = owners(gains, 2)
     value = sum(float(gains[rows, g].sum()) for g, rows in enumerate(owner))
     for order in itertools.permutations(range(6)):
         other = sum(float(gains[row, place // 2]) for place, row in enumerate(order))
@@ -90,7 +97,7 @@ def test_regret_assignment_fills_every_group_once() -> None:
     """The fast assignment for many rows is balanced and leaves the least useful rows out."""
     gains = torch.rand(900, 4)
     gains[:100] = 0
-    owner = grouping.assign(gains, 200)
+    owner = owners(gains, 200)
     flat = owner.flatten().tolist()
     assert owner.shape == (4, 200)
     assert len(set(flat)) == 800
@@ -105,5 +112,5 @@ def test_planted_blocks_are_found() -> None:
     for g in range(3):
         values[rows[8 * g : 8 * g + 8].unsqueeze(1), cols[12 * g : 12 * g + 12]] = 1.0 + 0.1 * g
     total = pytest.approx(float(values.sum()))
-    assert grouping.disjoint(values, 3).kept == total
-    assert grouping.shared(values, 3, 8, 12).kept == total
+    assert grouping.disjoint(values, 3, 6).kept == total
+    assert Shared(values, 6).search(3, 8, 12).kept == total

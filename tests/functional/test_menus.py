@@ -16,6 +16,7 @@ from pgb_core.prices import prices_of
 from pgb_core.search import grouping, menus, planning
 from pgb_core.search.budget import Option, combine, pareto
 from tests.functional import slow_search
+from tests.functional.test_grouping import owners
 
 HEAD_DIM, HIDDEN, NEURONS = 16, 96, 288
 
@@ -107,7 +108,7 @@ def test_groups_are_those_of_the_slow_search(seed: int, groups: int, rows: int, 
     """Or keep as much, whatever the sizes, also where rows belong to no group."""
     g = torch.Generator().manual_seed(seed)
     values = torch.rand(64, 36, generator=g, dtype=torch.float64) ** 6
-    fast = grouping.shared(values, groups, rows, cols)
+    fast = grouping.Shared(values, 6).search(groups, rows, cols)
     slow = slow_search.shared(values, groups, rows, cols)
     assert sorted(fast.rows.flatten().tolist()) == sorted(slow.rows.flatten().tolist())
     assert fast.kept == pytest.approx(slow.kept, rel=1e-12)  # rows may be exchanged between groups that keep as much
@@ -119,15 +120,15 @@ def test_many_rows_are_assigned_as_slowly(seed: int, groups: int, room: int) -> 
     """Past the sizes of the exact assignment, with and without rows to spare."""
     gains = torch.rand(400, groups, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     capacity = 400 // groups - room
-    assert grouping.assign(gains, capacity).tolist() == slow_search.assign(gains, capacity).tolist()
+    assert owners(gains, capacity).tolist() == slow_search.assign(gains, capacity).tolist()
 
 
 def test_equal_values_go_to_the_lower_index() -> None:
     """So that a plan does not depend on how a machine sorts."""
     values = torch.tensor([[1.0, 2.0, 1.0, 1.0, 2.0, 1.0]])
-    assert grouping.shared(values, 1, 1, 4).cols.tolist() == [[0, 1, 2, 4]]
-    assert grouping.assign(torch.zeros(6, 1), 2).tolist() == [[0, 1]]
-    assert grouping.disjoint(torch.ones(4, 4), 2).cols.tolist() == [[0, 1], [2, 3]]
+    assert grouping.Shared(values, 6).search(1, 1, 4).cols.tolist() == [[0, 1, 2, 4]]
+    assert owners(torch.zeros(6, 1), 2).tolist() == [[0, 1]]
+    assert grouping.disjoint(torch.ones(4, 4), 2, 6).cols.tolist() == [[0, 1], [2, 3]]
 
 
 @given(

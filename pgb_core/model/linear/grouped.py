@@ -74,11 +74,6 @@ class GroupedLinear(Linear):
         weight = self.product.to_dense().detach().unsqueeze(0)
         return GroupedLinear(weight, self.bias.detach(), self.in_features, None, None)
 
-    def extra_repr(self) -> str:
-        """Sizes, as `print(model)` shows them."""
-        groups, rows, cols = self.weight.shape
-        return f"{self.in_features} -> {self.out_features}, {groups} x [{rows}, {cols}]"
-
 
 def cut(choice: Grouping, weight: Tensor, bias: Tensor, outputs: Tensor, inputs: Tensor) -> GroupedLinear:
     """The blocks of a grouping; see `pgb_core.model.linear.cut`."""

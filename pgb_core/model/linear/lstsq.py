@@ -36,11 +36,6 @@ class Moments:
         xx = gram(x)
         return cls(xx, xx.clone() if y is x else x.T @ y, x.sum(0), y.sum(0), x.shape[0])
 
-    def __add__(self, other: Moments) -> Moments:
-        return Moments(
-            self.xx + other.xx, self.xy + other.xy, self.x + other.x, self.y + other.y, self.count + other.count
-        )
-
     def __iadd__(self, other: Moments) -> Moments:
         for mine, more in ((self.xx, other.xx), (self.xy, other.xy), (self.x, other.x), (self.y, other.y)):
             mine.add_(more)
@@ -82,14 +77,6 @@ def solve(moments: Moments, old: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
     right = xy + penalty * old.T.double()
     weight = torch.linalg.solve(left, right).T
     return weight.to(old.dtype), (mean_y - weight @ mean_x).to(old.dtype)
-
-
-def residual(moments: Moments, squares: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Mean squared error of each output over the moments' tokens, [out]. squares: the sum of y^2 of each."""
-    w, b, n = weight.double(), bias.double(), moments.count
-    xx, xy, x, y = (m.double() for m in (moments.xx, moments.xy, moments.x, moments.y))
-    square = squares.double() - 2 * (w * xy.T).sum(1) + ((w @ xx) * w).sum(1)
-    return (square + 2 * b * (w @ x - y)) / n + b.square()
 
 
 def _centred(moments: Moments) -> tuple[Tensor, Tensor, Tensor, Tensor]:
