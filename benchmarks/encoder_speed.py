@@ -157,7 +157,7 @@ def main() -> None:
         )
         jobs = {**paths, OPENVINO: paths["dense channels-first"]}
         workers = {OPENVINO: "benchmarks.openvino_worker"}
-        measured = bench.compare(jobs, SHAPES, args.threads, args.seconds, workers=workers)
+        measured = bench.time_in_turns(jobs, SHAPES, args.threads, args.seconds, workers=workers)
         result["busy"] = measured.busy
         timings = measured.timings
         baseline = {

@@ -17,14 +17,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pgb_core.errors import ArtifactError, ResourceError
 from pgb_core.onnx_file import read_graph
 
-SCHEMA_VERSION = 1
+MANIFEST_SCHEMA = 1
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
 TOKENIZER = "tokenizer.json"
@@ -33,7 +33,7 @@ CHECK = "check.json"
 WEIGHTS = "weights.safetensors"
 MAX_MANIFEST_BYTES = 1 << 20
 TASKS = ("classification", "qa")
-ACTIVATIONS = ("softmax", "sigmoid", "none")
+SCORINGS = ("softmax", "sigmoid", "none")
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 OUTPUTS = {"classification": 1, "qa": 2}
 POSITIONS = "embeddings.position.table"
@@ -68,7 +68,7 @@ class Manifest:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     measured: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
-    schema: int = SCHEMA_VERSION
+    schema: int = MANIFEST_SCHEMA
 
     def to_json(self) -> str:
         """Readable, stable key order."""
@@ -81,8 +81,8 @@ class Manifest:
             raw = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise ArtifactError("manifest: not JSON; make the artifact again") from error
-        if not isinstance(raw, dict) or raw.get("schema") != SCHEMA_VERSION:
-            raise ArtifactError(f"manifest: its schema is not {SCHEMA_VERSION}; make the artifact with this version")
+        if not isinstance(raw, dict) or raw.get("schema") != MANIFEST_SCHEMA:
+            raise ArtifactError(f"manifest: its schema is not {MANIFEST_SCHEMA}; make the artifact with this version")
         names = {f.name for f in fields(cls)}
         if set(raw) != names:
             odd = sorted(set(raw) ^ names)[0]
@@ -103,7 +103,7 @@ class Manifest:
         return hashlib.sha256(lines.encode()).hexdigest()
 
     def _checked(self) -> Manifest:
-        if self.task not in TASKS or self.activation not in ACTIVATIONS:
+        if self.task not in TASKS or self.activation not in SCORINGS:
             raise ArtifactError("manifest: its task or activation is unknown")
         for name in ("name", "architecture", "target", "plan_digest"):
             if not isinstance(getattr(self, name), str):
@@ -233,7 +233,7 @@ def write_artifact(
         for name, content in files.items():
             _written(_inside(staging, name), content)
             hashes[name] = hashlib.sha256(content).hexdigest()
-        complete = Manifest(**{**_shallow(manifest), "files": hashes})._checked()
+        complete = replace(manifest, files=hashes)._checked()
         content = complete.to_json().encode()
         if len(content) > MAX_MANIFEST_BYTES:
             raise ArtifactError(
@@ -258,7 +258,7 @@ def update_measured(path: str | Path, measured: Mapping[str, Any]) -> Artifact:
     """Add figures to the manifest's `measured`; hashed files stay as they are."""
     artifact = open_artifact(path)
     merged = {**artifact.manifest.measured, **measured}
-    manifest = Manifest(**{**_shallow(artifact.manifest), "measured": merged})
+    manifest = replace(artifact.manifest, measured=merged)
     temporary = artifact.path.parent / f"{_beside(artifact.path, 'new')}{MANIFEST}"
     content = manifest.to_json().encode()
     try:
@@ -377,7 +377,3 @@ def _inside(root: Path, name: str) -> Path:
     if file.is_symlink():
         raise ArtifactError(f"{root}: {name} is a link; an artifact holds plain files")
     return file
-
-
-def _shallow(manifest: Manifest) -> dict[str, Any]:
-    return {f.name: getattr(manifest, f.name) for f in fields(manifest)}

@@ -18,7 +18,7 @@ from pydantic_core import PydanticUndefined
 from pgb_core import __version__, machine
 from pgb_core.artifact import TASKS
 from pgb_core.checkpoints.architectures import titles
-from pgb_core.config import CompressConfig, from_settings, from_toml
+from pgb_core.config import CompressConfig, from_toml
 from pgb_core.data.words import plain
 from pgb_core.errors import PGBError
 from pgb_core.options import METHODS, TARGETS
@@ -188,7 +188,7 @@ def _add_demo(commands: Any) -> None:
 
 def _compress(args: argparse.Namespace) -> int:
     given = {k: v for k, v in vars(args).items() if k not in ("command", "run", "config") and v is not None}
-    settings = from_toml(args.config, **given) if args.config else from_settings(given)
+    settings = from_toml(args.config, **given) if args.config else CompressConfig(**given)
     from rich.console import Console
 
     from pgb_core.pipeline import compress

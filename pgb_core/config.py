@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -125,11 +124,6 @@ def from_toml(path: str | Path, **overrides: Any) -> CompressConfig:
         raise ConfigError(f"{path}: not TOML ({error})") from error
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
-        return from_settings({**raw, **given})
+        return CompressConfig(**{**raw, **given})
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
-
-
-def from_settings(settings: Mapping[str, Any]) -> CompressConfig:
-    """A config of named settings. Raises ConfigError on an unknown name, a wrong type or a value out of range."""
-    return CompressConfig(**settings)

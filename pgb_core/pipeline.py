@@ -27,7 +27,7 @@ def compress(config: CompressConfig, report: Report | None = None) -> Artifact:
     stands, whatever happens; the next run with the same output takes over the stages that fit it.
     """
     report = report or Silent()
-    output = Output.checked(config)
+    output = Output(config)
     with locked(Path(config.out), report.warn) as workspace:
         output.settle(workspace, report)
         with threads(output.threads) as used:

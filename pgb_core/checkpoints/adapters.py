@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pgb_core.checkpoints.architectures import ARCHITECTURES
 from pgb_core.checkpoints.config import architecture_of
+from pgb_core.checkpoints.files import read_json
 from pgb_core.errors import CheckpointError
 
 PREFIX = "base_model.model."
@@ -31,10 +32,10 @@ def merge(base: Path, adapter: Path, out: Path, head: dict[str, Any]) -> Path:
     head: entries that turn the base's config into the task's (architectures, labels).
     Raises CheckpointError when a file is missing, the base is of no known architecture, or shapes do not fit.
     """
-    settings = _json(adapter / ADAPTER_CONFIG)
+    settings = read_json(adapter / ADAPTER_CONFIG)
     if settings.get("peft_type") != "LORA" or settings.get("use_rslora") or settings.get("use_dora"):
         raise CheckpointError(f"{adapter}: only plain LoRA adapters are merged, not {settings.get('peft_type')}")
-    given = _json(base / "config.json")
+    given = read_json(base / "config.json")
     prefix = ARCHITECTURES[architecture_of(given, base)].prefix
     state = _prefixed(_tensors(base / "model.safetensors"), f"{prefix}.")
     merged = merge_state(state, _tensors(adapter / ADAPTER_WEIGHTS), settings["lora_alpha"] / settings["r"])
@@ -68,16 +69,6 @@ def merge_state(base: dict[str, Tensor], adapter: dict[str, Tensor], scale: floa
 
 def _prefixed(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name if name.startswith(prefix) else prefix + name: value for name, value in state.items()}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: missing or not JSON") from error
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{path}: not a JSON object")
-    return found
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:

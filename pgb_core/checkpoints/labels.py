@@ -11,7 +11,7 @@ from pgb_core.errors import CheckpointError
 _MOST_CHARACTERS = 200_000  # of all names of labels together
 
 
-def read_labels(config: Any, source: str | Path) -> tuple[tuple[str, ...], list[str]]:
+def label_names(config: Any, source: str | Path) -> tuple[tuple[str, ...], list[str]]:
     """Names by index, and what is odd about them, from a Hugging Face config object. Raises CheckpointError."""
     try:
         labels = tuple(str(config.id2label[number]) for number in range(config.num_labels))

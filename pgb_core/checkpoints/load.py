@@ -14,8 +14,8 @@ from tokenizers import Tokenizer
 
 from pgb_core.checkpoints.config import architecture_of, encoder_config_of, task_of
 from pgb_core.checkpoints.files import locate, read_config, weight_files
-from pgb_core.checkpoints.labels import read_labels
-from pgb_core.checkpoints.reference import Probe, ask
+from pgb_core.checkpoints.labels import label_names
+from pgb_core.checkpoints.reference import Probe, run_probes
 from pgb_core.checkpoints.tokenization import Tokenization, added_tokens, other_reading, read_tokenization, short_enough
 from pgb_core.checkpoints.weights import digest_of, load_model, own_state
 from pgb_core.model.encoder import Encoder
@@ -83,7 +83,7 @@ def load_checkpoint(source: str | Path, task: str | None = None, probed: bool = 
     own = own_state(hf.state_dict(), architecture, encoder_config, source)
     model = Encoder(encoder_config)
     model.load_state_dict(own)
-    labels, doubts = read_labels(hf.config, source) if kind.labelled else ((), [])
+    labels, doubts = label_names(hf.config, source) if kind.labelled else ((), [])
     reading = read_tokenization(folder, encoder_config)
     added = [*map(str, reading.reference.get_added_vocab()), *added_tokens(folder)]
     texts = kind.probes(long_text(reading.max_length), sorted(set(added)))
@@ -101,5 +101,5 @@ def load_checkpoint(source: str | Path, task: str | None = None, probed: bool = 
         config,
         (*notes, *reading.notes),
         (*doubts, *reading.warnings, *([other] if other else [])),
-        tuple(ask(hf.eval(), reading, texts, kind)) if probed else (),
+        tuple(run_probes(hf.eval(), reading, texts, kind)) if probed else (),
     )

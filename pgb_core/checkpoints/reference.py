@@ -38,7 +38,7 @@ class Probe:
     answers: tuple[Answer, ...]
 
 
-def ask(model: Any, reading: Tokenization, texts: Sequence[Text], task: Task) -> list[Probe]:
+def run_probes(model: Any, reading: Tokenization, texts: Sequence[Text], task: Task) -> list[Probe]:
     """Run texts through transformers. Raises CheckpointError when it fails on one of them."""
     found = []
     for text, pair in texts:
@@ -48,13 +48,13 @@ def ask(model: Any, reading: Tokenization, texts: Sequence[Text], task: Task) ->
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 raise
             raise CheckpointError(
-                f"transformers itself fails on {shown(text, pair)} with this checkpoint ({first_line(error)}); do its "
+                f"transformers itself fails on {quoted(text, pair)} with this checkpoint ({first_line(error)}); do its "
                 "tokenizer and its model belong together?"
             ) from error
     return found
 
 
-def shown(text: str, pair: str | None) -> str:
+def quoted(text: str, pair: str | None) -> str:
     """A text or a pair in a message."""
     return f"the text {text[:30]!r}" if pair is None else f"the pair {text[:30]!r}, {pair[:30]!r}"
 

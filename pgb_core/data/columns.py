@@ -43,7 +43,7 @@ class Roles:
         return (self.text, *([self.pair] if self.pair else []), *self.labels)
 
 
-def choose(records: Records, wanted: Columns) -> Roles:
+def choose_roles(records: Records, wanted: Columns) -> Roles:
     """The roles of a source's columns. Raises DataError when one is missing or two could be it."""
     filled = {name for row in records.rows for name, value in row.values.items() if value not in (None, "")}
     ordinary: dict[str, list[str]] = {}

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pgb_core.data.numbers import flag, real, whole
+from pgb_core.data.numbers import flag, real, whole_number
 from pgb_core.data.problems import Problem, problem_of
 from pgb_core.data.readings import Names, Reader, many, single
 from pgb_core.data.rows import Flags, Label, Named, RawLabel, TextRow
@@ -59,7 +59,7 @@ def read_labels(
         fitting = ["names"]  # the dataset's own ids need not be the head's
     if wanted and wanted not in fitting:
         _refuse_row(given, {wanted: found[wanted]}, names, multiple)
-    if not fitting and not multiple and all(whole(row.label) == -1 for row in given):
+    if not fitting and not multiple and all(whole_number(row.label) == -1 for row in given):
         return LabelReading("none", [None] * len(rows), "every label is -1, which stands for no label")
     if not fitting:
         _refuse_row(given, found, names, multiple)
@@ -92,7 +92,7 @@ def _is_named(label: RawLabel) -> bool:
 
 def _plainest(fitting: Sequence[str], given: Sequence[TextRow]) -> str:
     """Of readings that mean the same, the one to tell: ids where numbers are written."""
-    numbers = all(whole(row.label) is not None for row in given)
+    numbers = all(whole_number(row.label) is not None for row in given)
     return "ids" if numbers and "ids" in fitting else fitting[0]
 
 
@@ -137,7 +137,7 @@ def _refuse_row(given: Sequence[TextRow], found: dict[str, list[Label]], names: 
         )
     distinct = list(dict.fromkeys(shown(r.label) for r in given))
     hints = []
-    numbers = [whole(r.label) for r in given]
+    numbers = [whole_number(r.label) for r in given]
     if len(distinct) > n and not multiple:
         hints.append(f"the head has {counted(n, 'label')}, the file has {len(distinct):,}: {some(distinct)}")
     if None not in numbers and min(v for v in numbers if v is not None) == 1 and max(map(int, numbers)) == n:  # type: ignore[arg-type]

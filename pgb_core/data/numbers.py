@@ -29,7 +29,7 @@ def real(value: object) -> float | None:
     return found if math.isfinite(found) and abs(found) <= LARGEST else None
 
 
-def whole(value: object) -> int | None:
+def whole_number(value: object) -> int | None:
     """A whole number, also when written 1.0 or 1e0; None for anything else."""
     found = real(value)
     return int(found) if found is not None and found == int(found) else None

@@ -82,7 +82,7 @@ def _file(path: Path, columns: Columns) -> Data:
 def _texts(records: Records, columns: Columns) -> Data:
     if not records.rows and not records.columns:
         raise DataError(f"{records.source}: no rows; the file is empty")
-    chosen = roles.choose(records, columns)
+    chosen = roles.choose_roles(records, columns)
     note, warnings = roles.say(records, chosen)
     return Data(records.source, list(roles.text_rows(records, chosen)), (note,), (*records.warnings, *warnings))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from pgb_core.data.numbers import flag, truth, whole
+from pgb_core.data.numbers import flag, truth, whole_number
 from pgb_core.data.rows import Flags, Label, Named, RawLabel, Written
 
 Reader = Callable[[RawLabel], Label]
@@ -32,7 +32,7 @@ class Names:
             written = written.name
         if isinstance(written, bool):
             written = str(written).lower()
-        text = str(written) if isinstance(written, str) or whole(written) is None else str(whole(written))
+        text = str(written) if isinstance(written, str) or whole_number(written) is None else str(whole_number(written))
         for level, table in zip(_LEVELS, self._levels, strict=True):
             found = table.get(level(text))
             if found:
@@ -46,12 +46,12 @@ class Names:
         said = truth(written)
         if said is not None:
             return int(said) if len(self.labels) == 2 else None
-        number = whole(written)
+        number = whole_number(written)
         return number if number is not None and 0 <= number < len(self.labels) else None
 
 
 def _number_or_text(text: str) -> str:
-    number = whole(text)
+    number = whole_number(text)
     return text.strip().casefold() if number is None else str(number)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgb_core.checkpoints.config import unread_settings
-from pgb_core.checkpoints.reference import Probe, shown
+from pgb_core.checkpoints.reference import Probe, quoted
 from pgb_core.checkpoints.tokenization import SETTINGS, Tokenization, encode
 from pgb_core.errors import CheckpointError, ParityError
 from pgb_core.model.encoder import Encoder
@@ -27,7 +27,7 @@ from pgb_core.tasks.features import Features
 
 TOLERANCE = 1e-4  # of the largest logit
 SMALLEST = 1e-3  # logits below this are all noise of the sums that they come from
-INPUTS = 256
+MOST_INPUTS = 256
 
 Logits = Sequence[NDArray[np.float32]]
 
@@ -46,7 +46,7 @@ class Parity:
     same_answers: int
 
 
-def compare(want: Logits, got: Logits, tolerance: float = TOLERANCE) -> Parity:
+def parity_of(want: Logits, got: Logits, tolerance: float = TOLERANCE) -> Parity:
     """Logits of the same inputs, by two ways: [labels], or [tokens, 2], each. tolerance: a share of the largest."""
     size = max((float(np.abs(a).max()) for a in want if a.size and np.isfinite(a).all()), default=0.0)
     allowed = tolerance * max(size, SMALLEST)
@@ -60,13 +60,13 @@ def check_graph(
     model: Encoder, onnx_bytes: bytes, features: Sequence[Features], tolerance: float = TOLERANCE
 ) -> Parity:
     """The graph against PyTorch on up to 256 inputs, alone and in padded batches. Raises ParityError."""
-    chosen = list(features[:INPUTS])
+    chosen = list(features[:MOST_INPUTS])
     pad_id = model.config.pad_id
     predict = predictor(open_session(onnx_bytes))
     want = run(torch_predictor(model), chosen, pad_id, tokens=4096)
     got = run(predict, chosen, pad_id, tokens=4096)
     alone = chosen[:16]
-    found = compare([*want, *want[: len(alone)]], [*got, *run(predict, alone, pad_id, tokens=1)], tolerance)
+    found = parity_of([*want, *want[: len(alone)]], [*got, *run(predict, alone, pad_id, tokens=1)], tolerance)
     if not found.max_difference <= found.allowed:
         raise ParityError(
             f"the exported graph differs from PyTorch by {found.max_difference:.1e}, more than {found.allowed:.1e} "
@@ -94,7 +94,7 @@ def check_texts(
 ) -> Parity:
     """A model against transformers, from text. Raises ParityError naming the settings that are not read."""
     want = [answer.logits for answer in chain.from_iterable(probe.answers for probe in probes)]
-    found = compare(want, run(predict, list(features), pad_id, tokens=4096))
+    found = parity_of(want, run(predict, list(features), pad_id, tokens=4096))
     if not found.max_difference <= found.allowed:
         raise ParityError(
             f"from the same texts, the model differs from transformers by {found.max_difference:.1e}, more than "
@@ -124,7 +124,7 @@ def _misread(
         n = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
         where = f"{list(one[n : n + 6])} at token {n} where one file gives {list(other[n : n + 6])}"
     return (
-        f"{shown(probe.text, probe.pair)} has other {part} in transformers than in the tokenizer file: {where}; a file "
+        f"{quoted(probe.text, probe.pair)} has other {part} in transformers than in the tokenizer file: {where}; a file "
         f"cannot say what {type(reading.reference).__name__} does ({', '.join(odd) or 'no setting'} in {SETTINGS})"
     )
 

@@ -15,7 +15,7 @@ from pgb_core.model.encoder import Embeddings, Encoder, Head
 from pgb_core.model.linear import Chain
 from pgb_core.tasks import TASKS
 
-ACTIVATIONS = {
+OPERATORS = {
     "gelu": ("Gelu", CONTRIB),
     "gelu_new": ("FastGelu", CONTRIB),
     "gelu_pytorch_tanh": ("FastGelu", CONTRIB),
@@ -119,6 +119,6 @@ def biased_activation(g: Graph, name: str, bias_of: Tensor, activation: str, x: 
 
 
 def activate(g: Graph, name: str, activation: str, x: str) -> str:
-    """An activation of `ACTIVATIONS`, by the config's name."""
-    kind, domain = ACTIVATIONS[activation]
+    """An activation, by the config's name."""
+    kind, domain = OPERATORS[activation]
     return g.op(kind, name, x, domain=domain)

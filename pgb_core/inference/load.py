@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pgb_core.artifact import ACTIVATIONS, Artifact, open_artifact
+from pgb_core.artifact import SCORINGS, Artifact, open_artifact
 from pgb_core.inference.batches import BATCH_TOKENS, run_all
 from pgb_core.inference.errors import EmptyInput, InvalidInput, WrongTask
 from pgb_core.inference.runtimes.base import Runtime
@@ -54,7 +54,7 @@ class Loaded:
         to tokenise.
         """
         _require(not isinstance(texts, str), "a text alone is not a list of texts; put it into one")
-        _require(options.activation in (None, *ACTIVATIONS), f"activation is one of {', '.join(ACTIVATIONS)}")
+        _require(options.activation in (None, *SCORINGS), f"activation is one of {', '.join(SCORINGS)}")
         _require(options.side in (None, *SIDES), f"side is one of {', '.join(SIDES)}")
         _require(options.top_k is None or options.top_k >= 1, "top_k is at least 1")
         self._check(CLASSIFICATION, [(item,) if isinstance(item, str) else item for item in texts])

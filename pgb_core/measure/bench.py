@@ -121,7 +121,7 @@ class Worker:
         return found
 
 
-def compare(
+def time_in_turns(
     models: Mapping[str, Path],
     shapes: Sequence[Shape],
     threads: int,
@@ -143,13 +143,13 @@ def compare(
         }
         before = {name: [worker.turn(shape, 0) for shape in shapes][-1] for name, worker in alive.items()}
         last = before
-        machine, began = contention.counted(), time.perf_counter()
+        machine, began = contention.machine_time(), time.perf_counter()
         for shape in shapes:
             for name, found in _in_turn(alive, shape, seconds).items():
                 turns[name][shape] = tuple(one["milliseconds"] for one in found)
                 last = {**last, name: found[-1]}
             progress(1)
-        wall, now = time.perf_counter() - began, contention.counted()
+        wall, now = time.perf_counter() - began, contention.machine_time()
     timings = {name: Timing(found) for name, found in turns.items()}
     waits = [last[name]["waited"] - before[name]["waited"] for name in last if last[name]["waited"] is not None]
     busy = contention.too_busy(

@@ -96,7 +96,7 @@ def compare(
         models = {"artifact": artifact.model}
         if checkpoint is not None:
             models |= write_dense(load_checked(checkpoint, artifact.manifest.task, Silent())[0].model, Path(folder))
-        found = bench.compare(models, fitting, threads, seconds, progress)
+        found = bench.time_in_turns(models, fitting, threads, seconds, progress)
     return Comparison(fitting, found.timings, threads, found.busy)
 
 

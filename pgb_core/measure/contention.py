@@ -63,7 +63,7 @@ def too_busy(found: Conditions) -> str | None:
     return None
 
 
-def counted() -> Counted | None:
+def machine_time() -> Counted | None:
     """What the kernel has counted so far; None where it does not tell."""
     try:
         fields = [int(field) for field in _STAT.read_text().splitlines()[0].split()[1:]]

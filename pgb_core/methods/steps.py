@@ -16,7 +16,7 @@ from pgb_core.plan import Plan, Site
 from pgb_core.run.run import Run, Stage
 from pgb_core.run.workspace import to_device
 from pgb_core.search.importance import importance
-from pgb_core.tasks.features import Batch, batches
+from pgb_core.tasks.features import Batch, Features, batches
 
 CALIBRATION_TOKENS = 2048
 # Expected work, in tokens through the dense model. A gradient of every weight a sample, and a forward and a backward
@@ -34,13 +34,13 @@ def scores(run: Run, stage: Stage, from_predictions: bool) -> dict[Site, Tensor]
         calibration, dense = run.inputs.calibration, run.dense
         run.report.stage("Scoring every weight", len(calibration))
 
-        def counted() -> Iterator[Batch]:
+        def reported() -> Iterator[Batch]:
             for batch in batches(calibration, CALIBRATION_TOKENS, dense.config.pad_id):
                 yield batch
                 run.report.advance(len(batch.features))
 
         objective = run.checkpoint.subject.objective
-        sums, sites = fisher(dense, counted(), objective, run.config.seed, from_predictions), dense.sites()
+        sums, sites = fisher(dense, reported(), objective, run.config.seed, from_predictions), dense.sites()
         return {str(site): importance(sites[site].to_dense().detach(), sums[site]).cpu() for site in sums}
 
     return {Site.parse(name): value.cpu() for name, value in run.kept(stage, made).items()}
@@ -49,7 +49,11 @@ def scores(run: Run, stage: Stage, from_predictions: bool) -> dict[Site, Tensor]
 def scoring_effort(run: Run) -> dict[str, float]:
     """Of `scores`."""
     inputs = run.inputs
-    return {"Scoring every weight": SCORE_SAMPLE * len(inputs.calibration) + SCORE_TOKEN * inputs.calibration_tokens}
+    return {"Scoring every weight": SCORE_SAMPLE * len(inputs.calibration) + SCORE_TOKEN * _tokens(inputs.calibration)}
+
+
+def _tokens(features: Sequence[Features]) -> int:
+    return sum(len(item.ids) for item in features)
 
 
 def recovery(run: Run, plan: Stage) -> Sequence[Stage]:
@@ -63,9 +67,9 @@ def recovery(run: Run, plan: Stage) -> Sequence[Stage]:
 def recovery_effort(run: Run) -> dict[str, float]:
     """Of `recovered`."""
     config, inputs = run.config, run.inputs
-    found = {"Compensating layer by layer": COMPENSATE + COMPENSATE_TOKEN * inputs.calibration_tokens}
+    found = {"Compensating layer by layer": COMPENSATE + COMPENSATE_TOKEN * _tokens(inputs.calibration)}
     if config.epochs:
-        passes = config.epochs * inputs.training_tokens
+        passes = config.epochs * _tokens(inputs.training)
         found["Re-finetuning"] = passes * (TRAIN_TOKEN * config.keep + config.distill)
     return found
 

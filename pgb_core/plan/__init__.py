@@ -5,13 +5,12 @@ read without torch.
 """
 
 from pgb_core.plan.kinds import Choice, Group, Grouping, Keep, nothing
-from pgb_core.plan.plan import SCHEMA_VERSION, Plan, flops
+from pgb_core.plan.plan import Plan, flops
 from pgb_core.plan.sites import ATTENTION, FEED_FORWARD, Role, Site
 
 __all__ = [
     "ATTENTION",
     "FEED_FORWARD",
-    "SCHEMA_VERSION",
     "Choice",
     "Group",
     "Grouping",

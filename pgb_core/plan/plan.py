@@ -10,7 +10,7 @@ from pgb_core.errors import PlanError
 from pgb_core.plan.kinds import Choice, decoded
 from pgb_core.plan.sites import ORDER, Role, Site
 
-SCHEMA_VERSION = 1
+PLAN_SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Plan:
         ordered = sorted(self.choices.items(), key=lambda item: (item[0].layer, ORDER[item[0].role]))
         return json.dumps(
             {
-                "schema": SCHEMA_VERSION,
+                "schema": PLAN_SCHEMA,
                 "checkpoint": self.checkpoint,
                 "head_dim": self.head_dim,
                 "choices": {str(site): choice.encoded() for site, choice in ordered},
@@ -68,8 +68,8 @@ class Plan:
         """Inverse of `to_json`. Raises PlanError on anything it would not have written."""
         try:
             raw = json.loads(text)
-            if raw["schema"] != SCHEMA_VERSION:
-                raise PlanError(f"plan: schema {raw['schema']} is unknown; this version reads {SCHEMA_VERSION}")
+            if raw["schema"] != PLAN_SCHEMA:
+                raise PlanError(f"plan: schema {raw['schema']} is unknown; this version reads {PLAN_SCHEMA}")
             choices = {Site.parse(name): decoded(value) for name, value in raw["choices"].items()}
             return cls(str(raw["checkpoint"]), int(raw["head_dim"]), choices)
         except (KeyError, TypeError, ValueError, AttributeError) as error:

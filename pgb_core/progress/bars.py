@@ -10,12 +10,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from pgb_core.progress.remaining import Estimate, about
+from pgb_core.progress.report import Report
 
 PACE = 12.0  # seconds between two lines of one stage
 
 
-class Bars:
-    """A `Report` on standard error: on a terminal a bar for the whole job and one a stage, elsewhere lines.
+class Bars(Report):
+    """On standard error: on a terminal a bar for the whole job and one a stage, elsewhere lines.
 
     A line stands where a stage begins and where it ends, and one in about `PACE` seconds between them.
     """

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
 
-class Report(Protocol):
-    """Who is told how far the work is."""
+class Report:
+    """Who is told how far the work is. By itself it tells nobody."""
 
     def begin(self, stages: Mapping[str, float]) -> None:
         """The stages to come, in their order, with the work that each is expected to be, in any unit."""
@@ -25,20 +24,5 @@ class Report(Protocol):
         """What may be wrong, though the work goes on."""
 
 
-class Silent:
+class Silent(Report):
     """Tells nobody."""
-
-    def begin(self, stages: Mapping[str, float]) -> None:
-        """Nothing."""
-
-    def stage(self, title: str, total: int | None = None) -> None:
-        """Nothing."""
-
-    def advance(self, done: int = 1, note: str = "") -> None:
-        """Nothing."""
-
-    def note(self, text: str) -> None:
-        """Nothing."""
-
-    def warn(self, text: str) -> None:
-        """Nothing."""

@@ -12,8 +12,7 @@ import torch
 from pgb_core.checkpoints.load import Checkpoint
 from pgb_core.config import CompressConfig
 from pgb_core.errors import ConfigError
-from pgb_core.model.predict import Predict
-from pgb_core.progress.report import Report, Silent
+from pgb_core.progress.report import Report
 from pgb_core.run import reading
 from pgb_core.tasks import Source
 from pgb_core.tasks.features import Features
@@ -41,21 +40,10 @@ class Inputs:
         """Of all that the re-finetuning reads."""
         return _digest(self.training)
 
-    @property
-    def calibration_tokens(self) -> int:
-        """In all inputs together."""
-        return sum(len(item.ids) for item in self.calibration)
 
-    @property
-    def training_tokens(self) -> int:
-        """In all inputs together."""
-        return sum(len(item.ids) for item in self.training)
-
-
-def prepare(config: CompressConfig, checkpoint: Checkpoint, report: Report | None = None) -> Inputs:
+def read_inputs(config: CompressConfig, checkpoint: Checkpoint, report: Report) -> Inputs:
     """Read and encode the data that the config names. Raises DataError or ConfigError."""
-    report, subject = report or Silent(), checkpoint.subject
-    options = reading.options_of(config)
+    subject, options = checkpoint.subject, reading.options_of(config)
     labelled = config.train and reading.read(config.train, subject, options, report, labelled="--train")
     training = _encoded(labelled, config, checkpoint, report) if labelled else []
     calibration, rows = training, None
@@ -73,18 +61,6 @@ def prepare(config: CompressConfig, checkpoint: Checkpoint, report: Report | Non
         raise ConfigError("--no-distill without --train: nothing to re-finetune with; give labels or --epochs 0")
     held_out = config.eval and reading.read(config.eval, subject, options, report, "validation", "evaluation")
     return Inputs(picked, training or calibration, labelled or None, rows, held_out or None)
-
-
-def check_labels(
-    config: CompressConfig, checkpoint: Checkpoint, inputs: Inputs, predict: Predict, report: Report
-) -> dict[str, object]:
-    """What the dense model makes of the labels, for the manifest. Raises DataError when they contradict it."""
-    trial = reading.Trial(checkpoint.subject, checkpoint.tokenizer, predict, report, config.trust_labels, config.seed)
-    learned = [source for source in (inputs.labelled, inputs.calibrating) if source is not None and config.keep < 1]
-    if config.options.uses_labels or inputs.labelled is not None:
-        for source in learned[1:]:
-            trial.check(source, None)
-    return trial.check(learned[0] if learned else None, inputs.held_out)
 
 
 def _digest(features: Sequence[Features]) -> str:

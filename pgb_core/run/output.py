@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +15,19 @@ from pgb_core.run.run import Run, Stage
 from pgb_core.run.workspace import Workspace, check_space, key_of
 
 
-@dataclass(frozen=True)
-class Standing:
-    """The artifact that stands at an output, by the digest of its manifest; None for none."""
-
-    digest: str | None
-
-
 class Output:
     """The place of one run's artifact, and what the run before this one left there.
 
-    threads: to compute on; those of the stopped run, if there are so many cores and its stages may be taken over.
+    Raises ConfigError or ArtifactError when no artifact may be written there.
     """
 
     def __init__(self, config: CompressConfig) -> None:
+        check_place(config.out, config.checkpoint)
         self._config = config
-        self._before = Standing(None)
+        self._before: str | None = None  # the digest of what stood there
         self._kept: Mapping[str, Any] = {}
         self._settings: dict[str, object] = {}
         self._workspace: Workspace | None = None
-
-    @classmethod
-    def checked(cls, config: CompressConfig) -> Output:
-        """Raises ConfigError or ArtifactError when no artifact may be written there."""
-        check_place(config.out, config.checkpoint)
-        return cls(config)
 
     def settle(self, workspace: Workspace, report: Report) -> None:
         """Look at what is there, and tidy up after a writer that was killed. Raises ArtifactError.
@@ -53,11 +40,11 @@ class Output:
             report.warn(mended)
         self._workspace, self._kept, self._before = workspace, workspace.run(), standing(out)
         if not self._written:
-            check_standing(out, self._before, self._forced)
+            self._check_free()
 
     @property
     def threads(self) -> int | None:
-        """None for as many as there are cores."""
+        """To compute on: those of the stopped run, if its stages may be taken over; None for as many as there are."""
         found = self._kept.get("threads")
         fits = isinstance(found, int) and 0 < found <= usable_cores() and self._config.resume is not False
         return self._config.threads or (found if fits else None)
@@ -79,7 +66,7 @@ class Output:
             run.report.note(f"{config.out}: the stopped run had just written it")
             workspace.finish()
             return True
-        check_standing(config.out, self._before, self._forced)
+        self._check_free()
         check_space(workspace.path, run.bytes_needed(stages))
         run.take_over(stages, self._kept)
         workspace.save_run(self._settings)
@@ -90,19 +77,28 @@ class Output:
 
         digest: of its manifest.
         """
-        check_unchanged(self._config.out, self._before)
+        out = self._config.out
+        check_replaceable(out)
+        if standing(out) != self._before:
+            raise ArtifactError(
+                f"{out}: something appeared there while the run went on; move it away and go on with --resume"
+            )
         if self._workspace is not None:
             self._workspace.save_run({**self._settings, "published": digest})
 
-    @property
-    def _forced(self) -> bool:
-        return self._config.force or (bool(self._config.resume) and self._kept.get("force") is True)
+    def _check_free(self) -> None:
+        """Raises ArtifactError when an artifact stands there that nobody said may go."""
+        forced = self._config.force or (self._config.resume and self._kept.get("force") is True)
+        if self._before is not None and not forced:
+            raise ArtifactError(
+                f"{self._config.out}: holds an artifact; --force replaces it when the new one is done, or choose another"
+            )
 
     @property
     def _written(self) -> bool:
         """Whether a run ended after its artifact was in place and before it could say so."""
-        before = self._before.digest
-        return self._config.resume is not False and before is not None and self._kept.get("published") == before
+        resumed = self._config.resume is not False and self._before is not None
+        return resumed and self._kept.get("published") == self._before
 
 
 def check_place(out: str | Path, checkpoint: str | Path) -> None:
@@ -122,29 +118,12 @@ def check_place(out: str | Path, checkpoint: str | Path) -> None:
     check_replaceable(root)
 
 
-def standing(out: str | Path) -> Standing:
-    """What stands at an output."""
+def standing(out: str | Path) -> str | None:
+    """The digest of the artifact that stands at an output, None without one."""
     root = Path(out)
     if not (root / MANIFEST).exists():
-        return Standing(None)
+        return None
     try:
-        return Standing(open_artifact(root).digest)
+        return open_artifact(root).digest
     except ArtifactError:
-        return Standing("damaged")
-
-
-def check_standing(out: str | Path, before: Standing, force: bool) -> None:
-    """Raises ArtifactError when an artifact stands there that nobody said may go."""
-    if before.digest is not None and not force:
-        raise ArtifactError(
-            f"{out}: holds an artifact; --force replaces it when the new one is done, or choose another"
-        )
-
-
-def check_unchanged(out: str | Path, before: Standing) -> None:
-    """Raises ArtifactError when something else stands at an output than when the run began."""
-    check_replaceable(out)
-    if standing(out) != before:
-        raise ArtifactError(
-            f"{out}: something appeared there while the run went on; move it away and go on with --resume"
-        )
+        return "damaged"

@@ -19,7 +19,8 @@ from pgb_core.gate import load_checked
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.predict import runner, torch_predictor
 from pgb_core.progress.report import Report
-from pgb_core.run.inputs import Inputs, check_labels, prepare
+from pgb_core.run import reading
+from pgb_core.run.inputs import Inputs, read_inputs
 from pgb_core.run.workspace import Workspace, key_of, to_device
 
 STAGES_VERSION = 2  # raised when a stage comes out otherwise than before, so that kept ones are done again
@@ -56,7 +57,7 @@ class Run:
         report.stage("Loading the checkpoint and checking it against transformers")
         checkpoint, parity = load_checked(config.checkpoint, config.task, report)
         report.stage("Reading the data")
-        inputs = prepare(config, checkpoint, report)
+        inputs = read_inputs(config, checkpoint, report)
         return cls(config, checkpoint, parity, inputs, workspace, report, device)
 
     @cached_property
@@ -122,7 +123,14 @@ class Run:
 
     def check_labels(self) -> dict[str, object]:
         """What the dense model makes of the labels, for the manifest. Raises DataError when they contradict it."""
-        return check_labels(self.config, self.checkpoint, self.inputs, torch_predictor(self.dense), self.report)
+        c, config, inputs = self.checkpoint, self.config, self.inputs
+        predict = torch_predictor(self.dense)
+        trial = reading.Trial(c.subject, c.tokenizer, predict, self.report, config.trust_labels, config.seed)
+        learned = [rows for rows in (inputs.labelled, inputs.calibrating) if rows is not None and config.keep < 1]
+        if config.options.uses_labels or inputs.labelled is not None:
+            for rows in learned[1:]:
+                trial.check(rows, None)
+        return trial.check(learned[0] if learned else None, inputs.held_out)
 
     def measure(self, compact: Encoder) -> dict[str, object]:
         """Metrics of both models on the held-out rows, for the manifest."""

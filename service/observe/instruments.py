@@ -12,13 +12,13 @@ from service.observe import logs
 from service.observe.metrics import STAGES, Call
 
 # A pruned encoder answers in a fraction of a millisecond: the first bucket is 100 µs.
-SECONDS = (
+BUCKETS = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025),
     *(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
 )
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 TOKENS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
-Served = Callable[[], list[tuple[str, str, float, float, Mapping[str, str]]]]
+Figures = Callable[[], list[tuple[str, str, float, float, Mapping[str, str]]]]
 
 
 class Instruments:
@@ -29,7 +29,7 @@ class Instruments:
         model = ("model", "version")
         r = self.registry
         self.stages = {
-            stage: Histogram(f"pgb_{stage}_duration_seconds", f"Time in {stage}", model, registry=r, buckets=SECONDS)
+            stage: Histogram(f"pgb_{stage}_duration_seconds", f"Time in {stage}", model, registry=r, buckets=BUCKETS)
             for stage in STAGES
         }
         self.request = Histogram(
@@ -37,7 +37,7 @@ class Instruments:
             "Arrival to answer, of requests that were answered",
             model,
             registry=r,
-            buckets=SECONDS,
+            buckets=BUCKETS,
         )
         self.requests = Counter(
             "pgb_requests", "Requests, by dialect and status", ("dialect", "model", "status"), registry=r
@@ -59,7 +59,7 @@ class Instruments:
         r.register(_Log())
         ProcessCollector(registry=r)
 
-    def watch(self, served: Served) -> None:
+    def watch(self, served: Figures) -> None:
         """Read `served() -> [(model, version, inputs waiting, tokens waiting, facts)]` at every scrape."""
         self.registry.register(_Models(served))
 
@@ -74,10 +74,10 @@ class Instruments:
 
     def forget(self, model: str, version: str) -> None:
         """Drop the series of a version that is gone."""
-        for metric in (*self.stages.values(), self.request, self.inputs, self.batch_size, self.batch_tokens):
+        batches = (self.batch_size, self.batch_tokens, self.batch_failures)
+        inputs = (self.inputs, self.truncated, *self.saved.values())
+        for metric in (*self.stages.values(), self.request, *inputs, *batches, self.load_seconds):
             metric.remove_by_labels({"model": model, "version": version})
-        for counter in (self.batch_failures, self.truncated, self.load_seconds, *self.saved.values()):
-            counter.remove_by_labels({"model": model, "version": version})
 
     def text(self) -> bytes:
         """The exposition format."""
@@ -87,11 +87,11 @@ class Instruments:
 class _Log(Collector):
     def collect(self) -> list[Metric]:
         """What the log lost."""
-        return [CounterMetricFamily("pgb_log_dropped", "Lines of the log that nobody fetched", value=logs.dropped())]
+        return [CounterMetricFamily("pgb_log_dropped", "Lines of the log that nobody fetched", value=logs.lost())]
 
 
 class _Models(Collector):
-    def __init__(self, served: Served) -> None:
+    def __init__(self, served: Figures) -> None:
         self._served = served
 
     def collect(self) -> list[Metric]:

@@ -96,7 +96,7 @@ def drain(seconds: float) -> None:
             handler.drained(seconds)
 
 
-def dropped() -> int:
+def lost() -> int:
     """Lines that were not written since the log was set up."""
     return sum(handler.dropped for handler in LOGGER.handlers if isinstance(handler, Writer))
 

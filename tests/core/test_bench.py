@@ -42,7 +42,7 @@ def test_counts_of_the_kernel_are_read(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("os.sysconf", lambda name: 100)
     (tmp_path / "stat").write_text("cpu  1000 10 200 5000 50 5 15 300 7 0\ncpu0 1 2 3\n")
     monkeypatch.setattr(contention, "_STAT", tmp_path / "stat")
-    assert contention.counted() == Counted(12.3, 3.0)
+    assert contention.machine_time() == Counted(12.3, 3.0)
     for task, delay in (("7", 1_500_000_000), ("8", 250_000_000)):
         (tmp_path / "task" / task).mkdir(parents=True)
         (tmp_path / "task" / task / "schedstat").write_text(f"123 {delay} 45\n")
@@ -50,7 +50,7 @@ def test_counts_of_the_kernel_are_read(tmp_path: Path, monkeypatch: pytest.Monke
     assert contention.waited() == 1.75
     monkeypatch.setattr(contention, "_STAT", tmp_path / "none")
     monkeypatch.setattr(contention, "_TASKS", tmp_path / "none")
-    assert contention.counted() is None
+    assert contention.machine_time() is None
     assert contention.waited() is None
 
 
@@ -91,16 +91,16 @@ def test_workers_take_turns(tmp_path: Path) -> None:
     onnx.save(model, path)
     told: list[int] = []
     shapes = ((1, 4), (2, 8))
-    found = bench.compare({"one": path, "other": path}, shapes, 1, 0.001, told.append)
+    found = bench.time_in_turns({"one": path, "other": path}, shapes, 1, 0.001, told.append)
     assert told == [1, 1]
     for shape in shapes:
         counts = {len(timing.turns[shape]) for timing in found.timings.values()}
         assert len(counts) == 1
         assert min(counts) >= bench.TURNS
-    assert bench.compare({"one": path}, (), 1).timings == {"one": Timing({})}
+    assert bench.time_in_turns({"one": path}, (), 1).timings == {"one": Timing({})}
     (tmp_path / "broken.onnx").write_bytes(b"nothing")
     with pytest.raises(ResourceError, match=r"broken\.onnx: the timing process failed"):
-        bench.compare({"one": path, "broken": tmp_path / "broken.onnx"}, shapes, 1, 0.001)
+        bench.time_in_turns({"one": path, "broken": tmp_path / "broken.onnx"}, shapes, 1, 0.001)
 
 
 def test_a_worker_runs_nothing_of_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pgb_core.config import CompressConfig, from_settings, from_toml
+from pgb_core.config import CompressConfig, from_toml
 from pgb_core.errors import ConfigError
 from pgb_core.options import PGBOptions
 
@@ -65,13 +65,13 @@ def test_a_wrong_file_is_named(tmp_path: Path, content: str, reason: str) -> Non
 @pytest.mark.parametrize("given", ["a", ["a"], ("a",)])
 def test_label_columns_are_one_or_many(given: object) -> None:
     """Always the same in the config."""
-    assert from_settings({**GOOD, "label_column": given}).label_column == ("a",)
-    assert from_settings(GOOD).label_column == ()
+    assert CompressConfig(**{**GOOD, "label_column": given}).label_column == ("a",)
+    assert CompressConfig(**GOOD).label_column == ()
 
 
 def test_options_of_a_method_stand_beside_the_other_settings() -> None:
     """And are checked by the method's own model; an option that no method has is unknown."""
-    config = from_settings({**GOOD, "grouping": "disjoint", "g_max": 3})
+    config = CompressConfig(**{**GOOD, "grouping": "disjoint", "g_max": 3})
     assert config.options == PGBOptions(grouping="disjoint", g_max=3)
     with pytest.raises(ConfigError, match="passes 0 is out of range; use 1 or more"):
-        from_settings({**GOOD, "passes": 0})
+        CompressConfig(**{**GOOD, "passes": 0})

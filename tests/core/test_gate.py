@@ -14,7 +14,7 @@ from pgb_core.artifact import open_artifact
 from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.config import CompressConfig
 from pgb_core.errors import CheckpointError, ParityError
-from pgb_core.export.parity import SMALLEST, TOLERANCE, compare, inputs_of
+from pgb_core.export.parity import SMALLEST, TOLERANCE, inputs_of, parity_of
 from pgb_core.gate import gate
 from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.pipeline import compress
@@ -33,13 +33,13 @@ def test_a_difference_is_allowed_by_the_size_of_the_logits() -> None:
         want = [np.array([size, -size / 2], np.float32)]
         near = [want[0] + np.float32(size * TOLERANCE * 0.9)]
         far = [want[0] + np.float32(size * TOLERANCE * 1.1)]
-        assert compare(want, near).max_difference <= compare(want, near).allowed
-        assert compare(want, far).max_difference > compare(want, far).allowed
+        assert parity_of(want, near).max_difference <= parity_of(want, near).allowed
+        assert parity_of(want, far).max_difference > parity_of(want, far).allowed
     tiny = [np.zeros(2, np.float32)]
-    assert compare(tiny, tiny).allowed == pytest.approx(TOLERANCE * SMALLEST)
+    assert parity_of(tiny, tiny).allowed == pytest.approx(TOLERANCE * SMALLEST)
     odd = [np.array([np.nan, 0], np.float32)]
     for want, got in (([*tiny, *tiny], [*tiny, *odd]), ([*tiny, *odd], [*tiny, *odd]), (odd, tiny)):
-        assert compare(want, got).max_difference == np.inf
+        assert parity_of(want, got).max_difference == np.inf
 
 
 @pytest.mark.parametrize("task", TASKS)

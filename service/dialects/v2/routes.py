@@ -12,7 +12,7 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from pgb_core.artifact import ACTIVATIONS
+from pgb_core.artifact import SCORINGS
 from pgb_core.inference.runtimes.registry import RUNTIMES
 from pgb_core.inference.tasks.classification import Labelling
 from pgb_core.inference.tasks.qa import Options, Question, Windowing
@@ -230,7 +230,7 @@ async def _classify(
     if "text_pair" in columns:
         texts = list(zip(columns["text"], columns["text_pair"], strict=True))
     activation = asked.header.parameters.get("activation")
-    if activation is not None and activation not in ACTIVATIONS:
+    if activation is not None and activation not in SCORINGS:
         raise InvalidInput("parameter activation is softmax, sigmoid or none")
     labels, scores = await engine.scores(call, target, texts, Labelling(activation))
     best = scores.argmax(1)
