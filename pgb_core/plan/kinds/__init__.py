@@ -8,8 +8,9 @@ from typing import Any
 from pgb_core.plan.kinds.base import Choice, Shape
 from pgb_core.plan.kinds.dense import Keep
 from pgb_core.plan.kinds.grouped import Group, Grouping, nothing
+from pgb_core.plan.kinds.low_rank import LowRank
 
-KINDS: tuple[type[Choice], ...] = (Keep, Grouping)
+KINDS: tuple[type[Choice], ...] = (Keep, Grouping, LowRank)
 
 
 def decoded(value: Mapping[str, Any]) -> Choice:
@@ -20,4 +21,4 @@ def decoded(value: Mapping[str, Any]) -> Choice:
     raise KeyError("kind")
 
 
-__all__ = ["KINDS", "Choice", "Group", "Grouping", "Keep", "Shape", "decoded", "nothing"]
+__all__ = ["KINDS", "Choice", "Group", "Grouping", "Keep", "LowRank", "Shape", "decoded", "nothing"]
