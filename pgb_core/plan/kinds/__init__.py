@@ -9,8 +9,9 @@ from pgb_core.plan.kinds.base import Choice, Shape
 from pgb_core.plan.kinds.dense import Keep
 from pgb_core.plan.kinds.grouped import Group, Grouping, nothing
 from pgb_core.plan.kinds.low_rank import LowRank
+from pgb_core.plan.kinds.masked import Masked
 
-KINDS: tuple[type[Choice], ...] = (Keep, Grouping, LowRank)
+KINDS: tuple[type[Choice], ...] = (Keep, Grouping, LowRank, Masked)
 
 
 def decoded(value: Mapping[str, Any]) -> Choice:
@@ -21,4 +22,4 @@ def decoded(value: Mapping[str, Any]) -> Choice:
     raise KeyError("kind")
 
 
-__all__ = ["KINDS", "Choice", "Group", "Grouping", "Keep", "LowRank", "Shape", "decoded", "nothing"]
+__all__ = ["KINDS", "Choice", "Group", "Grouping", "Keep", "LowRank", "Masked", "Shape", "decoded", "nothing"]
