@@ -124,8 +124,8 @@ def _misread(
         n = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
         where = f"{list(one[n : n + 6])} at token {n} where one file gives {list(other[n : n + 6])}"
     return (
-        f"{quoted(probe.text, probe.pair)} has other {part} in transformers than in the tokenizer file: {where}; a file "
-        f"cannot say what {type(reading.reference).__name__} does ({', '.join(odd) or 'no setting'} in {SETTINGS})"
+        f"{quoted(probe.text, probe.pair)} has other {part} in transformers than in the tokenizer file: {where}; a "
+        f"file cannot say what {type(reading.reference).__name__} does ({', '.join(odd) or 'no setting'} in {SETTINGS})"
     )
 
 

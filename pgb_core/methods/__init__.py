@@ -5,10 +5,12 @@ from __future__ import annotations
 from pgb_core.config import CompressConfig
 from pgb_core.methods.base import Compressed, Method
 from pgb_core.methods.dense import Dense
+from pgb_core.methods.magnitude import Magnitude
 from pgb_core.methods.pgb import PGB
 
 METHODS: dict[str, Method] = {
     "pgb": PGB(),
+    "magnitude": Magnitude(),
 }
 
 

@@ -19,3 +19,7 @@ class MethodOptions(BaseModel):
     def uses_labels(self) -> bool:
         """Whether labels of the calibration rows decide anything."""
         return False
+
+    def stored(self, keep: float) -> float:
+        """Share of the encoder's weights that is stored when a share `keep` stays."""
+        return keep

@@ -91,7 +91,8 @@ class Output:
         forced = self._config.force or (self._config.resume and self._kept.get("force") is True)
         if self._before is not None and not forced:
             raise ArtifactError(
-                f"{self._config.out}: holds an artifact; --force replaces it when the new one is done, or choose another"
+                f"{self._config.out}: holds an artifact; --force replaces it when the new one is done, or choose "
+                "another"
             )
 
     @property

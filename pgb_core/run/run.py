@@ -116,8 +116,9 @@ class Run:
         config, model = self.config, self.checkpoint.model
         encoder = sum(linear.in_features * linear.out_features for linear in model.sites().values())
         rest = sum(parameter.numel() for parameter in model.parameters()) - encoder
-        small = rest + config.keep * encoder
-        kept = encoder + small + (2 * (rest + 3 * config.keep * encoder) if config.epochs else 0)
+        stored = config.options.stored(config.keep) * encoder
+        small = rest + stored
+        kept = encoder + small + (2 * (rest + 3 * stored) if config.epochs else 0)
         needed = int(4 * ((kept if config.keep < 1 else 0) + small * (2 if config.weights else 1)))
         return max(0, needed - sum(self.workspace.size(stage.name, stage.digest) for stage in stages))
 

@@ -7,15 +7,18 @@ from typing import Any
 
 from torch import Tensor
 
-from pgb_core.model.linear import dense, grouped
+from pgb_core.model.linear import dense, grouped, low_rank, masked
 from pgb_core.model.linear.base import Chain, Linear, Product
 from pgb_core.model.linear.dense import Dense
 from pgb_core.model.linear.grouped import GroupedLinear
 from pgb_core.plan import Choice, Grouping, Keep
+from pgb_core.plan.kinds import LowRank, Masked
 
 CUTS: Mapping[type[Choice], Callable[[Any, Tensor, Tensor, Tensor, Tensor], Linear]] = {
     Keep: dense.cut,
     Grouping: grouped.cut,
+    LowRank: low_rank.cut,
+    Masked: masked.cut,
 }
 
 

@@ -71,7 +71,7 @@ def gram(x: Tensor) -> Tensor:
 
 def solve(moments: Moments, old: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
     """The ridge solution: weight [out, in] and bias [out], in the dtype of `old` [out, in]."""
-    xx, xy, mean_x, mean_y = _centred(moments)
+    xx, xy, mean_x, mean_y = centred(moments)
     penalty = ridge * xx.diagonal().mean() + 1e-30
     left = xx + penalty * torch.eye(len(xx), dtype=xx.dtype, device=xx.device)
     right = xy + penalty * old.T.double()
@@ -79,7 +79,8 @@ def solve(moments: Moments, old: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
     return weight.to(old.dtype), (mean_y - weight @ mean_x).to(old.dtype)
 
 
-def _centred(moments: Moments) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def centred(moments: Moments) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Covariances x x' and x y', and the means of x and y, in float64."""
     n = moments.count
     mean_x, mean_y = moments.x.double() / n, moments.y.double() / n
     xx = moments.xx.double() / n - torch.outer(mean_x, mean_x)

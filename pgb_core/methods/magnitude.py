@@ -1,0 +1,133 @@
+"""Magnitude: what is small goes, heads and neurons or single weights (Han et al. 2015, arXiv 1506.02626)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pgb_core.errors import PlanError
+from pgb_core.methods import steps
+from pgb_core.methods.base import Compressed, Method
+from pgb_core.model.linear.masked import packed
+from pgb_core.options.magnitude import MagnitudeOptions
+from pgb_core.plan import Choice, Group, Grouping, Plan, Role, Site, nothing
+from pgb_core.plan.kinds import Masked
+from pgb_core.run.run import Run, Stage
+from pgb_core.search.importance import by_unit
+from pgb_core.search.planning import FLOPS_TOKENS
+
+Weights = Mapping[Site, Tensor]
+
+
+class Magnitude(Method):
+    """Rank by size over the whole encoder, keep the largest within the budget, compensate, re-finetune."""
+
+    def stages(self, run: Run) -> Sequence[Stage]:
+        """See Method."""
+        plan = run.first("plan", _options(run).structure, run.config.keep, run.config.budget)
+        return plan, *steps.recovery(run, plan)
+
+    def effort(self, run: Run) -> dict[str, float]:
+        """See Method."""
+        return steps.recovery_effort(run)
+
+    def compress(self, run: Run) -> Compressed:
+        """See Method."""
+        chosen, *after = self.stages(run)
+        plan = Plan.from_json(run.kept_text(chosen, lambda: _plan(run).to_json()))
+        return Compressed(steps.recovered(run, plan, after), plan)
+
+
+def _plan(run: Run) -> Plan:
+    config, head_dim = run.config, run.dense.config.head_dim
+    weights = {site: linear.to_dense().detach().float().cpu() for site, linear in run.dense.sites().items()}
+    tokens = FLOPS_TOKENS if config.budget == "flops" else 0
+    units = _options(run).structure == "units"
+    choices = (
+        keep_units(weights, head_dim, config.keep, tokens) if units else keep_weights(weights, config.keep, tokens)
+    )
+    return Plan(run.checkpoint.digest, head_dim, choices)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A head or a neuron. size: mean square of its weights; cost: what a budget counts of it."""
+
+    layer: int
+    kind: Role
+    index: int
+    size: float
+    cost: int
+
+
+def keep_units(weights: Weights, head_dim: int, keep: float, tokens: int = 0) -> dict[Site, Choice]:
+    """The heads and neurons whose weights are largest on average, over all layers, within a share `keep`.
+
+    weights: [out, in] each. tokens: of an input whose products between tokens count too; 0 for weights alone.
+    Raises PlanError when no such choice comes within one percent of the share.
+    """
+    every = list(_units(weights, head_dim, tokens))
+    budget, left = keep * sum(unit.cost for unit in every), []
+    for unit in sorted(every, key=lambda unit: -unit.size):
+        if unit.cost <= budget:
+            budget -= unit.cost
+            left.append(unit)
+    if budget > 0.01 * sum(unit.cost for unit in every):
+        raise PlanError(f"heads and neurons are too large to keep {keep:.1%} of the model; try another --keep")
+    kept: dict[tuple[int, Role], list[int]] = {}
+    for unit in left:
+        kept.setdefault((unit.layer, unit.kind), []).append(unit.index)
+    return {site: _choice(site, matrix, kept, head_dim) for site, matrix in weights.items()}
+
+
+def keep_weights(weights: Weights, keep: float, tokens: int = 0) -> dict[Site, Choice]:
+    """The largest weights of the whole encoder, a share `keep`; of equal ones the first. Parameters as `keep_units`."""
+    mixed = sum(len(matrix) for site, matrix in weights.items() if site.role in (Role.QUERY, Role.VALUE))
+    total = sum(matrix.numel() for matrix in weights.values())
+    count = int(keep * (total + tokens * mixed)) - tokens * mixed
+    if count < 1:
+        raise PlanError(f"products between tokens are more than {keep:.1%} of the model; keep more, or prune units")
+    sizes = torch.cat([matrix.abs().flatten() for matrix in weights.values()])
+    mask = torch.zeros_like(sizes)
+    mask[sizes.argsort(descending=True, stable=True)[:count]] = 1
+    masks = mask.split([matrix.numel() for matrix in weights.values()])
+    shapes = {site: (matrix.shape[0], matrix.shape[1]) for site, matrix in weights.items()}
+    return {
+        site: Masked(shape, packed(part.view(shape))) for (site, shape), part in zip(shapes.items(), masks, strict=True)
+    }
+
+
+def _units(weights: Weights, head_dim: int, tokens: int) -> Iterator[Unit]:
+    for layer in range(1 + max(site.layer for site in weights)):
+        w = {role: weights[Site(layer, role)] for role in Role}
+        reading = torch.cat([w[Role.QUERY], w[Role.KEY], w[Role.VALUE], w[Role.ATTENTION_OUTPUT].T], dim=1)
+        heads = by_unit(reading.square(), head_dim).sum(1)
+        neurons = w[Role.FFN_IN].square().sum(1) + w[Role.FFN_OUT].square().sum(0)
+        head, neuron = head_dim * reading.shape[1], w[Role.FFN_IN].shape[1] + w[Role.FFN_OUT].shape[0]
+        for index, power in enumerate(heads.tolist()):
+            yield Unit(layer, Role.VALUE, index, power / head, head + 2 * head_dim * tokens)
+        for index, power in enumerate(neurons.tolist()):
+            yield Unit(layer, Role.FFN_IN, index, power / neuron, neuron)
+
+
+def _choice(site: Site, matrix: Tensor, kept: Mapping[tuple[int, Role], list[int]], head_dim: int) -> Choice:
+    """What is left of a matrix when these heads and neurons are."""
+    shape = (matrix.shape[0], matrix.shape[1])
+    feeds = site.role in (Role.FFN_IN, Role.FFN_OUT)
+    indices = sorted(kept.get((site.layer, Role.FFN_IN if feeds else Role.VALUE), []))
+    if not indices:
+        return nothing(shape)
+    lines = indices if feeds else [head_dim * head + n for head in indices for n in range(head_dim)]
+    if site.role in (Role.FFN_OUT, Role.ATTENTION_OUTPUT):
+        return Grouping((Group(tuple(range(shape[0])), tuple(lines)),), shape)
+    return Grouping((Group(tuple(lines), tuple(range(shape[1]))),), shape)
+
+
+def _options(run: Run) -> MagnitudeOptions:
+    found = run.config.options
+    if not isinstance(found, MagnitudeOptions):
+        raise TypeError(f"magnitude got {type(found).__name__}")
+    return found

@@ -1,0 +1,24 @@
+"""Options of pruning by magnitude."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from pgb_core.options.base import MethodOptions
+
+
+class MagnitudeOptions(MethodOptions):
+    """What is small goes: whole heads and neurons, or single weights."""
+
+    summary: ClassVar[str] = "heads and neurons, or single weights, by their size; needs data to recover alone"
+    paper: ClassVar[str] = "Learning both Weights and Connections for Efficient Neural Networks, arXiv 1506.02626"
+
+    structure: Literal["units", "weights"] = Field(
+        "units", description="heads and neurons; or single weights, which make a graph neither smaller nor faster"
+    )
+
+    def stored(self, keep: float) -> float:
+        """A graph with single weights gone holds their zeros."""
+        return keep if self.structure == "units" else 1.0

@@ -1,0 +1,91 @@
+"""Pruning by size: what is kept, within the budget, from end to end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from pgb_core.artifact import open_artifact
+from pgb_core.config import CompressConfig
+from pgb_core.errors import ConfigError, PlanError
+from pgb_core.methods.magnitude import keep_units, keep_weights
+from pgb_core.pipeline import compress
+from pgb_core.plan import Plan, Role, Site, flops
+from pgb_core.progress.report import Silent
+from tests.core.small import checkpoint, settings
+
+HIDDEN, NEURONS, HEAD = 48, 96, 8
+SHAPES = dict.fromkeys(Role, (HIDDEN, HIDDEN)) | {Role.FFN_IN: (NEURONS, HIDDEN), Role.FFN_OUT: (HIDDEN, NEURONS)}
+
+
+def weights(layers: int = 2) -> dict[Site, torch.Tensor]:
+    """Random matrices of a small encoder."""
+    return {Site(n, role): torch.randn(shape) for n in range(layers) for role, shape in SHAPES.items()}
+
+
+@pytest.mark.parametrize("keep", [0.2, 0.5, 0.9])
+def test_the_largest_units_stay(keep: float) -> None:
+    """Every head and neuron that is kept is larger than any that went and would have fitted, and the budget is met."""
+    given = weights()
+    given[Site(1, Role.FFN_IN)][7] *= 30
+    given[Site(0, Role.VALUE)][:HEAD] *= 30
+    plan = Plan("x", HEAD, keep_units(given, HEAD, keep))
+    assert plan.cost / plan.dense_cost == pytest.approx(keep, abs=0.01)
+    assert 7 in plan.choices[Site(1, Role.FFN_IN)].rows
+    assert set(range(HEAD)) <= set(plan.choices[Site(0, Role.VALUE)].rows)
+    for layer in range(2):
+        one = plan.layer(layer)
+        assert set(one[Role.FFN_OUT].cols) == set(one[Role.FFN_IN].rows)
+        assert one[Role.QUERY].rows == one[Role.KEY].rows == one[Role.VALUE].rows
+
+
+@pytest.mark.parametrize("keep", [0.1, 0.5])
+def test_the_largest_weights_stay(keep: float) -> None:
+    """No weight that went is larger than one that is kept, and they are as many as asked for."""
+    given = weights()
+    plan = Plan("x", HEAD, keep_weights(given, keep))
+    assert plan.cost == int(keep * plan.dense_cost)
+    smallest = sorted((w.abs().flatten() for w in given.values()), key=len)
+    ranked = torch.cat(smallest).sort(descending=True).values
+    from_bits = sum(int((w.abs() >= ranked[plan.cost - 1]).sum()) for w in given.values())
+    assert from_bits == plan.cost
+
+
+def test_a_budget_of_flops_counts_products_between_tokens() -> None:
+    """Heads are dearer then, and single weights cannot make these products fewer."""
+    given = weights()
+    plan = Plan("x", HEAD, keep_units(given, HEAD, 0.5, tokens=128))
+    assert flops(plan, 128) / flops(plan, 128, dense=True) == pytest.approx(0.5, abs=0.02)
+    with pytest.raises(PlanError, match="products between tokens are more than"):
+        keep_weights(given, 0.1, tokens=128)
+
+
+@pytest.mark.parametrize("structure", ["units", "weights"])
+def test_a_run_is_resumed_and_gives_an_artifact(
+    structure: str, tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plan, compensation and re-finetuning are kept; the manifest says the method and its options."""
+    model = checkpoint(tmp_path / "model", "bert", "classification")
+    config = settings(model, tmp_path / "small", texts, method="magnitude", structure=structure)
+    with monkeypatch.context() as patch:
+        patch.setattr("pgb_core.pipeline.write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            compress(config)
+    notes: list[str] = []
+    told = Silent()
+    monkeypatch.setattr(told, "note", notes.append)
+    compress(config, told)
+    assert "taken over from a stopped run: compensated, finetuned, plan" in notes
+    manifest = open_artifact(tmp_path / "small").manifest
+    assert manifest.weights["kept"] / manifest.weights["dense"] == pytest.approx(0.4, abs=0.01)
+    said = manifest.provenance["settings"]
+    assert (said["method"], said["structure"]) == ("magnitude", structure)
+    assert "grouping" not in said
+
+
+def test_options_of_another_method_are_refused() -> None:
+    """By name."""
+    with pytest.raises(ConfigError, match="setting 'grouping' is of another --method"):
+        CompressConfig(checkpoint="c", out="o", train="t", method="magnitude", grouping="shared")
