@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
@@ -89,22 +90,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"pgb-serve {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_compress(commands)
-    _add_evaluate(commands)
-    _add_inspect(commands)
-    _add_bench(commands)
-    _add_serve(commands)
-    _add_demo(commands)
+    for name, command in _COMMANDS.items():
+        p = commands.add_parser(
+            name, help=command.help, epilog=command.epilog, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        command.add(p)
+        p.set_defaults(run=command.run)
     return parser
 
 
-def _add_compress(commands: Any) -> None:
-    p = commands.add_parser(
-        "compress",
-        help="a fine-tuned checkpoint in, a verified artifact out",
-        epilog=_COMPRESS_NOTES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _add_compress(p: argparse.ArgumentParser) -> None:
     p.add_argument("checkpoint", nargs="?", help=CompressConfig.model_fields["checkpoint"].description)
     p.add_argument("--config", help="TOML file of the same settings; arguments win over it")
     _add_settings(p, CompressConfig, [n for n in CompressConfig.model_fields if n not in ("checkpoint", "options")])
@@ -113,19 +108,16 @@ def _add_compress(commands: Any) -> None:
         group = p.add_argument_group(f"--method {name}", options.summary)
         _add_settings(group, options, [field for field in options.model_fields if field not in known])
         known |= set(options.model_fields)
-    p.set_defaults(run=_compress)
 
 
-def _add_evaluate(commands: Any) -> None:
-    p = commands.add_parser("evaluate", help="GLUE or SQuAD metrics of a checkpoint or an artifact")
+def _add_evaluate(p: argparse.ArgumentParser) -> None:
     p.add_argument("model", help="checkpoint or artifact")
     p.add_argument("--data", required=True, help="labelled rows")
     _add_settings(p, CompressConfig, ("task", "text_column", "pair_column", "label_column", "labels"))
     p.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    p.set_defaults(run=_evaluate)
 
 
-def _add_settings(p: Any, settings: type[BaseModel], names: Sequence[str]) -> None:
+def _add_settings(p: argparse._ActionsContainer, settings: type[BaseModel], names: Sequence[str]) -> None:
     """A flag for each of these settings, by its type, its description and its default."""
     for name in names:
         field = settings.model_fields[name]
@@ -145,45 +137,33 @@ def _add_settings(p: Any, settings: type[BaseModel], names: Sequence[str]) -> No
         p.add_argument(f"--{name.replace('_', '-')}", default=None, help=said, **how)
 
 
-def _add_inspect(commands: Any) -> None:
-    p = commands.add_parser("inspect", help="groups, share kept and FLOPs of every matrix")
+def _add_inspect(p: argparse.ArgumentParser) -> None:
     p.add_argument("artifact")
     p.add_argument("--html", help="write a picture of the structure to this file")
     p.add_argument("--json", action="store_true", help="the manifest as one JSON object")
-    p.set_defaults(run=_inspect)
 
 
-def _add_bench(commands: Any) -> None:
-    p = commands.add_parser("bench", help="latency, and its ratio to the best dense graph, in one run")
+def _add_bench(p: argparse.ArgumentParser) -> None:
     p.add_argument("artifact")
     p.add_argument("--against", metavar="CHECKPOINT", help="the dense model to compare with")
     p.add_argument("--shapes", default="1x32,1x128,8x128,1x384", help="batch x tokens, comma-separated")
     p.add_argument("--threads", type=int, help="default: the cores this process may use")
     p.add_argument("--seconds", type=float, default=3.0, help="of each model and shape, in short turns (default 3)")
     p.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    p.set_defaults(run=_bench)
 
 
-def _add_serve(commands: Any) -> None:
-    p = commands.add_parser(
-        "serve",
-        help="answer over HTTP (needs neither torch nor transformers)",
-        epilog=_SERVE_NOTES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _add_serve(p: argparse.ArgumentParser) -> None:
     p.add_argument("artifacts", nargs="*", metavar="ARTIFACT", help="directory of a model, as PATH or NAME=PATH")
     p.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
     p.add_argument("--port", default="8000", help="port to listen on (default 8000)")
 
 
-def _add_demo(commands: Any) -> None:
-    p = commands.add_parser("demo", help="compress the built-in sentiment and QA models, compare, and serve them")
+def _add_demo(p: argparse.ArgumentParser) -> None:
     p.add_argument("--dir", default=".demo", help="where it keeps its models (default .demo)")
     p.add_argument("--host", default="127.0.0.1")
     p.add_argument("--port", type=int, default=8000)
     p.add_argument("--threads", type=int, help="to compress on (default: the cores this process may use)")
     p.add_argument("--no-serve", action="store_true", help="stop after the table")
-    p.set_defaults(run=_demo)
 
 
 def _compress(args: argparse.Namespace) -> int:
@@ -308,6 +288,26 @@ def _demo(args: argparse.Namespace) -> int:
         demo.print_calls(args.host, args.port)
         serve([*map(str, artifacts), "--host", args.host, "--port", str(args.port)])
     return 0
+
+
+@dataclass(frozen=True)
+class _Command:
+    help: str
+    add: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int] | None
+    epilog: str | None = None
+
+
+_COMMANDS = {
+    "compress": _Command(
+        "a fine-tuned checkpoint in, a verified artifact out", _add_compress, _compress, _COMPRESS_NOTES
+    ),
+    "evaluate": _Command("GLUE or SQuAD metrics of a checkpoint or an artifact", _add_evaluate, _evaluate),
+    "inspect": _Command("groups, share kept and FLOPs of every matrix", _add_inspect, _inspect),
+    "bench": _Command("latency, and its ratio to the best dense graph, in one run", _add_bench, _bench),
+    "serve": _Command("answer over HTTP (needs neither torch nor transformers)", _add_serve, None, _SERVE_NOTES),
+    "demo": _Command("compress the built-in sentiment and QA models, compare, and serve them", _add_demo, _demo),
+}
 
 
 if __name__ == "__main__":

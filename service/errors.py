@@ -20,79 +20,62 @@
 Messages never repeat what was sent. What inference refuses has errors of its own; `told` says what each one is here.
 """
 
+import re
+
 from pgb_core.inference import errors as inference
 
 
 class ServiceError(Exception):
-    """Base of every error that a client is told about."""
+    """Base of every error that a client is told about. code: the name of the class, as bodies of errors write it."""
 
     code = "error"
+
+    def __init_subclass__(cls) -> None:
+        cls.code = re.sub("(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
 
 
 class InvalidInput(ServiceError):
     """The request asks for something that cannot be."""
 
-    code = "invalid_input"
-
 
 class EmptyInput(InvalidInput):
     """The request asks for nothing."""
-
-    code = "empty_input"
 
 
 class InputRejected(InvalidInput):
     """The model is well and cannot run this input."""
 
-    code = "input_rejected"
-
 
 class Malformed(ServiceError):
     """The bytes are not what they claim to be."""
-
-    code = "malformed"
 
 
 class UnknownModel(ServiceError):
     """No model of that name or version is served."""
 
-    code = "unknown_model"
-
 
 class WrongTask(ServiceError):
     """The model answers another kind of question."""
-
-    code = "wrong_task"
 
 
 class TooLarge(ServiceError):
     """A limit on bytes, items, characters or tokens was passed."""
 
-    code = "too_large"
-
 
 class TooSlow(ServiceError):
     """The body did not arrive in time."""
-
-    code = "too_slow"
 
 
 class Unauthorized(ServiceError):
     """No key, or not one of ours."""
 
-    code = "unauthorized"
-
 
 class Forbidden(ServiceError):
     """The key may not do this."""
 
-    code = "forbidden"
-
 
 class Overloaded(ServiceError):
     """More work is waiting than the service will hold."""
-
-    code = "overloaded"
 
     def __init__(self, message: str, retry_after: float) -> None:
         super().__init__(message)
@@ -102,25 +85,17 @@ class Overloaded(ServiceError):
 class DeadlineExceeded(ServiceError):
     """The time the client gave has passed."""
 
-    code = "deadline_exceeded"
-
 
 class LoadFailed(ServiceError):
     """A model could not be loaded; what was served is served on."""
-
-    code = "load_failed"
 
 
 class Unavailable(ServiceError):
     """Not ready, draining, or switched off."""
 
-    code = "unavailable"
-
 
 class RuntimeFailed(Unavailable):
     """The runtime failed on this request's batch."""
-
-    code = "runtime_failed"
 
 
 _TOLD: dict[type[inference.InferenceError], type[ServiceError]] = {

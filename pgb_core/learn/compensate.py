@@ -7,8 +7,10 @@ drift their layer received (He et al. 2017 reconstruct in the same order for con
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -69,22 +71,25 @@ class _Streams:
         self._solve_reading(target, half, index)
         sublayer = half.sublayer
         read: dict[int, Tensor] = {}
-        pooled = _Pool()
-        for n, mask in enumerate(self.masks):
-            added = target.added(self.theirs[n], attention_bias(mask))
-            goal = _real(added - self.ours[n], mask)
-            self.theirs[n] = target.norm(added)
-            if isinstance(sublayer, Constant):
-                pooled.add(goal[:, :0], goal)
-            elif sublayer.mixes_tokens:  # and so must see the padding, and is not run twice
-                read[n] = sublayer.between(self.ours[n], attention_bias(mask))
-                pooled.add(_real(read[n], mask), goal)
-            else:
-                pooled.add(sublayer.between(_real(self.ours[n], mask)), goal)
+
+        def pairs() -> Iterator[tuple[Tensor, Tensor]]:
+            for n, mask in enumerate(self.masks):
+                added = target.added(self.theirs[n], attention_bias(mask))
+                goal = _real(added - self.ours[n], mask)
+                self.theirs[n] = target.norm(added)
+                if isinstance(sublayer, Constant):
+                    yield goal[:, :0], goal
+                elif sublayer.mixes_tokens:  # and so must see the padding, and is not run twice
+                    read[n] = sublayer.between(self.ours[n], attention_bias(mask))
+                    yield _real(read[n], mask), goal
+                else:
+                    yield sublayer.between(_real(self.ours[n], mask)), goal
+
+        moments = _pooled(pairs())
         if isinstance(sublayer, Constant):
-            sublayer.bias.copy_(pooled.mean)
+            sublayer.bias.copy_(moments.y / moments.count)
         for writer in sublayer.writing().values():
-            writer.refit(pooled.moments, self.ridge)
+            writer.refit(moments, self.ridge)
         for n, x in enumerate(self.ours):
             self.ours[n] = half.norm(x + (sublayer.written(read[n]) if n in read else sublayer(x)))
 
@@ -93,42 +98,24 @@ class _Streams:
         reading = half.sublayer.reading()
         if not reading:
             return
-        pooled = _Pool()
-        for x_dense, x_ours, mask in zip(self.theirs, self.ours, self.masks, strict=True):
-            x = _real(x_ours, mask)
-            pooled.add(x, x if x_dense is x_ours else _real(x_dense, mask))
+
+        def pairs() -> Iterator[tuple[Tensor, Tensor]]:
+            for x_dense, x_ours, mask in zip(self.theirs, self.ours, self.masks, strict=True):
+                x = _real(x_ours, mask)
+                yield x, x if x_dense is x_ours else _real(x_dense, mask)
+
+        moments = _pooled(pairs())
         wanted = target.sublayer.reading()
         for role, linear in reading.items():
             source = wanted[role]
             weight = source.to_dense()
             rows = outputs(self.plan, Site(index, role)).to(weight.device)
-            linear.refit(pooled.moments.mapped(weight[rows], source.bias[rows]), self.ridge)
+            linear.refit(moments.mapped(weight[rows], source.bias[rows]), self.ridge)
 
 
-class _Pool:
-    """Moments of all batches."""
-
-    def __init__(self) -> None:
-        self._moments: Moments | None = None
-
-    def add(self, x: Tensor, y: Tensor) -> None:
-        """Those of one batch, [tokens, ...] each."""
-        found = Moments.of(x, y)
-        if self._moments is None:
-            self._moments = found
-        else:
-            self._moments += found
-
-    @property
-    def moments(self) -> Moments:
-        """Of everything that was added."""
-        assert self._moments is not None
-        return self._moments
-
-    @property
-    def mean(self) -> Tensor:
-        """Of y."""
-        return self.moments.y / self.moments.count
+def _pooled(pairs: Iterable[tuple[Tensor, Tensor]]) -> Moments:
+    """Moments of x and y of all batches, [tokens, ...] each."""
+    return reduce(operator.iadd, (Moments.of(x, y) for x, y in pairs))
 
 
 def _real(x: Tensor, mask: Tensor) -> Tensor:

@@ -15,10 +15,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -90,12 +89,8 @@ class Worker:
             text=True,
         )
 
-    def __enter__(self) -> Worker:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """End it."""
         self._process.kill()
         self._process.communicate()
 
@@ -138,7 +133,7 @@ def time_in_turns(
         return Measured({name: Timing({}) for name in models}, None)
     with ExitStack() as stack:
         alive = {
-            name: stack.enter_context(Worker(path, threads, (workers or {}).get(name, WORKER)))
+            name: stack.enter_context(closing(Worker(path, threads, (workers or {}).get(name, WORKER))))
             for name, path in models.items()
         }
         before = {name: [worker.turn(shape, 0) for shape in shapes][-1] for name, worker in alive.items()}

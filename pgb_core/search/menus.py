@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -28,36 +27,6 @@ COLUMNS = (1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25)
 COUNTS = (1, 2, 4)
 HEAD_WIDTHS = (1.0, 0.75, 0.5, 0.25)
 MULTIPLE = 8
-
-
-class Draft(Protocol):
-    """What may become a choice of the plan. Most drafts never stand in one, so choices are made when asked for.
-
-    shape: of the dense matrix; cost: weights kept; outputs: rows that have weights; inputs: columns that are read,
-    ascending, dense indices.
-    """
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Outputs, inputs."""
-
-    @property
-    def cost(self) -> int:
-        """Weights kept."""
-
-    @property
-    def outputs(self) -> int:
-        """Rows that have weights."""
-
-    @property
-    def inputs(self) -> Tensor:
-        """Columns that are read, ascending."""
-
-    def choice(self) -> Choice:
-        """What a plan holds of it."""
-
-    def reading(self, order: Tensor) -> Draft:
-        """The same with the columns of every block in the order in which they stand in `order`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +94,9 @@ class Cut:
         return Cut(self.shape, self.rows, order[place[self.cols].sort(dim=1).values])
 
 
+# What may become a choice of the plan. Most drafts never stand in one, so choices are made when asked for.
+# shape: of the dense matrix; cost: weights kept; outputs: rows that have weights; inputs: columns that are read.
+Draft = Whole | Cut
 Recipe = Mapping[Role, Draft]
 Menu = list[Option[Recipe]]
 Importances = Mapping[Role, Tensor]

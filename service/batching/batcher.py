@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from service.batching.admission import Backlog, too_long
+from service.batching.futures import expiring, settle
 from service.batching.waiting import Entry, WaitingRoom
 from service.errors import DeadlineExceeded, InputRejected, Overloaded, RuntimeFailed, ServiceError, Unavailable
 from service.observe.metrics import clock
@@ -92,14 +93,23 @@ class _Job(Generic[Item, Result]):
 
     future: asyncio.Future[None]
     deadline: float
-    entries: list[Entry[tuple[_Job[Item, Result], int, Item]]] = field(default_factory=list)
+    entries: list[Entry[_Input[Item, Result]]] = field(default_factory=list)
     results: list[Ran[Result] | None] = field(default_factory=list)
     left: int = 0
 
 
+@dataclass(eq=False, slots=True)
+class _Input(Generic[Item, Result]):
+    """One input of a job, and its place among the others."""
+
+    job: _Job[Item, Result]
+    place: int
+    item: Item
+
+
 # How runtimes that raise RuntimeError of every kind say that memory ran out.
 _SCARCE = ("out of memory", "bad_alloc", "failed to allocate", "allocation failed", "not enough memory")
-_Batch = list[Entry[tuple[_Job[Any, Any], int, Any]]]
+_Batch = list[Entry[_Input[Any, Any]]]
 _Outcome = ServiceError | list[Ran[Any]]
 
 
@@ -120,9 +130,7 @@ class Batcher(Generic[Item, Result]):
         self._size_of = size_of
         self._limits = limits
         self._observer = observer
-        self._room: WaitingRoom[tuple[_Job[Item, Result], int, Item]] = WaitingRoom(
-            limits.batch_tokens, cost.launch, limits.overtake
-        )
+        self._room: WaitingRoom[_Input[Item, Result]] = WaitingRoom(limits.batch_tokens, cost.launch, limits.overtake)
         self._fixed = cost.fixed
         self._seconds_per_token = cost.per_token + cost.fixed / limits.batch_tokens
         self._backlog = Backlog()  # tokens
@@ -203,16 +211,16 @@ class Batcher(Generic[Item, Result]):
         loop = asyncio.get_running_loop()
         now = clock()
         job: _Job[Item, Result] = _Job(loop.create_future(), deadline)
-        job.entries = [Entry((job, n, item), self._size_of(item), now, flow) for n, item in enumerate(items)]
+        job.entries = [Entry(_Input(job, n, item), self._size_of(item), now, flow) for n, item in enumerate(items)]
         job.results = [None] * len(items)
         job.left = len(items)
         here = self._admit(job, loop, alone, body, announced)
         reason = "disconnect"  # of the client; also what cancels this call
-        timer = None if deadline == float("inf") else loop.call_later(deadline - now, _expire, job.future)
         try:
-            if here:
-                self._run_here()
-            await job.future
+            with expiring(job.future, deadline, "the request's time was over before its answer was ready"):
+                if here:
+                    self._run_here()
+                await job.future
         except DeadlineExceeded:
             reason = "deadline"
             raise
@@ -220,8 +228,6 @@ class Batcher(Generic[Item, Result]):
             reason = "failure"  # of one of the request's inputs, so the others need not run
             raise
         finally:
-            if timer is not None:
-                timer.cancel()
             self._leave(job, reason)
         return [result for result in job.results if result is not None]
 
@@ -330,8 +336,8 @@ class Batcher(Generic[Item, Result]):
         now = clock()
         while True:
             batch = self._room.take(now)
-            alive = [entry for entry in batch if entry.item[0].deadline > now]
-            self._save([entry for entry in batch if entry.item[0].deadline <= now], "deadline")
+            alive = [entry for entry in batch if entry.item.job.deadline > now]
+            self._save([entry for entry in batch if entry.item.job.deadline <= now], "deadline")
             if alive or not batch:
                 break
         self._busy_until = now + sum(entry.size for entry in alive) * self._seconds_per_token
@@ -341,7 +347,7 @@ class Batcher(Generic[Item, Result]):
         tokens = len(batch) * max(entry.size for entry in batch)
         started = clock()
         try:
-            results = self._run([entry.item[2] for entry in batch])
+            results = self._run([entry.item.item for entry in batch])
         except Exception as error:  # the waiters must hear of any failure, and the thread must live
             self._observe(len(batch), tokens, started, error)
             if len(batch) == 1:
@@ -390,20 +396,13 @@ def exhausted(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in _SCARCE)
 
 
-def _expire(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_exception(DeadlineExceeded("the request's time was over before its answer was ready"))
-
-
 def _deliver(batch: _Batch, outcome: _Outcome) -> None:
-    for place, entry in enumerate(batch):
-        job, index, _ = entry.item
-        if job.future.done():
-            continue
+    for n, entry in enumerate(batch):
+        job = entry.item.job
         if isinstance(outcome, ServiceError):
-            job.future.set_exception(outcome)
+            settle(job.future, outcome)
             continue
-        job.results[index] = outcome[place]
+        job.results[entry.item.place] = outcome[n]
         job.left -= 1
         if not job.left:
-            job.future.set_result(None)
+            settle(job.future, None)

@@ -11,7 +11,8 @@ from typing import Any
 
 from pgb_core.inference.steps import Result, Work
 from service.batching.admission import Backlog, Turns
-from service.errors import DeadlineExceeded, Unavailable
+from service.batching.futures import expiring, settle
+from service.errors import Unavailable
 from service.observe.metrics import clock
 
 _SETTLING = 0.1
@@ -26,8 +27,6 @@ class _Task:
     flow: Hashable
     characters: int
     future: asyncio.Future[Any]
-    loop: asyncio.AbstractEventLoop
-    deadline: float
     came: float
     learns: bool
     read: int = 0
@@ -62,8 +61,7 @@ class TokenizingLine:
         Raises what it raises, or DeadlineExceeded. Past the deadline, or when the call is cancelled, no more
         steps are run.
         """
-        loop = asyncio.get_running_loop()
-        task = _Task(work, flow, characters, loop.create_future(), loop, deadline, clock(), learns)
+        task = _Task(work, flow, characters, asyncio.get_running_loop().create_future(), clock(), learns)
         with self._changed:
             if self._closing:
                 raise Unavailable("the service is shutting down")
@@ -74,13 +72,11 @@ class TokenizingLine:
                 self._threads.append(threading.Thread(target=self._serve, name="pgb-tokenize", daemon=True))
                 self._threads[-1].start()
             self._changed.notify()
-        timer = None if deadline == float("inf") else loop.call_later(deadline - clock(), _expire, task.future)
         try:
-            result: Result = await task.future
-            return result
+            with expiring(task.future, deadline, "the request's time was over before its texts were tokenised"):
+                result: Result = await task.future
+                return result
         finally:
-            if timer is not None:
-                timer.cancel()
             with self._changed:
                 task.gone = True
                 if task in self._tasks:  # nobody is at it
@@ -110,10 +106,10 @@ class TokenizingLine:
         try:
             read = next(task.work)
         except StopIteration as stop:
-            self._end(task, stop.value, None)
+            self._end(task, stop.value)
             return True
         except BaseException as error:  # the waiter must hear of any failure, and the thread must live
-            self._end(task, None, error)
+            self._end(task, error)
             return True
         with self._changed:
             if read and task.learns:
@@ -129,11 +125,11 @@ class TokenizingLine:
                 self._tasks.append(task)
         return True
 
-    def _end(self, task: _Task, result: object, error: BaseException | None) -> None:
+    def _end(self, task: _Task, outcome: object) -> None:
         with self._changed:
             self._leave(task)
         with suppress(RuntimeError):  # the loop is closed, and nobody waits
-            task.loop.call_soon_threadsafe(_deliver, task.future, result, error)
+            task.future.get_loop().call_soon_threadsafe(settle, task.future, outcome)
 
     def _leave(self, task: _Task) -> None:
         """It needs no more turns. Called with the lock held."""
@@ -141,17 +137,3 @@ class TokenizingLine:
         left = max(0, task.characters - task.read)
         if left:
             self._backlog.done(task.flow, left)
-
-
-def _expire(future: asyncio.Future[Any]) -> None:
-    if not future.done():
-        future.set_exception(DeadlineExceeded("the request's time was over before its texts were tokenised"))
-
-
-def _deliver(future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(result)
-    else:
-        future.set_exception(error)

@@ -13,6 +13,7 @@ from pathlib import Path
 from pgb_core.artifact import MANIFEST, open_artifact
 from pgb_core.errors import PGBError
 from pgb_core.inference.runtimes.base import Runtime
+from service.batching.futures import settle
 from service.errors import InvalidInput, LoadFailed, Overloaded, ServiceError, Unavailable, UnknownModel, WrongTask
 from service.models.memory import give_back
 from service.models.model import Model
@@ -25,6 +26,7 @@ from service.settings import Settings
 _NAME = re.compile(r"(?!\.)[\w.-]+")
 _NAMED = re.compile(r"(?P<name>[\w.-]+)=(?P<path>.+)")
 _PROBE_SECONDS = 1.0
+_NO_VERSION = "that version of the model is not served; GET /v1/models lists them"
 
 
 @dataclass
@@ -125,7 +127,7 @@ class Registry:
         if version is None:
             return max(served.versions.values(), key=lambda model: served.weights.get(model.version, 0.0))
         if version not in served.versions:
-            raise UnknownModel("that version of the model is not served; GET /v1/models lists them")
+            raise UnknownModel(_NO_VERSION)
         return served.versions[version]
 
     def pick(self, name: str | None, version: str | None, task: str) -> Model:
@@ -179,21 +181,21 @@ class Registry:
             if self._retiring:  # so that memory holds one version more than is served, not many
                 await asyncio.wait(self._retiring)
             path, label = await asyncio.to_thread(_find, folder, name, version)
-            self._other[name, label or ""] = State(name, label or "", "LOADING")
+            key = (name, label or "")
+            self._other[key] = State(*key, "LOADING")
             try:
                 model = await self._make(path, name, label)
             except LoadFailed as error:
-                self._other[name, label or ""] = State(name, label or "", "UNAVAILABLE", str(error))
+                self._other[key] = State(*key, "UNAVAILABLE", str(error))
                 raise
-            del self._other[name, label or ""]
+            del self._other[key]
             before = self._served.get(name)
             if before and before.versions and next(iter(before.versions.values())).manifest.task != model.manifest.task:
                 await model.retire()
                 self._forget(model)
                 raise LoadFailed(f"{name}: the new version is for {model.manifest.task}, unlike the one that is served")
-            swapped = before is not None
             self._admit(model, share)
-            self._instruments.events.labels(name, "swap" if swapped else "load").inc()
+            self._instruments.events.labels(name, "swap" if before else "load").inc()
             return model
 
     async def unload(self, name: str, version: str | None = None) -> None:
@@ -201,7 +203,7 @@ class Registry:
         async with self._change:
             served = self.served(name)
             if version is not None and version not in served.versions:
-                raise UnknownModel("that version of the model is not served; GET /v1/models lists them")
+                raise UnknownModel(_NO_VERSION)
             for label in [version] if version else list(served.versions):
                 self._retire(name, label)
             self._instruments.events.labels(name, "unload").inc()
@@ -210,7 +212,7 @@ class Registry:
         """Share the traffic of a name among its versions. Raises UnknownModel or InvalidInput."""
         served = self.served(name)
         if not set(weights) <= set(served.versions):
-            raise UnknownModel("that version of the model is not served; GET /v1/models lists them")
+            raise UnknownModel(_NO_VERSION)
         if not weights or min(weights.values()) < 0 or sum(weights.values()) <= 0:
             raise InvalidInput("weights are not negative, and one of them is more than 0")
         served.split(weights)
@@ -274,15 +276,7 @@ class Registry:
             except Exception as error:
                 result = error
             with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(deliver, result)
-
-        def deliver(result: Model | Exception) -> None:
-            if made.done():
-                return
-            if isinstance(result, Exception):
-                made.set_exception(result)
-            else:
-                made.set_result(result)
+                loop.call_soon_threadsafe(settle, made, result)
 
         threading.Thread(target=load, name="pgb-load", daemon=True).start()
         try:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
 clock = time.perf_counter
 STAGES = ("tokenize", "queue", "infer", "postprocess")
@@ -28,11 +27,13 @@ class Stamps:
     finished: float = 0.0
     done: float = 0.0
 
-    def stages(self) -> tuple[float, float, float, float]:
+    def spans(self) -> list[tuple[float, float]]:
+        """Beginning and end of tokenize, queue, infer and postprocess."""
+        return list(pairwise((self.received, self.tokenized, self.started, self.finished, self.done)))
+
+    def stages(self) -> list[float]:
         """Seconds of tokenize, queue, infer and postprocess."""
-        points = (self.received, self.tokenized, self.started, self.finished, self.done)
-        tokenize, queue, infer, postprocess = (b - a for a, b in pairwise(points))
-        return tokenize, queue, infer, postprocess
+        return [end - begin for begin, end in self.spans()]
 
     @property
     def total(self) -> float:
@@ -49,11 +50,6 @@ class Timings:
     infer: float
     postprocess: float
     total: float
-
-    @classmethod
-    def of(cls, stamps: Stamps) -> Timings:
-        """Differences of neighbouring instants."""
-        return cls(*(round(1e3 * seconds, 3) for seconds in (*stamps.stages(), stamps.total)))
 
     def header(self) -> str:
         """As the Server-Timing header writes it."""
@@ -89,7 +85,7 @@ class Call:
     truncated: int = 0
     batch_size: int = 0
     batch_tokens: int = 0
-    marks: list[Any] = field(default_factory=list)
+    marks: list[object] = field(default_factory=list)
 
     def give(self, seconds: float) -> None:
         """Answer within `seconds` of arrival; the earlier of two deadlines holds."""
@@ -102,7 +98,7 @@ class Call:
 
     def timings(self) -> Timings:
         """Of an answered call."""
-        return Timings.of(self.stamps)
+        return Timings(*(round(1e3 * seconds, 3) for seconds in (*self.stamps.stages(), self.stamps.total)))
 
 
 @dataclass

@@ -42,7 +42,7 @@ class Tracer:
         """A span for a request, within the trace that its `traceparent` header names."""
         from opentelemetry import trace
         from opentelemetry.propagate import extract
-        from opentelemetry.trace import Link, SpanKind
+        from opentelemetry.trace import Link, SpanContext, SpanKind
 
         stamps = call.stamps
         attributes: dict[str, Any] = {"http.response.status_code": status, "request.id": call.id}
@@ -52,13 +52,12 @@ class Tracer:
             extract(headers),
             SpanKind.SERVER,
             attributes,
-            [Link(mark) for mark in call.marks],
+            [Link(mark) for mark in call.marks if isinstance(mark, SpanContext)],
             self._ns(stamps.received),
         )
         if call.answered:
             inside = trace.set_span_in_context(span)
-            points = (stamps.received, stamps.tokenized, stamps.started, stamps.finished, stamps.done)
-            for stage, begin, end in zip(STAGES, points, points[1:], strict=False):
+            for stage, (begin, end) in zip(STAGES, stamps.spans(), strict=True):
                 self._tracer.start_span(stage, inside, start_time=self._ns(begin)).end(self._ns(end))
         span.end(self._ns(clock()))
 

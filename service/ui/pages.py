@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from functools import cache
 from importlib.resources import files
+from pathlib import PurePath
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
@@ -14,29 +15,10 @@ router = APIRouter(include_in_schema=False)
 
 PAGE = "index.html"
 DOCS = "docs.html"
-MEDIA_TYPES = {
-    PAGE: "text/html",
-    DOCS: "text/html",
-    "style.css": "text/css",
-    "docs.css": "text/css",
-    "theme.js": "text/javascript",
-    "app.js": "text/javascript",
-    "api.js": "text/javascript",
-    "compare.js": "text/javascript",
-    "docs.js": "text/javascript",
-    "dom.js": "text/javascript",
-    "examples.js": "text/javascript",
-    "live.js": "text/javascript",
-    "metrics.js": "text/javascript",
-    "models.js": "text/javascript",
-    "recent.js": "text/javascript",
-    "request.js": "text/javascript",
-    "results.js": "text/javascript",
-    "schema.js": "text/javascript",
-    "session.js": "text/javascript",
-    "waterfall.js": "text/javascript",
-    "icon.svg": "image/svg+xml",
-}
+_KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_FOLDER = files("service") / "ui"
+_NAMES = sorted(entry.name for entry in _FOLDER.iterdir())
+MEDIA_TYPES = {name: _KINDS[PurePath(name).suffix] for name in _NAMES if PurePath(name).suffix in _KINDS}
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -81,5 +63,5 @@ def _sent(request: Request, name: str) -> Response:
 @cache
 def _read(name: str) -> tuple[bytes, str]:
     """A file and its tag, which is weak because the file may be sent compressed."""
-    content = (files("service") / "ui" / name).read_bytes()
+    content = (_FOLDER / name).read_bytes()
     return content, f'W/"{hashlib.sha256(content).hexdigest()[:20]}"'

@@ -1,5 +1,6 @@
 """Side by side, in turns, and honest about a busy machine."""
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -107,6 +108,6 @@ def test_a_worker_runs_nothing_of_the_current_directory(tmp_path: Path, monkeypa
     """Which may be a checkpoint that somebody has downloaded."""
     (tmp_path / "numpy.py").write_text("raise SystemExit('code of the directory ran')")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ResourceError) as failed, bench.Worker(tmp_path / "absent.onnx", 1) as worker:
+    with pytest.raises(ResourceError) as failed, closing(bench.Worker(tmp_path / "absent.onnx", 1)) as worker:
         worker.turn((1, 8), 0.01)
     assert "code of the directory" not in str(failed.value)

@@ -1,0 +1,36 @@
+"""Futures that requests wait for: each is settled once, and nobody minds who comes too late."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from service.errors import DeadlineExceeded
+from service.observe.metrics import clock
+
+Result = TypeVar("Result")
+
+
+def settle(future: asyncio.Future[Result], outcome: Result | BaseException) -> None:
+    """Give a result or an error to whoever still waits. On the loop of the future."""
+    if future.done():
+        return
+    if isinstance(outcome, BaseException):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
+
+
+@contextmanager
+def expiring(future: asyncio.Future[Result], deadline: float, said: str) -> Iterator[None]:
+    """Inside, the future fails with DeadlineExceeded at an instant of `clock`."""
+    if deadline == float("inf"):
+        yield
+        return
+    timer = future.get_loop().call_later(deadline - clock(), lambda: settle(future, DeadlineExceeded(said)))
+    try:
+        yield
+    finally:
+        timer.cancel()
