@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import signal
 import sys
@@ -228,9 +229,12 @@ def _inspect(args: argparse.Namespace) -> int:
         print(opened.manifest.to_json())
         return 0
     print(f"{'matrix':22} {'shape':>11} {'groups':>6} {'block':>11} {'kept':>6} {'MFLOP@128':>10}")
-    for row in inspect.matrices(plan):
-        shape, block = (f"{a}x{b}" for a, b in (row.shape, row.block))
-        print(f"{row.site!s:22} {shape:>11} {row.groups:>6} {block:>11} {row.kept:>6.1%} {row.flops / 1e6:>10.1f}")
+    for index in range(plan.layers):
+        for role, choice in plan.layer(index).items():
+            groups, size = choice.described
+            shape, block = (f"{rows}x{cols}" for rows, cols in (choice.shape, size))
+            kept, flop = choice.cost / math.prod(choice.shape), 2 * 128 * choice.cost
+            print(f"{f'{index}.{role}':22} {shape:>11} {groups:>6} {block:>11} {kept:>6.1%} {flop / 1e6:>10.1f}")
     total = flops(plan, 128) / 1e6
     print(f"{'all':22} {'':>11} {'':>6} {'':>11} {plan.cost / plan.dense_cost:>6.1%} {total:>10.1f}")
     print(f"manifest sha256: {opened.digest}")

@@ -4,39 +4,11 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from pgb_core.artifact import Artifact
 from pgb_core.plan import Choice, Plan, Role, Site, flops
 
 CELLS = 48
-
-
-@dataclass(frozen=True)
-class MatrixRow:
-    """One matrix: its shape, groups, block size, share kept, and FLOPs at 128 tokens."""
-
-    site: Site
-    shape: tuple[int, int]
-    groups: int
-    block: tuple[int, int]
-    kept: float
-    flops: int
-
-
-def matrices(plan: Plan) -> list[MatrixRow]:
-    """Every matrix of the plan, in the order of data."""
-    found = []
-    for index in range(plan.layers):
-        for role, choice in plan.layer(index).items():
-            rows, cols = choice.shape
-            groups, block = choice.described
-            found.append(
-                MatrixRow(
-                    Site(index, role), choice.shape, groups, block, choice.cost / (rows * cols), 256 * choice.cost
-                )
-            )
-    return found
 
 
 def page(artifact: Artifact, plan: Plan) -> str:

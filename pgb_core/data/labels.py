@@ -160,10 +160,8 @@ def _sentence(kind: str, targets: Sequence[Label], names: Names) -> str:
             counts.update(n for n, value in enumerate(target) if value)
         else:
             counts[int(target)] += 1
-    if kind == "names":
-        told = some([f"{name} ({counts[n]:,})" for n, name in enumerate(names.labels)])
-    else:
-        told = some([f"{n} is {name} ({counts[n]:,})" for n, name in enumerate(names.labels)])
+    said = "{name} ({count:,})" if kind == "names" else "{n} is {name} ({count:,})"
+    told = some([said.format(n=n, name=name, count=counts[n]) for n, name in enumerate(names.labels)])
     start = f"labels are ids 0..{len(names.labels) - 1}" if kind == "ids" else f"labels are {_AS.get(kind, kind)}"
     rest = f"; {counted(missing, 'row has', 'rows have')} no label" if missing else ""
     return f"{start}: {told}{rest}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +19,15 @@ Answers = tuple[tuple[str, int | None], ...]
 
 @dataclass(frozen=True)
 class Asked:
-    """A question as written. `answers`: empty when none is given, None when the file does not say.
+    """A question as written, its answers empty when none is given and None when the file does not say.
 
     looked: whether the file says of this question that it has no answer, rather than giving none.
     moved: how many answers stood elsewhere than written.
     """
 
-    id: str
-    question: str
-    context: str
-    answers: Answers | None
+    question: Question
     looked: bool
     moved: int
-    where: str
 
 
 def read_squad(path: Path) -> Data:
@@ -109,7 +105,8 @@ def read_question(item: Mapping[str, Any], context: str, where: str) -> Asked:
         found = None
     name = item.get("id")
     identity = str(name) if isinstance(name, (str, int)) else where
-    return Asked(identity, question, context, found, looked and not answers, sum(m for _, _, m in written), where)
+    moved = sum(moved for _, _, moved in written)
+    return Asked(Question(identity, question, context, found, where), looked and not answers, moved)
 
 
 def _answer(answer: object, context: str, where: str) -> tuple[str, int | None, bool]:
@@ -144,18 +141,9 @@ def _finite(start: float | None) -> bool:
 
 def questions(source: str, asked: list[Asked]) -> Data:
     """Rows, and what was read of them. Where no question has an answer and none is said to lack one, nobody looked."""
-    known = any(item.answers or item.looked for item in asked)
-    rows: list[Row] = [
-        Question(
-            item.id,
-            item.question,
-            item.context,
-            item.answers if known or item.answers is None else None,
-            item.where,
-        )
-        for item in asked
-    ]
-    answers = [row.answers for row in rows if isinstance(row, Question)]
+    known = any(item.question.answers or item.looked for item in asked)
+    rows = [item.question if known else replace(item.question, answers=None) for item in asked]
+    answers = [row.answers for row in rows]
     parts = [
         (sum(bool(a) for a in answers), "answered"),
         (sum(a == () for a in answers), "unanswerable"),
@@ -170,13 +158,13 @@ def questions(source: str, asked: list[Asked]) -> Data:
             f"{name}: {counted(moved, 'answer')} not at the character that the file says; "
             "found again, for the context holds the text once"
         )
-    lost = [row for row in rows if isinstance(row, Question) and unplaced(row)]
+    lost = [row for row in rows if unplaced(row)]
     if lost:
         warnings.append(
             f"{name}: {counted(len(lost), 'question')} of {len(rows):,} whose answer is not in the context where the "
             f"file says, nor there just once; the first is {lost[0].where}"
         )
-    return Data(source, rows, tuple(notes), tuple(warnings))
+    return Data(source, list[Row](rows), tuple(notes), tuple(warnings))
 
 
 def unplaced(question: Question) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import ExitStack
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.linear import Linear
@@ -14,17 +14,6 @@ from pgb_core.plan import Site
 from pgb_core.search import importance
 from pgb_core.tasks import Objective
 from pgb_core.tasks.features import Batch
-
-
-@contextmanager
-def hooked(modules: Iterable[nn.Module], hook: Callable[..., object]) -> Iterator[None]:
-    """Forward hooks that are gone afterwards."""
-    handles = [module.register_forward_hook(hook) for module in modules]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def fisher(
@@ -56,7 +45,9 @@ def fisher(
     frozen = {name: p.requires_grad for name, p in model.named_parameters()}
     model.requires_grad_(False)
     try:
-        with hooked(sites.values(), watch):
+        with ExitStack() as hooks:
+            for linear in sites.values():
+                hooks.callback(linear.register_forward_hook(watch).remove)
             for batch in batches:
                 batch = batch.to(device)
                 _backward(model, batch, objective, generator, from_predictions)

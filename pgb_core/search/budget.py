@@ -77,16 +77,17 @@ def allocate(menus: Sequence[Sequence[Option[Recipe]]], budget: float) -> list[O
     menus = [sorted(menu, key=lambda o: o.price) for menu in menus]  # of equals the first is taken
     low = sum(min(o.price for o in menu) for menu in menus)
     high = sum(max(o.price for o in menu) for menu in menus) * (1 + len(menus) / BINS)  # room for rounding up
-    best = _cheapest(menus)
-    for limit in (high, *([None] * STEPS)):
-        middle = (low + high) / 2 if limit is None else limit
-        chosen = _knapsack(menus, middle)
+    best = [min(menu, key=lambda o: o.cost) for menu in menus]
+    limit = high
+    for _ in range(1 + STEPS):
+        chosen = _knapsack(menus, limit)
         if chosen is None or sum(o.cost for o in chosen) > budget:
-            high = middle
+            high = limit
         else:
-            low = middle
+            low = limit
             if sum(o.kept for o in chosen) >= sum(o.kept for o in best):
                 best = chosen
+        limit = (low + high) / 2
     return _filled(menus, best, budget)
 
 
@@ -107,10 +108,6 @@ def _filled(
             return chosen
         _, n, k = max(better)
         chosen[n] = menus[n][k]
-
-
-def _cheapest(menus: Sequence[Sequence[Option[Recipe]]]) -> list[Option[Recipe]]:
-    return [min(menu, key=lambda o: o.cost) for menu in menus]
 
 
 def _knapsack(menus: Sequence[Sequence[Option[Recipe]]], limit: float) -> list[Option[Recipe]] | None:

@@ -30,42 +30,20 @@ MULTIPLE = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Whole:
-    """Nothing pruned."""
+class Draft:
+    """What may become a choice of the plan. Most drafts never stand in one, so choices are made when asked for.
 
-    shape: tuple[int, int]
-
-    @property
-    def cost(self) -> int:
-        """All weights."""
-        return self.shape[0] * self.shape[1]
-
-    @property
-    def outputs(self) -> int:
-        """All rows."""
-        return self.shape[0]
-
-    @property
-    def inputs(self) -> Tensor:
-        """All columns."""
-        return torch.arange(self.shape[1])
-
-    def choice(self) -> Choice:
-        """Leave it dense."""
-        return Keep(self.shape)
-
-    def reading(self, order: Tensor) -> Draft:
-        """It reads every column in any order."""
-        return self
-
-
-@dataclass(frozen=True, eq=False)
-class Cut:
-    """Blocks of a matrix: rows [G, r], cols [G, c], dense indices. Without groups nothing is left."""
+    Blocks of a matrix: rows [G, r], cols [G, c], dense indices. Without groups nothing is left.
+    """
 
     shape: tuple[int, int]
     rows: Tensor
     cols: Tensor
+
+    @classmethod
+    def whole(cls, shape: tuple[int, int]) -> Draft:
+        """Nothing pruned: one block of everything."""
+        return cls(shape, torch.arange(shape[0]).unsqueeze(0), torch.arange(shape[1]).unsqueeze(0))
 
     @property
     def cost(self) -> int:
@@ -83,7 +61,9 @@ class Cut:
         return self.cols.unique()
 
     def choice(self) -> Choice:
-        """The same in tuples."""
+        """The same in tuples; a matrix of which all is kept stays as it is, in any order."""
+        if self.cost == self.shape[0] * self.shape[1]:
+            return Keep(self.shape)
         pairs = zip(self.rows.tolist(), self.cols.tolist(), strict=True)
         return Grouping(tuple(Group(tuple(r), tuple(c)) for r, c in pairs), self.shape)
 
@@ -91,12 +71,9 @@ class Cut:
         """The same blocks, with columns in the order in which they stand in `order`."""
         place = torch.empty(self.shape[1], dtype=torch.long)
         place[order] = torch.arange(len(order))
-        return Cut(self.shape, self.rows, order[place[self.cols].sort(dim=1).values])
+        return Draft(self.shape, self.rows, order[place[self.cols].sort(dim=1).values])
 
 
-# What may become a choice of the plan. Most drafts never stand in one, so choices are made when asked for.
-# shape: of the dense matrix; cost: weights kept; outputs: rows that have weights; inputs: columns that are read.
-Draft = Whole | Cut
 Recipe = Mapping[Role, Draft]
 Menu = list[Option[Recipe]]
 Importances = Mapping[Role, Tensor]
@@ -134,7 +111,7 @@ class Matrix:
 
     def whole(self) -> Part:
         """Nothing pruned."""
-        return Part(self.role, Whole(self.shape), self.total, self.prices.of_blocks(1, *self.shape, 0))
+        return Part(self.role, Draft.whole(self.shape), self.total, self.prices.of_blocks(1, *self.shape, 0))
 
     def part(self, blocks: Blocks, available: int | None = None) -> Part:
         """`available`: inputs that still exist; reading all of them, in one group, needs no gather."""
@@ -145,7 +122,7 @@ class Matrix:
         if count > 1 and self.role in (Role.ATTENTION_OUTPUT, Role.FFN_OUT):
             gathered += self.shape[0]
         price = self.prices.of_blocks(count, blocks.rows.shape[1], columns, gathered)
-        return Part(self.role, Cut(self.shape, blocks.rows, blocks.cols), blocks.kept, price)
+        return Part(self.role, Draft(self.shape, blocks.rows, blocks.cols), blocks.kept, price)
 
 
 def chosen(recipe: Recipe) -> dict[Role, Choice]:
@@ -156,7 +133,7 @@ def chosen(recipe: Recipe) -> dict[Role, Choice]:
 def dropped(shapes: Mapping[Role, tuple[int, int]]) -> Recipe:
     """The recipe that leaves nothing of a sublayer."""
     none = torch.empty(0, 0, dtype=torch.long)
-    return {role: Cut(shape, none, none) for role, shape in shapes.items()}
+    return {role: Draft(shape, none, none) for role, shape in shapes.items()}
 
 
 def disjoint_menu(importances: Importances, prices: Prices, g_max: int, passes: int) -> Menu:

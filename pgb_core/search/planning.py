@@ -11,7 +11,7 @@ from pgb_core.errors import PlanError
 from pgb_core.plan import ATTENTION, FEED_FORWARD, Plan, Role, Site
 from pgb_core.search import menus
 from pgb_core.search.budget import allocate
-from pgb_core.search.menus import Menu, Recipe, Whole
+from pgb_core.search.menus import Draft, Menu, Recipe
 from pgb_core.search.prices import Prices
 from pgb_core.threads import threads
 
@@ -64,7 +64,7 @@ def choose(found: list[tuple[int, Menu]], keep: float, checkpoint: str, head_dim
     """
     count = _weights if budget == "weights" else _flops
     costed = [[replace(option, cost=count(option.recipe)) for option in menu] for _, menu in found]
-    dense = sum(count({role: Whole(d.shape) for role, d in menu[-1].recipe.items()}) for _, menu in found)
+    dense = sum(count({role: Draft.whole(d.shape) for role, d in menu[-1].recipe.items()}) for _, menu in found)
     picked = allocate(costed, keep * dense)
     choices = {
         Site(layer, role): choice

@@ -40,9 +40,6 @@ class Backlog:
         self.total = 0.0
         self._of: dict[Hashable, float] = {}
 
-    def __len__(self) -> int:
-        return len(self._of)
-
     def add(self, flow: Hashable, amount: float) -> None:
         """So much more."""
         self.total += amount
@@ -85,9 +82,6 @@ class Turns:
         self._level = 0.0  # what a flow was served that was here all the time
         self._served: dict[Hashable, float] = {}
         self._here: dict[Hashable, int] = {}
-
-    def __len__(self) -> int:
-        return len(self._here)
 
     def come(self, flow: Hashable) -> None:
         """One more piece of work of this flow waits."""

@@ -137,7 +137,7 @@ class Batcher(Generic[Item, Result]):
         self._busy_until = 0.0
         self._usual = 0.0  # tokens of an admitted request, and of each byte of its body
         self._density = 0.0
-        self._failures = 0
+        self.failures = 0  # batches that failed since the last one that did not
         self._check = check
         self._checked, self._well = float("-inf"), False
         self._running = False
@@ -155,11 +155,6 @@ class Batcher(Generic[Item, Result]):
     def waiting_inputs(self) -> int:
         """Inputs in line."""
         return self._room.count
-
-    @property
-    def failures(self) -> int:
-        """Batches that failed since the last one that did not."""
-        return self._failures
 
     def wait_seconds(self) -> float:
         """How long an input that came now would wait behind everything, by estimate."""
@@ -355,7 +350,7 @@ class Batcher(Generic[Item, Result]):
                 return
         else:
             finished = clock()
-            self._failures = 0
+            self.failures = 0
             self._learn(sum(entry.size for entry in batch), finished - started)
             mark = self._observe(len(batch), tokens, started)
             send(batch, [Ran(result, started, finished, len(batch), tokens, mark) for result in results])
@@ -375,7 +370,7 @@ class Batcher(Generic[Item, Result]):
             failure = InputRejected("the model cannot run one of the inputs")
         else:
             failure = RuntimeFailed("the model ran out of memory" if scarce else "the model failed on this input")
-        self._failures = 0 if self._well else self._failures + 1
+        self.failures = 0 if self._well else self.failures + 1
         failure.__cause__ = error
         return failure
 

@@ -43,12 +43,12 @@ def importances(seed: int, layers: int = 3) -> dict[Site, Tensor]:
 def draft(choice: Choice) -> menus.Draft:
     """A finished choice as the draft that becomes it."""
     if isinstance(choice, Keep):
-        return menus.Whole(choice.shape)
+        return menus.Draft.whole(choice.shape)
     assert isinstance(choice, Grouping)
     if not choice.groups:
         return menus.dropped({Role.QUERY: choice.shape})[Role.QUERY]
     rows, cols = (torch.tensor([getattr(group, side) for group in choice.groups]) for side in ("rows", "cols"))
-    return menus.Cut(choice.shape, rows, cols)
+    return menus.Draft(choice.shape, rows, cols)
 
 
 def slow_menus(scores: Mapping[Site, Tensor], kind: str, passes: int, g_max: int) -> list[tuple[int, menus.Menu]]:
@@ -151,12 +151,13 @@ def test_combining_is_the_front_of_all_pairs(first: list[tuple[int, int]], secon
 
 def test_a_draft_is_the_choice_that_it_becomes() -> None:
     """Cost and rows before the tuples are made, and columns in the order of what is read."""
-    draft = menus.Cut((6, 8), torch.tensor([[0, 2], [3, 5]]), torch.tensor([[1, 4, 6], [0, 4, 7]]))
+    draft = menus.Draft((6, 8), torch.tensor([[0, 2], [3, 5]]), torch.tensor([[1, 4, 6], [0, 4, 7]]))
     made = draft.choice()
     assert isinstance(made, Grouping)
     assert (draft.cost, draft.outputs) == (made.cost, len(made.rows))
     assert draft.inputs.tolist() == list(made.cols)
     turned = draft.reading(torch.tensor([7, 6, 5, 4, 3, 2, 1, 0])).choice()
+    assert isinstance(turned, Grouping)
     assert [group.cols for group in turned.groups] == [(6, 4, 1), (7, 4, 0)]
 
 

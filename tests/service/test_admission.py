@@ -55,7 +55,7 @@ def test_what_was_added_and_done_leaves_nothing(steps: list[tuple[int, float]]) 
     for flow, amount in reversed(steps):
         backlog.done(flow, amount)
     assert backlog.total <= 1e-6
-    assert len(backlog) == 0
+    assert not backlog._of
 
 
 @given(st.floats(0, 100), st.floats(0, 100))
