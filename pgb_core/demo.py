@@ -39,6 +39,7 @@ class Example:
     """One built-in model: its adapter, its texts, what turns the base into its task, and how it is trained."""
 
     name: str
+    adapter: str
     task: str
     data: str
     head: dict[str, Any]
@@ -49,6 +50,7 @@ class Example:
 EXAMPLES = (
     Example(
         "sentiment",
+        "sst2",
         "classification",
         "sentiment.jsonl",
         {
@@ -59,9 +61,8 @@ EXAMPLES = (
         12,
         "accuracy",
     ),
-    Example("answers", "qa", "questions.json", {"architectures": ["BertForQuestionAnswering"]}, 20, "f1"),
+    Example("answers", "qa", "qa", "questions.json", {"architectures": ["BertForQuestionAnswering"]}, 20, "f1"),
 )
-_ADAPTERS = {"sentiment": "sst2", "answers": "qa"}
 
 
 def prepare(folder: Path, console: Console | None = None, threads: int | None = None) -> list[Path]:
@@ -87,18 +88,15 @@ def print_calls(host: str, port: int) -> None:
     """Two requests that the server about to start answers."""
     url = f"http://{host}:{port}"
     praise = "A warm, funny film that never outstays its welcome."
-    sentiment = json.dumps({"model": "sentiment", "inputs": praise}, allow_nan=False)
-    answers = json.dumps(
-        {
-            "model": "answers",
-            "question": "What did the first lamp burn?",
-            "context": "The first lamp burned whale oil, but the keepers soon changed to paraffin.",
-        },
-        allow_nan=False,
-    )
+    question = "What did the first lamp burn?"
+    context = "The first lamp burned whale oil, but the keepers soon changed to paraffin."
+    calls = {
+        "classify": {"model": "sentiment", "inputs": praise},
+        "answer": {"model": "answers", "question": question, "context": context},
+    }
     print("Try, in another terminal:\n")
-    for path, body in (("classify", sentiment), ("answer", answers)):
-        print(f"  curl -s {url}/v1/{path} -H 'content-type: application/json' -d '{body}'\n")
+    for path, body in calls.items():
+        print(f"  curl -s {url}/v1/{path} -H 'content-type: application/json' -d '{json.dumps(body)}'\n")
 
 
 def examples_folder() -> Path:
@@ -127,7 +125,7 @@ def split_rows(example: Example, folder: Path) -> tuple[Path, Path]:
 
 def merged(example: Example, base: Path, folder: Path) -> Path:
     """The dense checkpoint of an example, in `folder`."""
-    adapter = examples_folder() / "adapters" / _ADAPTERS[example.name]
+    adapter = examples_folder() / "adapters" / example.adapter
     return adapters.merge(base, adapter, folder / f"{example.name}-dense", example.head)
 
 
@@ -199,19 +197,15 @@ def _table(artifacts: Sequence[Artifact]) -> Table:
 def _rows(item: Artifact, example: Example) -> list[list[str]]:
     manifest, measured = item.manifest, item.manifest.measured
     plan = Plan.from_json(item.plan.read_text("utf-8"))
-    scale = 100 if example.metric == "accuracy" else 1
-    label = "acc." if example.metric == "accuracy" else "F1"
-    dense = [example.name, "dense"]
-    small = ["", "compressed"]
-    for row, name in ((dense, "dense"), (small, "compressed")):
-        row.append(f"{label} {scale * measured['accuracy'][name][example.metric]:.1f}")
-    dense += ["100 %", f"{flops(plan, 128, dense=True) / 1e9:.2f}", f"{measured['speed']['dense_bytes'] / 1e6:.0f} MB"]
+    label, scale = ("acc.", 100) if example.metric == "accuracy" else ("F1", 1)
+
+    def row(title: str, kind: str, share: float, work: int, size: int) -> list[str]:
+        score = f"{label} {scale * measured['accuracy'][kind][example.metric]:.1f}"
+        return [title, kind, score, f"{100 * share:.0f} %", f"{work / 1e9:.2f}", f"{size / 1e6:.0f} MB"]
+
     share = manifest.weights["kept"] / manifest.weights["dense"]
-    small += [
-        f"{share:.0%}".replace("%", " %"),
-        f"{flops(plan, 128) / 1e9:.2f}",
-        f"{item.model.stat().st_size / 1e6:.0f} MB",
-    ]
+    dense = row(example.name, "dense", 1.0, flops(plan, 128, dense=True), measured["speed"]["dense_bytes"])
+    small = row("", "compressed", share, flops(plan, 128), item.model.stat().st_size)
     for timing in measured["speed"]["rows"]:
         fastest = min(timing["milliseconds"][name] for name in comparison.DENSE)
         dense.append(f"{fastest:.1f} ms")

@@ -59,7 +59,8 @@ def task_of(config: Mapping[str, Any], source: object) -> str:
 def encoder_config_of(config: Any, task: str) -> EncoderConfig:
     """Our shape of a Hugging Face config object. Raises CheckpointError when it is unsupported."""
     architecture = ARCHITECTURES[architecture_of(config.to_dict(), config.model_type)]
-    numbers = architecture.numbers
+    numbers: dict[str, Any] = {**architecture.fixed}
+    numbers |= {field: number_of(config, field, name) for field, name in architecture.numbers.items()}
     activation = getattr(config, architecture.activation)
     if activation not in ACTIVATIONS:
         raise CheckpointError(f"activation {activation!r} is not supported; known: {', '.join(ACTIVATIONS)}")
@@ -68,20 +69,26 @@ def encoder_config_of(config: Any, task: str) -> EncoderConfig:
     return EncoderConfig(
         vocab=config.vocab_size,
         positions=config.max_position_embeddings,
-        types=numbers.types.whole(config),
-        embedding=numbers.embedding.whole(config),
-        hidden=numbers.hidden.whole(config),
-        layers=numbers.layers.whole(config),
-        heads=numbers.heads.whole(config),
-        ffn=numbers.ffn.whole(config),
-        norm_eps=numbers.norm_eps.small(config),
         activation=activation,
         head_activation=None if TASKS[task].per_token else architecture.classifier.activation,
         labels=config.num_labels if TASKS[task].labelled else len(TASKS[task].outputs),
         task=task,
         pad_id=config.pad_token_id or 0,
         counts_padding=architecture.counts_padding,
+        **numbers,
     )
+
+
+def number_of(config: Any, field: str, name: str) -> float:
+    """What a config gives under a name: `norm_eps` is between 0 and 1, all others are whole. Raises CheckpointError."""
+    found = getattr(config, name)
+    if field == "norm_eps":
+        if type(found) not in (int, float) or not 0 < found < 1:
+            raise CheckpointError(f"config.json: {name} is {found!r}; it must be a small number above 0")
+        return float(found)
+    if type(found) is not int or found < 1:
+        raise CheckpointError(f"config.json: {name} is {found!r}; it must be a whole number, at least 1")
+    return found
 
 
 def unread_settings(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -86,11 +86,8 @@ def _parsed(reader: Any, path: Path) -> Iterator[tuple[str, list[str]]]:
                 yield f"{path}:{begun}", row
             begun = reader.line_num + 1
     except csv.Error as error:
-        raise DataError(f"{path}:{_place(error, begun, reader.line_num)}: {_complaint(str(error))}") from error
-
-
-def _place(error: csv.Error, begun: int, reached: int) -> int:
-    return begun if "end of data" in str(error) else reached
+        line = begun if "end of data" in str(error) else reader.line_num
+        raise DataError(f"{path}:{line}: {_complaint(str(error))}") from error
 
 
 def _complaint(said: str) -> str:

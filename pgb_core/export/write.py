@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import onnx
-
 from pgb_core import __version__, artifact
 from pgb_core.artifact import Artifact, Manifest
 from pgb_core.checkpoints.load import Checkpoint
@@ -53,7 +51,7 @@ def write(out: str | Path, made: Made, ready: Callable[[str], None] = lambda dig
     lengths = (*probes.LENGTHS, checkpoint.max_length)
     inputs = probes.made_up(checkpoint.tokenizer, model.config, lengths)
     held = parity.check_graph(model, content, made.features or inputs, form.tolerance)
-    plan_json = made.plan.to_json()
+    plan_json = made.plan.to_json().encode()
     manifest = Manifest(
         name=Path(out).name,
         task=checkpoint.task.name,
@@ -67,9 +65,9 @@ def write(out: str | Path, made: Made, ready: Callable[[str], None] = lambda dig
         target=form.name,
         opset=OPSET,
         contrib_opset=CONTRIB_OPSET,
-        contrib_ops=contrib_ops(proto),
+        contrib_ops=tuple(sorted({node.op_type for node in proto.graph.node if node.domain})),
         weights={"kept": made.plan.cost, "dense": made.plan.dense_cost},
-        plan_digest=_sha256(plan_json),
+        plan_digest=hashlib.sha256(plan_json).hexdigest(),
         provenance={
             "checkpoint": checkpoint.source,
             "checkpoint_sha256": checkpoint.digest,
@@ -82,18 +80,9 @@ def write(out: str | Path, made: Made, ready: Callable[[str], None] = lambda dig
     files = {
         artifact.MODEL: content,
         artifact.TOKENIZER: checkpoint.reading.file(),
-        artifact.PLAN: plan_json.encode(),
+        artifact.PLAN: plan_json,
         artifact.CHECK: probes.expectations(model, inputs[: len(probes.LENGTHS)]).encode(),
     }
     if made.weights:
         files[artifact.WEIGHTS] = rebuild.weights_of(model)
     return artifact.write_artifact(out, manifest, files, ready)
-
-
-def contrib_ops(proto: onnx.ModelProto) -> tuple[str, ...]:
-    """Operators outside the ONNX standard that the graph needs."""
-    return tuple(sorted({node.op_type for node in proto.graph.node if node.domain}))
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -183,8 +183,11 @@ class Batcher(Generic[Item, Result]):
     def withdraw(self, announced: Announced) -> None:
         """It comes in its true size now, or not at all. Twice is once."""
         with self._changed:
-            self._backlog.done(announced.flow, announced.tokens)
-            announced.tokens = 0.0
+            self._withdraw(announced)
+
+    def _withdraw(self, announced: Announced) -> None:
+        self._backlog.done(announced.flow, announced.tokens)
+        announced.tokens = 0.0
 
     async def submit(
         self,
@@ -248,8 +251,7 @@ class Batcher(Generic[Item, Result]):
         flow = job.entries[0].flow
         with self._changed:
             if announced is not None:
-                self._backlog.done(announced.flow, announced.tokens)
-                announced.tokens = 0.0
+                self._withdraw(announced)
             self._admit_or_refuse(flow, tokens, job.deadline)
             self._usual += (_SETTLING if self._usual else 1.0) * (tokens - self._usual)
             if body:

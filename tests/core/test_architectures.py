@@ -10,7 +10,6 @@ import transformers
 
 from pgb_core.checkpoints import config, weights
 from pgb_core.checkpoints.architectures import ARCHITECTURES, titles
-from pgb_core.checkpoints.architectures.base import Fixed, Setting
 from pgb_core.errors import CheckpointError
 from pgb_core.model.encoder import Encoder
 from tests import conftest
@@ -55,21 +54,20 @@ def test_a_fixed_number_is_so_whatever_the_config_says() -> None:
     given = transformers.DistilBertConfig(layer_norm_eps=0.5, type_vocab_size=7)
     shape = config.encoder_config_of(given, "qa")
     assert (shape.norm_eps, shape.types) == (1e-12, 0)
-    assert Fixed(3).whole(given) == 3
 
 
 @pytest.mark.parametrize("value", [0, -1, True, 2.0, "8", None])
 def test_a_size_that_is_no_whole_number_is_refused_by_its_name(value: object) -> None:
     """With what it is."""
     with pytest.raises(CheckpointError, match=r"config\.json: width is .*; it must be a whole number"):
-        Setting("width").whole(SimpleNamespace(width=value))
+        config.number_of(SimpleNamespace(width=value), "hidden", "width")
 
 
 @pytest.mark.parametrize("value", [0, 1, -0.1, True, float("nan"), "1e-5", None])
 def test_an_epsilon_that_is_no_small_number_is_refused_by_its_name(value: object) -> None:
     """With what it is."""
     with pytest.raises(CheckpointError, match=r"config\.json: eps is .*; it must be a small number"):
-        Setting("eps").small(SimpleNamespace(eps=value))
+        config.number_of(SimpleNamespace(eps=value), "norm_eps", "eps")
 
 
 def test_no_other_code_compares_with_an_architecture_s_name() -> None:

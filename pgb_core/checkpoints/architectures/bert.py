@@ -1,6 +1,6 @@
 """BERT (Devlin et al., 2019), and what was made of it under the same names, such as MiniLM."""
 
-from pgb_core.checkpoints.architectures.base import Architecture, Classifier, Numbers, Setting
+from pgb_core.checkpoints.architectures.base import Architecture, Classifier
 
 BERT = Architecture(
     title="BERT",
@@ -24,15 +24,16 @@ BERT = Architecture(
     },
     classifier=Classifier(dense="bert.pooler.dense", activation="tanh", output="classifier"),
     qa_output="qa_outputs",
-    numbers=Numbers(
-        embedding=Setting("hidden_size"),
-        hidden=Setting("hidden_size"),
-        layers=Setting("num_hidden_layers"),
-        heads=Setting("num_attention_heads"),
-        ffn=Setting("intermediate_size"),
-        types=Setting("type_vocab_size"),
-        norm_eps=Setting("layer_norm_eps"),
-    ),
+    numbers={
+        "embedding": "hidden_size",
+        "hidden": "hidden_size",
+        "layers": "num_hidden_layers",
+        "heads": "num_attention_heads",
+        "ffn": "intermediate_size",
+        "types": "type_vocab_size",
+        "norm_eps": "layer_norm_eps",
+    },
+    fixed={},
     activation="hidden_act",
     counts_padding=True,
     ignored=frozenset({"hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"}),

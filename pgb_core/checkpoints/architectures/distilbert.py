@@ -1,6 +1,6 @@
 """DistilBERT (Sanh et al., 2019): no token types, and an epsilon that its code fixes."""
 
-from pgb_core.checkpoints.architectures.base import Architecture, Classifier, Fixed, Numbers, Setting
+from pgb_core.checkpoints.architectures.base import Architecture, Classifier
 
 DISTILBERT = Architecture(
     title="DistilBERT",
@@ -23,15 +23,8 @@ DISTILBERT = Architecture(
     },
     classifier=Classifier(dense="pre_classifier", activation="relu", output="classifier"),
     qa_output="qa_outputs",
-    numbers=Numbers(
-        embedding=Setting("dim"),
-        hidden=Setting("dim"),
-        layers=Setting("n_layers"),
-        heads=Setting("n_heads"),
-        ffn=Setting("hidden_dim"),
-        types=Fixed(0),
-        norm_eps=Fixed(1e-12),
-    ),
+    numbers={"embedding": "dim", "hidden": "dim", "layers": "n_layers", "heads": "n_heads", "ffn": "hidden_dim"},
+    fixed={"types": 0, "norm_eps": 1e-12},
     activation="activation",
     counts_padding=True,
     ignored=frozenset(

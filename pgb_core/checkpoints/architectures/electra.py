@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from pgb_core.checkpoints.architectures.base import Classifier, Setting
+from pgb_core.checkpoints.architectures.base import Classifier
 from pgb_core.checkpoints.architectures.bert import BERT
 
 ELECTRA = replace(
@@ -11,6 +11,6 @@ ELECTRA = replace(
     prefix="electra",
     embeddings={**BERT.embeddings, "projection": "embeddings_project"},
     classifier=Classifier(dense="classifier.dense", activation="gelu", output="classifier.out_proj"),
-    numbers=replace(BERT.numbers, embedding=Setting("embedding_size")),
+    numbers={**BERT.numbers, "embedding": "embedding_size"},
     ignored=BERT.ignored | {"summary_type", "summary_use_proj", "summary_activation", "summary_last_dropout"},
 )

@@ -235,15 +235,15 @@ async def _classify(
     labels, scores = await engine.scores(call, target, texts, Labelling(activation))
     best = scores.argmax(1)
     made = [
-        Tensor("label", [labels[n] for n in best]),
+        Tensor("label", np.array([[labels[n]] for n in best], object)),
         Tensor("score", scores[np.arange(len(best)), best, None].astype(np.float32)),
     ]
     count = _classification(asked)
     if count is None:
         return [*made, Tensor("scores", scores.astype(np.float32))]
     order = np.argsort(-scores, axis=1, kind="stable")[:, :count]
-    ranked = [f"{scores[row, n]:f}:{n}:{labels[n]}" for row, chosen in enumerate(order) for n in chosen]
-    return [*made, Tensor("scores", ranked, order.shape[1])]
+    ranked = [[f"{scores[row, n]:f}:{n}:{labels[n]}" for n in chosen] for row, chosen in enumerate(order)]
+    return [*made, Tensor("scores", np.array(ranked, object))]
 
 
 async def _answer(
@@ -254,7 +254,7 @@ async def _answer(
     rows = await engine.answer(call, target, questions, Windowing(), Options(handle_impossible=impossible))
     best = [row[0] if row else None for row in rows]
     return [
-        Tensor("answer", [a.text if a else "" for a in best]),
+        Tensor("answer", np.array([[a.text if a else ""] for a in best], object)),
         Tensor("score", np.array([[a.score if a else 0.0] for a in best], np.float32)),
         Tensor("start", np.array([[a.start if a else 0] for a in best], np.int32)),
         Tensor("end", np.array([[a.end if a else 0] for a in best], np.int32)),

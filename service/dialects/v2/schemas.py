@@ -108,31 +108,20 @@ class Asked:
 
 @dataclass(frozen=True)
 class Tensor:
-    """An output, row by row: an array [inputs, values], or texts, `width` of them an input."""
+    """An output, [inputs, values]: numbers, or an array of objects that are texts."""
 
     name: str
-    values: list[str] | NDArray[Any]
-    width: int = 1
+    values: NDArray[Any]
 
     @property
     def datatype(self) -> str:
         """As the protocol names it."""
-        return "BYTES" if isinstance(self.values, list) else {"f": "FP32", "i": "INT32"}[self.values.dtype.kind]
-
-    def shape(self) -> list[int]:
-        """[inputs, values]."""
-        if isinstance(self.values, list):
-            return [len(self.values) // self.width, self.width]
-        return list(self.values.shape)
-
-    def flat(self) -> list[Any]:
-        """Row by row."""
-        return self.values if isinstance(self.values, list) else self.values.ravel().tolist()
+        return {"O": "BYTES", "f": "FP32", "i": "INT32"}[self.values.dtype.kind]
 
     def raw(self) -> bytes:
         """Little-endian; each text behind its length."""
-        if isinstance(self.values, list):
-            return b"".join(struct.pack("<I", len(b)) + b for b in (text.encode() for text in self.values))
+        if self.datatype == "BYTES":
+            return b"".join(struct.pack("<I", len(b)) + b for b in (text.encode() for text in self.values.flat))
         return self.values.astype(self.values.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
@@ -179,12 +168,12 @@ def build(asked: InferRequest, model: str, version: str, tensors: Sequence[Tenso
     every = bool(asked.parameters.get("binary_data_output", False))
     outputs, buffers = [], []
     for tensor in tensors:
-        shown: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape()}
+        shown: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.values.shape}
         if bool(wanted.get(tensor.name, {}).get("binary_data", every)):
             buffers.append(tensor.raw())
             shown["parameters"] = {"binary_data_size": len(buffers[-1])}
         else:
-            shown["data"] = tensor.flat()
+            shown["data"] = tensor.values.ravel().tolist()
         outputs.append(shown)
     answer: dict[str, Any] = {"model_name": model, "model_version": version, "outputs": outputs}
     if asked.id is not None:
