@@ -1,6 +1,6 @@
 """What a gather and a small kernel cost, in weights of a dense product over 128 tokens.
 
-These prices stand in `pgb_core/search/budget.py`; run this on another kind of machine to see
+These prices stand in `pgb_core/prices/`; run this on another kind of machine to see
 whether they hold there. Each graph is one operator on `[1, channels, 128]`.
 """
 
