@@ -24,7 +24,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from pgb_core import export
 from pgb_core.checkpoints.load import load_checkpoint
-from pgb_core.data import read_rows
+from pgb_core.data import read_data
 from pgb_core.learn import fisher
 from pgb_core.machine import facts, usable_cores
 from pgb_core.measure import bench
@@ -64,7 +64,7 @@ def real_importance(checkpoint: Path, texts: Path, rows: int) -> dict[Site, torc
     """Scores of a fine-tuned model, stretched to BERT-base: layer n comes from layer n // 2."""
     loaded = load_checkpoint(checkpoint)
     model = loaded.model
-    picked = read_rows(texts, "texts")[:: max(1, 60_000 // rows)][:rows]
+    picked = read_data(texts, "texts").rows[:: max(1, 60_000 // rows)][:rows]
     features = encode_texts(picked, [None] * len(picked), loaded.tokenizer, 128)
     scores = fisher.fisher(
         model, batches(features, 2048, model.config.pad_id), loaded.subject.objective, 0, from_predictions=True

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from benchmarks.importance import importance_kept
 from pgb_core.checkpoints.load import Checkpoint, load_checkpoint
-from pgb_core.data import Question, TextRow, read_labels, read_rows
+from pgb_core.data import Question, TextRow, read_data, read_labels
 from pgb_core.learn import fisher
 from pgb_core.learn.compensate import compensate
 from pgb_core.learn.finetune import Schedule, Trainer, learning_rate
@@ -65,7 +65,7 @@ class Task:
 
     def _texts(self, path: Path) -> list[Features]:
         c = self.checkpoint
-        rows = [row for row in read_rows(path, "texts") if isinstance(row, TextRow)]
+        rows = [row for row in read_data(path, "texts").rows if isinstance(row, TextRow)]
         return encode_texts(rows, read_labels(rows, c.labels, None).targets, c.tokenizer, 128)
 
     @torch.no_grad()
@@ -83,7 +83,7 @@ class Task:
 
 
 def _questions(path: Path) -> list[Question]:
-    return [row for row in read_rows(path, "questions") if isinstance(row, Question)]
+    return [row for row in read_data(path, "questions").rows if isinstance(row, Question)]
 
 
 def measure(task: Task, keep: float, grouping: str, schedule: Schedule, unlabelled: bool) -> dict[str, object]:

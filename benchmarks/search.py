@@ -19,7 +19,7 @@ from torch import Tensor
 
 from benchmarks.importance import importance_kept
 from pgb_core.checkpoints.load import load_checkpoint
-from pgb_core.data import TextRow, read_rows
+from pgb_core.data import TextRow, read_data
 from pgb_core.learn import fisher
 from pgb_core.machine import facts
 from pgb_core.plan import Role, Site
@@ -36,7 +36,7 @@ def checkpoint_importances(checkpoint: Path, texts: Path, samples: int) -> tuple
     """Of a checkpoint on the first texts of a file, and the channels of its heads."""
     loaded = load_checkpoint(checkpoint)
     model = loaded.model
-    rows = [row for row in read_rows(texts, "texts") if isinstance(row, TextRow)][:samples]
+    rows = [row for row in read_data(texts, "texts").rows if isinstance(row, TextRow)][:samples]
     features = encode_texts(rows, [None] * len(rows), loaded.tokenizer, 128)
     scores = fisher.fisher(
         model, batches(features, 2048, model.config.pad_id), loaded.subject.objective, 0, from_predictions=True

@@ -1,7 +1,7 @@
 """Labelled and unlabelled text, from files or the hub, and labels as a model's head wants them."""
 
 from pgb_core.data.labels import LabelReading, read_labels
-from pgb_core.data.read import read_data, read_rows
+from pgb_core.data.read import read_data
 from pgb_core.data.rows import Columns, Data, Flags, Label, Named, Question, Row, TextRow
 from pgb_core.data.squad import unplaced
 
@@ -17,6 +17,5 @@ __all__ = [
     "TextRow",
     "read_data",
     "read_labels",
-    "read_rows",
     "unplaced",
 ]

@@ -53,11 +53,6 @@ def read_data(source: str | Path, kind: str, split: str = "validation", columns:
     return data
 
 
-def read_rows(source: str | Path, kind: str, split: str = "validation", columns: Columns = ORDINARY) -> list[Row]:
-    """The rows alone of `read_data`."""
-    return read_data(source, kind, split, columns).rows
-
-
 def _exists(path: Path) -> bool:
     try:
         return path.exists()

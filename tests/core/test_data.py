@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from pgb_core.data import Question, TextRow, read_rows
+from pgb_core.data import Question, TextRow, read_data
 from pgb_core.errors import DataError
 from pgb_core.tasks.features import Features, collate, grouped
 from pgb_core.tasks.qa import encode_questions
@@ -31,7 +31,7 @@ from pgb_core.tasks.qa import encode_questions
 def test_every_format_is_read(tmp_path: Path, name: str, content: str, wanted: tuple[object, ...]) -> None:
     """GLUE with and without header, CSV, JSONL, plain text."""
     (tmp_path / name).write_text(content, "utf-8")
-    (row,) = read_rows(tmp_path / name, "texts")
+    (row,) = read_data(tmp_path / name, "texts").rows
     assert isinstance(row, TextRow)
     assert (row.text, row.pair, row.label) == wanted
 
@@ -59,7 +59,7 @@ def test_malformed_data_is_named_with_file_and_line(
     else:
         (tmp_path / name).write_text(content)
     with pytest.raises(DataError, match=reason):
-        read_rows(tmp_path / name, "texts")
+        read_data(tmp_path / name, "texts")
 
 
 @pytest.mark.parametrize(
@@ -78,9 +78,9 @@ def test_malformed_squad_is_named(tmp_path: Path, content: str) -> None:
     """Not JSON, not SQuAD, a question that lacks its text."""
     (tmp_path / "squad.json").write_text(content)
     with pytest.raises(DataError, match=r"squad\.json"):
-        read_rows(tmp_path / "squad.json", "questions")
+        read_data(tmp_path / "squad.json", "questions")
     with pytest.raises(DataError, match="no such file"):
-        read_rows(tmp_path / "absent.json", "questions")
+        read_data(tmp_path / "absent.json", "questions")
 
 
 def words(*vocabulary: str) -> Tokenizer:
@@ -136,11 +136,11 @@ def test_padding_is_masked() -> None:
 def test_the_project_s_own_texts_are_whole() -> None:
     """Balanced sentiment, and answers that stand where they say."""
     folder = Path(__file__).parents[2] / "examples" / "data"
-    rows = read_rows(folder / "sentiment.jsonl", "texts")
+    rows = read_data(folder / "sentiment.jsonl", "texts").rows
     labels = [row.label for row in rows if isinstance(row, TextRow)]
     assert labels.count("positive") == labels.count("negative") == 200
     assert len({row.text for row in rows if isinstance(row, TextRow)}) == 400
-    questions = read_rows(folder / "questions.json", "questions")
+    questions = read_data(folder / "questions.json", "questions").rows
     assert len(questions) >= 100
     for q in questions:
         assert isinstance(q, Question)
@@ -157,7 +157,7 @@ def test_labels_under_the_names_that_glue_gives_them_are_read(tmp_path: Path) ->
     ):
         file = tmp_path / f"{name}.tsv"
         file.write_text(f"{header}\n0\ta b\tc d\tx\t1\n")
-        (row,) = read_rows(file, "texts")
+        (row,) = read_data(file, "texts").rows
         assert isinstance(row, TextRow)
         assert (row.text, row.pair, row.label) == ("a b", "c d", "1")
 
@@ -167,11 +167,11 @@ def test_a_cell_may_hold_lines_and_be_long(tmp_path: Path) -> None:
     file = tmp_path / "rows.csv"
     long = "word " * 40_000
     file.write_text(f'text,label\n"line one\nline two",1\n{long},0\n')
-    assert [row.text for row in read_rows(file, "texts")] == ["line one\nline two", long]  # type: ignore[union-attr]
+    assert [row.text for row in read_data(file, "texts").rows] == ["line one\nline two", long]  # type: ignore[union-attr]
     file.write_text("text,label\n")
     file.write_bytes(b"text,label\na\rb,1\n")
     with pytest.raises(DataError, match=r"rows\.csv:2"):
-        read_rows(file, "texts")
+        read_data(file, "texts")
 
 
 @pytest.mark.parametrize("answers", ["", ', "answers": []'])
@@ -182,13 +182,13 @@ def test_questions_that_nobody_answered_are_unlabelled(tmp_path: Path, answers: 
     known = '{"id": "2", "question": "who", "answers": [{"text": "town", "answer_start": 4}]}'
     text = '{"data": [{"paragraphs": [{"context": "the town sang", "qas": [%s]}]}]}'
     file.write_text(text % unknown)
-    (row,) = read_rows(file, "questions")
+    (row,) = read_data(file, "questions").rows
     assert isinstance(row, Question)
     assert row.answers is None
     (feature,) = encode_questions([row], words("the", "town", "sang", "who"), 16, 4)
     assert feature.target is None
     file.write_text(text % f"{unknown}, {known}")
-    assert [row.answers for row in read_rows(file, "questions")] == [() if answers else None, (("town", 4),)]  # type: ignore[union-attr]
+    assert [row.answers for row in read_data(file, "questions").rows] == [() if answers else None, (("town", 4),)]  # type: ignore[union-attr]
 
 
 class Hub:
@@ -211,9 +211,9 @@ def test_a_hub_dataset_is_split_by_what_it_is_for(monkeypatch: pytest.MonkeyPatc
         return Hub({"sentence": "good", "label": 1, "question": "who"})
 
     monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=load))
-    read_rows("nyu-mll/glue/sst2", "texts")
-    read_rows("nyu-mll/glue/sst2", "texts", split="train")
-    read_rows("nyu-mll/glue/sst2:test", "texts", split="train")
+    read_data("nyu-mll/glue/sst2", "texts")
+    read_data("nyu-mll/glue/sst2", "texts", split="train")
+    read_data("nyu-mll/glue/sst2:test", "texts", split="train")
     assert asked == [("nyu-mll/glue", "sst2", split) for split in ("validation", "train", "test")]
     with pytest.raises(DataError, match="no question as SQuAD has it"):
-        read_rows("google/boolq", "questions")
+        read_data("google/boolq", "questions")

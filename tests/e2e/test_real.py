@@ -9,7 +9,7 @@ from pgb_core import demo, export
 from pgb_core.artifact import open_artifact
 from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.config import CompressConfig
-from pgb_core.data import Question, TextRow, read_rows
+from pgb_core.data import Question, TextRow, read_data
 from pgb_core.export.parity import check_graph
 from pgb_core.measure.scoring import score
 from pgb_core.model.predict import runner
@@ -36,10 +36,10 @@ def test_parity_on_256_real_inputs(name: str, shared: Path) -> None:
     """Exported dense graphs, both forms of the channels-first one and the fused one."""
     checkpoint = load_checkpoint(shared / "models" / name)
     if checkpoint.task.windows:
-        questions = [row for row in read_rows(shared / SQUAD, "questions")[::20] if isinstance(row, Question)]
+        questions = [row for row in read_data(shared / SQUAD, "questions").rows[::20] if isinstance(row, Question)]
         features = encode_questions(questions, checkpoint.tokenizer, 384, 128)
     else:
-        texts = [r for r in read_rows(shared / "data/glue/sst2/dev.tsv", "texts") if isinstance(r, TextRow)]
+        texts = [r for r in read_data(shared / "data/glue/sst2/dev.tsv", "texts").rows if isinstance(r, TextRow)]
         features = encode_texts(texts, [None] * len(texts), checkpoint.tokenizer, 512)
     protos = [export.channels_first(checkpoint.model)]
     if not checkpoint.task.windows:
@@ -52,7 +52,7 @@ def test_parity_on_256_real_inputs(name: str, shared: Path) -> None:
 
 def test_sentiment_at_half_without_training(shared: Path, tmp_path: Path) -> None:
     """Scores, plan and compensation alone keep SST-2 within 3 points of dense, from unlabelled text."""
-    train = [r for r in read_rows(shared / "data/glue/sst2/train.tsv", "texts") if isinstance(r, TextRow)]
+    train = [r for r in read_data(shared / "data/glue/sst2/train.tsv", "texts").rows if isinstance(r, TextRow)]
     texts = tmp_path / "texts.txt"
     texts.write_text("\n".join(row.text for row in train[::130]))
     done = compress(
@@ -80,7 +80,7 @@ def test_the_shipped_sentiment_adapter_keeps_its_quality(shared: Path, base: Pat
 
 def test_the_shipped_qa_adapter_keeps_its_quality(shared: Path, base: Path, tmp_path: Path) -> None:
     """Merged into its base: F1 within a point of the checkpoint it approximates, on an eighth of the questions."""
-    rows = read_rows(shared / SQUAD, "questions")[::8]
+    rows = read_data(shared / SQUAD, "questions").rows[::8]
     found = []
     for source in (demo.merged(demo.EXAMPLES[1], base, tmp_path), shared / "models/minilm-l6-qa"):
         checkpoint = load_checkpoint(source)
