@@ -27,7 +27,7 @@ class Magnitude(Method):
 
     def stages(self, run: Run) -> Sequence[Stage]:
         """See Method."""
-        plan = run.first("plan", _options(run).structure, run.config.keep, run.config.budget)
+        plan = run.first("plan", run.options(MagnitudeOptions).structure, run.config.keep, run.config.budget)
         return plan, *steps.recovery(run, plan)
 
     def effort(self, run: Run) -> dict[str, float]:
@@ -45,7 +45,7 @@ def _plan(run: Run) -> Plan:
     config, head_dim = run.config, run.dense.config.head_dim
     weights = {site: linear.to_dense().detach().float().cpu() for site, linear in run.dense.sites().items()}
     tokens = FLOPS_TOKENS if config.budget == "flops" else 0
-    units = _options(run).structure == "units"
+    units = run.options(MagnitudeOptions).structure == "units"
     choices = (
         keep_units(weights, head_dim, config.keep, tokens) if units else keep_weights(weights, config.keep, tokens)
     )
@@ -124,10 +124,3 @@ def _choice(site: Site, matrix: Tensor, kept: Mapping[tuple[int, Role], list[int
     if site.role in (Role.FFN_OUT, Role.ATTENTION_OUTPUT):
         return Grouping((Group(tuple(range(shape[0])), tuple(lines)),), shape)
     return Grouping((Group(tuple(lines), tuple(range(shape[1]))),), shape)
-
-
-def _options(run: Run) -> MagnitudeOptions:
-    found = run.config.options
-    if not isinstance(found, MagnitudeOptions):
-        raise TypeError(f"magnitude got {type(found).__name__}")
-    return found

@@ -20,7 +20,7 @@ class PGB(Method):
 
     def stages(self, run: Run) -> Sequence[Stage]:
         """See Method."""
-        config, options = run.config, _options(run)
+        config, options = run.config, run.options(PGBOptions)
         scores = run.first("scores", run.inputs.calibration_digest, config.seed, options.from_predictions)
         search = (options.grouping, options.passes, options.g_max, config.target)
         plan = scores.then("plan", *search, config.keep, config.budget)
@@ -28,7 +28,7 @@ class PGB(Method):
 
     def effort(self, run: Run) -> dict[str, float]:
         """See Method."""
-        search = {"Searching for groups": SEARCH[_options(run).grouping]}
+        search = {"Searching for groups": SEARCH[run.options(PGBOptions).grouping]}
         return {**steps.scoring_effort(run), **search, **steps.recovery_effort(run)}
 
     def compress(self, run: Run) -> Compressed:
@@ -39,16 +39,9 @@ class PGB(Method):
 
 
 def _plan(run: Run, scores: Stage) -> Plan:
-    config, options, shape = run.config, _options(run), run.dense.config
+    config, options, shape = run.config, run.options(PGBOptions), run.dense.config
     importances = steps.scores(run, scores, options.from_predictions)
     run.report.stage("Searching for groups", shape.layers)
     search = planning.Search(prices_of(config.target), options.grouping, options.passes, options.g_max)
     menus = planning.make_menus(importances, shape.head_dim, search, lambda layer: run.report.advance())
     return planning.choose(menus, config.keep, run.checkpoint.digest, shape.head_dim, config.budget)
-
-
-def _options(run: Run) -> PGBOptions:
-    found = run.config.options
-    if not isinstance(found, PGBOptions):
-        raise TypeError(f"PGB got {type(found).__name__}")
-    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -18,11 +19,13 @@ from pgb_core.export.parity import Parity
 from pgb_core.gate import load_checked
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.predict import runner, torch_predictor
+from pgb_core.options import MethodOptions
 from pgb_core.progress.report import Report
 from pgb_core.run import reading
 from pgb_core.run.inputs import Inputs, read_inputs
 from pgb_core.run.workspace import Workspace, key_of, to_device
 
+Options = TypeVar("Options", bound=MethodOptions)
 STAGES_VERSION = 2  # raised when a stage comes out otherwise than before, so that kept ones are done again
 
 
@@ -64,6 +67,13 @@ class Run:
     def dense(self) -> Encoder:
         """The checkpoint's model, on the device of this run."""
         return self.checkpoint.model.to(self.device)
+
+    def options(self, kind: type[Options]) -> Options:
+        """Those of the method, which are of this kind."""
+        found = self.config.options
+        if not isinstance(found, kind):
+            raise TypeError(f"{kind.__name__} are asked for and {type(found).__name__} were given")
+        return found
 
     def first(self, name: str, *settings: object) -> Stage:
         """A stage that depends on the model and on these settings."""

@@ -2,49 +2,52 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Self
 
 Shape = tuple[int, int]
 
 
-class Choice(Protocol):
+class Choice(ABC):
     """What becomes of one `[out, in]` matrix. Indices are always those of the dense matrix.
 
-    key: the field of its JSON that no other kind has. shape: of the dense matrix. cost: weights that are kept, which is
-    also the number of multiply-adds a token. rows: outputs that have weights, in the order of the compact map. cols:
-    inputs that are read, ascending.
+    key: the field of its JSON that no other kind has. shape: of the dense matrix, outputs and inputs.
     """
 
     key: ClassVar[str]
+    shape: Shape
 
     @property
-    def shape(self) -> Shape:
-        """Outputs, inputs."""
-
-    @property
+    @abstractmethod
     def cost(self) -> int:
-        """Weights kept."""
+        """Weights that are kept, which is also the number of multiply-adds a token."""
 
     @property
     def rows(self) -> Sequence[int]:
-        """Outputs that have weights."""
+        """Outputs that have weights, in the order of the compact map; all, unless a kind says otherwise."""
+        return range(self.shape[0])
 
     @property
     def cols(self) -> Sequence[int]:
-        """Inputs that are read."""
+        """Inputs that are read, ascending; all, unless a kind says otherwise."""
+        return range(self.shape[1])
 
     @property
     def described(self) -> tuple[int, Shape]:
         """How many parts it has, and the size of one, for a reader."""
+        return 1, self.shape
 
+    @abstractmethod
     def density(self, height: int, width: int) -> list[list[float]]:
         """Share kept of each cell of a picture, 0 to 1."""
 
+    @abstractmethod
     def encoded(self) -> dict[str, Any]:
         """As JSON."""
 
     @classmethod
+    @abstractmethod
     def decoded(cls, value: Mapping[str, Any]) -> Self:
         """Inverse of `encoded`."""
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from pgb_core.plan.kinds.base import Shape
+from pgb_core.plan.kinds.base import Choice, Shape
 
 
 @dataclass(frozen=True)
-class Keep:
+class Keep(Choice):
     """Leave the matrix dense."""
 
     shape: Shape
@@ -20,21 +20,6 @@ class Keep:
     def cost(self) -> int:
         """All weights."""
         return self.shape[0] * self.shape[1]
-
-    @property
-    def rows(self) -> Sequence[int]:
-        """All outputs."""
-        return range(self.shape[0])
-
-    @property
-    def cols(self) -> Sequence[int]:
-        """All inputs."""
-        return range(self.shape[1])
-
-    @property
-    def described(self) -> tuple[int, Shape]:
-        """One part, the matrix."""
-        return 1, self.shape
 
     def density(self, height: int, width: int) -> list[list[float]]:
         """All of it."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from pgb_core.errors import PlanError
-from pgb_core.plan.kinds.base import Shape, shares
+from pgb_core.plan.kinds.base import Choice, Shape, shares
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Grouping:
+class Grouping(Choice):
     """Blocks of one `[out, in]` matrix: rows are disjoint, columns may repeat between groups.
 
     A row in no group has no weights, only its bias; a grouping without groups drops the matrix.

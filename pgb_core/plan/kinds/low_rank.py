@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from pgb_core.errors import PlanError
-from pgb_core.plan.kinds.base import Shape
+from pgb_core.plan.kinds.base import Choice, Shape
 
 
 @dataclass(frozen=True)
-class LowRank:
+class LowRank(Choice):
     """`W = U V`, U of [out, rank] and V of [rank, in]: the best pair of that rank, by singular values.
 
     It holds no numbers, as they follow from the dense matrix. Raises PlanError for a rank that saves nothing.
@@ -29,16 +29,6 @@ class LowRank:
     def cost(self) -> int:
         """Weights of both matrices."""
         return self.rank * (self.shape[0] + self.shape[1])
-
-    @property
-    def rows(self) -> Sequence[int]:
-        """All outputs."""
-        return range(self.shape[0])
-
-    @property
-    def cols(self) -> Sequence[int]:
-        """All inputs."""
-        return range(self.shape[1])
 
     @property
     def described(self) -> tuple[int, Shape]:

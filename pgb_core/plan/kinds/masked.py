@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar, Self
 
 from pgb_core.errors import PlanError
-from pgb_core.plan.kinds.base import Shape
+from pgb_core.plan.kinds.base import Choice, Shape
 
 
 @dataclass(frozen=True)
-class Masked:
+class Masked(Choice):
     """bits: one a weight, row by row, the first in the highest bit of a byte; each row begins a new byte.
 
     Raises PlanError when they are too many or too few, or one stands beyond the end of a row.
@@ -40,21 +40,6 @@ class Masked:
     def cost(self) -> int:
         """Weights kept."""
         return int.from_bytes(self.bits).bit_count()
-
-    @property
-    def rows(self) -> Sequence[int]:
-        """All outputs."""
-        return range(self.shape[0])
-
-    @property
-    def cols(self) -> Sequence[int]:
-        """All inputs."""
-        return range(self.shape[1])
-
-    @property
-    def described(self) -> tuple[int, Shape]:
-        """One part, the matrix."""
-        return 1, self.shape
 
     def density(self, height: int, width: int) -> list[list[float]]:
         """The share kept of each cell."""
