@@ -44,7 +44,7 @@ class Output:
 
     @property
     def threads(self) -> int | None:
-        """To compute on: those of the stopped run, if its stages may be taken over; None for as many as there are."""
+        """Those of the stopped run, if its stages may be taken over; None for as many as there are cores."""
         found = self._kept.get("threads")
         fits = isinstance(found, int) and 0 < found <= usable_cores() and self._config.resume is not False
         return self._config.threads or (found if fits else None)

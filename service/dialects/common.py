@@ -6,16 +6,24 @@ request, and each one costs as much as parsing the body.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Annotated, cast
 
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Request
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
+from pydantic import BaseModel
 
 from service.engine import Engine
 from service.keys import Keys, secret_of
 from service.models.registry import Registry
 from service.observe.metrics import Call
+
+Name = Annotated[str, Path(description="Of a served model")]
+
+
+def documented(error: type[BaseModel], *more: int) -> dict[int | str, dict[str, object]]:
+    """The errors of a dialect for the OpenAPI document, by status. more: those that not every dialect has."""
+    return {status: {"model": error} for status in sorted((400, 401, 403, 404, 408, 413, 429, 503, 504, *more))}
 
 
 def call_of(request: Request) -> Call:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from pgb_core.inference.tasks.classification import Labelling
 from pgb_core.inference.tasks.qa import Options, Question, Windowing
-from service.dialects.common import USE, call_of, engine_of, registry_of, timed
+from service.dialects.common import USE, Name, call_of, documented, engine_of, registry_of, timed
 from service.dialects.huggingface import schemas as hf
 from service.dialects.information import Info, information
 from service.dialects.strict import StrictRoute
@@ -18,11 +16,8 @@ from service.errors import InvalidInput, Unavailable
 from service.observe.metrics import Call
 
 router = APIRouter(tags=["huggingface"], dependencies=USE, route_class=StrictRoute)
-ERRORS: dict[int | str, dict[str, object]] = {
-    status: {"model": hf.HuggingFaceError} for status in (400, 401, 403, 404, 408, 413, 415, 422, 429, 503, 504)
-}
+ERRORS = documented(hf.HuggingFaceError, 415, 422)
 MOST_ANSWERS = 100  # finding them takes time in proportion
-Name = Annotated[str, Path(description="Of a served model")]
 Answers = list[list[hf.Label]] | hf.Answer | list[hf.Answer] | list[hf.Answer | list[hf.Answer]]
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from pgb_core.inference.tasks.classification import Labelling
 from pgb_core.inference.tasks.qa import Options, Question, Windowing
-from service.dialects.common import ADMIN, USE, call_of, engine_of, registry_of, timed
+from service.dialects.common import ADMIN, USE, Name, call_of, documented, engine_of, registry_of, timed
 from service.dialects.information import described
 from service.dialects.native import schemas as native
 from service.dialects.strict import StrictRoute
@@ -18,13 +17,8 @@ from service.engine import Target
 from service.errors import InvalidInput
 from service.observe.metrics import Call
 
-ERRORS: dict[int | str, dict[str, object]] = {
-    status: {"model": native.ErrorBody} for status in (400, 401, 403, 404, 408, 413, 415, 422, 429, 503, 504)
-}
-
-
+ERRORS = documented(native.ErrorBody, 415, 422)
 router = APIRouter(prefix="/v1", tags=["native"], responses=ERRORS, route_class=StrictRoute)
-Name = Annotated[str, Path(description="Of a served model")]
 
 
 @router.post("/classify", response_model=native.ClassifyResponse, dependencies=USE)

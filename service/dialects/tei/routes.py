@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 
 from pgb_core.inference.tasks.classification import Labelling
 from pgb_core.inference.tokens import Text
-from service.dialects.common import USE, call_of, engine_of, registry_of, timed
+from service.dialects.common import USE, call_of, documented, engine_of, registry_of, timed
 from service.dialects.information import Info, information
 from service.dialects.strict import StrictRoute
 from service.dialects.tei import schemas as tei
@@ -17,9 +17,7 @@ from service.engine import Target
 from service.observe.metrics import Call
 
 router = APIRouter(tags=["text-embeddings-inference"], route_class=StrictRoute)
-ERRORS: dict[int | str, dict[str, object]] = {
-    status: {"model": tei.TeiError} for status in (400, 401, 403, 404, 408, 413, 415, 422, 424, 429, 503, 504)
-}
+ERRORS = documented(tei.TeiError, 415, 422, 424)
 
 
 @router.post(

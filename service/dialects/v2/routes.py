@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
@@ -18,7 +18,7 @@ from pgb_core.inference.tasks.classification import Labelling
 from pgb_core.inference.tasks.qa import Options, Question, Windowing
 from pgb_core.inference.tokens import Text
 from service import __version__
-from service.dialects.common import ADMIN, USE, call_of, engine_of, registry_of
+from service.dialects.common import ADMIN, USE, Name, call_of, documented, engine_of, registry_of
 from service.dialects.v2 import schemas as v2
 from service.dialects.v2.schemas import Asked, Tensor
 from service.engine import Engine, Target
@@ -26,9 +26,7 @@ from service.errors import InvalidInput, ServiceError, TooLarge, Unavailable
 from service.models.model import Model
 from service.observe.metrics import STAGES, Call, Spent
 
-ERRORS: dict[int | str, dict[str, object]] = {
-    status: {"model": v2.V2Error} for status in (400, 401, 403, 404, 408, 413, 424, 429, 503, 504)
-}
+ERRORS = documented(v2.V2Error, 424)
 
 
 class _Plain(JSONResponse):
@@ -48,8 +46,6 @@ EXTENSIONS = (
     "model_configuration",
     "model_repository",
 )
-Name = Annotated[str, Path(description="Of a served model")]
-Version = Annotated[str, Path(description="Of a served model")]
 # name -> (optional) of the inputs, and (name, datatype) of the outputs, by task
 INPUTS = {"classification": {"text": False, "text_pair": True}, "qa": {"question": False, "context": False}}
 OUTPUTS = {
