@@ -115,7 +115,7 @@ def test_questions_without_answers_are_enough(labelled: bool, tmp_path: Path, qu
             schedules.append(self.labels)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pgb_core.run.run.Trainer", Seen)
+        patch.setattr("pgb_core.methods.steps.Trainer", Seen)
         compress(
             CompressConfig(
                 str(model),
