@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -84,7 +84,7 @@ def kill_runs(config: CompressConfig, count: int, seed: int = 0) -> Kills:
     found = Kills()
     out = Path(config.out)
     began = time.monotonic()
-    child = in_child(lambda: compress(replace(config, out=str(out.with_name("straight")))))
+    child = in_child(lambda: compress(config.model_copy(update={"out": str(out.with_name("straight"))})))
     assert os.waitpid(child, 0)[1] == 0
     length = time.monotonic() - began
     wanted = open_artifact(out.with_name("straight")).manifest.digest
@@ -99,7 +99,7 @@ def kill_runs(config: CompressConfig, count: int, seed: int = 0) -> Kills:
         for _ in range(rng.choice((1, 1, 2, 3))):
             # Half of them near the end, where artifacts change places.
             instant = length * (rng.random() if rng.random() < 0.5 else 0.7 + 0.35 * rng.random())
-            child = in_child(partial(compress, replace(config, force=standing)))
+            child = in_child(partial(compress, config.model_copy(update={"force": standing})))
             time.sleep(instant)
             os.kill(child, signal.SIGKILL)
             killed = os.waitpid(child, 0)[1] == signal.SIGKILL
@@ -109,7 +109,7 @@ def kill_runs(config: CompressConfig, count: int, seed: int = 0) -> Kills:
             if not killed:
                 break
         if killed:
-            resumed = in_child(partial(compress, replace(config, resume=True, force=standing)))
+            resumed = in_child(partial(compress, config.model_copy(update={"resume": True, "force": standing})))
             found.unequal += os.waitpid(resumed, 0)[1] != 0
         found.unequal += open_artifact(out).manifest.digest != wanted
         found.unequal += any(entry.name.startswith(".out") for entry in out.parent.iterdir())
@@ -140,20 +140,20 @@ def file_system(folder: Path, size: int) -> Iterator[Path]:
 def fill_disks(config: CompressConfig, folder: Path, sizes: list[int]) -> Full:
     """Run on disks of these sizes, then give each disk room and go on."""
     found = Full()
-    wanted = compress(replace(config, out=str(folder / "straight"))).manifest.digest
+    wanted = compress(config.model_copy(update={"out": str(folder / "straight")})).manifest.digest
     for size in sizes:
         found.sizes += 1
         with file_system(folder / f"disk-{size}", size) as disk:
             out = disk / "out"
             try:
-                compress(replace(config, out=str(out)))
+                compress(config.model_copy(update={"out": str(out)}))
             except PGBError:
                 found.failed += 1
                 found.half_written += out.exists() or any(disk.glob(".out.new-*"))
             room = ["mount", "-o", f"remount,size={64 * MEGABYTE}", str(disk)]
             subprocess.run(room, check=True)
             if not out.exists():
-                compress(replace(config, out=str(out)))
+                compress(config.model_copy(update={"out": str(out)}))
             found.unequal += open_artifact(out).manifest.digest != wanted
             found.half_written += [entry.name for entry in disk.iterdir()] != ["out"]
     return found
@@ -163,7 +163,7 @@ def fill_disks(config: CompressConfig, folder: Path, sizes: list[int]) -> Full:
 def unchecked() -> Iterator[None]:
     """Runs do not look first whether a disk has room."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pgb_core.pipeline.check_space", lambda folder, needed: None)
+        patch.setattr("pgb_core.run.output.check_space", lambda folder, needed: None)
         yield
 
 
