@@ -21,6 +21,7 @@ from pgb_core.checkpoints.files import first_line, locate, read_config, unread, 
 from pgb_core.checkpoints.reference import Probe, ask
 from pgb_core.checkpoints.tokenization import Tokenization, added_tokens, other_reading, read_tokenization, short_enough
 from pgb_core.errors import CheckpointError
+from pgb_core.inference.tokenizer import Tokenizer as Served
 from pgb_core.model.blocks import ACTIVATIONS
 from pgb_core.model.encoder import Encoder, EncoderConfig
 from pgb_core.tasks import TASKS, Subject, Task
@@ -134,6 +135,11 @@ class Checkpoint:
         return self.reading.tokenizer
 
     @property
+    def served_tokenizer(self) -> Served:
+        """The artifact's tokenizer, as the service reads texts with it."""
+        return Served(self.reading.file().decode(), self.max_length)
+
+    @property
     def max_length(self) -> int:
         """Tokens at which an input is cut."""
         return self.reading.max_length
@@ -146,8 +152,7 @@ class Checkpoint:
     @property
     def subject(self) -> Subject:
         """What must be known of it to read rows for it and to score it."""
-        pad_id = self.model.config.pad_id
-        return Subject(self.task, self.labels, self.problem_type, self.max_length, pad_id, self.reading.side)
+        return Subject(self.task, self.labels, self.problem_type, self.reading.side)
 
 
 def load_checkpoint(source: str | Path, task: str | None = None, probed: bool = False) -> Checkpoint:

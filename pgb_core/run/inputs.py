@@ -59,7 +59,8 @@ def check_labels(
 ) -> dict[str, object]:
     """What the dense model makes of the labels, for the manifest. Raises DataError when they contradict it."""
     predict = torch_predictor(checkpoint.model.to(device))
-    trial = reading.Trial(checkpoint.subject, checkpoint.tokenizer, predict, report, config.trust_labels, config.seed)
+    tokenizer = checkpoint.served_tokenizer
+    trial = reading.Trial(checkpoint.subject, tokenizer, predict, report, config.trust_labels, config.seed)
     learned = [source for source in (inputs.labelled, inputs.calibrating) if source is not None and config.keep < 1]
     if not config.from_predictions or inputs.labelled is not None:
         for source in learned[1:]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,11 +14,12 @@ from pgb_core import __version__
 from pgb_core.checkpoints.load import Checkpoint
 from pgb_core.config import CompressConfig
 from pgb_core.errors import ConfigError
+from pgb_core.inference.batches import run_all
 from pgb_core.learn import fisher
 from pgb_core.learn.compensate import compensate
 from pgb_core.learn.finetune import Schedule, Trainer, learning_rate
 from pgb_core.model.encoder import Encoder
-from pgb_core.model.predict import runner, torch_predictor
+from pgb_core.model.predict import torch_predictor
 from pgb_core.plan import Keep, Plan, Site
 from pgb_core.progress.report import Report
 from pgb_core.run.inputs import Inputs, features_digest
@@ -183,11 +185,11 @@ class Run:
             return {}
         found: dict[str, object] = {}
         reasons: dict[str, object] = {}
-        subject, tokenizer = self.checkpoint.subject, self.checkpoint.tokenizer
+        subject, tokenizer = self.checkpoint.subject, self.checkpoint.served_tokenizer
         for name, model in (("dense", dense), ("compressed", compact)):
             # A question may have several windows, and progress is told in windows.
             report.stage(f"Scoring the {name} model", None if subject.task.windows else len(held_out.rows))
-            run = runner(torch_predictor(model), subject.pad_id, report.advance)
+            run = partial(run_all, torch_predictor(model), progress=report.advance)
             metrics = subject.task.score(held_out, subject, tokenizer, run)
             found[name] = metrics.rounded(6)
             if metrics.reasons:

@@ -1,5 +1,6 @@
 """Real fine-tuned checkpoints and real data, where they are at hand."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.config import CompressConfig
 from pgb_core.data import Question, TextRow, read_rows
 from pgb_core.export.parity import check_graph
+from pgb_core.inference.batches import run_all
 from pgb_core.measure.scoring import score
-from pgb_core.model.predict import runner
 from pgb_core.pipeline import compress
 from pgb_core.session import open_session, predictor
 from pgb_core.tasks import Source
@@ -84,10 +85,11 @@ def test_the_shipped_qa_adapter_keeps_its_quality(shared: Path, base: Path, tmp_
     found = []
     for source in (demo.merged(demo.EXAMPLES[1], base, tmp_path), shared / "models/minilm-l6-qa"):
         checkpoint = load_checkpoint(source)
-        predict = predictor(open_session(export.channels_first(checkpoint.model).SerializeToString()))
+        session = open_session(export.channels_first(checkpoint.model).SerializeToString())
+        run = partial(run_all, predictor(session, checkpoint.model.config))
         subject = checkpoint.subject
         source = Source("file", rows, [row.answers for row in rows if isinstance(row, Question)], "")
-        found.append(subject.task.score(source, subject, checkpoint.tokenizer, runner(predict, subject.pad_id))["f1"])
+        found.append(subject.task.score(source, subject, checkpoint.served_tokenizer, run)["f1"])
     assert found[0] >= found[1] - 1.0
 
 
