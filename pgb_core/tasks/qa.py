@@ -111,7 +111,7 @@ class QuestionAnswering(Task):
     def score(self, source: Source, subject: Subject, tokenizer: Tokenizer, run: Predict) -> Metrics:
         """On data with unanswerable questions EM and F1 are of a model that says nothing where that scores
         higher than its best answer, as the service does with `handle_impossible`; `best_…` are those at the best
-        threshold for the difference of the two scores, which is from -1 to 1.
+        threshold for the score of no answer less that of the best.
         """
         questions = _questions(source)
         answers, margins = answered(questions, tokenizer, run)
@@ -160,9 +160,9 @@ def answered(questions: Sequence[Question], tokenizer: Tokenizer, run: Predict) 
     answers, margins = [], []
     for question, group, rows in zip(questions, windows, logits, strict=True):
         found = all_of(served.candidates(question.context, group, rows, _OPTIONS))
-        best = (*found.best(_OPTIONS), served.Answer("", 0, 0, 0.0))[0]
-        answers.append(best.text)
-        margins.append(found.no_answer - best.score)
+        best = found.best(_OPTIONS)
+        answers.append(best[0].text if best else "")
+        margins.append(found.no_answer - (best[0].score if best else 0.0))
     return answers, margins
 
 
