@@ -80,7 +80,7 @@ def test_the_shipped_sentiment_adapter_keeps_its_quality(shared: Path, base: Pat
 
 
 def test_the_shipped_qa_adapter_keeps_its_quality(shared: Path, base: Path, tmp_path: Path) -> None:
-    """Merged into its base: F1 within a point of the checkpoint it approximates, on an eighth of the questions."""
+    """Merged into its base: served answers within 1.5 points F1 of the checkpoint's, on an eighth of the rows."""
     rows = read_rows(shared / SQUAD, "questions")[::8]
     found = []
     for source in (demo.merged(demo.EXAMPLES[1], base, tmp_path), shared / "models/minilm-l6-qa"):
@@ -90,7 +90,7 @@ def test_the_shipped_qa_adapter_keeps_its_quality(shared: Path, base: Path, tmp_
         subject = checkpoint.subject
         source = Source("file", rows, [row.answers for row in rows if isinstance(row, Question)], "")
         found.append(subject.task.score(source, subject, checkpoint.served_tokenizer, run)["f1"])
-    assert found[0] >= found[1] - 1.0
+    assert found[0] >= found[1] - 1.5
 
 
 def test_the_recipe_makes_the_shipped_adapter(shared: Path, base: Path, tmp_path: Path) -> None:
