@@ -12,7 +12,7 @@ import torch
 from pgb_core.checkpoints.load import Checkpoint
 from pgb_core.config import CompressConfig
 from pgb_core.errors import ConfigError
-from pgb_core.model.predict import Predict
+from pgb_core.inference.batches import Predict
 from pgb_core.progress.report import Report, Silent
 from pgb_core.run import reading
 from pgb_core.tasks import Source
@@ -79,7 +79,8 @@ def check_labels(
     config: CompressConfig, checkpoint: Checkpoint, inputs: Inputs, predict: Predict, report: Report
 ) -> dict[str, object]:
     """What the dense model makes of the labels, for the manifest. Raises DataError when they contradict it."""
-    trial = reading.Trial(checkpoint.subject, checkpoint.tokenizer, predict, report, config.trust_labels, config.seed)
+    tokenizer = checkpoint.served_tokenizer
+    trial = reading.Trial(checkpoint.subject, tokenizer, predict, report, config.trust_labels, config.seed)
     learned = [source for source in (inputs.labelled, inputs.calibrating) if source is not None and config.keep < 1]
     if config.options.uses_labels or inputs.labelled is not None:
         for source in learned[1:]:

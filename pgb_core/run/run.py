@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -16,8 +16,9 @@ from pgb_core.data.words import plain
 from pgb_core.errors import ConfigError, ResourceError
 from pgb_core.export.parity import Parity
 from pgb_core.gate import load_checked
+from pgb_core.inference.batches import run_all
 from pgb_core.model.encoder import Encoder
-from pgb_core.model.predict import runner, torch_predictor
+from pgb_core.model.predict import torch_predictor
 from pgb_core.progress.report import Report
 from pgb_core.run.inputs import Inputs, check_labels, prepare
 from pgb_core.run.workspace import Workspace, key_of, to_device
@@ -132,11 +133,11 @@ class Run:
             return {}
         found: dict[str, object] = {}
         reasons: dict[str, object] = {}
-        subject, tokenizer = self.checkpoint.subject, self.checkpoint.tokenizer
+        subject, tokenizer = self.checkpoint.subject, self.checkpoint.served_tokenizer
         for name, model in (("dense", self.dense), ("compressed", compact)):
             # A question may have several windows, and progress is told in windows.
             report.stage(f"Scoring the {name} model", None if subject.task.windows else len(held_out.rows))
-            run = runner(torch_predictor(model), subject.pad_id, report.advance)
+            run = partial(run_all, torch_predictor(model), progress=report.advance)
             metrics = subject.task.score(held_out, subject, tokenizer, run)
             found[name] = metrics.rounded(6)
             if metrics.reasons:

@@ -163,7 +163,7 @@ def fill_disks(config: CompressConfig, folder: Path, sizes: list[int]) -> Full:
 def unchecked() -> Iterator[None]:
     """Runs do not look first whether a disk has room."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pgb_core.pipeline.check_space", lambda folder, needed: None)
+        patch.setattr("pgb_core.run.output.check_space", lambda folder, needed: None)
         yield
 
 
