@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from pgb_core import demo, export
 from pgb_core.checkpoints.load import load_checkpoint
+from pgb_core.inference.batches import run_all
 from pgb_core.machine import facts
-from pgb_core.model.predict import runner
 from pgb_core.progress.report import Silent
 from pgb_core.run.reading import Options, read
 from pgb_core.session import open_session, predictor
@@ -36,11 +37,11 @@ def main() -> None:
             merged = demo.merged(example, base, Path(folder))
             for name, source in (("adapter", merged), ("checkpoint", args.models / CHECKPOINTS[example.name])):
                 checkpoint = load_checkpoint(source)
-                predict = predictor(open_session(export.channels_first(checkpoint.model).SerializeToString()))
+                session = open_session(export.channels_first(checkpoint.model).SerializeToString())
+                run = partial(run_all, predictor(session, checkpoint.model.config))
                 subject = checkpoint.subject
                 rows = read(str(args.data / DATA[example.name]), subject, Options(), Silent(), labelled="evaluation")
-                run = runner(predict, subject.pad_id)
-                scores[name] = dict(subject.task.score(rows, subject, checkpoint.tokenizer, run))
+                scores[name] = dict(subject.task.score(rows, subject, checkpoint.served_tokenizer, run))
         result[example.name] = scores
         print(example.name, scores, flush=True)
     args.out.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")

@@ -13,30 +13,34 @@ import json
 import platform
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from benchmarks.importance import importance_kept
 from pgb_core.checkpoints.load import Checkpoint, load_checkpoint
 from pgb_core.data import Question, TextRow, read_data, read_labels
+from pgb_core.inference.batches import run_all
 from pgb_core.learn import fisher
 from pgb_core.learn.compensate import compensate
 from pgb_core.learn.finetune import Schedule, Trainer, learning_rate
 from pgb_core.model import surgery
 from pgb_core.model.encoder import Encoder
+from pgb_core.model.predict import torch_predictor
 from pgb_core.prices import prices_of
+from pgb_core.progress.report import Silent
+from pgb_core.run.reading import Options, read
 from pgb_core.search import planning
 from pgb_core.search.importance import importance
+from pgb_core.tasks import Source
 from pgb_core.tasks.classification import encode_texts
 from pgb_core.tasks.features import Features, batches
-from pgb_core.tasks.qa import best_spans, encode_questions
-from pgb_core.tasks.squad import squad_metrics
+from pgb_core.tasks.qa import encode_questions
 
-TOKENS = 4096
 CALIBRATION = {"sst2": 1024, "qa": 384}
+METRIC = {"sst2": "accuracy", "qa": "f1"}
+PERCENT = {"sst2": 100.0, "qa": 1.0}
 
 
 class Task:
@@ -48,7 +52,7 @@ class Task:
         c = self.checkpoint
         if name == "sst2":
             self.train = self._texts(data / "glue/sst2/train.tsv")
-            self.dev = self._texts(data / "glue/sst2/dev.tsv")
+            self.dev = self._read(data / "glue/sst2/dev.tsv")
         else:
             rows = [
                 row
@@ -57,9 +61,9 @@ class Task:
             ]
             order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0)).tolist()
             self.train = encode_questions([rows[i] for i in order], c.tokenizer, 192, 64)
-            every = _questions(data / "squad/squad-dev-v1.1-half.json")
-            self.dev_rows = every[:: max(1, len(every) // questions)][:questions]
-            self.dev = encode_questions(self.dev_rows, c.tokenizer, 384, 128)
+            every = self._read(data / "squad/squad-dev-v1.1-half.json")
+            count = len(every.rows)
+            self.dev = every.picked(range(0, count, max(1, count // questions))[:questions])
         pick = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(1)).tolist()
         self.calibration: list[Features] = [self.train[i] for i in pick[: CALIBRATION[name]]]
 
@@ -68,18 +72,14 @@ class Task:
         rows = [row for row in read_data(path, "texts").rows if isinstance(row, TextRow)]
         return encode_texts(rows, read_labels(rows, c.labels, None).targets, c.tokenizer, 128)
 
-    @torch.no_grad()
+    def _read(self, path: Path) -> Source:
+        return read(str(path), self.checkpoint.subject, Options(), Silent(), labelled="evaluation")
+
     def score(self, model: Encoder) -> float:
         """SST-2 accuracy or SQuAD F1, percent."""
-        if self.name == "sst2":
-            hits = sum(int((model(*b.inputs).argmax(1) == b.targets).sum()) for b in batches(self.dev, TOKENS, 0))
-            return 100 * hits / len(self.dev)
-        found: dict[int, NDArray[np.float32]] = {}
-        for batch in batches(self.dev, TOKENS, model.config.pad_id):
-            logits = model(*batch.inputs).numpy()
-            found |= {id(f): logits[n] for n, f in enumerate(batch.features)}
-        answers, margins = best_spans(self.dev_rows, self.dev, [found[id(f)] for f in self.dev])
-        return squad_metrics(self.dev_rows, answers, margins)["f1"]
+        c = self.checkpoint
+        found = c.task.score(self.dev, c.subject, c.served_tokenizer, partial(run_all, torch_predictor(model)))
+        return PERCENT[self.name] * (found[METRIC[self.name]] or 0.0)
 
 
 def _questions(path: Path) -> list[Question]:

@@ -19,9 +19,9 @@ def gate(checkpoint: Checkpoint) -> Parity:
     """
     model, settings = checkpoint.model, checkpoint.settings
     features = inputs_of(checkpoint.probes, checkpoint.reading, checkpoint.task)
-    check_texts(torch_predictor(model), checkpoint.probes, features, model.config.pad_id, settings)
-    graph_predict = predictor(open_session(FORMS["cpu"].build(model).SerializeToString()))
-    return check_texts(graph_predict, checkpoint.probes, features, model.config.pad_id, settings)
+    check_texts(torch_predictor(model), checkpoint.probes, features, settings)
+    graph_predict = predictor(open_session(FORMS["cpu"].build(model).SerializeToString()), model.config)
+    return check_texts(graph_predict, checkpoint.probes, features, settings)
 
 
 def load_checked(source: str | Path, task: str | None, report: Report) -> tuple[Checkpoint, Parity]:

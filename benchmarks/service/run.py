@@ -53,7 +53,7 @@ def bare(artifact: Path, texts: list[str], seconds: float) -> float:
 
 def _bare(artifact: Path, texts: list[str], seconds: float) -> float:
     opened = open_artifact(artifact)
-    tokenizer = Tokenizer(opened.tokenizer, opened.manifest.max_length)
+    tokenizer = Tokenizer.open(opened.tokenizer, opened.manifest.max_length)
     runtime = open_runtime(opened, "onnxruntime", "cpu", "float32", 0)
     budget, launch = read_settings([]).max_batch_tokens, measure(runtime, opened.manifest.max_length).launch
     rows, begun = 0, time.perf_counter()
@@ -70,7 +70,7 @@ def _bare(artifact: Path, texts: list[str], seconds: float) -> float:
 def in_process(artifact: Path, texts: list[str], rate: float, seconds: float) -> float:
     """The median milliseconds of tokenising and running one text, at the pace of the clients."""
     opened = open_artifact(artifact)
-    tokenizer = Tokenizer(opened.tokenizer, opened.manifest.max_length)
+    tokenizer = Tokenizer.open(opened.tokenizer, opened.manifest.max_length)
     runtime = open_runtime(opened, "onnxruntime", "cpu", "float32", 0)
     found, due = [], time.perf_counter()
     for n in range(round(rate * seconds)):

@@ -18,6 +18,7 @@ from pgb_core.checkpoints.labels import label_names
 from pgb_core.checkpoints.reference import Probe, run_probes
 from pgb_core.checkpoints.tokenization import Tokenization, added_tokens, other_reading, read_tokenization, short_enough
 from pgb_core.checkpoints.weights import digest_of, load_model, own_state
+from pgb_core.inference.tokenizer import Tokenizer as Served
 from pgb_core.model.encoder import Encoder
 from pgb_core.tasks import TASKS, Subject, Task
 from pgb_core.tasks.texts import long_text
@@ -49,6 +50,11 @@ class Checkpoint:
         return self.reading.tokenizer
 
     @property
+    def served_tokenizer(self) -> Served:
+        """The artifact's tokenizer, as the service reads texts with it."""
+        return Served(self.reading.file().decode(), self.max_length)
+
+    @property
     def max_length(self) -> int:
         """Tokens at which an input is cut."""
         return self.reading.max_length
@@ -61,8 +67,7 @@ class Checkpoint:
     @property
     def subject(self) -> Subject:
         """What must be known of it to read rows for it and to score it."""
-        pad_id = self.model.config.pad_id
-        return Subject(self.task, self.labels, self.problem_type, self.max_length, pad_id, self.reading.side)
+        return Subject(self.task, self.labels, self.problem_type, self.reading.side)
 
 
 def load_checkpoint(source: str | Path, task: str | None = None, probed: bool = False) -> Checkpoint:

@@ -19,8 +19,9 @@ from pgb_core.checkpoints.config import unread_settings
 from pgb_core.checkpoints.reference import Probe, quoted
 from pgb_core.checkpoints.tokenization import SETTINGS, Tokenization, encode
 from pgb_core.errors import CheckpointError, ParityError
+from pgb_core.inference.batches import Predict, run_all
 from pgb_core.model.encoder import Encoder
-from pgb_core.model.predict import Predict, run, torch_predictor
+from pgb_core.model.predict import torch_predictor
 from pgb_core.session import open_session, predictor
 from pgb_core.tasks import Task
 from pgb_core.tasks.features import Features
@@ -60,13 +61,12 @@ def check_graph(
     model: Encoder, onnx_bytes: bytes, features: Sequence[Features], tolerance: float = TOLERANCE
 ) -> Parity:
     """The graph against PyTorch on up to 256 inputs, alone and in padded batches. Raises ParityError."""
-    chosen = list(features[:MOST_INPUTS])
-    pad_id = model.config.pad_id
-    predict = predictor(open_session(onnx_bytes))
-    want = run(torch_predictor(model), chosen, pad_id, tokens=4096)
-    got = run(predict, chosen, pad_id, tokens=4096)
+    chosen = [feature.tokens for feature in features[:MOST_INPUTS]]
+    predict = predictor(open_session(onnx_bytes), model.config)
+    want = run_all(torch_predictor(model), chosen)
+    got = run_all(predict, chosen)
     alone = chosen[:16]
-    found = parity_of([*want, *want[: len(alone)]], [*got, *run(predict, alone, pad_id, tokens=1)], tolerance)
+    found = parity_of([*want, *want[: len(alone)]], [*got, *run_all(predict, alone, batch_tokens=1)], tolerance)
     if not found.max_difference <= found.allowed:
         raise ParityError(
             f"the exported graph differs from PyTorch by {found.max_difference:.1e}, more than {found.allowed:.1e} "
@@ -90,11 +90,11 @@ def inputs_of(probes: Sequence[Probe], reading: Tokenization, task: Task) -> lis
 
 
 def check_texts(
-    predict: Predict, probes: Sequence[Probe], features: Sequence[Features], pad_id: int, config: Mapping[str, Any]
+    predict: Predict, probes: Sequence[Probe], features: Sequence[Features], config: Mapping[str, Any]
 ) -> Parity:
     """A model against transformers, from text. Raises ParityError naming the settings that are not read."""
     want = [answer.logits for answer in chain.from_iterable(probe.answers for probe in probes)]
-    found = parity_of(want, run(predict, list(features), pad_id, tokens=4096))
+    found = parity_of(want, run_all(predict, [feature.tokens for feature in features]))
     if not found.max_difference <= found.allowed:
         raise ParityError(
             f"from the same texts, the model differs from transformers by {found.max_difference:.1e}, more than "

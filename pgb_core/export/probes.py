@@ -9,8 +9,9 @@ from itertools import count
 import numpy as np
 from tokenizers import Tokenizer
 
+from pgb_core.inference.batches import run_all
 from pgb_core.model.encoder import Encoder, EncoderConfig
-from pgb_core.model.predict import run, torch_predictor
+from pgb_core.model.predict import torch_predictor
 from pgb_core.tasks.features import Features
 
 LENGTHS = (4, 17, 48)
@@ -35,7 +36,7 @@ def made_up(tokenizer: Tokenizer, config: EncoderConfig, lengths: Sequence[int] 
 
 def expectations(model: Encoder, features: Sequence[Features]) -> str:
     """The inputs with the model's logits, to six decimals, as JSON."""
-    found = run(torch_predictor(model), features, model.config.pad_id)
+    found = run_all(torch_predictor(model), [feature.tokens for feature in features])
     inputs = [
         {"ids": f.ids, "types": f.types, "logits": np.round(logits.astype(np.float64), 6).tolist()}
         for f, logits in zip(features, found, strict=True)

@@ -1,34 +1,47 @@
-"""Any number of inputs through a runtime, in batches of like lengths, which need little padding."""
+"""Any number of inputs through a model, in batches of like lengths, which need little padding."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from pgb_core.inference.runtimes.base import Runtime
 from pgb_core.inference.tasks.base import Logits
 from pgb_core.inference.tokens import Tokens
 
 BATCH_TOKENS = 4096
 
+# From inputs to the logits of each, without padding: [labels], or [tokens, 2] of a span model. `run` of a runtime takes
+# one batch, and so does a model of the job; `run_all` makes of either what takes any number of inputs.
+Predict = Callable[[Sequence[Tokens]], list[Logits]]
+
 
 def run_all(
-    runtime: Runtime,
+    predict: Predict,
     inputs: Sequence[Tokens],
     batch_tokens: int = BATCH_TOKENS,
     progress: Callable[[int], None] = lambda count: None,
 ) -> list[Logits]:
-    """Logits of each input, in the order given: [labels], or [tokens, 2] of a span model.
+    """Logits of each input, in the order given.
 
     batch_tokens: most padded tokens of a batch; an input that is longer runs alone. progress: hears after each batch
-    how many inputs it had. Raises what the runtime raises, and ArithmeticError where it finds what is not a number.
+    how many inputs it had. Raises what `predict` raises; a runtime raises ArithmeticError where it finds what is not a
+    number.
     """
     places, found = [], []
     for group in _alike([len(tokens) for tokens in inputs], batch_tokens):
         places += group
-        found += runtime.run([inputs[place] for place in group])
+        found += predict([inputs[place] for place in group])
         progress(len(group))
     by_place = dict(zip(places, found, strict=True))
     return [by_place[place] for place in range(len(inputs))]
+
+
+def run_groups(run: Predict, groups: Sequence[Sequence[Tokens]]) -> list[list[Logits]]:
+    """Logits of inputs that belong together, such as the windows of one context; all groups run in common batches.
+
+    run: takes any number of inputs.
+    """
+    found = iter(run([tokens for group in groups for tokens in group]))
+    return [[next(found) for _ in group] for group in groups]
 
 
 def _alike(lengths: Sequence[int], most: int) -> Iterator[list[int]]:

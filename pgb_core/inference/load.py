@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from pgb_core.artifact import SCORINGS, Artifact, open_artifact
-from pgb_core.inference.batches import BATCH_TOKENS, run_all
+from pgb_core.inference.batches import BATCH_TOKENS, run_all, run_groups
 from pgb_core.inference.errors import EmptyInput, InvalidInput, WrongTask
+from pgb_core.inference.prepare import prepare_question, prepare_texts
 from pgb_core.inference.runtimes.base import Runtime
 from pgb_core.inference.runtimes.registry import open_runtime
 from pgb_core.inference.runtimes.selfcheck import self_check
@@ -17,10 +18,8 @@ from pgb_core.inference.tasks.base import Task, check_text
 from pgb_core.inference.tasks.classification import CLASSIFICATION, Labelling, Score, ranked
 from pgb_core.inference.tasks.qa import QA, Answer, Options, Question, Windowing, best
 from pgb_core.inference.tokenizer import SIDES, Tokenizer
-from pgb_core.inference.tokens import Text, Tokens
+from pgb_core.inference.tokens import Text
 
-# Characters that are tokenised in one go; the tokenizer refuses more than eleven times as many.
-_AT_ONCE = 100_000
 _LABELLING, _OPTIONS, _WINDOWING = Labelling(), Options(), Windowing()
 
 
@@ -32,7 +31,7 @@ class Loaded:
 
     def __init__(self, artifact: Artifact, runtime: Runtime, batch_tokens: int = BATCH_TOKENS) -> None:
         self.manifest = artifact.manifest
-        self.tokenizer = Tokenizer(artifact.tokenizer, self.manifest.max_length)
+        self.tokenizer = Tokenizer.open(artifact.tokenizer, self.manifest.max_length)
         self.runtime = runtime
         self.batch_tokens = batch_tokens
 
@@ -58,15 +57,13 @@ class Loaded:
         _require(options.side in (None, *SIDES), f"side is one of {', '.join(SIDES)}")
         _require(options.top_k is None or options.top_k >= 1, "top_k is at least 1")
         self._check(CLASSIFICATION, [(item,) if isinstance(item, str) else item for item in texts])
-        tokens: list[Tokens] = []
-        for group in self._groups(texts):
-            tokens += all_of(self.tokenizer.texts(group, options.side))
+        tokens = prepare_texts(self.tokenizer, texts, options.side)
         if not options.truncate and any(item.cut for item in tokens):
             raise InvalidInput(
                 f"a text has more than the {self.manifest.max_length} tokens that the model takes; "
                 "shorten it or truncate"
             )
-        logits = run_all(self.runtime, tokens, self.batch_tokens)
+        logits = run_all(self.runtime.run, tokens, self.batch_tokens)
         return ranked(logits, self.manifest.labels, options.activation or self.manifest.activation, options.top_k)
 
     def answer(
@@ -91,17 +88,12 @@ class Loaded:
         _require(windowing.max_length is None or windowing.max_length >= 1, "max_length is at least 1 token")
         _require(windowing.stride is None or windowing.stride >= 0, "stride is no negative number")
         self._check(QA, [(q.question, q.context) for q in questions])
-        length, stride = windowing.within(self.manifest.max_length)
-        windows = [
-            all_of(self.tokenizer.windows(q.question.strip(), q.context, length, stride, sys.maxsize))
-            for q in questions
-        ]
-        every = [window.tokens for group in windows for window in group]
-        logits = iter(run_all(self.runtime, every, self.batch_tokens))
-        groups = [[next(logits) for _ in group] for group in windows]
+        windows = [prepare_question(self.tokenizer, q, windowing) for q in questions]
+        run = partial(run_all, self.runtime.run, batch_tokens=self.batch_tokens)
+        logits = run_groups(run, [[window.tokens for window in group] for group in windows])
         return [
             all_of(best(q.context, group, rows, options))
-            for q, group, rows in zip(questions, windows, groups, strict=True)
+            for q, group, rows in zip(questions, windows, logits, strict=True)
         ]
 
     def _check(self, task: Task, inputs: Sequence[tuple[str, ...]]) -> None:
@@ -112,20 +104,6 @@ class Loaded:
         for text in (text for item in inputs for text in item):
             check_text(text)
         task.check(inputs)
-
-    def _groups(self, texts: Sequence[Text]) -> Iterator[list[Text]]:
-        """As many texts as are tokenised in one go, or a longer one alone."""
-        group: list[Text] = []
-        size = 0
-        for item in texts:
-            more = self.tokenizer.readable([item])
-            if group and size + more > _AT_ONCE:
-                yield group
-                group, size = [], 0
-            group.append(item)
-            size += more
-        if group:
-            yield group
 
 
 def _require(holds: bool, said: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,21 +35,33 @@ _MEASURED = 4_096
 class Tokenizer:
     """The tokenizer of one artifact. side: the end of a text that is cut, when a request does not say."""
 
-    def __init__(self, path: Path, max_length: int) -> None:
+    @classmethod
+    def open(cls, path: Path, max_length: int) -> Tokenizer:
+        """From a file."""
+        return cls(path.read_text("utf-8"), max_length)
+
+    def __init__(self, file: str, max_length: int) -> None:
+        """file: the content of `tokenizer.json`. max_length: tokens that the model takes."""
         self.max_length = max_length
-        self._plain = Fast.from_file(str(path))
+        self._plain = Fast.from_str(file)
         self.side: str = (self._plain.truncation or {}).get("direction", SIDES[0])
         self._plain.no_padding()
         self._plain.no_truncation()
         # Kept apart: it trims offsets of byte-level tokens, and would trim twice what it sees twice.
         self._join = self._plain.post_processor or processors.TemplateProcessing("$A", "$A $B:1", [])
         self._plain.post_processor = None
-        spec = json.loads(path.read_text("utf-8"))
+        spec = json.loads(file)
         self._pieces = pieces.Pieces(spec)
         self._keeps_blank = pieces.keeps_blank(spec)
         # What stands around one text, and around two.
         dummy = self._encoded(DUMMY)
         self._layouts = [_layout(self._join.process(*dummies)) for dummies in ((dummy,), (dummy, dummy))]
+
+    def shorter(self, most: int) -> Tokenizer:
+        """The same for a model that takes at most so many tokens."""
+        found = copy(self)
+        found.max_length = min(most, self.max_length)
+        return found
 
     def readable(self, inputs: Sequence[Text]) -> int:
         """About how many characters of the inputs will be tokenised."""

@@ -227,12 +227,9 @@ def work(ready: Callable[[str, int], Callable[[Shape], Callable[[], object]]]) -
 def _onnx_runtime(model: str, threads: int) -> Callable[[Shape], Callable[[], object]]:
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle workers leave the cores alone
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    from pgb_core.inference.runtimes.onnx_runtime import session_options  # idle workers leave the cores alone
+
+    session = onnxruntime.InferenceSession(model, session_options(threads), providers=["CPUExecutionProvider"])
     names = [i.name for i in session.get_inputs()]
     return lambda shape: functools.partial(session.run, None, random_feed(names, shape))
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from tokenizers import Tokenizer
-
-from pgb_core.artifact import MANIFEST, Artifact, open_artifact
+from pgb_core.artifact import MANIFEST
+from pgb_core.errors import ArtifactError
 from pgb_core.gate import load_checked
-from pgb_core.model.predict import Predict, runner, torch_predictor
+from pgb_core.inference.batches import Predict, run_all
+from pgb_core.inference.load import Loaded, load
+from pgb_core.inference.tasks.base import Logits
+from pgb_core.inference.tokens import Tokens
+from pgb_core.model.predict import torch_predictor
 from pgb_core.progress.report import Report, Silent
 from pgb_core.run.reading import Options, Trial, read
-from pgb_core.session import open_session, predictor
 from pgb_core.tasks import TASKS, Subject
 from pgb_core.tasks.metrics import Metrics
 from pgb_core.threads import threads
@@ -28,26 +32,40 @@ def score(
 ) -> Metrics:
     """Official metrics on labelled rows: PyTorch for a checkpoint, ONNX Runtime for an artifact.
 
-    options: how the file is read. report: who is told what was read.
+    Both read and answer as the service does by default. options: how the file is read. report: who is told what was
+    read.
     """
     report = report or Silent()
-    with threads():
+    with threads() as count:
         if (Path(source) / MANIFEST).is_file():
-            subject, tokenizer, predict = _artifact(open_artifact(source))
-        else:
-            checkpoint, _ = load_checked(source, task, report)
-            subject, tokenizer = checkpoint.subject, checkpoint.tokenizer
-            predict = torch_predictor(checkpoint.model)
-        found = read(str(data), subject, options, report, "validation", "evaluation")
-        Trial(subject, tokenizer, predict, report).check(None, found)
-        return subject.task.score(found, subject, tokenizer, runner(predict, subject.pad_id))
+            with load(source, threads=count) as loaded:
+                return _scored(Trial(_subject(loaded), loaded.tokenizer, _told(loaded), report), data, options)
+        checkpoint, _ = load_checked(source, task, report)
+        predict = torch_predictor(checkpoint.model)
+        return _scored(Trial(checkpoint.subject, checkpoint.served_tokenizer, predict, report), data, options)
 
 
-def _artifact(artifact: Artifact) -> tuple[Subject, Tokenizer, Predict]:
-    m = artifact.manifest
-    tokenizer = Tokenizer.from_file(str(artifact.tokenizer))
-    side = (tokenizer.truncation or {}).get("direction", "right")
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    subject = Subject(TASKS[m.task], m.labels, m.provenance.get("problem_type"), m.max_length, m.pad_id, side)
-    return subject, tokenizer, predictor(open_session(artifact.model))
+def _scored(model: Trial, data: str | Path, options: Options) -> Metrics:
+    found = read(str(data), model.subject, options, model.tell, "validation", "evaluation")
+    model.check(None, found)
+    return model.subject.task.score(found, model.subject, model.tokenizer, partial(run_all, model.predict))
+
+
+def _subject(loaded: Loaded) -> Subject:
+    m = loaded.manifest
+    return Subject(TASKS[m.task], m.labels, m.provenance.get("problem_type"), loaded.tokenizer.side)
+
+
+def _told(loaded: Loaded) -> Predict:
+    """The artifact's runtime, whose errors say what to do."""
+
+    def predict(batch: Sequence[Tokens]) -> list[Logits]:
+        try:
+            return loaded.runtime.run(batch)
+        except Exception as error:  # every runtime raises its own
+            raise ArtifactError(
+                f"{loaded.manifest.name}: the graph fails on an input of {max(map(len, batch))} tokens; "
+                "make the artifact again"
+            ) from error
+
+    return predict

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-from tokenizers import Tokenizer
 
 from pgb_core.config import CompressConfig
 from pgb_core.data import Columns, read_data
 from pgb_core.data.rows import ORDINARY
 from pgb_core.errors import DataError
-from pgb_core.model.predict import Predict, runner
+from pgb_core.inference.batches import Predict, run_all
+from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.progress.report import Report
 from pgb_core.tasks import Source, Subject
 from pgb_core.tasks.trust import Verdict
@@ -105,5 +106,5 @@ class Trial:
         usable = np.array([n for n, target in enumerate(source.targets) if target not in (None, ())], int)
         picked = np.random.default_rng(self.seed).permutation(usable)[: task.sample].tolist()
         self.tell.stage("Trying the dense model on the labels", None if task.windows else len(picked))
-        run = runner(self.predict, self.subject.pad_id, self.tell.advance)
+        run = partial(run_all, self.predict, progress=self.tell.advance)
         return task.judge(source.picked(picked), self.subject, self.tokenizer, run)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TypeVar
 
 import torch
@@ -17,8 +17,9 @@ from pgb_core.data.words import plain
 from pgb_core.errors import ConfigError, ResourceError
 from pgb_core.export.parity import Parity
 from pgb_core.gate import load_checked
+from pgb_core.inference.batches import run_all
 from pgb_core.model.encoder import Encoder
-from pgb_core.model.predict import runner, torch_predictor
+from pgb_core.model.predict import torch_predictor
 from pgb_core.options import MethodOptions
 from pgb_core.progress.report import Report
 from pgb_core.run import reading
@@ -136,7 +137,7 @@ class Run:
         """What the dense model makes of the labels, for the manifest. Raises DataError when they contradict it."""
         c, config, inputs = self.checkpoint, self.config, self.inputs
         predict = torch_predictor(self.dense)
-        trial = reading.Trial(c.subject, c.tokenizer, predict, self.report, config.trust_labels, config.seed)
+        trial = reading.Trial(c.subject, c.served_tokenizer, predict, self.report, config.trust_labels, config.seed)
         learned = [rows for rows in (inputs.labelled, inputs.calibrating) if rows is not None and config.keep < 1]
         if config.options.uses_labels or inputs.labelled is not None:
             for rows in learned[1:]:
@@ -150,11 +151,11 @@ class Run:
             return {}
         found: dict[str, object] = {}
         reasons: dict[str, object] = {}
-        subject, tokenizer = self.checkpoint.subject, self.checkpoint.tokenizer
+        subject, tokenizer = self.checkpoint.subject, self.checkpoint.served_tokenizer
         for name, model in (("dense", self.dense), ("compressed", compact)):
             # A question may have several windows, and progress is told in windows.
             report.stage(f"Scoring the {name} model", None if subject.task.windows else len(held_out.rows))
-            run = runner(torch_predictor(model), subject.pad_id, report.advance)
+            run = partial(run_all, torch_predictor(model), progress=report.advance)
             metrics = subject.task.score(held_out, subject, tokenizer, run)
             found[name] = metrics.rounded(6)
             if metrics.reasons:

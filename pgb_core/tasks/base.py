@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer as Fast
 from torch import Tensor
 
 from pgb_core.data import Data, Row
 from pgb_core.data.words import plain
+from pgb_core.inference.batches import Predict
+from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.progress.report import Report
 from pgb_core.tasks.features import Batch, Features
 from pgb_core.tasks.metrics import Metrics
 from pgb_core.tasks.trust import Verdict
 
-Logits = NDArray[np.float32]
-Run = Callable[[Sequence[Features]], list[Logits]]
 Text = tuple[str, str | None]
 
 
@@ -68,14 +66,12 @@ class Source:
 class Subject:
     """What must be known of a model to read rows for it and to score it.
 
-    problem: the checkpoint's `problem_type`. max_length: tokens. side: 'right' or 'left', the end that is cut.
+    problem: the checkpoint's `problem_type`. side: 'right' or 'left', the end of a text to learn from that is cut.
     """
 
     task: Task
     labels: tuple[str, ...]
     problem: str | None
-    max_length: int
-    pad_id: int
     side: str = "right"
 
     @property
@@ -124,18 +120,19 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def encode(
-        self, source: Source, subject: Subject, tokenizer: Tokenizer, length: int, tell: Report
-    ) -> list[Features]:
+    def encode(self, source: Source, subject: Subject, tokenizer: Fast, length: int, tell: Report) -> list[Features]:
         """Inputs to learn from, of at most `length` tokens. Raises DataError."""
 
     @abstractmethod
-    def score(self, source: Source, subject: Subject, tokenizer: Tokenizer, run: Run) -> Metrics:
-        """Official metrics of a model on labelled rows. run: from inputs to logits, in their order."""
+    def score(self, source: Source, subject: Subject, tokenizer: Tokenizer, run: Predict) -> Metrics:
+        """Official metrics of a model on labelled rows, which are read and answered as the service does by default.
+
+        tokenizer: the artifact's. run: takes any number of inputs.
+        """
 
     @abstractmethod
-    def judge(self, source: Source, subject: Subject, tokenizer: Tokenizer, run: Run) -> Verdict:
-        """Whether a model and the labels of these rows can mean the same thing."""
+    def judge(self, source: Source, subject: Subject, tokenizer: Tokenizer, run: Predict) -> Verdict:
+        """Whether a model and the labels of these rows can mean the same thing; parameters as `score` has them."""
 
 
-__all__ = ["Batch", "Features", "Logits", "Objective", "Run", "Source", "Subject", "Task", "Text"]
+__all__ = ["Batch", "Features", "Objective", "Predict", "Source", "Subject", "Task", "Text"]

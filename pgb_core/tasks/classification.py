@@ -8,15 +8,17 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer as Fast
 from torch import Tensor
 from torch.nn import functional
 
 from pgb_core.data import Data, Row, TextRow, read_labels
 from pgb_core.data.problems import Problem, problem_of
+from pgb_core.inference.prepare import prepare_texts
+from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.progress.report import Report
 from pgb_core.tasks import trust
-from pgb_core.tasks.base import Features, Objective, Run, Source, Subject, Task, Text
+from pgb_core.tasks.base import Features, Objective, Predict, Source, Subject, Task, Text
 from pgb_core.tasks.features import divergence
 from pgb_core.tasks.metrics import Metrics, many_labels, numbers, one_label
 from pgb_core.tasks.texts import singles
@@ -153,32 +155,35 @@ class Classification(Task):
         told = read_labels(rows, subject.labels, subject.problem, labels, source)
         return Source(source, rows, told.targets, told.sentence)
 
-    def encode(
-        self, source: Source, subject: Subject, tokenizer: Tokenizer, length: int, tell: Report
-    ) -> list[Features]:
+    def encode(self, source: Source, subject: Subject, tokenizer: Fast, length: int, tell: Report) -> list[Features]:
         """See Task."""
         return encode_texts(source.rows, source.targets, tokenizer, length, subject.side)
 
-    def score(self, source: Source, subject: Subject, tokenizer: Tokenizer, run: Run) -> Metrics:
+    def score(self, source: Source, subject: Subject, tokenizer: Tokenizer, run: Predict) -> Metrics:
         """See Task."""
-        logits = run(encode_texts(source.rows, source.targets, tokenizer, subject.max_length, subject.side))
         head = self.objective(subject.problem, len(subject.labels))
-        return head.metrics(np.stack(logits).astype(np.float64), np.asarray(source.targets, np.float64))
+        return head.metrics(_logits(source, tokenizer, run), np.asarray(source.targets, np.float64))
 
-    def judge(self, source: Source, subject: Subject, tokenizer: Tokenizer, run: Run) -> trust.Verdict:
-        """See Task."""
-        features = encode_texts(source.rows, source.targets, tokenizer, min(_TRIED, subject.max_length), subject.side)
-        if not features:
+    def judge(self, source: Source, subject: Subject, tokenizer: Tokenizer, run: Predict) -> trust.Verdict:
+        """See Task. Of each text no more than 256 tokens are tried."""
+        if not source.rows:
             return trust.Verdict("no label to try")
         head = self.objective(subject.problem, len(subject.labels))
-        logits = np.stack(run(features)).astype(np.float64)
+        logits = _logits(source, tokenizer.shorter(_TRIED), run)
         return head.judge(logits, np.asarray(source.targets, np.float64), subject.labels)
 
 
+def _logits(source: Source, tokenizer: Tokenizer, run: Predict) -> Array:
+    """[rows, labels]."""
+    rows = [row for row in source.rows if isinstance(row, TextRow)]
+    texts = [row.text if row.pair is None else (row.text, row.pair) for row in rows]
+    return np.stack(run(prepare_texts(tokenizer, texts))).astype(np.float64)
+
+
 def encode_texts(
-    rows: Sequence[Row], targets: Sequence[object], tokenizer: Tokenizer, length: int, side: str = "right"
+    rows: Sequence[Row], targets: Sequence[object], tokenizer: Fast, length: int, side: str = "right"
 ) -> list[Features]:
-    """Inputs of at most `length` tokens, cut on that side."""
+    """Inputs to learn from, of at most `length` tokens, cut on that side."""
     texts = [row for row in rows if isinstance(row, TextRow)]
     found: list[Features] = []
     tokenizer.enable_truncation(length, direction=side)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pgb_core.inference.tokens import Tokens
+
 
 @dataclass(frozen=True)
 class Features:
@@ -18,7 +20,11 @@ class Features:
     types: list[int]
     target: object
     row: int
-    offsets: list[tuple[int, int] | None] | None = None
+
+    @property
+    def tokens(self) -> Tokens:
+        """What a model reads of it."""
+        return Tokens(self.ids, self.types)
 
 
 @dataclass(frozen=True)

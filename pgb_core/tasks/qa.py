@@ -5,26 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Encoding
+from tokenizers import Tokenizer as Fast
 from torch import Tensor
 from torch.nn import functional
 
 from pgb_core.data import Data, Question, unplaced
 from pgb_core.errors import DataError
+from pgb_core.inference.batches import run_groups
+from pgb_core.inference.errors import InvalidInput
+from pgb_core.inference.prepare import prepare_question
+from pgb_core.inference.steps import all_of
+from pgb_core.inference.tasks import qa as served
+from pgb_core.inference.tokenizer import Tokenizer
+from pgb_core.inference.tokens import Window
 from pgb_core.progress.report import Report
 from pgb_core.tasks import texts, trust
-from pgb_core.tasks.base import Features, Objective, Run, Source, Subject, Task, Text
+from pgb_core.tasks.base import Features, Objective, Predict, Source, Subject, Task, Text
 from pgb_core.tasks.features import divergence
 from pgb_core.tasks.metrics import Metrics
 from pgb_core.tasks.squad import answer_f1, squad_metrics
 
 MOST_LOST = 0.05  # share of questions whose answer has no place, of which training goes without
 STRIDE = 64  # tokens that neighbouring windows share, to learn from
-LENGTH, SHARED = 384, 128  # tokens of a window to score with, and those that neighbours share
 _HIDDEN = -1e4  # the logit of a token that is none
+_OPTIONS, _WINDOWING = served.Options(), served.Windowing()
 
 
 class Spans:
@@ -82,9 +88,7 @@ class QuestionAnswering(Task):
         rows = [row for row in data.rows if isinstance(row, Question)]
         return Source(source, rows, [row.answers for row in rows], data.notes[0].partition(": ")[2])
 
-    def encode(
-        self, source: Source, subject: Subject, tokenizer: Tokenizer, length: int, tell: Report
-    ) -> list[Features]:
+    def encode(self, source: Source, subject: Subject, tokenizer: Fast, length: int, tell: Report) -> list[Features]:
         """Questions whose answer has no place in a window are left out, and counted.
 
         Raises DataError when they are more than a few: they would be learned as unanswerable.
@@ -92,7 +96,7 @@ class QuestionAnswering(Task):
         every = _questions(source)
         _refuse_many(source, sum(map(unplaced, every)), "is not where the file says, nor once in the context")
         placed = [row for row in every if not unplaced(row)]
-        features = encode_questions(placed, tokenizer, length, STRIDE, placed=False)
+        features = encode_questions(placed, tokenizer, length, STRIDE)
         whole = {f.row for f in features if f.target != (0, 0)}
         cut = {n for n, row in enumerate(placed) if row.answers and n not in whole}
         _refuse_many(source, len(cut), f"is longer than a window of {length} tokens, which max_length sets,")
@@ -104,12 +108,13 @@ class QuestionAnswering(Task):
             )
         return [f for f in features if f.row not in cut]
 
-    def score(self, source: Source, subject: Subject, tokenizer: Tokenizer, run: Run) -> Metrics:
+    def score(self, source: Source, subject: Subject, tokenizer: Tokenizer, run: Predict) -> Metrics:
         """On data with unanswerable questions EM and F1 are of a model that says nothing where that scores
-        higher than its best answer; `best_…` are those at the best threshold for it.
+        higher than its best answer, as the service does with `handle_impossible`; `best_…` are those at the best
+        threshold for the score of no answer less that of the best.
         """
         questions = _questions(source)
-        answers, margins = _answered(questions, subject, tokenizer, run)
+        answers, margins = answered(questions, tokenizer, run)
         found = squad_metrics(questions, answers, margins)
         if all(question.answers for question in questions):
             return Metrics(found)
@@ -117,10 +122,10 @@ class QuestionAnswering(Task):
         plain = squad_metrics(questions, silent, margins)
         return Metrics({**found, "exact_match": plain["exact_match"], "f1": plain["f1"]})
 
-    def judge(self, source: Source, subject: Subject, tokenizer: Tokenizer, run: Run) -> trust.Verdict:
+    def judge(self, source: Source, subject: Subject, tokenizer: Tokenizer, run: Predict) -> trust.Verdict:
         """See Task."""
         questions = _questions(source)
-        answers, _ = _answered(questions, subject, tokenizer, run)
+        answers, _ = answered(questions, tokenizer, run)
         scores = [
             100 * max(answer_f1(answer, gold) for gold, _ in row.answers or ())
             for answer, row in zip(answers, questions, strict=True)
@@ -144,17 +149,32 @@ def _refuse_many(source: Source, lost: int, why: str) -> None:
         )
 
 
-def _answered(
-    questions: Sequence[Question], subject: Subject, tokenizer: Tokenizer, run: Run
-) -> tuple[list[str], list[float]]:
-    features = encode_questions(questions, tokenizer, min(LENGTH, subject.max_length), SHARED)
-    return best_spans(questions, features, run(features))
+def answered(questions: Sequence[Question], tokenizer: Tokenizer, run: Predict) -> tuple[list[str], list[float]]:
+    """The answer to each question that the service gives by default, and by how much "no answer" scores above it.
+
+    run: takes any number of inputs. A question that leaves no room for its context, which the service refuses, has no
+    answer.
+    """
+    windows = [_windows(question, tokenizer) for question in questions]
+    logits = run_groups(run, [[window.tokens for window in group] for group in windows])
+    answers, margins = [], []
+    for question, group, rows in zip(questions, windows, logits, strict=True):
+        found = all_of(served.candidates(question.context, group, rows, _OPTIONS))
+        best = found.best(_OPTIONS)
+        answers.append(best[0].text if best else "")
+        margins.append(found.no_answer - (best[0].score if best else 0.0))
+    return answers, margins
 
 
-def encode_questions(
-    rows: Sequence[Question], tokenizer: Tokenizer, length: int, stride: int, placed: bool = True
-) -> list[Features]:
-    """Overlapping windows of at most `length` tokens; offsets are characters of the context, kept if `placed`.
+def _windows(question: Question, tokenizer: Tokenizer) -> list[Window]:
+    try:
+        return prepare_question(tokenizer, served.Question(question.question, question.context), _WINDOWING)
+    except InvalidInput:
+        return []
+
+
+def encode_questions(rows: Sequence[Question], tokenizer: Fast, length: int, stride: int) -> list[Features]:
+    """Overlapping windows of at most `length` tokens, to learn from.
 
     A window that does not hold the first answer whole points at the first token, as SQuAD 2.0's
     unanswerable questions do; without a label, or a place of the answer, there is no target. Neighbours
@@ -179,11 +199,11 @@ def encode_questions(
                 for offset, sequence in zip(window.offsets, window.sequence_ids, strict=True)
             ]
             types = [min(kind, top) for kind in window.type_ids]
-            features.append(Features(window.ids, types, _span(row, offsets), n, offsets if placed else None))
+            features.append(Features(window.ids, types, _span(row, offsets), n))
     return features
 
 
-def _fitting(question: str, tokenizer: Tokenizer, limit: int) -> str:
+def _fitting(question: str, tokenizer: Fast, limit: int) -> str:
     encoding: Encoding = tokenizer.encode(question, add_special_tokens=False)
     return question if len(encoding.ids) <= limit else question[: encoding.offsets[limit - 1][1]]
 
@@ -202,30 +222,3 @@ def _span(row: Question, offsets: Sequence[tuple[int, int] | None]) -> tuple[int
     if not inside or offsets[inside[0]][0] > start or offsets[inside[-1]][1] < end:  # type: ignore[index]
         return (0, 0)
     return inside[0], inside[-1]
-
-
-def best_spans(
-    rows: Sequence[Question], features: Sequence[Features], logits: Sequence[NDArray[np.float32]], longest: int = 30
-) -> tuple[list[str], list[float]]:
-    """The best answer of each question over its windows, and its no-answer margin.
-
-    logits: [tokens, 2] for each feature. A span has at most `longest` tokens, all in the context.
-    """
-    best: list[tuple[float, str]] = [(-np.inf, "")] * len(rows)
-    null = [np.inf] * len(rows)
-    for feature, scores in zip(features, logits, strict=True):
-        offsets = feature.offsets or []
-        inside = np.array([offset is not None for offset in offsets])
-        size = len(inside)
-        start = np.where(inside, scores[:size, 0], -np.inf)
-        end = np.where(inside, scores[:size, 1], -np.inf)
-        total = start[:, None] + end[None, :]
-        total[~np.tri(size, size, longest - 1, dtype=bool) | np.tri(size, size, -1, dtype=bool)] = -np.inf
-        at = int(total.argmax())
-        s, e = divmod(at, size)
-        null[feature.row] = min(null[feature.row], float(scores[0, 0] + scores[0, 1]))
-        if total[s, e] > best[feature.row][0]:
-            first, last = offsets[s], offsets[e]
-            if first is not None and last is not None:
-                best[feature.row] = (float(total[s, e]), rows[feature.row].context[first[0] : last[1]])
-    return [text for _, text in best], [n - score for n, (score, _) in zip(null, best, strict=True)]

@@ -52,7 +52,7 @@ class Model:
         self.digest = artifact.digest
         self.name = name
         self.version = version
-        self.tokenizer = Tokenizer(artifact.tokenizer, self.manifest.max_length)
+        self.tokenizer = Tokenizer.open(artifact.tokenizer, self.manifest.max_length)
         self.runtime: Runtime = open_runtime(
             artifact, settings.runtime, settings.device, settings.precision, settings.threads
         )

@@ -1,20 +1,25 @@
 """Metrics against their definitions and independent implementations."""
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer as Fast
+from tokenizers import models, pre_tokenizers, processors
 
 from pgb_core.data import Question
-from pgb_core.model.predict import runner
+from pgb_core.inference.batches import Predict
+from pgb_core.inference.tasks.base import Logits
+from pgb_core.inference.tokenizer import Tokenizer
+from pgb_core.inference.tokens import Tokens
 from pgb_core.tasks import TASKS, Source, Subject, metrics, squad
 from pgb_core.tasks.classification import Classification
-from pgb_core.tasks.features import Batch
-from pgb_core.tasks.qa import best_spans, encode_questions
+from pgb_core.tasks.qa import answered
 
 
 def scored(logits: NDArray[np.float32], gold: list[object], problem: str | None) -> metrics.Metrics:
@@ -110,38 +115,59 @@ def test_each_kind_of_head_gets_its_metrics() -> None:
     assert line == {"pearson": pytest.approx(np.corrcoef([1, 2, 4], [2, 3, 9])[0, 1]), "spearman": pytest.approx(1.0)}
 
 
-def test_the_best_span_stays_in_the_context_and_within_its_length() -> None:
-    """A higher-scoring span in the question or beyond the limit is not taken."""
-    tokenizer = Tokenizer(
-        models.WordLevel({w: n for n, w in enumerate(["[UNK]", "who", "she", "sings", "and", "he", "plays"])}, "[UNK]")
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    rows = [Question("1", "who sings", "she sings and he plays", (), "1")]
-    features = encode_questions(rows, tokenizer, 16, 4)
-    logits = np.full((7, 2), -5, np.float32)
-    logits[0] = 9  # the question
-    logits[2, 0], logits[3, 1], logits[6, 1] = 3, 2, 4
-    assert best_spans(rows, features, [logits], longest=2)[0] == ["she sings"]
-    assert best_spans(rows, features, [logits], longest=9)[0] == ["she sings and he plays"]
+def words(length: int, *vocabulary: str) -> Tokenizer:
+    """One token a word, numbered from 1, between BERT's special tokens."""
+    names = ("[UNK]", *vocabulary, "[CLS]", "[SEP]")
+    fast = Fast(models.WordLevel({word: n for n, word in enumerate(names)}, "[UNK]"))
+    fast.pre_tokenizer = pre_tokenizers.Whitespace()
+    fast.post_processor = processors.BertProcessing(("[SEP]", len(names) - 1), ("[CLS]", len(names) - 2))
+    return Tokenizer(fast.to_str(), length)
+
+
+def pointed(scores: Mapping[int, tuple[float, float]]) -> Predict:
+    """A model with these start and end logits of tokens, whatever else it reads, and -5 elsewhere."""
+
+    def predict(batch: Sequence[Tokens]) -> list[Logits]:
+        return [np.array([scores.get(int(token), (-5, -5)) for token in item.ids], np.float32) for item in batch]
+
+    return predict
+
+
+def test_answers_are_those_of_the_context_within_the_service_s_length() -> None:
+    """A higher-scoring span in the question, or of more than 15 tokens, is not taken."""
+    tokenizer = words(64, "who", "she", "sings", "and", "plays")
+    question = Question("1", "who", "she sings and plays", (), "1")
+    predict = pointed({1: (9, 9), 2: (3, -5), 3: (-5, 2), 5: (-5, 4)})
+    assert answered([question], tokenizer, predict)[0] == ["she sings and plays"]
+    long = replace(question, context=f"she sings {'and ' * 15}plays")
+    assert answered([long], tokenizer, predict)[0] == ["she sings"]
+
+
+def test_a_question_that_the_service_refuses_has_no_answer() -> None:
+    """It leaves no room for its context; the others are answered."""
+    tokenizer = words(16, "who", "oil", "she")
+    asked = [Question("1", who, "she " * 20 + "oil", (("oil", 80),), "here") for who in ("who " * 20, "who")]
+    answers, margins = answered(asked, tokenizer, pointed({2: (5, 5)}))
+    assert answers == ["", "oil"]
+    assert margins[0] == 1.0
+    assert margins[1] < -0.5
 
 
 def test_a_model_that_prefers_to_say_nothing_is_right_where_there_is_no_answer() -> None:
-    """Plain figures of SQuAD 2.0 are at a threshold of 0, the best ones over all that it could have said."""
-    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "who": 1, "oil": 2}, "[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    rows = [Question("1", "who", "oil", (("oil", 0),), "here"), Question("2", "who", "oil", (), "here")]
-    subject = Subject(TASKS["qa"], (), None, 16, 0)
+    """Plain figures of SQuAD 2.0 are those of `handle_impossible`, the best ones over all thresholds."""
+    tokenizer = words(16, "who", "what", "oil")
+    rows = [Question("1", "who", "oil", (("oil", 0),), "here"), Question("2", "what", "oil", (), "here")]
 
-    def predict(batch: Batch) -> NDArray[np.float32]:
-        """Nothing for the second row alone: of two equal inputs the batch holds the rows in order."""
-        logits = np.zeros((*batch.input_ids.shape, 2), np.float32)
-        for n, feature in enumerate(batch.features):
-            logits[n, 0] = 1.0 if feature.row else -1.0
-        return logits
+    def predict(batch: Sequence[Tokens]) -> list[Logits]:
+        """No answer, the first token, scores higher than the only word where it is asked what."""
+        return [np.array([(2.0 if 2 in item.ids else -2.0,) * 2, *[(0.0, 0.0)] * (len(item) - 1)]) for item in batch]
 
+    subject = Subject(TASKS["qa"], (), None)
     source = Source("file", rows, [row.answers for row in rows], "")
-    found = subject.task.score(source, subject, tokenizer, runner(predict, 0))
+    found = subject.task.score(source, subject, tokenizer, predict)
     assert found["exact_match"] == found["f1"] == found["best_f1"] == 100.0
+    assert found["best_f1_threshold"] == pytest.approx(answered(rows, tokenizer, predict)[1][0])
+    assert -1 < found["best_f1_threshold"] < 0
 
 
 NOTHING = "no row has a label, and the model gives none"

@@ -100,7 +100,7 @@ def test_the_file_of_an_artifact_says_length_and_side(tmp_path: Path) -> None:
     artifact = open_artifact(tmp_path / "out")
     assert artifact.manifest.max_length == 12
     assert json.loads(artifact.tokenizer.read_text())["truncation"]["direction"] == "Left"
-    tokenizer = Tokenizer(artifact.tokenizer, 12)
+    tokenizer = Tokenizer.open(artifact.tokenizer, 12)
     assert tokenizer.side == "left"
 
     def ids(side: str | None) -> list[int]:

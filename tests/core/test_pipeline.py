@@ -118,8 +118,8 @@ def test_questions_without_answers_are_enough(labelled: bool, tmp_path: Path, qu
         patch.setattr("pgb_core.methods.steps.Trainer", Seen)
         compress(
             CompressConfig(
-                str(model),
-                str(tmp_path / "small"),
+                checkpoint=str(model),
+                out=str(tmp_path / "small"),
                 calibrate=str(questions),
                 keep=0.4,
                 epochs=1,

@@ -1,30 +1,33 @@
 """A job's data: told, refused before the work, and tried on the dense model."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from pgb_core.config import CompressConfig
 from pgb_core.data import Columns, Question
 from pgb_core.errors import DataError
+from pgb_core.inference.batches import Predict
+from pgb_core.inference.tasks.base import Logits
+from pgb_core.inference.tokenizer import Tokenizer
+from pgb_core.inference.tokens import Tokens
 from pgb_core.run import reading
 from pgb_core.tasks import TASKS, Source, Subject
-from pgb_core.tasks.features import Batch
 from tests.core.test_data import words
 from tests.odd.test_data_files import Told
 
-MOODS = Subject(TASKS["classification"], ("bad", "good"), None, 32, 0)
-QA = Subject(TASKS["qa"], (), None, 32, 0)
+MOODS = Subject(TASKS["classification"], ("bad", "good"), None)
+QA = Subject(TASKS["qa"], (), None)
 WORDS = words("good", "bad", "film", "the", "town", "sang", "who")
+SERVED = Tokenizer(WORDS.to_str(), 32)
 
 
-def by_word(batch: Batch) -> NDArray[np.float32]:
+def by_word(batch: Sequence[Tokens]) -> list[Logits]:
     """A model that knows the words good (token 3) and bad (token 4)."""
-    ids = batch.input_ids.numpy()
-    return np.stack([(ids == 4).sum(1), (ids == 3).sum(1)], 1).astype(np.float32)
+    return [np.array([np.sum(np.array(item.ids) == word) for word in (4, 3)], np.float32) for item in batch]
 
 
 def rows(folder: Path, count: int, turned: bool = False, name: str = "rows.jsonl") -> str:
@@ -51,9 +54,9 @@ def test_labels_that_the_model_contradicts_stop_the_work(tmp_path: Path) -> None
     """With what exchanging them would give; trusted, they are a warning and stand in the manifest."""
     train = reading.read(rows(tmp_path, 60, turned=True), MOODS, reading.Options(), Told())
     with pytest.raises(DataError, match=r"accuracy 0\.00 .* class has 0\.50; reading .* gives 1\.00, not 0\.00"):
-        reading.Trial(MOODS, WORDS, by_word, Told()).check(train, None)
+        reading.Trial(MOODS, SERVED, by_word, Told()).check(train, None)
     told = Told()
-    found = reading.Trial(MOODS, WORDS, by_word, told, trusted=True).check(train, None)["labels"]
+    found = reading.Trial(MOODS, SERVED, by_word, told, trusted=True).check(train, None)["labels"]
     assert isinstance(found, dict)
     assert found["accuracy"] == 0.0
     assert "'bad' as 'good'" in str(found["doubt"])
@@ -65,7 +68,7 @@ def test_labels_that_fit_go_on_and_those_to_score_with_only_warn(tmp_path: Path)
     train = reading.read(rows(tmp_path, 60), MOODS, reading.Options(), Told())
     held = reading.read(rows(tmp_path, 60, True, "dev.jsonl"), MOODS, reading.Options(), Told())
     told = Told()
-    found = reading.Trial(MOODS, WORDS, by_word, told).check(train, held)
+    found = reading.Trial(MOODS, SERVED, by_word, told).check(train, held)
     assert found == {
         "labels": {"reading": "labels are names: bad (30), good (30)", "rows": 60, "accuracy": 1.0, "majority": 0.5}
     }
@@ -73,7 +76,7 @@ def test_labels_that_fit_go_on_and_those_to_score_with_only_warn(tmp_path: Path)
     assert "dev.jsonl: the checkpoint contradicts the labels to score with" in told.lines[1]
     few = reading.read(rows(tmp_path, 8, True), MOODS, reading.Options(), Told())
     told = Told()
-    reading.Trial(MOODS, WORDS, by_word, told).check(few, None)
+    reading.Trial(MOODS, SERVED, by_word, told).check(few, None)
     assert "too few to tell" in told.lines[0]
 
 
@@ -111,17 +114,17 @@ def test_answers_that_the_model_never_gives_stop_the_work(tmp_path: Path) -> Non
     """A model of noise on questions; one that finds them goes on."""
     source = reading.read(squad(tmp_path, 30, 0), QA, reading.Options(), Told())
 
-    def points(token: int) -> reading.Predict:
-        def predict(batch: Batch) -> NDArray[np.float32]:
-            hit = (batch.input_ids.numpy() == token).astype(np.float32)
-            return np.stack([hit, hit], -1)
+    def points(token: int) -> Predict:
+        def predict(batch: Sequence[Tokens]) -> list[Logits]:
+            hits = [(np.array(item.ids) == token).astype(np.float32) for item in batch]
+            return [np.stack([hit, hit], -1) for hit in hits]
 
         return predict
 
-    found = reading.Trial(QA, WORDS, points(7), Told()).check(source, None)
+    found = reading.Trial(QA, SERVED, points(7), Told()).check(source, None)
     assert found == {"labels": {"reading": "30 questions: 30 answered", "rows": 30, "f1": 100.0}}
     with pytest.raises(DataError, match=r"F1 0\.0 on 30 answered questions, which is clearly below 20"):
-        reading.Trial(QA, WORDS, points(8), Told()).check(source, None)
+        reading.Trial(QA, SERVED, points(8), Told()).check(source, None)
 
 
 def test_a_row_without_a_label_is_named_before_the_work(tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ from pgb_core.artifact import CHECK, PLAN, WEIGHTS, Artifact, write_artifact
 from pgb_core.checkpoints.load import Checkpoint, load_checkpoint
 from pgb_core.errors import ArtifactError
 from pgb_core.export import probes, write
+from pgb_core.inference.batches import run_all
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.linear.grouped import GroupedLinear
-from pgb_core.model.predict import run, torch_predictor
+from pgb_core.model.predict import torch_predictor
 from pgb_core.model.rebuild import encoder_of
 from pgb_core.model.surgery import apply_plan, merge_groups
 from pgb_core.tasks.features import Features
@@ -104,7 +105,7 @@ def test_an_artifact_carries_inputs_with_the_model_s_logits(architecture: str, t
     assert len({n for entry in given for n in entry["ids"]}) > 10
     assert all(max(entry["types"]) == int(loaded.model.config.types > 1) for entry in given)
     features = [Features(entry["ids"], entry["types"], None, row) for row, entry in enumerate(given)]
-    found = run(torch_predictor(model), features, model.config.pad_id, tokens=1)
+    found = run_all(torch_predictor(model), [feature.tokens for feature in features], batch_tokens=1)
     for entry, row in zip(given, found, strict=True):
         assert torch.allclose(torch.tensor(entry["logits"]), torch.from_numpy(row), atol=1e-5)
     again = made(tmp_path, architecture, task, "hand")[2]

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from pgb_core import session, threads
+from pgb_core import threads
 from pgb_core.errors import ConfigError
+from pgb_core.inference.runtimes.onnx_runtime import session_options
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +53,6 @@ def test_by_default_they_are_the_cores_of_this_process(monkeypatch: pytest.Monke
 def test_sessions_take_the_same_number_and_do_not_spin() -> None:
     """Unless they are told another."""
     with threads.threads(3):
-        options = session.session_options(torch.get_num_threads())
+        options = session_options(torch.get_num_threads())
     assert options.intra_op_num_threads == 3
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"

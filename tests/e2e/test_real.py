@@ -1,5 +1,6 @@
 """Real fine-tuned checkpoints and real data, where they are at hand."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.config import CompressConfig
 from pgb_core.data import Question, TextRow, read_data
 from pgb_core.export.parity import check_graph
+from pgb_core.inference.batches import run_all
 from pgb_core.measure.scoring import score
-from pgb_core.model.predict import runner
 from pgb_core.pipeline import compress
 from pgb_core.session import open_session, predictor
 from pgb_core.tasks import Source
@@ -79,16 +80,17 @@ def test_the_shipped_sentiment_adapter_keeps_its_quality(shared: Path, base: Pat
 
 
 def test_the_shipped_qa_adapter_keeps_its_quality(shared: Path, base: Path, tmp_path: Path) -> None:
-    """Merged into its base: F1 within a point of the checkpoint it approximates, on an eighth of the questions."""
+    """Merged into its base: served answers within 1.5 points F1 of the checkpoint's, on an eighth of the rows."""
     rows = read_data(shared / SQUAD, "questions").rows[::8]
     found = []
     for source in (demo.merged(demo.EXAMPLES[1], base, tmp_path), shared / "models/minilm-l6-qa"):
         checkpoint = load_checkpoint(source)
-        predict = predictor(open_session(export.channels_first(checkpoint.model).SerializeToString()))
+        session = open_session(export.channels_first(checkpoint.model).SerializeToString())
+        run = partial(run_all, predictor(session, checkpoint.model.config))
         subject = checkpoint.subject
         source = Source("file", rows, [row.answers for row in rows if isinstance(row, Question)], "")
-        found.append(subject.task.score(source, subject, checkpoint.tokenizer, runner(predict, subject.pad_id))["f1"])
-    assert found[0] >= found[1] - 1.0
+        found.append(subject.task.score(source, subject, checkpoint.served_tokenizer, run)["f1"])
+    assert found[0] >= found[1] - 1.5
 
 
 def test_the_recipe_makes_the_shipped_adapter(shared: Path, base: Path, tmp_path: Path) -> None:

@@ -202,7 +202,7 @@ class Lengths:
 def test_batches_hold_no_more_than_they_may_and_results_keep_their_order(lengths: list[int], most: int) -> None:
     """Every input runs once; one that is longer than a batch may be runs alone; as few batches as that allows."""
     runtime, heard = Lengths(), []
-    found = run_all(runtime, [Tokens([n] * size, [0] * size) for n, size in enumerate(lengths)], most, heard.append)
+    found = run_all(runtime.run, [Tokens([n] * size, [0] * size) for n, size in enumerate(lengths)], most, heard.append)
     assert [int(row[0]) for row in found] == list(range(len(lengths)))
     assert sorted(size for batch in runtime.batches for size in batch) == sorted(lengths)
     assert all(len(batch) == 1 or len(batch) * max(batch) <= most for batch in runtime.batches)

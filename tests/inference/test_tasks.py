@@ -41,7 +41,7 @@ def test_ranking_is_stable() -> None:
 @pytest.fixture
 def tokenizer(artifacts: tuple[Path, Path]) -> Tokenizer:
     """The small QA model's."""
-    return Tokenizer(artifacts[1] / "tokenizer.json", 64)
+    return Tokenizer.open(artifacts[1] / "tokenizer.json", 64)
 
 
 def spans(window: Window, start: str, end: str, height: float = 9.0) -> np.ndarray:

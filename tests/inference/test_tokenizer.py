@@ -102,7 +102,7 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
     made = MAKERS[request.param]()
     made.save(str(path))
-    return Tokenizer(path, LENGTH), made
+    return Tokenizer.open(path, LENGTH), made
 
 
 @pytest.fixture(autouse=True)
@@ -182,7 +182,7 @@ def test_more_windows_than_are_taken_are_refused_after_the_first_pieces(tmp_path
     bert().save(str(path))
     read = []
     with pytest.raises(TooLarge):
-        read.extend(Tokenizer(path, 512).windows("who", "!" * 100_000, 384, 370, 10))
+        read.extend(Tokenizer.open(path, 512).windows("who", "!" * 100_000, 384, 370, 10))
     assert sum(read) < 2_000
 
 
@@ -190,7 +190,7 @@ def test_a_long_text_is_read_only_as_far_as_the_model_does(tmp_path: Path, monke
     """Whichever side is kept."""
     path = tmp_path / "tokenizer.json"
     bert().save(str(path))
-    ours = Tokenizer(path, LENGTH)
+    ours = Tokenizer.open(path, LENGTH)
     for side in ("right", "left"):
         assert sum(ours.texts(["the lamp, burned " * 10_000], side)) < 1_000
 
@@ -202,7 +202,7 @@ def test_what_cannot_be_cut_is_bounded_as_a_whole(tmp_path: Path, monkeypatch: p
     made.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Digits()])
     made.save(str(path))
     monkeypatch.setattr(module, "_MOST", 2_000)
-    ours = Tokenizer(path, LENGTH)
+    ours = Tokenizer.open(path, LENGTH)
     assert sum(ours.texts(["the lamp " * 100])) == 900
     with pytest.raises(TooLarge):
         all_of(ours.texts(["the lamp " * 100] * 2))
@@ -212,7 +212,7 @@ def test_a_question_that_fills_the_window_is_refused_without_being_read_whole(tm
     """However long it is."""
     path = tmp_path / "tokenizer.json"
     bert().save(str(path))
-    steps = Tokenizer(path, 512).windows("who? " * 40_000, "the lamp", 64, 8, 10)
+    steps = Tokenizer.open(path, 512).windows("who? " * 40_000, "the lamp", 64, 8, 10)
     with pytest.raises(InvalidInput):
         all_of(steps)
 

@@ -59,7 +59,7 @@ def attempt(odd: OddFile, folder: Path, labels: str | None = None) -> tuple[Sour
         odd.options.get("pair"),  # type: ignore[arg-type]
         (label,) if isinstance(label, str) else tuple(label),  # type: ignore[arg-type]
     )
-    subject = Subject(TASKS[odd.task], odd.labels, odd.problem, 128, 0)
+    subject = Subject(TASKS[odd.task], odd.labels, odd.problem)
     told = Told()
     try:
         return read(str(path), subject, Options(columns, labels), told), "", told.lines

@@ -84,8 +84,8 @@ def hold(source: Path, out: Path, task: str, count: int, seed: int = 0) -> Count
         found.refused = str(error)
         return found
     artifact = open_artifact(out)
-    tokenizer = Tokenizer(artifact.tokenizer, artifact.manifest.max_length)
-    session = open_session(artifact.model, threads=1)
+    tokenizer = Tokenizer.open(artifact.tokenizer, artifact.manifest.max_length)
+    session = open_session(artifact.model.read_bytes(), threads=1)
     theirs = transformers.AutoTokenizer.from_pretrained(source)
     auto = (
         transformers.AutoModelForQuestionAnswering if task == "qa" else transformers.AutoModelForSequenceClassification

@@ -78,13 +78,18 @@ def in_child(work: Callable[[], object]) -> int:
         os._exit(code)
 
 
+def changed(config: CompressConfig, **settings: object) -> CompressConfig:
+    """The same run with other settings."""
+    return config.model_copy(update=settings)
+
+
 def kill_runs(config: CompressConfig, count: int, seed: int = 0) -> Kills:
     """Kill runs, some of them again when they are resumed, until `count` kills; then let each end."""
     rng = random.Random(seed)  # noqa: S311 - instants, no secrets
     found = Kills()
     out = Path(config.out)
     began = time.monotonic()
-    child = in_child(lambda: compress(config.model_copy(update={"out": str(out.with_name("straight"))})))
+    child = in_child(lambda: compress(changed(config, out=str(out.with_name("straight")))))
     assert os.waitpid(child, 0)[1] == 0
     length = time.monotonic() - began
     wanted = open_artifact(out.with_name("straight")).manifest.digest
@@ -99,7 +104,7 @@ def kill_runs(config: CompressConfig, count: int, seed: int = 0) -> Kills:
         for _ in range(rng.choice((1, 1, 2, 3))):
             # Half of them near the end, where artifacts change places.
             instant = length * (rng.random() if rng.random() < 0.5 else 0.7 + 0.35 * rng.random())
-            child = in_child(partial(compress, config.model_copy(update={"force": standing})))
+            child = in_child(partial(compress, changed(config, force=standing)))
             time.sleep(instant)
             os.kill(child, signal.SIGKILL)
             killed = os.waitpid(child, 0)[1] == signal.SIGKILL
@@ -109,7 +114,7 @@ def kill_runs(config: CompressConfig, count: int, seed: int = 0) -> Kills:
             if not killed:
                 break
         if killed:
-            resumed = in_child(partial(compress, config.model_copy(update={"resume": True, "force": standing})))
+            resumed = in_child(partial(compress, changed(config, resume=True, force=standing)))
             found.unequal += os.waitpid(resumed, 0)[1] != 0
         found.unequal += open_artifact(out).manifest.digest != wanted
         found.unequal += any(entry.name.startswith(".out") for entry in out.parent.iterdir())
@@ -140,20 +145,20 @@ def file_system(folder: Path, size: int) -> Iterator[Path]:
 def fill_disks(config: CompressConfig, folder: Path, sizes: list[int]) -> Full:
     """Run on disks of these sizes, then give each disk room and go on."""
     found = Full()
-    wanted = compress(config.model_copy(update={"out": str(folder / "straight")})).manifest.digest
+    wanted = compress(changed(config, out=str(folder / "straight"))).manifest.digest
     for size in sizes:
         found.sizes += 1
         with file_system(folder / f"disk-{size}", size) as disk:
             out = disk / "out"
             try:
-                compress(config.model_copy(update={"out": str(out)}))
+                compress(changed(config, out=str(out)))
             except PGBError:
                 found.failed += 1
                 found.half_written += out.exists() or any(disk.glob(".out.new-*"))
             room = ["mount", "-o", f"remount,size={64 * MEGABYTE}", str(disk)]
             subprocess.run(room, check=True)
             if not out.exists():
-                compress(config.model_copy(update={"out": str(out)}))
+                compress(changed(config, out=str(out)))
             found.unequal += open_artifact(out).manifest.digest != wanted
             found.half_written += [entry.name for entry in disk.iterdir()] != ["out"]
     return found

@@ -113,7 +113,7 @@ def service(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Service:
         artifact.TOKENIZER: checkpoint.tokenizer.to_str().encode(),
     }
     written = artifact.write_artifact(tmp_path_factory.mktemp("oracle") / "dense", manifest, files)
-    return Service(Tokenizer(written.tokenizer, manifest.max_length), OnnxRuntime(written, Setup()))
+    return Service(Tokenizer.open(written.tokenizer, manifest.max_length), OnnxRuntime(written, Setup()))
 
 
 def _cases(refused: bool) -> list[Any]:

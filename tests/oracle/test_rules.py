@@ -54,7 +54,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def _refused(path: Path, length: int, stride: int) -> bool:
     try:
-        all_of(Tokenizer(path, 512).windows(QUESTION, CONTEXT, length, stride, 256))
+        all_of(Tokenizer.open(path, 512).windows(QUESTION, CONTEXT, length, stride, 256))
     except InvalidInput:
         return True
     return False
@@ -67,7 +67,7 @@ def test_windows_equal_those_of_a_truncated_pair(files: dict[str, Path], name: s
     reference = Fast.from_file(str(files[name]))
     reference.enable_truncation(length, stride=stride, strategy="only_second")
     whole = reference.encode(QUESTION, CONTEXT)
-    found = all_of(Tokenizer(files[name], 512).windows(QUESTION, CONTEXT, length, stride, 256))
+    found = all_of(Tokenizer.open(files[name], 512).windows(QUESTION, CONTEXT, length, stride, 256))
     wanted = [whole, *whole.overflowing]
     assert len(wanted) > 1 or length == 512
     for window, encoding in zip(found, wanted, strict=True):
@@ -88,7 +88,7 @@ def test_windows_are_refused_where_truncation_fails(files: dict[str, Path]) -> N
 
 def test_a_context_that_fits_needs_no_room_for_a_stride(files: dict[str, Path]) -> None:
     """The stride matters only where a context is cut; but no window shares more than it can hold of one text."""
-    tokenizer = Tokenizer(files["bert"], 512)
+    tokenizer = Tokenizer.open(files["bert"], 512)
     (window,) = all_of(tokenizer.windows(QUESTION, "bell", 100, 98, 256))
     assert len(window.tokens) < 100
     with pytest.raises(InvalidInput, match="cannot share so many"):
@@ -157,7 +157,7 @@ def test_the_band_finds_what_all_pairs_hold(files: dict[str, Path], name: str, o
     """Over several windows, with logits from flat to steep and many of them equal, and equal answers to merge."""
     random = np.random.default_rng(seed)
     question = QUESTION + " <s> then" if seed == 3 else QUESTION
-    windows = all_of(Tokenizer(files[name], 512).windows(question, CONTEXT, 64, 12, 256))
+    windows = all_of(Tokenizer.open(files[name], 512).windows(question, CONTEXT, 64, 12, 256))
     logits = [(random.normal(size=(len(w.tokens), 2)) * (1, 4, 30, 9)[seed]).astype(np.float32) for w in windows]
     if seed == 1:
         logits = [np.rint(rows) for rows in logits]

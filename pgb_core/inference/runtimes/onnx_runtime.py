@@ -23,12 +23,8 @@ class OnnxRuntime:
 
     def __init__(self, artifact: Artifact, setup: Setup, spinning: bool = False) -> None:
         manifest = artifact.manifest
-        options = onnxruntime.SessionOptions()
         self.threads = setup.threads or usable_cores()
-        options.intra_op_num_threads = self.threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
+        options = session_options(self.threads, spinning)
         providers = _providers(setup.device)
         try:
             self._session = onnxruntime.InferenceSession(str(artifact.model), options, providers=providers)
@@ -58,6 +54,16 @@ class OnnxRuntime:
     def close(self) -> None:
         """Drop the session."""
         del self._session
+
+
+def session_options(threads: int, spinning: bool = False) -> Any:
+    """One pool of so many threads, which sleep while they have nothing to do, or look for work all the time."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
+    return options
 
 
 def _providers(device: str) -> list[Any]:

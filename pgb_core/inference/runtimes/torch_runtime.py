@@ -9,11 +9,11 @@ import torch
 from pgb_core.artifact import Artifact
 from pgb_core.errors import PGBError
 from pgb_core.inference.errors import RuntimeUnavailable
-from pgb_core.inference.runtimes.base import Setup, pad
-from pgb_core.inference.tasks import TASKS
+from pgb_core.inference.runtimes.base import Setup
 from pgb_core.inference.tasks.base import Logits
 from pgb_core.inference.tokens import Tokens
 from pgb_core.machine import usable_cores
+from pgb_core.model.predict import torch_predictor
 from pgb_core.model.rebuild import encoder_of
 from pgb_core.model.surgery import merge_groups
 
@@ -24,34 +24,28 @@ class TorchRuntime:
     """The module itself, cast as a whole; norms and softmax still add up in float32."""
 
     def __init__(self, artifact: Artifact, setup: Setup) -> None:
-        self._device = _device(setup.device)
-        self.device = self._device.type
+        device = _device(setup.device)
+        self.device = device.type
         self.threads = setup.threads or usable_cores()
         try:
             model = encoder_of(artifact)
         except PGBError as error:
             raise RuntimeUnavailable(str(error)) from error
         merge_groups(model)
-        self._model = model.requires_grad_(False).to(self._device, _DTYPES[setup.precision])
-        self._task = TASKS[artifact.manifest.task]
-        self._pad_id = artifact.manifest.pad_id
+        self._predict = torch_predictor(model.requires_grad_(False).to(device, _DTYPES[setup.precision]))
 
     def run(self, batch: Sequence[Tokens]) -> list[Logits]:
         """See `Runtime`."""
         torch.set_num_threads(self.threads)  # holds for the thread that says it
-        arrays = pad(batch, self._pad_id)
-        names = ("input_ids", "attention_mask", "token_type_ids")
         with torch.inference_mode():
-            inputs = [torch.from_numpy(arrays[name]).to(self._device) for name in names]
-            logits: Logits = self._model(*inputs).float().cpu().numpy()
-        return self._task.unpadded(logits, batch)
+            return self._predict(batch)
 
     def stop(self) -> None:
         """PyTorch runs to the end."""
 
     def close(self) -> None:
         """Drop the module."""
-        del self._model
+        del self._predict
 
 
 def _device(name: str) -> torch.device:

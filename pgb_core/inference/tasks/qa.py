@@ -68,20 +68,42 @@ class Answer:
     score: float
 
 
+@dataclass(frozen=True)
+class Candidates:
+    """What the windows of one context hold: distinct answers, in the order found, and the score of "no answer"."""
+
+    answers: Sequence[Answer]
+    no_answer: float
+
+    def best(self, options: Options) -> list[Answer]:
+        """The `top_k` best, highest first; of equal ones, the one found first."""
+        silence = [Answer("", 0, 0, self.no_answer)] if options.handle_impossible else []
+        return sorted([*self.answers, *silence], key=lambda a: a.score, reverse=True)[: options.top_k]
+
+
 def best(
     context: str, windows: Sequence[Window], logits: Sequence[NDArray[np.float32]], options: Options
 ) -> Work[list[Answer]]:
-    """The `top_k` best answers, highest first; of equal ones, the one found first. A step is a window.
+    """The `top_k` best answers, highest first. A step is a window. Raises as `candidates`."""
+    found = yield from candidates(context, windows, logits, options)
+    return found.best(options)
+
+
+def candidates(
+    context: str, windows: Sequence[Window], logits: Sequence[NDArray[np.float32]], options: Options
+) -> Work[Candidates]:
+    """The answers that the `top_k` best are chosen from, and "no answer" with its least score of all windows. A step
+    is a window.
 
     Raises TooLarge when the answers would be very long in all.
     """
     count = 2 * options.top_k + 10 if options.align_to_words else options.top_k
     found: dict[str, Answer] = {}
-    least_null = 1_000_000.0
+    no_answer = 1.0
     characters = 0
     for window, scores in zip(windows, logits, strict=True):
         start, end = _probabilities(window, scores)
-        least_null = min(least_null, float(start[0] * end[0]))
+        no_answer = min(no_answer, float(start[0] * end[0]))
         start[0] = end[0] = 0.0
         for first, last, score in _spans(start, end, count, options.max_answer_length):
             begin, stop = _located(window, first, last, options.align_to_words)
@@ -93,10 +115,7 @@ def best(
             seen = found.get(key)
             found[key] = replace(seen, score=seen.score + score) if seen else Answer(text, begin, stop, score)
         yield cost(len(window.tokens), options)
-    answers = list(found.values())
-    if options.handle_impossible:
-        answers.append(Answer("", 0, 0, least_null))
-    return sorted(answers, key=lambda a: a.score, reverse=True)[: options.top_k]
+    return Candidates(list(found.values()), no_answer)
 
 
 def cost(tokens: int, options: Options) -> int:
