@@ -67,7 +67,7 @@ def described(model: Model, registry: Registry) -> dict[str, object]:
 
 def information(settings: Settings, registry: Registry, shown: Model | None) -> dict[str, object]:
     """The body of /info, which tells of one model, if there is one, what TEI would."""
-    labels = shown.manifest.labels if shown and shown.manifest.task == "classification" else ()
+    labels = shown.manifest.labels if shown else ()
     classifier = {
         "id2label": {str(n): label for n, label in enumerate(labels)},
         "label2id": {label: n for n, label in enumerate(labels)},
