@@ -233,7 +233,7 @@ def _inspect(args: argparse.Namespace) -> int:
         for role, choice in plan.layer(index).items():
             groups, size = choice.described
             shape, block = (f"{rows}x{cols}" for rows, cols in (choice.shape, size))
-            kept, flop = choice.cost / math.prod(choice.shape), 2 * 128 * choice.cost
+            kept, flop = choice.cost / math.prod(choice.shape), 2 * 128 * choice.products
             print(f"{f'{index}.{role}':22} {shape:>11} {groups:>6} {block:>11} {kept:>6.1%} {flop / 1e6:>10.1f}")
     total = flops(plan, 128) / 1e6
     print(f"{'all':22} {'':>11} {'':>6} {'':>11} {plan.cost / plan.dense_cost:>6.1%} {total:>10.1f}")

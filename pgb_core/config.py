@@ -36,6 +36,13 @@ def _several(value: Any) -> Any:
     return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
 
+def _as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+Place = Annotated[str, BeforeValidator(_as_text)]
+
+
 class CompressConfig(BaseModel):
     """What `pgb compress` was asked for. Options of the method may be given beside the other settings.
 
@@ -47,8 +54,8 @@ class CompressConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    checkpoint: str = Field(description="Hugging Face directory or hub name (safetensors weights)")
-    out: str = Field(description="directory of the artifact")
+    checkpoint: Place = Field(description="Hugging Face directory or hub name (safetensors weights)")
+    out: Place = Field(description="directory of the artifact")
     task: Annotated[str, _one_of(TASKS)] | None = Field(
         None, description="by default what the checkpoint was trained for"
     )
@@ -56,11 +63,11 @@ class CompressConfig(BaseModel):
     options: SerializeAsAny[MethodOptions] = Field(description="of the method")
     keep: float = Field(0.5, ge=0.01, le=1, description="share of encoder weights that stays, 0.01 to 1")
     budget: Literal["weights", "flops"] = Field("weights", description="what keep counts")
-    train: str | None = Field(None, description="labelled rows for re-finetuning")
-    calibrate: str | None = Field(
+    train: Place | None = Field(None, description="labelled rows for re-finetuning")
+    calibrate: Place | None = Field(
         None, description="rows for scores and compensation, labelled or not; by default train"
     )
-    eval: str | None = Field(None, description="labelled rows; dense and compressed scores go into the manifest")
+    eval: Place | None = Field(None, description="labelled rows; dense and compressed scores go into the manifest")
     text_column: str | None = Field(None, description="column of the text, where its name does not say it")
     pair_column: str | None = Field(None, description="column of the second text of a pair")
     label_column: Annotated[tuple[str, ...], BeforeValidator(_several)] = Field(
@@ -83,7 +90,11 @@ class CompressConfig(BaseModel):
     threads: int | None = Field(None, ge=1, le=1024, description="to compute on; by default the cores of this process")
     seed: int = Field(0, ge=0, le=(1 << 32) - 1, description="of sampling and order")
     checkpoint_every: int = Field(200, ge=1, description="steps between states that another run can go on from")
-    resume: bool | None = Field(None, description="go on with a stopped run of the same settings, and refuse another")
+    resume: bool | None = Field(
+        None,
+        description="go on with a stopped run of the same settings, and refuse another; --no-resume starts anew "
+        "(default: take over what fits of a stopped run)",
+    )
     force: bool = Field(False, description="replace the artifact that stands at out")
 
     def __init__(self, **settings: Any) -> None:
@@ -95,19 +106,29 @@ class CompressConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _with_options(cls, settings: dict[str, Any]) -> dict[str, Any]:
-        """Put the method's options, which stand among the other settings, in one place."""
-        method = settings.get("method", "pgb")
-        if method not in METHODS or isinstance(settings.get("options"), MethodOptions):
-            return {**settings, "options": settings.get("options") or MethodOptions()}
+        """Put the method's options, which may stand among the other settings, in one place."""
+        method, given = settings.get("method", "pgb"), settings.get("options", {})
+        if not isinstance(method, str) or method not in METHODS:
+            return {**settings, "options": MethodOptions()}  # the field says what is wrong with the method
         kind = METHODS[method]
-        own = {name: settings[name] for name in kind.model_fields if name in settings}
-        rest = {name: value for name, value in settings.items() if name not in own}
-        return {**rest, "options": kind(**own)}
+        if isinstance(given, MethodOptions):
+            if type(given) is not kind:
+                raise ValueError(f"options are those of another method than {method}; give a {kind.__name__}")
+            given = given.model_dump(exclude_unset=True)
+        if not isinstance(given, dict):
+            raise ValueError("options must be a table of the method's options")
+        beside = {name: settings[name] for name in kind.model_fields if name in settings}
+        if beside.keys() & given.keys():
+            raise ValueError(f"{min(beside.keys() & given.keys())} is given twice, beside the options and among them")
+        rest = {name: value for name, value in settings.items() if name not in beside}
+        return {**rest, "options": kind(**given, **beside)}
 
     @model_validator(mode="after")
     def _has_data(self) -> Self:
         if self.train is None and self.calibrate is None and self.keep < 1:
             raise ValueError("no data: give --train with labelled rows, or --calibrate with texts (labels not needed)")
+        if self.budget == "flops" and not self.options.saves_flops:
+            raise ValueError("budget flops: this structure saves none, its graph is dense; use --budget weights")
         return self
 
 

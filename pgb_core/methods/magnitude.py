@@ -13,7 +13,7 @@ from pgb_core.methods import steps
 from pgb_core.methods.base import Compressed, Method
 from pgb_core.model.linear.masked import packed
 from pgb_core.options.magnitude import MagnitudeOptions
-from pgb_core.plan import Choice, Group, Grouping, Plan, Role, Site, nothing
+from pgb_core.plan import FEED_FORWARD, Choice, Group, Grouping, Plan, Role, Site, nothing
 from pgb_core.plan.kinds import Masked
 from pgb_core.run.run import Run, Stage
 from pgb_core.search.importance import by_unit
@@ -27,7 +27,8 @@ class Magnitude(Method):
 
     def stages(self, run: Run) -> Sequence[Stage]:
         """See Method."""
-        plan = run.first("plan", run.options(MagnitudeOptions).structure, run.config.keep, run.config.budget)
+        config, structure = run.config, run.options(MagnitudeOptions).structure
+        plan = run.first("plan", "magnitude", structure, config.keep, config.budget)
         return plan, *steps.recovery(run, plan)
 
     def effort(self, run: Run) -> dict[str, float]:
@@ -44,11 +45,11 @@ class Magnitude(Method):
 def _plan(run: Run) -> Plan:
     config, head_dim = run.config, run.dense.config.head_dim
     weights = {site: linear.to_dense().detach().float().cpu() for site, linear in run.dense.sites().items()}
-    tokens = FLOPS_TOKENS if config.budget == "flops" else 0
-    units = run.options(MagnitudeOptions).structure == "units"
-    choices = (
-        keep_units(weights, head_dim, config.keep, tokens) if units else keep_weights(weights, config.keep, tokens)
-    )
+    if run.options(MagnitudeOptions).structure == "units":
+        tokens = FLOPS_TOKENS if config.budget == "flops" else 0
+        choices = keep_units(weights, head_dim, config.keep, tokens)
+    else:
+        choices = keep_weights(weights, config.keep)
     return Plan(run.checkpoint.digest, head_dim, choices)
 
 
@@ -69,7 +70,7 @@ def keep_units(weights: Weights, head_dim: int, keep: float, tokens: int = 0) ->
     weights: [out, in] each. tokens: of an input whose products between tokens count too; 0 for weights alone.
     Raises PlanError when no such choice comes within one percent of the share.
     """
-    every = list(_units(weights, head_dim, tokens))
+    every = list(units(weights, head_dim, tokens))
     budget, left = keep * sum(unit.cost for unit in every), []
     for unit in sorted(every, key=lambda unit: -unit.size):
         if unit.cost <= budget:
@@ -83,24 +84,26 @@ def keep_units(weights: Weights, head_dim: int, keep: float, tokens: int = 0) ->
     return {site: _choice(site, matrix, kept, head_dim) for site, matrix in weights.items()}
 
 
-def keep_weights(weights: Weights, keep: float, tokens: int = 0) -> dict[Site, Choice]:
-    """The largest weights of the whole encoder, a share `keep`; of equal ones the first. Parameters as `keep_units`."""
-    mixed = sum(len(matrix) for site, matrix in weights.items() if site.role in (Role.QUERY, Role.VALUE))
-    total = sum(matrix.numel() for matrix in weights.values())
-    count = int(keep * (total + tokens * mixed)) - tokens * mixed
-    if count < 1:
-        raise PlanError(f"products between tokens are more than {keep:.1%} of the model; keep more, or prune units")
+def keep_weights(weights: Weights, keep: float) -> dict[Site, Choice]:
+    """The largest weights of the whole encoder, a share `keep`; of equal ones the first. weights: [out, in] each.
+
+    A sublayer that writes nothing any more is dropped, and what was kept of it is not counted.
+    """
     sizes = torch.cat([matrix.abs().flatten() for matrix in weights.values()])
     mask = torch.zeros_like(sizes)
-    mask[sizes.argsort(descending=True, stable=True)[:count]] = 1
-    masks = mask.split([matrix.numel() for matrix in weights.values()])
-    shapes = {site: (matrix.shape[0], matrix.shape[1]) for site, matrix in weights.items()}
-    return {
-        site: Masked(shape, packed(part.view(shape))) for (site, shape), part in zip(shapes.items(), masks, strict=True)
-    }
+    mask[sizes.argsort(descending=True, stable=True)[: int(keep * len(sizes))]] = 1
+    masks = dict(zip(weights, mask.split([matrix.numel() for matrix in weights.values()]), strict=True))
+    found: dict[Site, Choice] = {}
+    for site, matrix in weights.items():
+        shape = (matrix.shape[0], matrix.shape[1])
+        writer = Role.FFN_OUT if site.role in FEED_FORWARD else Role.ATTENTION_OUTPUT
+        written = bool(masks[Site(site.layer, writer)].any())
+        found[site] = Masked(shape, packed(masks[site].view_as(matrix))) if written else nothing(shape)
+    return found
 
 
-def _units(weights: Weights, head_dim: int, tokens: int) -> Iterator[Unit]:
+def units(weights: Weights, head_dim: int, tokens: int) -> Iterator[Unit]:
+    """Every head and neuron of an encoder; parameters as `keep_units` has them."""
     for layer in range(1 + max(site.layer for site in weights)):
         w = {role: weights[Site(layer, role)] for role in Role}
         reading = torch.cat([w[Role.QUERY], w[Role.KEY], w[Role.VALUE], w[Role.ATTENTION_OUTPUT].T], dim=1)
@@ -116,7 +119,7 @@ def _units(weights: Weights, head_dim: int, tokens: int) -> Iterator[Unit]:
 def _choice(site: Site, matrix: Tensor, kept: Mapping[tuple[int, Role], list[int]], head_dim: int) -> Choice:
     """What is left of a matrix when these heads and neurons are."""
     shape = (matrix.shape[0], matrix.shape[1])
-    feeds = site.role in (Role.FFN_IN, Role.FFN_OUT)
+    feeds = site.role in FEED_FORWARD
     indices = sorted(kept.get((site.layer, Role.FFN_IN if feeds else Role.VALUE), []))
     if not indices:
         return nothing(shape)

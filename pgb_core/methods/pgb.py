@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
+from pgb_core.export.forms import FORMS
 from pgb_core.methods import steps
 from pgb_core.methods.base import Compressed, Method
 from pgb_core.options import PGBOptions
@@ -11,6 +13,7 @@ from pgb_core.plan import Plan
 from pgb_core.prices import prices_of
 from pgb_core.run.run import Run, Stage
 from pgb_core.search import planning
+from pgb_core.search.prices import Prices
 
 SEARCH = {"shared": 20_000.0, "disjoint": 1_500.0}  # expected work
 
@@ -22,7 +25,7 @@ class PGB(Method):
         """See Method."""
         config, options = run.config, run.options(PGBOptions)
         scores = run.first("scores", run.inputs.calibration_digest, config.seed, options.from_predictions)
-        search = (options.grouping, options.passes, options.g_max, config.target)
+        search = ("pgb", options.grouping, options.passes, options.g_max, asdict(_prices(run)))
         plan = scores.then("plan", *search, config.keep, config.budget)
         return scores, plan, *steps.recovery(run, plan)
 
@@ -42,6 +45,11 @@ def _plan(run: Run, scores: Stage) -> Plan:
     config, options, shape = run.config, run.options(PGBOptions), run.dense.config
     importances = steps.scores(run, scores, options.from_predictions)
     run.report.stage("Searching for groups", shape.layers)
-    search = planning.Search(prices_of(config.target), options.grouping, options.passes, options.g_max)
+    search = planning.Search(_prices(run), options.grouping, options.passes, options.g_max)
     menus = planning.make_menus(importances, shape.head_dim, search, lambda layer: run.report.advance())
     return planning.choose(menus, config.keep, run.checkpoint.digest, shape.head_dim, config.budget)
+
+
+def _prices(run: Run) -> Prices:
+    form = FORMS[run.config.target]
+    return prices_of(form.name, form.numbers)

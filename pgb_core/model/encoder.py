@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from pgb_core.model.blocks import ACTIVATIONS, Attention, FeedForward, Layer, Tap, attention_bias, through
 from pgb_core.model.linear import Dense, Linear
 from pgb_core.plan import Site
-from pgb_core.tasks import TASKS
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ class Head(nn.Module):
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        self.dense = None if TASKS[config.task].per_token else Dense(config.hidden, config.hidden)
+        self.dense = None if config.head_activation is None else Dense(config.hidden, config.hidden)
         self.activation = ACTIVATIONS[config.head_activation] if config.head_activation else None
         self.output = Dense(config.hidden, config.labels)
 

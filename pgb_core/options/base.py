@@ -20,6 +20,11 @@ class MethodOptions(BaseModel):
         """Whether labels of the calibration rows decide anything."""
         return False
 
+    @property
+    def saves_flops(self) -> bool:
+        """Whether what goes is not computed either."""
+        return True
+
     def stored(self, keep: float) -> float:
         """Share of the encoder's weights that is stored when a share `keep` stays."""
         return keep

@@ -19,6 +19,11 @@ class MagnitudeOptions(MethodOptions):
         "units", description="heads and neurons; or single weights, which make a graph neither smaller nor faster"
     )
 
+    @property
+    def saves_flops(self) -> bool:
+        """Zeros are multiplied as all else."""
+        return self.structure == "units"
+
     def stored(self, keep: float) -> float:
         """A graph with single weights gone holds their zeros."""
         return keep if self.structure == "units" else 1.0

@@ -78,7 +78,7 @@ class Plan:
 
 def flops(plan: Plan, tokens: int, dense: bool = False) -> int:
     """Floating-point operations of the encoder's products for one input of `tokens`, 2 a multiply-add."""
-    weights = plan.dense_cost if dense else plan.cost
+    products = plan.dense_cost if dense else sum(choice.products for choice in plan.choices.values())
     mixed = [choice for site, choice in plan.choices.items() if site.role in (Role.QUERY, Role.VALUE)]
     channels = sum(choice.shape[0] if dense else len(choice.rows) for choice in mixed)
-    return 2 * tokens * weights + 2 * tokens * tokens * channels
+    return 2 * tokens * products + 2 * tokens * tokens * channels

@@ -1,4 +1,4 @@
-"""Prices of the parts of a model, as data: one file a form of graph, its numbers and the instruction sets it ran on."""
+"""Prices of the parts of a model, as data: one file a form of graph and the numbers that it computes in."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from importlib.resources import files
 
 from pgb_core.search.prices import Prices
 
-_USUAL = "cpu"
+_USUAL = "cpu-float32"
 
 
-def prices_of(form: str) -> Prices:
+def prices_of(form: str, numbers: str = "float32") -> Prices:
     """Those measured for a form of graph. A form that nobody measured has those of the CPU's in float32."""
-    texts = [entry.read_text("utf-8") for entry in files(__name__).iterdir() if entry.name.endswith(".json")]
-    by_form = {found["form"]: found["prices"] for found in map(json.loads, texts)}
-    return Prices(**by_form.get(form, by_form[_USUAL]))
+    every = {entry.name: entry for entry in files(__name__).iterdir()}
+    found = every.get(f"{form}-{numbers}.json", every[f"{_USUAL}.json"])
+    return Prices(**json.loads(found.read_text("utf-8"))["prices"])

@@ -8,6 +8,7 @@ import pytest
 from pgb_core.config import CompressConfig, from_toml
 from pgb_core.errors import ConfigError
 from pgb_core.options import PGBOptions
+from pgb_core.options.magnitude import MagnitudeOptions
 
 GOOD: dict[str, Any] = {"checkpoint": "c", "out": "o", "calibrate": "t.txt"}
 
@@ -75,3 +76,26 @@ def test_options_of_a_method_stand_beside_the_other_settings() -> None:
     assert config.options == PGBOptions(grouping="disjoint", g_max=3)
     with pytest.raises(ConfigError, match="passes 0 is out of range; use 1 or more"):
         CompressConfig(**{**GOOD, "passes": 0})
+
+
+def test_options_may_be_a_table() -> None:
+    """A config that is written out gives the same when it is read; nothing is dropped or said twice."""
+    config = CompressConfig(**GOOD, options={"grouping": "disjoint"}, passes=2)
+    assert config.options == PGBOptions(grouping="disjoint", passes=2)
+    assert CompressConfig(**config.model_dump()) == config
+    assert CompressConfig(**GOOD, options=config.options) == config
+    for options, reason in (
+        ({"bogus": 1}, "'bogus' is unknown"),
+        ({"passes": 3}, "passes is given twice"),
+        (MagnitudeOptions(), "options are those of another method than pgb"),
+        (3, "options must be a table"),
+    ):
+        with pytest.raises(ConfigError, match=reason):
+            CompressConfig(**GOOD, options=options, passes=2)
+    with pytest.raises(ConfigError, match="method must be a text"):
+        CompressConfig(**GOOD, method=["pgb"])
+
+
+def test_places_may_be_paths() -> None:
+    """As a program has them."""
+    assert CompressConfig(checkpoint=Path("c"), out=Path("o"), train=Path("t")).checkpoint == "c"

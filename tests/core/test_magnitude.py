@@ -9,8 +9,8 @@ import torch
 
 from pgb_core.artifact import open_artifact
 from pgb_core.config import CompressConfig
-from pgb_core.errors import ConfigError, PlanError
-from pgb_core.methods.magnitude import keep_units, keep_weights
+from pgb_core.errors import ConfigError
+from pgb_core.methods.magnitude import keep_units, keep_weights, units
 from pgb_core.pipeline import compress
 from pgb_core.plan import Plan, Role, Site, flops
 from pgb_core.progress.report import Silent
@@ -27,14 +27,20 @@ def weights(layers: int = 2) -> dict[Site, torch.Tensor]:
 
 @pytest.mark.parametrize("keep", [0.2, 0.5, 0.9])
 def test_the_largest_units_stay(keep: float) -> None:
-    """Every head and neuron that is kept is larger than any that went and would have fitted, and the budget is met."""
+    """What went would not have fitted beside the larger ones that are kept, and the budget is met."""
     given = weights()
     given[Site(1, Role.FFN_IN)][7] *= 30
     given[Site(0, Role.VALUE)][:HEAD] *= 30
     plan = Plan("x", HEAD, keep_units(given, HEAD, keep))
     assert plan.cost / plan.dense_cost == pytest.approx(keep, abs=0.01)
-    assert 7 in plan.choices[Site(1, Role.FFN_IN)].rows
-    assert set(range(HEAD)) <= set(plan.choices[Site(0, Role.VALUE)].rows)
+    heads = {(n, Role.VALUE, row // HEAD) for n in range(2) for row in plan.choices[Site(n, Role.VALUE)].rows}
+    kept = heads | {(n, Role.FFN_IN, row) for n in range(2) for row in plan.choices[Site(n, Role.FFN_IN)].rows}
+    assert {(1, Role.FFN_IN, 7), (0, Role.VALUE, 0)} <= kept
+    every = list(units(given, HEAD, 0))
+    assert sum(unit.cost for unit in every) == plan.dense_cost
+    for gone in (unit for unit in every if (unit.layer, unit.kind, unit.index) not in kept):
+        larger = sum(u.cost for u in every if u.size > gone.size and (u.layer, u.kind, u.index) in kept)
+        assert larger + gone.cost > keep * plan.dense_cost
     for layer in range(2):
         one = plan.layer(layer)
         assert set(one[Role.FFN_OUT].cols) == set(one[Role.FFN_IN].rows)
@@ -54,12 +60,12 @@ def test_the_largest_weights_stay(keep: float) -> None:
 
 
 def test_a_budget_of_flops_counts_products_between_tokens() -> None:
-    """Heads are dearer then, and single weights cannot make these products fewer."""
+    """Heads are dearer then; single weights that are gone save none at all."""
     given = weights()
     plan = Plan("x", HEAD, keep_units(given, HEAD, 0.5, tokens=128))
     assert flops(plan, 128) / flops(plan, 128, dense=True) == pytest.approx(0.5, abs=0.02)
-    with pytest.raises(PlanError, match="products between tokens are more than"):
-        keep_weights(given, 0.1, tokens=128)
+    with pytest.raises(ConfigError, match="its graph is dense; use --budget weights"):
+        CompressConfig(checkpoint="c", out="o", train="t", method="magnitude", structure="weights", budget="flops")
 
 
 @pytest.mark.parametrize("structure", ["units", "weights"])
@@ -89,3 +95,12 @@ def test_options_of_another_method_are_refused() -> None:
     """By name."""
     with pytest.raises(ConfigError, match="setting 'grouping' is of another --method"):
         CompressConfig(checkpoint="c", out="o", train="t", method="magnitude", grouping="shared")
+
+
+def test_a_sublayer_that_writes_nothing_is_dropped() -> None:
+    """With what was kept of its other matrices."""
+    given = weights()
+    given[Site(1, Role.ATTENTION_OUTPUT)] *= 1e-6
+    plan = Plan("x", HEAD, keep_weights(given, 0.5))
+    assert [plan.choices[Site(1, role)].cost for role in list(Role)[:4]] == [0, 0, 0, 0]
+    assert plan.choices[Site(0, Role.QUERY)].cost

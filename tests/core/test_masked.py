@@ -12,7 +12,7 @@ from pgb_core.model.linear import cut
 from pgb_core.model.linear.lstsq import Moments
 from pgb_core.model.linear.masked import packed
 from pgb_core.model.surgery import apply_plan
-from pgb_core.plan import Plan, Role, Site
+from pgb_core.plan import Plan, Role, Site, flops
 from pgb_core.plan.kinds import Masked
 from pgb_core.tasks.features import Features
 from tests.conftest import TASKS, small_encoder
@@ -90,3 +90,16 @@ def test_every_graph_gives_the_module_s_logits(task: str, target: str) -> None:
     features = [Features(torch.randint(5, 400, (n,)).tolist(), [0] * n, None, n) for n in (3, 9, 21)]
     held = check_graph(model, FORMS[target].build(model).SerializeToString(), features)
     assert held.max_difference <= held.allowed
+    assert not any("mask" in name for name in model.state_dict())  # the plan has it
+
+
+def test_zeros_are_computed_too() -> None:
+    """A plan counts their products, and a merged map is one block."""
+    mask = masks((OUT, IN))
+    choice = Masked((OUT, IN), packed(mask))
+    plan = Plan("x", 4, {Site(0, role): choice for role in Role})
+    assert flops(plan, 8) == flops(plan, 8, dense=True)
+    module = cut(choice, torch.randn(OUT, IN), torch.randn(OUT), torch.arange(OUT), torch.arange(IN))
+    x = torch.randn(3, IN)
+    torch.testing.assert_close(module.merged()(x), module(x))
+    assert module.merged().chain().whole

@@ -11,7 +11,7 @@ from pgb_core.export.forms.token_major import token_major
 FORMS: dict[str, Form] = {
     form.name: form
     for form in (
-        Form("fused", token_major, compact=False, baseline="dense, fused"),
+        Form("fused", token_major, baseline="dense, fused"),
         Form("cpu", channels_first, baseline="dense, channels-first"),
         Form("gpu", partial(channels_first, target="gpu")),
     )

@@ -15,13 +15,12 @@ class Form:
     """One way to write a graph.
 
     build: from a model to its graph. numbers: that its products are computed in. tolerance: how far its logits may be
-    from the model's, as a share of the largest. compact: whether it takes pruned models; one that does not is there to
-    compare with. baseline: the name under which a dense model in this form is timed, where it is.
+    from the model's, as a share of the largest. baseline: the name under which a dense model in this form is timed, if
+    it is.
     """
 
     name: str
     build: Callable[[Encoder], onnx.ModelProto]
     numbers: str = "float32"
     tolerance: float = 1e-4
-    compact: bool = True
     baseline: str | None = None

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pgb_core.model.linear.base import Chain, Linear, Product
+from pgb_core.model.linear.grouped import GroupedLinear
 from pgb_core.model.linear.lstsq import Moments, centred
 from pgb_core.plan.kinds.masked import Masked
 
@@ -22,7 +23,7 @@ class MaskedLinear(Linear):
         self.out_features, self.in_features = int(weight.shape[0]), int(weight.shape[1])
         self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(bias)
-        self.register_buffer("mask", mask)
+        self.register_buffer("mask", mask, persistent=False)  # the plan has it
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., in] -> [..., out]."""
@@ -31,6 +32,11 @@ class MaskedLinear(Linear):
     def chain(self) -> Chain:
         """One product."""
         return Chain((Product((self.weight * self.mask).unsqueeze(0), self.in_features),), self.bias)
+
+    def merged(self) -> Linear:
+        """One block, with its zeros written out."""
+        weight = (self.weight * self.mask).detach().unsqueeze(0)
+        return GroupedLinear(weight, self.bias.detach(), self.in_features, None, None)
 
     def refit(self, moments: Moments, ridge: float) -> None:
         """Each output by one factor and its bias: rows with weights of their own would take a solution each."""

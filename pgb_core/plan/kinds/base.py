@@ -21,7 +21,12 @@ class Choice(ABC):
     @property
     @abstractmethod
     def cost(self) -> int:
-        """Weights that are kept, which is also the number of multiply-adds a token."""
+        """Weights that are kept."""
+
+    @property
+    def products(self) -> int:
+        """Multiply-adds a token; as many as weights, unless a kind says otherwise."""
+        return self.cost
 
     @property
     def rows(self) -> Sequence[int]:

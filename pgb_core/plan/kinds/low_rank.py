@@ -32,8 +32,8 @@ class LowRank(Choice):
 
     @property
     def described(self) -> tuple[int, Shape]:
-        """Two parts; the size of the pair."""
-        return 2, (self.rank, sum(self.shape))
+        """One part: the pair, as wide as both together."""
+        return 1, (self.rank, sum(self.shape))
 
     def density(self, height: int, width: int) -> list[list[float]]:
         """The share kept, everywhere."""

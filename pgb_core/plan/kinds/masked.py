@@ -41,6 +41,11 @@ class Masked(Choice):
         """Weights kept."""
         return int.from_bytes(self.bits).bit_count()
 
+    @property
+    def products(self) -> int:
+        """Zeros are multiplied too."""
+        return self.shape[0] * self.shape[1]
+
     def density(self, height: int, width: int) -> list[list[float]]:
         """The share kept of each cell."""
         grid = [[0.0] * width for _ in range(height)]
