@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from pgb_core.data.files import characters
+from pgb_core.artifact import writable
 from pgb_core.data.rows import Columns, Flags, Named, RawLabel, Record, Records, TextRow
 from pgb_core.data.words import counted, kind, shown, some
 from pgb_core.errors import DataError
@@ -132,7 +132,7 @@ def text_rows(records: Records, roles: Roles) -> list[TextRow]:
 def _text(row: Record, column: str) -> str:
     value = row.values.get(column)
     if isinstance(value, str) and value.strip():
-        if not characters(value):
+        if not writable(value):
             raise DataError(f"{row.where}: {shown(column)} holds half of a surrogate pair, which is no character")
         return value
     if value is None and column not in row.values:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pgb_core.data.numbers import flag, real, whole_number
 from pgb_core.data.problems import Problem, problem_of
@@ -73,17 +74,8 @@ def read_labels(
 
 def _read(reader: Reader, given: Sequence[TextRow]) -> list[Label]:
     """What each label means; each text or number is looked at once."""
-    known: dict[tuple[type, object], Label] = {}
-    found: list[Label] = []
-    for row in given:
-        if isinstance(row.label, tuple):
-            found.append(reader(row.label))
-            continue
-        key = (type(row.label), row.label)  # 1, 1.0 and true are equal, and not the same
-        if key not in known:
-            known[key] = reader(row.label)
-        found.append(known[key])
-    return found
+    once = lru_cache(maxsize=None, typed=True)(reader)  # 1, 1.0 and true are equal, and not the same
+    return [reader(row.label) if isinstance(row.label, tuple) else once(row.label) for row in given]
 
 
 def _is_named(label: RawLabel) -> bool:

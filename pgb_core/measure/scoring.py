@@ -14,7 +14,7 @@ from pgb_core.inference.load import Loaded, load
 from pgb_core.inference.tasks.base import Logits
 from pgb_core.inference.tokens import Tokens
 from pgb_core.model.predict import torch_predictor
-from pgb_core.progress.report import Report, Silent
+from pgb_core.progress.report import Report
 from pgb_core.run.reading import Options, Trial, read
 from pgb_core.tasks import TASKS, Subject
 from pgb_core.tasks.metrics import Metrics
@@ -35,7 +35,7 @@ def score(
     Both read and answer as the service does by default. options: how the file is read. report: who is told what was
     read.
     """
-    report = report or Silent()
+    report = report or Report()
     with threads() as count:
         if (Path(source) / MANIFEST).is_file():
             with load(source, threads=count) as loaded:

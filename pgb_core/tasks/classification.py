@@ -14,14 +14,14 @@ from torch.nn import functional
 
 from pgb_core.data import Data, Row, TextRow, read_labels
 from pgb_core.data.problems import Problem, problem_of
-from pgb_core.inference.prepare import prepare_texts
+from pgb_core.inference.batches import Predict, prepare_texts
 from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.progress.report import Report
 from pgb_core.tasks import trust
-from pgb_core.tasks.base import Features, Objective, Predict, Source, Subject, Task, Text
-from pgb_core.tasks.features import divergence
+from pgb_core.tasks.base import Objective, Source, Subject, Task
+from pgb_core.tasks.features import Features, divergence
 from pgb_core.tasks.metrics import Metrics, many_labels, numbers, one_label
-from pgb_core.tasks.texts import singles
+from pgb_core.tasks.texts import Text, singles
 
 _AT_ONCE = 1000  # texts
 _TRIED = 256  # tokens of a text that a dense model is tried on
@@ -43,6 +43,7 @@ class SingleLabel:
     """One of several labels. targets: [batch], indices."""
 
     activation = "softmax"
+    metrics = staticmethod(one_label)
 
     def loss(self, logits: Tensor, targets: Tensor, mask: Tensor, reduction: str = "mean") -> Tensor:
         """Cross-entropy."""
@@ -56,10 +57,6 @@ class SingleLabel:
         """Divergence of the distributions."""
         return divergence(logits, goal)
 
-    def metrics(self, logits: Array, gold: Array) -> Metrics:
-        """Accuracy, F1 of two classes, Matthews."""
-        return one_label(logits, gold)
-
     def judge(self, logits: Array, gold: Array, labels: Sequence[str]) -> trust.Verdict:
         """Accuracy against chance and against labels exchanged."""
         return trust.judge_classes(logits.argmax(1).tolist(), gold.astype(int).tolist(), labels)
@@ -69,6 +66,7 @@ class MultiLabel:
     """Any number of labels. targets: [batch, labels] of 0 and 1."""
 
     activation = "sigmoid"
+    metrics = staticmethod(many_labels)
 
     def loss(self, logits: Tensor, targets: Tensor, mask: Tensor, reduction: str = "mean") -> Tensor:
         """Binary cross-entropy of every label."""
@@ -81,10 +79,6 @@ class MultiLabel:
     def distil(self, logits: Tensor, goal: Tensor, mask: Tensor) -> Tensor:
         """Binary cross-entropy against the teacher's probabilities."""
         return functional.binary_cross_entropy_with_logits(logits, goal.sigmoid())
-
-    def metrics(self, logits: Array, gold: Array) -> Metrics:
-        """Accuracy of whole rows, F1 over all entries."""
-        return many_labels(logits, gold)
 
     def judge(self, logits: Array, gold: Array, labels: Sequence[str]) -> trust.Verdict:
         """Entries that agree."""

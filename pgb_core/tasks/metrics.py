@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,24 +11,12 @@ from scipy import stats
 Array = NDArray[np.float64]
 
 
-class Metrics(Mapping[str, float | None]):
+class Metrics(dict[str, float | None]):
     """Metrics by name. `reasons` says of each that is None why it is not defined."""
 
     def __init__(self, values: Mapping[str, float | None], reasons: Mapping[str, str] | None = None) -> None:
-        self._values = dict(values)
+        super().__init__(values)
         self.reasons = {name: (reasons or {}).get(name, "") for name, value in values.items() if value is None}
-
-    def __getitem__(self, name: str) -> float | None:
-        return self._values[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __repr__(self) -> str:
-        return f"Metrics({self._values}, {self.reasons})"
 
     def rounded(self, digits: int) -> dict[str, float | None]:
         """The values with so many digits after the point."""

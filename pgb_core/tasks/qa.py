@@ -13,17 +13,16 @@ from torch.nn import functional
 
 from pgb_core.data import Data, Question, unplaced
 from pgb_core.errors import DataError
-from pgb_core.inference.batches import run_groups
+from pgb_core.inference.batches import Predict, prepare_question, run_groups
 from pgb_core.inference.errors import InvalidInput
-from pgb_core.inference.prepare import prepare_question
 from pgb_core.inference.steps import all_of
 from pgb_core.inference.tasks import qa as served
 from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.inference.tokens import Window
 from pgb_core.progress.report import Report
 from pgb_core.tasks import texts, trust
-from pgb_core.tasks.base import Features, Objective, Predict, Source, Subject, Task, Text
-from pgb_core.tasks.features import divergence
+from pgb_core.tasks.base import Objective, Source, Subject, Task
+from pgb_core.tasks.features import Features, divergence
 from pgb_core.tasks.metrics import Metrics
 from pgb_core.tasks.squad import answer_f1, squad_metrics
 
@@ -77,7 +76,7 @@ class QuestionAnswering(Task):
         """See Task."""
         return torch.stack([said.start_logits, said.end_logits], -1)
 
-    def probes(self, words: str, added: Sequence[str]) -> list[Text]:
+    def probes(self, words: str, added: Sequence[str]) -> list[texts.Text]:
         """See Task."""
         return texts.questions(words, added)
 

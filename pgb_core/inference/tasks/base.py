@@ -18,15 +18,11 @@ class Task(Protocol):
     """A kind of question that a model answers.
 
     Preparing and decoding differ in what they take and give, so each task's file has functions of its own for them.
+    name: as the manifest has it. outputs: what its graphs give.
     """
 
-    @property
-    def name(self) -> str:
-        """As the manifest has it."""
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """What its graphs give."""
+    name: str
+    outputs: tuple[str, ...]
 
     def shape(self, tokens: int, labels: int) -> tuple[int, ...]:
         """Of the logits of one input of so many tokens, by a model of so many labels."""
