@@ -96,10 +96,8 @@ def read_tokenization(folder: Path, model: EncoderConfig) -> Tokenization:
 def encode(reading: Tokenization, text: str, pair: str | None, task: Task) -> list[tuple[list[int], list[int]]]:
     """Ids and types as the artifact reads a text or a pair: one input, or every window over a question's context."""
     tokenizer = reading.tokenizer
-    if task.windows:
-        tokenizer.enable_truncation(reading.max_length, strategy="only_second")
-    else:
-        tokenizer.enable_truncation(reading.max_length, direction=reading.side)
+    strategy = "only_second" if task.windows else "longest_first"
+    tokenizer.enable_truncation(reading.max_length, strategy=strategy, direction=reading.side)
     try:
         first = _encoded(tokenizer, text, pair)
     finally:

@@ -39,7 +39,9 @@ def score(
     with threads() as count:
         if (Path(source) / MANIFEST).is_file():
             with load(source, threads=count) as loaded:
-                return _scored(Trial(_subject(loaded), loaded.tokenizer, _told(loaded), report), data, options)
+                m = loaded.manifest
+                subject = Subject(TASKS[m.task], m.labels, m.provenance.get("problem_type"), loaded.tokenizer.side)
+                return _scored(Trial(subject, loaded.tokenizer, _told(loaded), report), data, options)
         checkpoint, _ = load_checked(source, task, report)
         predict = torch_predictor(checkpoint.model)
         return _scored(Trial(checkpoint.subject, checkpoint.served_tokenizer, predict, report), data, options)
@@ -49,11 +51,6 @@ def _scored(model: Trial, data: str | Path, options: Options) -> Metrics:
     found = read(str(data), model.subject, options, model.tell, "validation", "evaluation")
     model.check(None, found)
     return model.subject.task.score(found, model.subject, model.tokenizer, partial(run_all, model.predict))
-
-
-def _subject(loaded: Loaded) -> Subject:
-    m = loaded.manifest
-    return Subject(TASKS[m.task], m.labels, m.provenance.get("problem_type"), loaded.tokenizer.side)
 
 
 def _told(loaded: Loaded) -> Predict:

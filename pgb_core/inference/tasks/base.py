@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pgb_core.artifact import writable
 from pgb_core.inference.errors import InvalidInput
 from pgb_core.inference.tokens import Tokens
 
@@ -39,9 +40,5 @@ class Task(Protocol):
 
 def check_text(text: str) -> None:
     """Raises InvalidInput for a text that is not Unicode."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise InvalidInput(
-            "a text holds half of a surrogate pair; send whole characters"
-        ) from None  # it holds the text
+    if not writable(text):
+        raise InvalidInput("a text holds half of a surrogate pair; send whole characters")
