@@ -49,7 +49,7 @@ def read_labels(
     if not given:
         return LabelReading("none", [None] * len(rows), "no row has a label")
     if regression:
-        return _numbers(rows, source)
+        return _numbers(rows)
     names = Names(labels)
     if any(isinstance(row.label, Flags) for row in given):
         return _columns(rows, names, multiple, wanted, source)
@@ -192,7 +192,7 @@ def _columns(rows: Sequence[TextRow], names: Names, multiple: bool, wanted: str 
     return LabelReading("columns", targets, f"labels are columns of 0 and 1: {pairs}; {said}")
 
 
-def _numbers(rows: Sequence[TextRow], source: str) -> LabelReading:
+def _numbers(rows: Sequence[TextRow]) -> LabelReading:
     targets: list[Label] = [None if row.label is None else _real(row) for row in rows]
     found = [float(target) for target in targets if isinstance(target, (int, float))]
     missing = len(rows) - len(found)

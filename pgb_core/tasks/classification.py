@@ -15,6 +15,7 @@ from torch.nn import functional
 from pgb_core.data import Data, Row, TextRow, read_labels
 from pgb_core.data.problems import Problem, problem_of
 from pgb_core.inference.batches import Predict, prepare_texts
+from pgb_core.inference.tasks.classification import CLASSIFICATION
 from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.progress.report import Report
 from pgb_core.tasks import trust
@@ -115,11 +116,11 @@ class Regression:
 class Classification(Task):
     """Texts in, a score a label out."""
 
-    name = "classification"
+    name = CLASSIFICATION.name
     auto = "SequenceClassification"
     kind = "texts"
     labelled = True
-    outputs = ("logits",)
+    outputs = CLASSIFICATION.outputs
     per_token = False
     windows = False
     length = 128

@@ -38,22 +38,11 @@ class Batch:
     attention_mask: Tensor
     token_type_ids: Tensor
     targets: Tensor | None
-    features: tuple[Features, ...]
 
     def to(self, device: torch.device) -> Batch:
         """The same on another device."""
-        return Batch(
-            self.input_ids.to(device),
-            self.attention_mask.to(device),
-            self.token_type_ids.to(device),
-            None if self.targets is None else self.targets.to(device),
-            self.features,
-        )
-
-    @property
-    def inputs(self) -> tuple[Tensor, Tensor, Tensor]:
-        """What the model takes, in its order."""
-        return self.input_ids, self.attention_mask, self.token_type_ids
+        targets = None if self.targets is None else self.targets.to(device)
+        return Batch(self.input_ids.to(device), self.attention_mask.to(device), self.token_type_ids.to(device), targets)
 
 
 def batches(features: Sequence[Features], tokens: int, pad_id: int, seed: int | None = None) -> Iterator[Batch]:
@@ -81,10 +70,10 @@ def grouped(features: Sequence[Features], tokens: int, seed: int | None = None) 
 def collate(features: Sequence[Features], pad_id: int) -> Batch:
     """Pad on the right to the longest."""
     arrays = pad([f.tokens for f in features], pad_id)
-    ids, mask, types = (torch.from_numpy(arrays[name]) for name in INPUTS)
     labelled = all(f.target is not None for f in features)
     targets = torch.tensor([f.target for f in features]) if labelled else None
-    return Batch(ids, mask, types, targets, tuple(features))
+    ids, mask, types = (torch.from_numpy(arrays[name]) for name in INPUTS)
+    return Batch(ids, mask, types, targets)
 
 
 def divergence(student: Tensor, teacher: Tensor) -> Tensor:

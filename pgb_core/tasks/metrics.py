@@ -59,7 +59,7 @@ def one_label(logits: Array, gold: Array) -> Metrics:
     if logits.shape[1] == 2:
         found["f1"] = f1(predicted, gold)
     found["matthews"] = matthews(predicted, gold)
-    reasons = {"f1": "no row is of class 1, and the model gives it to none", "matthews": _same(predicted, gold)}
+    reasons = {"f1": "no row is of class 1, and the model gives it to none", "matthews": _same(gold)}
     return Metrics(found, reasons)
 
 
@@ -70,7 +70,7 @@ def many_labels(logits: Array, gold: Array) -> Metrics:
     return Metrics({"accuracy": accuracy(predicted, gold), "f1": f1(predicted, gold)}, nothing)
 
 
-def _same(predicted: Array, target: Array) -> str:
+def _same(target: Array) -> str:
     return "all rows have one label" if constant(target) else "the model gives all rows one answer"
 
 
@@ -80,6 +80,6 @@ def numbers(scores: Array, target: Array) -> Metrics:
     if len(target) < 2:
         return Metrics(dict.fromkeys(names), dict.fromkeys(names, "a correlation needs two rows or more"))
     if constant(scores) or constant(target):
-        return Metrics(dict.fromkeys(names), dict.fromkeys(names, _same(scores, target)))
+        return Metrics(dict.fromkeys(names), dict.fromkeys(names, _same(target)))
     pearson = float(stats.pearsonr(scores, target).statistic)
     return Metrics({"pearson": pearson, "spearman": float(stats.spearmanr(scores, target).statistic)})

@@ -58,11 +58,11 @@ class Spans:
 class QuestionAnswering(Task):
     """A question and a context in, answers out."""
 
-    name = "qa"
+    name = served.QA.name
     auto = "QuestionAnswering"
     kind = "questions"
     labelled = False
-    outputs = ("start_logits", "end_logits")
+    outputs = served.QA.outputs
     per_token = True
     windows = True
     length = 192
