@@ -55,13 +55,11 @@ def run_all(
     how many inputs it had. Raises what `predict` raises; a runtime raises ArithmeticError where it finds what is not a
     number.
     """
-    places, found = [], []
+    found: dict[int, Logits] = {}
     for group in alike([len(tokens) for tokens in inputs], batch_tokens):
-        places += group
-        found += predict([inputs[place] for place in group])
+        found.update(zip(group, predict([inputs[place] for place in group]), strict=True))
         progress(len(group))
-    by_place = dict(zip(places, found, strict=True))
-    return [by_place[place] for place in range(len(inputs))]
+    return [found[place] for place in range(len(inputs))]
 
 
 def run_groups(run: Predict, groups: Sequence[Sequence[Tokens]]) -> list[list[Logits]]:

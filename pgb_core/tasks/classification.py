@@ -22,7 +22,7 @@ from pgb_core.tasks import trust
 from pgb_core.tasks.base import Objective, Source, Subject, Task
 from pgb_core.tasks.features import Features, divergence
 from pgb_core.tasks.metrics import Metrics, many_labels, numbers, one_label
-from pgb_core.tasks.texts import Text, singles
+from pgb_core.tasks.texts import singles
 
 _AT_ONCE = 1000  # texts
 _TRIED = 256  # tokens of a text that a dense model is tried on
@@ -125,6 +125,7 @@ class Classification(Task):
     windows = False
     length = 128
     sample = 512
+    probes = staticmethod(singles)
 
     def objective(self, declared: str | None, labels: int) -> _Head:
         """See Task."""
@@ -139,10 +140,6 @@ class Classification(Task):
         """See Task."""
         found: Tensor = said.logits
         return found
-
-    def probes(self, words: str, added: Sequence[str]) -> list[Text]:
-        """See Task."""
-        return singles(words, added)
 
     def read(self, source: str, data: Data, subject: Subject, labels: str | None) -> Source:
         """See Task."""

@@ -67,6 +67,7 @@ class QuestionAnswering(Task):
     windows = True
     length = 192
     sample = 128
+    probes = staticmethod(texts.questions)
 
     def objective(self, declared: str | None, labels: int) -> Objective:
         """See Task."""
@@ -75,10 +76,6 @@ class QuestionAnswering(Task):
     def logits(self, said: Any) -> Tensor:
         """See Task."""
         return torch.stack([said.start_logits, said.end_logits], -1)
-
-    def probes(self, words: str, added: Sequence[str]) -> list[texts.Text]:
-        """See Task."""
-        return texts.questions(words, added)
 
     def read(self, source: str, data: Data, subject: Subject, labels: str | None) -> Source:
         """See Task."""
