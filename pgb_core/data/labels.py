@@ -89,21 +89,16 @@ def _plainest(fitting: Sequence[str], given: Sequence[TextRow]) -> str:
 
 
 def _ask(given: Sequence[TextRow], found: dict[str, list[Label]], names: Names, source: str) -> None:
-    kinds = list(found)
+    said = {kind: _ONE.get(kind, kind) for kind in found}
+    first, *others = found
     for n, row in enumerate(given):
-        meant = {kind: found[kind][n] for kind in kinds}
-        first = kinds[0]
-        other = next((kind for kind in kinds if meant[kind] != meant[first]), None)
-        if other is None:
-            continue
-        told = "; ".join(
-            f"as {_ONE.get(kind, kind)} {shown(row.label)} is {_meaning(meant[kind], names)}" for kind in (first, other)
-        )
-        readings = " or as ".join(_ONE.get(kind, kind) for kind in kinds)
-        raise DataError(
-            f"{source}: the labels can be read as {readings}: {told} ({row.where}). "
-            f"Say {' or '.join(f'--labels {kind}' for kind in kinds)}"
-        )
+        other = next((kind for kind in others if found[kind][n] != found[first][n]), None)
+        if other is not None:
+            meant = [f"as {said[k]} {shown(row.label)} is {_meaning(found[k][n], names)}" for k in (first, other)]
+            raise DataError(
+                f"{source}: the labels can be read as {' or as '.join(said.values())}: {'; '.join(meant)} "
+                f"({row.where}). Say {' or '.join(f'--labels {kind}' for kind in found)}"
+            )
 
 
 def _meaning(target: Label, names: Names) -> str:
