@@ -12,7 +12,7 @@ from pgb_core import demo, export
 from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.inference.batches import run_all
 from pgb_core.machine import facts
-from pgb_core.progress.report import Silent
+from pgb_core.progress.report import Report
 from pgb_core.run.reading import Options, read
 from pgb_core.session import open_session, predictor
 
@@ -40,7 +40,7 @@ def main() -> None:
                 session = open_session(export.channels_first(checkpoint.model).SerializeToString())
                 run = partial(run_all, predictor(session, checkpoint.model.config))
                 subject = checkpoint.subject
-                rows = read(str(args.data / DATA[example.name]), subject, Options(), Silent(), labelled="evaluation")
+                rows = read(str(args.data / DATA[example.name]), subject, Options(), Report(), labelled="evaluation")
                 scores[name] = dict(subject.task.score(rows, subject, checkpoint.served_tokenizer, run))
         result[example.name] = scores
         print(example.name, scores, flush=True)

@@ -29,7 +29,7 @@ from pgb_core.model import surgery
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.predict import torch_predictor
 from pgb_core.prices import prices_of
-from pgb_core.progress.report import Silent
+from pgb_core.progress.report import Report
 from pgb_core.run.reading import Options, read
 from pgb_core.search import planning
 from pgb_core.search.importance import importance
@@ -73,7 +73,7 @@ class Task:
         return encode_texts(rows, read_labels(rows, c.labels, None).targets, c.tokenizer, 128)
 
     def _read(self, path: Path) -> Source:
-        return read(str(path), self.checkpoint.subject, Options(), Silent(), labelled="evaluation")
+        return read(str(path), self.checkpoint.subject, Options(), Report(), labelled="evaluation")
 
     def score(self, model: Encoder) -> float:
         """SST-2 accuracy or SQuAD F1, percent."""

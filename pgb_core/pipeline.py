@@ -11,7 +11,7 @@ from pgb_core.config import CompressConfig
 from pgb_core.export.parity import inputs_of
 from pgb_core.export.write import Made, write
 from pgb_core.methods import method_of
-from pgb_core.progress.report import Report, Silent
+from pgb_core.progress.report import Report
 from pgb_core.run.effort import stages
 from pgb_core.run.output import Output
 from pgb_core.run.run import Run
@@ -26,7 +26,7 @@ def compress(config: CompressConfig, report: Report | None = None) -> Artifact:
     labels, and the dense model's own graph. After that every stage is kept beside the output until the artifact
     stands, whatever happens; the next run with the same output takes over the stages that fit it.
     """
-    report = report or Silent()
+    report = report or Report()
     output = Output(config)
     with locked(Path(config.out), report.warn) as workspace:
         output.settle(workspace, report)

@@ -37,7 +37,8 @@ def merge(base: Path, adapter: Path, out: Path, head: dict[str, Any]) -> Path:
         raise CheckpointError(f"{adapter}: only plain LoRA adapters are merged, not {settings.get('peft_type')}")
     given = read_json(base / "config.json")
     prefix = ARCHITECTURES[architecture_of(given, base)].prefix
-    state = _prefixed(_tensors(base / "model.safetensors"), f"{prefix}.")
+    given_state = _tensors(base / "model.safetensors").items()
+    state = {f"{prefix}.{name.removeprefix(f'{prefix}.')}": value for name, value in given_state}
     merged = merge_state(state, _tensors(adapter / ADAPTER_WEIGHTS), settings["lora_alpha"] / settings["r"])
     config = {**given, **head}
     out.mkdir(parents=True, exist_ok=True)
@@ -65,10 +66,6 @@ def merge_state(base: dict[str, Tensor], adapter: dict[str, Tensor], scale: floa
         else:
             merged[name] = value
     return {name: value.half().contiguous() for name, value in merged.items() if value.is_floating_point()}
-
-
-def _prefixed(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name if name.startswith(prefix) else prefix + name: value for name, value in state.items()}
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:

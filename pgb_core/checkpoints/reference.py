@@ -15,7 +15,7 @@ from pgb_core.checkpoints.files import first_line
 from pgb_core.checkpoints.tokenization import Tokenization
 from pgb_core.errors import CheckpointError
 from pgb_core.tasks import Task
-from pgb_core.tasks.base import Text
+from pgb_core.tasks.texts import Text
 
 Array = NDArray[np.float32]
 

@@ -89,17 +89,15 @@ def read_tokenization(folder: Path, model: EncoderConfig) -> Tokenization:
     tokenizer.no_truncation()
     max_length = _length(theirs, settings, model, tokenizer, folder, notes)
     _fit_ids(tokenizer, model, folder, doubts)
-    notes.append(_vocabulary(tokenizer, theirs, model, side, max_length))
+    notes.append(_vocabulary(tokenizer, theirs, side, max_length))
     return Tokenization(tokenizer, top, max_length, side, tuple(notes), tuple(doubts), theirs)
 
 
 def encode(reading: Tokenization, text: str, pair: str | None, task: Task) -> list[tuple[list[int], list[int]]]:
     """Ids and types as the artifact reads a text or a pair: one input, or every window over a question's context."""
     tokenizer = reading.tokenizer
-    if task.windows:
-        tokenizer.enable_truncation(reading.max_length, strategy="only_second")
-    else:
-        tokenizer.enable_truncation(reading.max_length, direction=reading.side)
+    strategy = "only_second" if task.windows else "longest_first"
+    tokenizer.enable_truncation(reading.max_length, strategy=strategy, direction=reading.side)
     try:
         first = _encoded(tokenizer, text, pair)
     finally:
@@ -328,15 +326,15 @@ def _template(first: Sequence[Sequence[Any]], last: Sequence[Sequence[Any]], top
     return {"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": named}
 
 
-def _vocabulary(tokenizer: Tokenizer, theirs: Any, model: EncoderConfig, side: str, length: int) -> str:
+def _vocabulary(tokenizer: Tokenizer, theirs: Any, side: str, length: int) -> str:
     """One line on what was read."""
     parts = [f"{type(theirs).__name__}", f"{tokenizer.get_vocab_size(with_added_tokens=True)} tokens"]
-    normalizer = json.loads(tokenizer.to_str()).get("normalizer") or {}
+    spec = json.loads(tokenizer.to_str())
+    normalizer, before = spec.get("normalizer") or {}, spec.get("pre_tokenizer") or {}
     if "lowercase" in normalizer:
         strips = normalizer.get("strip_accents")
         parts.append("lower case" if normalizer["lowercase"] else "cased")
         parts.append("accents stripped" if (normalizer["lowercase"] if strips is None else strips) else "accents kept")
-    before = json.loads(tokenizer.to_str()).get("pre_tokenizer") or {}
     if "add_prefix_space" in before:
         parts.append(
             "a blank is put before the first word" if before["add_prefix_space"] else "no blank is put in front"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from pgb_core.data.files import characters
+from pgb_core.artifact import writable
 from pgb_core.data.rows import Columns, Flags, Named, RawLabel, Record, Records, TextRow
 from pgb_core.data.words import counted, kind, shown, some
 from pgb_core.errors import DataError
@@ -52,7 +52,9 @@ def choose_roles(records: Records, wanted: Columns) -> Roles:
             ordinary.setdefault(name.strip().lower(), []).append(name)
     if wanted.pair and not wanted.text:
         raise DataError(f"{records.source}: --pair-column alone; name the first text too, with --text-column")
-    asked = () if wanted.unlabelled and not _any(records, wanted.label) else wanted.label
+    known = {column.strip().lower() for column in records.columns}
+    lacking = wanted.unlabelled and all(name.strip().lower() not in known for name in wanted.label)
+    asked = () if lacking else wanted.label
     label = tuple(_named(records, name, "--label-column") for name in asked)
     if wanted.text:
         text = _named(records, wanted.text, "--text-column")
@@ -64,17 +66,9 @@ def choose_roles(records: Records, wanted: Columns) -> Roles:
         label = _label(records, free)
     roles = Roles(text, pair, label)
     if len(set(roles.all)) < len(roles.all):
-        raise DataError(f"{records.source}: one column is named for two roles; name another with {_options(roles)}")
+        options = "--text-column, --pair-column or --label-column" if roles.pair else "--text-column or --label-column"
+        raise DataError(f"{records.source}: one column is named for two roles; name another with {options}")
     return roles
-
-
-def _options(roles: Roles) -> str:
-    return "--text-column, --pair-column or --label-column" if roles.pair else "--text-column or --label-column"
-
-
-def _any(records: Records, names: Sequence[str]) -> bool:
-    known = {column.strip().lower() for column in records.columns}
-    return any(name.strip().lower() in known for name in names)
 
 
 def _named(records: Records, name: str, option: str) -> str:
@@ -132,7 +126,7 @@ def text_rows(records: Records, roles: Roles) -> list[TextRow]:
 def _text(row: Record, column: str) -> str:
     value = row.values.get(column)
     if isinstance(value, str) and value.strip():
-        if not characters(value):
+        if not writable(value):
             raise DataError(f"{row.where}: {shown(column)} holds half of a surrogate pair, which is no character")
         return value
     if value is None and column not in row.values:

@@ -46,10 +46,9 @@ def read_text(path: Path) -> str:
 def read_lines(path: Path) -> list[str]:
     """The file's lines without their newline; a carriage return before it stays."""
     text = read_text(path)
-    if "\r" in text and "\n" not in text.rstrip("\r\n"):
-        body = text.rstrip("\r\n")
-        if "\r" in body:
-            raise DataError(f"{path}: its lines end in carriage returns alone; save it with newlines")
+    body = text.rstrip("\r\n")
+    if "\r" in body and "\n" not in body:
+        raise DataError(f"{path}: its lines end in carriage returns alone; save it with newlines")
     return text.split("\n")
 
 
@@ -83,8 +82,3 @@ def parse_json(text: str, where: str, what: str) -> Any:
         raise DataError(f"{where}: not {what} (a number has thousands of digits); shorten it") from error
     except RecursionError as error:
         raise DataError(f"{where}: not {what} (it is nested too deeply); flatten it") from error
-
-
-def characters(text: str) -> bool:
-    """Whether a text is whole characters: JSON can write half of a surrogate pair, which is none."""
-    return text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text)

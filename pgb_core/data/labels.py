@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pgb_core.data.numbers import flag, real, whole_number
 from pgb_core.data.problems import Problem, problem_of
@@ -48,7 +49,7 @@ def read_labels(
     if not given:
         return LabelReading("none", [None] * len(rows), "no row has a label")
     if regression:
-        return _numbers(rows, source)
+        return _numbers(rows)
     names = Names(labels)
     if any(isinstance(row.label, Flags) for row in given):
         return _columns(rows, names, multiple, wanted, source)
@@ -73,17 +74,8 @@ def read_labels(
 
 def _read(reader: Reader, given: Sequence[TextRow]) -> list[Label]:
     """What each label means; each text or number is looked at once."""
-    known: dict[tuple[type, object], Label] = {}
-    found: list[Label] = []
-    for row in given:
-        if isinstance(row.label, tuple):
-            found.append(reader(row.label))
-            continue
-        key = (type(row.label), row.label)  # 1, 1.0 and true are equal, and not the same
-        if key not in known:
-            known[key] = reader(row.label)
-        found.append(known[key])
-    return found
+    once = lru_cache(maxsize=None, typed=True)(reader)  # 1, 1.0 and true are equal, and not the same
+    return [reader(row.label) if isinstance(row.label, tuple) else once(row.label) for row in given]
 
 
 def _is_named(label: RawLabel) -> bool:
@@ -97,21 +89,16 @@ def _plainest(fitting: Sequence[str], given: Sequence[TextRow]) -> str:
 
 
 def _ask(given: Sequence[TextRow], found: dict[str, list[Label]], names: Names, source: str) -> None:
-    kinds = list(found)
+    said = {kind: _ONE.get(kind, kind) for kind in found}
+    first, *others = found
     for n, row in enumerate(given):
-        meant = {kind: found[kind][n] for kind in kinds}
-        first = kinds[0]
-        other = next((kind for kind in kinds if meant[kind] != meant[first]), None)
-        if other is None:
-            continue
-        told = "; ".join(
-            f"as {_ONE.get(kind, kind)} {shown(row.label)} is {_meaning(meant[kind], names)}" for kind in (first, other)
-        )
-        readings = " or as ".join(_ONE.get(kind, kind) for kind in kinds)
-        raise DataError(
-            f"{source}: the labels can be read as {readings}: {told} ({row.where}). "
-            f"Say {' or '.join(f'--labels {kind}' for kind in kinds)}"
-        )
+        other = next((kind for kind in others if found[kind][n] != found[first][n]), None)
+        if other is not None:
+            meant = [f"as {said[k]} {shown(row.label)} is {_meaning(found[k][n], names)}" for k in (first, other)]
+            raise DataError(
+                f"{source}: the labels can be read as {' or as '.join(said.values())}: {'; '.join(meant)} "
+                f"({row.where}). Say {' or '.join(f'--labels {kind}' for kind in found)}"
+            )
 
 
 def _meaning(target: Label, names: Names) -> str:
@@ -200,7 +187,7 @@ def _columns(rows: Sequence[TextRow], names: Names, multiple: bool, wanted: str 
     return LabelReading("columns", targets, f"labels are columns of 0 and 1: {pairs}; {said}")
 
 
-def _numbers(rows: Sequence[TextRow], source: str) -> LabelReading:
+def _numbers(rows: Sequence[TextRow]) -> LabelReading:
     targets: list[Label] = [None if row.label is None else _real(row) for row in rows]
     found = [float(target) for target in targets if isinstance(target, (int, float))]
     missing = len(rows) - len(found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -15,18 +14,10 @@ def real(value: object) -> float | None:
     """A finite number that float32 holds, or None. A text must be one in full, with a decimal point."""
     if isinstance(value, str):
         text = value.strip()
-        if len(text) > _LONGEST or not _NUMBER.fullmatch(text):
-            return None
-        found = float(text)
-    elif (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float))
-        or (isinstance(value, int) and abs(value) > LARGEST)
-    ):
+        value = float(text) if len(text) <= _LONGEST and _NUMBER.fullmatch(text) else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    else:
-        found = float(value)
-    return found if math.isfinite(found) and abs(found) <= LARGEST else None
+    return float(value) if abs(value) <= LARGEST else None  # NaN is not
 
 
 def whole_number(value: object) -> int | None:

@@ -18,7 +18,6 @@ class Names:
 
     def __init__(self, labels: Sequence[str]) -> None:
         self.labels = tuple(labels)
-        self.generic = all(label == f"LABEL_{n}" for n, label in enumerate(labels))
         self._levels: list[dict[str, set[int]]] = []
         for level in _LEVELS:
             table: dict[str, set[int]] = {}

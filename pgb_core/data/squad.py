@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pgb_core.data.files import characters, parse_json, read_text
+from pgb_core.artifact import writable
+from pgb_core.data.files import parse_json, read_text
 from pgb_core.data.rows import Data, Question, Row
 from pgb_core.data.words import counted, kind, shown
 from pgb_core.errors import DataError
@@ -77,7 +78,7 @@ def _text(item: Mapping[str, Any], key: str, where: str) -> str:
         raise DataError(f"{where}: the {key} is {kind(value)}, not a text; write it as one or remove the entry")
     if not value.strip():
         raise DataError(f"{where}: the {key} is empty; fill it or remove the entry")
-    if not characters(value):
+    if not writable(value):
         raise DataError(f"{where}: the {key} holds half of a surrogate pair, which is no character; remove it")
     return value
 
@@ -125,7 +126,7 @@ def _answer(answer: object, context: str, where: str) -> tuple[str, int | None, 
         return "", None, False
     if not text.strip():
         raise DataError(f"{where}: the answer is blank; write its text, or [] for no answer")
-    if not characters(text):
+    if not writable(text):
         raise DataError(f"{where}: the answer holds half of a surrogate pair, which is no character; remove it")
     if start is not None and start >= 0 and context[int(start) : int(start) + len(text)] == text:
         return text, int(start), False

@@ -35,7 +35,7 @@ def read_table(path: Path, named: bool) -> Records:
         rows.append(Record(dict(zip(names, header, strict=True)), where))
         about = " without a header, read as CoLA's"
     else:
-        names = _named(header, path, where)
+        names = _named(header, where)
     for at, row in parsed:
         if len(row) != len(names):
             raise DataError(f"{at}: {counted(len(row), 'column')} where the header has {len(names)}; {_ragged(lines)}")
@@ -58,7 +58,7 @@ def _is_cola(header: list[str]) -> bool:
     return len(header) == 4 and header[1] in ("0", "1") and header[2].strip() in ("", "*") and bool(header[3].strip())
 
 
-def _named(header: list[str], path: Path, where: str) -> tuple[str, ...]:
+def _named(header: list[str], where: str) -> tuple[str, ...]:
     names = [name.strip() for name in header]
     twice = [name for name, count in Counter(names).items() if count > 1 and name]
     if twice:

@@ -1,17 +1,46 @@
-"""Any number of inputs through a model, in batches of like lengths, which need little padding."""
+"""Any number of inputs, for whoever has all texts at hand: tokens of them, and logits of those in batches.
+
+A batch is of like lengths, which need little padding.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 
+from pgb_core.inference.steps import all_of
 from pgb_core.inference.tasks.base import Logits
-from pgb_core.inference.tokens import Tokens
+from pgb_core.inference.tasks.qa import Question, Windowing
+from pgb_core.inference.tokenizer import Tokenizer, portions
+from pgb_core.inference.tokens import Text, Tokens, Window
 
 BATCH_TOKENS = 4096
+# Characters that are tokenised in one go; the tokenizer refuses more than eleven times as many.
+_AT_ONCE = 100_000
 
 # From inputs to the logits of each, without padding: [labels], or [tokens, 2] of a span model. `run` of a runtime takes
 # one batch, and so does a model of the job; `run_all` makes of either what takes any number of inputs.
 Predict = Callable[[Sequence[Tokens]], list[Logits]]
+
+
+def prepare_texts(tokenizer: Tokenizer, texts: Sequence[Text], side: str | None = None) -> list[Tokens]:
+    """Any number of texts and pairs, each cut to the model's length on that side, or the tokenizer's own.
+
+    Raises TooLarge when one takes too long.
+    """
+    found: list[Tokens] = []
+    for group in portions(texts, lambda item: tokenizer.readable([item]), _AT_ONCE):
+        found += all_of(tokenizer.texts(group, side))
+    return found
+
+
+def prepare_question(tokenizer: Tokenizer, question: Question, windowing: Windowing) -> list[Window]:
+    """All windows over the context of a question.
+
+    Raises InvalidInput when the question leaves no room for its context, or the stride none between windows.
+    """
+    length, stride = windowing.within(tokenizer.max_length)
+    return all_of(tokenizer.windows(question.question.strip(), question.context, length, stride, sys.maxsize))
 
 
 def run_all(
@@ -26,13 +55,11 @@ def run_all(
     how many inputs it had. Raises what `predict` raises; a runtime raises ArithmeticError where it finds what is not a
     number.
     """
-    places, found = [], []
-    for group in _alike([len(tokens) for tokens in inputs], batch_tokens):
-        places += group
-        found += predict([inputs[place] for place in group])
+    found: dict[int, Logits] = {}
+    for group in alike([len(tokens) for tokens in inputs], batch_tokens):
+        found.update(zip(group, predict([inputs[place] for place in group]), strict=True))
         progress(len(group))
-    by_place = dict(zip(places, found, strict=True))
-    return [by_place[place] for place in range(len(inputs))]
+    return [found[place] for place in range(len(inputs))]
 
 
 def run_groups(run: Predict, groups: Sequence[Sequence[Tokens]]) -> list[list[Logits]]:
@@ -44,7 +71,7 @@ def run_groups(run: Predict, groups: Sequence[Sequence[Tokens]]) -> list[list[Lo
     return [[next(found) for _ in group] for group in groups]
 
 
-def _alike(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
+def alike(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
     """Places of inputs that run together, shortest first: those of equal length in the order given."""
     group: list[int] = []
     for place in sorted(range(len(lengths)), key=lengths.__getitem__):

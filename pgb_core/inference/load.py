@@ -7,9 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from pgb_core.artifact import SCORINGS, Artifact, open_artifact
-from pgb_core.inference.batches import BATCH_TOKENS, run_all, run_groups
+from pgb_core.inference.batches import BATCH_TOKENS, prepare_question, prepare_texts, run_all, run_groups
 from pgb_core.inference.errors import EmptyInput, InvalidInput, WrongTask
-from pgb_core.inference.prepare import prepare_question, prepare_texts
 from pgb_core.inference.runtimes.base import Runtime
 from pgb_core.inference.runtimes.registry import open_runtime
 from pgb_core.inference.runtimes.selfcheck import self_check

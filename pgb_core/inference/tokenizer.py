@@ -7,7 +7,7 @@ turn, or stop. Of a text no more is tokenised than is read: as much as fills the
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -76,7 +76,7 @@ class Tokenizer:
         side = side or self.side
         found: list[Tokens] = []
         seen, longest = 0, max(_MEASURED, _PER_TOKEN * self.max_length)
-        for part in _parts(inputs):
+        for part in portions(inputs, lambda item: sum(map(len, _texts(item))), pieces.AT_ONCE):
             taken = []
             for item in part:
                 taken += yield from self._taken(item, side)
@@ -222,16 +222,16 @@ def _texts(item: Text) -> tuple[str, ...]:
     return (item,) if isinstance(item, str) else item
 
 
-def _parts(inputs: Sequence[Text]) -> Iterator[list[Text]]:
-    """One after the other, each as many inputs as are encoded at once, or a single longer one."""
+def portions(inputs: Sequence[Text], size: Callable[[Text], int], most: int) -> Iterator[list[Text]]:
+    """One after the other, each as many inputs as are of that size together, or a single larger one."""
     part: list[Text] = []
-    size = 0
+    whole = 0
     for item in inputs:
-        length = sum(map(len, _texts(item)))
-        if part and size + length > pieces.AT_ONCE:
+        more = size(item)
+        if part and whole + more > most:
             yield part
-            part, size = [], 0
+            part, whole = [], 0
         part.append(item)
-        size += length
+        whole += more
     if part:
         yield part

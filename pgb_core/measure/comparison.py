@@ -15,7 +15,7 @@ from pgb_core.machine import facts, usable_cores
 from pgb_core.measure import bench
 from pgb_core.measure.bench import Shape, Timing
 from pgb_core.model.encoder import Encoder
-from pgb_core.progress.report import Silent
+from pgb_core.progress.report import Report
 from pgb_core.threads import allowed
 
 BASELINES = {form.baseline: form for form in FORMS.values() if form.baseline is not None}
@@ -95,7 +95,7 @@ def compare(
     with tempfile.TemporaryDirectory(prefix="pgb-bench-") as folder:
         models = {"artifact": artifact.model}
         if checkpoint is not None:
-            models |= write_dense(load_checked(checkpoint, artifact.manifest.task, Silent())[0].model, Path(folder))
+            models |= write_dense(load_checked(checkpoint, artifact.manifest.task, Report())[0].model, Path(folder))
         found = bench.time_in_turns(models, fitting, threads, seconds, progress)
     return Comparison(fitting, found.timings, threads, found.busy)
 

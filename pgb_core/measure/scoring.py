@@ -14,7 +14,7 @@ from pgb_core.inference.load import Loaded, load
 from pgb_core.inference.tasks.base import Logits
 from pgb_core.inference.tokens import Tokens
 from pgb_core.model.predict import torch_predictor
-from pgb_core.progress.report import Report, Silent
+from pgb_core.progress.report import Report
 from pgb_core.run.reading import Options, Trial, read
 from pgb_core.tasks import TASKS, Subject
 from pgb_core.tasks.metrics import Metrics
@@ -35,11 +35,13 @@ def score(
     Both read and answer as the service does by default. options: how the file is read. report: who is told what was
     read.
     """
-    report = report or Silent()
+    report = report or Report()
     with threads() as count:
         if (Path(source) / MANIFEST).is_file():
             with load(source, threads=count) as loaded:
-                return _scored(Trial(_subject(loaded), loaded.tokenizer, _told(loaded), report), data, options)
+                m = loaded.manifest
+                subject = Subject(TASKS[m.task], m.labels, m.provenance.get("problem_type"), loaded.tokenizer.side)
+                return _scored(Trial(subject, loaded.tokenizer, _told(loaded), report), data, options)
         checkpoint, _ = load_checked(source, task, report)
         predict = torch_predictor(checkpoint.model)
         return _scored(Trial(checkpoint.subject, checkpoint.served_tokenizer, predict, report), data, options)
@@ -49,11 +51,6 @@ def _scored(model: Trial, data: str | Path, options: Options) -> Metrics:
     found = read(str(data), model.subject, options, model.tell, "validation", "evaluation")
     model.check(None, found)
     return model.subject.task.score(found, model.subject, model.tokenizer, partial(run_all, model.predict))
-
-
-def _subject(loaded: Loaded) -> Subject:
-    m = loaded.manifest
-    return Subject(TASKS[m.task], m.labels, m.provenance.get("problem_type"), loaded.tokenizer.side)
 
 
 def _told(loaded: Loaded) -> Predict:

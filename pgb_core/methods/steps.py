@@ -37,7 +37,7 @@ def scores(run: Run, stage: Stage, from_predictions: bool) -> dict[Site, Tensor]
         def reported() -> Iterator[Batch]:
             for batch in batches(calibration, CALIBRATION_TOKENS, dense.config.pad_id):
                 yield batch
-                run.report.advance(len(batch.features))
+                run.report.advance(len(batch.input_ids))
 
         objective = run.checkpoint.subject.objective
         sums, sites = fisher(dense, reported(), objective, run.config.seed, from_predictions), dense.sites()

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 import torch
 
+from pgb_core.artifact import INPUTS
 from pgb_core.inference.batches import Predict
 from pgb_core.inference.runtimes.base import pad
 from pgb_core.inference.tasks import TASKS
 from pgb_core.inference.tasks.base import Logits
 from pgb_core.inference.tokens import Tokens
 from pgb_core.model.encoder import Encoder
-
-_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 def torch_predictor(model: Encoder) -> Predict:
@@ -24,7 +23,7 @@ def torch_predictor(model: Encoder) -> Predict:
     def predict(batch: Sequence[Tokens]) -> list[Logits]:
         arrays = pad(batch, pad_id)
         with torch.no_grad():
-            inputs = [torch.from_numpy(arrays[name]).to(device) for name in _INPUTS]
+            inputs = [torch.from_numpy(arrays[name]).to(device) for name in INPUTS]
             logits: Logits = model(*inputs).float().cpu().numpy()
         return task.unpadded(logits, batch)
 

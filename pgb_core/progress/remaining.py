@@ -53,14 +53,9 @@ class Estimate:
     def stage(self, title: str, total: int | None) -> None:
         """A stage begins. Those that should have come before it are not done in this run."""
         self.finish()
-        weight = 0.0
-        if title in self._to_come:
-            while True:
-                name = next(iter(self._to_come))
-                weight = self._to_come.pop(name)
-                if name == title:
-                    break
-        self._stage = _Stage(title, total, weight, self._clock())
+        while title in self._to_come and title != next(iter(self._to_come)):
+            del self._to_come[next(iter(self._to_come))]
+        self._stage = _Stage(title, total, self._to_come.pop(title, 0.0), self._clock())
 
     def advance(self, done: int) -> None:
         """So much more is done."""

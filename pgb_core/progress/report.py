@@ -22,7 +22,3 @@ class Report:
 
     def warn(self, text: str) -> None:
         """What may be wrong, though the work goes on."""
-
-
-class Silent(Report):
-    """Tells nobody."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
@@ -15,11 +14,10 @@ from pgb_core.data.words import plain
 from pgb_core.inference.batches import Predict
 from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.progress.report import Report
-from pgb_core.tasks.features import Batch, Features
+from pgb_core.tasks.features import Features
 from pgb_core.tasks.metrics import Metrics
+from pgb_core.tasks.texts import Text
 from pgb_core.tasks.trust import Verdict
-
-Text = tuple[str, str | None]
 
 
 class Objective(Protocol):
@@ -80,7 +78,7 @@ class Subject:
         return self.task.objective(self.problem, len(self.labels))
 
 
-class Task(ABC):
+class Task(Protocol):
     """One task. There is one object of each; what differs between checkpoints is in `Subject`.
 
     name: as the command line and the manifest say it. auto: transformers' class of its models, which architectures are
@@ -100,39 +98,29 @@ class Task(ABC):
     length: ClassVar[int]
     sample: ClassVar[int]
 
-    @abstractmethod
     def objective(self, declared: str | None, labels: int) -> Objective:
         """What a head of so many labels is trained for. declared: the checkpoint's `problem_type`."""
 
-    @abstractmethod
     def logits(self, said: Any) -> Tensor:
         """Logits of what transformers' model of this task returns: [batch, labels], or [batch, tokens, 2]."""
 
-    @abstractmethod
     def probes(self, words: str, added: Sequence[str]) -> list[Text]:
         """Texts and pairs that tell tokenizers apart. words: a long text; added: tokens that a checkpoint adds."""
 
-    @abstractmethod
     def read(self, source: str, data: Data, subject: Subject, labels: str | None) -> Source:
         """What the rows mean to the head. labels: names, ids or vector, where they could be read in two ways.
 
         Raises DataError.
         """
 
-    @abstractmethod
     def encode(self, source: Source, subject: Subject, tokenizer: Fast, length: int, tell: Report) -> list[Features]:
         """Inputs to learn from, of at most `length` tokens. Raises DataError."""
 
-    @abstractmethod
     def score(self, source: Source, subject: Subject, tokenizer: Tokenizer, run: Predict) -> Metrics:
         """Official metrics of a model on labelled rows, which are read and answered as the service does by default.
 
         tokenizer: the artifact's. run: takes any number of inputs.
         """
 
-    @abstractmethod
     def judge(self, source: Source, subject: Subject, tokenizer: Tokenizer, run: Predict) -> Verdict:
         """Whether a model and the labels of these rows can mean the same thing; parameters as `score` has them."""
-
-
-__all__ = ["Batch", "Features", "Objective", "Predict", "Source", "Subject", "Task", "Text"]

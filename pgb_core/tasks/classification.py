@@ -14,12 +14,13 @@ from torch.nn import functional
 
 from pgb_core.data import Data, Row, TextRow, read_labels
 from pgb_core.data.problems import Problem, problem_of
-from pgb_core.inference.prepare import prepare_texts
+from pgb_core.inference.batches import Predict, prepare_texts
+from pgb_core.inference.tasks.classification import CLASSIFICATION
 from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.progress.report import Report
 from pgb_core.tasks import trust
-from pgb_core.tasks.base import Features, Objective, Predict, Source, Subject, Task, Text
-from pgb_core.tasks.features import divergence
+from pgb_core.tasks.base import Objective, Source, Subject, Task
+from pgb_core.tasks.features import Features, divergence
 from pgb_core.tasks.metrics import Metrics, many_labels, numbers, one_label
 from pgb_core.tasks.texts import singles
 
@@ -43,6 +44,7 @@ class SingleLabel:
     """One of several labels. targets: [batch], indices."""
 
     activation = "softmax"
+    metrics = staticmethod(one_label)
 
     def loss(self, logits: Tensor, targets: Tensor, mask: Tensor, reduction: str = "mean") -> Tensor:
         """Cross-entropy."""
@@ -56,10 +58,6 @@ class SingleLabel:
         """Divergence of the distributions."""
         return divergence(logits, goal)
 
-    def metrics(self, logits: Array, gold: Array) -> Metrics:
-        """Accuracy, F1 of two classes, Matthews."""
-        return one_label(logits, gold)
-
     def judge(self, logits: Array, gold: Array, labels: Sequence[str]) -> trust.Verdict:
         """Accuracy against chance and against labels exchanged."""
         return trust.judge_classes(logits.argmax(1).tolist(), gold.astype(int).tolist(), labels)
@@ -69,6 +67,7 @@ class MultiLabel:
     """Any number of labels. targets: [batch, labels] of 0 and 1."""
 
     activation = "sigmoid"
+    metrics = staticmethod(many_labels)
 
     def loss(self, logits: Tensor, targets: Tensor, mask: Tensor, reduction: str = "mean") -> Tensor:
         """Binary cross-entropy of every label."""
@@ -81,10 +80,6 @@ class MultiLabel:
     def distil(self, logits: Tensor, goal: Tensor, mask: Tensor) -> Tensor:
         """Binary cross-entropy against the teacher's probabilities."""
         return functional.binary_cross_entropy_with_logits(logits, goal.sigmoid())
-
-    def metrics(self, logits: Array, gold: Array) -> Metrics:
-        """Accuracy of whole rows, F1 over all entries."""
-        return many_labels(logits, gold)
 
     def judge(self, logits: Array, gold: Array, labels: Sequence[str]) -> trust.Verdict:
         """Entries that agree."""
@@ -121,15 +116,16 @@ class Regression:
 class Classification(Task):
     """Texts in, a score a label out."""
 
-    name = "classification"
+    name = CLASSIFICATION.name
     auto = "SequenceClassification"
     kind = "texts"
     labelled = True
-    outputs = ("logits",)
+    outputs = CLASSIFICATION.outputs
     per_token = False
     windows = False
     length = 128
     sample = 512
+    probes = staticmethod(singles)
 
     def objective(self, declared: str | None, labels: int) -> _Head:
         """See Task."""
@@ -144,10 +140,6 @@ class Classification(Task):
         """See Task."""
         found: Tensor = said.logits
         return found
-
-    def probes(self, words: str, added: Sequence[str]) -> list[Text]:
-        """See Task."""
-        return singles(words, added)
 
     def read(self, source: str, data: Data, subject: Subject, labels: str | None) -> Source:
         """See Task."""

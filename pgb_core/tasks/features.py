@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pgb_core.artifact import INPUTS
+from pgb_core.inference.batches import alike
+from pgb_core.inference.runtimes.base import pad
 from pgb_core.inference.tokens import Tokens
 
 
@@ -35,22 +38,11 @@ class Batch:
     attention_mask: Tensor
     token_type_ids: Tensor
     targets: Tensor | None
-    features: tuple[Features, ...]
 
     def to(self, device: torch.device) -> Batch:
         """The same on another device."""
-        return Batch(
-            self.input_ids.to(device),
-            self.attention_mask.to(device),
-            self.token_type_ids.to(device),
-            None if self.targets is None else self.targets.to(device),
-            self.features,
-        )
-
-    @property
-    def inputs(self) -> tuple[Tensor, Tensor, Tensor]:
-        """What the model takes, in its order."""
-        return self.input_ids, self.attention_mask, self.token_type_ids
+        targets = None if self.targets is None else self.targets.to(device)
+        return Batch(self.input_ids.to(device), self.attention_mask.to(device), self.token_type_ids.to(device), targets)
 
 
 def batches(features: Sequence[Features], tokens: int, pad_id: int, seed: int | None = None) -> Iterator[Batch]:
@@ -68,16 +60,8 @@ def grouped(features: Sequence[Features], tokens: int, seed: int | None = None) 
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     if generator is not None:
         order = torch.randperm(len(features), generator=generator).tolist()
-    order.sort(key=lambda i: len(features[i].ids))
-    groups: list[list[Features]] = []
-    group: list[Features] = []
-    for i in order:
-        if group and (len(group) + 1) * len(features[i].ids) > tokens:
-            groups.append(group)
-            group = []
-        group.append(features[i])
-    if group:
-        groups.append(group)
+    ordered = [features[i] for i in order]
+    groups = [[ordered[i] for i in group] for group in alike([len(f.ids) for f in ordered], tokens)]
     if generator is not None:
         groups = [groups[i] for i in torch.randperm(len(groups), generator=generator).tolist()]
     return groups
@@ -85,17 +69,11 @@ def grouped(features: Sequence[Features], tokens: int, seed: int | None = None) 
 
 def collate(features: Sequence[Features], pad_id: int) -> Batch:
     """Pad on the right to the longest."""
-    width = max(len(f.ids) for f in features)
-    ids = torch.full((len(features), width), pad_id)
-    mask = torch.zeros(len(features), width, dtype=torch.long)
-    types = torch.zeros(len(features), width, dtype=torch.long)
-    for n, f in enumerate(features):
-        ids[n, : len(f.ids)] = torch.tensor(f.ids)
-        mask[n, : len(f.ids)] = 1
-        types[n, : len(f.types)] = torch.tensor(f.types)
+    arrays = pad([f.tokens for f in features], pad_id)
     labelled = all(f.target is not None for f in features)
     targets = torch.tensor([f.target for f in features]) if labelled else None
-    return Batch(ids, mask, types, targets, tuple(features))
+    ids, mask, types = (torch.from_numpy(arrays[name]) for name in INPUTS)
+    return Batch(ids, mask, types, targets)
 
 
 def divergence(student: Tensor, teacher: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,24 +11,12 @@ from scipy import stats
 Array = NDArray[np.float64]
 
 
-class Metrics(Mapping[str, float | None]):
+class Metrics(dict[str, float | None]):
     """Metrics by name. `reasons` says of each that is None why it is not defined."""
 
     def __init__(self, values: Mapping[str, float | None], reasons: Mapping[str, str] | None = None) -> None:
-        self._values = dict(values)
+        super().__init__(values)
         self.reasons = {name: (reasons or {}).get(name, "") for name, value in values.items() if value is None}
-
-    def __getitem__(self, name: str) -> float | None:
-        return self._values[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __repr__(self) -> str:
-        return f"Metrics({self._values}, {self.reasons})"
 
     def rounded(self, digits: int) -> dict[str, float | None]:
         """The values with so many digits after the point."""
@@ -71,7 +59,7 @@ def one_label(logits: Array, gold: Array) -> Metrics:
     if logits.shape[1] == 2:
         found["f1"] = f1(predicted, gold)
     found["matthews"] = matthews(predicted, gold)
-    reasons = {"f1": "no row is of class 1, and the model gives it to none", "matthews": _same(predicted, gold)}
+    reasons = {"f1": "no row is of class 1, and the model gives it to none", "matthews": _same(gold)}
     return Metrics(found, reasons)
 
 
@@ -82,7 +70,7 @@ def many_labels(logits: Array, gold: Array) -> Metrics:
     return Metrics({"accuracy": accuracy(predicted, gold), "f1": f1(predicted, gold)}, nothing)
 
 
-def _same(predicted: Array, target: Array) -> str:
+def _same(target: Array) -> str:
     return "all rows have one label" if constant(target) else "the model gives all rows one answer"
 
 
@@ -92,6 +80,6 @@ def numbers(scores: Array, target: Array) -> Metrics:
     if len(target) < 2:
         return Metrics(dict.fromkeys(names), dict.fromkeys(names, "a correlation needs two rows or more"))
     if constant(scores) or constant(target):
-        return Metrics(dict.fromkeys(names), dict.fromkeys(names, _same(scores, target)))
+        return Metrics(dict.fromkeys(names), dict.fromkeys(names, _same(target)))
     pearson = float(stats.pearsonr(scores, target).statistic)
     return Metrics({"pearson": pearson, "spearman": float(stats.spearmanr(scores, target).statistic)})

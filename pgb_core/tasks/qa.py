@@ -13,17 +13,16 @@ from torch.nn import functional
 
 from pgb_core.data import Data, Question, unplaced
 from pgb_core.errors import DataError
-from pgb_core.inference.batches import run_groups
+from pgb_core.inference.batches import Predict, prepare_question, run_groups
 from pgb_core.inference.errors import InvalidInput
-from pgb_core.inference.prepare import prepare_question
 from pgb_core.inference.steps import all_of
 from pgb_core.inference.tasks import qa as served
 from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.inference.tokens import Window
 from pgb_core.progress.report import Report
 from pgb_core.tasks import texts, trust
-from pgb_core.tasks.base import Features, Objective, Predict, Source, Subject, Task, Text
-from pgb_core.tasks.features import divergence
+from pgb_core.tasks.base import Objective, Source, Subject, Task
+from pgb_core.tasks.features import Features, divergence
 from pgb_core.tasks.metrics import Metrics
 from pgb_core.tasks.squad import answer_f1, squad_metrics
 
@@ -59,15 +58,16 @@ class Spans:
 class QuestionAnswering(Task):
     """A question and a context in, answers out."""
 
-    name = "qa"
+    name = served.QA.name
     auto = "QuestionAnswering"
     kind = "questions"
     labelled = False
-    outputs = ("start_logits", "end_logits")
+    outputs = served.QA.outputs
     per_token = True
     windows = True
     length = 192
     sample = 128
+    probes = staticmethod(texts.questions)
 
     def objective(self, declared: str | None, labels: int) -> Objective:
         """See Task."""
@@ -76,10 +76,6 @@ class QuestionAnswering(Task):
     def logits(self, said: Any) -> Tensor:
         """See Task."""
         return torch.stack([said.start_logits, said.end_logits], -1)
-
-    def probes(self, words: str, added: Sequence[str]) -> list[Text]:
-        """See Task."""
-        return texts.questions(words, added)
 
     def read(self, source: str, data: Data, subject: Subject, labels: str | None) -> Source:
         """See Task."""

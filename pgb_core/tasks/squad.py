@@ -21,11 +21,6 @@ def normalize_answer(text: str) -> str:
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
-def exact_match(answer: str, gold: str) -> float:
-    """1 when equal after normalisation."""
-    return float(normalize_answer(answer) == normalize_answer(gold))
-
-
 def answer_f1(answer: str, gold: str) -> float:
     """Word overlap; an empty side scores 1 only against an empty side (SQuAD 2.0)."""
     words, wanted = normalize_answer(answer).split(), normalize_answer(gold).split()
@@ -41,7 +36,7 @@ def squad_metrics(rows: Sequence[Question], answers: Sequence[str], no_answer: S
     no_answer: for each question the score of no answer minus that of the best answer.
     """
     gold = [[t for t, _ in row.answers or () if normalize_answer(t)] or [""] for row in rows]
-    em = [max(exact_match(a, g) for g in golds) for a, golds in zip(answers, gold, strict=True)]
+    em = [float(normalize_answer(a) in map(normalize_answer, golds)) for a, golds in zip(answers, gold, strict=True)]
     f1s = [max(answer_f1(a, g) for g in golds) for a, golds in zip(answers, gold, strict=True)]
     found = {"exact_match": 100 * float(np.mean(em)), "f1": 100 * float(np.mean(f1s))}
     unanswerable = [golds == [""] for golds in gold]

@@ -6,7 +6,11 @@ from collections.abc import Sequence
 
 Text = tuple[str, str | None]
 
-_PLAIN = (
+_SPACES = (" leading blank", "  two leading", "trailing blank ", "two  between", "\n", "a ", " a")
+_SPECIAL = ("[SEP] [CLS] [MASK] [PAD] [UNK]", "a[SEP]b", "<s> </s> <mask> <pad> <unk>", "a</s>b", "<MASK> [mask]")
+_ASKED = ("What was it?", "WHO is É. Zola", " where did it begin ?", "什么?", "how much")
+SINGLE: tuple[str, ...] = (
+    # plain
     "The film was good.",
     "A dull, overlong story that never finds its voice.",
     "it's",
@@ -16,21 +20,18 @@ _PLAIN = (
     "12,345.67 (about 1/3) at 5:30pm -- e-mail: a.b@c.org, http://example.org/?q=1&r=2#top",
     "supercalifragilisticexpialidocious antidisestablishmentarianism",
     "a" * 120,
-)
-_CASED = (
+    # of both cases
     "THE FILM WAS GOOD.",
     "iPhone vs. IBM in McDonald's",
     "ÄÖÜ STRASSE Straße ǅ İstanbul \u0131I",
     "ΣΊΣΥΦΟΣ σίσυφος",
-)
-_ACCENTED = (
+    # with accents
     "Café déjà-vu naïve façade",
     "Cafe\u0301 de\u0301ja\u0300-vu",
     "Tiếng Việt rất hay",
     "Żółć gęślą jaźń",
     "ﬁne ﬂat ½ № ™",
-)
-_SCRIPTS = (
+    # in other scripts
     "今天天气很好。",
     "東京でラーメンを食べた",
     "한국어 문장입니다",
@@ -39,19 +40,16 @@ _SCRIPTS = (
     "यह फ़िल्म अच्छी थी",
     "Фильм был хорошим",
     "good 电影 film",
-)
-_MARKS = (
+    # with marks that a tokenizer may drop
     "I 😍 it 👍🏽 👩‍👩‍👧",
     "zero\u200bwidth\u200djoin\u00adsoft",
     "\u202eright to left\u202c",
     "tab\tand\nline\r\nend",
     "\u00a0no-break\u3000wide",
     "\ufffd \x00 \x07 control",
+    *_SPACES,
+    *_SPECIAL,
 )
-_SPACES = (" leading blank", "  two leading", "trailing blank ", "two  between", "\n", "a ", " a")
-_SPECIAL = ("[SEP] [CLS] [MASK] [PAD] [UNK]", "a[SEP]b", "<s> </s> <mask> <pad> <unk>", "a</s>b", "<MASK> [mask]")
-_ASKED = ("What was it?", "WHO is É. Zola", " where did it begin ?", "什么?", "how much")
-SINGLE: tuple[str, ...] = (*_PLAIN, *_CASED, *_ACCENTED, *_SCRIPTS, *_MARKS, *_SPACES, *_SPECIAL)
 
 
 def long_text(length: int) -> str:

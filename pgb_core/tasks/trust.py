@@ -44,20 +44,10 @@ def judge_classes(predicted: Sequence[int], targets: Sequence[int], labels: Sequ
     np.add.at(table, (np.asarray(predicted, int), np.asarray(targets, int)), 1)
     hits, largest = float(np.trace(table)) / rows, float(table.sum(0).max()) / rows
     told = f"accuracy {hits:.2f} on {rows:,} rows, where the largest class has {largest:.2f}"
-    figures: dict[str, object] = {"rows": rows, "accuracy": round(hits, 4), "majority": round(largest, 4)}
-    if rows < FEWEST:
-        return Verdict(f"{told}; too few to tell whether the labels are right", "", figures)
     given, wanted = table.sum(0) / rows, table.sum(1) / rows
-    chance = float(given @ wanted)
-    exchange = _exchanged(table, rows, labels)
-    if exchange:
-        return Verdict(told, f"{told}; {exchange}", figures)
-    faultless = _deviations(1.0, float(given @ given), rows)
-    if faultless < _TELLING:
-        return Verdict(f"{told}; too few of the other classes to tell whether the labels are right", "", figures)
-    if hits <= largest + 2 / math.sqrt(rows) and _deviations(hits, chance, rows) < _needed(faultless):
-        return Verdict(told, f"{told}; the model does no better than chance", figures)
-    return Verdict(told, "", figures)
+    above, faultless = _deviations(hits, given @ wanted, rows), _deviations(1.0, given @ given, rows)
+    few = "too few of the other classes to tell whether the labels are right"
+    return _agreement(told, rows, hits, largest, _exchanged(table, rows, labels), above, faultless, few)
 
 
 def judge_many(predicted: Array, targets: Array, labels: Sequence[str]) -> Verdict:
@@ -67,18 +57,28 @@ def judge_many(predicted: Array, targets: Array, labels: Sequence[str]) -> Verdi
     share, said = targets.mean(0), predicted.mean(0)
     best = float(np.maximum(share, 1 - share).mean())
     told = f"{agree:.2f} of the entries agree on {rows:,} rows, where the best constant answer has {best:.2f}"
-    figures: dict[str, object] = {"rows": rows, "accuracy": round(agree, 4), "majority": round(best, 4)}
+    exchange = _exchanged(predicted.T @ targets, float(targets.sum()), labels, " of the labels")
+    above = _deviations((predicted == targets).mean(0), share * said + (1 - share) * (1 - said), rows)
+    faultless = _deviations(1.0, share**2 + (1 - share) ** 2, rows)
+    few = "too few labels to tell whether they are right"
+    return _agreement(told, rows, agree, best, exchange, above, faultless, few)
+
+
+def _agreement(
+    told: str, rows: int, hits: float, best: float, exchange: str, above: float, faultless: float, few: str
+) -> Verdict:
+    """What follows from a share of hits, against the share that the best constant answer has.
+
+    above, faultless: deviations from chance of the model and of a faultless one; few: said where these cannot tell.
+    """
+    figures: dict[str, object] = {"rows": rows, "accuracy": round(hits, 4), "majority": round(best, 4)}
     if rows < FEWEST:
         return Verdict(f"{told}; too few to tell whether the labels are right", "", figures)
-    exchange = _exchanged(predicted.T @ targets, float(targets.sum()), labels, " of the labels")
     if exchange:
         return Verdict(told, f"{told}; {exchange}", figures)
-    chance = share * said + (1 - share) * (1 - said)
-    faultless = _pooled(np.ones_like(share), share**2 + (1 - share) ** 2, rows)
     if faultless < _TELLING:
-        return Verdict(f"{told}; too few labels to tell whether they are right", "", figures)
-    above = _pooled((predicted == targets).mean(0), chance, rows)
-    if agree <= best + 2 / math.sqrt(rows) and above < _needed(faultless):
+        return Verdict(f"{told}; {few}", "", figures)
+    if hits <= best + 2 / math.sqrt(rows) and above < _needed(faultless):
         return Verdict(told, f"{told}; the model does no better than chance", figures)
     return Verdict(told, "", figures)
 
@@ -117,16 +117,13 @@ def judge_answers(scores: Sequence[float]) -> Verdict:
     return Verdict(told, "", figures)
 
 
-def _deviations(hits: float, chance: float, rows: int) -> float:
-    """By how many standard deviations of chance agreement the agreement is above it; 0 where chance is certain."""
-    spread = math.sqrt(max(chance * (1 - chance), 0.0) / rows)
-    return (hits - chance) / spread if spread else 0.0
+def _deviations(hits: float | Array, chance: float | Array, rows: int) -> float:
+    """By how many standard deviations of chance agreement the agreement is above it; 0 where chance is certain.
 
-
-def _pooled(hits: Array, chance: Array, rows: int) -> float:
-    """The same over columns together."""
-    spread = math.sqrt(float((chance * (1 - chance)).sum()) / rows)
-    return float((hits - chance).sum()) / spread if spread else 0.0
+    Columns, where there are several, are taken together.
+    """
+    spread = math.sqrt(max(float(np.sum(chance * (1 - chance))), 0.0) / rows)
+    return float(np.sum(hits - chance)) / spread if spread else 0.0
 
 
 def _needed(faultless: float) -> float:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pgb_core.data import Columns, Data, Named, TextRow, read_data, read_labels
+from pgb_core.data import Columns, Data, TextRow, read_data, read_labels
+from pgb_core.data.rows import Named
 from pgb_core.errors import DataError
 
 

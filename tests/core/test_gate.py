@@ -18,7 +18,7 @@ from pgb_core.export.parity import SMALLEST, TOLERANCE, inputs_of, parity_of
 from pgb_core.gate import gate
 from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.pipeline import compress
-from pgb_core.progress.report import Silent
+from pgb_core.progress.report import Report
 from pgb_core.tasks import TASKS as ALL_TASKS
 from pgb_core.tasks.texts import long_text
 from tests.conftest import TASKS
@@ -55,7 +55,7 @@ def test_probe_texts_hold_what_tells_tokenizers_apart(task: str) -> None:
     assert any(pair is not None for _, pair in texts)
 
 
-class Told(Silent):
+class Told(Report):
     """Keeps what was said."""
 
     def __init__(self) -> None:

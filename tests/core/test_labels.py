@@ -2,7 +2,8 @@
 
 import pytest
 
-from pgb_core.data import Flags, LabelReading, Named, TextRow, read_labels
+from pgb_core.data.labels import LabelReading, read_labels
+from pgb_core.data.rows import Flags, Named, TextRow
 from pgb_core.errors import DataError
 
 FIVE = ("1", "2", "3", "4", "5")

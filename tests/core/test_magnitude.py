@@ -13,7 +13,7 @@ from pgb_core.errors import ConfigError
 from pgb_core.methods.magnitude import keep_units, keep_weights, units
 from pgb_core.pipeline import compress
 from pgb_core.plan import Plan, Role, Site, flops
-from pgb_core.progress.report import Silent
+from pgb_core.progress.report import Report
 from tests.core.small import checkpoint, settings
 
 HIDDEN, NEURONS, HEAD = 48, 96, 8
@@ -80,7 +80,7 @@ def test_a_run_is_resumed_and_gives_an_artifact(
         with pytest.raises(KeyboardInterrupt):
             compress(config)
     notes: list[str] = []
-    told = Silent()
+    told = Report()
     monkeypatch.setattr(told, "note", notes.append)
     compress(config, told)
     assert "taken over from a stopped run: compensated, finetuned, plan" in notes

@@ -143,12 +143,12 @@ def test_equal_settings_give_equal_artifacts_and_a_seed_changes_them(tmp_path: P
 KILLED = """
 import os, signal, sys
 from pgb_core.pipeline import compress
-from pgb_core.progress.report import Silent
+from pgb_core.progress.report import Report
 from tests.core.small import settings
 from pathlib import Path
 model, out, data, stage, steps = sys.argv[1:]
 
-class Killer(Silent):
+class Killer(Report):
     armed, left = False, int(steps)
     def stage(self, title, total=None):
         self.armed = title == stage

@@ -11,7 +11,7 @@ from pgb_core.methods import method_of
 from pgb_core.pipeline import compress
 from pgb_core.progress.bars import Bars
 from pgb_core.progress.remaining import Estimate, about
-from pgb_core.progress.report import Silent
+from pgb_core.progress.report import Report
 from pgb_core.run import effort
 from pgb_core.run.run import Run
 from pgb_core.run.workspace import locked
@@ -147,7 +147,7 @@ def test_the_stages_that_are_announced_are_those_that_come(
     model = checkpoint(tmp_path / "model", "bert", task)
     config = settings(model, tmp_path / "small", data, eval=str(data), epochs=0.5)
 
-    class Recorder(Silent):
+    class Recorder(Report):
         def __init__(self) -> None:
             self.seen: dict[str, list[int | None]] = {}
 
@@ -161,7 +161,7 @@ def test_the_stages_that_are_announced_are_those_that_come(
     recorder = Recorder()
     compress(config, recorder)
     with locked(tmp_path / "other") as workspace:
-        run = Run.begin(config, Silent(), workspace)
+        run = Run.begin(config, Report(), workspace)
         found = effort.stages(run, method_of(config).effort(run))
         whole = config.model_copy(update={"keep": 1.0, "eval": None})
         dense = replace(run, config=whole, inputs=replace(run.inputs, held_out=None))

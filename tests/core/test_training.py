@@ -45,7 +45,8 @@ def test_fisher_equals_squared_gradients_of_single_samples(task: str) -> None:
         model.zero_grad()
         batch = collate([feature], 0)
         assert batch.targets is not None
-        OBJECTIVES[task].loss(model(*batch.inputs), batch.targets, batch.attention_mask.bool(), "sum").backward()
+        logits = model(batch.input_ids, batch.attention_mask, batch.token_type_ids)
+        OBJECTIVES[task].loss(logits, batch.targets, batch.attention_mask.bool(), "sum").backward()
         for site, linear in model.sites().items():
             assert linear.weight.grad is not None
             wanted[site] += linear.weight.grad.square()
@@ -109,7 +110,8 @@ def test_compensation_of_nothing_changes_nothing() -> None:
     compact = apply_plan(dense, plan)
     batch = collate(features(20), 0)
     compensate(dense, compact, plan, [batch])
-    torch.testing.assert_close(compact(*batch.inputs), dense(*batch.inputs), rtol=1e-3, atol=1e-3)
+    inputs = batch.input_ids, batch.attention_mask, batch.token_type_ids
+    torch.testing.assert_close(compact(*inputs), dense(*inputs), rtol=1e-3, atol=1e-3)
 
 
 def test_training_lowers_the_loss_with_labels_and_by_distillation() -> None:

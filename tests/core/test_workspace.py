@@ -17,7 +17,7 @@ from pgb_core.errors import ArtifactError, ConfigError, PGBError, ResourceError
 from pgb_core.export.parity import Parity
 from pgb_core.methods import method_of
 from pgb_core.pipeline import compress
-from pgb_core.progress.report import Silent
+from pgb_core.progress.report import Report
 from pgb_core.run.inputs import Inputs
 from pgb_core.run.output import check_place
 from pgb_core.run.run import Run
@@ -258,7 +258,7 @@ def test_a_stage_of_another_model_is_not_taken_over(change: str, tmp_path: Path,
         rows = [Features([5, 6], [0, 0], None, 0)]
         parity = Parity(0, 0.0, 0.0, 0)
         with locked(tmp_path / "out") as workspace:
-            run = Run(config, loaded, parity, Inputs(rows, rows), workspace, Silent(), torch.device("cpu"))
+            run = Run(config, loaded, parity, Inputs(rows, rows), workspace, Report(), torch.device("cpu"))
         keys.append((loaded.digest, method_of(config).stages(run)[0]))
     assert keys[0][0] == keys[1][0]
     assert keys[0][1] != keys[1][1]

@@ -36,16 +36,14 @@ class OnnxRuntime:
             )
         self.device = "cuda" if _CUDA in self._session.get_providers() else "cpu"
         self._running = onnxruntime.RunOptions()
-        self._task = TASKS[manifest.task]
-        self._inputs = manifest.inputs
-        self._outputs = list(manifest.outputs)
-        self._pad_id = manifest.pad_id
+        self._manifest = manifest
 
     def run(self, batch: Sequence[Tokens]) -> list[Logits]:
         """See `Runtime`."""
-        arrays = pad(batch, self._pad_id)
-        feed = {name: arrays[name] for name in self._inputs}
-        return unpad(self._task, self._session.run(self._outputs, feed, self._running), batch)
+        manifest = self._manifest
+        arrays = pad(batch, manifest.pad_id)
+        feed = {name: arrays[name] for name in manifest.inputs}
+        return unpad(TASKS[manifest.task], self._session.run(manifest.outputs, feed, self._running), batch)
 
     def stop(self) -> None:
         """See `Runtime`. Every node looks at it before it runs, those of a loop at each turn."""

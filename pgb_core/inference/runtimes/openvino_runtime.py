@@ -42,16 +42,14 @@ class OpenVinoRuntime:
                 f"{', '.join(manifest.contrib_ops)} beyond ONNX; set runtime onnxruntime or upgrade openvino"
             ) from error
         self._request = compiled.create_infer_request()
-        self._task = TASKS[manifest.task]
-        self._inputs = manifest.inputs
-        self._outputs = manifest.outputs
-        self._pad_id = manifest.pad_id
+        self._manifest = manifest
 
     def run(self, batch: Sequence[Tokens]) -> list[Logits]:
         """See `Runtime`."""
-        arrays = pad(batch, self._pad_id)
-        found = self._request.infer({name: arrays[name] for name in self._inputs})
-        return unpad(self._task, [found[name] for name in self._outputs], batch)
+        manifest = self._manifest
+        arrays = pad(batch, manifest.pad_id)
+        found = self._request.infer({name: arrays[name] for name in manifest.inputs})
+        return unpad(TASKS[manifest.task], [found[name] for name in manifest.outputs], batch)
 
     def stop(self) -> None:
         """See `Runtime`."""

@@ -14,7 +14,7 @@ from pgb_core.artifact import Artifact
 from pgb_core.inference.errors import RuntimeUnavailable
 from pgb_core.inference.runtimes.base import Runtime, Setup
 
-_PLACES = {"cpu": "the CPU", "cuda": "CUDA"}
+_SAID = {"cpu": "the CPU", "cuda": "CUDA"}
 
 
 @dataclass(frozen=True)
@@ -113,16 +113,10 @@ def open_runtime(artifact: Artifact, name: str, device: str, precision: str, thr
 
 def _check(name: str, entry: Entry, device: str, precision: str) -> None:
     """Whether it takes these."""
-    if precision not in entry.precisions:
-        only = " and ".join(entry.precisions)
-        remedy = f"set precision {entry.precisions[0]}{_or_runtime(entry, precision)}"
-        raise RuntimeUnavailable(f"{name} runs these graphs in {only} only; {remedy}")
-    if device not in entry.devices:
-        only = " and ".join(_PLACES.get(place, place) for place in entry.devices if place != "auto")
-        remedy = f"set device {entry.devices[0]}{_or_runtime(entry, device)}"
-        raise RuntimeUnavailable(f"{name} runs on {only} only; {remedy}")
-
-
-def _or_runtime(entry: Entry, asked: str) -> str:
-    names = entry.instead.get(asked, ())
-    return f", or runtime {' or '.join(names)}" if names else ""
+    wanted = (("precision", precision, entry.precisions, "these graphs in"), ("device", device, entry.devices, "on"))
+    for setting, asked, taken, how in wanted:
+        if asked not in taken:
+            only = " and ".join(_SAID.get(one, one) for one in taken if one != "auto")
+            others = " or ".join(entry.instead.get(asked, ()))
+            remedy = f"set {setting} {taken[0]}" + (f", or runtime {others}" if others else "")
+            raise RuntimeUnavailable(f"{name} runs {how} {only} only; {remedy}")

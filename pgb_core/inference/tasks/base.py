@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pgb_core.artifact import writable
 from pgb_core.inference.errors import InvalidInput
 from pgb_core.inference.tokens import Tokens
 
@@ -18,15 +19,11 @@ class Task(Protocol):
     """A kind of question that a model answers.
 
     Preparing and decoding differ in what they take and give, so each task's file has functions of its own for them.
+    name: as the manifest has it. outputs: what its graphs give.
     """
 
-    @property
-    def name(self) -> str:
-        """As the manifest has it."""
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """What its graphs give."""
+    name: str
+    outputs: tuple[str, ...]
 
     def shape(self, tokens: int, labels: int) -> tuple[int, ...]:
         """Of the logits of one input of so many tokens, by a model of so many labels."""
@@ -43,9 +40,5 @@ class Task(Protocol):
 
 def check_text(text: str) -> None:
     """Raises InvalidInput for a text that is not Unicode."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise InvalidInput(
-            "a text holds half of a surrogate pair; send whole characters"
-        ) from None  # it holds the text
+    if not writable(text):
+        raise InvalidInput("a text holds half of a surrogate pair; send whole characters")

@@ -54,11 +54,10 @@ def ranked(
     ]
 
 
-@dataclass(frozen=True)
 class Classification:
     """See `Task`. A graph gives one output, [batch, labels]."""
 
-    name: str = "classification"
+    name = "classification"
     outputs: tuple[str, ...] = ("logits",)
 
     def shape(self, tokens: int, labels: int) -> tuple[int, ...]:

@@ -164,11 +164,10 @@ def _located(window: Window, first: int, last: int, align: bool) -> tuple[int, i
     return window.characters(first)[0], window.characters(last)[1]
 
 
-@dataclass(frozen=True)
 class QuestionAnswering:
     """See `Task`. A graph gives where answers start and where they end, [batch, tokens] each."""
 
-    name: str = "qa"
+    name = "qa"
     outputs: tuple[str, ...] = ("start_logits", "end_logits")
 
     def shape(self, tokens: int, labels: int) -> tuple[int, ...]:
