@@ -196,7 +196,7 @@ def open_artifact(path: str | Path) -> Artifact:
         raise ArtifactError(f"{root}: {MANIFEST} is not UTF-8") from error
     for required in (MODEL, TOKENIZER, PLAN, CHECK):
         if required not in manifest.files:
-            raise ArtifactError(f"{root}: the manifest lists no {required}")
+            raise ArtifactError(f"{root}: the manifest lists no {required}; make the artifact again")
     for name, expected in manifest.files.items():
         file = _inside(root, name)
         if not file.is_file():

@@ -15,7 +15,7 @@ from pgb_core.inference.tokenizer import Tokenizer, portions
 from pgb_core.inference.tokens import Text, Tokens, Window
 
 BATCH_TOKENS = 4096
-# Characters that are tokenised in one go; the tokenizer refuses more than eleven times as many.
+# Characters that are tokenised in one go.
 _AT_ONCE = 100_000
 
 # From inputs to the logits of each, without padding: [labels], or [tokens, 2] of a span model. `run` of a runtime takes
@@ -24,13 +24,10 @@ Predict = Callable[[Sequence[Tokens]], list[Logits]]
 
 
 def prepare_texts(tokenizer: Tokenizer, texts: Sequence[Text], side: str | None = None) -> list[Tokens]:
-    """Any number of texts and pairs, each cut to the model's length on that side, or the tokenizer's own.
-
-    Raises TooLarge when one takes too long.
-    """
+    """Any number of texts and pairs of any length, each cut to the model's, on that side or the tokenizer's own."""
     found: list[Tokens] = []
     for group in portions(texts, lambda item: tokenizer.readable([item]), _AT_ONCE):
-        found += all_of(tokenizer.texts(group, side))
+        found += all_of(tokenizer.texts(group, side, sys.maxsize))
     return found
 
 

@@ -48,8 +48,7 @@ class Loaded:
         """Scores of each text or pair of texts, highest first; by default all labels, by the model's own activation.
 
         A text that is longer than the model takes, in tokens, is cut. Raises WrongTask, EmptyInput, InvalidInput where
-        a text must not be cut or is not Unicode, or an option is out of range, or TooLarge when one text takes too long
-        to tokenise.
+        a text must not be cut or is not Unicode, or an option is out of range.
         """
         _require(not isinstance(texts, str), "a text alone is not a list of texts; put it into one")
         _require(options.activation in (None, *SCORINGS), f"activation is one of {', '.join(SCORINGS)}")

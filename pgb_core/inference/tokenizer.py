@@ -68,10 +68,10 @@ class Tokenizer:
         most = _PER_TOKEN * self.max_length if self._pieces.can_cut else _MOST
         return sum(min(len(text), most) for item in inputs for text in _texts(item))
 
-    def texts(self, inputs: Sequence[Text], side: str | None = None) -> Work[list[Tokens]]:
+    def texts(self, inputs: Sequence[Text], side: str | None = None, most: int = _MOST) -> Work[list[Tokens]]:
         """Texts or pairs, cut to the model's length on that side, or its own; of a pair, the longer text loses more.
 
-        Raises TooLarge when they take too long.
+        Raises TooLarge when they are more than `most` characters to tokenise, which takes about a second by default.
         """
         side = side or self.side
         found: list[Tokens] = []
@@ -84,7 +84,7 @@ class Tokenizer:
             # A long text that could not be cut was searched for a place, too; it may be all blanks, which take longest.
             whole = sum(len(text) for text, ids in taken if ids is None and len(text) > longest)
             seen += read + whole
-            if seen > _MOST:
+            if seen > most:
                 raise TooLarge("the texts take too long to tokenise; send fewer at a time")
             encoded = iter(self._plain.encode_batch_fast([text for text, known in taken if known is None]))
             ids = iter([next(encoded).ids if known is None else known for _, known in taken])

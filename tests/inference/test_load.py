@@ -227,3 +227,10 @@ def test_the_service_has_a_word_for_everything_that_inference_refuses() -> None:
         answer = told(kind("it is so"))
         assert isinstance(answer, ServiceError)
         assert str(answer) == "it is so"
+
+
+def test_a_text_of_any_length_is_read_where_nobody_else_waits(artifacts: tuple[Path, Path]) -> None:
+    """The bound on one request is the service's."""
+    with pgb_core.load(artifacts[0]) as model:
+        (scores,) = model.classify(["a" * 1_200_000])
+    assert len(scores) == 2

@@ -195,17 +195,16 @@ def test_a_long_text_is_read_only_as_far_as_the_model_does(tmp_path: Path, monke
         assert sum(ours.texts(["the lamp, burned " * 10_000], side)) < 1_000
 
 
-def test_what_cannot_be_cut_is_bounded_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_cut_is_bounded_as_a_whole(tmp_path: Path) -> None:
     """A tokenizer of an unknown kind gets texts whole. Each counts double, and a request takes only so much."""
     path = tmp_path / "tokenizer.json"
     made = bert()
     made.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Digits()])
     made.save(str(path))
-    monkeypatch.setattr(module, "_MOST", 2_000)
     ours = Tokenizer.open(path, LENGTH)
-    assert sum(ours.texts(["the lamp " * 100])) == 900
+    assert sum(ours.texts(["the lamp " * 100], most=2_000)) == 900
     with pytest.raises(TooLarge):
-        all_of(ours.texts(["the lamp " * 100] * 2))
+        all_of(ours.texts(["the lamp " * 100] * 2, most=2_000))
 
 
 def test_a_question_that_fills_the_window_is_refused_without_being_read_whole(tmp_path: Path) -> None:
