@@ -54,5 +54,5 @@ def test_help_needs_nothing_heavy() -> None:
 
 def test_the_runtime_that_is_pytorch_needs_nothing_else_of_the_job() -> None:
     """An installation with the torch extra has PyTorch and safetensors, and no SciPy, transformers or onnx."""
-    found = loaded("import pgb_core.inference.runtimes.torch_runtime")
+    found = loaded("import pgb_core.model.torch_runtime")
     assert found.isdisjoint({"scipy", "transformers", "onnx", "rich"})

@@ -20,7 +20,7 @@ from pgb_core.artifact import CHECK, MODEL, Artifact
 from pgb_core.inference.errors import RuntimeUnavailable
 from pgb_core.inference.runtimes import onnx_runtime
 from pgb_core.inference.runtimes.base import Runtime, unpad
-from pgb_core.inference.runtimes.registry import open_runtime
+from pgb_core.inference.runtimes.registry import RUNTIMES, open_runtime
 from pgb_core.inference.runtimes.selfcheck import self_check
 from pgb_core.inference.tasks import CLASSIFICATION, QA
 from pgb_core.inference.tokens import Tokens
@@ -177,9 +177,8 @@ def test_a_runtime_that_is_not_installed_is_named(
 ) -> None:
     """With what brings it."""
     artifact = make()
-    module = {"onnxruntime": "onnx_runtime"}.get(kind, f"{kind}_runtime")
     monkeypatch.setitem(sys.modules, missing, None)
-    for loaded in (f"pgb_core.inference.runtimes.{module}", "pgb_core.model.rebuild"):
+    for loaded in (RUNTIMES[kind].module, "pgb_core.model.rebuild"):
         monkeypatch.delitem(sys.modules, loaded, raising=False)
     with pytest.raises(RuntimeUnavailable, match=f"{missing} is not installed; pip install '{extra}'"):
         open_runtime(artifact, kind, "cpu", "float32", 1)

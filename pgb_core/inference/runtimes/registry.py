@@ -1,7 +1,8 @@
 """Every runtime there is, and the one function that opens one.
 
-To add one: a file beside this one with a class that is a `Runtime` and is made from an artifact and a `Setup`, and an
-entry in `RUNTIMES`. Settings, their help and the chart's schema take names, devices and precisions from there.
+To add one: a file with a class that is a `Runtime` and is made from an artifact and a `Setup`, and an entry in
+`RUNTIMES`. The one that is PyTorch stands beside the module that it runs, in `pgb_core.model`. Settings, their help and
+the chart's schema take names, devices and precisions from there.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ RUNTIMES: dict[str, Entry] = {
         instead={"cuda": ("onnxruntime", "torch")},
     ),
     "torch": Entry(
-        module="pgb_core.inference.runtimes.torch_runtime",
+        module="pgb_core.model.torch_runtime",
         opens="TorchRuntime",
         package="torch",
         extra="torch",

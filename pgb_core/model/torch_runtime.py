@@ -1,4 +1,4 @@
-"""PyTorch on CPU or CUDA, from the artifact's plan and weights. The only file of inference that knows torch."""
+"""A runtime: PyTorch on CPU or CUDA, from the artifact's plan and weights."""
 
 from __future__ import annotations
 
