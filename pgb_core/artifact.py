@@ -167,7 +167,7 @@ class Artifact:
 
     @property
     def plan(self) -> Path:
-        """The grouping plan."""
+        """The plan: what was kept of every matrix."""
         return self.path / PLAN
 
     @property

@@ -4,7 +4,7 @@ PGBError
 ├── ConfigError       an option or its combination is out of range
 ├── CheckpointError   a checkpoint is missing, unsupported or damaged
 ├── DataError         a data file is missing, empty or malformed (with file and line)
-├── PlanError         a grouping plan does not fit its model, or its budget cannot be met
+├── PlanError         a plan does not fit its model, or its budget cannot be met
 ├── ArtifactError     an artifact is incomplete, altered or of another schema
 ├── ParityError       the exported graph does not reproduce the PyTorch model
 └── ResourceError     no disk space, or a device that is not there

@@ -90,8 +90,10 @@ def keep_weights(weights: Weights, keep: float) -> dict[Site, Choice]:
     A sublayer that writes nothing any more is dropped, and what was kept of it is not counted.
     """
     sizes = torch.cat([matrix.abs().flatten() for matrix in weights.values()])
-    mask = torch.zeros_like(sizes)
-    mask[sizes.argsort(descending=True, stable=True)[: int(keep * len(sizes))]] = 1
+    count = int(keep * len(sizes))
+    smallest = sizes.kthvalue(len(sizes) - count + 1).values  # sorting all of them takes many times their memory
+    mask = sizes > smallest
+    mask[(sizes == smallest).nonzero().flatten()[: count - int(mask.sum())]] = True
     masks = dict(zip(weights, mask.split([matrix.numel() for matrix in weights.values()]), strict=True))
     found: dict[Site, Choice] = {}
     for site, matrix in weights.items():
