@@ -23,9 +23,9 @@ from pgb_core.checkpoints.architectures import titles
 from pgb_core.config import CompressConfig, from_toml
 from pgb_core.data.words import plain
 from pgb_core.errors import PGBError
-from pgb_core.options import METHODS, TARGETS
+from pgb_core.options import METHODS
 
-_CHOICES = {"task": TASKS, "method": tuple(METHODS), "target": TARGETS}
+_CHOICES = {"task": TASKS, "method": tuple(METHODS)}
 
 _EXAMPLES = """examples:
   pgb compress ./my-bert --task classification --train train.tsv --eval dev.tsv --out ./small
@@ -39,6 +39,7 @@ Data: GLUE .tsv, .csv, .jsonl, .txt (unlabelled), SQuAD .json, or a hub dataset 
 Columns and labels are found by ordinary names, told, and asked where two fit; docs/data.md has the rules.
 The dense model is tried on the labels first; if they contradict each other, the command stops.
 Without --train the re-finetuning learns from the dense model alone, on the --calibrate texts.
+--forms takes of FORMS_LISTED.
 With --keep 1 the dense model is exported as it is, and no data is needed.
 Every stage is kept beside --out until the artifact stands: the same command again goes on from there.
 docs/method.md says what the settings of a method do.
@@ -131,6 +132,9 @@ def _add_settings(p: argparse._ActionsContainer, settings: type[BaseModel], name
             how = {"choices": kinds if get_origin(field.annotation) is Literal else get_args(kinds[0])}
         elif name in _CHOICES:
             how = {"choices": _CHOICES[name]}
+        elif name == "forms":
+            how = {"metavar": "FORM,FORM"}
+            said = f"{field.description} (default {','.join(usual)})"
         elif get_origin(field.annotation) is tuple:
             how = {"action": "append", "metavar": "NAME"}
         elif kinds[0] is bool:
@@ -262,17 +266,9 @@ def _bench(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(found.as_json(), allow_nan=False))
         return 0
-    names = list(found.timings)
-    print("milliseconds: the best turn, the middle one, and what nine of ten are below; ratios: of neighbouring turns")
-    print(f"{'batch x tokens':>15} " + " ".join(f"{name:>24}" for name in names) + f" {'speed-up':>22}")
-    for shape in found.shapes:
-        times = ((t.minimum(shape), t.median(shape), t.p90(shape)) for t in found.timings.values())
-        speedup, within = found.speedup(shape), found.speedup_range(shape)
-        print(
-            f"{f'{shape[0]} x {shape[1]}':>15} "
-            + " ".join(f"{' / '.join(f'{value:.2f}' for value in line):>24}" for line in times)
-            + f" {f'{speedup:.2f}x ({within[0]:.2f} to {within[1]:.2f})' if speedup and within else '-':>22}"
-        )
+    print(comparison.table(found))
+    for name, reason in found.left_out.items():
+        print(f"left out: {name} ({reason})")
     if found.busy:
         print(f"the machine was too busy to tell: {found.busy}; measure again when it is quiet")
     return 0

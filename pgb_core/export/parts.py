@@ -11,6 +11,7 @@ from onnx import TensorProto
 from torch import Tensor, nn
 
 from pgb_core.export.builder import CONTRIB, Graph
+from pgb_core.export.quantize import quantized
 from pgb_core.model.encoder import Embeddings, Encoder, Head
 from pgb_core.model.linear import Chain
 from pgb_core.tasks import TASKS
@@ -39,9 +40,10 @@ def finish(g: Graph, model: Encoder, x: str, note: str) -> onnx.ModelProto:
     return g.model(input_names(model), outputs, note)
 
 
-def embeddings(g: Graph, module: Embeddings) -> str:
-    """[batch, tokens, hidden]."""
-    words = _table(g, "embeddings.word", module.word.weight, "input_ids")
+def embeddings(g: Graph, module: Embeddings, small: bool = False) -> str:
+    """[batch, tokens, hidden]. small: words are stored as int8 with a scale a row."""
+    table = _small_table if small else _table
+    words = table(g, "embeddings.word", module.word.weight, "input_ids")
     if module.counts_padding:
         length = g.op("Shape", "embeddings.length", "input_ids", start=1, end=2)
         table = g.constant("embeddings.position.table", module.position.weight)
@@ -73,6 +75,14 @@ def _table(g: Graph, name: str, weight: Tensor, index: str) -> str:
         return g.op("Gather", name, g.constant(f"{name}.table", weight), index, axis=0)
     rows = g.op("Gather", f"{name}.half", g.constant(f"{name}.table", half), index, axis=0)
     return g.op("Cast", name, rows, to=TensorProto.FLOAT)
+
+
+def _small_table(g: Graph, name: str, weight: Tensor, index: str) -> str:
+    """Look rows of int8 up, and their scales."""
+    whole, scale = quantized(weight, 8)
+    rows = g.op("Gather", f"{name}.whole", g.constant(f"{name}.table", whole), index, axis=0)
+    scales = g.op("Gather", f"{name}.scale", g.constant(f"{name}.scales", scale[:, np.newaxis]), index, axis=0)
+    return g.op("Mul", name, g.op("Cast", f"{name}.float", rows, to=TensorProto.FLOAT), scales)
 
 
 def _head(g: Graph, head: Head, x: str, activation: str | None, outputs: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from pgb_core.artifact import SCORINGS, Artifact, open_artifact
+from pgb_core.artifact import FP32, SCORINGS, Artifact, open_artifact
 from pgb_core.inference.batches import BATCH_TOKENS, prepare_question, prepare_texts, run_all, run_groups
 from pgb_core.inference.errors import EmptyInput, InvalidInput, WrongTask
 from pgb_core.inference.runtimes.base import Runtime
@@ -111,18 +111,18 @@ def _require(holds: bool, said: str) -> None:
 
 def load(
     path: str | Path,
-    runtime: str = "onnxruntime",
+    form: str = FP32,
     device: str = "cpu",
-    precision: str = "float32",
     threads: int = 0,
+    runtime: str | None = None,
 ) -> Loaded:
     """Open an artifact and check that the runtime gives the logits that the artifact says.
 
-    runtime, device and precision: see `runtimes.registry`. threads: 0 takes all cores that this process may use.
+    form: which of those that the artifact carries. device and runtime: see `open_runtime`. threads: 0 takes all cores that this process may use.
     Raises ArtifactError when the directory is no whole artifact, RuntimeUnavailable when the runtime is not installed,
     cannot do what is asked, or gives other logits.
     """
     artifact = open_artifact(path)
-    opened = open_runtime(artifact, runtime, device, precision, threads)
-    self_check(opened, artifact, precision)
+    opened = open_runtime(artifact, form, device, threads, runtime)
+    self_check(opened, artifact, form)
     return Loaded(artifact, opened)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from pgb_core.export.forms import FORMS
 from pgb_core.methods import steps
 from pgb_core.methods.base import Compressed, Method
 from pgb_core.options import PGBOptions
@@ -51,5 +50,4 @@ def _plan(run: Run, scores: Stage) -> Plan:
 
 
 def _prices(run: Run) -> Prices:
-    form = FORMS[run.config.target]
-    return prices_of(form.name, form.numbers)
+    return prices_of("cpu")

@@ -10,7 +10,7 @@ from pgb_core.search.prices import Prices
 _USUAL = "cpu-float32"
 
 
-def prices_of(form: str, numbers: str = "float32") -> Prices:
+def prices_of(form: str) -> Prices:
     """Those measured for a form of graph. A form that nobody measured has those of the CPU's in float32."""
     every = {entry.name: entry for entry in files(__name__).iterdir()}
     found = every.get(f"{form}-{numbers}.json", every[f"{_USUAL}.json"])
