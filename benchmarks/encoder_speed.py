@@ -84,11 +84,11 @@ def compact_models(importances: dict[Site, torch.Tensor], keeps: list[float]) ->
     """Plans and models for each share kept, `shared` and `disjoint`."""
     dense = Encoder(BASE).eval()
     found = {}
-    for grouping in ("shared", "disjoint"):
-        menus = planning.make_menus(importances, BASE.head_dim, planning.Search(prices_of("cpu"), grouping, passes=3))
+    for structure in ("shared", "disjoint"):
+        menus = planning.make_menus(importances, BASE.head_dim, planning.Search(prices_of("cpu"), structure, passes=3))
         for keep in keeps:
             plan = planning.choose(menus, keep, "random", BASE.head_dim)
-            found[f"{grouping} {keep:g}"] = (surgery.apply_plan(dense, plan).eval(), plan)
+            found[f"{structure} {keep:g}"] = (surgery.apply_plan(dense, plan).eval(), plan)
     return found
 
 

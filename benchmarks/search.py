@@ -1,7 +1,7 @@
 """How long the search for groups takes: real importance of a checkpoint, and a made-up BERT-base.
 
 Importance of the checkpoint is that of its own predictions on texts. That of BERT-base is close to rank one and
-heavy-tailed, as real ones are. Seconds of the processor and of the clock, for both structures.
+heavy-tailed, as real ones are. Seconds of the processor and of the clock, for each structure.
 
     python -m benchmarks.search
 """
@@ -64,10 +64,10 @@ def base_importances(seed: int = 7) -> dict[Site, Tensor]:
     return found
 
 
-def measure(importances: Mapping[Site, Tensor], head_dim: int, grouping: str, keep: float) -> dict[str, float]:
+def measure(importances: Mapping[Site, Tensor], head_dim: int, structure: str, keep: float) -> dict[str, float]:
     """Menus and one choice, and what it keeps."""
     clock, cpu = time.perf_counter(), time.process_time()
-    menus = planning.make_menus(importances, head_dim, planning.Search(prices_of("cpu"), grouping))
+    menus = planning.make_menus(importances, head_dim, planning.Search(prices_of("cpu"), structure))
     plan = planning.choose(menus, keep, "search", head_dim)
     return {
         "seconds": round(time.perf_counter() - clock, 2),
@@ -78,7 +78,7 @@ def measure(importances: Mapping[Site, Tensor], head_dim: int, grouping: str, ke
 
 
 def main() -> None:
-    """Both models, both structures."""
+    """Both models, every structure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, default=Path("../shared/models/minilm-l6-sst2"))
     parser.add_argument("--texts", type=Path, default=Path("../shared/data/glue/sst2/train.tsv"))

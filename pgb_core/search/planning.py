@@ -23,13 +23,13 @@ class Search:
     """How groups are looked for: 'shared' or 'disjoint', passes of the search, most disjoint groups a matrix."""
 
     prices: Prices
-    grouping: str = "shared"
+    structure: str = "shared"
     passes: int = 6
     g_max: int = 6
 
     def menu(self, matrices: Mapping[Role, Tensor], head_dim: int) -> Menu:
         """The ways to prune one sublayer, by the importances of its matrices."""
-        if self.grouping == "disjoint":
+        if self.structure == "disjoint":
             return menus.disjoint_menu(matrices, self.prices, self.g_max, self.passes)
         if Role.QUERY in matrices:
             return menus.attention_menu(matrices, head_dim, self.prices, self.passes)

@@ -16,14 +16,14 @@ def dense_plan(model: Encoder) -> Plan:
     return Plan("test", model.config.head_dim, choices)
 
 
-def random_plan(model: Encoder, keep: float, grouping: str, seed: int = 0) -> Plan:
+def random_plan(model: Encoder, keep: float, structure: str, seed: int = 0) -> Plan:
     """What the planner makes of heavy-tailed random importance that fades with depth."""
     g = torch.Generator().manual_seed(seed)
     scores = {
         site: torch.rand(linear.out_features, linear.in_features, generator=g) ** 8 / (1 + 2 * site.layer)
         for site, linear in model.sites().items()
     }
-    menus = planning.make_menus(scores, model.config.head_dim, planning.Search(prices_of("cpu"), grouping, passes=2))
+    menus = planning.make_menus(scores, model.config.head_dim, planning.Search(prices_of("cpu"), structure, passes=2))
     return planning.choose(menus, keep, "test", model.config.head_dim)
 
 

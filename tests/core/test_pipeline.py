@@ -44,7 +44,7 @@ def test_every_architecture_and_task_ends_in_a_verified_artifact(
 @pytest.mark.parametrize(
     "changes",
     [
-        {"grouping": "disjoint", "keep": 0.5},
+        {"structure": "disjoint", "keep": 0.5},
         {"budget": "flops"},
         {"target": "gpu"},
         {"distill": False},
@@ -52,7 +52,7 @@ def test_every_architecture_and_task_ends_in_a_verified_artifact(
         {"epochs": 0.0},
         {"keep": 1.0},
         {"keep": 0.05},
-        {"keep": 0.01, "grouping": "disjoint"},
+        {"keep": 0.01, "structure": "disjoint"},
     ],
 )
 def test_every_setting_leads_to_an_artifact(changes: dict[str, object], tmp_path: Path, texts: Path) -> None:
