@@ -81,10 +81,10 @@ def real_importance(checkpoint: Path, texts: Path, rows: int) -> dict[Site, torc
 
 
 def compact_models(importances: dict[Site, torch.Tensor], keeps: list[float]) -> dict[str, tuple[Encoder, Plan]]:
-    """Plans and models for each share kept, `shared` and `disjoint`."""
+    """Plans and models for each share kept, of every structure."""
     dense = Encoder(BASE).eval()
     found = {}
-    for structure in ("shared", "disjoint"):
+    for structure in ("shared", "disjoint", "nested"):
         menus = planning.make_menus(importances, BASE.head_dim, planning.Search(prices_of("cpu"), structure, passes=3))
         for keep in keeps:
             plan = planning.choose(menus, keep, "random", BASE.head_dim)

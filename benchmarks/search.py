@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.data import TextRow, read_data
 from pgb_core.learn import fisher
 from pgb_core.machine import facts
+from pgb_core.options import PGBOptions
 from pgb_core.plan import Role, Site
 from pgb_core.prices import prices_of
 from pgb_core.search import planning
@@ -72,7 +74,7 @@ def measure(importances: Mapping[Site, Tensor], head_dim: int, structure: str, k
     return {
         "seconds": round(time.perf_counter() - clock, 2),
         "core_seconds": round(time.process_time() - cpu, 2),
-        "options": sum(map(len, menus)),
+        "options": sum(len(menu) for _, menu in menus.sublayers),
         "importance_kept": round(importance_kept(plan, importances), 6),
     }
 
@@ -95,7 +97,10 @@ def main() -> None:
         "torch": torch.__version__,
         "keep": args.keep,
         "rows": {
-            name: {kind: measure(scores, head_dim, kind, args.keep) for kind in ("shared", "disjoint")}
+            name: {
+                kind: measure(scores, head_dim, kind, args.keep)
+                for kind in get_args(PGBOptions.model_fields["structure"].annotation)
+            }
             for name, (scores, head_dim) in models.items()
         },
     }

@@ -259,6 +259,8 @@ def _inspect(args: argparse.Namespace) -> int:
     total = flops(plan, 128) / 1e6
     print(f"{'all':22} {'':>11} {'':>6} {'':>11} {plan.cost / plan.dense_cost:>6.1%} {total:>10.1f}")
     print(f"manifest sha256: {opened.digest}")
+    if plan.stream is not None:
+        print("the residual stream has an order of its own, of which matrices read the first channels")
     print("layers dropped: " + (", ".join(map(str, plan.dropped_layers)) or "none"))
     return 0
 

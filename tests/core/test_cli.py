@@ -160,6 +160,18 @@ def test_inspect_shows_the_structure(small: Artifact, tmp_path: Path, capsys: py
     assert "<script" not in text
 
 
+def test_inspect_says_when_channels_have_another_order(
+    tmp_path: Path, model: Path, texts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Then columns of what reads the stream are not at their original places."""
+    for structure, said in (("shared", False), ("nested", True)):
+        out = tmp_path / structure
+        compress(settings(model, out, texts, epochs=0.0, structure=structure))
+        assert ("the residual stream has an order of its own" in run(capsys, "inspect", out)[1]) == said
+        run(capsys, "inspect", out, "--html", tmp_path / "page.html")
+        assert ("in the one order that the plan gives them" in (tmp_path / "page.html").read_text()) == said
+
+
 def test_bench_gives_ratios_in_one_run(small: Artifact, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Artifact and both dense graphs, at the shapes that fit the model."""
     words = (

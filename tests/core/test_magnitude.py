@@ -95,7 +95,10 @@ def test_options_of_another_method_are_refused() -> None:
     """By name; and by value, where methods have an option of the same name."""
     with pytest.raises(ConfigError, match="setting 'passes' is of another --method"):
         CompressConfig(checkpoint="c", out="o", train="t", method="magnitude", passes=3)
-    for method, structure, own in (("magnitude", "shared", "units, weights"), ("pgb", "units", "shared, disjoint")):
+    for method, structure, own in (
+        ("magnitude", "shared", "units, weights"),
+        ("pgb", "units", "shared, disjoint, nested"),
+    ):
         with pytest.raises(ConfigError, match=f"'{structure}' is of another --method; use one of {own}"):
             CompressConfig(checkpoint="c", out="o", train="t", method=method, structure=structure)
 
