@@ -15,7 +15,7 @@ from pgb_core.run.run import Run, Stage
 from pgb_core.search import planning
 from pgb_core.search.prices import Prices
 
-SEARCH = {"shared": 20_000.0, "disjoint": 1_500.0, "nested": 1_000.0}  # expected work
+SEARCH = {"shared": 20_000.0, "disjoint": 1_500.0, "nested": 2_000.0}  # expected work
 
 
 class PGB(Method):
