@@ -81,14 +81,14 @@ def real_importance(checkpoint: Path, texts: Path, rows: int) -> dict[Site, torc
 
 
 def compact_models(importances: dict[Site, torch.Tensor], keeps: list[float]) -> dict[str, tuple[Encoder, Plan]]:
-    """Plans and models for each share kept, `shared` and `disjoint`."""
+    """Plans and models for each share kept, of every structure."""
     dense = Encoder(BASE).eval()
     found = {}
-    for grouping in ("shared", "disjoint"):
-        menus = planning.make_menus(importances, BASE.head_dim, planning.Search(prices_of("cpu"), grouping, passes=3))
+    for structure in ("shared", "disjoint", "nested"):
+        menus = planning.make_menus(importances, BASE.head_dim, planning.Search(prices_of("fp32"), structure, passes=3))
         for keep in keeps:
             plan = planning.choose(menus, keep, "random", BASE.head_dim)
-            found[f"{grouping} {keep:g}"] = (surgery.apply_plan(dense, plan).eval(), plan)
+            found[f"{structure} {keep:g}"] = (surgery.apply_plan(dense, plan).eval(), plan)
     return found
 
 

@@ -72,8 +72,8 @@ def structures() -> str:
     """`shared` beside `disjoint`."""
     rows = []
     labelled = {tuple(key.split(":")[:3]): row for key, row in _quality("") if not key.endswith("unlabelled")}
-    for (task, keep, grouping), row in labelled.items():
-        if grouping == "shared":
+    for (task, keep, structure), row in labelled.items():
+        if structure == "shared":
             pair = (row, labelled[task, keep, "disjoint"])
             figures = [
                 f"{pair[0][name]:.{digits}f} / {pair[1][name]:.{digits}f}"
@@ -304,9 +304,9 @@ def pages() -> list[Path]:
     return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def _quality(grouping: str) -> list[tuple[str, dict[str, Any]]]:
+def _quality(structure: str) -> list[tuple[str, dict[str, Any]]]:
     """Rows by task, share and then kind."""
-    rows = [(key, row) for key, row in results("quality")["rows"].items() if grouping in key]
+    rows = [(key, row) for key, row in results("quality")["rows"].items() if structure in key]
     return sorted(rows, key=lambda item: (item[0][:2] != "ss", -float(item[0].split(":")[1]), len(item[0])))
 
 

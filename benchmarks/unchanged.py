@@ -30,8 +30,9 @@ TASKS = ("classification", "qa")
 TARGETS = ("cpu", "gpu")
 STRUCTURES: dict[str, list[str]] = {
     "dense": ["--keep", "1"],
-    "shared": ["--keep", "0.4", "--grouping", "shared"],
-    "disjoint": ["--keep", "0.5", "--grouping", "disjoint"],
+    "shared": ["--keep", "0.4", "--structure", "shared"],
+    "disjoint": ["--keep", "0.5", "--structure", "disjoint"],
+    "nested": ["--keep", "0.4", "--structure", "nested"],
 }
 TOLERANCE = 1e-6
 WORDS = ("the a film was very good bad dull fine and not who sang where it began town song by sea " * 2).split()[:20]

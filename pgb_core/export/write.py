@@ -45,8 +45,8 @@ class Made:
 
     forms: that it is to carry, by name. features: inputs on which they are held against the model; without any it is
     inputs made from the vocabulary. reference: metrics of the model on labelled rows; judge: those of whatever gives
-    logits, on the same rows. provenance and measured: for the manifest. threads: to run the forms on. tried: whether they are run at all, and
-    held against the model.
+    logits, on the same rows. provenance and measured: for the manifest. threads: to run the forms on. tried: whether
+    they are run at all, and held against the model.
     """
 
     checkpoint: Checkpoint

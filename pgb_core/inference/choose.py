@@ -78,7 +78,7 @@ def choose(artifact: Artifact, asked: Asked, opened: Callable[[Runtime], None] =
                 found.runtime.close()
                 continue
         if best is None or math.prod(times[name]) < math.prod(times[best.form]):
-            best, found = found, best  # type: ignore[assignment]
+            best, found = found, best
         if found is not None:
             found.runtime.close()
     if best is None:

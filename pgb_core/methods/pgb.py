@@ -14,7 +14,7 @@ from pgb_core.run.run import Run, Stage
 from pgb_core.search import planning
 from pgb_core.search.prices import Prices
 
-SEARCH = {"shared": 20_000.0, "disjoint": 1_500.0}  # expected work
+SEARCH = {"shared": 20_000.0, "disjoint": 1_500.0, "nested": 2_000.0}  # expected work
 
 
 class PGB(Method):
@@ -24,13 +24,13 @@ class PGB(Method):
         """See Method."""
         config, options = run.config, run.options(PGBOptions)
         scores = run.first("scores", run.inputs.calibration_digest, config.seed, options.from_predictions)
-        search = ("pgb", options.grouping, options.passes, options.g_max, asdict(_prices(run)))
+        search = ("pgb", options.structure, options.passes, options.g_max, asdict(_prices(run)))
         plan = scores.then("plan", *search, config.keep, config.budget)
         return scores, plan, *steps.recovery(run, plan)
 
     def effort(self, run: Run) -> dict[str, float]:
         """See Method."""
-        search = {"Searching for groups": SEARCH[run.options(PGBOptions).grouping]}
+        search = {"Searching for groups": SEARCH[run.options(PGBOptions).structure]}
         return {**steps.scoring_effort(run), **search, **steps.recovery_effort(run)}
 
     def compress(self, run: Run) -> Compressed:
@@ -44,10 +44,10 @@ def _plan(run: Run, scores: Stage) -> Plan:
     config, options, shape = run.config, run.options(PGBOptions), run.dense.config
     importances = steps.scores(run, scores, options.from_predictions)
     run.report.stage("Searching for groups", shape.layers)
-    search = planning.Search(_prices(run), options.grouping, options.passes, options.g_max)
+    search = planning.Search(_prices(run), options.structure, options.passes, options.g_max)
     menus = planning.make_menus(importances, shape.head_dim, search, lambda layer: run.report.advance())
     return planning.choose(menus, config.keep, run.checkpoint.digest, shape.head_dim, config.budget)
 
 
 def _prices(run: Run) -> Prices:
-    return prices_of("cpu")
+    return prices_of("fp32")

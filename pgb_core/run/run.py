@@ -26,6 +26,7 @@ from pgb_core.progress.report import Report
 from pgb_core.run import reading
 from pgb_core.run.inputs import Inputs, read_inputs
 from pgb_core.run.workspace import Workspace, key_of, to_device
+from pgb_core.tasks import Source
 from pgb_core.tasks.features import Features
 from pgb_core.tasks.metrics import Metrics
 
@@ -159,8 +160,7 @@ class Run:
         for name, model in (("dense", self.dense), ("compressed", compact)):
             # A question may have several windows, and progress is told in windows.
             report.stage(f"Scoring the {name} model", None if self.checkpoint.task.windows else len(held_out.rows))
-            metrics = self.metrics(torch_predictor(model), report.advance)
-            assert metrics is not None
+            metrics = self._scored(held_out, torch_predictor(model), report.advance)
             found[name] = metrics.rounded(6)
             if metrics.reasons:
                 reasons[name] = metrics.reasons
@@ -169,16 +169,17 @@ class Run:
         said = {**found, "rows": len(held_out.rows), **({"reasons": reasons} if reasons else {})}
         return metrics, {"accuracy": said}
 
-    def metrics(self, predict: Predict, progress: Callable[[int], None] = lambda count: None) -> Metrics | None:
+    def metrics(self, predict: Predict) -> Metrics | None:
         """Of whatever gives logits, on the held-out rows; None without any."""
-        held_out, subject = self.inputs.held_out, self.checkpoint.subject
-        if held_out is None:
-            return None
+        return None if self.inputs.held_out is None else self._scored(self.inputs.held_out, predict)
+
+    def _scored(self, rows: Source, predict: Predict, progress: Callable[[int], None] = lambda count: None) -> Metrics:
+        subject = self.checkpoint.subject
         run = partial(run_all, predict, progress=progress)
-        return subject.task.score(held_out, subject, self.checkpoint.served_tokenizer, run)
+        return subject.task.score(rows, subject, self.checkpoint.served_tokenizer, run)
 
     def compared(self) -> list[Features]:
-        """Inputs on which the forms are held against the model: the probe texts, then rows, held out where there are."""
+        """Inputs on which forms are held against the model: probe texts, then rows, held out where there are any."""
         c, inputs = self.checkpoint, self.inputs
         rows = inputs.calibration or inputs.training
         if inputs.held_out is not None:

@@ -27,6 +27,10 @@ class Prices:
         """`groups` blocks of rows x cols with `gathered` rows moved around them."""
         return self.operator + groups * (rows * cols + self.block) + self.gathered_row * gathered
 
+    def of_prefix(self, rows: int, cols: int, available: int) -> float:
+        """One block that reads the first `cols` of `available` channels. A slice is taken to be a gather."""
+        return self.of_blocks(1, rows, cols, cols if cols < available else 0)
+
     def of_sublayer(self, hidden: int, transposed: bool) -> float:
         """There being a sublayer at all, however small."""
         return self.operator + hidden * (self.norm + (self.transposes if transposed else 0))

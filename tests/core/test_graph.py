@@ -14,8 +14,9 @@ from pgb_core.model.surgery import apply_plan
 from pgb_core.session import open_session
 from pgb_core.tasks.features import Features
 from tests.conftest import ARCHITECTURES, CORE_ARCHITECTURES, TASKS, small_encoder
-from tests.core.planned import hand_plan, random_plan
+from tests.core.planned import hand_plan, nested_plan, random_plan
 
+HAND = {"hand": hand_plan, "hand nested": nested_plan}
 LENGTHS = ((1, 1), (1, 37), (3, 17), (2, 62))
 
 
@@ -24,7 +25,7 @@ def compact(architecture: str, task: str, kind: str) -> Encoder:
     model = small_encoder(architecture, task)
     if kind == "dense":
         return model
-    plan = hand_plan(model) if kind == "hand" else random_plan(model, 0.25, kind)
+    plan = HAND[kind](model) if kind in HAND else random_plan(model, 0.25, kind)
     return apply_plan(model, plan)
 
 
@@ -51,7 +52,7 @@ def difference(model: Encoder, content: bytes, batch: int, length: int) -> tuple
 
 
 @pytest.mark.parametrize("target", ["cpu", "gpu"])
-@pytest.mark.parametrize("kind", ["dense", "hand", "shared", "disjoint"])
+@pytest.mark.parametrize("kind", ["dense", "hand", "hand nested", "shared", "disjoint", "nested"])
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("architecture", CORE_ARCHITECTURES)
 def test_the_graph_equals_the_model(architecture: str, task: str, kind: str, target: str) -> None:
@@ -106,6 +107,21 @@ def test_only_gathers_that_algebra_cannot_fold_remain() -> None:
         "layer.0.value.gather",
         "layer.3.ffn_out.gather",
     ]
+
+
+@pytest.mark.parametrize("target", ["cpu", "gpu"])
+@pytest.mark.parametrize("task", TASKS)
+def test_a_nested_model_gathers_nothing(task: str, target: str) -> None:
+    """Only tables and the first token; what reads a prefix has a slice, one for all that read as much of the same."""
+    proto = export.channels_first(compact("bert", task, "hand nested"), target)
+    gathers = {node.name for node in proto.graph.node if node.op_type == "Gather"}
+    assert {name for name in gathers if name.startswith("layer.")} == ({"layer.3.first"} if task != "qa" else set())
+    slices = [n.name for n in proto.graph.node if n.op_type == "Slice" and n.name.startswith("layer.0.")]
+    assert slices == ["layer.0.channels.first.32", "layer.0.attention_norm.first.64"]
+    assert "layer.0.ffn_channels" not in {node.name for node in proto.graph.node}  # token-major
+    shapes = {t.name: tuple(t.dims) for t in proto.graph.initializer}
+    assert shapes["layer.0.ffn_in.weight"] == (64, 120)
+    assert max(shapes["layer.0.value.weight"]) == 36
 
 
 def test_dropped_layers_are_gone_and_grouped_maps_are_one_convolution() -> None:

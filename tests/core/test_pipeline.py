@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,17 @@ import pytest
 import torch
 
 from pgb_core.artifact import open_artifact
+from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.config import CompressConfig
 from pgb_core.errors import ConfigError, PGBError
 from pgb_core.learn.finetune import Trainer
 from pgb_core.measure.scoring import score
 from pgb_core.pipeline import compress
 from pgb_core.plan import Plan
+from pgb_core.progress.report import Report
+from pgb_core.session import open_session
 from tests.conftest import ARCHITECTURES
+from tests.core.planned import dense_plan
 from tests.core.small import WORDS, checkpoint, settings
 
 
@@ -44,7 +49,9 @@ def test_every_architecture_and_task_ends_in_a_verified_artifact(
 @pytest.mark.parametrize(
     "changes",
     [
-        {"grouping": "disjoint", "keep": 0.5},
+        {"structure": "disjoint", "keep": 0.5},
+        {"structure": "nested"},
+        {"structure": "nested", "keep": 0.05, "budget": "flops", "target": "gpu"},
         {"budget": "flops"},
         {"target": "gpu"},
         {"distill": False},
@@ -52,7 +59,7 @@ def test_every_architecture_and_task_ends_in_a_verified_artifact(
         {"epochs": 0.0},
         {"keep": 1.0},
         {"keep": 0.05},
-        {"keep": 0.01, "grouping": "disjoint"},
+        {"keep": 0.01, "structure": "disjoint"},
     ],
 )
 def test_every_setting_leads_to_an_artifact(changes: dict[str, object], tmp_path: Path, texts: Path) -> None:
@@ -95,6 +102,32 @@ def test_unlabelled_text_is_enough(tmp_path: Path) -> None:
         )
     )
     assert done.manifest.measured["parity"]["inputs"] > 0
+
+
+def test_the_dense_model_teaches_in_the_plan_s_order_of_the_stream(
+    tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a model of which nothing but the order changed has nothing to learn from it."""
+    model = checkpoint(tmp_path / "model", "bert", "classification")
+    dense = load_checkpoint(model).model
+    plan = replace(dense_plan(dense), stream=tuple(torch.randperm(96).tolist()))
+    losses: list[float] = []
+
+    class Told(Report):
+        def advance(self, done: int = 1, note: str = "") -> None:
+            if note:
+                losses.append(float(note.removeprefix("loss ")))
+
+    monkeypatch.setattr("pgb_core.methods.pgb._plan", lambda run, scores: plan)
+    paths = {"checkpoint": str(model), "out": str(tmp_path / "same"), "calibrate": str(texts)}
+    done = compress(CompressConfig(**paths, epochs=1, learning_rate=1e-6, trust_labels=True), Told())
+    assert losses
+    assert max(losses) < 1e-3
+    ids = torch.randint(4, 30, (3, 9))
+    feed = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "token_type_ids": torch.zeros_like(ids)}
+    (found,) = open_session(done.model.read_bytes(), 1).run(None, {name: value.numpy() for name, value in feed.items()})
+    with torch.no_grad():
+        torch.testing.assert_close(torch.from_numpy(found), dense(*feed.values()), rtol=1e-2, atol=1e-2)
 
 
 @pytest.mark.parametrize("labelled", [False, True])
@@ -144,6 +177,7 @@ KILLED = """
 import os, signal, sys
 from pgb_core.pipeline import compress
 from pgb_core.progress.report import Report
+from tests.core.planned import dense_plan
 from tests.core.small import settings
 from pathlib import Path
 model, out, data, stage, steps = sys.argv[1:]

@@ -22,10 +22,15 @@ from pgb_core.model.rebuild import encoder_of
 from pgb_core.model.surgery import apply_plan, merge_groups
 from pgb_core.tasks.features import Features
 from tests.conftest import ARCHITECTURES, TASKS
-from tests.core.planned import dense_plan, hand_plan, random_plan
+from tests.core.planned import dense_plan, hand_plan, nested_plan, random_plan
 from tests.core.small import checkpoint
 
-PLANS = {"dense": dense_plan, "hand": hand_plan, "disjoint": lambda model: random_plan(model, 0.3, "disjoint")}
+PLANS = {
+    "dense": dense_plan,
+    "hand": hand_plan,
+    "nested": nested_plan,
+    "disjoint": lambda model: random_plan(model, 0.3, "disjoint"),
+}
 
 
 def made(folder: Path, architecture: str, task: str, plan: str, **how: bool) -> tuple[Checkpoint, Encoder, Artifact]:

@@ -16,16 +16,17 @@ from torch import Tensor
 
 from pgb_core.export.builder import Graph
 from pgb_core.export.parts import embeddings, finish, layer_norm
-from pgb_core.model.blocks import Attention, Constant, FeedForward, Half, Layer
+from pgb_core.model.blocks import Attention, Constant, FeedForward, Half, Layer, Sublayer
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.linear import Chain, Product
 from pgb_core.tasks import TASKS
 
 
 class Writer(ABC):
-    """Writes one encoder into a graph. note: of the graph, for a reader. small_tables: words as int8 with a scale a row.
+    """Writes one encoder into a graph.
 
-    negated: whether what a sublayer writes is stored negated, and subtracted from the stream.
+    note: of the graph, for a reader. small_tables: whether words are stored as int8 with a scale a row. negated:
+    whether what a sublayer writes is stored negated, and subtracted from the stream.
     """
 
     note: str
@@ -113,8 +114,10 @@ class Writer(ABC):
         kind = "Sub" if self.negated else "Add"
         return layer_norm(self.g, name, half.norm, self.g.op(kind, f"{name}.sum", x, written))
 
-    def constant(self, name: str, sublayer: Constant) -> str:
+    def constant(self, name: str, sublayer: Sublayer) -> str:
         """What a dropped sublayer writes."""
+        if not isinstance(sublayer, Constant):
+            raise TypeError(f"{name}: a sublayer of another kind than this form knows")
         return self.g.constant(f"{name}.constant", -sublayer.bias if self.negated else sublayer.bias)
 
     def written(self, name: str, chain: Chain, x: str) -> str:
@@ -163,14 +166,12 @@ def _layer(w: Writer, layer: Layer, x: str, first_only: bool) -> str:
         mixed = w.attend(f"{name}.attention", a, *read)
         written = w.written(f"{name}.attention_output", a.output.chain(), mixed)
     else:
-        assert isinstance(layer.attention, Constant)
         written = w.constant(f"{name}.attention_norm", layer.attention)
     x = w.residual(f"{name}.attention_norm", attention, x, written)
     if isinstance(layer.feed_forward, FeedForward):
         inner = w.activated(name, layer.feed_forward.inner.chain(), x)
         written = w.written(f"{name}.ffn_out", layer.feed_forward.outer.chain(), inner)
     else:
-        assert isinstance(layer.feed_forward, Constant)
         written = w.constant(f"{name}.ffn_norm", layer.feed_forward)
     return w.residual(f"{name}.ffn_norm", feed_forward, x, written)
 

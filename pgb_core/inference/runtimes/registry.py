@@ -91,8 +91,9 @@ def version_of(name: str) -> str:
 def open_runtime(
     artifact: Artifact, form: str = FP32, device: str = "cpu", threads: int = 0, runtime: str | None = None
 ) -> Runtime:
-    """Load one form of an artifact. device: auto takes CUDA where the runtime has it. threads: 0 takes all usable cores.
+    """Load one form of an artifact.
 
+    device: auto takes CUDA where the runtime has it. threads: 0 takes all usable cores.
     runtime: by default the form's usual one. Raises RuntimeUnavailable when the artifact does not carry the form, the
     runtime is not installed, does not run it on that device, or does not take the model.
     """
