@@ -95,12 +95,22 @@ class CompressConfig(BaseModel):
     samples: int = Field(1024, ge=1, description="rows to score and to compensate on")
     max_length: int | None = Field(None, ge=16, description="tokens at which rows to learn from are cut")
     learning_rate: float | None = Field(None, gt=0, lt=1, description="its peak; by default 1e-4 / sqrt(keep)")
+    noise: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="share of the matrices that are quantised at each of the last steps of re-finetuning, where a form "
+        "in int8 is asked for",
+    )
     tokens: int = Field(1024, ge=16, description="padded tokens of a step of re-finetuning")
     ridge: float = Field(0.01, gt=0, le=1000, description="pull of the compensation toward the old weights")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to run")
     forms: Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_forms)] = Field(
         ("fp32", "int8"),
         description="what the artifact is to carry, separated by commas; the service serves the fastest that fits",
+    )
+    plan_for: Annotated[str, AfterValidator(lambda name: _forms((name,))[0])] | None = Field(
+        None, description="form by whose prices parts are weighed; by default the first in int8, else the first"
     )
     threads: int | None = Field(None, ge=1, le=1024, description="to compute on; by default the cores of this process")
     seed: int = Field(0, ge=0, le=(1 << 32) - 1, description="of sampling and order")
@@ -111,6 +121,16 @@ class CompressConfig(BaseModel):
         "(default: take over what fits of a stopped run)",
     )
     force: bool = Field(False, description="replace the artifact that stands at out")
+
+    @property
+    def noisy(self) -> bool:
+        """Whether a form is asked for that gains by quantisation noise."""
+        return any("int8" in form for form in self.forms)
+
+    @property
+    def prices(self) -> str:
+        """The form whose prices the plan is made for: the one asked for, or the first in int8, or the first."""
+        return self.plan_for or next((form for form in self.forms if "int8" in form), self.forms[0])
 
     def __init__(self, **settings: Any) -> None:
         try:

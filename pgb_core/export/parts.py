@@ -11,9 +11,9 @@ from onnx import TensorProto
 from torch import Tensor, nn
 
 from pgb_core.export.builder import CONTRIB, Graph
-from pgb_core.export.quantize import quantized
 from pgb_core.model.encoder import Embeddings, Encoder, Head
 from pgb_core.model.linear import Chain, Product
+from pgb_core.model.quantize import quantized
 from pgb_core.tasks import TASKS
 
 OPERATORS = {

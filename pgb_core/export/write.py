@@ -73,9 +73,9 @@ def write(out: str | Path, made: Made, ready: Callable[[str], None] = lambda dig
     files = _shared_files(made)
     records = {}
     for name in made.forms:
-        file, content, contrib_ops = _built(form_of(name), model)
+        file, content, contrib_ops = built(form_of(name), model)
         files |= {file: content, artifact.check_name(name): expected}
-        records[name] = _record(form_of(name), file, contrib_ops)
+        records[name] = record_of(form_of(name), file, contrib_ops)
     manifest = _manifest(Path(out).name, made, records)
     if not made.tried:
         return artifact.write_artifact(out, manifest, files, ready)
@@ -91,7 +91,7 @@ def write(out: str | Path, made: Made, ready: Callable[[str], None] = lambda dig
     return artifact.write_artifact(out, manifest, files, ready)
 
 
-def _built(form: Form, model: Encoder) -> tuple[str, bytes, tuple[str, ...]]:
+def built(form: Form, model: Encoder) -> tuple[str, bytes, tuple[str, ...]]:
     """The file's name, its content, and the operators beyond ONNX that it has."""
     if form.build is None:
         return artifact.WEIGHTS, rebuild.weights_of(model), ()
@@ -100,7 +100,8 @@ def _built(form: Form, model: Encoder) -> tuple[str, bytes, tuple[str, ...]]:
     return artifact.graph_name(form.name), proto.SerializeToString(deterministic=True), beyond
 
 
-def _record(form: Form, file: str, contrib_ops: tuple[str, ...]) -> FormRecord:
+def record_of(form: Form, file: str, contrib_ops: tuple[str, ...]) -> FormRecord:
+    """What the manifest says of a form that has not been run."""
     check = artifact.check_name(form.name)
     return FormRecord(file, check, form.numbers, form.runtimes, form.devices, form.tolerance, contrib_ops)
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from pgb_core.methods import steps
 from pgb_core.methods.base import Compressed, Method
 from pgb_core.options import PGBOptions
 from pgb_core.plan import Plan
-from pgb_core.prices import prices_of
+from pgb_core.prices import prices_of, table_of
 from pgb_core.run.run import Run, Stage
 from pgb_core.search import planning
-from pgb_core.search.prices import Prices
 
-SEARCH = {"shared": 20_000.0, "disjoint": 1_500.0, "nested": 2_000.0}  # expected work
+SEARCH = {"auto": 22_000.0, "shared": 20_000.0, "disjoint": 1_500.0, "nested": 2_000.0}  # expected work
 
 
 class PGB(Method):
@@ -24,7 +23,7 @@ class PGB(Method):
         """See Method."""
         config, options = run.config, run.options(PGBOptions)
         scores = run.first("scores", run.inputs.calibration_digest, config.seed, options.from_predictions)
-        search = ("pgb", options.structure, options.passes, options.g_max, asdict(_prices(run)))
+        search = ("pgb", options.structure, options.passes, options.g_max, asdict(prices_of(config.prices)))
         plan = scores.then("plan", *search, config.keep, config.budget)
         return scores, plan, *steps.recovery(run, plan)
 
@@ -44,10 +43,8 @@ def _plan(run: Run, scores: Stage) -> Plan:
     config, options, shape = run.config, run.options(PGBOptions), run.dense.config
     importances = steps.scores(run, scores, options.from_predictions)
     run.report.stage("Searching for groups", shape.layers)
-    search = planning.Search(_prices(run), options.structure, options.passes, options.g_max)
+    table = table_of(config.prices)
+    search = planning.Search(table.prices, options.structure, options.passes, options.g_max)
     menus = planning.make_menus(importances, shape.head_dim, search, lambda layer: run.report.advance())
-    return planning.choose(menus, config.keep, run.checkpoint.digest, shape.head_dim, config.budget)
-
-
-def _prices(run: Run) -> Prices:
-    return prices_of("fp32")
+    plan = planning.choose(menus, config.keep, run.checkpoint.digest, shape.head_dim, config.budget)
+    return replace(plan, made_for=table.name)

@@ -61,7 +61,9 @@ def recovery(run: Run, plan: Stage) -> Sequence[Stage]:
     config, inputs = run.config, run.inputs
     compensated = plan.then("compensated", inputs.calibration_digest, config.ridge)
     learned = (config.epochs, config.tokens, config.learning_rate, config.distill, config.train is not None)
-    return compensated, compensated.then("finetuned", inputs.training_digest, config.seed, config.keep, *learned)
+    noise = (config.noise,) if config.noisy else ()
+    finetuned = (inputs.training_digest, config.seed, config.keep, *learned, *noise)
+    return compensated, compensated.then("finetuned", *finetuned)
 
 
 def recovery_effort(run: Run) -> dict[str, float]:
@@ -114,6 +116,7 @@ def _finetune(run: Run, dense: Encoder, compact: Encoder, stage: Stage) -> None:
         labels=config.train is not None,
         distill=config.distill,
         seed=config.seed,
+        noise=config.noise if config.noisy else 0.0,
     )
     trainer = Trainer(compact, dense, run.inputs.training, run.checkpoint.subject.objective, schedule)
     saved = workspace.tensors(stage.name, stage.digest)

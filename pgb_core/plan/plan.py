@@ -10,7 +10,7 @@ from pgb_core.errors import PlanError
 from pgb_core.plan.kinds import Choice, decoded
 from pgb_core.plan.sites import ORDER, WRITING, Role, Site
 
-PLAN_SCHEMA = 2  # of plans with a stream, which schema 1 cannot say; the others are of schema 1 still
+PLAN_SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class Plan:
     it, rows of those that write to it) are those of the dense matrix in that order, so the first k positions are the
     columns 0 to k - 1.
 
+    `made_for` is the form, and the instruction sets, by whose prices the parts were weighed; empty when by none.
+
     Raises PlanError when the stream does not name each of its channels once.
     """
 
@@ -32,6 +34,7 @@ class Plan:
     head_dim: int
     choices: Mapping[Site, Choice] = field(default_factory=dict)
     stream: tuple[int, ...] | None = None
+    made_for: str = ""
 
     def __post_init__(self) -> None:
         if self.stream is None:
@@ -72,10 +75,11 @@ class Plan:
         ordered = sorted(self.choices.items(), key=lambda item: (item[0].layer, ORDER[item[0].role]))
         return json.dumps(
             {
-                "schema": 1 if self.stream is None else PLAN_SCHEMA,
+                "schema": PLAN_SCHEMA,
                 "checkpoint": self.checkpoint,
                 "head_dim": self.head_dim,
-                **({} if self.stream is None else {"stream": self.stream}),
+                "made_for": self.made_for,
+                "stream": self.stream,
                 "choices": {str(site): choice.encoded() for site, choice in ordered},
             },
             separators=(",", ":"),
@@ -87,11 +91,11 @@ class Plan:
         """Inverse of `to_json`. Raises PlanError on anything it would not have written."""
         try:
             raw = json.loads(text)
-            if raw["schema"] not in range(1, PLAN_SCHEMA + 1):
-                raise PlanError(f"plan: schema {raw['schema']} is unknown; this version reads up to {PLAN_SCHEMA}")
+            if raw["schema"] != PLAN_SCHEMA:
+                raise PlanError(f"plan: schema {raw['schema']} is unknown; this version reads {PLAN_SCHEMA}")
             choices = {Site.parse(name): decoded(value) for name, value in raw["choices"].items()}
-            stream = None if raw["schema"] == 1 else tuple(map(int, raw["stream"]))
-            return cls(str(raw["checkpoint"]), int(raw["head_dim"]), choices, stream)
+            stream = None if raw["stream"] is None else tuple(map(int, raw["stream"]))
+            return cls(str(raw["checkpoint"]), int(raw["head_dim"]), choices, stream, str(raw["made_for"]))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise PlanError(f"plan: not a plan ({type(error).__name__})") from error
 

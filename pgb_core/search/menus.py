@@ -166,7 +166,8 @@ def feed_forward_menu(importances: Importances, prices: Prices, passes: int) -> 
             inner_parts = (
                 whole_width if len(read) == len(neurons) else _variants(inner, read, inputs, passes, counts=(1,))
             )
-            menu += combine([option_of([part], there)], [option_of([p]) for p in inner_parts])
+            around = there + prices.of_neurons(len(read))
+            menu += combine([option_of([part], around)], [option_of([p]) for p in inner_parts])
     return pareto(menu)
 
 

@@ -68,7 +68,8 @@ def feed_forward_menu(importances: Importances, prices: Prices) -> Menu:
             neurons = order[: rounded(width, len(order))].sort().values
             blocks = Blocks(every, neurons.unsqueeze(0), float(written[neurons].sum()))
             first = _prefix(inner, neurons, count, read[:, count - 1])
-            menu.append(option_of((first, outer.part(blocks, available=len(neurons))), there))
+            around = there + prices.of_neurons(len(neurons))
+            menu.append(option_of((first, outer.part(blocks, available=len(neurons))), around))
     return pareto(menu)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from pgb_core.errors import PlanError
 from pgb_core.plan import ATTENTION, FEED_FORWARD, Plan, Role, Site
 from pgb_core.search import menus, nested
-from pgb_core.search.budget import allocate
+from pgb_core.search.budget import allocate, pareto
 from pgb_core.search.menus import Draft, Menu, Recipe
 from pgb_core.search.prices import Prices
 from pgb_core.threads import threads
@@ -20,8 +20,8 @@ FLOPS_TOKENS = 128  # of an input, whose products between tokens a budget of FLO
 
 @dataclass(frozen=True)
 class Search:
-    """How a structure is looked for: 'shared', 'disjoint' or 'nested', passes of the search for groups, most disjoint
-    groups a matrix.
+    """How a structure is looked for: 'auto', 'shared', 'disjoint' or 'nested', passes of the search for groups, most
+    disjoint groups a matrix. 'auto' is 'shared' and 'nested' together, in the order of the stream of 'nested'.
     """
 
     prices: Prices
@@ -33,6 +33,9 @@ class Search:
         """The ways to prune one sublayer, by the importances of its matrices."""
         if self.structure == "disjoint":
             return menus.disjoint_menu(matrices, self.prices, self.g_max, self.passes)
+        if self.structure == "auto":
+            both = [replace(self, structure=one).menu(matrices, head_dim) for one in ("nested", "shared")]
+            return pareto([option for menu in both for option in menu])
         if self.structure == "nested":
             if Role.QUERY in matrices:
                 return nested.attention_menu(matrices, head_dim, self.prices)
@@ -65,7 +68,7 @@ def make_menus(
     """
     found = []
     with threads(1):
-        order = nested.stream_order(importances) if search.structure == "nested" else None
+        order = nested.stream_order(importances) if search.structure in ("nested", "auto") else None
         for index in range(1 + max(site.layer for site in importances)):
             for roles in (ATTENTION, FEED_FORWARD):
                 matrices = {role: importances[Site(index, role)] for role in roles}

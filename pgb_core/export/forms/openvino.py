@@ -7,10 +7,10 @@ from torch import Tensor
 
 from pgb_core.export.builder import Graph
 from pgb_core.export.forms.token_major import Writer, additive_mask
-from pgb_core.export.quantize import quantized
 from pgb_core.model.blocks import Attention
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.linear import Chain
+from pgb_core.model.quantize import quantized
 
 PLAIN = {"gelu": ("Gelu", "none"), "gelu_new": ("Gelu", "tanh"), "gelu_pytorch_tanh": ("Gelu", "tanh")}
 
