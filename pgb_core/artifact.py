@@ -74,12 +74,17 @@ class FormRecord:
         for several in ("runtimes", "devices", "contrib_ops"):
             if not isinstance(raw[several], list) or not all(isinstance(item, str) for item in raw[several]):
                 raise ArtifactError(f"{said}: {several} must be a list of strings")
+            if not raw[several] and several != "contrib_ops":
+                raise ArtifactError(f"{said}: {several} names none")
             raw[several] = tuple(raw[several])
         tolerance = raw["tolerance"]
         if isinstance(tolerance, bool) or not isinstance(tolerance, (int, float)) or not 0 < tolerance <= 1:
             raise ArtifactError(f"{said}: tolerance must be a number above 0, at most 1")
         if not isinstance(raw["ran"], dict) or not isinstance(raw["measured"], dict):
             raise ArtifactError(f"{said}: ran and measured must be objects")
+        for figure in ("drop", "equal_answers"):
+            if type(raw["measured"].get(figure, 0.0)) not in (int, float):
+                raise ArtifactError(f"{said}: {figure} must be a number")
         return cls(**raw)
 
 

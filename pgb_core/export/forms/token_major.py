@@ -120,6 +120,10 @@ class Writer(ABC):
             raise TypeError(f"{name}: a sublayer of another kind than this form knows")
         return self.g.constant(f"{name}.constant", -sublayer.bias if self.negated else sublayer.bias)
 
+    def outer(self, name: str, chain: Chain, x: str) -> str:
+        """What a feed-forward pair writes to the stream. x: its neurons."""
+        return self.written(name, chain, x)
+
     def written(self, name: str, chain: Chain, x: str) -> str:
         """What a sublayer's last map writes to the stream."""
         return self.map(name, chain, x, negated=self.negated)
@@ -170,7 +174,7 @@ def _layer(w: Writer, layer: Layer, x: str, first_only: bool) -> str:
     x = w.residual(f"{name}.attention_norm", attention, x, written)
     if isinstance(layer.feed_forward, FeedForward):
         inner = w.activated(name, layer.feed_forward.inner.chain(), x)
-        written = w.written(f"{name}.ffn_out", layer.feed_forward.outer.chain(), inner)
+        written = w.outer(f"{name}.ffn_out", layer.feed_forward.outer.chain(), inner)
     else:
         written = w.constant(f"{name}.ffn_norm", layer.feed_forward)
     return w.residual(f"{name}.ffn_norm", feed_forward, x, written)
