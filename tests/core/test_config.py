@@ -20,7 +20,7 @@ GOOD: dict[str, Any] = {"checkpoint": "c", "out": "o", "calibrate": "t.txt"}
         ({"keep": 1.5}, "keep 1.5 is out of range"),
         ({"keep": float("nan")}, "out of range"),
         ({"epochs": -1.0}, "epochs"),
-        ({"structure": "random"}, "structure 'random' is unknown; use one of shared, disjoint, nested"),
+        ({"structure": "random"}, "structure 'random' is unknown; use one of auto, shared, disjoint, nested"),
         ({"device": "tpu"}, "device"),
         ({"calibrate": None}, "no data: give --train"),
         ({"samples": 0}, "samples 0"),

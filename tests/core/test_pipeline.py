@@ -16,6 +16,7 @@ from pgb_core.artifact import open_artifact
 from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.config import CompressConfig
 from pgb_core.errors import ConfigError, PGBError
+from pgb_core.export import write
 from pgb_core.learn.finetune import Trainer
 from pgb_core.measure.scoring import score
 from pgb_core.pipeline import compress
@@ -25,6 +26,7 @@ from pgb_core.session import open_session
 from tests.conftest import ARCHITECTURES
 from tests.core.planned import dense_plan
 from tests.core.small import WORDS, checkpoint, settings
+from tests.made import indulgent
 
 
 @pytest.mark.parametrize("task", ["classification", "qa"])
@@ -51,9 +53,9 @@ def test_every_architecture_and_task_ends_in_a_verified_artifact(
     [
         {"structure": "disjoint", "keep": 0.5},
         {"structure": "nested"},
-        {"structure": "nested", "keep": 0.05, "budget": "flops", "target": "gpu"},
+        {"structure": "nested", "keep": 0.05, "budget": "flops", "forms": ("gpu", "torch")},
         {"budget": "flops"},
-        {"target": "gpu"},
+        {"forms": ("fp32", "int8", "openvino", "openvino-int8", "gpu", "torch", "torch-bf16")},
         {"distill": False},
         {"from_predictions": True},
         {"epochs": 0.0},
@@ -62,11 +64,14 @@ def test_every_architecture_and_task_ends_in_a_verified_artifact(
         {"keep": 0.01, "structure": "disjoint"},
     ],
 )
-def test_every_setting_leads_to_an_artifact(changes: dict[str, object], tmp_path: Path, texts: Path) -> None:
+def test_every_setting_leads_to_an_artifact(
+    changes: dict[str, object], tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Structures, budgets, forms, kinds of learning, and both ends of the range."""
+    monkeypatch.setattr(write, "form_of", indulgent)
     model = checkpoint(tmp_path / "model", "bert", "classification")
     done = compress(settings(model, tmp_path / "small", texts, **changes))
-    assert open_artifact(done.path).manifest.target == changes.get("target", "cpu")
+    assert tuple(open_artifact(done.path).manifest.forms) == changes.get("forms", ("fp32",))
 
 
 @pytest.mark.parametrize(
@@ -98,7 +103,13 @@ def test_unlabelled_text_is_enough(tmp_path: Path) -> None:
     data.write_text("\n".join(f"the {a} was {b}" for a in WORDS for b in WORDS[:4]))
     done = compress(
         CompressConfig(
-            checkpoint=str(model), out=str(tmp_path / "small"), calibrate=str(data), keep=0.4, epochs=1, samples=40
+            checkpoint=str(model),
+            out=str(tmp_path / "small"),
+            calibrate=str(data),
+            keep=0.4,
+            epochs=1,
+            samples=40,
+            forms="fp32",
         )
     )
     assert done.manifest.measured["parity"]["inputs"] > 0
@@ -120,12 +131,14 @@ def test_the_dense_model_teaches_in_the_plan_s_order_of_the_stream(
 
     monkeypatch.setattr("pgb_core.methods.pgb._plan", lambda run, scores: plan)
     paths = {"checkpoint": str(model), "out": str(tmp_path / "same"), "calibrate": str(texts)}
-    done = compress(CompressConfig(**paths, epochs=1, learning_rate=1e-6, trust_labels=True), Told())
+    done = compress(CompressConfig(**paths, epochs=1, learning_rate=1e-6, trust_labels=True, forms="fp32"), Told())
     assert losses
     assert max(losses) < 1e-3
     ids = torch.randint(4, 30, (3, 9))
     feed = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "token_type_ids": torch.zeros_like(ids)}
-    (found,) = open_session(done.model.read_bytes(), 1).run(None, {name: value.numpy() for name, value in feed.items()})
+    (found,) = open_session(done.graph("fp32").read_bytes(), 1).run(
+        None, {name: value.numpy() for name, value in feed.items()}
+    )
     with torch.no_grad():
         torch.testing.assert_close(torch.from_numpy(found), dense(*feed.values()), rtol=1e-2, atol=1e-2)
 
@@ -158,6 +171,7 @@ def test_questions_without_answers_are_enough(labelled: bool, tmp_path: Path, qu
                 epochs=1,
                 samples=20,
                 trust_labels=True,
+                forms="fp32",
             )
         )
     assert schedules == [False]
@@ -204,7 +218,7 @@ compress(settings(Path(model), Path(out), Path(data)), Killer())
         ("Scoring every weight", 0),
         ("Compensating layer by layer", 2),
         ("Re-finetuning", 5),
-        ("Exporting and checking parity", 0),
+        ("Exporting every form and holding it against the model", 0),
     ],
 )
 def test_a_run_killed_at_any_stage_and_resumed_gives_the_same_artifact(

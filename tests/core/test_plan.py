@@ -66,12 +66,14 @@ def test_a_stream_is_an_order_of_the_channels(stream: tuple[int, ...], reason: s
         Plan("", 4, choices, stream)
 
 
-def test_a_plan_without_a_stream_is_written_as_before() -> None:
-    """Readers that know no stream refuse one, and read all else."""
+def test_a_plan_says_its_stream_and_what_it_was_made_for() -> None:
+    """Whether it has them or not."""
     choices = {Site(0, role): Keep((2, 2)) for role in Role}
-    plain, nested = (json.loads(Plan("", 2, choices, stream).to_json()) for stream in (None, (1, 0)))
-    assert (plain["schema"], "stream" in plain) == (1, False)
-    assert (nested["schema"], nested["stream"]) == (2, [1, 0])
+    for plan in (Plan("", 2, choices), Plan("", 2, choices, (1, 0), "int8, avx2")):
+        raw = json.loads(plan.to_json())
+        assert (raw["schema"], raw["made_for"]) == (2, plan.made_for)
+        assert raw["stream"] == (None if plan.stream is None else list(plan.stream))
+        assert Plan.from_json(plan.to_json()) == plan
 
 
 @pytest.mark.parametrize(

@@ -18,15 +18,15 @@ from tests.made import Make, rewritten
 from tests.served import serving
 
 
-@pytest.mark.parametrize("kind", ["openvino", "torch"])
-def test_a_server_runs_on_it(make: Make, kind: str) -> None:
-    """From the setting to the answer."""
+@pytest.mark.parametrize(("form", "kind"), [("fp32", "openvino"), ("torch", "torch")])
+def test_a_server_runs_on_it(make: Make, form: str, kind: str) -> None:
+    """From the setting to the answer; the runtime is enough to find the form."""
     with serving(make().path, "--runtime", kind, "--threads", "1") as (url, _):
         reply = httpx.post(f"{url}/v1/classify", json={"inputs": "the film was dull"})
         assert reply.status_code == 200
         shown = httpx.get(f"{url}/info").json()["models"][0]
-        found = tuple(shown[name] for name in ("runtime", "device", "precision", "threads"))
-        assert found == (kind, "cpu", "float32", 1)
+        found = tuple(shown[name] for name in ("runtime", "device", "form", "numbers", "threads"))
+        assert found == (kind, "cpu", form, "float32", 1)
 
 
 def test_a_served_model_tells_what_runs_it_and_what_was_measured(make: Make, tmp_path: Path) -> None:
@@ -34,20 +34,21 @@ def test_a_served_model_tells_what_runs_it_and_what_was_measured(make: Make, tmp
     measured = {"accuracy": {"dense": {"accuracy": 0.9}, "compressed": {"accuracy": 0.89}}, "speed": {"rows": []}}
     artifact = update_measured(rewritten(make(), tmp_path / "mood", {}).path, measured)
     weights = artifact.manifest.weights
-    with TestClient(create_app(Settings(artifacts=(str(artifact.path),), threads=1))) as client:
+    with TestClient(create_app(Settings(artifacts=(str(artifact.path),), form="fp32", threads=1))) as client:
         metrics = client.get("/metrics").text
         for path in ("/info", "/v1/models"):
             (shown,) = client.get(path).json()["models"]
             assert shown["measured"] == {**make().manifest.measured, **measured}
             assert shown["weights_kept"] == pytest.approx(weights["kept"] / weights["dense"], abs=1e-4)
-            assert [shown[name] for name in ("runtime", "device", "precision", "threads")] == [
-                *("onnxruntime", "cpu", "float32"),
-                1,
-            ]
+            found = [shown[name] for name in ("runtime", "device", "form", "numbers", "why_form", "threads")]
+            assert found == ["onnxruntime", "cpu", "fp32", "float32", "it was asked for", 1]
+            assert shown["form_milliseconds"] == {}
+            assert set(shown["forms"]) == {"fp32", "torch"}
     labels = {
         "device": "cpu",
         "model": shown["name"],
-        "precision": "float32",
+        "form": "fp32",
+        "numbers": "float32",
         "runtime": "onnxruntime",
         "threads": "1",
         "version": shown["version"],
@@ -60,8 +61,8 @@ def test_a_served_model_tells_what_runs_it_and_what_was_measured(make: Make, tmp
 @pytest.mark.parametrize(
     ("before", "given", "says"),
     [
-        ("", ["--precision", "bfloat16"], "set precision float32"),
-        ("", ["--runtime", "openvino", "--device", "cuda"], "set device cpu"),
+        ("", ["--form", "int8"], "carries no form int8, only fp32, torch; choose one of these"),
+        ("", ["--form", "fp32", "--runtime", "openvino", "--device", "cuda"], "set device cpu"),
         ("sys.modules['openvino'] = None", ["--runtime", "openvino"], "pip install 'pgb-serve[openvino]'"),
     ],
 )
