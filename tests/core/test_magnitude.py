@@ -97,7 +97,7 @@ def test_options_of_another_method_are_refused() -> None:
         CompressConfig(checkpoint="c", out="o", train="t", method="magnitude", passes=3)
     for method, structure, own in (
         ("magnitude", "shared", "units, weights"),
-        ("pgb", "units", "shared, disjoint, nested"),
+        ("pgb", "units", "auto, shared, disjoint, nested"),
     ):
         with pytest.raises(ConfigError, match=f"'{structure}' is of another --method; use one of {own}"):
             CompressConfig(checkpoint="c", out="o", train="t", method=method, structure=structure)

@@ -15,9 +15,11 @@ import torch
 from pgb_core.artifact import open_artifact
 from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.config import CompressConfig
-from pgb_core.errors import ConfigError, PGBError
+from pgb_core.errors import ConfigError, ParityError, PGBError
 from pgb_core.export import write
+from pgb_core.export.forms import Limits, form_of
 from pgb_core.learn.finetune import Trainer
+from pgb_core.machine import processor
 from pgb_core.measure.scoring import score
 from pgb_core.pipeline import compress
 from pgb_core.plan import Plan
@@ -265,6 +267,55 @@ def test_another_run_s_work_is_not_resumed(tmp_path: Path, texts: Path) -> None:
     (work / "run.json").write_text('{"digest": "of something else"}')
     with pytest.raises(ConfigError, match="other settings"):
         compress(settings(model, tmp_path / "small", texts, resume=True))
+
+
+@pytest.mark.parametrize(
+    ("form", "kept"), [("torch-bf16", "compensated, finetuned, plan, scores"), ("int8", "compensated, plan, scores")]
+)
+def test_a_form_that_loses_too_much_stops_the_export_and_keeps_the_stages(
+    form: str, kept: str, tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error names the form; the same command without it goes on from there and is what it would have been.
+
+    Of int8 all but the re-finetuning, which is otherwise where such a form is asked for.
+    """
+    model = checkpoint(tmp_path / "model", "bert", "classification")
+    strict = replace(form_of(form), limits=Limits(change=1e-9))
+    monkeypatch.setattr(write, "form_of", lambda name: strict if name == form else form_of(name))
+    same = {"plan_for": "fp32"}
+    with pytest.raises(ParityError, match=rf"form {form} differs too much from the model: .* Leave it out of --forms"):
+        compress(settings(model, tmp_path / "small", texts, forms=("fp32", form), **same))
+    assert not (tmp_path / "small").exists()
+    notes: list[str] = []
+    told = Report()
+    monkeypatch.setattr(told, "note", notes.append)
+    done = compress(settings(model, tmp_path / "small", texts, forms=("fp32",), **same), told)
+    assert f"taken over from a stopped run: {kept}" in notes
+    assert list(done.manifest.forms) == ["fp32"]
+    straight = compress(settings(model, tmp_path / "straight", texts, **same))
+    assert done.manifest.files == straight.manifest.files
+
+
+def test_a_manifest_says_where_each_form_ran_and_what_it_lost(
+    tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The drop is that of the metric on the labelled rows; without such rows there is none."""
+    monkeypatch.setattr(write, "form_of", indulgent)
+    model = checkpoint(tmp_path / "model", "bert", "classification")
+    for name, given in (("with", {"eval": str(texts)}), ("without", {})):
+        done = compress(settings(model, tmp_path / name, texts, epochs=0.0, forms=("fp32", "int8"), **given))
+        fp32, int8 = done.form("fp32"), done.form("int8")
+        for record in (fp32, int8):
+            assert record.ran["runtime"].startswith("onnxruntime ")
+            assert (record.ran["device"], record.ran["processor"]) == ("cpu", processor())
+        assert fp32.measured["parity"] == done.manifest.measured["parity"]
+        assert 0 <= int8.measured["equal_answers"] <= 1
+        assert ("drop" in int8.measured) == bool(given)
+        if given:
+            whole = done.manifest.measured["accuracy"]["compressed"]["accuracy"]
+            lost = 100 * (whole - int8.measured["accuracy"]["accuracy"])
+            assert int8.measured["drop"] == pytest.approx(lost, abs=1e-3)
+            assert score(done.path, texts, form="int8")["accuracy"] == int8.measured["accuracy"]["accuracy"]
 
 
 def test_a_failed_run_leaves_nothing(tmp_path: Path, texts: Path) -> None:

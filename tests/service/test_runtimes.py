@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -56,6 +57,32 @@ def test_a_served_model_tells_what_runs_it_and_what_was_measured(make: Make, tmp
     }
     (line,) = [line for line in metrics.splitlines() if line.startswith("pgb_model_info{")]
     assert dict(re.findall(r'(\w+)="([^"]*)"', line)) == labels
+
+
+def test_a_served_model_tells_which_form_answers_and_why(make: Make, tmp_path: Path) -> None:
+    """As auto chose it: in /info, /v1/models and the metrics; and what every form lost."""
+    artifact = make(form="int8")
+    records = {name: replace(record, measured={"drop": 0.1}) for name, record in artifact.manifest.forms.items()}
+    records["torch"] = replace(records["torch"], measured={"drop": 0.9})
+    path = rewritten(artifact, tmp_path / "mood", {}, forms=records).path
+    with TestClient(create_app(Settings(artifacts=(str(path),), threads=1))) as client:
+        metrics = client.get("/metrics").text
+        (shown,) = client.get("/info").json()["models"]
+        assert client.get("/v1/models").json()["models"] == [shown]
+        dtype = client.get("/info").json()["model_dtype"]
+    assert shown["form"] in ("fp32", "int8")
+    numbers = records[shown["form"]].numbers
+    assert shown["numbers"] == dtype == numbers
+    assert set(shown["form_milliseconds"]) == {"fp32", "int8"}
+    times = {form: short * long for form, (short, long) in shown["form_milliseconds"].items()}
+    assert min(times, key=lambda form: times[form]) == shown["form"]
+    assert shown["why_form"].startswith("the fastest of 2 (a short and a long text: ")
+    assert shown["why_form"].endswith("left out: torch: it loses 0.90 points, more than 0.5")
+    assert {form: told["drop"] for form, told in shown["forms"].items()} == {"fp32": 0.1, "int8": 0.1, "torch": 0.9}
+    (line,) = [line for line in metrics.splitlines() if line.startswith("pgb_model_info{")]
+    assert f'form="{shown["form"]}"' in line
+    assert f'numbers="{numbers}"' in line
+    assert "precision" not in line
 
 
 @pytest.mark.parametrize(
