@@ -45,7 +45,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     for name, task, data, forms in (("mood", "classification", lines, "fp32,int8"), ("who", "qa", squad, "fp32")):
         model = checkpoint(folder / f"{name}-model", "bert", task)
         place = {"checkpoint": str(model), "out": str(folder / name), "calibrate": str(data)}
-        config = CompressConfig(**place, keep=0.5, epochs=0, passes=1, forms=forms)
+        config = CompressConfig(**place, keep=0.5, epochs=0, passes=1, structure="shared", forms=forms)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(write, "form_of", indulgent)
             artifact = compress(config)

@@ -186,8 +186,8 @@ def test_every_runtime_is_documented_with_what_it_takes(name: str) -> None:
 
 @pytest.mark.parametrize("name", FORMS)
 def test_every_form_is_documented_with_what_it_is(name: str) -> None:
-    """In the row of the table that begins with its name: file, runtimes, devices and numbers."""
-    (row,) = [line for line in PAGE.read_text("utf-8").splitlines() if line.startswith(f"| `{name}` |")]
+    """In the first row that begins with its name: file, runtimes, devices and numbers."""
+    row, *_ = [line for line in PAGE.read_text("utf-8").splitlines() if line.startswith(f"| `{name}` |")]
     form = FORMS[name]
     file = artifact.WEIGHTS if form.build is None else artifact.graph_name(name)
     words = [f"`{file}`", *(f"`{runtime}`" for runtime in form.runtimes), *form.devices, form.numbers]
