@@ -1,8 +1,9 @@
 """What the parts of a model take to run in a form, in weights of that form's own dense products.
 
-Pruned 2-layer encoders of BERT-base's width, of many sizes, are timed in turns at 1 x 128; the prices are the
-non-negative least squares that explain their times best. They are written to `pgb_core/prices/FORM.json`, with the
-machine's instruction sets; the planner reads them from there.
+Pruned 2-layer encoders of BERT-base's width, of many sizes, are timed at 1 x 128; the prices are the non-negative least
+squares that explain their times best. ONNX Runtime tells what each operator took, so the parts are fitted kind by kind
+of operator; OpenVINO's models are timed whole, in turns, and all parts are fitted together. The prices are written to
+`pgb_core/prices/FORM.json`, with the machine's instruction sets; the planner reads them from there.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ import numpy as np
 import torch
 from scipy.optimize import nnls
 
+from benchmarks.encoder_speed import breakdown
 from benchmarks.random_models import BASE, artifact_of
+from pgb_core.artifact import open_artifact
 from pgb_core.machine import facts, usable_cores
 from pgb_core.measure import bench
 from pgb_core.measure.bench import Timed
@@ -33,6 +36,19 @@ CONFIG = replace(BASE, layers=2)
 PARTS = ("weights", "operator", "block", "gathered_row", "sliced_row", "read", "norm", "transposes", "neuron", "mixed")
 
 
+# Operators of ONNX Runtime's graphs, and the parts that they are the time of.
+PRODUCTS = ("DynamicQuantizeMatMul", "MatMulIntegerToFloat", "Conv", "MatMul")
+KINDS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
+    (PRODUCTS, ("weights", "block", "read")),
+    (("MultiHeadAttention", "FusedMatMul", "Softmax", "Pad", "Split"), ("mixed",)),
+    (("Gelu", "BiasGelu", "Div", "QuantizeLinear", "ReduceMax"), ("neuron",)),
+    (("LayerNormalization", "Sub", "Add", "Mul"), ("norm",)),
+    (("Transpose",), ("transposes",)),
+    (("Gather",), ("gathered_row",)),
+    (("Slice",), ("sliced_row",)),
+)
+
+
 def plans(count: int, seed: int) -> Iterator[Plan]:
     """Of all sizes: prefixes of the stream, gathers from it, groups, dropped sublayers."""
     rng = np.random.default_rng(seed)
@@ -40,13 +56,13 @@ def plans(count: int, seed: int) -> Iterator[Plan]:
         choices: dict[Site, Choice] = {}
         kind = rng.choice(["prefix", "prefix", "gather", "groups"])
         for layer in range(CONFIG.layers):
-            choices |= _attention(layer, rng, str(kind)) if rng.random() < 0.85 else _dropped(layer, attention=True)
-            choices |= _feed_forward(layer, rng, str(kind)) if rng.random() < 0.85 else _dropped(layer, attention=False)
+            choices |= _attention(layer, rng, str(kind)) if rng.random() < 0.65 else _dropped(layer, attention=True)
+            choices |= _feed_forward(layer, rng, str(kind)) if rng.random() < 0.65 else _dropped(layer, attention=False)
         yield Plan("random", CONFIG.head_dim, choices)
 
 
 def _columns(rng: np.random.Generator, kind: str, size: int) -> tuple[int, ...]:
-    count = 64 * int(rng.integers(4, size // 64 + 1))
+    count = 64 * int(rng.integers(1, size // 64 + 1))
     return tuple(range(count)) if kind == "prefix" else tuple(sorted(rng.permutation(size)[:count].tolist()))
 
 
@@ -116,16 +132,27 @@ def counts(plan: Plan) -> dict[str, float]:
         heads = len({row // CONFIG.head_dim for row in choices[Role.VALUE].rows})
         if heads:
             channels = len(choices[Role.QUERY].rows) + len(choices[Role.VALUE].rows)
-            found["operator"] += 1
             found["norm"] += hidden
             found["transposes"] += hidden
             found["mixed"] += channels * SHAPE[1]
-            found["block"] += heads
         if choices[Role.FFN_OUT].cost:
-            found["operator"] += 1
             found["norm"] += hidden
             found["neuron"] += len(choices[Role.FFN_IN].rows)
     return found
+
+
+def by_operator(table: np.ndarray, spent: list[dict[str, float]]) -> tuple[dict[str, float], float]:
+    """Milliseconds of one of each part, from milliseconds by operator; and the middle of the relative errors."""
+    found, errors = dict.fromkeys(PARTS, 0.0), []
+    for operators, parts in KINDS:
+        times = np.array([sum(one.get(name, 0.0) for name in operators) for one in spent])
+        columns = table[:, [PARTS.index(part) for part in parts]]
+        scale = np.maximum(columns.max(0), 1e-9)
+        values, _ = nnls(columns / scale, times)
+        found |= dict(zip(parts, (values / scale).tolist(), strict=True))
+        errors.append(columns @ (values / scale))
+    whole = np.array([sum(sum(one.get(name, 0.0) for name in operators) for operators, _ in KINDS) for one in spent])
+    return found, float(np.median(np.abs(sum(errors) / np.maximum(whole, 1e-9) - 1)))
 
 
 def fitted(table: np.ndarray, times: np.ndarray) -> tuple[dict[str, float], float]:
@@ -141,7 +168,7 @@ def main() -> None:
     """Time, fit, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--forms", nargs="+", default=["fp32", "int8", "openvino", "openvino-int8"])
-    parser.add_argument("--plans", type=int, default=40)
+    parser.add_argument("--plans", type=int, default=48)
     parser.add_argument("--seconds", type=float, default=0.7, help="of each model, in short turns")
     parser.add_argument("--threads", type=int, default=usable_cores())
     args = parser.parse_args()
@@ -157,9 +184,16 @@ def main() -> None:
                 )
                 for n, plan in enumerate(every)
             }
-            measured = bench.time_in_turns(models, [SHAPE], args.threads, args.seconds)
-        times = np.array([timing.minimum(SHAPE) for timing in measured.timings.values()])
-        found, error = fitted(table, times)
+            if form.startswith("openvino"):
+                measured = bench.time_in_turns(models, [SHAPE], args.threads, args.seconds)
+                busy = measured.busy
+                times = np.array([timing.minimum(SHAPE) for timing in measured.timings.values()])
+                found, error = fitted(table, times)
+            else:
+                busy = None
+                graphs = [open_artifact(model.path).graph(form) for model in models.values()]
+                spent = [breakdown(graph, SHAPE, args.threads, 40, least=0.0) for graph in graphs]
+                found, error = by_operator(table, spent)
         unit = found["weights"]
         prices = {part: round(found[part] / unit, 4) for part in PARTS if part != "weights"}
         result = {
@@ -168,7 +202,7 @@ def main() -> None:
             "script": "benchmarks/prices.py",
             "milliseconds of a million weights": round(1e6 * unit, 4),
             "middle relative error of the fit": round(error, 4),
-            "busy": measured.busy,
+            "busy": busy,
             "prices": {"tokens": SHAPE[1], **prices},
         }
         print(form, json.dumps(result, indent=1), flush=True)
