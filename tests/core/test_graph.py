@@ -90,8 +90,10 @@ class ExactInt8(Int8):
     def product(self, name: str, weight: Tensor, bias: Tensor | None, x: str) -> str:
         """See `Writer`."""
         g = self.g
-        y = g.op("MatMul", f"{name}.product", x, g.constant(f"{name}.weight", weight.T))
-        return g.op("Add", name, y, g.constant(f"{name}.bias", torch.zeros(len(weight)) if bias is None else bias))
+        weights = g.constant(f"{name}.weight", weight.T)
+        if bias is None:
+            return g.op("MatMul", name, x, weights)
+        return g.op("Add", name, g.op("MatMul", f"{name}.product", x, weights), g.constant(f"{name}.bias", bias))
 
 
 @pytest.mark.parametrize("writer", [OpenVino, ExactInt8])
