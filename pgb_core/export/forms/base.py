@@ -18,7 +18,7 @@ class Limits:
     the task's metric.
     """
 
-    equal: float = 0.9
+    equal: float = 0.8
     change: float = 0.6
     drop: float = 3.0
 
