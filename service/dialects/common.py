@@ -28,7 +28,20 @@ def documented(error: type[BaseModel], *more: int) -> dict[int | str, dict[str, 
 
 def call_of(request: Request) -> Call:
     """The account of this request."""
-    return cast(Call, request.state.call)
+    return cast(Call, request.scope["state"]["call"])
+
+
+def header_of(request: Request, name: bytes) -> str | None:
+    """A header's value; None when it is not there. name: in small letters."""
+    for given, value in request.scope["headers"]:
+        if given == name:
+            return str(value, "latin-1")
+    return None
+
+
+async def body_of(request: Request) -> bytes:
+    """What was sent, which `Arrival` has read whole."""
+    return call_of(request).body or await request.body()
 
 
 def engine_of(request: Request) -> Engine:
@@ -51,7 +64,8 @@ class Require(HTTPBearer):
     async def __call__(self, request: Request) -> None:  # type: ignore[override]
         """Raises Unauthorized or Forbidden."""
         keys: Keys = request.app.state.keys
-        call_of(request).owner = keys.check(secret_of(request.headers), self._scope)
+        if keys.required or self._scope != "use":
+            call_of(request).owner = keys.check(secret_of(request.headers), self._scope)
 
 
 USE = [Depends(Require("use"))]

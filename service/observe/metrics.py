@@ -63,8 +63,8 @@ class Timings:
 class Call:
     """What is known of one request, from its head being read to its log line.
 
-    owner: name of the key. flow: with whom it takes its turns, a key's owner or a connection. held_bytes: of its
-    body, in memory. deadline: an instant of `clock`. inputs
+    owner: name of the key. flow: with whom it takes its turns, a key's owner or a connection. body: what was sent,
+    until it is answered; held_bytes: how much of it is in memory. deadline: an instant of `clock`. inputs
     and all below it are set by the engine once they are known; `truncated` counts inputs that were cut,
     `marks` are those of its batches.
     """
@@ -72,6 +72,7 @@ class Call:
     id: str
     owner: str = ""
     flow: Hashable = None
+    body: bytes = field(default=b"", repr=False)
     held_bytes: int = 0
     dialect: str = ""
     stamps: Stamps = field(default_factory=Stamps)

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from service.dialects.strict import check_values
 from service.errors import InvalidInput, Malformed, TooLarge
 
-HEADER_LENGTH = "inference-header-content-length"
+HEADER_LENGTH = b"inference-header-content-length"
 Parameter = bool | int | float | str
 Count = Annotated[int, Field(ge=0, le=1 << 31, strict=True)]
 _DEEPEST = 3
