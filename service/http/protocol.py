@@ -22,6 +22,8 @@ _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _BAD = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _TOO_MANY = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_HEAD = b"HTTP/1.1 "
 _LAST_CALL_SECONDS = 0.5
 _MOST_HEADERS = 128
 _MOST_WAITING = 32  # requests of one connection
@@ -57,6 +59,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock. Where there are as many connections as there may be, one that asks nothing makes room."""
         super().connection_made(transport)
+        self._together = _Together(transport)
         self._start_clock()
         self._idle.order[self] = None
         while len(self.connections) - self._idle.leaving > self.max_connections:
@@ -148,6 +151,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.scope["extensions"] = told
             super().on_headers_complete()
             client.cycle = self.cycle
+            self.cycle.transport = self._together  # type: ignore[assignment]
             self._cycles.append(self.cycle)
             self._idle.order.pop(self, None)
 
@@ -276,6 +280,37 @@ class BoundedProtocol(HttpToolsProtocol):
         """The connection closes once what was written is fetched; nobody waits for that for ever."""
         if self._stalled is None:
             self._stalled = self.loop.call_later(self.head_seconds, self.transport.abort)
+
+
+class _Together:
+    """What an answer needs of a transport. A head waits for what follows it, and both are one write: every write
+    is a call of the system, and wakes the client."""
+
+    __slots__ = ("_head", "_transport")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        """A head is sent with the next of what is written."""
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.writelines((head, data) if data else (head,))
+        elif data.startswith(_HEAD) and data != _CONTINUE:
+            self._head = data
+        else:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Once all is sent."""
+        if self._head:
+            self.write(b"")
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """See `asyncio.Transport`."""
+        return self._transport.is_closing()
 
 
 class _Client:
