@@ -33,7 +33,12 @@ class Stamps:
 
     def stages(self) -> list[float]:
         """Seconds of tokenize, queue, infer and postprocess."""
-        return [end - begin for begin, end in self.spans()]
+        return [
+            self.tokenized - self.received,
+            self.started - self.tokenized,
+            self.finished - self.started,
+            self.done - self.finished,
+        ]
 
     @property
     def total(self) -> float:
@@ -87,6 +92,7 @@ class Call:
     batch_size: int = 0
     batch_tokens: int = 0
     marks: list[object] = field(default_factory=list)
+    _timings: Timings | None = field(default=None, init=False, repr=False)
 
     def give(self, seconds: float) -> None:
         """Answer within `seconds` of arrival; the earlier of two deadlines holds."""
@@ -99,7 +105,9 @@ class Call:
 
     def timings(self) -> Timings:
         """Of an answered call."""
-        return Timings(*(round(1e3 * seconds, 3) for seconds in (*self.stamps.stages(), self.stamps.total)))
+        if self._timings is None:
+            self._timings = Timings(*[round(1e3 * s, 3) for s in (*self.stamps.stages(), self.stamps.total)])
+        return self._timings
 
 
 @dataclass
