@@ -88,5 +88,5 @@ class _Timed(JSONResponse):
 
 
 def timed(body: object, call: Call) -> JSONResponse:
-    """An answer with its stage timings in the Server-Timing header. What is no number, which no model gives, is null."""
+    """An answer with its stage timings in the Server-Timing header. What is no number, as no model gives, is null."""
     return _Timed(body, call)
