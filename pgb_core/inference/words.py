@@ -15,7 +15,7 @@ from typing import Any
 from tokenizers import Tokenizer as Fast
 
 _NORMALIZER, _PRE_TOKENIZER, _MODEL = "BertNormalizer", "BertPreTokenizer", "WordPiece"
-_WORD = re.compile(r"[A-Za-z0-9]+|[^A-Za-z0-9 ]")
+_WORD = re.compile(r"[A-Za-z0-9]+|[^A-Za-z0-9]")
 
 
 class Words:
@@ -42,17 +42,32 @@ class Words:
         for content in self._added:  # the library finds them before all else
             if content in lowered:
                 return None
-        words = _WORD.findall(lowered if self._lowers else text)
+        words = (lowered if self._lowers else text).split(" ")
         ids = list(map(self._ids.get, words))
         if None not in ids:
             return ids  # type: ignore[return-value]
         found: list[int] = []
         for word, known in zip(words, ids, strict=True):
+            if known is not None:
+                found.append(known)
+            elif word:
+                self._split(word, found)
+        return found
+
+    def _split(self, stretch: str, found: list[int]) -> None:
+        """Add the tokens of what stands between two blanks and is no word of the vocabulary."""
+        last = stretch[-1]
+        if not last.isalnum():  # most often a word of the vocabulary and a mark behind it
+            front, mark = self._ids.get(stretch[:-1]), self._ids.get(last)
+            if front is not None and mark is not None:
+                found += (front, mark)
+                return
+        for word in _WORD.findall(stretch):
+            known = self._ids.get(word)
             if known is None:
                 found += [token.id for token in self._model.tokenize(word)]
             else:
                 found.append(known)
-        return found
 
 
 def plain(text: str) -> bool:
