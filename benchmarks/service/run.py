@@ -60,8 +60,7 @@ def _bare(artifact: Path, texts: list[str], seconds: float) -> float:
     rows, begun = 0, time.perf_counter()
     while time.perf_counter() - begun < seconds:
         room: WaitingRoom[Tokens] = WaitingRoom(budget, launch, 1e9)
-        for item in all_of(tokenizer.texts(4 * texts)):
-            room.add(Entry(item, len(item), 0.0))
+        room.add(*[Entry(item, len(item), 0.0) for item in all_of(tokenizer.texts(4 * texts))])
         while batch := room.take(1e9):
             runtime.run([entry.item for entry in batch])
             rows += len(batch)
