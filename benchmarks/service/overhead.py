@@ -95,7 +95,7 @@ def beside(artifact: Path, texts: Sequence[str], rows: int, sides: dict[str, Pat
     with ExitStack() as stack:
         running = {
             side: stack.enter_context(
-                server(str(artifact), "--runtime", "instant", cores=SERVICE, checkout=path, command=INSTANT)
+                server(str(artifact), "--runtime", "onnxruntime", cores=SERVICE, checkout=path, command=INSTANT)
             )
             for side, path in sides.items()
         }
@@ -124,7 +124,7 @@ def under_callgrind(artifact: Path, requests: Sequence[bytes], checkout: Path) -
         out = Path(folder) / "out"
         valgrind = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={out}"]
         command = [*valgrind, *INSTANT]
-        with server(str(artifact), "--runtime", "instant", cores=SERVICE, checkout=checkout, command=command) as one:
+        with server(str(artifact), "--runtime", "onnxruntime", cores=SERVICE, checkout=checkout, command=command) as one:
             control = ["callgrind_control", str(one.process.pid)]
             ask(one, requests)
             subprocess.run([*control, "--instr=on"], check=True, capture_output=True)
