@@ -124,7 +124,9 @@ def under_callgrind(artifact: Path, requests: Sequence[bytes], checkout: Path) -
         out = Path(folder) / "out"
         valgrind = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={out}"]
         command = [*valgrind, *INSTANT]
-        with server(str(artifact), "--runtime", "onnxruntime", cores=SERVICE, checkout=checkout, command=command) as one:
+        with server(
+            str(artifact), "--runtime", "onnxruntime", cores=SERVICE, checkout=checkout, command=command
+        ) as one:
             control = ["callgrind_control", str(one.process.pid)]
             ask(one, requests)
             subprocess.run([*control, "--instr=on"], check=True, capture_output=True)
