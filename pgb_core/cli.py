@@ -39,7 +39,7 @@ Data: GLUE .tsv, .csv, .jsonl, .txt (unlabelled), SQuAD .json, or a hub dataset 
 Columns and labels are found by ordinary names, told, and asked where two fit; docs/data.md has the rules.
 The dense model is tried on the labels first; if they contradict each other, the command stops.
 Without --train the re-finetuning learns from the dense model alone, on the --calibrate texts.
-Forms: {forms}; docs/runtimes.md has what each is for.
+Forms: {forms}; docs/runtimes.md has what each is for. gpu has run on no GPU yet.
 With --keep 1 the dense model is exported as it is, and no data is needed.
 Every stage is kept beside --out until the artifact stands: the same command again goes on from there.
 docs/method.md says what the settings of a method do.

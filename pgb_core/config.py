@@ -125,7 +125,7 @@ class CompressConfig(BaseModel):
     @property
     def noisy(self) -> bool:
         """Whether a form is asked for that gains by quantisation noise."""
-        return any("int8" in form for form in self.forms)
+        return any("int8" in form for form in (*self.forms, self.plan_for or ""))
 
     @property
     def prices(self) -> str:

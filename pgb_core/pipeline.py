@@ -40,12 +40,14 @@ def compress(config: CompressConfig, report: Report | None = None) -> Artifact:
             metrics, accuracy = run.measure(done.model)
             measured = {**found, **accuracy, "seconds": round(time.perf_counter() - started, 1)}
             report.stage("Exporting every form and holding it against the model")
+            features, rows = run.compared()
             made = Made(
                 checkpoint=run.checkpoint,
                 model=done.model.cpu(),
                 plan=done.plan,
                 forms=config.forms,
-                features=run.compared(),
+                features=features,
+                rows=rows,
                 reference=metrics,
                 judge=run.metrics,
                 provenance={"settings": run.described()},

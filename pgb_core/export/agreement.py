@@ -57,7 +57,8 @@ class Agreement:
             lost = f"it loses {self.drop:.2f} points of the metric, at most {limits.drop:g} are allowed"
         if lost:
             raise ParityError(
-                f"form {form} differs too much from the model: {lost}. Leave it out of --forms; what was done is kept"
+                f"form {form} differs too much from the model: {lost}. Leave it out of --forms, and add --plan-for "
+                f"{form} if it decided the plan: then all that was done counts"
             )
 
 
@@ -68,8 +69,11 @@ def agreement(
 
     activation: softmax, sigmoid or none, which makes probabilities of them. reference, found: metrics of either.
     """
+    # Numbers that are no probabilities count as shares of the largest.
+    plain = activation == "none" and all(a.ndim == 1 for a in want)
+    unit = max((float(np.abs(a).max()) for a in want), default=1.0) or 1.0 if plain else 1.0
     changes = [
-        float(np.abs(_probabilities(a, activation) - _probabilities(b, activation)).max())
+        float(np.abs(_probabilities(a, activation) - _probabilities(b, activation)).max()) / unit
         for a, b in zip(want, got, strict=True)
     ]
     same = [_answer(a, activation) == _answer(b, activation) for a, b in zip(want, got, strict=True)]

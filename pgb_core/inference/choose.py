@@ -70,17 +70,17 @@ def choose(artifact: Artifact, asked: Asked, opened: Callable[[Runtime], None] =
         except RuntimeUnavailable as error:
             refused[name] = str(error).removeprefix(f"{artifact.manifest.name}: ")
             continue
-        if len(fitting) > 1:
-            try:
+        loser: _Open | None = found
+        try:
+            if len(fitting) > 1:
                 times[name] = _milliseconds(found.runtime, artifact)
-            except Exception:  # every runtime raises its own
-                refused[name] = "it fails on a long input"
-                found.runtime.close()
-                continue
-        if best is None or math.prod(times[name]) < math.prod(times[best.form]):
-            best, found = found, best
-        if found is not None:
-            found.runtime.close()
+            if best is None or math.prod(times[name]) < math.prod(times[best.form]):
+                best, loser = found, best
+        except Exception:  # every runtime raises its own
+            refused[name] = "it fails on a long input"
+        finally:
+            if loser is not None:
+                loser.runtime.close()
     if best is None:
         said = "; ".join(f"{name}: {reason}" for name, reason in refused.items() if reason)
         raise RuntimeUnavailable(f"{artifact.manifest.name}: no form can be served here ({said})")

@@ -178,15 +178,18 @@ class Run:
         run = partial(run_all, predict, progress=progress)
         return subject.task.score(rows, subject, self.checkpoint.served_tokenizer, run)
 
-    def compared(self) -> list[Features]:
-        """Inputs on which forms are held against the model: probe texts, then rows, held out where there are any."""
+    def compared(self) -> tuple[list[Features], int]:
+        """Inputs on which forms are held against the model: probe texts, then rows, held out where there are any.
+
+        And how many of them are rows.
+        """
         c, inputs = self.checkpoint, self.inputs
         rows = inputs.calibration or inputs.training
         if inputs.held_out is not None:
             first = inputs.held_out.picked(range(min(len(inputs.held_out.rows), MOST_COMPARED)))
             length = min(c.task.length, c.max_length)
             rows = c.task.encode(first, c.subject, c.tokenizer, length, Report())
-        return [*inputs_of(c.probes, c.reading, c.task), *rows]
+        return [*inputs_of(c.probes, c.reading, c.task), *rows], len(rows)
 
     def described(self) -> dict[str, object]:
         """What a reader needs to make the artifact again; paths by their last part only."""

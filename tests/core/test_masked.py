@@ -80,8 +80,8 @@ def test_refitting_never_raises_the_error() -> None:
 
 
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("form", ["fp32", "gpu"])
-def test_every_graph_gives_the_module_s_logits(task: str, form: str) -> None:
+@pytest.mark.parametrize(("form", "tolerance"), [("fp32", 1e-4), ("gpu", 5e-3), ("int8", 0.1)])
+def test_every_graph_gives_the_module_s_logits(task: str, form: str, tolerance: float) -> None:
     """With half of every matrix gone."""
     dense = small_encoder("bert", task)
     whole = dense_plan(dense)
@@ -90,7 +90,7 @@ def test_every_graph_gives_the_module_s_logits(task: str, form: str) -> None:
     features = [Features(torch.randint(5, 400, (n,)).tolist(), [0] * n, None, n) for n in (3, 9, 21)]
     build = FORMS[form].build
     assert build is not None
-    held = check_graph(model, build(model).SerializeToString(), features)
+    held = check_graph(model, build(model).SerializeToString(), features, tolerance)
     assert held.max_difference <= held.allowed
     assert not any("mask" in name for name in model.state_dict())  # the plan has it
 

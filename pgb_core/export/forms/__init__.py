@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from functools import partial
 
+import onnx
+
 from pgb_core.export.forms.base import Form, Limits
 from pgb_core.export.forms.channels_first import channels_first
 from pgb_core.export.forms.fused import fused
+from pgb_core.export.forms.half import float16
 from pgb_core.export.forms.int8 import Int8
 from pgb_core.export.forms.openvino import OpenVino, OpenVinoInt8
 from pgb_core.export.forms.token_major import token_major
+from pgb_core.model.encoder import Encoder
+
+
+def gpu(model: Encoder) -> onnx.ModelProto:
+    """Batched products in float16."""
+    return float16(channels_first(model, "gpu"))
+
 
 FORMS: dict[str, Form] = {
     form.name: form
@@ -32,7 +42,7 @@ FORMS: dict[str, Form] = {
             tolerance=0.1,
             limits=Limits(),
         ),
-        Form("gpu", partial(channels_first, target="gpu"), "float32", ("onnxruntime",), ("cuda", "cpu")),
+        Form("gpu", gpu, "float16", ("onnxruntime",), ("cuda", "cpu"), tolerance=0.05, limits=Limits()),
         Form("torch", None, "float32", ("torch",), ("cpu", "cuda")),
         Form("torch-bf16", None, "bfloat16", ("torch",), ("cpu", "cuda"), tolerance=0.15, limits=Limits()),
     )
