@@ -1,9 +1,9 @@
-"""How fast a compressed BERT-base runs, against the best dense graph of the same runtime.
+"""How fast a pruned BERT-base runs in every form, against the dense model in every form.
 
-Shapes are BERT-base's (12 layers, 768, 12 heads, 3072), weights random. What is kept follows real
-importance: the scores of a fine-tuned 6-layer checkpoint, each layer used twice and each entry
-stretched to the larger shape, go through the ordinary planner. Every graph runs in a process of its
-own and processes take short turns; milliseconds are of the best turn, ratios of neighbouring ones.
+Shapes are BERT-base's (12 layers, 768, 12 heads, 3072), weights random. What is kept follows real importance: the
+scores of a fine-tuned 6-layer checkpoint, each layer used twice and each entry stretched to the larger shape, go
+through the ordinary planner by the prices of the int8 form. Every model runs in a process of its own, as the service
+runs it, and processes take short turns; milliseconds are of the best turn, ratios of neighbouring ones.
 
 The head is a span head, so no model is excused from computing all tokens of its last layer.
 """
@@ -17,83 +17,39 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import onnxruntime
 import torch
-from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from pgb_core import export
-from pgb_core.checkpoints.load import load_checkpoint
-from pgb_core.data import read_data
-from pgb_core.learn import fisher
+from benchmarks.random_models import BASE, artifact_of, kept_share, real_importance
+from pgb_core.artifact import GRAPH, Artifact
+from pgb_core.inference.errors import RuntimeUnavailable
+from pgb_core.inference.runtimes.registry import open_runtime, version_of
 from pgb_core.machine import facts, usable_cores
 from pgb_core.measure import bench
-from pgb_core.measure.bench import Shape, random_feed
+from pgb_core.measure.bench import Shape, Timed, Timing, random_feed
 from pgb_core.model import surgery
-from pgb_core.model.encoder import Encoder, EncoderConfig
-from pgb_core.plan import Plan, Role, Site, flops
-from pgb_core.prices import prices_of
+from pgb_core.model.encoder import Encoder
+from pgb_core.plan import Keep, Plan, flops
+from pgb_core.prices import table_of
 from pgb_core.search import planning
-from pgb_core.search.importance import importance
-from pgb_core.tasks.classification import encode_texts
-from pgb_core.tasks.features import batches
 
-OPENVINO = "dense OpenVINO bf16"
-SHAPES: tuple[Shape, ...] = ((1, 128), (8, 128), (1, 384))
-BASE = EncoderConfig(
-    vocab=30522,
-    positions=512,
-    types=2,
-    embedding=768,
-    hidden=768,
-    layers=12,
-    heads=12,
-    ffn=3072,
-    norm_eps=1e-12,
-    activation="gelu",
-    head_activation=None,
-    labels=2,
-    task="qa",
-    pad_id=0,
-    counts_padding=True,
-)
-TARGETS = {0.5: 1.9, 0.12: 5.0}
+SHAPES: tuple[Shape, ...] = ((1, 32), (1, 128), (8, 128), (1, 384))
+FORMS = ("fp32", "int8", "openvino", "openvino-int8")
+DENSE = ("fused", *FORMS)
+PROFILED: Shape = (1, 128)
 
 
-def real_importance(checkpoint: Path, texts: Path, rows: int) -> dict[Site, torch.Tensor]:
-    """Scores of a fine-tuned model, stretched to BERT-base: layer n comes from layer n // 2."""
-    loaded = load_checkpoint(checkpoint)
-    model = loaded.model
-    picked = read_data(texts, "texts").rows[:: max(1, 60_000 // rows)][:rows]
-    features = encode_texts(picked, [None] * len(picked), loaded.tokenizer, 128)
-    scores = fisher.fisher(
-        model, batches(features, 2048, model.config.pad_id), loaded.subject.objective, 0, from_predictions=True
-    )
-    found = {}
-    for site, linear in model.sites().items():
-        values = importance(linear.to_dense().detach(), scores[site])
-        out = BASE.ffn if site.role is Role.FFN_IN else BASE.hidden
-        size = BASE.ffn if site.role is Role.FFN_OUT else BASE.hidden
-        wide = values.repeat_interleave(out // values.shape[0], 0).repeat_interleave(size // values.shape[1], 1)
-        for layer in (2 * site.layer, 2 * site.layer + 1):
-            found[Site(layer, site.role)] = wide
-    return found
+def dense_plan(model: Encoder) -> Plan:
+    """Everything stays."""
+    sites = model.sites().items()
+    choices = {site: Keep((linear.out_features, linear.in_features)) for site, linear in sites}
+    return Plan("random", BASE.head_dim, choices)
 
 
-def compact_models(importances: dict[Site, torch.Tensor], keeps: list[float]) -> dict[str, tuple[Encoder, Plan]]:
-    """Plans and models for each share kept, `shared` and `disjoint`."""
-    dense = Encoder(BASE).eval()
-    found = {}
-    for grouping in ("shared", "disjoint"):
-        menus = planning.make_menus(importances, BASE.head_dim, planning.Search(prices_of("cpu"), grouping, passes=3))
-        for keep in keeps:
-            plan = planning.choose(menus, keep, "random", BASE.head_dim)
-            found[f"{grouping} {keep:g}"] = (surgery.apply_plan(dense, plan).eval(), plan)
-    return found
-
-
-def breakdown(path: Path, shape: Shape, threads: int, runs: int = 20) -> dict[str, float]:
-    """Share of the time by operator, percent."""
+def breakdown(path: Path, shape: Shape, threads: int, runs: int = 20, least: float = 0.005) -> dict[str, float]:
+    """Milliseconds by operator in ONNX Runtime, the best of the runs; those below the share `least` are left out."""
     with tempfile.TemporaryDirectory() as folder:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -105,21 +61,52 @@ def breakdown(path: Path, shape: Shape, threads: int, runs: int = 20) -> dict[st
         for _ in range(runs):
             session.run(None, feed)
         events = json.loads(Path(session.end_profiling()).read_text())
-    spent: dict[str, float] = defaultdict(float)
+    nodes: dict[tuple[str, str], list[float]] = defaultdict(list)
     for event in events:
         if event.get("cat") == "Node" and "op_name" in event.get("args", {}):
-            spent[event["args"]["op_name"]] += event["dur"]
+            nodes[event["args"]["op_name"], event["name"]].append(event["dur"] / 1e3)
+    spent: dict[str, float] = defaultdict(float)
+    for (kind, _), times in nodes.items():
+        spent[kind] += min(times)
     total = sum(spent.values())
-    return {
-        name: round(100 * t / total, 1) for name, t in sorted(spent.items(), key=lambda i: -i[1]) if t > 0.005 * total
-    }
+    return {name: round(t, 3) for name, t in sorted(spent.items(), key=lambda i: -i[1]) if t > least * total}
 
 
-def gathers_per_layer(proto: onnx.ModelProto) -> float:
+def gathers_per_layer(path: Path) -> float:
     """Gathers that are left in the encoder, a layer that is left."""
-    names = [n.name for n in proto.graph.node if n.op_type == "Gather" and n.name.startswith("layer.")]
-    layers = {n.name.split(".")[1] for n in proto.graph.node if n.name.startswith("layer.")}
+    nodes = onnx.load(path).graph.node
+    names = [n.name for n in nodes if n.op_type == "Gather" and n.name.startswith("layer.")]
+    layers = {n.name.split(".")[1] for n in nodes if n.name.startswith("layer.")}
     return round(len(names) / max(1, len(layers)), 2)
+
+
+def runnable(artifact: Artifact, forms: tuple[str, ...]) -> list[str]:
+    """The forms that open here."""
+    found = []
+    for form in forms:
+        try:
+            open_runtime(artifact, form, "cpu", 1).close()
+        except RuntimeUnavailable as error:
+            print(f"left out: {form} ({error})")
+        else:
+            found.append(form)
+    return found
+
+
+def best(timings: dict[str, Timing], names: list[str], shape: Shape) -> str:
+    """The name with the best turn."""
+    return min(names, key=lambda name: timings[name].minimum(shape))
+
+
+def against(timings: dict[str, Timing], name: str, dense: list[str]) -> dict[str, Any]:
+    """Ratios of one model to the fastest dense form of each shape, their spread, and their geometric mean."""
+    ratios, spread = {}, {}
+    for b, s in SHAPES:
+        fastest = timings[best(timings, dense, (b, s))]
+        ratios[f"{b}x{s}"] = round(timings[name].ratio(fastest, (b, s)), 3)
+        spread[f"{b}x{s}"] = [round(n, 3) for n in timings[name].ratio_range(fastest, (b, s))]
+    mean = float(np.exp(np.mean(np.log(list(ratios.values())))))
+    return {"times the fastest dense": ratios, "eight of ten within": spread, "geometric mean": round(mean, 3)}
 
 
 def main() -> None:
@@ -128,67 +115,73 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, default=Path("../shared/models/minilm-l6-sst2"))
     parser.add_argument("--texts", type=Path, default=Path("../shared/data/glue/sst2/train.tsv"))
     parser.add_argument("--keep", type=float, nargs="+", default=[0.5, 0.25, 0.12])
-    parser.add_argument("--seconds", type=float, default=4.5, help="of each model and shape, in short turns")
+    parser.add_argument("--structures", nargs="+", default=["auto"])
+    parser.add_argument("--plan-for", default="int8", help="form by whose prices the plans are made")
+    parser.add_argument("--seconds", type=float, default=3, help="of each model and shape, in short turns")
     parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/encoder_speed.json"))
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
     args = parser.parse_args()
     torch.manual_seed(0)
-    models = compact_models(real_importance(args.checkpoint, args.texts, 256), args.keep)
+    importances = real_importance(args.checkpoint, args.texts, 256)
     dense = Encoder(BASE).eval()
-    result: dict[str, object] = {"machine": facts(), "threads": args.threads, "onnxruntime": onnxruntime.__version__}
+    table = table_of(args.plan_for)
+    result: dict[str, Any] = {
+        "machine": facts(),
+        "threads": args.threads,
+        "onnxruntime": onnxruntime.__version__,
+        "openvino": version_of("openvino"),
+        "plans made for": table.name,
+    }
     with tempfile.TemporaryDirectory() as folder:
-        protos = {"dense fused": export.token_major(dense), "dense channels-first": export.channels_first(dense)}
-        protos |= {name: export.channels_first(model) for name, (model, _) in models.items()}
-        paths = {}
-        for name, proto in protos.items():
-            paths[name] = Path(folder) / f"{name.replace(' ', '-')}.onnx"
-            paths[name].write_bytes(proto.SerializeToString())
-        result["fusions in the dense graph"] = {
-            kind: sum(node.op_type == kind for node in protos["dense fused"].graph.node)
-            for kind in ("Attention", "SkipLayerNormalization", "BiasGelu")
+        made = {"dense": (artifact_of(dense, dense_plan(dense), DENSE, Path(folder) / "dense"), dense_plan(dense), 12)}
+        for structure in args.structures:
+            search = planning.Search(table.prices, structure, passes=3)
+            menus = planning.make_menus(importances, BASE.head_dim, search)
+            for keep in args.keep:
+                plan = planning.choose(menus, keep, "random", BASE.head_dim)
+                model = surgery.apply_plan(dense, plan).eval()
+                name = f"{structure} {keep:g}"
+                made[name] = (artifact_of(model, plan, FORMS, Path(folder) / name), plan, len(model.layers))
+        jobs = {
+            f"{name}, {form}": Timed(artifact.path, form)
+            for name, (artifact, _, _) in made.items()
+            for form in runnable(artifact, DENSE if name == "dense" else FORMS)
         }
-        paths["dense int8"] = Path(folder) / "int8.onnx"
-        quantize_dynamic(
-            paths["dense fused"],
-            paths["dense int8"],
-            weight_type=QuantType.QInt8,
-            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
-        )
-        jobs = {**paths, OPENVINO: paths["dense channels-first"]}
-        workers = {OPENVINO: "benchmarks.openvino_worker"}
-        measured = bench.time_in_turns(jobs, SHAPES, args.threads, args.seconds, workers=workers)
+        measured = bench.time_in_turns(jobs, SHAPES, args.threads, args.seconds)
         result["busy"] = measured.busy
         timings = measured.timings
-        baseline = {
-            shape: min((timings[n] for n in ("dense fused", "dense channels-first")), key=lambda t: t.minimum(shape))
-            for shape in SHAPES
-        }
+        whole = [name for name in jobs if name.startswith("dense,")]
+        result["fastest dense"] = {f"{b}x{s}": best(timings, whole, (b, s)) for b, s in SHAPES}
         rows: dict[str, dict[str, Any]] = {}
-        for name in jobs:
-            rows[name] = {
-                "milliseconds": {f"{b}x{s}": round(timings[name].minimum((b, s)), 2) for b, s in SHAPES},
-                "times the best dense fp32": {
-                    f"{b}x{s}": round(timings[name].ratio(baseline[b, s], (b, s)), 2) for b, s in SHAPES
-                },
+        for name, (artifact, plan, layers) in made.items():
+            row: dict[str, Any] = {
+                "weights_kept": round(plan.cost / plan.dense_cost, 4),
+                "flops_kept": {f"{s}": round(flops(plan, s) / flops(plan, s, dense=True), 4) for s in (128, 384)},
+                "layers_left": layers,
+                "importance_kept": kept_share(plan, importances),
+                "forms": {},
             }
-            if name in models:
-                model, plan = models[name]
-                rows[name] |= {
-                    "weights_kept": round(plan.cost / plan.dense_cost, 4),
-                    "flops_kept": {f"{s}": round(flops(plan, s) / flops(plan, s, dense=True), 4) for s in (128, 384)},
-                    "layers_left": len(model.layers),
-                    "gathers_per_layer": gathers_per_layer(protos[name]),
+            for form in (job.form for job in jobs.values() if job.path == artifact.path):
+                timing, graph = timings[f"{name}, {form}"], artifact.graph(form)
+                row["forms"][form] = {
+                    "milliseconds": {f"{b}x{s}": round(timing.minimum((b, s)), 2) for b, s in SHAPES},
+                    **against(timings, f"{name}, {form}", whole),
+                    "gathers_per_layer": gathers_per_layer(graph) if graph.suffix == GRAPH else None,
+                    "megabytes": round(graph.stat().st_size / 1e6, 1),
                 }
-            if name in protos:
-                rows[name]["time by operator at 1x128, percent"] = breakdown(paths[name], (1, 128), args.threads)
+                if not form.startswith("openvino"):
+                    shape = f"{PROFILED[0]}x{PROFILED[1]}"
+                    row["forms"][form][f"milliseconds by operator at {shape}"] = breakdown(
+                        graph, PROFILED, args.threads
+                    )
+            rows[name] = row
         result["rows"] = rows
     args.out.write_text(json.dumps(result, indent=1) + "\n")
-    if args.json:
-        print(json.dumps(result))
-        return
     for name, row in rows.items():
-        print(f"{name:22}", row["milliseconds"], row["times the best dense fp32"])
+        for form, one in row["forms"].items():
+            print(f"{name:12} {form:14}", one["milliseconds"], one["times the fastest dense"], one["geometric mean"])
+    if result["busy"]:
+        print(f"the machine was too busy to tell: {result['busy']}")
 
 
 if __name__ == "__main__":

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from pgb_core.plan import Grouping, Plan, Site
+from pgb_core.search.nested import in_order
 
 
 def importance_kept(plan: Plan, importances: Mapping[Site, Tensor]) -> float:
     """Share of all importance that lies in kept weights."""
     kept = 0.0
-    for site, matrix in importances.items():
+    for site, values in importances.items():
         choice = plan.choices[site]
+        matrix = values if plan.stream is None else in_order(values, site.role, torch.tensor(plan.stream))
         blocks = (
             [(b.rows, b.cols) for b in choice.groups] if isinstance(choice, Grouping) else [(choice.rows, choice.cols)]
         )

@@ -86,7 +86,7 @@ def _questions(path: Path) -> list[Question]:
     return [row for row in read_data(path, "questions").rows if isinstance(row, Question)]
 
 
-def measure(task: Task, keep: float, grouping: str, schedule: Schedule, unlabelled: bool) -> dict[str, object]:
+def measure(task: Task, keep: float, structure: str, schedule: Schedule, unlabelled: bool) -> dict[str, object]:
     """One row of the table."""
     c = task.checkpoint
     start, minutes, core_minutes = (0.0, 0.0), {}, {}
@@ -108,7 +108,7 @@ def measure(task: Task, keep: float, grouping: str, schedule: Schedule, unlabell
     sites = c.model.sites()
     importances = {site: importance(sites[site].to_dense().detach(), values) for site, values in scores.items()}
     lap("score")
-    found = planning.make_menus(importances, c.model.config.head_dim, planning.Search(prices_of("cpu"), grouping))
+    found = planning.make_menus(importances, c.model.config.head_dim, planning.Search(prices_of("fp32"), structure))
     plan = planning.choose(found, keep, c.digest, c.model.config.head_dim)
     lap("plan")
     model = surgery.apply_plan(c.model, plan).eval()
@@ -117,11 +117,12 @@ def measure(task: Task, keep: float, grouping: str, schedule: Schedule, unlabell
     row["dropped_layers"] = list(plan.dropped_layers)
     row["pruned"] = round(task.score(model), 2)
     begin()
-    compensate(c.model, model, plan, list(batches(task.calibration, 4096, c.model.config.pad_id)))
+    dense = surgery.ordered(c.model, plan)
+    compensate(dense, model, plan, list(batches(task.calibration, 4096, c.model.config.pad_id)))
     lap("compensate")
     row["compensated"] = round(task.score(model), 2)
     begin()
-    trainer = Trainer(model, c.model, task.train, c.subject.objective, schedule)
+    trainer = Trainer(model, dense, task.train, c.subject.objective, schedule)
     trainer.run()
     lap("finetune")
     row["finetuned"] = round(task.score(model), 2)
@@ -136,7 +137,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/quality.json"))
     parser.add_argument("--questions", type=int, default=1500, help="SQuAD questions to score, evenly drawn")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("rows", nargs="+", help="task:keep:grouping:epochs[:unlabelled], for example sst2:0.5:shared:2")
+    parser.add_argument(
+        "rows", nargs="+", help="task:keep:structure:epochs[:unlabelled], for example sst2:0.5:shared:2"
+    )
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     results = json.loads(args.out.read_text()) if args.out.exists() else {"rows": {}}
@@ -145,7 +148,7 @@ def main() -> None:
     for spec in args.rows:
         if spec in results["rows"]:
             continue
-        name, keep, grouping, epochs, *rest = spec.split(":")
+        name, keep, structure, epochs, *rest = spec.split(":")
         task = tasks.get(name) or tasks.setdefault(name, Task(name, args.models, args.data, args.questions))
         schedule = Schedule(
             epochs=float(epochs),
@@ -154,7 +157,7 @@ def main() -> None:
             tokens=1024 if name == "sst2" else 3072,
         )
         dense = round(task.score(task.checkpoint.model), 2)
-        row = measure(task, float(keep), grouping, schedule, bool(rest))
+        row = measure(task, float(keep), structure, schedule, bool(rest))
         results["rows"][spec] = {"dense": dense, **row, "schedule": asdict(schedule)}
         print(spec, json.dumps(results["rows"][spec]), flush=True)
         args.out.write_text(json.dumps(results, indent=1) + "\n")

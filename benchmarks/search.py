@@ -1,7 +1,7 @@
 """How long the search for groups takes: real importance of a checkpoint, and a made-up BERT-base.
 
 Importance of the checkpoint is that of its own predictions on texts. That of BERT-base is close to rank one and
-heavy-tailed, as real ones are. Seconds of the processor and of the clock, for both structures.
+heavy-tailed, as real ones are. Seconds of the processor and of the clock, for each structure.
 
     python -m benchmarks.search
 """
@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.data import TextRow, read_data
 from pgb_core.learn import fisher
 from pgb_core.machine import facts
+from pgb_core.options import PGBOptions
 from pgb_core.plan import Role, Site
 from pgb_core.prices import prices_of
 from pgb_core.search import planning
@@ -64,21 +66,21 @@ def base_importances(seed: int = 7) -> dict[Site, Tensor]:
     return found
 
 
-def measure(importances: Mapping[Site, Tensor], head_dim: int, grouping: str, keep: float) -> dict[str, float]:
+def measure(importances: Mapping[Site, Tensor], head_dim: int, structure: str, keep: float) -> dict[str, float]:
     """Menus and one choice, and what it keeps."""
     clock, cpu = time.perf_counter(), time.process_time()
-    menus = planning.make_menus(importances, head_dim, planning.Search(prices_of("cpu"), grouping))
+    menus = planning.make_menus(importances, head_dim, planning.Search(prices_of("fp32"), structure))
     plan = planning.choose(menus, keep, "search", head_dim)
     return {
         "seconds": round(time.perf_counter() - clock, 2),
         "core_seconds": round(time.process_time() - cpu, 2),
-        "options": sum(map(len, menus)),
+        "options": sum(len(menu) for _, menu in menus.sublayers),
         "importance_kept": round(importance_kept(plan, importances), 6),
     }
 
 
 def main() -> None:
-    """Both models, both structures."""
+    """Both models, every structure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, default=Path("../shared/models/minilm-l6-sst2"))
     parser.add_argument("--texts", type=Path, default=Path("../shared/data/glue/sst2/train.tsv"))
@@ -95,7 +97,10 @@ def main() -> None:
         "torch": torch.__version__,
         "keep": args.keep,
         "rows": {
-            name: {kind: measure(scores, head_dim, kind, args.keep) for kind in ("shared", "disjoint")}
+            name: {
+                kind: measure(scores, head_dim, kind, args.keep)
+                for kind in get_args(PGBOptions.model_fields["structure"].annotation)
+            }
             for name, (scores, head_dim) in models.items()
         },
     }

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-SHAPES = ("1x128", "8x128", "1x384")
+SPEED_SHAPES = ("1x32", "1x128", "8x128", "1x384")
+ACCURACY_TASKS = {"sst2": "SST-2 dev, accuracy", "qa": "SQuAD 1.1 dev, F1"}
 TASKS = {"sst2": "SST-2 dev, accuracy", "qa": "SQuAD 1.1 dev, F1 (1,500 questions)"}
 _PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -31,22 +32,41 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def speed() -> str:
-    """Times the best dense graph, which is one of two at each shape."""
-    found = results("encoder_speed")["rows"]
-    best = {s: min(found[name]["milliseconds"][s] for name in ("dense fused", "dense channels-first")) for s in SHAPES}
-    rows: list[list[object]] = [["dense, the best graph", *(f"{best[s]:.3g} ms" for s in SHAPES), 12, 0]]
-    for label, name in (
-        ("50 %", "shared 0.5"),
-        ("12 %", "shared 0.12"),
-        ("dense int8, for comparison", "dense int8"),
-        ("dense OpenVINO bf16, for comparison", "dense OpenVINO bf16"),
-    ):
-        row = found[name]
-        form = "**{:.2f}x**" if name.startswith("shared") else "{:.2f}x"
-        times = [form.format(row["times the best dense fp32"][s]) for s in SHAPES]
-        rows.append([label, *times, row.get("layers_left", 12), row.get("gathers_per_layer", "")])
-    head = ["encoder weights kept", "1 x 128", "8 x 128", "1 x 384", "layers left of 12", "gathers a layer"]
-    return markdown(head, rows)
+    """The pruned model in its best form against the dense model in its fastest form of each shape."""
+    measured = results("encoder_speed")
+    found, fastest = measured["rows"], measured["fastest dense"]
+    times = [found["dense"]["forms"][fastest[s].partition(", ")[2]]["milliseconds"][s] for s in SPEED_SHAPES]
+    rows: list[list[object]] = [["dense, the fastest form", *(f"{ms:.3g} ms" for ms in times), "", ""]]
+    for name, row in found.items():
+        best = max(row["forms"], key=lambda form: row["forms"][form]["geometric mean"])
+        share = "100" if name == "dense" else f"{100 * float(name.rpartition(' ')[2]):.0f}"
+        for form in row["forms"]:
+            one = row["forms"][form]
+            if form not in (best, "fp32", "int8") and name != "dense":
+                continue
+            shown = "**{:.2f}x**" if form == best and name != "dense" else "{:.2f}x"
+            ratios = [shown.format(one["times the fastest dense"][s]) for s in SPEED_SHAPES]
+            rows.append(
+                [f"{share} %, `{form}`", *ratios, f"{one['geometric mean']:.2f}x", f"{one['megabytes']:.0f} MB"]
+            )
+    heads = [s.replace("x", " x ") for s in SPEED_SHAPES]
+    return markdown(["encoder weights kept, form", *heads, "geometric mean", "file"], rows)
+
+
+def forms() -> str:
+    """What the forms lose, on the dev sets."""
+    rows = []
+    for name, row in results("accuracy")["rows"].items():
+        task, structure, keep, *rest = name.split(", ")
+        if structure not in ("auto", "shared") or "no noise" in rest:
+            continue
+        lost = row["dev"]["int8"]["to fp32"]
+        label = f"{ACCURACY_TASKS[task]} ({row['dev']['fp32']['rows']:,} rows)"
+        made = "dense" if float(keep) == 1 else f"{_share(keep)}, `{structure}`, {rest[0]}"
+        scores = [f"{row['dev'][form]['score']:.2f}" for form in ("fp32", "int8")]
+        rows.append([label, made, *scores, f"{lost['lost']:+.2f} ({lost['from']:+.2f} to {lost['to']:+.2f})"])
+    rows.sort(key=lambda line: (line[0], line[1] != "dense"))
+    return markdown(["task", "model", "fp32", "int8", "int8 loses (95 % interval)"], rows)
 
 
 def minutes(row: dict[str, Any]) -> str:
@@ -72,8 +92,8 @@ def structures() -> str:
     """`shared` beside `disjoint`."""
     rows = []
     labelled = {tuple(key.split(":")[:3]): row for key, row in _quality("") if not key.endswith("unlabelled")}
-    for (task, keep, grouping), row in labelled.items():
-        if grouping == "shared":
+    for (task, keep, structure), row in labelled.items():
+        if structure == "shared":
             pair = (row, labelled[task, keep, "disjoint"])
             figures = [
                 f"{pair[0][name]:.{digits}f} / {pair[1][name]:.{digits}f}"
@@ -278,6 +298,7 @@ TABLES: dict[str, Callable[[], str]] = {
     f.__name__: f
     for f in (
         speed,
+        forms,
         accuracy,
         structures,
         service,
@@ -304,9 +325,9 @@ def pages() -> list[Path]:
     return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def _quality(grouping: str) -> list[tuple[str, dict[str, Any]]]:
+def _quality(structure: str) -> list[tuple[str, dict[str, Any]]]:
     """Rows by task, share and then kind."""
-    rows = [(key, row) for key, row in results("quality")["rows"].items() if grouping in key]
+    rows = [(key, row) for key, row in results("quality")["rows"].items() if structure in key]
     return sorted(rows, key=lambda item: (item[0][:2] != "ss", -float(item[0].split(":")[1]), len(item[0])))
 
 

@@ -5,9 +5,9 @@
     python -m benchmarks.unchanged compare before.json after.json
 
 Each recording makes random checkpoints of three architectures and two tasks with the installed transformers, and runs
-`pgb compress` on them in every structure and for every target, on one thread, re-finetuning included. It knows the
-command line alone, so the same file runs in both checkouts: copy it where it is missing. What is compared: the digests
-of the plan and of the graph, and the logits that the artifact says must come of its check inputs.
+`pgb compress` on them in every structure, with every form whose graph is exact, on one thread, re-finetuning included.
+It knows the command line alone, so the same file runs in both checkouts: copy it where it is missing. What is compared:
+the digests of the plan and of the graphs, and the logits that the artifact says must come of its check inputs.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ from typing import Any
 
 ARCHITECTURES = ("bert", "roberta", "distilbert")
 TASKS = ("classification", "qa")
-TARGETS = ("cpu", "gpu")
+FORMS = {"fp32": "model.onnx", "gpu": "model-gpu.onnx"}
 STRUCTURES: dict[str, list[str]] = {
     "dense": ["--keep", "1"],
-    "shared": ["--keep", "0.4", "--grouping", "shared"],
-    "disjoint": ["--keep", "0.5", "--grouping", "disjoint"],
+    "shared": ["--keep", "0.4", "--structure", "shared"],
+    "disjoint": ["--keep", "0.5", "--structure", "disjoint"],
+    "nested": ["--keep", "0.4", "--structure", "nested"],
 }
 TOLERANCE = 1e-6
 WORDS = ("the a film was very good bad dull fine and not who sang where it began town song by sea " * 2).split()[:20]
@@ -72,10 +73,9 @@ def record() -> dict[str, Any]:
                 checkpoint(folder, architecture, task)
                 data = rows(Path(scratch), task)
                 for structure, flags in STRUCTURES.items():
-                    for target in TARGETS:
-                        out = Path(scratch) / f"{folder.name}-{structure}-{target}"
-                        compress(folder, data, out, [*flags, "--target", target])
-                        runs[out.name] = facts(out)
+                    out = Path(scratch) / f"{folder.name}-{structure}"
+                    compress(folder, data, out, [*flags, "--forms", ",".join(FORMS)])
+                    runs[out.name] = facts(out)
     return {"seconds": round(time.perf_counter() - began, 1), "runs": runs}
 
 
@@ -94,11 +94,11 @@ def compress(folder: Path, data: Path, out: Path, flags: list[str]) -> None:
 
 
 def facts(out: Path) -> dict[str, Any]:
-    """Digests of plan and graph, and the logits of the check inputs."""
+    """Digests of plan and graphs, and the logits of the check inputs."""
     check = json.loads((out / "check.json").read_text("utf-8"))
     return {
         "plan": hashlib.sha256((out / "plan.json").read_bytes()).hexdigest(),
-        "graph": hashlib.sha256((out / "model.onnx").read_bytes()).hexdigest(),
+        **{form: hashlib.sha256((out / file).read_bytes()).hexdigest() for form, file in FORMS.items()},
         "tokenizer": hashlib.sha256((out / "tokenizer.json").read_bytes()).hexdigest(),
         "logits": [entry["logits"] for entry in check["inputs"]],
         "ids": [entry["ids"] for entry in check["inputs"]],
@@ -113,7 +113,7 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
             continue
         one, other = before[name], after[name]
         yield from (
-            f"{name}: another {part}" for part in ("plan", "graph", "tokenizer", "ids") if one[part] != other[part]
+            f"{name}: another {part}" for part in ("plan", *FORMS, "tokenizer", "ids") if one[part] != other[part]
         )
         pairs = zip(_flat(one["logits"]), _flat(other["logits"]), strict=True)
         furthest = max(abs(a - b) for a, b in pairs)

@@ -45,7 +45,10 @@ class Group(Server):
 def group(artifact: Path, processes: int, threads: int) -> Iterator[Group]:
     """That many servers, each with that many threads."""
     with ExitStack() as stack:
-        members = tuple(stack.enter_context(server(str(artifact), "--threads", str(threads))) for _ in range(processes))
+        members = tuple(
+            stack.enter_context(server(str(artifact), "--form", "fp32", "--threads", str(threads)))
+            for _ in range(processes)
+        )
         first = members[0]
         yield Group(",".join(member.url for member in members), first.process, first.ready_seconds, members=members)
 

@@ -17,10 +17,10 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 def load(
     path: str | Path,
-    runtime: str = "onnxruntime",
+    form: str = "auto",
     device: str = "cpu",
-    precision: str = "float32",
     threads: int = 0,
+    runtime: str = "auto",
 ) -> Loaded:
     """An artifact that labels texts or answers questions in this process; see `pgb_core.inference.load.load`.
 
@@ -29,4 +29,4 @@ def load(
     """
     from pgb_core.inference.load import load as load_whole
 
-    return load_whole(path, runtime, device, precision, threads)
+    return load_whole(path, form, device, threads, runtime)

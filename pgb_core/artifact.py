@@ -24,13 +24,15 @@ from typing import Any
 from pgb_core.errors import ArtifactError, ResourceError
 from pgb_core.onnx_file import read_graph
 
-MANIFEST_SCHEMA = 1
+MANIFEST_SCHEMA = 2
 MANIFEST = "manifest.json"
-MODEL = "model.onnx"
+GRAPH = ".onnx"
+MODEL = f"model{GRAPH}"
 TOKENIZER = "tokenizer.json"
 PLAN = "plan.json"
 CHECK = "check.json"
 WEIGHTS = "weights.safetensors"
+FP32 = "fp32"
 MAX_MANIFEST_BYTES = 1 << 20
 TASKS = ("classification", "qa")
 SCORINGS = ("softmax", "sigmoid", "none")
@@ -41,11 +43,57 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
+class FormRecord:
+    """One form that an artifact carries: a file that some engine runs.
+
+    file, check: names of the graph (or the tensors), and of the inputs with the logits that it must give. numbers: that
+    its products are computed in. runtimes, devices: what runs it, the usual one first. tolerance: how far its logits
+    may be from the check's, as a share of the largest one. contrib_ops: operators beyond ONNX. ran: engine and
+    processor on which it was run when it was made; empty when it has run nowhere. measured: what it lost.
+    """
+
+    file: str
+    check: str
+    numbers: str
+    runtimes: tuple[str, ...]
+    devices: tuple[str, ...]
+    tolerance: float
+    contrib_ops: tuple[str, ...] = ()
+    ran: Mapping[str, str] = field(default_factory=dict)
+    measured: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_raw(cls, name: str, raw: object) -> FormRecord:
+        """From JSON. Raises ArtifactError."""
+        said = f"manifest: form {name!r}"
+        if not isinstance(raw, dict) or set(raw) != {f.name for f in fields(cls)}:
+            raise ArtifactError(f"{said} has a field that is missing or unknown")
+        for text in ("file", "check", "numbers"):
+            if not isinstance(raw[text], str):
+                raise ArtifactError(f"{said}: {text} must be a text")
+        for several in ("runtimes", "devices", "contrib_ops"):
+            if not isinstance(raw[several], list) or not all(isinstance(item, str) for item in raw[several]):
+                raise ArtifactError(f"{said}: {several} must be a list of strings")
+            if not raw[several] and several != "contrib_ops":
+                raise ArtifactError(f"{said}: {several} names none")
+            raw[several] = tuple(raw[several])
+        tolerance = raw["tolerance"]
+        if isinstance(tolerance, bool) or not isinstance(tolerance, (int, float)) or not 0 < tolerance <= 1:
+            raise ArtifactError(f"{said}: tolerance must be a number above 0, at most 1")
+        if not isinstance(raw["ran"], dict) or not isinstance(raw["measured"], dict):
+            raise ArtifactError(f"{said}: ran and measured must be objects")
+        for figure in ("drop", "equal_answers"):
+            if type(raw["measured"].get(figure, 0.0)) not in (int, float):
+                raise ArtifactError(f"{said}: {figure} must be a number")
+        return cls(**raw)
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Everything a reader needs before it opens a model.
 
     labels: by index, empty for qa. activation: what turns logits into scores. max_length: tokens.
-    inputs, outputs: names in the graph. target: 'cpu' or 'gpu' form of the graph. weights: kept and
+    inputs, outputs: names in every graph. forms: by name, in the order asked for. weights: kept and
     dense counts of the encoder. provenance: where it came from and with what settings. measured:
     accuracy, parity and speed as they were seen when it was made. files: name -> sha256.
     """
@@ -59,10 +107,9 @@ class Manifest:
     pad_id: int
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    target: str
     opset: int
     contrib_opset: int
-    contrib_ops: tuple[str, ...]
+    forms: Mapping[str, FormRecord]
     weights: Mapping[str, int]
     plan_digest: str
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -82,15 +129,20 @@ class Manifest:
         except (ValueError, RecursionError) as error:
             raise ArtifactError("manifest: not JSON; make the artifact again") from error
         if not isinstance(raw, dict) or raw.get("schema") != MANIFEST_SCHEMA:
-            raise ArtifactError(f"manifest: its schema is not {MANIFEST_SCHEMA}; make the artifact with this version")
+            raise ArtifactError(
+                f"manifest: its schema is not {MANIFEST_SCHEMA}; make the artifact again, by pgb compress"
+            )
         names = {f.name for f in fields(cls)}
         if set(raw) != names:
             odd = sorted(set(raw) ^ names)[0]
             raise ArtifactError(f"manifest: field {odd!r} is missing or unknown")
-        for name in ("labels", "inputs", "outputs", "contrib_ops"):
+        for name in ("labels", "inputs", "outputs"):
             if not isinstance(raw[name], list) or not all(isinstance(item, str) for item in raw[name]):
                 raise ArtifactError(f"manifest: {name} must be a list of strings")
             raw[name] = tuple(raw[name])
+        if not isinstance(raw["forms"], dict):
+            raise ArtifactError("manifest: forms must be an object")
+        raw["forms"] = {name: FormRecord.from_raw(name, record) for name, record in raw["forms"].items()}
         try:
             return cls(**raw)._checked()
         except RecursionError as error:
@@ -105,7 +157,7 @@ class Manifest:
     def _checked(self) -> Manifest:
         if self.task not in TASKS or self.activation not in SCORINGS:
             raise ArtifactError("manifest: its task or activation is unknown")
-        for name in ("name", "architecture", "target", "plan_digest"):
+        for name in ("name", "architecture", "plan_digest"):
             if not isinstance(getattr(self, name), str):
                 raise ArtifactError(f"manifest: {name} must be a text")
         for name, least in (("max_length", 1), ("pad_id", 0), ("opset", 1), ("contrib_opset", 0)):
@@ -116,7 +168,11 @@ class Manifest:
                 raise ArtifactError(f"manifest: {name} must be an object")
             if not writable(getattr(self, name)):
                 raise ArtifactError(f"manifest: {name} holds a number or a text that JSON in UTF-8 cannot say")
-        for name in ("name", "labels", "inputs", "outputs", "contrib_ops"):
+        if not writable([asdict(record) | {"name": name} for name, record in self.forms.items()]):
+            raise ArtifactError("manifest: forms hold a number or a text that JSON in UTF-8 cannot say")
+        if not self.forms:
+            raise ArtifactError("manifest: it names no form; make the artifact again")
+        for name in ("name", "labels", "inputs", "outputs"):
             if not writable(list(getattr(self, name))):
                 raise ArtifactError(f"manifest: {name} holds what is not UTF-8")
         if not self.name or not self.name.isprintable():
@@ -155,10 +211,22 @@ class Artifact:
     manifest: Manifest
     digest: str
 
-    @property
-    def model(self) -> Path:
-        """The ONNX graph."""
-        return self.path / MODEL
+    def form(self, name: str) -> FormRecord:
+        """What is known of a form. Raises ArtifactError when the artifact does not carry it."""
+        if name not in self.manifest.forms:
+            raise ArtifactError(
+                f"{self.path}: carries no form {name!r}, only {', '.join(self.manifest.forms)}; "
+                f"pgb compress --forms {name} makes it"
+            )
+        return self.manifest.forms[name]
+
+    def graph(self, form: str) -> Path:
+        """The file that an engine runs: an ONNX graph, or PyTorch's tensors. Raises ArtifactError as `form` does."""
+        return self.path / self.form(form).file
+
+    def check(self, form: str) -> Path:
+        """Inputs with the logits that this form must give. Raises ArtifactError as `form` does."""
+        return self.path / self.form(form).check
 
     @property
     def tokenizer(self) -> Path:
@@ -169,11 +237,6 @@ class Artifact:
     def plan(self) -> Path:
         """The plan: what was kept of every matrix."""
         return self.path / PLAN
-
-    @property
-    def check(self) -> Path:
-        """Inputs with the logits that the PyTorch model gave."""
-        return self.path / CHECK
 
     @property
     def weights(self) -> Path | None:
@@ -194,7 +257,8 @@ def open_artifact(path: str | Path) -> Artifact:
         raise ArtifactError(f"{root}: no {MANIFEST}; name a directory that pgb compress wrote") from error
     except UnicodeDecodeError as error:
         raise ArtifactError(f"{root}: {MANIFEST} is not UTF-8") from error
-    for required in (MODEL, TOKENIZER, PLAN, CHECK):
+    named = [file for record in manifest.forms.values() for file in (record.file, record.check)]
+    for required in (TOKENIZER, PLAN, *named):
         if required not in manifest.files:
             raise ArtifactError(f"{root}: the manifest lists no {required}; make the artifact again")
     for name, expected in manifest.files.items():
@@ -203,16 +267,32 @@ def open_artifact(path: str | Path) -> Artifact:
             raise ArtifactError(f"{root}: {name} is missing; copy the whole directory")
         if sha256_of(file) != expected:
             raise ArtifactError(f"{root}: {name} is not the file that was written (sha256 differs); copy it again")
+    for name in dict.fromkeys(record.file for record in manifest.forms.values()):
+        if name.endswith(GRAPH):
+            _check_graph(root, name, manifest)
+    return Artifact(root, manifest, hashlib.sha256(content).hexdigest())
+
+
+def _check_graph(root: Path, name: str, manifest: Manifest) -> None:
     try:
-        graph = read_graph(root / MODEL)
+        graph = read_graph(root / name)
     except ValueError as error:
-        raise ArtifactError(f"{root}: {MODEL} is no ONNX file ({error}); copy it again") from error
+        raise ArtifactError(f"{root}: {name} is no ONNX file ({error}); copy it again") from error
     if graph.external:
-        raise ArtifactError(f"{root}: {MODEL} keeps tensors in other files, which no hash covers; save it in one piece")
+        raise ArtifactError(f"{root}: {name} keeps tensors in other files, which no hash covers; save it in one piece")
     positions = graph.shapes.get(POSITIONS, (manifest.max_length,))
     if positions and manifest.max_length > positions[0]:
-        raise ArtifactError(f"{root}: max_length is more than the {positions[0]} positions of {MODEL}")
-    return Artifact(root, manifest, hashlib.sha256(content).hexdigest())
+        raise ArtifactError(f"{root}: max_length is more than the {positions[0]} positions of {name}")
+
+
+def graph_name(form: str) -> str:
+    """The file of a form's graph: model.onnx, or model-FORM.onnx for another than fp32."""
+    return MODEL if form == FP32 else f"model-{form}{GRAPH}"
+
+
+def check_name(form: str) -> str:
+    """The file of a form's check, alike."""
+    return CHECK if form == FP32 else f"check-{form}.json"
 
 
 def write_artifact(

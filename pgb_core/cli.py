@@ -23,9 +23,9 @@ from pgb_core.checkpoints.architectures import titles
 from pgb_core.config import CompressConfig, from_toml
 from pgb_core.data.words import plain
 from pgb_core.errors import PGBError
-from pgb_core.options import METHODS, TARGETS
+from pgb_core.options import FORMS, METHODS
 
-_CHOICES = {"task": TASKS, "method": tuple(METHODS), "target": TARGETS}
+_CHOICES = {"task": TASKS, "method": tuple(METHODS)}
 
 _EXAMPLES = """examples:
   pgb compress ./my-bert --task classification --train train.tsv --eval dev.tsv --out ./small
@@ -39,10 +39,11 @@ Data: GLUE .tsv, .csv, .jsonl, .txt (unlabelled), SQuAD .json, or a hub dataset 
 Columns and labels are found by ordinary names, told, and asked where two fit; docs/data.md has the rules.
 The dense model is tried on the labels first; if they contradict each other, the command stops.
 Without --train the re-finetuning learns from the dense model alone, on the --calibrate texts.
+Forms: {forms}; docs/runtimes.md has what each is for. gpu has run on no GPU yet.
 With --keep 1 the dense model is exported as it is, and no data is needed.
 Every stage is kept beside --out until the artifact stands: the same command again goes on from there.
 docs/method.md says what the settings of a method do.
-"""
+""".replace("{forms}", ", ".join(FORMS))
 _SERVE_NOTES = """
 Every setting of the service is taken too, such as --models-dir FOLDER (then ARTIFACT may be left out),
 --keys-file FILE or --threads 2. `python -P -m service --help` lists them all.
@@ -104,38 +105,63 @@ def _add_compress(p: argparse.ArgumentParser) -> None:
     p.add_argument("checkpoint", nargs="?", help=CompressConfig.model_fields["checkpoint"].description)
     p.add_argument("--config", help="TOML file of the same settings; arguments win over it")
     _add_settings(p, CompressConfig, [n for n in CompressConfig.model_fields if n not in ("checkpoint", "options")])
-    known: set[str] = set()
-    for name, options in METHODS.items():
-        group = p.add_argument_group(f"--method {name}", options.summary)
-        _add_settings(group, options, [field for field in options.model_fields if field not in known])
-        known |= set(options.model_fields)
+    _add_options(p)
 
 
 def _add_evaluate(p: argparse.ArgumentParser) -> None:
     p.add_argument("model", help="checkpoint or artifact")
     p.add_argument("--data", required=True, help="labelled rows")
+    p.add_argument("--form", help="of an artifact, which it is to be scored in (default: the first it carries)")
     _add_settings(p, CompressConfig, ("task", "text_column", "pair_column", "label_column", "labels"))
     p.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
 
+def _add_options(p: argparse.ArgumentParser) -> None:
+    """A flag for each option of the methods. Methods with an option of the same name share its flag."""
+    names = dict.fromkeys(name for options in METHODS.values() for name in options.model_fields)
+    owners = {name: [method for method, options in METHODS.items() if name in options.model_fields] for name in names}
+    several = p.add_argument_group("of more than one --method")
+    for name in (name for name in names if len(owners[name]) > 1):
+        every = [_flag(METHODS[method], name) for method in owners[name]]
+        said = "; ".join(f"{method}: {how['help']}" for method, how in zip(owners[name], every, strict=True))
+        # Values of another method are refused by the settings, which know the method.
+        choices = [value for how in every for value in how.get("choices", ())]
+        several.add_argument(_spelt(name), **{**every[0], "help": said, **({"choices": choices} if choices else {})})
+    for method, options in METHODS.items():
+        group = p.add_argument_group(f"--method {method}", options.summary)
+        _add_settings(group, options, [name for name in options.model_fields if len(owners[name]) == 1])
+
+
 def _add_settings(p: argparse._ActionsContainer, settings: type[BaseModel], names: Sequence[str]) -> None:
-    """A flag for each of these settings, by its type, its description and its default."""
+    """A flag for each of these settings."""
     for name in names:
-        field = settings.model_fields[name]
-        kinds = [kind for kind in get_args(field.annotation) or (field.annotation,) if kind is not NoneType]
-        usual = field.get_default()
-        told = usual not in (None, (), False, PydanticUndefined)
-        said = f"{field.description} (default {usual})" if told else str(field.description)
-        how: dict[str, Any] = {"type": kinds[0]}
-        if get_origin(field.annotation) is Literal or get_origin(kinds[0]) is Literal:
-            how = {"choices": kinds if get_origin(field.annotation) is Literal else get_args(kinds[0])}
-        elif name in _CHOICES:
-            how = {"choices": _CHOICES[name]}
-        elif get_origin(field.annotation) is tuple:
-            how = {"action": "append", "metavar": "NAME"}
-        elif kinds[0] is bool:
-            how = {"action": argparse.BooleanOptionalAction}
-        p.add_argument(f"--{name.replace('_', '-')}", default=None, help=said, **how)
+        p.add_argument(_spelt(name), **_flag(settings, name))
+
+
+def _flag(settings: type[BaseModel], name: str) -> dict[str, Any]:
+    """What argparse is told of a setting, by its type, its description and its default."""
+    field = settings.model_fields[name]
+    kinds = [kind for kind in get_args(field.annotation) or (field.annotation,) if kind is not NoneType]
+    usual = field.get_default()
+    told = usual not in (None, (), False, PydanticUndefined)
+    said = f"{field.description} (default {usual})" if told else str(field.description)
+    how: dict[str, Any] = {"type": kinds[0]}
+    if get_origin(field.annotation) is Literal or get_origin(kinds[0]) is Literal:
+        how = {"choices": kinds if get_origin(field.annotation) is Literal else get_args(kinds[0])}
+    elif name in _CHOICES:
+        how = {"choices": _CHOICES[name]}
+    elif name == "forms":
+        how = {"metavar": "FORM,FORM"}
+        said = f"{field.description} (default {','.join(usual)})"
+    elif get_origin(field.annotation) is tuple:
+        how = {"action": "append", "metavar": "NAME"}
+    elif kinds[0] is bool:
+        how = {"action": argparse.BooleanOptionalAction}
+    return {"default": None, "help": said, **how}
+
+
+def _spelt(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _add_inspect(p: argparse.ArgumentParser) -> None:
@@ -198,7 +224,7 @@ def _evaluate(args: argparse.Namespace) -> int:
 
     columns = Columns(args.text_column, args.pair_column, tuple(args.label_column or ()))
     told = Bars(Console(stderr=True))
-    metrics = score(args.model, args.data, args.task, options=Options(columns, args.labels), report=told)
+    metrics = score(args.model, args.data, args.task, args.form, options=Options(columns, args.labels), report=told)
     for name, reason in metrics.reasons.items():
         told.warn(f"{name} is not defined: {reason}")
     if args.json:
@@ -238,6 +264,8 @@ def _inspect(args: argparse.Namespace) -> int:
     total = flops(plan, 128) / 1e6
     print(f"{'all':22} {'':>11} {'':>6} {'':>11} {plan.cost / plan.dense_cost:>6.1%} {total:>10.1f}")
     print(f"manifest sha256: {opened.digest}")
+    if plan.stream is not None:
+        print("the residual stream has an order of its own, of which matrices read the first channels")
     print("layers dropped: " + (", ".join(map(str, plan.dropped_layers)) or "none"))
     return 0
 
@@ -262,17 +290,9 @@ def _bench(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(found.as_json(), allow_nan=False))
         return 0
-    names = list(found.timings)
-    print("milliseconds: the best turn, the middle one, and what nine of ten are below; ratios: of neighbouring turns")
-    print(f"{'batch x tokens':>15} " + " ".join(f"{name:>24}" for name in names) + f" {'speed-up':>22}")
-    for shape in found.shapes:
-        times = ((t.minimum(shape), t.median(shape), t.p90(shape)) for t in found.timings.values())
-        speedup, within = found.speedup(shape), found.speedup_range(shape)
-        print(
-            f"{f'{shape[0]} x {shape[1]}':>15} "
-            + " ".join(f"{' / '.join(f'{value:.2f}' for value in line):>24}" for line in times)
-            + f" {f'{speedup:.2f}x ({within[0]:.2f} to {within[1]:.2f})' if speedup and within else '-':>22}"
-        )
+    print(comparison.table(found))
+    for name, reason in found.left_out.items():
+        print(f"left out: {name} ({reason})")
     if found.busy:
         print(f"the machine was too busy to tell: {found.busy}; measure again when it is quiet")
     return 0

@@ -19,7 +19,7 @@ from pydantic import (
 
 from pgb_core.artifact import TASKS
 from pgb_core.errors import ConfigError
-from pgb_core.options import METHODS, TARGETS, MethodOptions
+from pgb_core.options import FORMS, METHODS, MethodOptions
 from pgb_core.options.refusals import said
 
 
@@ -34,6 +34,19 @@ def _one_of(names: tuple[str, ...]) -> AfterValidator:
 
 def _several(value: Any) -> Any:
     return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
+def _listed(value: Any) -> Any:
+    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else _several(value)
+
+
+def _forms(value: tuple[str, ...]) -> tuple[str, ...]:
+    for name in value:
+        if name not in FORMS:
+            raise ValueError(f"names the unknown form {name!r}; choose of {', '.join(FORMS)}")
+    if not value or len(set(value)) < len(value):
+        raise ValueError("must name one form or more, each once")
+    return value
 
 
 def _as_text(value: Any) -> Any:
@@ -82,11 +95,23 @@ class CompressConfig(BaseModel):
     samples: int = Field(1024, ge=1, description="rows to score and to compensate on")
     max_length: int | None = Field(None, ge=16, description="tokens at which rows to learn from are cut")
     learning_rate: float | None = Field(None, gt=0, lt=1, description="its peak; by default 1e-4 / sqrt(keep)")
+    noise: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="share of the matrices that are quantised at each of the last steps of re-finetuning, where a form "
+        "in int8 is asked for",
+    )
     tokens: int = Field(1024, ge=16, description="padded tokens of a step of re-finetuning")
     ridge: float = Field(0.01, gt=0, le=1000, description="pull of the compensation toward the old weights")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to run")
-    target: Annotated[str, _one_of(TARGETS)] = Field("cpu", description="form of the exported graph")
-    weights: bool = Field(False, description="write the tensors too, for serving with PyTorch")
+    forms: Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_forms)] = Field(
+        ("fp32", "int8"),
+        description="what the artifact is to carry, separated by commas; the service serves the fastest that fits",
+    )
+    plan_for: Annotated[str, AfterValidator(lambda name: _forms((name,))[0])] | None = Field(
+        None, description="form by whose prices parts are weighed; by default the first in int8, else the first"
+    )
     threads: int | None = Field(None, ge=1, le=1024, description="to compute on; by default the cores of this process")
     seed: int = Field(0, ge=0, le=(1 << 32) - 1, description="of sampling and order")
     checkpoint_every: int = Field(200, ge=1, description="steps between states that another run can go on from")
@@ -96,6 +121,16 @@ class CompressConfig(BaseModel):
         "(default: take over what fits of a stopped run)",
     )
     force: bool = Field(False, description="replace the artifact that stands at out")
+
+    @property
+    def noisy(self) -> bool:
+        """Whether a form is asked for that gains by quantisation noise."""
+        return any("int8" in form for form in (*self.forms, self.plan_for or ""))
+
+    @property
+    def prices(self) -> str:
+        """The form whose prices the plan is made for: the one asked for, or the first in int8, or the first."""
+        return self.plan_for or next((form for form in self.forms if "int8" in form), self.forms[0])
 
     def __init__(self, **settings: Any) -> None:
         try:

@@ -18,9 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from pgb_core import artifact
-from pgb_core.artifact import Artifact, open_artifact
+from pgb_core.artifact import FP32, Artifact, open_artifact
 from pgb_core.checkpoints import adapters
-from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.config import CompressConfig
 from pgb_core.errors import ArtifactError, CheckpointError
 from pgb_core.measure import comparison
@@ -169,9 +168,7 @@ def _make(example: Example, base: Path, folder: Path, console: Console, threads:
         bars.begin({timing: 1.0})  # a job of its own: the compression is done
         bars.stage(timing, len(SHAPES))
         found = comparison.compare(done, dense, SHAPES, seconds=1.5, threads=threads, progress=bars.advance)
-        dense_graphs = comparison.write_dense(load_checkpoint(dense).model, Path(scratch))
-        size = dense_graphs[comparison.DENSE[0]].stat().st_size
-    artifact.update_measured(done.path, {"speed": {**found.as_json(), "dense_bytes": size}})
+    artifact.update_measured(done.path, {"speed": found.as_json()})
 
 
 def _ready(path: Path) -> bool:
@@ -183,7 +180,7 @@ def _ready(path: Path) -> bool:
 
 def _table(artifacts: Sequence[Artifact]) -> Table:
     table = Table(title="Dense against compressed, measured on this machine")
-    for column in ("model", "", "score", "weights", "GFLOP at 128", "file"):
+    for column in ("model", "form", "score", "weights", "GFLOP at 128", "file"):
         table.add_column(column, justify="left" if column in ("model", "") else "right")
     for batch, tokens in SHAPES:
         table.add_column(f"{batch} x {tokens}", justify="right")
@@ -195,19 +192,25 @@ def _table(artifacts: Sequence[Artifact]) -> Table:
 
 
 def _rows(item: Artifact, example: Example) -> list[list[str]]:
+    """The dense model in its fastest forms, then every form of the artifact."""
     manifest, measured = item.manifest, item.manifest.measured
     plan = Plan.from_json(item.plan.read_text("utf-8"))
     label, scale = ("acc.", 100) if example.metric == "accuracy" else ("F1", 1)
-
-    def row(title: str, kind: str, share: float, work: int, size: int) -> list[str]:
-        score = f"{label} {scale * measured['accuracy'][kind][example.metric]:.1f}"
-        return [title, kind, score, f"{100 * share:.0f} %", f"{work / 1e9:.2f}", f"{size / 1e6:.0f} MB"]
-
     share = manifest.weights["kept"] / manifest.weights["dense"]
-    dense = row(example.name, "dense", 1.0, flops(plan, 128, dense=True), measured["speed"]["dense_bytes"])
-    small = row("", "compressed", share, flops(plan, 128), item.model.stat().st_size)
-    for timing in measured["speed"]["rows"]:
-        fastest = min(timing["milliseconds"][name] for name in comparison.DENSE)
-        dense.append(f"{fastest:.1f} ms")
-        small.append(f"{timing['milliseconds']['artifact']:.1f} ms, {timing['speedup']:.1f}x")
-    return [dense, small]
+
+    def row(title: str, form: str, score: float, dense: bool, size: int) -> list[str]:
+        work = flops(plan, 128, dense=dense) / 1e9
+        kept = 100 * (1 if dense else share)
+        return [title, form, f"{label} {scale * score:.1f}", f"{kept:.0f} %", f"{work:.2f}", f"{size / 1e6:.0f} MB"]
+
+    accuracy, sizes, timings = measured["accuracy"], measured["speed"]["bytes"], measured["speed"]["rows"]
+    dense = row(example.name, "dense", accuracy["dense"][example.metric], True, sizes[comparison.dense(FP32)])
+    dense += [
+        f"{min(t['milliseconds'][n] for n in t['milliseconds'] if n in comparison.DENSE):.1f} ms" for t in timings
+    ]
+    rows = [dense]
+    for form, record in manifest.forms.items():
+        score = record.measured.get("accuracy", accuracy["compressed"])[example.metric]
+        line = row("", form, score, False, sizes[form])
+        rows.append(line + [f"{t['milliseconds'][form]:.1f} ms, {t['speedup'][form]:.1f}x" for t in timings])
+    return rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pgb_core.checkpoints.load import Checkpoint, load_checkpoint
-from pgb_core.export.forms import FORMS
+from pgb_core.export.forms import channels_first
 from pgb_core.export.parity import Parity, check_texts, inputs_of
 from pgb_core.model.predict import torch_predictor
 from pgb_core.progress.report import Report
@@ -20,7 +20,7 @@ def gate(checkpoint: Checkpoint) -> Parity:
     model, settings = checkpoint.model, checkpoint.settings
     features = inputs_of(checkpoint.probes, checkpoint.reading, checkpoint.task)
     check_texts(torch_predictor(model), checkpoint.probes, features, settings)
-    graph_predict = predictor(open_session(FORMS["cpu"].build(model).SerializeToString()), model.config)
+    graph_predict = predictor(open_session(channels_first(model).SerializeToString()), model.config)
     return check_texts(graph_predict, checkpoint.probes, features, settings)
 
 

@@ -9,6 +9,12 @@ from pgb_core.artifact import Artifact
 from pgb_core.plan import Choice, Plan, Role, Site, flops
 
 CELLS = 48
+ORIGINAL = "All stand at their original places."
+NESTED = (
+    "All stand at their original places but the channels of the residual stream (columns of query, key, value and ffn "
+    "in, rows of attention output and ffn out): these stand in the one order that the plan gives them in all layers, "
+    "so that what a matrix reads are the first ones."
+)
 
 
 def page(artifact: Artifact, plan: Plan) -> str:
@@ -24,6 +30,7 @@ def page(artifact: Artifact, plan: Plan) -> str:
     )
     heads = "".join(f'<th scope="col">{role.value.replace("_", " ")}</th>' for role in Role)
     name = html.escape(manifest.name)
+    places = ORIGINAL if plan.stream is None else NESTED
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{name}: what was kept</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -37,8 +44,8 @@ small {{ opacity: .75; }}
 </style></head><body>
 <h1>{name}</h1>
 <p>{html.escape(manifest.task)}, {html.escape(manifest.architecture)}: {plan.cost:,} of {plan.dense_cost:,} encoder
-weights kept ({share:.1%}), {saved:.1%} of the FLOPs at 128 tokens. Each picture is one weight matrix at its
-original places, outputs downwards and inputs to the right; the darker a cell, the more of it was kept.</p>
+weights kept ({share:.1%}), {saved:.1%} of the FLOPs at 128 tokens. Each picture is one weight matrix, outputs downwards
+and inputs to the right; the darker a cell, the more of it was kept. {places}</p>
 <table><thead><tr><th scope="col">layer</th>{heads}</tr></thead><tbody>{cells}</tbody></table>
 </body></html>
 """

@@ -42,6 +42,12 @@ def facts() -> dict[str, object]:
     }
 
 
+def processor() -> str:
+    """The processor's name and its instruction sets, in a line."""
+    name = _cpu_fact("model name") or platform.processor() or "unknown"
+    return f"{name} ({', '.join(instruction_sets()) or 'instruction sets unknown'})"
+
+
 def instruction_sets() -> list[str]:
     """Those that decide how fast products are, as Linux names them; empty where it does not tell."""
     flags = set(_cpu_fact("flags").split())

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from pgb_core.artifact import Artifact, open_artifact
 from pgb_core.config import CompressConfig
-from pgb_core.export.parity import inputs_of
 from pgb_core.export.write import Made, write
 from pgb_core.methods import method_of
 from pgb_core.progress.report import Report
@@ -38,14 +37,22 @@ def compress(config: CompressConfig, report: Report | None = None) -> Artifact:
             report.begin(stages(run, method.effort(run)))
             started = time.perf_counter()
             done = method.compress(run)
-            measured = {**found, **run.measure(done.model), "seconds": round(time.perf_counter() - started, 1)}
-            report.stage("Exporting and checking parity")
-            checkpoint, inputs = run.checkpoint, run.inputs
-            features = inputs_of(checkpoint.probes, checkpoint.reading, checkpoint.task)
-            features += inputs.calibration or inputs.training
-            settings = {"settings": run.described()}
+            metrics, accuracy = run.measure(done.model)
+            measured = {**found, **accuracy, "seconds": round(time.perf_counter() - started, 1)}
+            report.stage("Exporting every form and holding it against the model")
+            features, rows = run.compared()
             made = Made(
-                checkpoint, done.model.cpu(), done.plan, config.target, features, settings, measured, config.weights
+                checkpoint=run.checkpoint,
+                model=done.model.cpu(),
+                plan=done.plan,
+                forms=config.forms,
+                features=features,
+                rows=rows,
+                reference=metrics,
+                judge=run.metrics,
+                provenance={"settings": run.described()},
+                measured=measured,
+                threads=used,
             )
             artifact = write(config.out, made, output.ready)
             workspace.finish()

@@ -16,6 +16,7 @@ from service.dialects.native import health
 from service.engine import Engine
 from service.http import failures
 from service.http.arrival import Arrival, Parts
+from service.http.shortcut import COMPRESS_FROM, COMPRESS_LEVEL, Shortcut
 from service.keys import Keys
 from service.models.lifecycle import Lifecycle
 from service.models.registry import Registry
@@ -23,8 +24,6 @@ from service.observe.instruments import Instruments
 from service.observe.tracing import Tracer
 from service.settings import Settings
 from service.ui import pages as ui
-
-_COMPRESS_FROM = 4096
 
 
 def create_app(settings: Settings, background: bool = False, dialects: Sequence[Dialect] = DIALECTS) -> FastAPI:
@@ -79,7 +78,8 @@ def create_app(settings: Settings, background: bool = False, dialects: Sequence[
     )
     for name, part in vars(parts).items():
         setattr(app.state, name, part)
-    app.add_middleware(GZipMiddleware, minimum_size=_COMPRESS_FROM, compresslevel=1)
+    app.add_middleware(GZipMiddleware, minimum_size=COMPRESS_FROM, compresslevel=COMPRESS_LEVEL)
+    app.add_middleware(Shortcut, dialects=dialects)
     app.add_middleware(Arrival, parts=parts)
     if settings.cors_origins:  # outermost, so that pages can read every refusal
         app.add_middleware(

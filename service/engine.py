@@ -137,11 +137,16 @@ class Engine:
     async def _logits(self, call: Call, model: Model, inputs: Sequence[Text], options: Labelling) -> list[Logits]:
         self._check(call, CLASSIFICATION, [(item,) if isinstance(item, str) else item for item in inputs])
         longest = model.manifest.max_length
-        lengths = (len(item) if isinstance(item, str) else len(item[0]) + len(item[1]) for item in inputs)
-        estimate = [min(longest, size * model.density + 2) for size in lengths]
         work = model.tokenizer.texts(inputs, options.side)
-        tokens, announced = await self._tokenized(call, model, work, model.tokenizer.readable(inputs), sum(estimate))
-        call.truncated = sum(item.cut for item in tokens)
+        announced = None
+        if call.characters <= INLINE_CHARACTERS:
+            tokens = all_of(work)
+        else:
+            lengths = (len(item) if isinstance(item, str) else len(item[0]) + len(item[1]) for item in inputs)
+            estimate = sum(min(longest, size * model.density + 2) for size in lengths)
+            readable = model.tokenizer.readable(inputs)
+            tokens, announced = await self._tokenized(call, model, work, readable, estimate)
+        call.truncated = sum([item.cut for item in tokens])
         if call.truncated and not options.truncate:
             if announced is not None:
                 model.batcher.withdraw(announced)
@@ -174,11 +179,12 @@ class Engine:
         ran: list[Ran[Logits]] = await model.batcher.submit(
             tokens, call.deadline, alone, call.flow, call.held_bytes, announced
         )
-        call.stamps.started = min(r.started for r in ran)
-        call.stamps.finished = max(r.finished for r in ran)
-        call.batch_size = max(r.batch_size for r in ran)
-        call.batch_tokens = max(r.batch_tokens for r in ran)
-        call.marks = list({id(r.mark): r.mark for r in ran if r.mark is not None}.values())
+        batches = list({r.started: r for r in ran}.values())  # one result of each
+        call.stamps.started = min([r.started for r in batches])
+        call.stamps.finished = max([r.finished for r in batches])
+        call.batch_size = max([r.batch_size for r in batches])
+        call.batch_tokens = max([r.batch_tokens for r in batches])
+        call.marks = [r.mark for r in batches if r.mark is not None]
         return [r.result for r in ran]
 
     async def _still_alone(self) -> bool:
@@ -193,11 +199,13 @@ class Engine:
             raise EmptyInput("there is no input")
         if len(inputs) > self._settings.max_items:
             raise TooLarge(f"too many inputs in one request, at most {self._settings.max_items} are taken")
-        for text in (text for item in inputs for text in item):
-            call.characters += len(text)
-            if len(text) > self._settings.max_characters:
-                raise TooLarge(f"a text is too long, at most {self._settings.max_characters} characters are taken")
-            check_text(text)
+        for item in inputs:
+            for text in item:
+                call.characters += len(text)
+                if len(text) > self._settings.max_characters:
+                    raise TooLarge(f"a text is too long, at most {self._settings.max_characters} characters are taken")
+                if not text.isascii():
+                    check_text(text)
         task.check(inputs)
 
 

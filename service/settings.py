@@ -33,7 +33,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from pgb_core.inference.runtimes.registry import RUNTIMES, devices, precisions
+from pgb_core.inference.choose import AUTO
+from pgb_core.inference.runtimes.registry import RUNTIMES, devices
 
 PREFIX = "PGB_"
 # What Kubernetes puts into every container beside a service whose name is pgb, or begins with pgb-.
@@ -87,9 +88,21 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for all of this machine")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one")
 
-    runtime: Annotated[str, _OneOf(lambda: tuple(RUNTIMES))] = Field("onnxruntime", description="What runs the models")
+    form: str = Field(
+        AUTO,
+        description="Which form of each model is served; auto times at load those that the artifact carries and serves "
+        "the fastest whose loss is small enough. Replicas that must agree name one",
+    )
+    max_form_drop: float = Field(
+        0.5,
+        ge=0,
+        description="Points of the metric that a form chosen by auto may lose to fp32; where no labelled rows measured "
+        "it, 99 % of the answers must be equal",
+    )
+    runtime: Annotated[str, _OneOf(lambda: (AUTO, *RUNTIMES))] = Field(
+        AUTO, description="What runs the models; auto is the form's usual one"
+    )
     device: Annotated[str, _OneOf(devices)] = Field("cpu", description="Where the runtime runs them")
-    precision: Annotated[str, _OneOf(precisions)] = Field("float32", description="Of the runtime's products")
     threads: int = Field(0, ge=0, description="Threads of the runtime; 0 takes the cores this process may use")
 
     max_batch_tokens: int = Field(1024, ge=1, description="Padded tokens of one batch")

@@ -13,7 +13,7 @@ from hypothesis import settings
 from pgb_core.checkpoints.config import encoder_config_of
 from pgb_core.model.encoder import Encoder, EncoderConfig
 
-pytest_plugins = ["tests.served", "tests.made"]
+pytest_plugins = ["tests.made", "tests.served"]  # the second imports the first
 settings.register_profile("steady", deadline=None)  # a machine that is busy is not a failure
 settings.load_profile("steady")
 SHARED = Path(os.environ.get("SHARED_DATA", Path(__file__).parent.parent.parent / "shared"))

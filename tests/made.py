@@ -1,8 +1,8 @@
-"""Artifacts with weights, small and random, of every architecture, task, plan and form; made once."""
+"""Artifacts, small and random, of every architecture, task, plan and form; made once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,35 +11,51 @@ import pytest
 from pgb_core.artifact import Artifact, write_artifact
 from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.export import write
+from pgb_core.export.forms import Form, Limits, form_of
 from pgb_core.model.surgery import apply_plan
-from tests.core.planned import dense_plan, hand_plan
+from tests.core.planned import dense_plan, hand_plan, nested_plan
 from tests.core.small import checkpoint
 
 Make = Callable[..., Artifact]
+PLANS = {"dense": dense_plan, "grouped": hand_plan, "nested": nested_plan}
+USUAL = ("fp32", "torch")
 
 
 @pytest.fixture(scope="session")
 def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
-    """An artifact with weights, by architecture, task, plan and form of the graph; made once."""
-    made: dict[tuple[str, ...], Artifact] = {}
+    """An artifact by architecture, task, plan and forms; `form` is one more beside the usual ones. Made once."""
+    made: dict[tuple[object, ...], Artifact] = {}
 
     def get(
-        architecture: str = "bert", task: str = "classification", plan: str = "grouped", target: str = "cpu"
+        architecture: str = "bert",
+        task: str = "classification",
+        plan: str = "grouped",
+        form: str | None = None,
+        forms: Sequence[str] = USUAL,
     ) -> Artifact:
-        key = (architecture, task, plan, target)
+        forms = tuple(dict.fromkeys((*forms, *([form] if form else []))))
+        key = (architecture, task, plan, forms)
         if key not in made:
             folder = tmp_path_factory.mktemp("runtimes")
             loaded = load_checkpoint(checkpoint(folder / "model", architecture, task, initializer_range=0.1))
-            chosen = (hand_plan if plan == "grouped" else dense_plan)(loaded.model)
+            chosen = PLANS[plan](loaded.model)
             model = apply_plan(loaded.model, chosen).eval()
-            made[key] = write.write(folder / "out", write.Made(loaded, model, chosen, target, weights=True))
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(write, "form_of", indulgent)
+                made[key] = write.write(folder / "out", write.Made(loaded, model, chosen, forms, threads=1))
         return made[key]
 
     return get
 
 
-def rewritten(artifact: Artifact, folder: Path, files: dict[str, bytes | None]) -> Artifact:
-    """A copy with other files, whole and hashed; None leaves one out."""
+def indulgent(name: str) -> Form:
+    """The form, whose answers may all be others: a random model hardly prefers any."""
+    form = form_of(name)
+    return replace(form, limits=form.limits and Limits(0, 1, 100))
+
+
+def rewritten(artifact: Artifact, folder: Path, files: dict[str, bytes | None], **changes: object) -> Artifact:
+    """A copy with other files, whole and hashed, and fields of the manifest; None leaves a file out."""
     kept = {name: (artifact.path / name).read_bytes() for name in artifact.manifest.files} | files
     present = {name: content for name, content in kept.items() if content is not None}
-    return write_artifact(folder, replace(artifact.manifest, files={}), present)
+    return write_artifact(folder, replace(artifact.manifest, files={}, **changes), present)  # type: ignore[arg-type]

@@ -11,14 +11,17 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
 from pgb_core.config import CompressConfig
+from pgb_core.export import write
 from pgb_core.pipeline import compress
 from tests.core.small import WORDS, checkpoint
+from tests.made import indulgent, rewritten
 
 _START_SECONDS = 60
 _STOP_SECONDS = 20
@@ -26,7 +29,10 @@ _STOP_SECONDS = 20
 
 @pytest.fixture(scope="session")
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A classifier named `mood` and a QA model named `who`."""
+    """A classifier named `mood`, in fp32 and int8, and a QA model named `who`, in fp32.
+
+    The classifier's int8 is said to lose much, so that auto serves fp32 and answers are the same each time.
+    """
     folder = tmp_path_factory.mktemp("served")
     lines = folder / "lines.txt"
     lines.write_text("\n".join(f"the {a} was {b}" for a in WORDS for b in WORDS[:3]))
@@ -36,12 +42,17 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         ' "qas": [{"id": "1", "question": "who sang"}]}]}]}'
     )
     made = []
-    for name, task, data in (("mood", "classification", lines), ("who", "qa", squad)):
+    for name, task, data, forms in (("mood", "classification", lines, "fp32,int8"), ("who", "qa", squad, "fp32")):
         model = checkpoint(folder / f"{name}-model", "bert", task)
-        config = CompressConfig(
-            checkpoint=str(model), out=str(folder / name), calibrate=str(data), keep=0.5, epochs=0, passes=1
-        )
-        made.append(compress(config).path)
+        place = {"checkpoint": str(model), "out": str(folder / name), "calibrate": str(data)}
+        config = CompressConfig(**place, keep=0.5, epochs=0, passes=1, structure="shared", forms=forms)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(write, "form_of", indulgent)
+            artifact = compress(config)
+        records = dict(artifact.manifest.forms)
+        if "int8" in records:
+            records["int8"] = replace(records["int8"], measured={"inputs": 50, "equal_answers": 0.6})
+        made.append(rewritten(artifact, artifact.path, {}, forms=records).path)
     return made[0], made[1]
 
 

@@ -12,7 +12,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,17 +83,22 @@ class Server:
 
 
 @contextmanager
-def server(*args: str, cores: set[int] | None = None) -> Iterator[Server]:
-    """`python -P -m service ARGS`, from start to ready to stopped."""
+def server(
+    *args: str,
+    cores: set[int] | None = None,
+    checkout: Path | None = None,
+    command: Sequence[str] = (sys.executable, "-P", "-m", "service"),
+) -> Iterator[Server]:
+    """`python -P -m service ARGS`, from start to ready to stopped. checkout: whose code runs; by default this one's."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    environment = {**os.environ, **({"PYTHONPATH": str(checkout.resolve())} if checkout else {})}
     begun = time.perf_counter()
     with tempfile.TemporaryFile() as log:
         with pinned(cores or set(CORES)):
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "service", *args, "--port", str(port), "--log-level", "warning"],
-                stderr=log,
+                [*command, *args, "--port", str(port), "--log-level", "warning"], stderr=log, env=environment
             )
         try:
             found = Server(f"http://127.0.0.1:{port}", process, 0.0)

@@ -39,6 +39,7 @@ from service.batching.waiting import Entry, WaitingRoom
 from service.models.model import measure
 from service.settings import read_settings
 
+FORM = "fp32"  # of the service, and of the bare runtime beside it
 ROWS = 8
 ROUNDS = 5  # of a rate and its neighbour
 EXAMPLES = Path("examples/data/sentiment.jsonl")
@@ -54,13 +55,12 @@ def bare(artifact: Path, texts: list[str], seconds: float) -> float:
 def _bare(artifact: Path, texts: list[str], seconds: float) -> float:
     opened = open_artifact(artifact)
     tokenizer = Tokenizer.open(opened.tokenizer, opened.manifest.max_length)
-    runtime = open_runtime(opened, "onnxruntime", "cpu", "float32", 0)
+    runtime = open_runtime(opened, FORM)
     budget, launch = read_settings([]).max_batch_tokens, measure(runtime, opened.manifest.max_length).launch
     rows, begun = 0, time.perf_counter()
     while time.perf_counter() - begun < seconds:
         room: WaitingRoom[Tokens] = WaitingRoom(budget, launch, 1e9)
-        for item in all_of(tokenizer.texts(4 * texts)):
-            room.add(Entry(item, len(item), 0.0))
+        room.add(*[Entry(item, len(item), 0.0) for item in all_of(tokenizer.texts(4 * texts))])
         while batch := room.take(1e9):
             runtime.run([entry.item for entry in batch])
             rows += len(batch)
@@ -71,7 +71,7 @@ def in_process(artifact: Path, texts: list[str], rate: float, seconds: float) ->
     """The median milliseconds of tokenising and running one text, at the pace of the clients."""
     opened = open_artifact(artifact)
     tokenizer = Tokenizer.open(opened.tokenizer, opened.manifest.max_length)
-    runtime = open_runtime(opened, "onnxruntime", "cpu", "float32", 0)
+    runtime = open_runtime(opened, FORM)
     found, due = [], time.perf_counter()
     for n in range(round(rate * seconds)):
         begun = time.perf_counter()
@@ -89,7 +89,7 @@ def latency(artifact: Path, texts: list[str], file: Path) -> dict[str, Any]:
     25 ms apart it does, and every step then begins with cold caches.
     """
     found = {}
-    with server(str(artifact)) as running:
+    with server(str(artifact), "--form", FORM) as running:
         for rate in (100, 40):
             pairs: list[tuple[float, Load]] = []
             for _ in range(3):
@@ -122,7 +122,7 @@ def saturation(artifact: Path, texts: list[str], file: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"cores_of_service_and_generator": [len(SERVICE), len(GENERATOR)]}
     long = [" ".join(texts[n : n + 8]) for n in range(0, len(texts), 8)]
     mixes = [("short", texts, 4 * ROWS), ("short", texts, ROWS), ("long", long, ROWS)]
-    with server(str(artifact), cores=SERVICE) as running:
+    with server(str(artifact), "--form", FORM, cores=SERVICE) as running:
         for length, asked, rows in mixes:
             file.write_text(json.dumps(asked))
             pairs = []
@@ -144,7 +144,7 @@ def start(artifact: Path, texts: list[str], file: Path) -> dict[str, Any]:
         "import resource, sys, time; t = time.perf_counter();"
         "from pgb_core.artifact import open_artifact; from pgb_core.inference.runtimes.registry import open_runtime;"
         "from pgb_core.inference.tokens import Tokens;"
-        "r = open_runtime(open_artifact(sys.argv[1]), 'onnxruntime', 'cpu', 'float32', 0);"
+        f"r = open_runtime(open_artifact(sys.argv[1]), {FORM!r});"
         "r.run([Tokens([1] * 256, [0] * 256)]);"
         "line = next(l for l in open('/proc/self/status') if l.startswith('VmRSS'));"
         "print(int(line.split()[1]) / 1024)"
@@ -153,7 +153,7 @@ def start(artifact: Path, texts: list[str], file: Path) -> dict[str, Any]:
     load_script = (
         "import sys, time; from pgb_core.artifact import open_artifact; import onnxruntime;"
         "from pgb_core.inference.runtimes.registry import open_runtime; t = time.perf_counter();"
-        "a = open_artifact(sys.argv[1]); open_runtime(a, 'onnxruntime', 'cpu', 'float32', 0);"
+        f"a = open_artifact(sys.argv[1]); open_runtime(a, {FORM!r});"
         "print(time.perf_counter() - t)"
     )
     load_seconds = min(
@@ -161,7 +161,7 @@ def start(artifact: Path, texts: list[str], file: Path) -> dict[str, Any]:
     )
     ready, memory = [], 0.0
     for _ in range(3):
-        with server(str(artifact)) as running:
+        with server(str(artifact), "--form", FORM) as running:
             ready.append(running.ready_seconds)
             memory = running.rss_mb()
     return {
@@ -177,7 +177,7 @@ def start(artifact: Path, texts: list[str], file: Path) -> dict[str, Any]:
 def overload(artifact: Path, texts: list[str], file: Path, seconds: float = 60) -> dict[str, Any]:
     """Two and five times what the service can do: goodput, latency of what is accepted, refusals, memory."""
     found: dict[str, Any] = {"bound_seconds": read_settings([]).max_queue_seconds}
-    with server(str(artifact), cores=SERVICE) as running:
+    with server(str(artifact), "--form", FORM, cores=SERVICE) as running:
         runs = [capacity(artifact, running, texts, file) for _ in range(3)]
         alone, served = (statistics.median(values) for values in zip(*runs, strict=True))
         found["bare_rows_per_second"], found["saturation_rows_per_second"] = round(alone, 1), round(served, 1)
@@ -195,7 +195,7 @@ def overload(artifact: Path, texts: list[str], file: Path, seconds: float = 60) 
 
 def drain(artifact: Path, texts: list[str], file: Path) -> dict[str, Any]:
     """A signal in the middle of saturation; what was accepted before and after it."""
-    with server(str(artifact), "--drain-seconds", "4", cores=SERVICE) as running:
+    with server(str(artifact), "--form", FORM, "--drain-seconds", "4", cores=SERVICE) as running:
         _, served = capacity(artifact, running, texts, file)
         generator = Generator(running, file, rate=1.1 * served / ROWS, seconds=6, rows=ROWS)
         time.sleep(4)

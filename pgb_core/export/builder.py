@@ -29,8 +29,13 @@ class Graph:
         self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, domain=domain, **attributes))
         return name
 
+    def several(self, kind: str, names: Sequence[str], *inputs: str, **attributes: Any) -> list[str]:
+        """Append a node of several outputs, called by the first of their names."""
+        self.nodes.append(helper.make_node(kind, list(inputs), list(names), name=names[0], **attributes))
+        return list(names)
+
     def constant(self, name: str, value: Tensor | NDArray[Any] | np.generic | Sequence[int]) -> str:
-        """Store a tensor: float32 or int64."""
+        """Store a tensor; float64 becomes float32."""
         array = value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
         if array.dtype == np.float64:
             array = array.astype(np.float32)

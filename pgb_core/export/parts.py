@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from pgb_core.export.builder import CONTRIB, Graph
 from pgb_core.model.encoder import Embeddings, Encoder, Head
-from pgb_core.model.linear import Chain
+from pgb_core.model.linear import Chain, Product
+from pgb_core.model.quantize import quantized
 from pgb_core.tasks import TASKS
 
 OPERATORS = {
@@ -39,9 +40,9 @@ def finish(g: Graph, model: Encoder, x: str, note: str) -> onnx.ModelProto:
     return g.model(input_names(model), outputs, note)
 
 
-def embeddings(g: Graph, module: Embeddings) -> str:
-    """[batch, tokens, hidden]."""
-    words = _table(g, "embeddings.word", module.word.weight, "input_ids")
+def embeddings(g: Graph, module: Embeddings, small: bool = False) -> str:
+    """[batch, tokens, hidden]. small: words are stored as int8 with a scale a row."""
+    words = (_small_table if small else _table)(g, "embeddings.word", module.word.weight, "input_ids")
     if module.counts_padding:
         length = g.op("Shape", "embeddings.length", "input_ids", start=1, end=2)
         table = g.constant("embeddings.position.table", module.position.weight)
@@ -75,6 +76,14 @@ def _table(g: Graph, name: str, weight: Tensor, index: str) -> str:
     return g.op("Cast", name, rows, to=TensorProto.FLOAT)
 
 
+def _small_table(g: Graph, name: str, weight: Tensor, index: str) -> str:
+    """Look rows of int8 up, and their scales."""
+    whole, scale = quantized(weight, 8)
+    rows = g.op("Gather", f"{name}.whole", g.constant(f"{name}.table", whole), index, axis=0)
+    scales = g.op("Gather", f"{name}.scale", g.constant(f"{name}.scales", scale[:, np.newaxis]), index, axis=0)
+    return g.op("Mul", name, g.op("Cast", f"{name}.float", rows, to=TensorProto.FLOAT), scales)
+
+
 def _head(g: Graph, head: Head, x: str, activation: str | None, outputs: Sequence[str]) -> None:
     if head.dense is not None and activation is not None:
         x = activate(g, "head.activation", activation, matrix(g, "head.dense", head.dense.chain(), x))
@@ -90,8 +99,10 @@ def matrix(g: Graph, name: str, chain: Chain, x: str) -> str:
     """[batch, in] -> [batch, out], dense."""
     *first, last = chain.products
     for n, one in enumerate(first):
-        x = g.op("Gemm", f"{name}.{n}", x, g.constant(f"{name}.{n}.weight", one.to_dense()), transB=1)
-    w, b = g.constant(f"{name}.weight", last.to_dense()), g.constant(f"{name}.bias", chain.bias)
+        x, weight = _read(g, one, x, axis=1)
+        x = g.op("Gemm", f"{name}.{n}", x, g.constant(f"{name}.{n}.weight", weight), transB=1)
+    x, weight = _read(g, last, x, axis=1)
+    w, b = g.constant(f"{name}.weight", weight), g.constant(f"{name}.bias", chain.bias)
     return g.op("Gemm", name, x, w, b, transB=1)
 
 
@@ -99,9 +110,26 @@ def product(g: Graph, name: str, chain: Chain, x: str, negated: bool = False) ->
     """[batch, tokens, in] -> [batch, tokens, out], without the bias."""
     *first, last = chain.products
     for n, one in enumerate(first):
-        x = g.op("MatMul", f"{name}.{n}", x, g.constant(f"{name}.{n}.weight", one.to_dense().T))
-    weight = last.to_dense().T
-    return g.op("MatMul", name, x, g.constant(f"{name}.weight", -weight if negated else weight))
+        x, weight = _read(g, one, x, axis=2)
+        x = g.op("MatMul", f"{name}.{n}", x, g.constant(f"{name}.{n}.weight", weight.T))
+    x, weight = _read(g, last, x, axis=2)
+    return g.op("MatMul", name, x, g.constant(f"{name}.weight", -weight.T if negated else weight.T))
+
+
+def first_channels(g: Graph, x: str, count: int, axis: int) -> str:
+    """The first channels of x along an axis; who reads as many of the same x shares one slice."""
+    name = f"{x}.first.{count}"
+    if any(node.name == name for node in g.nodes):
+        return name
+    start, end = g.constant("slice.start", [0]), g.constant(f"slice.end.{count}", [count])
+    return g.op("Slice", name, x, start, end, g.constant(f"slice.axis.{axis}", [axis]))
+
+
+def _read(g: Graph, one: Product, x: str, axis: int) -> tuple[str, Tensor]:
+    """What a product reads of x, with its matrix over that, [out, read]."""
+    if not one.one_block or one.prefix in (None, one.in_features):
+        return x, one.to_dense()
+    return first_channels(g, x, one.blocks.shape[2], axis), one.blocks[0]
 
 
 def layer_norm(g: Graph, name: str, norm: nn.LayerNorm, x: str) -> str:

@@ -9,9 +9,8 @@ from itertools import count
 import numpy as np
 from tokenizers import Tokenizer
 
-from pgb_core.inference.batches import run_all
-from pgb_core.model.encoder import Encoder, EncoderConfig
-from pgb_core.model.predict import torch_predictor
+from pgb_core.inference.batches import Predict
+from pgb_core.model.encoder import EncoderConfig
 from pgb_core.tasks.features import Features
 
 LENGTHS = (4, 17, 48)
@@ -34,14 +33,14 @@ def made_up(tokenizer: Tokenizer, config: EncoderConfig, lengths: Sequence[int] 
     return made
 
 
-def expectations(model: Encoder, features: Sequence[Features]) -> str:
-    """The inputs with the model's logits, to six decimals, as JSON."""
-    found = run_all(torch_predictor(model), [feature.tokens for feature in features])
+def expectations(predict: Predict, features: Sequence[Features]) -> bytes:
+    """The inputs with the logits of whatever gives them in one batch, to six decimals, as JSON."""
+    found = predict([feature.tokens for feature in features])
     inputs = [
         {"ids": f.ids, "types": f.types, "logits": np.round(logits.astype(np.float64), 6).tolist()}
         for f, logits in zip(features, found, strict=True)
     ]
-    return json.dumps({"inputs": inputs}, separators=(",", ":"), allow_nan=False)
+    return json.dumps({"inputs": inputs}, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _cycle(ids: Sequence[int]) -> Iterator[int]:

@@ -1,73 +1,177 @@
-"""From a compact model to a verified artifact: graph, parity gate, manifest."""
+"""From a compact model to a verified artifact: its forms, each held against the model, and the manifest."""
 
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pgb_core import __version__, artifact
-from pgb_core.artifact import Artifact, Manifest
+from pgb_core.artifact import Artifact, FormRecord, Manifest
 from pgb_core.checkpoints.load import Checkpoint
 from pgb_core.export import parity, probes
+from pgb_core.export.agreement import agreement
 from pgb_core.export.builder import CONTRIB_OPSET, OPSET
-from pgb_core.export.forms import FORMS
+from pgb_core.export.forms import Form, form_of
 from pgb_core.export.parts import input_names
+from pgb_core.inference.batches import Predict, run_all
+from pgb_core.inference.errors import RuntimeUnavailable
+from pgb_core.inference.runtimes.base import Runtime
+from pgb_core.inference.runtimes.registry import open_runtime, version_of
+from pgb_core.machine import processor
 from pgb_core.model import rebuild
 from pgb_core.model.encoder import Encoder
+from pgb_core.model.predict import torch_predictor
 from pgb_core.plan import Plan
+from pgb_core.tasks import TASKS
 from pgb_core.tasks.features import Features
+from pgb_core.tasks.metrics import Metrics
+
+FEW = 64  # rows of data, below which a form is not refused for what it loses; the service then asks for more to pick it
+MOST_COMPARED = 512  # inputs on which a low-precision form is held against the model
+
+
+def _nothing_to_judge(predict: Predict) -> Metrics | None:
+    return None
 
 
 @dataclass(frozen=True)
 class Made:
     """What an artifact is made of.
 
-    form: of its graph, by name. features: inputs on which the graph is held against the model; without any it is held
-    against it on inputs made from the vocabulary. provenance and measured: for the manifest. weights: write the tensors
-    too.
+    forms: that it is to carry, by name. features: inputs on which they are held against the model; without any it is
+    inputs made from the vocabulary. reference: metrics of the model on labelled rows; judge: those of whatever gives
+    logits, on the same rows. provenance and measured: for the manifest. threads: to run the forms on. tried: whether
+    they are run at all, and held against the model. rows: of data among the features.
     """
 
     checkpoint: Checkpoint
     model: Encoder
     plan: Plan
-    form: str = "cpu"
+    forms: Sequence[str] = ("fp32",)
     features: Sequence[Features] = ()
+    reference: Metrics | None = None
+    judge: Callable[[Predict], Metrics | None] = _nothing_to_judge
     provenance: Mapping[str, Any] = field(default_factory=dict)
     measured: Mapping[str, Any] = field(default_factory=dict)
-    weights: bool = False
+    threads: int = 0
+    tried: bool = True
+    rows: int = 0
 
 
 def write(out: str | Path, made: Made, ready: Callable[[str], None] = lambda digest: None) -> Artifact:
-    """Build the graph, hold it against the model, and write the artifact whole or not at all.
+    """Build every form, hold it against the model, and write the artifact whole or not at all.
 
     ready: as `write_artifact` has it. Raises ParityError, ArtifactError or ResourceError.
     """
-    checkpoint, model, form = made.checkpoint, made.model, FORMS[made.form]
+    model = made.model
+    inputs = probes.made_up(made.checkpoint.tokenizer, model.config, (*probes.LENGTHS, made.checkpoint.max_length))
+    expected = probes.expectations(torch_predictor(model), inputs[: len(probes.LENGTHS)])
+    files = _shared_files(made)
+    records = {}
+    for name in made.forms:
+        file, content, contrib_ops = built(form_of(name), model)
+        files |= {file: content, artifact.check_name(name): expected}
+        records[name] = record_of(form_of(name), file, contrib_ops)
+    manifest = _manifest(Path(out).name, made, records)
+    if not made.tried:
+        return artifact.write_artifact(out, manifest, files, ready)
+    with tempfile.TemporaryDirectory(prefix="pgb-forms-") as scratch:
+        draft = artifact.write_artifact(Path(scratch) / "draft", manifest, files)
+        held = {}
+        for name, record in records.items():
+            records[name], check = _tried(draft, form_of(name), record, made, inputs)
+            files[record.check] = check or files[record.check]
+            if "parity" in records[name].measured:
+                held = {"parity": records[name].measured["parity"]}
+    manifest = replace(manifest, forms=records, measured={**made.measured, **held})
+    return artifact.write_artifact(out, manifest, files, ready)
+
+
+def built(form: Form, model: Encoder) -> tuple[str, bytes, tuple[str, ...]]:
+    """The file's name, its content, and the operators beyond ONNX that it has."""
+    if form.build is None:
+        return artifact.WEIGHTS, rebuild.weights_of(model), ()
     proto = form.build(model)
-    content = proto.SerializeToString(deterministic=True)
-    lengths = (*probes.LENGTHS, checkpoint.max_length)
-    inputs = probes.made_up(checkpoint.tokenizer, model.config, lengths)
-    held = parity.check_graph(model, content, made.features or inputs, form.tolerance)
-    plan_json = made.plan.to_json().encode()
-    manifest = Manifest(
-        name=Path(out).name,
+    beyond = tuple(sorted({node.op_type for node in proto.graph.node if node.domain}))
+    return artifact.graph_name(form.name), proto.SerializeToString(deterministic=True), beyond
+
+
+def record_of(form: Form, file: str, contrib_ops: tuple[str, ...]) -> FormRecord:
+    """What the manifest says of a form that has not been run."""
+    check = artifact.check_name(form.name)
+    return FormRecord(file, check, form.numbers, form.runtimes, form.devices, form.tolerance, contrib_ops)
+
+
+def _tried(
+    draft: Artifact, form: Form, record: FormRecord, made: Made, inputs: Sequence[Features]
+) -> tuple[FormRecord, bytes | None]:
+    """What is known of a form once it has run, and the logits that it gave to its check; None for the model's own.
+
+    A form whose engine is not here, or whose device, has run nowhere, and is held to the model's logits when it does.
+    """
+    runtime = _opened(draft, form, made.threads)
+    if runtime is None:
+        return record, None
+    try:
+        run = partial(run_all, runtime.run)
+        compared = list(made.features or inputs)
+        kind = form.runtimes[0]
+        ran = {"runtime": f"{kind} {version_of(kind)}", "device": runtime.device, "processor": processor()}
+        if form.limits is None:
+            if form.build is None:
+                return replace(record, ran=ran), None
+            held = asdict(parity.check_graph(made.model, draft.graph(form.name).read_bytes(), compared))
+            return replace(record, ran=ran, measured={"parity": held}), None
+        picked = [feature.tokens for feature in compared[:MOST_COMPARED]]
+        activation = made.checkpoint.subject.objective.activation
+        want, got = run_all(torch_predictor(made.model), picked), run(picked)
+        found = agreement(want, got, activation, made.reference, made.judge(runtime.run))
+        if made.rows >= FEW:
+            found.check(form.name, form.limits)
+        check = probes.expectations(runtime.run, inputs[: len(probes.LENGTHS)])
+        return replace(record, ran=ran, measured=found.as_json()), check
+    finally:
+        runtime.close()
+
+
+def _opened(draft: Artifact, form: Form, threads: int) -> Runtime | None:
+    """On the first of its devices that is here."""
+    for device in form.devices:
+        with suppress(RuntimeUnavailable):
+            return open_runtime(draft, form.name, device, threads)
+    return None
+
+
+def _shared_files(made: Made) -> dict[str, bytes]:
+    return {
+        artifact.TOKENIZER: made.checkpoint.reading.file(),
+        artifact.PLAN: made.plan.to_json().encode(),
+    }
+
+
+def _manifest(name: str, made: Made, forms: Mapping[str, FormRecord]) -> Manifest:
+    checkpoint, config = made.checkpoint, made.model.config
+    return Manifest(
+        name=name,
         task=checkpoint.task.name,
         architecture=checkpoint.architecture,
         labels=checkpoint.labels,
         activation=checkpoint.subject.objective.activation,
         max_length=checkpoint.max_length,
-        pad_id=model.config.pad_id,
-        inputs=tuple(input_names(model)),
-        outputs=tuple(output.name for output in proto.graph.output),
-        target=form.name,
+        pad_id=config.pad_id,
+        inputs=tuple(input_names(made.model)),
+        outputs=TASKS[checkpoint.task.name].outputs,
         opset=OPSET,
         contrib_opset=CONTRIB_OPSET,
-        contrib_ops=tuple(sorted({node.op_type for node in proto.graph.node if node.domain})),
+        forms=forms,
         weights={"kept": made.plan.cost, "dense": made.plan.dense_cost},
-        plan_digest=hashlib.sha256(plan_json).hexdigest(),
+        plan_digest=hashlib.sha256(made.plan.to_json().encode()).hexdigest(),
         provenance={
             "checkpoint": checkpoint.source,
             "checkpoint_sha256": checkpoint.digest,
@@ -75,14 +179,4 @@ def write(out: str | Path, made: Made, ready: Callable[[str], None] = lambda dig
             "pgb_serve": __version__,
             **made.provenance,
         },
-        measured={**made.measured, "parity": asdict(held)},
     )
-    files = {
-        artifact.MODEL: content,
-        artifact.TOKENIZER: checkpoint.reading.file(),
-        artifact.PLAN: plan_json,
-        artifact.CHECK: probes.expectations(model, inputs[: len(probes.LENGTHS)]).encode(),
-    }
-    if made.weights:
-        files[artifact.WEIGHTS] = rebuild.weights_of(model)
-    return artifact.write_artifact(out, manifest, files, ready)

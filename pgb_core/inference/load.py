@@ -8,10 +8,9 @@ from pathlib import Path
 
 from pgb_core.artifact import SCORINGS, Artifact, open_artifact
 from pgb_core.inference.batches import BATCH_TOKENS, prepare_question, prepare_texts, run_all, run_groups
+from pgb_core.inference.choose import AUTO, Asked, choose
 from pgb_core.inference.errors import EmptyInput, InvalidInput, WrongTask
 from pgb_core.inference.runtimes.base import Runtime
-from pgb_core.inference.runtimes.registry import open_runtime
-from pgb_core.inference.runtimes.selfcheck import self_check
 from pgb_core.inference.steps import all_of
 from pgb_core.inference.tasks.base import Task, check_text
 from pgb_core.inference.tasks.classification import CLASSIFICATION, Labelling, Score, ranked
@@ -111,18 +110,17 @@ def _require(holds: bool, said: str) -> None:
 
 def load(
     path: str | Path,
-    runtime: str = "onnxruntime",
+    form: str = AUTO,
     device: str = "cpu",
-    precision: str = "float32",
     threads: int = 0,
+    runtime: str = AUTO,
 ) -> Loaded:
-    """Open an artifact and check that the runtime gives the logits that the artifact says.
+    """Open an artifact and check that it gives the logits that it says.
 
-    runtime, device and precision: see `runtimes.registry`. threads: 0 takes all cores that this process may use.
-    Raises ArtifactError when the directory is no whole artifact, RuntimeUnavailable when the runtime is not installed,
-    cannot do what is asked, or gives other logits.
+    form: which of those that the artifact carries; auto takes the fastest here that may be served, as the service does.
+    device and runtime: see `choose.Asked`. threads: 0 takes all cores that this process may use. Raises ArtifactError
+    when the directory is no whole artifact, RuntimeUnavailable when the runtime is not installed, cannot do what is
+    asked, or gives other logits.
     """
     artifact = open_artifact(path)
-    opened = open_runtime(artifact, runtime, device, precision, threads)
-    self_check(opened, artifact, precision)
-    return Loaded(artifact, opened)
+    return Loaded(artifact, choose(artifact, Asked(form, device, runtime, threads)).runtime)

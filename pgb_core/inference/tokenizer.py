@@ -22,6 +22,7 @@ from pgb_core.inference.errors import InvalidInput, TooLarge
 from pgb_core.inference.pieces import DUMMY
 from pgb_core.inference.steps import Work
 from pgb_core.inference.tokens import Text, Tokens, Window
+from pgb_core.inference.words import Words
 
 SIDES = ("right", "left")
 # Of one request: what takes about a second, whatever the characters are.
@@ -53,9 +54,11 @@ class Tokenizer:
         spec = json.loads(file)
         self._pieces = pieces.Pieces(spec)
         self._keeps_blank = pieces.keeps_blank(spec)
+        self._words = Words(spec, self._plain)
         # What stands around one text, and around two.
         dummy = self._encoded(DUMMY)
         self._layouts = [_layout(self._join.process(*dummies)) for dummies in ((dummy,), (dummy, dummy))]
+        self._around = _around(self._layouts[0])
 
     def shorter(self, most: int) -> Tokenizer:
         """The same for a model that takes at most so many tokens."""
@@ -66,6 +69,8 @@ class Tokenizer:
     def readable(self, inputs: Sequence[Text]) -> int:
         """About how many characters of the inputs will be tokenised."""
         most = _PER_TOKEN * self.max_length if self._pieces.can_cut else _MOST
+        if sum(map(_characters, inputs)) <= most:
+            return sum(map(_characters, inputs))
         return sum(min(len(text), most) for item in inputs for text in _texts(item))
 
     def texts(self, inputs: Sequence[Text], side: str | None = None, most: int = _MOST) -> Work[list[Tokens]]:
@@ -76,21 +81,45 @@ class Tokenizer:
         side = side or self.side
         found: list[Tokens] = []
         seen, longest = 0, max(_MEASURED, _PER_TOKEN * self.max_length)
-        for part in portions(inputs, lambda item: sum(map(len, _texts(item))), pieces.AT_ONCE):
-            taken = []
+        short = min(_MEASURED, _PER_TOKEN * self.max_length)
+        for part in portions(inputs, _characters, pieces.AT_ONCE):
+            taken: list[tuple[str, list[int] | None]] = []
             for item in part:
-                taken += yield from self._taken(item, side)
+                if isinstance(item, str) and len(item) <= short:
+                    taken.append((item, None))
+                else:
+                    taken += yield from self._taken(item, side)
             read = sum(len(text) for text, _ in taken)
             # A long text that could not be cut was searched for a place, too; it may be all blanks, which take longest.
             whole = sum(len(text) for text, ids in taken if ids is None and len(text) > longest)
             seen += read + whole
             if seen > most:
                 raise TooLarge("the texts take too long to tokenise; send fewer at a time")
-            encoded = iter(self._plain.encode_batch_fast([text for text, known in taken if known is None]))
-            ids = iter([next(encoded).ids if known is None else known for _, known in taken])
-            found += [self._fitted([next(ids) for _ in _texts(item)], side) for item in part]
+            ids = iter(self._known(taken))
+            found += [
+                self._alone(next(ids), side) if isinstance(item, str) else self._fitted([next(ids), next(ids)], side)
+                for item in part
+            ]
             yield read
         return found
+
+    def _known(self, taken: Sequence[tuple[str, list[int] | None]]) -> list[list[int]]:
+        """The tokens of each text, those that were counted already as they are; the library is asked once."""
+        known = [self._words.ids(text) if ids is None else ids for text, ids in taken]
+        others = [text for (text, _), ids in zip(taken, known, strict=True) if ids is None]
+        if not others:
+            return known  # type: ignore[return-value]
+        encoded = iter(self._plain.encode_batch_fast(others))
+        return [next(encoded).ids if ids is None else ids for ids in known]
+
+    def _alone(self, ids: list[int], side: str) -> Tokens:
+        """One text in the model's layout, cut to its length."""
+        before, after, kind = self._around
+        room = self.max_length - len(before) - len(after)
+        if len(ids) > room or kind is None:
+            return self._fitted([ids], side)
+        whole = [*before, *ids, *after]
+        return Tokens(whole, [kind] * len(whole))
 
     def _fitted(self, sequences: list[list[int]], side: str) -> Tokens:
         """One text or two in the model's layout, cut to its length."""
@@ -165,7 +194,7 @@ class Tokenizer:
         least = self.max_length
         if long.count(True) == 1 and len(texts) > 1:  # which of the two is longer is decided by all of the short one
             short = texts[long.index(False)]
-            least = max(least, len(self._plain.encode_batch_fast([short])[0].ids))
+            least = max(least, len(self._known([(short, None)])[0]))
         found = []
         for text, cut in zip(texts, long, strict=True):
             found.append((yield from self._enough(text, least, side)) if cut else (text, None))
@@ -178,7 +207,7 @@ class Tokenizer:
             part = self._pieces.begin(text, size) if side == "right" else self._pieces.end(text, size)
             if len(part) == len(text):
                 break
-            ids = self._plain.encode_batch_fast([part])[0].ids
+            (ids,) = self._known([(part, None)])
             if len(ids) > tokens:
                 return part, ids
             yield len(part)
@@ -213,6 +242,14 @@ def _layout(encoding: Encoding) -> list[tuple[int | None, list[int], list[int]]]
     return found
 
 
+def _around(layout: Sequence[tuple[int | None, list[int], list[int]]]) -> tuple[list[int], list[int], int | None]:
+    """What stands before one text and behind it, and the type of every token; no type where there are several."""
+    at = [sequence is None for sequence, _, _ in layout].index(False)
+    kinds = {kind for _, _, kinds in layout for kind in kinds}
+    before, after = ([token for _, ids, _ in part for token in ids] for part in (layout[:at], layout[at + 1 :]))
+    return before, after, kinds.pop() if len(kinds) == 1 else None
+
+
 def windows_of(count: int, room: int, stride: int) -> int:
     """How many windows show `count` tokens, `room` each, if neighbours share `stride`, which is less than `room`."""
     return 1 if count <= room else 1 + -(-(count - room) // (room - stride))
@@ -220,6 +257,10 @@ def windows_of(count: int, room: int, stride: int) -> int:
 
 def _texts(item: Text) -> tuple[str, ...]:
     return (item,) if isinstance(item, str) else item
+
+
+def _characters(item: Text) -> int:
+    return len(item) if isinstance(item, str) else sum(map(len, item))
 
 
 def portions(inputs: Sequence[Text], size: Callable[[Text], int], most: int) -> Iterator[list[Text]]:

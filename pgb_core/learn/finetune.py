@@ -16,7 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from pgb_core.errors import DataError
+from pgb_core.learn import noise
 from pgb_core.model.encoder import Encoder
+from pgb_core.model.linear import Linear
 from pgb_core.tasks import Objective
 from pgb_core.tasks.features import Batch, Features, collate, grouped
 
@@ -28,7 +30,8 @@ CLIP = 1.0  # of the norm of all gradients
 @dataclass(frozen=True)
 class Schedule:
     """Of a re-finetuning. epochs: passes over the data; tokens: padded tokens a step; learning_rate: its peak, after a
-    linear warm-up over `WARMUP` of the steps, then linear to zero.
+    linear warm-up over `WARMUP` of the steps, then linear to zero. noise: share of the maps that are quantised at each
+    of the last steps.
     """
 
     epochs: float = 3.0
@@ -37,6 +40,7 @@ class Schedule:
     labels: bool = True
     distill: bool = True
     seed: int = 0
+    noise: float = 0.0
 
 
 def learning_rate(keep: float) -> float:
@@ -90,13 +94,14 @@ class Trainer:
             batch = self._batch().to(self.device)
             for group in self.optimizer.param_groups:
                 group["lr"] = self.schedule.learning_rate * self._pace()
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=fast_bf16(self.device)):
-                loss = self._loss(batch)
-            if not torch.isfinite(loss):
-                raise DataError(
-                    f"re-finetuning: the loss is {float(loss)} at step {self.step}; lower the learning rate"
-                )
-            loss.backward()
+            with noise.quantised(self._noisy()):
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=fast_bf16(self.device)):
+                    loss = self._loss(batch)
+                if not torch.isfinite(loss):
+                    raise DataError(
+                        f"re-finetuning: the loss is {float(loss)} at step {self.step}; lower the learning rate"
+                    )
+                loss.backward()
             nn.utils.clip_grad_norm_(self.parameters, CLIP)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
@@ -129,6 +134,12 @@ class Trainer:
             # The number of batches of an epoch does not depend on its order: lengths are sorted first.
             self._groups = grouped(self.features, self.schedule.tokens, self.schedule.seed + 1000 * epoch)
         return collate(self._groups[position], self.student.config.pad_id)
+
+    def _noisy(self) -> list[Linear]:
+        """The maps that are quantised at this step."""
+        if not self.schedule.noise or self.step < (1 - noise.PART) * self.steps:
+            return []
+        return noise.picked(list(self.student.sites().values()), self.schedule.noise, self.schedule.seed, self.step)
 
     def _pace(self) -> float:
         warm = max(1, int(WARMUP * self.steps))

@@ -74,14 +74,22 @@ class Measured:
     busy: str | None
 
 
-class Worker:
-    """A process that has one graph open and runs it when it is told to."""
+@dataclass(frozen=True)
+class Timed:
+    """What a process has open: one form of an artifact, or a graph alone in ONNX Runtime."""
 
-    def __init__(self, path: Path, threads: int, module: str = WORKER) -> None:
-        self._path = path
-        request = json.dumps({"model": str(path), "threads": threads})
+    path: Path
+    form: str = ""
+
+
+class Worker:
+    """A process that has one model open and runs it when it is told to."""
+
+    def __init__(self, model: Timed, threads: int) -> None:
+        self._path = model.path
+        request = json.dumps({"model": str(model.path), "form": model.form, "threads": threads})
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", module, request],  # -P: not what lies in the current directory
+            [sys.executable, "-P", "-m", WORKER, request],  # -P: not what lies in the current directory
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -117,25 +125,21 @@ class Worker:
 
 
 def time_in_turns(
-    models: Mapping[str, Path],
+    models: Mapping[str, Timed],
     shapes: Sequence[Shape],
     threads: int,
     seconds: float = SECONDS,
     progress: Callable[[int], None] = lambda n: None,
-    workers: Mapping[str, str] | None = None,
 ) -> Measured:
     """Time all models in turn, each for about `seconds` a shape; progress is told after each shape.
 
-    workers: modules that run other models than ONNX Runtime's. Raises ResourceError when a worker fails.
+    Raises ResourceError when a process fails.
     """
     turns: dict[str, dict[Shape, tuple[float, ...]]] = {name: {} for name in models}
     if not shapes:
         return Measured({name: Timing({}) for name in models}, None)
     with ExitStack() as stack:
-        alive = {
-            name: stack.enter_context(closing(Worker(path, threads, (workers or {}).get(name, WORKER))))
-            for name, path in models.items()
-        }
+        alive = {name: stack.enter_context(closing(Worker(model, threads))) for name, model in models.items()}
         before = {name: [worker.turn(shape, 0) for shape in shapes][-1] for name, worker in alive.items()}
         last = before
         machine, began = contention.machine_time(), time.perf_counter()
@@ -208,13 +212,13 @@ def median_milliseconds(call: Callable[[], object], seconds: float, least: int =
     return 1e3 * float(np.median(times))
 
 
-def work(ready: Callable[[str, int], Callable[[Shape], Callable[[], object]]]) -> None:
-    """Be a worker: open the model of the first argument, then run as standard input says, a line a turn.
-
-    ready: from a file and a number of threads to what makes a call of a shape.
-    """
+def work() -> None:
+    """Be a worker: open the model of the first argument, then run as standard input says, a line a turn."""
     request = json.loads(sys.argv[1])
-    call_of = functools.cache(ready(request["model"], request["threads"]))
+    if request["form"]:
+        call_of = functools.cache(_form(request["model"], request["form"], request["threads"]))
+    else:
+        call_of = functools.cache(_graph(request["model"], request["threads"]))
     for line in sys.stdin:
         asked = json.loads(line)
         call = call_of(tuple(asked["shape"]))
@@ -224,7 +228,22 @@ def work(ready: Callable[[str, int], Callable[[Shape], Callable[[], object]]]) -
         print(json.dumps({"milliseconds": milliseconds, "own": own, "waited": contention.waited()}), flush=True)
 
 
-def _onnx_runtime(model: str, threads: int) -> Callable[[Shape], Callable[[], object]]:
+def _form(path: str, form: str, threads: int) -> Callable[[Shape], Callable[[], object]]:
+    """As the service runs it."""
+    from pgb_core.artifact import open_artifact
+    from pgb_core.inference.runtimes.registry import open_runtime
+    from pgb_core.inference.tokens import Tokens
+
+    runtime = open_runtime(open_artifact(path), form, "cpu", threads)
+
+    def call_of(shape: Shape) -> Callable[[], object]:
+        ids = random_feed(["input_ids"], shape)["input_ids"].tolist()
+        return functools.partial(runtime.run, [Tokens(row, [0] * len(row)) for row in ids])
+
+    return call_of
+
+
+def _graph(model: str, threads: int) -> Callable[[Shape], Callable[[], object]]:
     import onnxruntime
 
     from pgb_core.inference.runtimes.onnx_runtime import session_options  # idle workers leave the cores alone
@@ -235,4 +254,4 @@ def _onnx_runtime(model: str, threads: int) -> Callable[[Shape], Callable[[], ob
 
 
 if __name__ == "__main__":
-    work(_onnx_runtime)
+    work()

@@ -1,59 +1,81 @@
-"""An artifact timed side by side with the best dense graphs of its checkpoint."""
+"""Every form of an artifact timed side by side with the dense model in every form, one process each, in turns."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from pgb_core.artifact import Artifact
+from pgb_core.artifact import Artifact, open_artifact
+from pgb_core.checkpoints.load import Checkpoint
 from pgb_core.errors import ConfigError
-from pgb_core.export.forms import FORMS
+from pgb_core.export.forms import FORMS, FUSED
+from pgb_core.export.write import Made, write
 from pgb_core.gate import load_checked
+from pgb_core.inference.errors import RuntimeUnavailable
+from pgb_core.inference.runtimes.registry import open_runtime
 from pgb_core.machine import facts, usable_cores
 from pgb_core.measure import bench
-from pgb_core.measure.bench import Shape, Timing
-from pgb_core.model.encoder import Encoder
+from pgb_core.measure.bench import Shape, Timed, Timing
+from pgb_core.plan import Keep, Plan
 from pgb_core.progress.report import Report
 from pgb_core.threads import allowed
 
-BASELINES = {form.baseline: form for form in FORMS.values() if form.baseline is not None}
-DENSE = tuple(BASELINES)
+DENSE_FORMS = (FUSED.name, "fp32", "int8", "openvino", "openvino-int8")
+
+
+def dense(form: str) -> str:
+    """The name under which the dense model in a form is timed."""
+    return f"dense {form}"
+
+
+DENSE = tuple(map(dense, DENSE_FORMS))
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Milliseconds by model and shape; `speedup` is against the faster dense graph of each shape.
+    """Timings by name: a form of the artifact, or 'dense' and a form of the dense model.
 
-    busy: why the machine was too busy for the figures to be trusted; None when they are.
+    busy: why the machine was too busy for the figures to be trusted; None when they are. left_out: forms that do not
+    run here, and why. lost: what each form lost when it was made. sizes: bytes of the file of each.
     """
 
     shapes: tuple[Shape, ...]
-    timings: dict[str, Timing]
+    timings: Mapping[str, Timing]
     threads: int
     busy: str | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    lost: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
-    def fastest_dense(self, shape: Shape) -> Timing | None:
-        """That of the dense graph with the best turn; None when no dense model was timed."""
-        dense = [self.timings[name] for name in DENSE if name in self.timings]
-        return min(dense, key=lambda timing: timing.minimum(shape), default=None)
+    @property
+    def forms(self) -> list[str]:
+        """Of the artifact, that were timed."""
+        return [name for name in self.timings if name not in DENSE]
 
-    def speedup(self, shape: Shape) -> float | None:
-        """Times as fast as the best dense graph in neighbouring turns, in the middle; None without a dense model."""
-        dense = self.fastest_dense(shape)
-        return self.timings["artifact"].ratio(dense, shape) if dense else None
+    def fastest_dense(self, shape: Shape) -> str | None:
+        """The dense model with the best turn, in whatever form; None when none was timed."""
+        there = [name for name in DENSE if name in self.timings]
+        return min(there, key=lambda name: self.timings[name].minimum(shape), default=None)
 
-    def speedup_range(self, shape: Shape) -> tuple[float, float] | None:
+    def speedup(self, name: str, shape: Shape) -> float | None:
+        """Times as fast as the fastest dense form in neighbouring turns, in the middle; None without a dense model."""
+        fastest = self.fastest_dense(shape)
+        return self.timings[name].ratio(self.timings[fastest], shape) if fastest else None
+
+    def speedup_range(self, name: str, shape: Shape) -> tuple[float, float] | None:
         """What eight of ten of those ratios are within."""
-        dense = self.fastest_dense(shape)
-        return self.timings["artifact"].ratio_range(dense, shape) if dense else None
+        fastest = self.fastest_dense(shape)
+        return self.timings[name].ratio_range(self.timings[fastest], shape) if fastest else None
 
     def as_json(self) -> dict[str, object]:
         """Figures and machine facts; `milliseconds` are those of the best turn."""
         rows = []
         for shape in self.shapes:
-            speedup, within = self.speedup(shape), self.speedup_range(shape)
+            speedups = {name: self.speedup(name, shape) for name in self.timings}
+            ranges = {name: self.speedup_range(name, shape) for name in self.timings}
             rows.append(
                 {
                     "batch": shape[0],
@@ -61,9 +83,10 @@ class Comparison:
                     "milliseconds": {name: round(timing.minimum(shape), 4) for name, timing in self.timings.items()},
                     "median": {name: round(timing.median(shape), 4) for name, timing in self.timings.items()},
                     "p90": {name: round(timing.p90(shape), 4) for name, timing in self.timings.items()},
-                    "turns": len(self.timings["artifact"].turns[shape]),
-                    "speedup": round(speedup, 3) if speedup else None,
-                    "speedup_range": [round(value, 3) for value in within] if within else None,
+                    "turns": min(len(timing.turns[shape]) for timing in self.timings.values()),
+                    "fastest_dense": self.fastest_dense(shape),
+                    "speedup": {name: round(value, 3) for name, value in speedups.items() if value},
+                    "speedup_range": {name: [round(n, 3) for n in both] for name, both in ranges.items() if both},
                 }
             )
         return {
@@ -71,6 +94,9 @@ class Comparison:
             "threads": self.threads,
             "busy": self.busy is not None,
             "reason": self.busy,
+            "left_out": dict(self.left_out),
+            "lost": {name: dict(found) for name, found in self.lost.items()},
+            "bytes": dict(self.sizes),
             "machine": facts(),
         }
 
@@ -83,9 +109,10 @@ def compare(
     threads: int | None = None,
     progress: Callable[[int], None] = lambda n: None,
 ) -> Comparison:
-    """Time `artifact`, and with a checkpoint its dense graphs, in processes that take short turns.
+    """Time every form of `artifact`, and with a checkpoint its dense model in every form, in short turns.
 
-    seconds: of each model and shape. progress is told after each shape.
+    seconds: of each model and shape. progress is told after each shape. Raises ConfigError when no shape fits or no
+    form runs here.
     """
     most = artifact.manifest.max_length
     fitting = tuple(shape for shape in shapes if shape[1] <= most)
@@ -93,17 +120,75 @@ def compare(
         raise ConfigError(f"no shape fits the model, which takes {most} tokens; give shorter ones")
     threads = usable_cores() if threads is None else allowed(threads)
     with tempfile.TemporaryDirectory(prefix="pgb-bench-") as folder:
-        models = {"artifact": artifact.model}
+        models, left_out = _running(artifact, tuple(artifact.manifest.forms), lambda form: form)
+        if not models:
+            raise ConfigError(f"no form of {artifact.path} runs on this CPU: {left_out}")
         if checkpoint is not None:
-            models |= write_dense(load_checked(checkpoint, artifact.manifest.task, Report())[0].model, Path(folder))
+            whole = write_dense(load_checked(checkpoint, artifact.manifest.task, Report())[0], Path(folder) / "dense")
+            others, missing = _running(whole, DENSE_FORMS, dense)
+            models, left_out = {**others, **models}, {**left_out, **missing}
+        sizes = {name: _size(model) for name, model in models.items()}
         found = bench.time_in_turns(models, fitting, threads, seconds, progress)
-    return Comparison(fitting, found.timings, threads, found.busy)
+    lost = {
+        name: {what: record.measured[what] for what in ("drop", "equal_answers") if what in record.measured}
+        for name, record in artifact.manifest.forms.items()
+    }
+    return Comparison(fitting, found.timings, threads, found.busy, left_out, lost, sizes)
 
 
-def write_dense(model: Encoder, folder: Path) -> dict[str, Path]:
-    """The dense graphs of an encoder, in every form that is a baseline, as files."""
-    paths = {}
-    for name, form in BASELINES.items():
-        paths[name] = folder / f"{form.name}.onnx"
-        paths[name].write_bytes(form.build(model).SerializeToString())
-    return paths
+def write_dense(checkpoint: Checkpoint, out: Path, forms: Sequence[str] = DENSE_FORMS) -> Artifact:
+    """The dense model in these forms, as an artifact that only serves to be timed."""
+    model = checkpoint.model
+    sites = model.sites().items()
+    plan = Plan(
+        checkpoint.digest,
+        model.config.head_dim,
+        {site: Keep((linear.out_features, linear.in_features)) for site, linear in sites},
+    )
+    return write(out, Made(checkpoint, model.cpu(), plan, forms, tried=False))
+
+
+def table(found: Comparison) -> str:
+    """What was found, a line a model: milliseconds of the best turn, and ratios of neighbouring turns."""
+    lines = [
+        "milliseconds of the best turn; times as fast as the fastest dense form, in the middle of neighbouring turns, "
+        "and what eight of ten are within",
+        f"{'':22}" + "".join(f"{f'{batch} x {tokens}':>26}" for batch, tokens in found.shapes) + "   lost",
+    ]
+    for name, timing in found.timings.items():
+        cells = ""
+        for shape in found.shapes:
+            ratio, within = found.speedup(name, shape), found.speedup_range(name, shape)
+            said = f" {ratio:.2f}x ({within[0]:.2f}-{within[1]:.2f})" if ratio and within else ""
+            cells += f"{f'{timing.minimum(shape):.2f}{said}':>26}"
+        lines.append(f"{name:22}{cells}   {_lost(found.lost.get(name, {}))}".rstrip())
+    lines.append(f"{facts()['cpu']}, {', '.join(map(str, facts()['instruction_sets']))}; {found.threads} threads")  # type: ignore[call-overload]
+    return "\n".join(lines)
+
+
+def _lost(measured: Mapping[str, Any]) -> str:
+    if "drop" in measured:
+        return f"{measured['drop']:.2f} points"
+    return f"{1 - measured['equal_answers']:.2%} of answers" if "equal_answers" in measured else ""
+
+
+def _running(
+    artifact: Artifact, forms: Sequence[str], named: Callable[[str], str]
+) -> tuple[dict[str, Timed], dict[str, str]]:
+    """Those that open here on the CPU, and why the others do not."""
+    models, left_out = {}, {}
+    for form in forms:
+        if form != FUSED.name and FORMS[form].devices[0] != "cpu":
+            left_out[named(form)] = "it is for a GPU"
+            continue
+        try:
+            open_runtime(artifact, form, "cpu", 1).close()
+        except RuntimeUnavailable as error:
+            left_out[named(form)] = str(error)
+        else:
+            models[named(form)] = Timed(artifact.path, form)
+    return models, left_out
+
+
+def _size(model: Timed) -> int:
+    return open_artifact(model.path).graph(model.form).stat().st_size

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from pgb_core.artifact import MANIFEST
-from pgb_core.errors import ArtifactError
+from pgb_core.artifact import MANIFEST, open_artifact
+from pgb_core.errors import ArtifactError, ConfigError
 from pgb_core.gate import load_checked
 from pgb_core.inference.batches import Predict, run_all
 from pgb_core.inference.load import Loaded, load
@@ -27,21 +27,25 @@ def score(
     source: str | Path,
     data: str | Path,
     task: str | None = None,
+    form: str | None = None,
     options: Options = _PLAIN,
     report: Report | None = None,
 ) -> Metrics:
     """Official metrics on labelled rows: PyTorch for a checkpoint, ONNX Runtime for an artifact.
 
-    Both read and answer as the service does by default. options: how the file is read. report: who is told what was
-    read.
+    Both read and answer as the service does by default. form: of an artifact, the first that it carries by default.
+    options: how the file is read. report: who is told what was read.
     """
     report = report or Report()
     with threads() as count:
         if (Path(source) / MANIFEST).is_file():
-            with load(source, threads=count) as loaded:
+            chosen = form or next(iter(open_artifact(source).manifest.forms))
+            with load(source, chosen, threads=count) as loaded:
                 m = loaded.manifest
                 subject = Subject(TASKS[m.task], m.labels, m.provenance.get("problem_type"), loaded.tokenizer.side)
                 return _scored(Trial(subject, loaded.tokenizer, _told(loaded), report), data, options)
+        if form is not None:
+            raise ConfigError(f"--form {form}: {source} is a checkpoint, and only an artifact has forms")
         checkpoint, _ = load_checked(source, task, report)
         predict = torch_predictor(checkpoint.model)
         return _scored(Trial(checkpoint.subject, checkpoint.served_tokenizer, predict, report), data, options)

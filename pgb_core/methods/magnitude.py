@@ -13,7 +13,7 @@ from pgb_core.methods import steps
 from pgb_core.methods.base import Compressed, Method
 from pgb_core.model.linear.masked import packed
 from pgb_core.options.magnitude import MagnitudeOptions
-from pgb_core.plan import FEED_FORWARD, Choice, Group, Grouping, Plan, Role, Site, nothing
+from pgb_core.plan import FEED_FORWARD, WRITING, Choice, Group, Grouping, Plan, Role, Site, nothing
 from pgb_core.plan.kinds import Masked
 from pgb_core.run.run import Run, Stage
 from pgb_core.search.importance import by_unit
@@ -126,6 +126,6 @@ def _choice(site: Site, matrix: Tensor, kept: Mapping[tuple[int, Role], list[int
     if not indices:
         return nothing(shape)
     lines = indices if feeds else [head_dim * head + n for head in indices for n in range(head_dim)]
-    if site.role in (Role.FFN_OUT, Role.ATTENTION_OUTPUT):
+    if site.role in WRITING:
         return Grouping((Group(tuple(range(shape[0])), tuple(lines)),), shape)
     return Grouping((Group(tuple(lines), tuple(range(shape[1]))),), shape)

@@ -11,7 +11,7 @@ from pgb_core.learn.compensate import compensate
 from pgb_core.learn.finetune import Schedule, Trainer, learning_rate
 from pgb_core.learn.fisher import fisher
 from pgb_core.model.encoder import Encoder
-from pgb_core.model.surgery import apply_plan
+from pgb_core.model.surgery import apply_plan, ordered
 from pgb_core.plan import Plan, Site
 from pgb_core.run.run import Run, Stage
 from pgb_core.run.workspace import to_device
@@ -61,7 +61,9 @@ def recovery(run: Run, plan: Stage) -> Sequence[Stage]:
     config, inputs = run.config, run.inputs
     compensated = plan.then("compensated", inputs.calibration_digest, config.ridge)
     learned = (config.epochs, config.tokens, config.learning_rate, config.distill, config.train is not None)
-    return compensated, compensated.then("finetuned", inputs.training_digest, config.seed, config.keep, *learned)
+    noise = (config.noise,) if config.noisy else ()
+    finetuned = (inputs.training_digest, config.seed, config.keep, *learned, *noise)
+    return compensated, compensated.then("finetuned", *finetuned)
 
 
 def recovery_effort(run: Run) -> dict[str, float]:
@@ -78,9 +80,10 @@ def recovered(run: Run, plan: Plan, stages: Sequence[Stage]) -> Encoder:
     """What a plan leaves of the dense model, compensated and re-finetuned. stages: as `recovery` has them."""
     compact = cut(run, plan)
     compensated, finetuned = stages
-    _compensate(run, compact, plan, compensated)
+    dense = ordered(run.dense, plan)  # hidden states of the two are compared
+    _compensate(run, dense, compact, plan, compensated)
     if run.config.epochs:
-        _finetune(run, compact, finetuned)
+        _finetune(run, dense, compact, finetuned)
     return compact
 
 
@@ -91,11 +94,10 @@ def cut(run: Run, plan: Plan) -> Encoder:
     return compact
 
 
-def _compensate(run: Run, compact: Encoder, plan: Plan, stage: Stage) -> None:
+def _compensate(run: Run, dense: Encoder, compact: Encoder, plan: Plan, stage: Stage) -> None:
     """Let what is left make up for what went, in place."""
 
     def made() -> dict[str, Tensor]:
-        dense = run.dense
         run.report.stage("Compensating layer by layer", dense.config.layers)
         groups = list(batches(run.inputs.calibration, CALIBRATION_TOKENS, dense.config.pad_id))
         compensate(dense, compact, plan, groups, run.config.ridge, lambda layer: run.report.advance())
@@ -104,7 +106,7 @@ def _compensate(run: Run, compact: Encoder, plan: Plan, stage: Stage) -> None:
     compact.load_state_dict(dict(run.kept(stage, made)))
 
 
-def _finetune(run: Run, compact: Encoder, stage: Stage) -> None:
+def _finetune(run: Run, dense: Encoder, compact: Encoder, stage: Stage) -> None:
     """Re-finetune, in place, from the last step that is kept."""
     config, workspace, report = run.config, run.workspace, run.report
     schedule = Schedule(
@@ -114,8 +116,9 @@ def _finetune(run: Run, compact: Encoder, stage: Stage) -> None:
         labels=config.train is not None,
         distill=config.distill,
         seed=config.seed,
+        noise=config.noise if config.noisy else 0.0,
     )
-    trainer = Trainer(compact, run.dense, run.inputs.training, run.checkpoint.subject.objective, schedule)
+    trainer = Trainer(compact, dense, run.inputs.training, run.checkpoint.subject.objective, schedule)
     saved = workspace.tensors(stage.name, stage.digest)
     if saved is not None:
         trainer.restore(to_device(saved, trainer.device))

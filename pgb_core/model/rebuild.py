@@ -27,7 +27,7 @@ def weights_of(model: Encoder) -> bytes:
 def encoder_of(artifact: Artifact) -> Encoder:
     """The encoder that the artifact was exported from, on CPU in float32. Raises ArtifactError."""
     if artifact.weights is None:
-        raise ArtifactError(f"{artifact.path}: holds no {WEIGHTS}; compress again with --weights")
+        raise ArtifactError(f"{artifact.path}: holds no {WEIGHTS}; compress again with --forms fp32,torch")
     try:
         with safe_open(artifact.weights, framework="pt") as file:
             found = json.loads(file.metadata()[_CONFIG])

@@ -1,26 +1,29 @@
-"""Rebuild an encoder from its dense weights and a plan. The only file that replaces modules."""
+"""Rebuild an encoder from its dense weights and a plan. The only file that replaces modules and moves weights."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pgb_core.errors import PlanError
 from pgb_core.model.blocks import Attention, Constant, FeedForward, Layer, Sublayer
 from pgb_core.model.encoder import Encoder, Layers
 from pgb_core.model.linear import Linear, cut
-from pgb_core.plan import Choice, Plan, Role, Site
+from pgb_core.plan import WRITING, Choice, Plan, Role, Site
 
 
 def apply_plan(dense: Encoder, plan: Plan) -> Encoder:
     """A new, compact encoder; `dense` is left as it was.
 
     Heads, channels and neurons that the plan leaves out are gone from the modules, and a layer of
-    which nothing is left is gone from the list. Raises PlanError when the plan does not fit.
+    which nothing is left is gone from the list. The residual stream has the plan's order.
+    Raises PlanError when the plan does not fit.
     """
     _check(dense, plan)
+    dense = ordered(dense, plan)
     layers = dense.layers
     dense.layers = Layers()
     try:
@@ -33,10 +36,44 @@ def apply_plan(dense: Encoder, plan: Plan) -> Encoder:
     return compact
 
 
+def ordered(dense: Encoder, plan: Plan) -> Encoder:
+    """The dense encoder whose hidden states those of the plan's compact one are held against; itself where the plan
+    has no order of the stream.
+    """
+    return dense if plan.stream is None else reordered(dense, plan.stream)
+
+
+@torch.no_grad()
+def reordered(dense: Encoder, order: Sequence[int]) -> Encoder:
+    """An equal encoder of dense maps whose residual stream has another order; `dense` is left as it was.
+
+    order: the dense channel at each position. It is folded into all that writes to the stream, normalises it or reads
+    it, so nothing moves at run time.
+    """
+    found = copy.deepcopy(dense)
+    embeddings, head = found.embeddings, found.head
+    columns: list[nn.Module] = [head.output if head.dense is None else head.dense]
+    rows: list[nn.Module] = [half.norm for layer in found.layers for half in layer.halves]
+    if embeddings.projection is None:
+        columns += [
+            table for table in (embeddings.word, embeddings.position, embeddings.token_type) if table is not None
+        ]
+        rows.append(embeddings.norm)
+    else:
+        rows.append(embeddings.projection)
+    for site, linear in found.sites().items():
+        (rows if site.role in WRITING else columns).append(linear)
+    parameters = [(module.get_parameter("weight"), 1) for module in columns]
+    parameters += [(module.get_parameter(name), 0) for module in rows for name in ("weight", "bias")]
+    for parameter, axis in parameters:
+        parameter.copy_(parameter.index_select(axis, torch.tensor(order, device=parameter.device)))
+    return found
+
+
 def outputs(plan: Plan, site: Site) -> Tensor:
     """The dense rows that the outputs of a compact map stand for, in its order."""
     choices = plan.layer(site.layer)
-    if site.role in (Role.ATTENTION_OUTPUT, Role.FFN_OUT):
+    if site.role in WRITING:
         return torch.arange(choices[site.role].shape[0])
     if site.role is Role.FFN_IN:
         return _rows(choices[Role.FFN_IN])

@@ -32,7 +32,9 @@ class TorchRuntime:
         except PGBError as error:
             raise RuntimeUnavailable(str(error)) from error
         merge_groups(model)
-        self._predict = torch_predictor(model.requires_grad_(False).to(device, _DTYPES[setup.precision]))
+        self._predict = torch_predictor(
+            model.requires_grad_(False).to(device, _DTYPES[artifact.form(setup.form).numbers])
+        )
 
     def run(self, batch: Sequence[Tokens]) -> list[Logits]:
         """See `Runtime`."""

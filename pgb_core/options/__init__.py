@@ -10,7 +10,7 @@ METHODS: dict[str, type[MethodOptions]] = {
     "pgb": PGBOptions,
     "magnitude": MagnitudeOptions,
 }
-# Forms of the exported graph; `pgb_core.export.forms` writes them.
-TARGETS = ("cpu", "gpu")
+# Forms of the exported model; `pgb_core.export.forms` writes them.
+FORMS = ("fp32", "int8", "openvino", "openvino-int8", "gpu", "torch", "torch-bf16")
 
-__all__ = ["METHODS", "TARGETS", "MethodOptions", "PGBOptions"]
+__all__ = ["FORMS", "METHODS", "MethodOptions", "PGBOptions"]

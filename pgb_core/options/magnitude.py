@@ -16,7 +16,8 @@ class MagnitudeOptions(MethodOptions):
     paper: ClassVar[str] = "Learning both Weights and Connections for Efficient Neural Networks, arXiv 1506.02626"
 
     structure: Literal["units", "weights"] = Field(
-        "units", description="heads and neurons; or single weights, which make a graph neither smaller nor faster"
+        "units",
+        description="units: heads and neurons; weights: single ones, which make a graph neither smaller nor faster",
     )
 
     @property

@@ -15,7 +15,12 @@ class PGBOptions(MethodOptions):
     summary: ClassVar[str] = "permutation and grouping, in one shot"
     paper: ClassVar[str] = "PGB: One-Shot Pruning for BERT via Weight Grouping and Permutation, arXiv 2502.03984"
 
-    grouping: Literal["shared", "disjoint"] = Field("shared", description="shared, or the paper's disjoint blocks")
+    structure: Literal["auto", "shared", "disjoint", "nested"] = Field(
+        "auto",
+        description="shared: groups that choose their inputs; disjoint: the paper's blocks; nested: no groups, and one "
+        "order of the channels, of which maps read the first ones; auto: in each half of a layer whichever of shared "
+        "and nested keeps the most for the time that it takes",
+    )
     passes: int = Field(6, ge=1, description="of the search for groups")
     g_max: int = Field(6, ge=1, description="most disjoint groups of a matrix")
     from_predictions: bool = Field(False, description="score with labels drawn from the model, as without labels")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -29,7 +30,9 @@ def said(error: ValidationError, models: Sequence[type[BaseModel]]) -> str:
         return f"setting {name!r} is " + ("of another --method" if elsewhere else "unknown; see pgb compress --help")
     if kind == "literal_error":
         allowed = context["expected"].replace("'", "").replace(" or ", ", ")
-        return f"{name} {value!r} is unknown; use one of {allowed}"
+        fields = [model.model_fields[name] for model in models[1:] if name in model.model_fields]
+        elsewhere = any(value in get_args(field.annotation) for field in fields)
+        return f"{name} {value!r} is {'of another --method' if elsewhere else 'unknown'}; use one of {allowed}"
     if kind == "value_error":
         return f"{name} {value!r} {context['error']}" if name else str(context["error"])
     if kind.startswith(("greater_than", "less_than", "finite")):

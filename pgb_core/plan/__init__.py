@@ -6,11 +6,12 @@ read without torch.
 
 from pgb_core.plan.kinds import Choice, Group, Grouping, Keep, nothing
 from pgb_core.plan.plan import Plan, flops
-from pgb_core.plan.sites import ATTENTION, FEED_FORWARD, Role, Site
+from pgb_core.plan.sites import ATTENTION, FEED_FORWARD, WRITING, Role, Site
 
 __all__ = [
     "ATTENTION",
     "FEED_FORWARD",
+    "WRITING",
     "Choice",
     "Group",
     "Grouping",

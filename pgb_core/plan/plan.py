@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from pgb_core.errors import PlanError
 from pgb_core.plan.kinds import Choice, decoded
-from pgb_core.plan.sites import ORDER, Role, Site
+from pgb_core.plan.sites import ORDER, WRITING, Role, Site
 
-PLAN_SCHEMA = 1
+PLAN_SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,32 @@ class Plan:
 
     `choices` has every site of the checkpoint; `head_dim` is that of the dense model, so rows of
     query, key and value belong to head `row // head_dim`.
+
+    `stream` is an order of the residual stream for the whole model: the dense channel at each position. None is the
+    checkpoint's own order. With a stream, the choices' indices of the stream's channels (columns of the maps that read
+    it, rows of those that write to it) are those of the dense matrix in that order, so the first k positions are the
+    columns 0 to k - 1.
+
+    `made_for` is the form, and the instruction sets, by whose prices the parts were weighed; empty when by none.
+
+    Raises PlanError when the stream does not name each of its channels once.
     """
 
     checkpoint: str
     head_dim: int
     choices: Mapping[Site, Choice] = field(default_factory=dict)
+    stream: tuple[int, ...] | None = None
+    made_for: str = ""
+
+    def __post_init__(self) -> None:
+        if self.stream is None:
+            return
+        if sorted(self.stream) != list(range(len(self.stream))):
+            raise PlanError("plan: the stream does not name each of its channels once")
+        for site, choice in self.choices.items():
+            size = choice.shape[0 if site.role in WRITING else 1]
+            if size != len(self.stream):
+                raise PlanError(f"plan: the stream has {len(self.stream)} channels, {site} is for {size}")
 
     @property
     def layers(self) -> int:
@@ -57,6 +78,8 @@ class Plan:
                 "schema": PLAN_SCHEMA,
                 "checkpoint": self.checkpoint,
                 "head_dim": self.head_dim,
+                "made_for": self.made_for,
+                "stream": self.stream,
                 "choices": {str(site): choice.encoded() for site, choice in ordered},
             },
             separators=(",", ":"),
@@ -71,7 +94,8 @@ class Plan:
             if raw["schema"] != PLAN_SCHEMA:
                 raise PlanError(f"plan: schema {raw['schema']} is unknown; this version reads {PLAN_SCHEMA}")
             choices = {Site.parse(name): decoded(value) for name, value in raw["choices"].items()}
-            return cls(str(raw["checkpoint"]), int(raw["head_dim"]), choices)
+            stream = None if raw["stream"] is None else tuple(map(int, raw["stream"]))
+            return cls(str(raw["checkpoint"]), int(raw["head_dim"]), choices, stream, str(raw["made_for"]))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise PlanError(f"plan: not a plan ({type(error).__name__})") from error
 

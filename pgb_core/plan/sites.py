@@ -21,6 +21,7 @@ class Role(StrEnum):
 
 ATTENTION = (Role.QUERY, Role.KEY, Role.VALUE, Role.ATTENTION_OUTPUT)
 FEED_FORWARD = (Role.FFN_IN, Role.FFN_OUT)
+WRITING = (Role.ATTENTION_OUTPUT, Role.FFN_OUT)  # to the residual stream; the others of a half read it
 ORDER = {role: n for n, role in enumerate(Role)}
 
 

@@ -1,17 +1,41 @@
-"""Prices of the parts of a model, as data: one file a form of graph and the numbers that it computes in."""
+"""Prices of the parts of a model, as data: one file a form, with the machine that it was measured on."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 
 from pgb_core.search.prices import Prices
 
-_USUAL = "cpu-float32"
+FOLDER = Path(str(files(__name__)))
+_USUAL = "fp32"
 
 
-def prices_of(form: str, numbers: str = "float32") -> Prices:
-    """Those measured for a form of graph. A form that nobody measured has those of the CPU's in float32."""
-    every = {entry.name: entry for entry in files(__name__).iterdir()}
-    found = every.get(f"{form}-{numbers}.json", every[f"{_USUAL}.json"])
-    return Prices(**json.loads(found.read_text("utf-8"))["prices"])
+@dataclass(frozen=True)
+class Table:
+    """Prices, the form that they were measured for, and the instruction sets of the machine."""
+
+    form: str
+    instruction_sets: tuple[str, ...]
+    prices: Prices
+
+    @property
+    def name(self) -> str:
+        """Form and instruction sets, in a line."""
+        return f"{self.form} on {', '.join(self.instruction_sets)}"
+
+
+def table_of(form: str) -> Table:
+    """The prices of a form. A form that nobody measured has those of fp32."""
+    path = FOLDER / f"{form}.json"
+    if not path.is_file():
+        return table_of(_USUAL)
+    found = json.loads(path.read_text("utf-8"))
+    return Table(form, tuple(found["machine"]["instruction_sets"]), Prices(**found["prices"]))
+
+
+def prices_of(form: str) -> Prices:
+    """See `table_of`."""
+    return table_of(form).prices

@@ -18,7 +18,7 @@ def stages(run: Run, method: Mapping[str, float]) -> dict[str, float]:
         tokens = sum(map(_tokens, run.inputs.held_out.rows))
         found["Scoring the dense model"] = tokens
         found["Scoring the compressed model"] = tokens * run.config.keep
-    found["Exporting and checking parity"] = EXPORT
+    found["Exporting every form and holding it against the model"] = EXPORT
     return found
 
 

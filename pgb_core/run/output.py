@@ -58,7 +58,7 @@ class Output:
         scored = [repr(row) for row in run.inputs.held_out.rows] if run.inputs.held_out else []
         self._settings = {
             "digest": stages[-1].digest,
-            "asked": key_of(stages[-1].digest, config.weights, config.target, scored),
+            "asked": key_of(stages[-1].digest, config.forms, scored),
             "force": config.force,
             "threads": threads,
         }

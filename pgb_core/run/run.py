@@ -15,9 +15,10 @@ from pgb_core.checkpoints.load import Checkpoint
 from pgb_core.config import CompressConfig
 from pgb_core.data.words import plain
 from pgb_core.errors import ConfigError, ResourceError
-from pgb_core.export.parity import Parity
+from pgb_core.export.parity import Parity, inputs_of
+from pgb_core.export.write import MOST_COMPARED
 from pgb_core.gate import load_checked
-from pgb_core.inference.batches import run_all
+from pgb_core.inference.batches import Predict, run_all
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.predict import torch_predictor
 from pgb_core.options import MethodOptions
@@ -25,6 +26,9 @@ from pgb_core.progress.report import Report
 from pgb_core.run import reading
 from pgb_core.run.inputs import Inputs, read_inputs
 from pgb_core.run.workspace import Workspace, key_of, to_device
+from pgb_core.tasks import Source
+from pgb_core.tasks.features import Features
+from pgb_core.tasks.metrics import Metrics
 
 Options = TypeVar("Options", bound=MethodOptions)
 STAGES_VERSION = 2  # raised when a stage comes out otherwise than before, so that kept ones are done again
@@ -130,7 +134,8 @@ class Run:
         stored = config.options.stored(config.keep) * encoder
         small = rest + stored
         kept = encoder + small + (2 * (rest + 3 * stored) if config.epochs else 0)
-        needed = int(4 * ((kept if config.keep < 1 else 0) + small * (2 if config.weights else 1)))
+        # Forms are written twice, to be tried before the artifact is there.
+        needed = int(4 * ((kept if config.keep < 1 else 0) + 2 * small * len(config.forms)))
         return max(0, needed - sum(self.workspace.size(stage.name, stage.digest) for stage in stages))
 
     def check_labels(self) -> dict[str, object]:
@@ -144,25 +149,47 @@ class Run:
                 trial.check(rows, None)
         return trial.check(learned[0] if learned else None, inputs.held_out)
 
-    def measure(self, compact: Encoder) -> dict[str, object]:
-        """Metrics of both models on the held-out rows, for the manifest."""
+    def measure(self, compact: Encoder) -> tuple[Metrics | None, dict[str, object]]:
+        """Metrics of the compact model on the held-out rows; and of both models, for the manifest."""
         held_out, report = self.inputs.held_out, self.report
         if held_out is None:
-            return {}
+            return None, {}
         found: dict[str, object] = {}
         reasons: dict[str, object] = {}
-        subject, tokenizer = self.checkpoint.subject, self.checkpoint.served_tokenizer
+        metrics: Metrics | None = None
         for name, model in (("dense", self.dense), ("compressed", compact)):
             # A question may have several windows, and progress is told in windows.
-            report.stage(f"Scoring the {name} model", None if subject.task.windows else len(held_out.rows))
-            run = partial(run_all, torch_predictor(model), progress=report.advance)
-            metrics = subject.task.score(held_out, subject, tokenizer, run)
+            report.stage(f"Scoring the {name} model", None if self.checkpoint.task.windows else len(held_out.rows))
+            metrics = self._scored(held_out, torch_predictor(model), report.advance)
             found[name] = metrics.rounded(6)
             if metrics.reasons:
                 reasons[name] = metrics.reasons
             for metric, reason in metrics.reasons.items():
                 report.warn(f"{metric} of the {name} model is not defined: {reason}")
-        return {"accuracy": {**found, "rows": len(held_out.rows), **({"reasons": reasons} if reasons else {})}}
+        said = {**found, "rows": len(held_out.rows), **({"reasons": reasons} if reasons else {})}
+        return metrics, {"accuracy": said}
+
+    def metrics(self, predict: Predict) -> Metrics | None:
+        """Of whatever gives logits, on the held-out rows; None without any."""
+        return None if self.inputs.held_out is None else self._scored(self.inputs.held_out, predict)
+
+    def _scored(self, rows: Source, predict: Predict, progress: Callable[[int], None] = lambda count: None) -> Metrics:
+        subject = self.checkpoint.subject
+        run = partial(run_all, predict, progress=progress)
+        return subject.task.score(rows, subject, self.checkpoint.served_tokenizer, run)
+
+    def compared(self) -> tuple[list[Features], int]:
+        """Inputs on which forms are held against the model: probe texts, then rows, held out where there are any.
+
+        And how many of them are rows.
+        """
+        c, inputs = self.checkpoint, self.inputs
+        rows = inputs.calibration or inputs.training
+        if inputs.held_out is not None:
+            first = inputs.held_out.picked(range(min(len(inputs.held_out.rows), MOST_COMPARED)))
+            length = min(c.task.length, c.max_length)
+            rows = c.task.encode(first, c.subject, c.tokenizer, length, Report())
+        return [*inputs_of(c.probes, c.reading, c.task), *rows], len(rows)
 
     def described(self) -> dict[str, object]:
         """What a reader needs to make the artifact again; paths by their last part only."""

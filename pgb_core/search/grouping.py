@@ -1,7 +1,7 @@
 """The search for groups: which rows share which columns.
 
 Minimised throughout: the importance `sum I[i, j]` over weights in no group, at a fixed number of
-kept weights. Two structures:
+kept weights. Two structures have groups:
 
 * `disjoint`: G equal blocks on a permuted diagonal; rows and columns are both partitioned
   (the reading of PGB that METHOD notes describe; the alternation follows Zhao and Luk 2019).

@@ -2,7 +2,8 @@
 
 `shared` couples what must be coupled: a neuron leaves both feed-forward matrices, a head leaves all
 four attention matrices, a query channel goes with its key channel and a value channel with its
-column of the output map. `disjoint` splits every matrix by itself, as the paper does.
+column of the output map. `disjoint` splits every matrix by itself, as the paper does. `nested` is in
+`pgb_core.search.nested`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pgb_core.plan import ATTENTION, FEED_FORWARD, Choice, Group, Grouping, Keep, Role
+from pgb_core.plan import ATTENTION, FEED_FORWARD, WRITING, Choice, Group, Grouping, Keep, Role
 from pgb_core.search import grouping, importance
 from pgb_core.search.budget import Option, combine, pareto
 from pgb_core.search.grouping import Blocks, Shared
@@ -119,7 +120,7 @@ class Matrix:
             return self.whole()
         count, columns = blocks.cols.shape
         gathered = 0 if count == 1 and columns == (available or self.shape[1]) else count * columns
-        if count > 1 and self.role in (Role.ATTENTION_OUTPUT, Role.FFN_OUT):
+        if count > 1 and self.role in WRITING:
             gathered += self.shape[0]
         price = self.prices.of_blocks(count, blocks.rows.shape[1], columns, gathered)
         return Part(self.role, Draft(self.shape, blocks.rows, blocks.cols), blocks.kept, price)
@@ -145,19 +146,19 @@ def disjoint_menu(importances: Importances, prices: Prices, g_max: int, passes: 
         for count in range(2, g_max + 1):
             if matrix.shape[0] % count == 0 and matrix.shape[1] % count == 0:
                 parts.append(matrix.part(grouping.disjoint(matrix.values, count, passes)))
-        combined = combine(combined, [_option([part]) for part in parts])
-    return pareto([_nothing(importances), *combined])
+        combined = combine(combined, [option_of([part]) for part in parts])
+    return pareto([nothing_left(importances), *combined])
 
 
 def feed_forward_menu(importances: Importances, prices: Prices, passes: int) -> Menu:
     """Neurons kept x (groups, columns) of either matrix, and dropping the sublayer."""
     inner, outer = (Matrix.of(importances, role, prices) for role in FEED_FORWARD)
     order = (inner.values.sum(1) + outer.values.sum(0)).argsort(descending=True, stable=True)
-    menu = [_nothing(importances)]
+    menu = [nothing_left(importances)]
     every, inputs = torch.arange(outer.shape[0]), torch.arange(inner.shape[1])
     there = prices.of_sublayer(len(every), False)
     for width in WIDTHS:
-        neurons = order[: _rounded(width, len(order))].sort().values
+        neurons = order[: rounded(width, len(order))].sort().values
         whole_width = _variants(inner, neurons, inputs, passes)
         for part in _variants(outer, every, neurons, passes):
             read = part.draft.inputs
@@ -165,13 +166,14 @@ def feed_forward_menu(importances: Importances, prices: Prices, passes: int) -> 
             inner_parts = (
                 whole_width if len(read) == len(neurons) else _variants(inner, read, inputs, passes, counts=(1,))
             )
-            menu += combine([_option([part], there)], [_option([p]) for p in inner_parts])
+            around = there + prices.of_neurons(len(read))
+            menu += combine([option_of([part], around)], [option_of([p]) for p in inner_parts])
     return pareto(menu)
 
 
 def attention_menu(importances: Importances, head_dim: int, prices: Prices, passes: int) -> Menu:
     """Heads kept x channels a head x (groups of heads, columns), and dropping the sublayer."""
-    menu = [_nothing(importances)]
+    menu = [nothing_left(importances)]
     heads = Heads(importances, head_dim, prices, passes)
     for count in range(1, len(heads.ranked) + 1):
         menu += heads.options(heads.ranked[:count].sort().values)
@@ -188,11 +190,11 @@ class Heads:
         self.query, self.key, self.value, self.output = (Matrix.of(importances, role, prices) for role in ATTENTION)
         self.prices = prices
         self.passes = passes
-        self.widths = sorted({_rounded(width, head_dim) for width in HEAD_WIDTHS})
+        self.widths = sorted({rounded(width, head_dim) for width in HEAD_WIDTHS})
         channel_qk = (self.query.values.sum(1) + self.key.values.sum(1)).view(-1, head_dim)
         channel_v = (self.value.values.sum(1) + self.output.values.sum(0)).view(-1, head_dim)
         self.ranked = (channel_qk.sum(1) + channel_v.sum(1)).argsort(descending=True, stable=True)
-        self._best_qk, self._best_v = (_best_channels(scored, self.widths) for scored in (channel_qk, channel_v))
+        self._best_qk, self._best_v = (best_channels(scored, self.widths) for scored in (channel_qk, channel_v))
         self._sums = {
             (matrix.role, width): matrix.values[best[width]].sum(1)
             for matrix, best in ((self.query, self._best_qk), (self.key, self._best_qk), (self.value, self._best_v))
@@ -227,7 +229,7 @@ class Heads:
         rows = self._best_qk[width][split].flatten(1)
         products = self.prices.of_attention(split.numel(), 2 * width)
         for pair in zip(*(self._read(m, split, width, rows) for m in (self.query, self.key)), strict=True):
-            yield _option(pair, products)
+            yield option_of(pair, products)
 
     def _mixed(self, split: Tensor, width: int, outputs: Sequence[Part]) -> Menu:
         """Value and output, in every number of columns and of groups."""
@@ -235,7 +237,7 @@ class Heads:
         values = self._read(self.value, split, width, rows)
         if len(split) > 1:  # columns of the output map in the order of the value channels
             outputs = [Part(p.role, p.draft.reading(rows.flatten()), p.kept, p.price) for p in outputs]
-        return combine([_option([part]) for part in values], [_option([part]) for part in outputs])
+        return combine([option_of([part]) for part in values], [option_of([part]) for part in outputs])
 
     def _outputs(self, channels: Tensor) -> list[Part]:
         """The output map over these value channels. One that nothing reads is waste, so all must be read."""
@@ -250,7 +252,7 @@ class Heads:
         return [matrix.part(Blocks(rows, cols, kept)) for cols, kept in found]
 
 
-def _best_channels(importance: Tensor, widths: Sequence[int]) -> dict[int, Tensor]:
+def best_channels(importance: Tensor, widths: Sequence[int]) -> dict[int, Tensor]:
     """By width, the rows of the best channels of each head, [heads, width]. importance: [heads, head_dim]."""
     heads, head_dim = importance.shape
     order = importance.argsort(dim=1, descending=True, stable=True)
@@ -260,7 +262,7 @@ def _best_channels(importance: Tensor, widths: Sequence[int]) -> dict[int, Tenso
 
 def _column_counts(size: int, groups: int) -> list[int]:
     widths = COLUMNS if groups == 1 else COLUMNS[1:]
-    return sorted({_rounded(width, size) for width in widths})
+    return sorted({rounded(width, size) for width in widths})
 
 
 def _variants(matrix: Matrix, rows: Tensor, cols: Tensor, passes: int, counts: tuple[int, ...] = COUNTS) -> list[Part]:
@@ -299,7 +301,8 @@ def _front(parts: Iterable[Part]) -> list[Part]:
     return [option.recipe for option in pareto([Option(p.draft.cost, p.price, p.kept, p) for p in parts])]
 
 
-def _option(parts: Iterable[Part], extra_price: float = 0.0) -> Option[Recipe]:
+def option_of(parts: Iterable[Part], extra_price: float = 0.0) -> Option[Recipe]:
+    """All of these parts. extra_price: of what surrounds them."""
     parts = list(parts)
     return Option(
         sum(p.draft.cost for p in parts),
@@ -309,10 +312,11 @@ def _option(parts: Iterable[Part], extra_price: float = 0.0) -> Option[Recipe]:
     )
 
 
-def _nothing(importances: Importances) -> Option[Recipe]:
+def nothing_left(importances: Importances) -> Option[Recipe]:
+    """The sublayer is dropped."""
     return Option(0, 0.0, 0.0, dropped({role: (m.shape[0], m.shape[1]) for role, m in importances.items()}))
 
 
-def _rounded(share: float, size: int) -> int:
+def rounded(share: float, size: int) -> int:
     """So much of a size, in the steps that kernels like; the whole is the whole."""
     return size if share == 1 else min(size, max(MULTIPLE, int(share * size) // MULTIPLE * MULTIPLE))

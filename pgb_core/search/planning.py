@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from pgb_core.errors import PlanError
 from pgb_core.plan import ATTENTION, FEED_FORWARD, Plan, Role, Site
-from pgb_core.search import menus
-from pgb_core.search.budget import allocate
+from pgb_core.search import menus, nested
+from pgb_core.search.budget import allocate, pareto
 from pgb_core.search.menus import Draft, Menu, Recipe
 from pgb_core.search.prices import Prices
 from pgb_core.threads import threads
@@ -20,20 +20,40 @@ FLOPS_TOKENS = 128  # of an input, whose products between tokens a budget of FLO
 
 @dataclass(frozen=True)
 class Search:
-    """How groups are looked for: 'shared' or 'disjoint', passes of the search, most disjoint groups a matrix."""
+    """How a structure is looked for: 'auto', 'shared', 'disjoint' or 'nested', passes of the search for groups, most
+    disjoint groups a matrix. 'auto' is 'shared' and 'nested' together, in the order of the stream of 'nested'.
+    """
 
     prices: Prices
-    grouping: str = "shared"
+    structure: str = "shared"
     passes: int = 6
     g_max: int = 6
 
     def menu(self, matrices: Mapping[Role, Tensor], head_dim: int) -> Menu:
         """The ways to prune one sublayer, by the importances of its matrices."""
-        if self.grouping == "disjoint":
+        if self.structure == "disjoint":
             return menus.disjoint_menu(matrices, self.prices, self.g_max, self.passes)
+        if self.structure == "auto":
+            both = [replace(self, structure=one).menu(matrices, head_dim) for one in ("nested", "shared")]
+            return pareto([option for menu in both for option in menu])
+        if self.structure == "nested":
+            if Role.QUERY in matrices:
+                return nested.attention_menu(matrices, head_dim, self.prices)
+            return nested.feed_forward_menu(matrices, self.prices)
         if Role.QUERY in matrices:
             return menus.attention_menu(matrices, head_dim, self.prices, self.passes)
         return menus.feed_forward_menu(matrices, self.prices, self.passes)
+
+
+@dataclass(frozen=True)
+class Menus:
+    """The menus of every layer's sublayers, each with the layer's index, in the order of data.
+
+    stream: the order of the residual stream that they are for, as `Plan` has it.
+    """
+
+    sublayers: Sequence[tuple[int, Menu]]
+    stream: tuple[int, ...] | None = None
 
 
 def make_menus(
@@ -41,40 +61,45 @@ def make_menus(
     head_dim: int,
     search: Search,
     progress: Callable[[int], None] = lambda layer: None,
-) -> list[tuple[int, Menu]]:
-    """The menus of every layer's sublayers, each with the layer's index, in the order of data.
+) -> Menus:
+    """Every way to prune each sublayer.
 
     On one thread: the search is thousands of small products, and threads would wait longer than they work.
     """
     found = []
     with threads(1):
+        order = nested.stream_order(importances) if search.structure in ("nested", "auto") else None
         for index in range(1 + max(site.layer for site in importances)):
             for roles in (ATTENTION, FEED_FORWARD):
-                menu = search.menu({role: importances[Site(index, role)] for role in roles}, head_dim)
-                found.append((index, menu))
+                matrices = {role: importances[Site(index, role)] for role in roles}
+                if order is not None:
+                    matrices = {role: nested.in_order(values, role, order) for role, values in matrices.items()}
+                found.append((index, search.menu(matrices, head_dim)))
             progress(index)
-    return found
+    return Menus(found, None if order is None else tuple(order.tolist()))
 
 
-def choose(found: list[tuple[int, Menu]], keep: float, checkpoint: str, head_dim: int, budget: str = "weights") -> Plan:
+def choose(found: Menus, keep: float, checkpoint: str, head_dim: int, budget: str = "weights") -> Plan:
     """The plan that keeps the most importance in at most a share `keep` of the encoder.
 
     budget: 'weights', or 'flops' at 128 tokens. Raises PlanError when it cannot be met to one
     percent of the dense encoder.
     """
     count = _weights if budget == "weights" else _flops
-    costed = [[replace(option, cost=count(option.recipe)) for option in menu] for _, menu in found]
-    dense = sum(count({role: Draft.whole(d.shape) for role, d in menu[-1].recipe.items()}) for _, menu in found)
+    costed = [[replace(option, cost=count(option.recipe)) for option in menu] for _, menu in found.sublayers]
+    dense = sum(
+        count({role: Draft.whole(d.shape) for role, d in menu[-1].recipe.items()}) for _, menu in found.sublayers
+    )
     picked = allocate(costed, keep * dense)
     choices = {
         Site(layer, role): choice
-        for (layer, _), option in zip(found, picked, strict=True)
+        for (layer, _), option in zip(found.sublayers, picked, strict=True)
         for role, choice in menus.chosen(option.recipe).items()
     }
     met = sum(option.cost for option in picked) / dense
     if abs(met - keep) > 0.01:
         raise PlanError(f"kept {met:.1%} of the {budget} where {keep:.1%} was asked; try another --keep")
-    return Plan(checkpoint, head_dim, choices)
+    return Plan(checkpoint, head_dim, choices, found.stream)
 
 
 def _weights(recipe: Recipe) -> float:

@@ -18,6 +18,11 @@ class Metrics(dict[str, float | None]):
         super().__init__(values)
         self.reasons = {name: (reasons or {}).get(name, "") for name, value in values.items() if value is None}
 
+    @property
+    def main(self) -> str:
+        """The one by which a model is judged: F1 of answers, else the first."""
+        return "f1" if "exact_match" in self else next(iter(self))
+
     def rounded(self, digits: int) -> dict[str, float | None]:
         """The values with so many digits after the point."""
         return {name: value if value is None else round(value, digits) for name, value in self.items()}

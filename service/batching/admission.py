@@ -83,10 +83,10 @@ class Turns:
         self._served: dict[Hashable, float] = {}
         self._here: dict[Hashable, int] = {}
 
-    def come(self, flow: Hashable) -> None:
-        """One more piece of work of this flow waits."""
+    def come(self, flow: Hashable, more: int = 1) -> None:
+        """So many more pieces of work of this flow wait."""
         count = self._here.get(flow, 0)
-        self._here[flow] = count + 1
+        self._here[flow] = count + more
         if not count:
             self._served[flow] = max(self._served.get(flow, 0.0), self._level)
 

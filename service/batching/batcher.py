@@ -57,7 +57,7 @@ class Limits:
     overtake: float
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, slots=True)
 class Ran(Generic[Result]):
     """A result, with the batch it ran in."""
 
@@ -93,6 +93,8 @@ class _Job(Generic[Item, Result]):
 
     future: asyncio.Future[None]
     deadline: float
+    flow: Hashable
+    tokens: int = 0
     entries: list[Entry[_Input[Item, Result]]] = field(default_factory=list)
     results: list[Ran[Result] | None] = field(default_factory=list)
     left: int = 0
@@ -208,17 +210,25 @@ class Batcher(Generic[Item, Result]):
         """
         loop = asyncio.get_running_loop()
         now = clock()
-        job: _Job[Item, Result] = _Job(loop.create_future(), deadline)
-        job.entries = [Entry(_Input(job, n, item), self._size_of(item), now, flow) for n, item in enumerate(items)]
+        job: _Job[Item, Result] = _Job(loop.create_future(), deadline, flow)
+        sizes = [self._size_of(item) for item in items]
+        job.tokens = sum(sizes)
+        job.entries = [
+            Entry(_Input(job, n, item), size, now, flow)
+            for n, (item, size) in enumerate(zip(items, sizes, strict=True))
+        ]
         job.results = [None] * len(items)
         job.left = len(items)
         here = self._admit(job, loop, alone, body, announced)
         reason = "disconnect"  # of the client; also what cancels this call
         try:
-            with expiring(job.future, deadline, "the request's time was over before its answer was ready"):
-                if here:
-                    self._run_here()
-                await job.future
+            if here:
+                self._run_here()
+            if job.future.done():
+                job.future.result()
+            else:
+                with expiring(job.future, deadline, "the request's time was over before its answer was ready"):
+                    await job.future
         except DeadlineExceeded:
             reason = "deadline"
             raise
@@ -247,8 +257,7 @@ class Batcher(Generic[Item, Result]):
         announced: Announced | None,
     ) -> bool:
         """Put it in line, and wake the thread; or leave it asleep and return True: run it here."""
-        tokens = sum(entry.size for entry in job.entries)
-        flow = job.entries[0].flow
+        tokens, flow = job.tokens, job.flow
         with self._changed:
             if announced is not None:
                 self._withdraw(announced)
@@ -258,8 +267,7 @@ class Batcher(Generic[Item, Result]):
                 self._density += (_SETTLING if self._density else 1.0) * (tokens / body - self._density)
             here = alone and not self._running and not self._room.count and self._brief(tokens)
             self._backlog.add(flow, tokens)
-            for entry in job.entries:
-                self._room.add(entry)
+            self._room.add(*job.entries)
             if here:
                 self._running = True
                 return True
@@ -298,7 +306,7 @@ class Batcher(Generic[Item, Result]):
         """It is answered, or will not be: what still waits of it goes, and its work counts no more."""
         with self._changed:
             gone = [entry for entry in job.entries if self._room.discard(entry)] if job.left else []
-            self._backlog.done(job.entries[0].flow, sum(entry.size for entry in job.entries))
+            self._backlog.done(job.flow, job.tokens)
             job.entries = []  # each of which holds the job
         self._save(gone, reason)
 
@@ -334,14 +342,16 @@ class Batcher(Generic[Item, Result]):
         while True:
             batch = self._room.take(now)
             alive = [entry for entry in batch if entry.item.job.deadline > now]
-            self._save([entry for entry in batch if entry.item.job.deadline <= now], "deadline")
+            if len(alive) < len(batch):
+                self._save([entry for entry in batch if entry.item.job.deadline <= now], "deadline")
             if alive or not batch:
                 break
-        self._busy_until = now + sum(entry.size for entry in alive) * self._seconds_per_token
+        self._busy_until = now + sum([entry.size for entry in alive]) * self._seconds_per_token
         return alive
 
     def _run_batch(self, batch: _Batch, send: Callable[[_Batch, _Outcome], None]) -> None:
-        tokens = len(batch) * max(entry.size for entry in batch)
+        sizes = [entry.size for entry in batch]
+        tokens = len(batch) * max(sizes)
         started = clock()
         try:
             results = self._run([entry.item.item for entry in batch])
@@ -353,7 +363,7 @@ class Batcher(Generic[Item, Result]):
         else:
             finished = clock()
             self.failures = 0
-            self._learn(sum(entry.size for entry in batch), finished - started)
+            self._learn(sum(sizes), finished - started)
             mark = self._observe(len(batch), tokens, started)
             send(batch, [Ran(result, started, finished, len(batch), tokens, mark) for result in results])
             return
@@ -394,12 +404,13 @@ def exhausted(error: BaseException) -> bool:
 
 
 def _deliver(batch: _Batch, outcome: _Outcome) -> None:
-    for n, entry in enumerate(batch):
+    if isinstance(outcome, ServiceError):
+        for entry in batch:
+            settle(entry.item.job.future, outcome)
+        return
+    for entry, ran in zip(batch, outcome, strict=True):
         job = entry.item.job
-        if isinstance(outcome, ServiceError):
-            settle(job.future, outcome)
-            continue
-        job.results[entry.item.place] = outcome[n]
+        job.results[entry.item.place] = ran
         job.left -= 1
         if not job.left:
             settle(job.future, None)

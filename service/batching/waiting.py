@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
 from itertools import islice
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from service.batching.admission import Turns
 
@@ -50,13 +50,24 @@ class WaitingRoom(Generic[Item]):
         self._arrivals: dict[Hashable, _Line[Item]] = {}
         self._by_size: dict[int, dict[Hashable, _Line[Item]]] = {}
 
-    def add(self, entry: Entry[Item]) -> None:
-        """Last of its flow."""
-        self._turns.come(entry.flow)
-        self._arrivals.setdefault(entry.flow, OrderedDict())[entry] = None
-        self._by_size.setdefault(entry.size, {}).setdefault(entry.flow, OrderedDict())[entry] = None
-        self.tokens += entry.size
-        self.count += 1
+    def add(self, *entries: Entry[Item]) -> None:
+        """Last of their flow, which is the same of all; at least one."""
+        flow = entries[0].flow
+        self._turns.come(flow, len(entries))
+        line = self._arrivals.get(flow)
+        if line is None:
+            line = self._arrivals[flow] = OrderedDict()
+        for entry in entries:
+            line[entry] = None
+            lines = self._by_size.get(entry.size)
+            if lines is None:
+                lines = self._by_size[entry.size] = {}
+            alike = lines.get(flow)
+            if alike is None:
+                alike = lines[flow] = OrderedDict()
+            alike[entry] = None
+            self.tokens += entry.size
+        self.count += len(entries)
 
     def discard(self, entry: Entry[Item]) -> bool:
         """Take an entry out of line; False if it was not in it."""
@@ -88,20 +99,26 @@ class WaitingRoom(Generic[Item]):
         head = self.first()
         if head is None:
             return []
-        bounds = _Bounds(
-            head.queued + max(self.overtake, (now - head.queued) / 3), self._turns.served(head.flow) + self.budget
-        )
+        latest = head.queued + max(self.overtake, (now - head.queued) / 3)
+        furthest = self._turns.served(head.flow) + self.budget  # how much the flow of what joins was served
         batch = [head]
         width = head.size
         self._take(head)
         for size in sorted(self._by_size, key=lambda size: abs(size - head.size)):
-            for line in list(self._by_size[size].values()):
+            for flow, line in list(self._by_size[size].items()):
                 for entry in list(islice(line, self.budget // size + 1)):
-                    if self._unfit(entry, len(batch), width, bounds):
+                    count, wider = len(batch), max(width, size)
+                    padding = wider * (count + 1) - width * count - size
+                    if (
+                        padding > self.launch / count  # more than its share of starting the batch
+                        or wider * (count + 1) > self.budget
+                        or entry.queued > latest
+                        or self._turns.served(flow) + size > furthest
+                    ):
                         break
                     self._take(entry)
                     batch.append(entry)
-                    width = max(width, size)
+                    width = wider
             if width * (len(batch) + 1) > self.budget:
                 break
         return batch
@@ -109,21 +126,6 @@ class WaitingRoom(Generic[Item]):
     def _take(self, entry: Entry[Item]) -> None:
         self._turns.serve(entry.flow, entry.size)
         self.discard(entry)
-
-    def _unfit(self, entry: Entry[Item], count: int, width: int, bounds: _Bounds) -> bool:
-        """Whether an entry may not join `count` others that are `width` tokens wide."""
-        wider = max(width, entry.size)
-        padding = wider * (count + 1) - width * count - entry.size
-        return (
-            padding > self._spare(count)
-            or wider * (count + 1) > self.budget
-            or entry.queued > bounds.latest
-            or self._turns.served(entry.flow) + entry.size > bounds.furthest
-        )
-
-    def _spare(self, count: int) -> float:
-        """Tokens of padding that an entry may add to a batch of `count` others: their share of starting it."""
-        return self.launch / count
 
 
 _Line = OrderedDict[Entry[Item], None]  # a set that keeps its order
@@ -134,10 +136,3 @@ def _remove(lines: dict[Hashable, _Line[Item]], flow: Hashable, entry: Entry[Ite
     del line[entry]
     if not line:
         del lines[flow]
-
-
-class _Bounds(NamedTuple):
-    """Of what may join a batch: how late it came, and how much its flow was served."""
-
-    latest: float
-    furthest: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Coroutine
 from typing import Any, cast, get_args, get_type_hints
 
@@ -11,7 +12,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
 from pydantic_core import PydanticCustomError, from_json
 
-from service.dialects.common import Require
+from service.dialects.common import Require, body_of, header_of
 from service.errors import Malformed, TooLarge
 
 # Values that an input may take in the longest way of writing it, and those that a request has besides.
@@ -49,39 +50,82 @@ def _marks(text: bytes) -> int:
     return text.count(b",") + text.count(b":") + text.count(b"[") + text.count(b"{")
 
 
-class StrictRoute(APIRoute):
-    """A route that checks the key, then reads a body that is strict JSON. A function that takes one returns a response.
+Answering = Callable[[Request], Coroutine[Any, Any, Response]]
 
-    FastAPI documents it. FastAPI would also answer it, but looks up at every request what the route takes, which costs
-    as much as tokenising four texts, and reads the body before it asks for the key. So the function's own annotations
-    say once what it takes: words of the path, the request, and a model, which is the body.
+
+class DirectRoute(APIRoute):
+    """A route that checks the key, then calls its function with words of its path and the request, and gets a response.
+
+    FastAPI documents it. FastAPI also answers it where the server is another or more is asked, but at every request it
+    looks up what the route takes. So the function's own annotations say once what it takes, and `Shortcut` calls
+    `directly` past FastAPI. Where there is none, FastAPI must answer.
     """
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """See APIRoute. Raises TypeError for a function that takes anything else beside a body."""
-        takes = get_type_hints(self.endpoint)
-        takes.pop("return")
-        bodies = [name for name, kind in takes.items() if _model(kind)]
-        if not bodies:
-            return super().get_route_handler()
-        asked, asking = bodies[0], next((name for name, kind in takes.items() if kind is Request), "request")
+    directly: Answering | None = None
+
+    def get_route_handler(self) -> Answering:
+        """See APIRoute. Raises TypeError for a function that takes anything else, but what has a default."""
+        self.directly = self._checked(self._calling(set()))
+        return super().get_route_handler()
+
+    def _checked(self, answer: Answering) -> Answering:
+        """The same once the key is found good."""
         checks = [needed.dependency for needed in self.dependencies if isinstance(needed.dependency, Require)]
-        if set(takes) != {asked, asking, *self.param_convertors} or len(checks) < len(self.dependencies):
-            raise TypeError(f"{self.path}: takes more than words of its path, a body, the request and a key")
-        read = TypeAdapter(takes[asked]).validate_python
-        answer = cast(Callable[..., Coroutine[Any, Any, Response]], self.endpoint)
+        if len(checks) < len(self.dependencies):
+            raise TypeError(f"{self.path}: takes more than a key to depend on")
 
         async def directly(request: Request) -> Response:
             for check in checks:
                 await check(request)
+            return await answer(request)
+
+        return directly
+
+    def _calling(self, given: set[str]) -> Callable[..., Coroutine[Any, Any, Response]]:
+        """The function, called with the request, words of the path, and what is given besides."""
+        kinds = get_type_hints(self.endpoint)
+        takes = inspect.signature(self.endpoint).parameters
+        asking = next((name for name in takes if kinds[name] is Request), "request")
+        known = {asking, *given, *self.param_convertors}
+        if not known <= set(takes) or any(takes[name].default is inspect.Parameter.empty for name in {*takes} - known):
+            raise TypeError(f"{self.path}: takes more than words of its path, a body, the request and a key")
+        answer = cast(Callable[..., Coroutine[Any, Any, Response]], self.endpoint)
+
+        def called(request: Request, **more: object) -> Coroutine[Any, Any, Response]:
+            return answer(**request.scope["path_params"], **more, **{asking: request})
+
+        return called
+
+
+class StrictRoute(DirectRoute):
+    """A direct route whose function also takes a model, which is the body: strict JSON.
+
+    FastAPI never answers it. What it looks up at every request costs as much as tokenising four texts, and it reads the
+    body before it asks for the key.
+    """
+
+    def get_route_handler(self) -> Answering:
+        """See APIRoute. Raises TypeError for a function that takes anything else beside a body."""
+        bodies = {name: kind for name, kind in get_type_hints(self.endpoint).items() if _model(kind)}
+        bodies.pop("return", None)
+        if not bodies:
+            return APIRoute.get_route_handler(self)
+        (asked, kind), *_ = bodies.items()
+        read = TypeAdapter(kind).validate_python
+        answer = self._calling({asked})
+        if len(inspect.signature(self.endpoint).parameters) > 2 + len(self.param_convertors):
+            raise TypeError(f"{self.path}: takes more than words of its path, a body, the request and a key")
+
+        async def reading(request: Request) -> Response:
             try:
                 found = read(await _sent(request), from_attributes=True)
             except ValidationError as error:
                 described = error.errors(include_url=False, include_context=False, include_input=False)
                 raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in described]) from None
-            return await answer(**request.path_params, **{asked: found, asking: request})
+            return await answer(request, **{asked: found})
 
-        return directly
+        self.directly = self._checked(reading)
+        return self.directly
 
 
 def _model(kind: object) -> bool:
@@ -95,8 +139,8 @@ async def _sent(request: Request) -> object:
 
     Raises Malformed.
     """
-    body = await request.body()
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    body = await body_of(request)
+    kind = (header_of(request, b"content-type") or "").partition(";")[0].strip().lower()
     if not body or not (kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))):
         return body or None
     check_values(body, request.app.state.settings.max_items)

@@ -8,7 +8,7 @@ import math
 import re
 import secrets
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -18,6 +18,7 @@ from service.batching.admission import Backlog
 from service.dialects.base import Dialect, spoken
 from service.engine import Engine
 from service.errors import InvalidInput, Malformed, Overloaded, ServiceError, TooLarge, TooSlow
+from service.http.client import client_of
 from service.http.failures import internal, let_go, render
 from service.keys import Keys, secret_of
 from service.models.lifecycle import Lifecycle
@@ -27,7 +28,7 @@ from service.observe.metrics import Call
 from service.observe.tracing import Tracer
 from service.settings import Settings
 
-TIMEOUT_HEADER = "x-request-timeout-ms"
+TIMEOUT_HEADER = b"x-request-timeout-ms"
 CLIENT_GONE = 499
 RESERVE, LITTLE = 8, 4096  # parts of the room: what is kept for those who hold little, and how much is little
 _ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
@@ -62,23 +63,23 @@ class Arrival:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        given = headers.get("x-request-id", "")
+        headers = dict(reversed(scope["headers"]))  # of a name that comes twice the first counts
+        given = str(headers.get(b"x-request-id", b""), "latin-1")
         name = given if _ID.fullmatch(given) else f"{self._name}{next(self._numbers):016x}"
         dialect = spoken(self._parts.dialects, scope["path"])
         call = Call(name, dialect=dialect.name)
         scope.setdefault("state", {})["call"] = call
         status = CLIENT_GONE
         begun = False
+        client = client_of(scope)
 
         async def answer(message: Message) -> None:
             nonlocal status, begun
             if message["type"] == "http.response.start":
                 status, begun = message["status"], True
-                out = MutableHeaders(scope=message)
-                out["x-request-id"] = call.id
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", call.id.encode())]
                 if self._parts.lifecycle.draining:
-                    out["connection"] = "close"
+                    MutableHeaders(scope=message)["connection"] = "close"
             await send(message)
 
         self._instruments.open.inc()
@@ -86,20 +87,26 @@ class Arrival:
         try:
             try:
                 size = _declared(headers)
-                client = scope.get("client")
-                call.flow = f"{client[0]}:{client[1]}" if client else ""
+                peer = scope.get("client")
+                call.flow = f"{peer[0]}:{peer[1]}" if peer else ""
                 if size != 0 and self._parts.keys.required:  # nobody's bytes are held who may not send any
-                    call.owner = call.flow = self._parts.keys.check(secret_of(headers), "use")
+                    call.owner = call.flow = self._parts.keys.check(secret_of(Headers(scope=scope)), "use")
                 work = dialect.work.fullmatch(scope["path"]) if scope["method"] == "POST" else None
                 if work:
                     self._check_room(call, work.groupdict().get("model"), size)
-                body = await self._read(headers, size, call, receive)
+                self._check_head(headers, size, call)
+                body = client.whole() if client is not None else None
+                if body is None:
+                    body = await self._read(call, receive)
+                else:
+                    self._keep(call, len(body), len(body))
+                if body is None:
+                    return
+                call.body = self._plain(headers, body, call)
             except ServiceError as error:
                 await render(dialect, error)(scope, receive, answer)
                 return
-            if body is None:
-                return
-            await self._run(_whole(scope, body), body, receive, answer)
+            await self._run(_whole(scope, call.body), call.body, receive, answer)
         except Exception as error:  # ours to find, not the client's to see
             logs.LOGGER.exception("unexpected", extra={"fields": {"request_id": call.id}})
             let_go(error)
@@ -107,6 +114,7 @@ class Arrival:
                 await internal(dialect)(scope, receive, answer)
         finally:
             self._held.done(call.flow, call.held_bytes)
+            call.body = b""  # the server keeps the scope until another request comes
             self._parts.engine.in_flight -= 1
             self._instruments.open.dec()
             self._account(call, dialect, scope, status)
@@ -140,18 +148,22 @@ class Arrival:
             self._instruments.rejections.labels("bytes").inc()
             raise Overloaded("too many bytes are waiting already", 1.0)
 
-    async def _read(self, headers: Headers, size: int | None, call: Call, receive: Receive) -> bytes | None:
-        """The body, decompressed; None when the client left before its end."""
+    def _check_head(self, headers: Mapping[bytes, bytes], size: int | None, call: Call) -> None:
+        """Raises InvalidInput, TooLarge or Malformed for what no body can make good."""
         call.give(self._settings.max_request_seconds)
         wanted = headers.get(TIMEOUT_HEADER)
         if wanted is not None:
-            call.give(_milliseconds(wanted))
-        limit = self._settings.max_body_bytes
-        if size is not None and size > limit:
-            raise TooLarge(f"the body is larger than {limit} bytes")
-        encoding = headers.get("content-encoding", "identity").strip().lower()
-        if encoding not in (*_ENCODINGS, "identity", ""):
+            call.give(_milliseconds(str(wanted, "latin-1")))
+        if size is not None and size > self._settings.max_body_bytes:
+            raise self._too_large()
+        if _encoding(headers) not in (*_ENCODINGS, "identity", ""):
             raise Malformed("content-encoding is gzip, deflate or none")
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"the body is larger than {self._settings.max_body_bytes} bytes")
+
+    async def _read(self, call: Call, receive: Receive) -> bytes | None:
+        """The body as it was sent; None when the client left before its end."""
         body = bytearray()
         try:
             async with asyncio.timeout(self._settings.max_body_seconds):
@@ -161,16 +173,23 @@ class Arrival:
                         return None
                     more = message.get("body", b"")
                     body += more
-                    if len(body) > limit:
-                        raise TooLarge(f"the body is larger than {limit} bytes")
-                    self._hold(call, len(more))
+                    self._keep(call, len(body), len(more))
                     if not message.get("more_body", False):
-                        break
+                        return bytes(body)
         except TimeoutError:
             raise TooSlow(f"the body did not arrive within {self._settings.max_body_seconds:g} seconds") from None
-        if encoding not in _ENCODINGS:
-            return bytes(body)
-        plain = decompressed(bytes(body), limit)
+
+    def _keep(self, call: Call, size: int, more: int) -> None:
+        """So many bytes came of a body that is `size` large by now. Raises TooLarge or Overloaded."""
+        if size > self._settings.max_body_bytes:
+            raise self._too_large()
+        self._hold(call, more)
+
+    def _plain(self, headers: Mapping[bytes, bytes], body: bytes, call: Call) -> bytes:
+        """The body, decompressed."""
+        if _encoding(headers) not in _ENCODINGS:
+            return body
+        plain = decompressed(body, self._settings.max_body_bytes)
         self._hold(call, len(plain) - len(body))
         return plain
 
@@ -190,14 +209,16 @@ class Arrival:
             return
         running, departed = asyncio.current_task(), False
 
-        def leave(departure: asyncio.Task[Message]) -> None:
+        def leave() -> None:
             nonlocal departed
-            if running is not None and not departure.cancelled():
+            if running is not None:
                 departed = True
                 running.cancel()
 
-        departure = asyncio.ensure_future(receive())
-        departure.add_done_callback(leave)
+        client = client_of(scope)
+        if client is not None and client.gone:
+            return
+        unwatch = _waiting(receive, leave) if client is None else client.watch(leave)
         try:
             await self._app(scope, replay, send)
         except asyncio.CancelledError:
@@ -206,7 +227,7 @@ class Arrival:
             running.uncancel()
         finally:
             running = None  # what is left of it cannot be cancelled
-            departure.cancel()
+            unwatch()
 
     def _account(self, call: Call, dialect: Dialect, scope: Scope, status: int) -> None:
         route = getattr(scope.get("route"), "path", "(none)")
@@ -216,11 +237,23 @@ class Arrival:
             self._parts.tracer.request(call, Headers(scope=scope), f"{scope['method']} {route}", status)
 
 
-def _declared(headers: Headers) -> int | None:
+def _waiting(receive: Receive, leave: Callable[[], None]) -> Callable[[], object]:
+    """Call `leave` when the client goes, until what is returned is called: as ASGI tells it, by the next message."""
+    departure = asyncio.ensure_future(receive())
+    departure.add_done_callback(lambda done: None if done.cancelled() else leave())
+    return departure.cancel
+
+
+def _encoding(headers: Mapping[bytes, bytes]) -> str:
+    given = headers.get(b"content-encoding")
+    return "identity" if given is None else str(given, "latin-1").strip().lower()
+
+
+def _declared(headers: Mapping[bytes, bytes]) -> int | None:
     """Bytes of the body that the head announces; None when it comes in chunks and says nothing."""
-    if "transfer-encoding" in headers:
+    if b"transfer-encoding" in headers:
         return None
-    declared = headers.get("content-length", "0")
+    declared = str(headers.get(b"content-length", b"0"), "latin-1")
     return int(declared) if declared.isdigit() else 0  # the parser has refused what is no number
 
 
@@ -244,7 +277,7 @@ def _milliseconds(text: str) -> float:
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value > 0):
-        raise InvalidInput(f"{TIMEOUT_HEADER} is a number of milliseconds above 0")
+        raise InvalidInput(f"{TIMEOUT_HEADER.decode()} is a number of milliseconds above 0")
     return value / 1e3
 
 

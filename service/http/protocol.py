@@ -9,16 +9,21 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from service.http.client import EXTENSION
+
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _BAD = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _TOO_MANY = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_HEAD = b"HTTP/1.1 "
 _LAST_CALL_SECONDS = 0.5
 _MOST_HEADERS = 128
 _MOST_WAITING = 32  # requests of one connection
@@ -43,6 +48,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._frames = 0  # bytes of this request that are not body, and what its pieces cost
         self._body_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._due: float | None = None  # an instant of the loop; None while the clock stands
         self._cycles: deque[RequestResponseCycle] = deque()  # that may be unanswered, in order
         self._stalled: asyncio.TimerHandle | None = None
         self._idle = _IDLE.setdefault(self.server_state, _Idle())
@@ -53,6 +59,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock. Where there are as many connections as there may be, one that asks nothing makes room."""
         super().connection_made(transport)
+        self._together = _Together(transport)
         self._start_clock()
         self._idle.order[self] = None
         while len(self.connections) - self._idle.leaving > self.max_connections:
@@ -65,6 +72,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clocks."""
         self._stop_clock()
+        if self._timer is not None:
+            self._timer.cancel()
         self._moves()
         self._idle.order.pop(self, None)
         self._idle.leaving -= self._evicted
@@ -72,6 +81,8 @@ class BoundedProtocol(HttpToolsProtocol):
             if not cycle.response_complete:
                 cycle.disconnected = True
                 cycle.message_event.set()
+                left: Any = cycle.scope["extensions"][EXTENSION]
+                left.leave()
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
@@ -135,7 +146,12 @@ class BoundedProtocol(HttpToolsProtocol):
         elif len(self._cycles) >= _MOST_WAITING:
             self._stop(_TOO_MANY)
         else:
+            client = _Client()
+            told: dict[str, Any] = {EXTENSION: client}
+            self.scope["extensions"] = told
             super().on_headers_complete()
+            client.cycle = self.cycle
+            self.cycle.transport = self._together  # type: ignore[assignment]
             self._cycles.append(self.cycle)
             self._idle.order.pop(self, None)
 
@@ -197,17 +213,27 @@ class BoundedProtocol(HttpToolsProtocol):
             self._stalled = None
 
     def _start_clock(self) -> None:
-        if self._timer is None:
-            self._timer = self.loop.call_later(self.head_seconds, self._overdue)
+        """One timer serves many requests: it is set anew only when it goes off too early."""
+        if self._due is None:
+            self._due = self.loop.time() + self.head_seconds
+            if self._timer is None:
+                self._timer = self.loop.call_at(self._due, self._tick)
 
     def _stop_clock(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._due = None
+
+    def _tick(self) -> None:
+        self._timer = None
+        if self._due is None:
+            return
+        if self.loop.time() < self._due:
+            self._timer = self.loop.call_at(self._due, self._tick)
+        else:
+            self._due = None
+            self._overdue()
 
     def _overdue(self) -> None:
         """A head, or the rest of a body that was answered without, does not come."""
-        self._timer = None
         if self.cycle is not None and not self.cycle.response_complete:
             self._start_clock()  # what is being answered, this request or the one before, has its own limit
         elif self._in_head:
@@ -254,6 +280,77 @@ class BoundedProtocol(HttpToolsProtocol):
         """The connection closes once what was written is fetched; nobody waits for that for ever."""
         if self._stalled is None:
             self._stalled = self.loop.call_later(self.head_seconds, self.transport.abort)
+
+
+class _Together:
+    """What an answer needs of a transport. A head waits for what follows it, and both are one write: every write
+    is a call of the system, and wakes the client."""
+
+    __slots__ = ("_head", "_transport")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        """A head is sent with the next of what is written."""
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.writelines((head, data) if data else (head,))
+        elif data.startswith(_HEAD) and data != _CONTINUE:
+            self._head = data
+        else:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Once all is sent."""
+        if self._head:
+            self.write(b"")
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """See `asyncio.Transport`."""
+        return self._transport.is_closing()
+
+
+class _Client:
+    """See `Client`."""
+
+    __slots__ = ("_leave", "cycle")
+
+    def __init__(self) -> None:
+        self.cycle: RequestResponseCycle | None = None
+        self._leave: Callable[[], None] | None = None
+
+    @property
+    def gone(self) -> bool:
+        """Whether the client has left."""
+        return self.cycle is None or self.cycle.disconnected
+
+    def whole(self) -> bytes | None:
+        """As the next message would have it."""
+        cycle = self.cycle
+        if cycle is None or cycle.more_body or cycle.disconnected or cycle.waiting_for_100_continue:
+            return None
+        body = bytes(cycle.body)
+        cycle.body = bytearray()
+        cycle.message_event.clear()
+        return body
+
+    def watch(self, leave: Callable[[], None]) -> Callable[[], object]:
+        """The connection is read on, or its end would not be seen."""
+        self._leave = leave
+        if self.cycle is not None:
+            self.cycle.flow.resume_reading()
+        return self._unwatch
+
+    def _unwatch(self) -> None:
+        self._leave = None
+
+    def leave(self) -> None:
+        """The client leaves."""
+        if self._leave is not None:
+            self._leave()
 
 
 class _Idle:

@@ -57,7 +57,14 @@ class Lifecycle:
         try:
             await self._registry.start()
             for model in self._registry.models:
-                event("model ready", model=model.name, version=model.version, difference=model.difference)
+                event(
+                    "model ready",
+                    model=model.name,
+                    version=model.version,
+                    form=model.form,
+                    why=model.why,
+                    difference=model.difference,
+                )
         except LoadFailed as error:
             self._fail(error)
         except Exception as error:  # a process that neither serves nor ends would help nobody

@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from functools import partial
 
 from pgb_core.artifact import Artifact
+from pgb_core.inference.choose import Asked, choose
 from pgb_core.inference.errors import RuntimeUnavailable
 from pgb_core.inference.runtimes.base import Runtime
-from pgb_core.inference.runtimes.registry import open_runtime
-from pgb_core.inference.runtimes.selfcheck import self_check
 from pgb_core.inference.tasks.base import Logits
 from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.inference.tokens import Tokens
@@ -53,11 +52,13 @@ class Model:
         self.name = name
         self.version = version
         self.tokenizer = Tokenizer.open(artifact.tokenizer, self.manifest.max_length)
-        self.runtime: Runtime = open_runtime(
-            artifact, settings.runtime, settings.device, settings.precision, settings.threads
-        )
-        opened(self.runtime)
-        self.kind, self.precision = settings.runtime, settings.precision
+        asked = Asked(settings.form, settings.device, settings.runtime, settings.threads, settings.max_form_drop)
+        chosen = choose(artifact, asked, opened)
+        self.runtime: Runtime = chosen.runtime
+        self.form, self.kind, self.why = chosen.form, chosen.kind, chosen.why
+        self.numbers = artifact.form(chosen.form).numbers
+        self.form_milliseconds = chosen.milliseconds
+        self.difference = chosen.difference
         self.statistics = Statistics()
         self._instruments = instruments
         self._tracer = tracer
@@ -65,7 +66,6 @@ class Model:
         self._idle = asyncio.Event()
         self._retiring = False
         self._quiet_until = 0.0
-        self.difference = self_check(self.runtime, artifact, settings.precision)
         self._filler = partial(_filler, token=self.manifest.pad_id + 1)
         try:
             self.runtime.run([self._filler(self.manifest.max_length)])
@@ -94,7 +94,8 @@ class Model:
         return {
             "runtime": self.kind,
             "device": self.runtime.device,
-            "precision": self.precision,
+            "form": self.form,
+            "numbers": self.numbers,
             "threads": str(self.runtime.threads),
             "weights_kept": f"{self.weights_kept:g}",
         }

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from service.observe import logs
 from service.observe.metrics import STAGES, Call
+from service.observe.series import Histogram, Labelled
 
 # A pruned encoder answers in a fraction of a millisecond: the first bucket is 100 µs.
 BUCKETS = (
@@ -39,11 +41,11 @@ class Instruments:
             registry=r,
             buckets=BUCKETS,
         )
-        self.requests = Counter(
-            "pgb_requests", "Requests, by dialect and status", ("dialect", "model", "status"), registry=r
+        self.requests = Labelled(
+            Counter("pgb_requests", "Requests, by dialect and status", ("dialect", "model", "status"), registry=r)
         )
-        self.rejections = Counter("pgb_rejections", "Requests refused, by reason", ("reason",), registry=r)
-        self.inputs = Counter("pgb_inputs", "Texts, pairs or questions answered", model, registry=r)
+        self.rejections = Labelled(Counter("pgb_rejections", "Requests refused, by reason", ("reason",), registry=r))
+        self.inputs = Labelled(Counter("pgb_inputs", "Texts, pairs or questions answered", model, registry=r))
         self.truncated = Counter("pgb_truncated_inputs", "Inputs cut to the model's length", model, registry=r)
         self.batch_size = Histogram("pgb_batch_size", "Inputs in a batch", model, registry=r, buckets=SIZES)
         self.batch_tokens = Histogram("pgb_batch_tokens", "Padded tokens in a batch", model, registry=r, buckets=TOKENS)
@@ -65,18 +67,19 @@ class Instruments:
 
     def answered(self, call: Call) -> None:
         """An answered request."""
+        labels = call.model, call.version
         for stage, seconds in zip(STAGES, call.stamps.stages(), strict=True):
-            self.stages[stage].labels(call.model, call.version).observe(seconds)
-        self.request.labels(call.model, call.version).observe(call.stamps.total)
-        self.inputs.labels(call.model, call.version).inc(call.inputs)
+            self.stages[stage].labels(*labels).observe(seconds)
+        self.request.labels(*labels).observe(call.stamps.total)
+        self.inputs.labels(*labels).inc(call.inputs)
         if call.truncated:
-            self.truncated.labels(call.model, call.version).inc(call.truncated)
+            self.truncated.labels(*labels).inc(call.truncated)
 
     def forget(self, model: str, version: str) -> None:
         """Drop the series of a version that is gone."""
-        batches = (self.batch_size, self.batch_tokens, self.batch_failures)
-        inputs = (self.inputs, self.truncated, *self.saved.values())
-        for metric in (*self.stages.values(), self.request, *inputs, *batches, self.load_seconds):
+        every: list[Any] = [*self.stages.values(), self.request, self.inputs, self.truncated, *self.saved.values()]
+        every += [self.batch_size, self.batch_tokens, self.batch_failures, self.load_seconds]
+        for metric in every:
             metric.remove_by_labels({"model": model, "version": version})
 
     def text(self) -> bytes:

@@ -33,7 +33,12 @@ class Stamps:
 
     def stages(self) -> list[float]:
         """Seconds of tokenize, queue, infer and postprocess."""
-        return [end - begin for begin, end in self.spans()]
+        return [
+            self.tokenized - self.received,
+            self.started - self.tokenized,
+            self.finished - self.started,
+            self.done - self.finished,
+        ]
 
     @property
     def total(self) -> float:
@@ -63,8 +68,8 @@ class Timings:
 class Call:
     """What is known of one request, from its head being read to its log line.
 
-    owner: name of the key. flow: with whom it takes its turns, a key's owner or a connection. held_bytes: of its
-    body, in memory. deadline: an instant of `clock`. inputs
+    owner: name of the key. flow: with whom it takes its turns, a key's owner or a connection. body: what was sent,
+    until it is answered; held_bytes: how much of it is in memory. deadline: an instant of `clock`. inputs
     and all below it are set by the engine once they are known; `truncated` counts inputs that were cut,
     `marks` are those of its batches.
     """
@@ -72,6 +77,7 @@ class Call:
     id: str
     owner: str = ""
     flow: Hashable = None
+    body: bytes = field(default=b"", repr=False)
     held_bytes: int = 0
     dialect: str = ""
     stamps: Stamps = field(default_factory=Stamps)
@@ -86,6 +92,7 @@ class Call:
     batch_size: int = 0
     batch_tokens: int = 0
     marks: list[object] = field(default_factory=list)
+    _timings: Timings | None = field(default=None, init=False, repr=False)
 
     def give(self, seconds: float) -> None:
         """Answer within `seconds` of arrival; the earlier of two deadlines holds."""
@@ -98,7 +105,9 @@ class Call:
 
     def timings(self) -> Timings:
         """Of an answered call."""
-        return Timings(*(round(1e3 * seconds, 3) for seconds in (*self.stamps.stages(), self.stamps.total)))
+        if self._timings is None:
+            self._timings = Timings(*[round(1e3 * s, 3) for s in (*self.stamps.stages(), self.stamps.total)])
+        return self._timings
 
 
 @dataclass

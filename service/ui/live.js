@@ -80,6 +80,7 @@ function rows(models, figures) {
       el("th", { scope: "row" }, model.name, model.default ? el("span", { class: "hint" }, " default") : null),
       el("td", { class: "version minor" }, model.version),
       el("td", { class: "minor" }, model.task === "qa" ? "question answering" : model.task),
+      el("td", { class: "minor", title: model.why_form }, model.form),
       number(percent(model.weights_kept)),
       number(measured ? `${measured.label} ${measured.value.toFixed(1)}` : "not measured"),
       number(found ? found.perMinute.toFixed(0) : "–"),

@@ -3,9 +3,10 @@ import { el, percent } from "./dom.js";
 
 export const idOf = (model) => `${model.name}@${model.version}`;
 
-/** The figure to show first, in percent: F1 of spans, accuracy, else a correlation. Null when not measured. */
+/** The figure of the served form to show first, in percent: F1 of spans, accuracy, else a correlation, or null. */
 export function quality(model) {
-  const { dense, compressed } = model.measured?.accuracy ?? {};
+  const { dense, compressed: exact } = model.measured?.accuracy ?? {};
+  const compressed = model.forms[model.form]?.accuracy ?? exact;
   if (!compressed) return null;
   const [label, name, scale] =
     "exact_match" in compressed

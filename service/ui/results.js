@@ -74,7 +74,15 @@ function head({ name, version }, model = null) {
       model ? el("li", {}, kept(model)) : null,
       measured ? el("li", {}, `${measured.label} ${measured.value.toFixed(1)}${dense}`) : null,
     ),
+    model ? form(model) : null,
   );
+}
+
+/** Which form of the model answers, and why it is this one. */
+function form(model) {
+  const where = `${model.form} in ${model.runtime} on ${model.device}`;
+  const why = el("p", { class: "hint" }, sentence(model.why_form));
+  return el("details", { class: "form" }, el("summary", {}, where), why);
 }
 
 function labels(rows) {

@@ -16,10 +16,13 @@ STEPS = (
     *("pause_writing", "resume_writing", "timeout_keep_alive_handler"),
 )
 OF_A_CONNECTION = (
-    *("server_state", "connections", "transport", "loop", "parser", "cycle", "pipeline", "headers"),
+    *("server_state", "connections", "transport", "loop", "parser", "cycle", "pipeline", "headers", "scope"),
     *("timeout_keep_alive", "timeout_keep_alive_task"),
 )
-OF_A_REQUEST = ("body", "more_body", "response_started", "response_complete", "disconnected", "message_event")
+OF_A_REQUEST = (
+    *("body", "more_body", "response_started", "response_complete", "disconnected", "message_event"),
+    *("scope", "flow", "transport", "waiting_for_100_continue"),
+)
 
 
 def test_the_protocol_has_the_steps_that_ours_replaces() -> None:

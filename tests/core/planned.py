@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from pgb_core.model.encoder import Encoder
-from pgb_core.plan import Group, Grouping, Keep, Plan, Role, Site
+from pgb_core.plan import Choice, Group, Grouping, Keep, Plan, Role, Site, nothing
 from pgb_core.prices import prices_of
 from pgb_core.search import planning
+from pgb_core.tasks import TASKS
 
 
 def dense_plan(model: Encoder) -> Plan:
@@ -16,14 +19,48 @@ def dense_plan(model: Encoder) -> Plan:
     return Plan("test", model.config.head_dim, choices)
 
 
-def random_plan(model: Encoder, keep: float, grouping: str, seed: int = 0) -> Plan:
+def nested_plan(model: Encoder) -> Plan:
+    """An order of the stream of which maps read the first channels; a dropped sublayer, a dropped layer, and a layer
+    of which all is kept.
+
+    For 4 layers of width 96 with 6 heads of 16 and 384 neurons.
+    """
+    wide, tall, flat = (96, 96), (384, 96), (96, 384)
+    g = torch.Generator().manual_seed(6)
+    every = range(96)
+    scored = [16 * head + channel for head in (1, 2, 4) for channel in (2, 3, 5, 7, 8, 9, 11, 15)]
+    mixed = [16 * head + channel for head in (1, 2, 4) for channel in range(4, 16)]
+    neurons = sorted(torch.randperm(384, generator=g)[:120].tolist())
+
+    def block(rows: Sequence[int], cols: Sequence[int], shape: tuple[int, int]) -> Choice:
+        return Grouping((Group(tuple(rows), tuple(cols)),), shape)
+
+    shapes = dict(zip(Role, (wide, wide, wide, wide, tall, flat), strict=True))
+    choices: dict[Site, Choice] = {Site(n, role): nothing(shapes[role]) for n in range(4) for role in Role}
+    choices |= {
+        Site(0, Role.QUERY): block(scored, range(32), wide),
+        Site(0, Role.KEY): block(scored, range(32), wide),
+        Site(0, Role.VALUE): block(mixed, range(32), wide),
+        Site(0, Role.ATTENTION_OUTPUT): block(every, mixed, wide),
+        Site(0, Role.FFN_IN): block(neurons, range(64), tall),
+        Site(0, Role.FFN_OUT): block(every, neurons, flat),
+        Site(2, Role.FFN_IN): block(range(384), range(32), tall),
+        Site(2, Role.FFN_OUT): Keep(flat),
+        **{Site(3, role): Keep(shapes[role]) for role in Role},
+    }
+    if not TASKS[model.config.task].per_token:  # the last layer is the one that is computed for the first token alone
+        choices |= {Site(3, role): choices[Site(0, role)] for role in Role}
+    return Plan("test", model.config.head_dim, choices, tuple(torch.randperm(96, generator=g).tolist()))
+
+
+def random_plan(model: Encoder, keep: float, structure: str, seed: int = 0) -> Plan:
     """What the planner makes of heavy-tailed random importance that fades with depth."""
     g = torch.Generator().manual_seed(seed)
     scores = {
         site: torch.rand(linear.out_features, linear.in_features, generator=g) ** 8 / (1 + 2 * site.layer)
         for site, linear in model.sites().items()
     }
-    menus = planning.make_menus(scores, model.config.head_dim, planning.Search(prices_of("cpu"), grouping, passes=2))
+    menus = planning.make_menus(scores, model.config.head_dim, planning.Search(prices_of("fp32"), structure, passes=2))
     return planning.choose(menus, keep, "test", model.config.head_dim)
 
 

@@ -71,6 +71,7 @@ def settings(model: Path, out: Path, data: Path, **changes: object) -> CompressC
         "device": "cpu",
         "checkpoint_every": 3,
         "trust_labels": True,  # the models are random
+        "forms": ("fp32",),
     }
     if "method" not in changes:
         quick["passes"] = 2

@@ -3,6 +3,7 @@
 import json
 import tempfile
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgb_core import artifact
-from pgb_core.artifact import POSITIONS, Artifact, Manifest, open_artifact, repair, update_measured, write_artifact
+from pgb_core.artifact import (
+    POSITIONS,
+    Artifact,
+    FormRecord,
+    Manifest,
+    open_artifact,
+    repair,
+    update_measured,
+    write_artifact,
+)
 from pgb_core.errors import ArtifactError, ResourceError
 from pgb_core.onnx_file import read_graph
 
 # A protobuf whose only field is ir_version: the least that can be called a graph.
 GRAPH = b"\x08\x0a"
 FILES = {"model.onnx": GRAPH, "tokenizer.json": b"{}", "plan.json": b"{}", "check.json": b"{}"}
+RECORD = FormRecord("model.onnx", "check.json", "float32", ("onnxruntime", "openvino"), ("cpu",), 1e-3, ("Gelu",))
+INT8 = replace(RECORD, file="model-int8.onnx", check="check-int8.json", numbers="int8", ran={"runtime": "x 1"})
+TORCH = replace(RECORD, file="weights.safetensors", check="check-torch.json", runtimes=("torch",), contrib_ops=())
+SEVERAL = {"fp32": RECORD, "int8": INT8, "torch": TORCH}
+SEVERAL_FILES = FILES | {
+    "model-int8.onnx": GRAPH,
+    "check-int8.json": b"{}",
+    "weights.safetensors": b"no graph",
+    "check-torch.json": b"{}",
+}
 
 
 def manifest(**changes: Any) -> Manifest:
@@ -34,10 +54,9 @@ def manifest(**changes: Any) -> Manifest:
         "pad_id": 0,
         "inputs": ("input_ids", "attention_mask"),
         "outputs": ("logits",),
-        "target": "cpu",
         "opset": 20,
         "contrib_opset": 1,
-        "contrib_ops": ("Gelu",),
+        "forms": {"fp32": RECORD},
         "weights": {"kept": 1, "dense": 2},
         "plan_digest": "x",
     }
@@ -102,8 +121,8 @@ def test_a_path_that_leaves_the_directory_is_refused(written: Artifact, name: st
 def test_a_link_is_refused(written: Artifact, tmp_path: Path) -> None:
     """Even to a file with the right hash."""
     (tmp_path / "elsewhere").write_bytes(FILES["model.onnx"])
-    written.model.unlink()
-    written.model.symlink_to(tmp_path / "elsewhere")
+    written.graph("fp32").unlink()
+    written.graph("fp32").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ArtifactError, match="is a link"):
         open_artifact(written.path)
 
@@ -111,7 +130,14 @@ def test_a_link_is_refused(written: Artifact, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        *({"schema": 2}, {"task": "poetry"}, {"files": []}, {"surprise": 1}, {"files": {"model.onnx": 7}}),
+        *(
+            {"schema": 1},
+            {"schema": 3},
+            {"task": "poetry"},
+            {"files": []},
+            {"surprise": 1},
+            {"files": {"model.onnx": 7}},
+        ),
         *({"labels": []}, {"labels": ["no", "no"]}, {"labels": ["no", "\ud800"]}, {"labels": [1, 2]}),
         *({"max_length": "long"}, {"max_length": 0}, {"max_length": True}, {"max_length": 64.0}, {"pad_id": -1}),
         *({"opset": 0}, {"contrib_opset": -1}, {"name": ""}, {"name": 7}, {"name": "a\nb"}, {"name": "\udfff"}),
@@ -120,7 +146,8 @@ def test_a_link_is_refused(written: Artifact, tmp_path: Path) -> None:
         *({"weights": {}}, {"weights": {"kept": 0, "dense": 0}}, {"weights": {"kept": 3, "dense": 2}}),
         *({"weights": {"kept": 1.0, "dense": 2}}, {"measured": {"f1": float("nan")}}, {"measured": {"a": ["\ud800"]}}),
         {"measured": json.loads('{"a":' * 600 + "1" + "}" * 600)},
-        *({"provenance": {"\ud800": 1}}, {"provenance": {"a": {"b": [float("inf")]}}}, {"target": 1}),
+        *({"provenance": {"\ud800": 1}}, {"provenance": {"a": {"b": [float("inf")]}}}, {"target": "cpu"}),
+        *({"forms": {}}, {"forms": []}, {"forms": {"fp32": {}}}, {"forms": {"fp32": "model.onnx"}}),
     ],
     ids=str,
 )
@@ -129,6 +156,70 @@ def test_a_manifest_of_another_shape_is_refused(written: Artifact, changes: dict
     edit(written, **changes)
     with pytest.raises(ArtifactError, match="manifest"):
         open_artifact(written.path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"file": 7}, {"file": "../model.onnx"}, {"check": None}, {"numbers": []}, {"surprise": 1}),
+        *({"runtimes": "onnxruntime"}, {"runtimes": [1]}, {"runtimes": []}, {"devices": {}}, {"devices": []}),
+        *({"contrib_ops": [None]}, {"tolerance": 0}, {"tolerance": 1.1}, {"tolerance": True}, {"tolerance": "small"}),
+        *({"tolerance": float("nan")}, {"ran": []}, {"measured": 1}, {"measured": {"drop": float("inf")}}),
+        *({"measured": {"drop": "none"}}, {"measured": {"equal_answers": True}}, {"ran": {"runtime": "\ud800"}}),
+    ],
+    ids=str,
+)
+def test_a_form_of_another_shape_is_refused(written: Artifact, changes: dict[str, Any]) -> None:
+    """Each field by its kind; a form that nothing runs; figures that could not be compared."""
+    (record,) = json.loads((written.path / "manifest.json").read_text())["forms"].values()
+    edit(written, forms={"fp32": record | changes})
+    with pytest.raises(ArtifactError):
+        open_artifact(written.path)
+
+
+def test_a_manifest_of_the_first_schema_says_to_make_it_again(written: Artifact) -> None:
+    """With the command that makes it."""
+    edit(written, schema=1)
+    with pytest.raises(ArtifactError, match="its schema is not 2; make the artifact again, by pgb compress"):
+        open_artifact(written.path)
+
+
+def test_an_artifact_with_several_forms_opens_the_same(tmp_path: Path) -> None:
+    """Each form has its file and its check, in the order in which they were asked for."""
+    written = write_artifact(tmp_path / "small", manifest(forms=SEVERAL), SEVERAL_FILES)
+    opened = open_artifact(written.path)
+    assert opened.manifest == written.manifest
+    assert list(opened.manifest.forms) == list(SEVERAL)
+    assert opened.graph("int8") == written.path / "model-int8.onnx"
+    assert opened.check("torch") == written.path / "check-torch.json"
+    assert opened.form("int8") == INT8
+    for ask in (opened.form, opened.graph, opened.check):
+        with pytest.raises(ArtifactError, match="no form 'gpu', only fp32, int8, torch; pgb compress --forms gpu"):
+            ask("gpu")
+
+
+@pytest.mark.parametrize("name", sorted(SEVERAL_FILES.keys() - {"tokenizer.json", "plan.json"}))
+def test_every_form_needs_its_file_and_its_check(tmp_path: Path, name: str) -> None:
+    """Listed, there, and with the right hash, whichever form would be served."""
+    less = {other: content for other, content in SEVERAL_FILES.items() if other != name}
+    path = write_artifact(tmp_path / "less", manifest(forms=SEVERAL), less).path
+    with pytest.raises(ArtifactError, match=f"lists no {name}"):
+        open_artifact(path)
+    path = write_artifact(tmp_path / "whole", manifest(forms=SEVERAL), SEVERAL_FILES).path
+    (path / name).write_bytes(b"other")
+    with pytest.raises(ArtifactError, match=f"{name} is not the file that was written"):
+        open_artifact(path)
+    (path / name).unlink()
+    with pytest.raises(ArtifactError, match=f"{name} is missing"):
+        open_artifact(path)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model-int8.onnx"])
+def test_every_graph_is_looked_into(tmp_path: Path, name: str) -> None:
+    """Not the first form's alone; what is no graph is not."""
+    path = write_artifact(tmp_path / "small", manifest(forms=SEVERAL), SEVERAL_FILES | {name: b"a graph"}).path
+    with pytest.raises(ArtifactError, match=f"{name} is no ONNX file"):
+        open_artifact(path)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", "[" * 100_000])

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from pgb_core.errors import ResourceError
 from pgb_core.measure import bench, contention
-from pgb_core.measure.bench import Timing
+from pgb_core.measure.bench import Timed, Timing
 from pgb_core.measure.comparison import DENSE, Comparison
 from pgb_core.measure.contention import Conditions, Counted, too_busy
 
@@ -66,17 +66,18 @@ def test_a_busy_moment_does_not_move_the_ratio() -> None:
 
 
 def test_the_figures_say_when_they_are_not_to_be_trusted() -> None:
-    """In JSON, beside the ratio to the faster dense graph."""
+    """In JSON, beside the ratios to the fastest dense form, and what does not run here."""
     shape = (1, 8)
-    lines = {"artifact": (2.0, 2.0), DENSE[0]: (4.0, 5.0), DENSE[1]: (3.0, 9.0)}
+    lines = {"fp32": (2.0, 2.0), DENSE[0]: (4.0, 5.0), DENSE[1]: (3.0, 9.0)}
     timings = {name: Timing({shape: turns}) for name, turns in lines.items()}
     found = Comparison((shape,), timings, 2, "the others").as_json()
     assert (found["busy"], found["reason"]) == (True, "the others")
     [row] = found["rows"]  # type: ignore[misc]
-    assert row["milliseconds"] == {"artifact": 2, DENSE[0]: 4, DENSE[1]: 3}
-    assert row["speedup"] == 3
+    assert row["milliseconds"] == {"fp32": 2, DENSE[0]: 4, DENSE[1]: 3}
+    assert row["fastest_dense"] == DENSE[1]
+    assert row["speedup"] == {"fp32": 3, DENSE[0]: 1.275, DENSE[1]: 1}
     assert row["turns"] == 2
-    assert Comparison((shape,), {"artifact": timings["artifact"]}, 2).as_json()["busy"] is False
+    assert Comparison((shape,), {"fp32": timings["fp32"]}, 2).as_json()["busy"] is False
 
 
 def test_workers_take_turns(tmp_path: Path) -> None:
@@ -92,22 +93,22 @@ def test_workers_take_turns(tmp_path: Path) -> None:
     onnx.save(model, path)
     told: list[int] = []
     shapes = ((1, 4), (2, 8))
-    found = bench.time_in_turns({"one": path, "other": path}, shapes, 1, 0.001, told.append)
+    found = bench.time_in_turns({"one": Timed(path), "other": Timed(path)}, shapes, 1, 0.001, told.append)
     assert told == [1, 1]
     for shape in shapes:
         counts = {len(timing.turns[shape]) for timing in found.timings.values()}
         assert len(counts) == 1
         assert min(counts) >= bench.TURNS
-    assert bench.time_in_turns({"one": path}, (), 1).timings == {"one": Timing({})}
+    assert bench.time_in_turns({"one": Timed(path)}, (), 1).timings == {"one": Timing({})}
     (tmp_path / "broken.onnx").write_bytes(b"nothing")
     with pytest.raises(ResourceError, match=r"broken\.onnx: the timing process failed"):
-        bench.time_in_turns({"one": path, "broken": tmp_path / "broken.onnx"}, shapes, 1, 0.001)
+        bench.time_in_turns({"one": Timed(path), "broken": Timed(tmp_path / "broken.onnx")}, shapes, 1, 0.001)
 
 
 def test_a_worker_runs_nothing_of_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Which may be a checkpoint that somebody has downloaded."""
     (tmp_path / "numpy.py").write_text("raise SystemExit('code of the directory ran')")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ResourceError) as failed, closing(bench.Worker(tmp_path / "absent.onnx", 1)) as worker:
+    with pytest.raises(ResourceError) as failed, closing(bench.Worker(Timed(tmp_path / "absent.onnx"), 1)) as worker:
         worker.turn((1, 8), 0.01)
     assert "code of the directory" not in str(failed.value)

@@ -5,12 +5,15 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 
 from pgb_core import cli
 from pgb_core.artifact import Artifact
+from pgb_core.measure.comparison import DENSE
+from pgb_core.options import METHODS
 from pgb_core.pipeline import compress
 from tests.core.small import checkpoint, settings
 
@@ -58,7 +61,7 @@ def test_mistakes_are_one_line_and_leave_nothing(
         ((model, "--train", texts, "--task", "qa"), "not fine-tuned for qa"),
         ((model, "--train", texts, "--config", tmp_path / "absent.toml"), "cannot be read"),
         (
-            (model, "--train", texts, "--trust-labels", "--keep", "0.011", "--grouping", "disjoint", "--epochs", "0"),
+            (model, "--train", texts, "--trust-labels", "--keep", "0.011", "--structure", "disjoint", "--epochs", "0"),
             "try another --keep",
         ),
         ((model, "--train", texts), "the checkpoint contradicts the labels: accuracy 0."),
@@ -99,7 +102,8 @@ def test_a_full_disk_is_one_line(
 def test_compress_from_toml(tmp_path: Path, model: Path, texts: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Settings from a file, one of them overruled, and a line that says what was kept."""
     path = tmp_path / "run.toml"
-    path.write_text(f'checkpoint = "{model}"\nout = "{tmp_path / "out"}"\ntrain = "{texts}"\nepochs = 0\nkeep = 0.9\n')
+    places = f'checkpoint = "{model}"\nout = "{tmp_path / "out"}"\ntrain = "{texts}"\n'
+    path.write_text(f'{places}epochs = 0\nkeep = 0.9\nforms = ["fp32"]\n')
     code, printed, _ = run(capsys, "compress", "--config", path, "--keep", "0.5", "--eval", texts, "--trust-labels")
     assert code == 0
     assert "of the encoder's weights kept, parity" in printed
@@ -158,8 +162,20 @@ def test_inspect_shows_the_structure(small: Artifact, tmp_path: Path, capsys: py
     assert "<script" not in text
 
 
+def test_inspect_says_when_channels_have_another_order(
+    tmp_path: Path, model: Path, texts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Then columns of what reads the stream are not at their original places."""
+    for structure, said in (("shared", False), ("nested", True)):
+        out = tmp_path / structure
+        compress(settings(model, out, texts, epochs=0.0, structure=structure))
+        assert ("the residual stream has an order of its own" in run(capsys, "inspect", out)[1]) == said
+        run(capsys, "inspect", out, "--html", tmp_path / "page.html")
+        assert ("in the one order that the plan gives them" in (tmp_path / "page.html").read_text()) == said
+
+
 def test_bench_gives_ratios_in_one_run(small: Artifact, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Artifact and both dense graphs, at the shapes that fit the model."""
+    """Every form of the artifact and the dense model in every form, at the shapes that fit the model."""
     words = (
         "bench",
         small.path,
@@ -176,10 +192,14 @@ def test_bench_gives_ratios_in_one_run(small: Artifact, model: Path, capsys: pyt
     assert code == 0
     found = json.loads(printed)
     assert [(row["batch"], row["tokens"]) for row in found["rows"]] == [(1, 8), (2, 16)]
-    assert all(
-        set(row["milliseconds"]) == {"artifact", "dense, fused", "dense, channels-first"} for row in found["rows"]
-    )
-    assert all(row["speedup"] > 0 for row in found["rows"])
+    timed = {"fp32", *DENSE} - set(found["left_out"])
+    assert {"fp32", "dense fused", "dense fp32", "dense int8"} <= timed
+    for row in found["rows"]:
+        assert set(row["milliseconds"]) == set(row["speedup"]) == set(row["speedup_range"]) == timed
+        assert row["fastest_dense"] in DENSE
+        assert row["speedup"][row["fastest_dense"]] == 1
+        assert min(row["speedup"].values()) > 0
+    assert set(found["bytes"]) == timed
     assert run(capsys, "bench", small.path, "--shapes", "1by8")[0] == 1
 
 
@@ -197,10 +217,10 @@ def test_serve_becomes_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (
             "compress",
-            "checkpoint --task --out --keep --budget --grouping --train --calibrate --eval --epochs --distill "
-            "--no-distill --config --device --target --weights --threads --seed --resume",
+            "checkpoint --task --out --keep --budget --structure --train --calibrate --eval --epochs --distill "
+            "--no-distill --config --device --forms --threads --seed --resume",
         ),
-        ("evaluate", "model --data --task --json"),
+        ("evaluate", "model --data --form --task --json"),
         ("inspect", "artifact --html --json"),
         ("bench", "artifact --against --shapes --threads --seconds --json"),
         ("serve", "ARTIFACT --host --port --models-dir --keys-file"),
@@ -215,6 +235,19 @@ def test_every_command_explains_itself(command: str, names: str, capsys: pytest.
     said = capsys.readouterr().out
     assert f"usage: pgb {command}" in said
     assert not [name for name in names.split() if name not in said]
+
+
+def test_methods_share_the_flag_of_an_option_that_they_share(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the values of all, and the help says whose each one is."""
+    with pytest.raises(SystemExit):
+        cli.main(["compress", "--help"])
+    said = " ".join(
+        capsys.readouterr().out.partition("of more than one --method:")[2].partition("--method pgb:")[0].split()
+    )
+    values = [",".join(get_args(options.model_fields["structure"].annotation)) for options in METHODS.values()]
+    assert said.startswith(f"--structure {{{','.join(values)}}} pgb: shared: ")
+    assert "(default auto); magnitude: units: " in said
+    assert said.endswith("(default units)")
 
 
 def test_only_the_command_itself_says_how_threads_wait(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ GOOD: dict[str, Any] = {"checkpoint": "c", "out": "o", "calibrate": "t.txt"}
         ({"keep": 1.5}, "keep 1.5 is out of range"),
         ({"keep": float("nan")}, "out of range"),
         ({"epochs": -1.0}, "epochs"),
-        ({"grouping": "random"}, "grouping 'random' is unknown; use one of shared, disjoint"),
+        ({"structure": "random"}, "structure 'random' is unknown; use one of auto, shared, disjoint, nested"),
         ({"device": "tpu"}, "device"),
         ({"calibrate": None}, "no data: give --train"),
         ({"samples": 0}, "samples 0"),
@@ -72,16 +72,16 @@ def test_label_columns_are_one_or_many(given: object) -> None:
 
 def test_options_of_a_method_stand_beside_the_other_settings() -> None:
     """And are checked by the method's own model; an option that no method has is unknown."""
-    config = CompressConfig(**{**GOOD, "grouping": "disjoint", "g_max": 3})
-    assert config.options == PGBOptions(grouping="disjoint", g_max=3)
+    config = CompressConfig(**{**GOOD, "structure": "disjoint", "g_max": 3})
+    assert config.options == PGBOptions(structure="disjoint", g_max=3)
     with pytest.raises(ConfigError, match="passes 0 is out of range; use 1 or more"):
         CompressConfig(**{**GOOD, "passes": 0})
 
 
 def test_options_may_be_a_table() -> None:
     """A config that is written out gives the same when it is read; nothing is dropped or said twice."""
-    config = CompressConfig(**GOOD, options={"grouping": "disjoint"}, passes=2)
-    assert config.options == PGBOptions(grouping="disjoint", passes=2)
+    config = CompressConfig(**GOOD, options={"structure": "disjoint"}, passes=2)
+    assert config.options == PGBOptions(structure="disjoint", passes=2)
     assert CompressConfig(**config.model_dump()) == config
     assert CompressConfig(**GOOD, options=config.options) == config
     for options, reason in (

@@ -79,7 +79,8 @@ class Told(Report):
 def dense(variant: Variant, folder: Path) -> Told:
     """Export all of a variant; what was said meanwhile."""
     told = Told()
-    compress(CompressConfig(checkpoint=str(build(variant, folder / "model")), out=str(folder / "out"), keep=1.0), told)
+    place = {"checkpoint": str(build(variant, folder / "model")), "out": str(folder / "out")}
+    compress(CompressConfig(**place, keep=1.0, forms="fp32"), told)
     return told
 
 

@@ -3,19 +3,25 @@
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from torch import Tensor
 
 from pgb_core import export
 from pgb_core.errors import ParityError
+from pgb_core.export.forms.int8 import Int8
+from pgb_core.export.forms.openvino import OpenVino, OpenVinoInt8
+from pgb_core.export.forms.token_major import Writer
 from pgb_core.export.parity import check_graph
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.surgery import apply_plan
 from pgb_core.session import open_session
 from pgb_core.tasks.features import Features
 from tests.conftest import ARCHITECTURES, CORE_ARCHITECTURES, TASKS, small_encoder
-from tests.core.planned import hand_plan, random_plan
+from tests.core.planned import hand_plan, nested_plan, random_plan
 
+HAND = {"hand": hand_plan, "hand nested": nested_plan}
 LENGTHS = ((1, 1), (1, 37), (3, 17), (2, 62))
 
 
@@ -24,7 +30,7 @@ def compact(architecture: str, task: str, kind: str) -> Encoder:
     model = small_encoder(architecture, task)
     if kind == "dense":
         return model
-    plan = hand_plan(model) if kind == "hand" else random_plan(model, 0.25, kind)
+    plan = HAND[kind](model) if kind in HAND else random_plan(model, 0.25, kind)
     return apply_plan(model, plan)
 
 
@@ -51,7 +57,7 @@ def difference(model: Encoder, content: bytes, batch: int, length: int) -> tuple
 
 
 @pytest.mark.parametrize("target", ["cpu", "gpu"])
-@pytest.mark.parametrize("kind", ["dense", "hand", "shared", "disjoint"])
+@pytest.mark.parametrize("kind", ["dense", "hand", "hand nested", "shared", "disjoint", "nested"])
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("architecture", CORE_ARCHITECTURES)
 def test_the_graph_equals_the_model(architecture: str, task: str, kind: str, target: str) -> None:
@@ -69,11 +75,62 @@ def test_the_graph_equals_the_model(architecture: str, task: str, kind: str, tar
 def test_the_fused_dense_graph_equals_the_model(architecture: str, task: str) -> None:
     """The baseline is the same model, with every attention, norm and activation fused."""
     model = small_encoder(architecture, task)
-    proto = export.token_major(model)
+    proto = export.fused(model)
     kinds = [node.op_type for node in proto.graph.node]
     assert (kinds.count("Attention"), kinds.count("SkipLayerNormalization"), kinds.count("BiasGelu")) == (4, 8, 4)
     for batch, length in LENGTHS:
         assert difference(model, proto.SerializeToString(), batch, length)[0] < 1e-4
+
+
+class ExactInt8(Int8):
+    """What the form for int8 writes, but products and tables, which stay in float32."""
+
+    small_tables = False
+
+    def product(self, name: str, weight: Tensor, bias: Tensor | None, x: str) -> str:
+        """See `Writer`."""
+        g = self.g
+        weights = g.constant(f"{name}.weight", weight.T)
+        if bias is None:
+            return g.op("MatMul", name, x, weights)
+        return g.op("Add", name, g.op("MatMul", f"{name}.product", x, weights), g.constant(f"{name}.bias", bias))
+
+
+@pytest.mark.parametrize("writer", [OpenVino, ExactInt8])
+@pytest.mark.parametrize("kind", ["dense", "hand", "hand nested", "shared", "disjoint", "nested"])
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("architecture", CORE_ARCHITECTURES)
+def test_token_major_graphs_equal_the_model(architecture: str, task: str, kind: str, writer: type[Writer]) -> None:
+    """In float32, before an engine or whole numbers round anything: any structure, and padding."""
+    model = compact(architecture, task, kind)
+    content = export.token_major(model, writer).SerializeToString()
+    for batch, length in LENGTHS:
+        gap, same = difference(model, content, batch, length)
+        assert gap < 1e-4
+        assert same
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_an_int8_graph_of_a_nested_model_gathers_nothing(task: str) -> None:
+    """Inside its layers: what reads a prefix has a slice."""
+    proto = export.token_major(compact("bert", task, "hand nested"), Int8)
+    inside = [(node.op_type, node.name) for node in proto.graph.node if node.name.startswith("layer.")]
+    assert [name for kind, name in inside if kind == "Gather"] == []
+    assert ("Slice", "layer.0.ffn_in.0.prefix") in inside
+    grouped = export.token_major(compact("bert", task, "hand"), Int8)
+    assert any(node.op_type == "Gather" and node.name.startswith("layer.") for node in grouped.graph.node)
+
+
+@pytest.mark.parametrize("writer", [Int8, OpenVinoInt8])
+def test_whole_numbers_are_stored_as_such(writer: type[Writer]) -> None:
+    """Every matrix and the table of words: a quarter of the size, a scale a row, 7 bits where CPUs need them."""
+    model = small_encoder("bert", "qa")
+    stored = {t.name: onnx.numpy_helper.to_array(t) for t in export.token_major(model, writer).graph.initializer}
+    whole = [array for array in stored.values() if array.dtype == np.int8 and array.ndim == 2]
+    kept = sum(linear.out_features * linear.in_features for linear in model.sites().values())
+    assert sum(array.size for array in whole) == kept + model.embeddings.word.weight.numel()
+    matrices = [array for array in whole if array.shape != tuple(model.embeddings.word.weight.shape)]
+    assert max(int(np.abs(array.astype(int)).max()) for array in matrices) == (63 if writer is Int8 else 127)
 
 
 @pytest.mark.parametrize("target", ["cpu", "gpu"])
@@ -85,7 +142,7 @@ def test_embeddings_narrower_than_the_stream_are_widened_in_both_forms(target: s
     assert model.embeddings.word.weight.shape == (400, 40)
     assert model.embeddings.projection is not None
     torch.nn.init.normal_(model.embeddings.projection.bias)
-    for proto in (export.channels_first(model, target), export.token_major(model)):
+    for proto in (export.channels_first(model, target), export.fused(model)):
         for batch, length in LENGTHS:
             assert difference(model, proto.SerializeToString(), batch, length)[0] < 1e-4
 
@@ -106,6 +163,21 @@ def test_only_gathers_that_algebra_cannot_fold_remain() -> None:
         "layer.0.value.gather",
         "layer.3.ffn_out.gather",
     ]
+
+
+@pytest.mark.parametrize("target", ["cpu", "gpu"])
+@pytest.mark.parametrize("task", TASKS)
+def test_a_nested_model_gathers_nothing(task: str, target: str) -> None:
+    """Only tables and the first token; what reads a prefix has a slice, one for all that read as much of the same."""
+    proto = export.channels_first(compact("bert", task, "hand nested"), target)
+    gathers = {node.name for node in proto.graph.node if node.op_type == "Gather"}
+    assert {name for name in gathers if name.startswith("layer.")} == ({"layer.3.first"} if task != "qa" else set())
+    slices = [n.name for n in proto.graph.node if n.op_type == "Slice" and n.name.startswith("layer.0.")]
+    assert slices == ["layer.0.channels.first.32", "layer.0.attention_norm.first.64"]
+    assert "layer.0.ffn_channels" not in {node.name for node in proto.graph.node}  # token-major
+    shapes = {t.name: tuple(t.dims) for t in proto.graph.initializer}
+    assert shapes["layer.0.ffn_in.weight"] == (64, 120)
+    assert max(shapes["layer.0.value.weight"]) == 36
 
 
 def test_dropped_layers_are_gone_and_grouped_maps_are_one_convolution() -> None:

@@ -88,13 +88,19 @@ def test_a_run_is_resumed_and_gives_an_artifact(
     assert manifest.weights["kept"] / manifest.weights["dense"] == pytest.approx(0.4, abs=0.01)
     said = manifest.provenance["settings"]
     assert (said["method"], said["structure"]) == ("magnitude", structure)
-    assert "grouping" not in said
+    assert "passes" not in said
 
 
 def test_options_of_another_method_are_refused() -> None:
-    """By name."""
-    with pytest.raises(ConfigError, match="setting 'grouping' is of another --method"):
-        CompressConfig(checkpoint="c", out="o", train="t", method="magnitude", grouping="shared")
+    """By name; and by value, where methods have an option of the same name."""
+    with pytest.raises(ConfigError, match="setting 'passes' is of another --method"):
+        CompressConfig(checkpoint="c", out="o", train="t", method="magnitude", passes=3)
+    for method, structure, own in (
+        ("magnitude", "shared", "units, weights"),
+        ("pgb", "units", "auto, shared, disjoint, nested"),
+    ):
+        with pytest.raises(ConfigError, match=f"'{structure}' is of another --method; use one of {own}"):
+            CompressConfig(checkpoint="c", out="o", train="t", method=method, structure=structure)
 
 
 def test_a_sublayer_that_writes_nothing_is_dropped() -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,22 @@ import pytest
 import torch
 
 from pgb_core.artifact import open_artifact
+from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.config import CompressConfig
-from pgb_core.errors import ConfigError, PGBError
+from pgb_core.errors import ConfigError, ParityError, PGBError
+from pgb_core.export import write
+from pgb_core.export.forms import Limits, form_of
 from pgb_core.learn.finetune import Trainer
+from pgb_core.machine import processor
 from pgb_core.measure.scoring import score
 from pgb_core.pipeline import compress
 from pgb_core.plan import Plan
+from pgb_core.progress.report import Report
+from pgb_core.session import open_session
 from tests.conftest import ARCHITECTURES
+from tests.core.planned import dense_plan
 from tests.core.small import WORDS, checkpoint, settings
+from tests.made import indulgent
 
 
 @pytest.mark.parametrize("task", ["classification", "qa"])
@@ -44,22 +53,27 @@ def test_every_architecture_and_task_ends_in_a_verified_artifact(
 @pytest.mark.parametrize(
     "changes",
     [
-        {"grouping": "disjoint", "keep": 0.5},
+        {"structure": "disjoint", "keep": 0.5},
+        {"structure": "nested"},
+        {"structure": "nested", "keep": 0.05, "budget": "flops", "forms": ("gpu", "torch")},
         {"budget": "flops"},
-        {"target": "gpu"},
+        {"forms": ("fp32", "int8", "openvino", "openvino-int8", "gpu", "torch", "torch-bf16")},
         {"distill": False},
         {"from_predictions": True},
         {"epochs": 0.0},
         {"keep": 1.0},
         {"keep": 0.05},
-        {"keep": 0.01, "grouping": "disjoint"},
+        {"keep": 0.01, "structure": "disjoint"},
     ],
 )
-def test_every_setting_leads_to_an_artifact(changes: dict[str, object], tmp_path: Path, texts: Path) -> None:
+def test_every_setting_leads_to_an_artifact(
+    changes: dict[str, object], tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Structures, budgets, forms, kinds of learning, and both ends of the range."""
+    monkeypatch.setattr(write, "form_of", indulgent)
     model = checkpoint(tmp_path / "model", "bert", "classification")
     done = compress(settings(model, tmp_path / "small", texts, **changes))
-    assert open_artifact(done.path).manifest.target == changes.get("target", "cpu")
+    assert tuple(open_artifact(done.path).manifest.forms) == changes.get("forms", ("fp32",))
 
 
 @pytest.mark.parametrize(
@@ -91,10 +105,44 @@ def test_unlabelled_text_is_enough(tmp_path: Path) -> None:
     data.write_text("\n".join(f"the {a} was {b}" for a in WORDS for b in WORDS[:4]))
     done = compress(
         CompressConfig(
-            checkpoint=str(model), out=str(tmp_path / "small"), calibrate=str(data), keep=0.4, epochs=1, samples=40
+            checkpoint=str(model),
+            out=str(tmp_path / "small"),
+            calibrate=str(data),
+            keep=0.4,
+            epochs=1,
+            samples=40,
+            forms="fp32",
         )
     )
     assert done.manifest.measured["parity"]["inputs"] > 0
+
+
+def test_the_dense_model_teaches_in_the_plan_s_order_of_the_stream(
+    tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a model of which nothing but the order changed has nothing to learn from it."""
+    model = checkpoint(tmp_path / "model", "bert", "classification")
+    dense = load_checkpoint(model).model
+    plan = replace(dense_plan(dense), stream=tuple(torch.randperm(96).tolist()))
+    losses: list[float] = []
+
+    class Told(Report):
+        def advance(self, done: int = 1, note: str = "") -> None:
+            if note:
+                losses.append(float(note.removeprefix("loss ")))
+
+    monkeypatch.setattr("pgb_core.methods.pgb._plan", lambda run, scores: plan)
+    paths = {"checkpoint": str(model), "out": str(tmp_path / "same"), "calibrate": str(texts)}
+    done = compress(CompressConfig(**paths, epochs=1, learning_rate=1e-6, trust_labels=True, forms="fp32"), Told())
+    assert losses
+    assert max(losses) < 1e-3
+    ids = torch.randint(4, 30, (3, 9))
+    feed = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "token_type_ids": torch.zeros_like(ids)}
+    (found,) = open_session(done.graph("fp32").read_bytes(), 1).run(
+        None, {name: value.numpy() for name, value in feed.items()}
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(torch.from_numpy(found), dense(*feed.values()), rtol=1e-2, atol=1e-2)
 
 
 @pytest.mark.parametrize("labelled", [False, True])
@@ -125,6 +173,7 @@ def test_questions_without_answers_are_enough(labelled: bool, tmp_path: Path, qu
                 epochs=1,
                 samples=20,
                 trust_labels=True,
+                forms="fp32",
             )
         )
     assert schedules == [False]
@@ -144,6 +193,7 @@ KILLED = """
 import os, signal, sys
 from pgb_core.pipeline import compress
 from pgb_core.progress.report import Report
+from tests.core.planned import dense_plan
 from tests.core.small import settings
 from pathlib import Path
 model, out, data, stage, steps = sys.argv[1:]
@@ -170,7 +220,7 @@ compress(settings(Path(model), Path(out), Path(data)), Killer())
         ("Scoring every weight", 0),
         ("Compensating layer by layer", 2),
         ("Re-finetuning", 5),
-        ("Exporting and checking parity", 0),
+        ("Exporting every form and holding it against the model", 0),
     ],
 )
 def test_a_run_killed_at_any_stage_and_resumed_gives_the_same_artifact(
@@ -217,6 +267,55 @@ def test_another_run_s_work_is_not_resumed(tmp_path: Path, texts: Path) -> None:
     (work / "run.json").write_text('{"digest": "of something else"}')
     with pytest.raises(ConfigError, match="other settings"):
         compress(settings(model, tmp_path / "small", texts, resume=True))
+
+
+@pytest.mark.parametrize(
+    ("form", "kept"), [("torch-bf16", "compensated, finetuned, plan, scores"), ("int8", "compensated, plan, scores")]
+)
+def test_a_form_that_loses_too_much_stops_the_export_and_keeps_the_stages(
+    form: str, kept: str, tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error names the form; the same command without it goes on from there and is what it would have been.
+
+    Of int8 all but the re-finetuning, which is otherwise where such a form is asked for.
+    """
+    model = checkpoint(tmp_path / "model", "bert", "classification")
+    strict = replace(form_of(form), limits=Limits(change=1e-9))
+    monkeypatch.setattr(write, "form_of", lambda name: strict if name == form else form_of(name))
+    same = {"plan_for": "fp32"}
+    with pytest.raises(ParityError, match=rf"form {form} differs too much from the model: .* Leave it out of --forms"):
+        compress(settings(model, tmp_path / "small", texts, forms=("fp32", form), **same))
+    assert not (tmp_path / "small").exists()
+    notes: list[str] = []
+    told = Report()
+    monkeypatch.setattr(told, "note", notes.append)
+    done = compress(settings(model, tmp_path / "small", texts, forms=("fp32",), **same), told)
+    assert f"taken over from a stopped run: {kept}" in notes
+    assert list(done.manifest.forms) == ["fp32"]
+    straight = compress(settings(model, tmp_path / "straight", texts, **same))
+    assert done.manifest.files == straight.manifest.files
+
+
+def test_a_manifest_says_where_each_form_ran_and_what_it_lost(
+    tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The drop is that of the metric on the labelled rows; without such rows there is none."""
+    monkeypatch.setattr(write, "form_of", indulgent)
+    model = checkpoint(tmp_path / "model", "bert", "classification")
+    for name, given in (("with", {"eval": str(texts)}), ("without", {})):
+        done = compress(settings(model, tmp_path / name, texts, epochs=0.0, forms=("fp32", "int8"), **given))
+        fp32, int8 = done.form("fp32"), done.form("int8")
+        for record in (fp32, int8):
+            assert record.ran["runtime"].startswith("onnxruntime ")
+            assert (record.ran["device"], record.ran["processor"]) == ("cpu", processor())
+        assert fp32.measured["parity"] == done.manifest.measured["parity"]
+        assert 0 <= int8.measured["equal_answers"] <= 1
+        assert ("drop" in int8.measured) == bool(given)
+        if given:
+            whole = done.manifest.measured["accuracy"]["compressed"]["accuracy"]
+            lost = 100 * (whole - int8.measured["accuracy"]["accuracy"])
+            assert int8.measured["drop"] == pytest.approx(lost, abs=1e-3)
+            assert score(done.path, texts, form="int8")["accuracy"] == int8.measured["accuracy"]["accuracy"]
 
 
 def test_a_failed_run_leaves_nothing(tmp_path: Path, texts: Path) -> None:

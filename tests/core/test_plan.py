@@ -1,11 +1,13 @@
 """Plans: validity, cost and JSON."""
 
+import json
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgb_core.errors import PlanError
-from pgb_core.plan import Choice, Group, Grouping, Keep, Plan, Role, Site, flops
+from pgb_core.plan import WRITING, Choice, Group, Grouping, Keep, Plan, Role, Site, flops
 
 SHAPE = (12, 8)
 
@@ -22,11 +24,14 @@ def groupings(draw: st.DrawFn) -> Choice:
     return Grouping(tuple(Group(tuple(rows[g * size : (g + 1) * size]), tuple(cols[g])) for g in range(count)), SHAPE)
 
 
-@given(choices=st.lists(groupings(), min_size=6, max_size=6))
+@given(choices=st.lists(groupings(), min_size=6, max_size=6), order=st.none() | st.permutations(range(8)))
 @settings(max_examples=50, deadline=None)
-def test_a_plan_round_trips_through_json_byte_for_byte(choices: list[Choice]) -> None:
+def test_a_plan_round_trips_through_json_byte_for_byte(choices: list[Choice], order: list[int] | None) -> None:
     """Equal plans have equal bytes, and nothing is lost."""
-    plan = Plan("digest", 4, {Site(0, role): choice for role, choice in zip(Role, choices, strict=True)})
+    sites = {Site(0, role): choice for role, choice in zip(Role, choices, strict=True)}
+    if order is not None:  # what writes to the stream has as many rows as it has channels
+        sites |= {Site(0, role): Keep((8, 12)) for role in WRITING}
+    plan = Plan("digest", 4, sites, None if order is None else tuple(order))
     again = Plan.from_json(plan.to_json())
     assert again == plan
     assert again.to_json() == plan.to_json()
@@ -51,8 +56,36 @@ def test_an_invalid_grouping_cannot_be_made(groups: tuple[Group, ...], reason: s
 
 
 @pytest.mark.parametrize(
+    ("stream", "reason"),
+    [((0, 1, 1, 2), "each of its channels once"), ((1, 2, 3, 4), "each of its"), ((0, 1, 2), "3 channels, 0.query is")],
+)
+def test_a_stream_is_an_order_of_the_channels(stream: tuple[int, ...], reason: str) -> None:
+    """All of them, once each."""
+    choices = {Site(0, role): Keep((4, 4)) for role in Role}
+    with pytest.raises(PlanError, match=reason):
+        Plan("", 4, choices, stream)
+
+
+def test_a_plan_says_its_stream_and_what_it_was_made_for() -> None:
+    """Whether it has them or not."""
+    choices = {Site(0, role): Keep((2, 2)) for role in Role}
+    for plan in (Plan("", 2, choices), Plan("", 2, choices, (1, 0), "int8, avx2")):
+        raw = json.loads(plan.to_json())
+        assert (raw["schema"], raw["made_for"]) == (2, plan.made_for)
+        assert raw["stream"] == (None if plan.stream is None else list(plan.stream))
+        assert Plan.from_json(plan.to_json()) == plan
+
+
+@pytest.mark.parametrize(
     "text",
-    ["", "[]", "{}", '{"schema": 9}', '{"schema":1,"checkpoint":"x","head_dim":4,"choices":{"0.nose":{"keep":[1,1]}}}'],
+    [
+        "",
+        "[]",
+        "{}",
+        '{"schema": 9}',
+        '{"schema":2,"checkpoint":"x","head_dim":4,"choices":{}}',
+        '{"schema":1,"checkpoint":"x","head_dim":4,"choices":{"0.nose":{"keep":[1,1]}}}',
+    ],
 )
 def test_anything_else_is_not_a_plan(text: str) -> None:
     """Malformed text is one clear error."""

@@ -165,7 +165,9 @@ def test_the_stages_that_are_announced_are_those_that_come(
         found = effort.stages(run, method_of(config).effort(run))
         whole = config.model_copy(update={"keep": 1.0, "eval": None})
         dense = replace(run, config=whole, inputs=replace(run.inputs, held_out=None))
-        assert list(effort.stages(dense, method_of(whole).effort(dense))) == ["Exporting and checking parity"]
+        assert list(effort.stages(dense, method_of(whole).effort(dense))) == [
+            "Exporting every form and holding it against the model"
+        ]
     first = ["Loading the checkpoint and checking it against transformers", "Reading the data"]
     assert [*first, "Trying the dense model on the labels", *found] == list(recorder.seen)
     assert all(work > 0 for work in found.values())

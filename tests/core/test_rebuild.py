@@ -22,18 +22,24 @@ from pgb_core.model.rebuild import encoder_of
 from pgb_core.model.surgery import apply_plan, merge_groups
 from pgb_core.tasks.features import Features
 from tests.conftest import ARCHITECTURES, TASKS
-from tests.core.planned import dense_plan, hand_plan, random_plan
+from tests.core.planned import dense_plan, hand_plan, nested_plan, random_plan
 from tests.core.small import checkpoint
 
-PLANS = {"dense": dense_plan, "hand": hand_plan, "disjoint": lambda model: random_plan(model, 0.3, "disjoint")}
+PLANS = {
+    "dense": dense_plan,
+    "hand": hand_plan,
+    "nested": nested_plan,
+    "disjoint": lambda model: random_plan(model, 0.3, "disjoint"),
+}
+FORMS = ("fp32", "torch")
 
 
-def made(folder: Path, architecture: str, task: str, plan: str, **how: bool) -> tuple[Checkpoint, Encoder, Artifact]:
+def made(folder: Path, architecture: str, task: str, plan: str, **how: object) -> tuple[Checkpoint, Encoder, Artifact]:
     """A checkpoint, its compact model, and the artifact of that."""
     loaded = load_checkpoint(checkpoint(folder / "model", architecture, task))
     chosen = PLANS[plan](loaded.model)
     model = apply_plan(loaded.model, chosen).eval()
-    return loaded, model, write.write(folder / "out", write.Made(loaded, model, chosen, **how))
+    return loaded, model, write.write(folder / "out", write.Made(loaded, model, chosen, **how))  # type: ignore[arg-type]
 
 
 def logits(model: Encoder, ids: torch.Tensor) -> torch.Tensor:
@@ -48,7 +54,7 @@ def logits(model: Encoder, ids: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_what_is_read_back_is_what_was_written(architecture: str, task: str, plan: str, tmp_path: Path) -> None:
     """To the bit; and merging its groups changes nothing but the order of additions."""
-    _, model, artifact = made(tmp_path, architecture, task, plan, weights=True)
+    _, model, artifact = made(tmp_path, architecture, task, plan, forms=FORMS)
     read = encoder_of(artifact)
     ids = torch.randint(5, 30, (3, 21))
     assert torch.equal(logits(read, ids), logits(model, ids))
@@ -59,7 +65,7 @@ def test_what_is_read_back_is_what_was_written(architecture: str, task: str, pla
 
 def test_weights_that_do_not_say_how_wide_their_tables_are_have_the_stream_s_width(tmp_path: Path) -> None:
     """As all had when none said so."""
-    _, model, artifact = made(tmp_path, "bert", "qa", "hand", weights=True)
+    _, model, artifact = made(tmp_path, "bert", "qa", "hand", forms=FORMS)
     files = {name: (artifact.path / name).read_bytes() for name in artifact.manifest.files}
     config = {name: value for name, value in asdict(model.config).items() if name != "embedding"}
     files[WEIGHTS] = save(load(files[WEIGHTS]), {"encoder": json.dumps(config)})
@@ -69,13 +75,13 @@ def test_weights_that_do_not_say_how_wide_their_tables_are_have_the_stream_s_wid
 
 def test_without_weights_there_is_nothing_to_read(tmp_path: Path) -> None:
     """And the message says how there would be."""
-    with pytest.raises(ArtifactError, match="compress again with --weights"):
+    with pytest.raises(ArtifactError, match="compress again with --forms fp32,torch"):
         encoder_of(made(tmp_path, "bert", "classification", "hand")[2])
 
 
 def test_weights_that_do_not_fit_the_plan_are_refused(tmp_path: Path) -> None:
     """Whichever of the two is not what it was."""
-    loaded, _, artifact = made(tmp_path, "bert", "classification", "hand", weights=True)
+    loaded, _, artifact = made(tmp_path, "bert", "classification", "hand", forms=FORMS)
     files = {name: (artifact.path / name).read_bytes() for name in artifact.manifest.files}
     tensors = load(files[WEIGHTS])
     config = {"encoder": json.dumps(asdict(loaded.model.config))}
@@ -97,7 +103,7 @@ def test_weights_that_do_not_fit_the_plan_are_refused(tmp_path: Path) -> None:
 def test_an_artifact_carries_inputs_with_the_model_s_logits(architecture: str, task: str, tmp_path: Path) -> None:
     """Of several lengths, as the tokenizer would begin and end them, the same each time."""
     loaded, model, artifact = made(tmp_path, architecture, task, "hand")
-    given = json.loads(artifact.check.read_text())["inputs"]
+    given = json.loads(artifact.check("fp32").read_text())["inputs"]
     assert [len(entry["ids"]) for entry in given] == list(probes.LENGTHS)
     ends = loaded.tokenizer.encode("").ids
     assert all([entry["ids"][0], entry["ids"][-1]] == ends for entry in given)

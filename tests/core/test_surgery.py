@@ -9,10 +9,12 @@ from torch import Tensor, nn
 from pgb_core.errors import PlanError
 from pgb_core.model.blocks import Attention, FeedForward
 from pgb_core.model.encoder import Encoder
-from pgb_core.model.surgery import apply_plan
-from pgb_core.plan import Group, Grouping, Keep, Plan, Role, Site
-from tests.conftest import CORE_ARCHITECTURES, TASKS, small_encoder
-from tests.core.planned import hand_plan, random_plan
+from pgb_core.model.surgery import apply_plan, ordered, reordered
+from pgb_core.plan import WRITING, Group, Grouping, Keep, Plan, Role, Site
+from tests.conftest import ARCHITECTURES, CORE_ARCHITECTURES, TASKS, small_encoder
+from tests.core.planned import hand_plan, nested_plan, random_plan
+
+HAND = {"hand": hand_plan, "hand nested": nested_plan}
 
 
 def masked(model: Encoder, plan: Plan) -> Encoder:
@@ -28,8 +30,13 @@ def masked(model: Encoder, plan: Plan) -> Encoder:
         if isinstance(choice, Keep):
             continue
         keep = torch.zeros_like(linear.weight)
+        rows, cols = (torch.arange(size) for size in choice.shape)
+        if plan.stream is not None and site.role in WRITING:
+            rows = torch.tensor(plan.stream)
+        elif plan.stream is not None:
+            cols = torch.tensor(plan.stream)
         for group in choice.groups:
-            keep[torch.tensor(group.rows).unsqueeze(1), torch.tensor(group.cols)] = 1
+            keep[rows[list(group.rows)].unsqueeze(1), cols[list(group.cols)]] = 1
         with torch.no_grad():
             linear.weight.mul_(keep)
             if site.role in (Role.QUERY, Role.KEY):
@@ -48,12 +55,12 @@ def inputs() -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("architecture", CORE_ARCHITECTURES)
-@pytest.mark.parametrize("kind", ["hand", "shared", "disjoint"])
+@pytest.mark.parametrize("kind", ["hand", "hand nested", "shared", "disjoint", "nested"])
 @torch.no_grad()
 def test_the_compact_encoder_equals_the_masked_one(architecture: str, task: str, kind: str) -> None:
     """Leaving things out gives what setting them to zero gives."""
     model = small_encoder(architecture, task)
-    plan = hand_plan(model) if kind == "hand" else random_plan(model, 0.3, kind)
+    plan = HAND[kind](model) if kind in HAND else random_plan(model, 0.3, kind)
     ids, mask = inputs()
     ids[1, 6:] = model.config.pad_id
     wanted, found = masked(model, plan)(ids, mask), apply_plan(model, plan)(ids, mask)
@@ -89,11 +96,49 @@ def test_a_model_rebuilt_from_its_plan_and_weights_is_the_same() -> None:
     assert torch.equal(again(ids, mask), compact(ids, mask))
 
 
-def test_the_dense_model_is_left_as_it_was() -> None:
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@torch.no_grad()
+def test_the_order_of_the_stream_changes_no_logit(architecture: str, task: str) -> None:
+    """Nor any hidden state but for its order, whatever is before the layers and behind them."""
+    model = small_encoder(architecture, task)
+    for parameter in model.parameters():
+        parameter.add_(0.1 * torch.randn_like(parameter))  # norms too, which begin as all ones
+    order = torch.randperm(96)
+    found = reordered(model, order.tolist())
+    ids, mask = inputs()
+    assert (found(ids, mask) - model(ids, mask)).abs().max() < 1e-5
+    states: list[list[Tensor]] = [[], []]
+    for encoder, seen in zip((model, found), states, strict=True):
+        encoder.from_embeddings(encoder.embeddings(ids, None), mask, lambda _, x, seen=seen: seen.append(x))
+    for before, after in zip(*states, strict=True):
+        torch.testing.assert_close(after, before[..., order], rtol=1e-4, atol=1e-4)
+
+
+def test_without_a_stream_the_model_keeps_its_order() -> None:
+    """And is not copied."""
+    model = small_encoder("bert", "qa")
+    assert ordered(model, hand_plan(model)) is model
+    assert ordered(model, nested_plan(model)) is not model
+
+
+def test_what_reads_the_first_channels_slices() -> None:
+    """As many as its matrix has columns, and gives what the equal dense map gives."""
+    model = small_encoder("bert", "qa")
+    query = apply_plan(model, nested_plan(model)).layers[0].maps()[Role.QUERY]
+    assert query.chain().products[0].prefix == 32
+    assert query.chain().products[0].blocks.shape == (1, 24, 32)
+    x = torch.randn(2, 5, 96)
+    torch.testing.assert_close(query(x), torch.nn.functional.linear(x, query.to_dense(), query.bias))
+    assert not query.to_dense()[:, 32:].any()
+
+
+@pytest.mark.parametrize("kind", HAND)
+def test_the_dense_model_is_left_as_it_was(kind: str) -> None:
     """Surgery copies."""
     model = small_encoder("bert", "qa")
     before = copy.deepcopy(model.state_dict())
-    compact = apply_plan(model, hand_plan(model))
+    compact = apply_plan(model, HAND[kind](model))
     with torch.no_grad():
         for parameter in compact.parameters():
             parameter.zero_()

@@ -12,11 +12,11 @@ from pgb_core.learn import fisher
 from pgb_core.learn.compensate import compensate
 from pgb_core.learn.finetune import Schedule, Trainer, counterparts, hidden_loss
 from pgb_core.model.encoder import Encoder
-from pgb_core.model.surgery import apply_plan
+from pgb_core.model.surgery import apply_plan, ordered
 from pgb_core.plan import Grouping, Site
 from pgb_core.tasks.features import Batch, Features, batches, collate
 from tests.conftest import TASKS, small_encoder
-from tests.core.planned import hand_plan, random_plan
+from tests.core.planned import hand_plan, nested_plan, random_plan
 
 OBJECTIVES = {name: task.objective(None, 2) for name, task in tasks.TASKS.items()}
 LABEL = OBJECTIVES["classification"]
@@ -86,14 +86,16 @@ def gap(dense: Encoder, compact: Encoder, data: list[Batch]) -> float:
     return sum(total) / len(total)
 
 
-@pytest.mark.parametrize("kind", ["shared", "disjoint", "hand"])
+@pytest.mark.parametrize("kind", ["shared", "disjoint", "hand", "nested"])
 @torch.no_grad()
 def test_compensation_brings_the_pruned_model_nearer(kind: str) -> None:
     """On the calibration data and on other data, for every structure, by far more than rounding."""
     dense = small_encoder("bert", "qa")
-    plan = hand_plan(dense) if kind == "hand" else random_plan(dense, 0.3, kind)
+    hand = {"hand": hand_plan, "nested": nested_plan}
+    plan = hand[kind](dense) if kind in hand else random_plan(dense, 0.3, kind)
     assert any(isinstance(choice, Grouping) and choice.groups for choice in plan.choices.values())
     compact = apply_plan(dense, plan)
+    dense = ordered(dense, plan)
     seen, unseen = (list(batches(features(count, task="qa"), 200, 0)) for count in (90, 30))
     before = gap(dense, compact, seen), gap(dense, compact, unseen)
     compensate(dense, compact, plan, seen)

@@ -238,7 +238,7 @@ def test_a_run_that_had_just_written_its_artifact_is_done(
     with pytest.raises(PGBError, match="holds an artifact"):
         compress(settings(model, out, texts, seed=3))
     with pytest.raises(PGBError, match="holds an artifact"):
-        compress(settings(model, out, texts, weights=True))
+        compress(settings(model, out, texts, forms=("fp32", "torch")))
     told = Told()
     assert compress(settings(model, out, texts), told).digest == digest
     assert "Scoring every weight" not in told.stages

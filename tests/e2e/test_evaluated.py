@@ -108,7 +108,7 @@ def real(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An artifact of all of a checkpoint."""
     out = tmp_path_factory.mktemp("real") / "answers"
     checkpoint = str(shared / "models/minilm-l6-qa")
-    return compress(CompressConfig(checkpoint=checkpoint, out=str(out), keep=1.0, device="cpu")).path
+    return compress(CompressConfig(checkpoint=checkpoint, out=str(out), keep=1.0, device="cpu", forms="fp32")).path
 
 
 @pytest.mark.parametrize("file", REAL)

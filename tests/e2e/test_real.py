@@ -44,7 +44,7 @@ def test_parity_on_256_real_inputs(name: str, shared: Path) -> None:
         features = encode_texts(texts, [None] * len(texts), checkpoint.tokenizer, 512)
     protos = [export.channels_first(checkpoint.model)]
     if not checkpoint.task.windows:
-        protos += [export.channels_first(checkpoint.model, "gpu"), export.token_major(checkpoint.model)]
+        protos += [export.channels_first(checkpoint.model, "gpu"), export.fused(checkpoint.model)]
     for proto in protos:
         parity = check_graph(checkpoint.model, proto.SerializeToString(), features)
         assert parity.inputs == parity.same_answers == 256

@@ -23,7 +23,7 @@ Recipe = Mapping[Role, Choice]
 Importances = Mapping[Role, Tensor]
 
 
-PRICES = prices_of("cpu")
+PRICES = prices_of("fp32")
 
 
 def importance_kept(importance: Tensor, rows: Tensor, cols: Tensor) -> float:

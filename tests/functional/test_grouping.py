@@ -36,7 +36,7 @@ def test_disjoint_blocks_partition_rows_and_columns(seed: int, groups: int) -> N
 @given(seed=st.integers(0, 2**16))
 @settings(max_examples=20, deadline=None)
 def test_one_group_keeps_everything(seed: int) -> None:
-    """One group is the dense matrix, in both structures."""
+    """One group is the dense matrix, in either structure."""
     values = importances(seed)
     total = pytest.approx(float(values.sum()), rel=1e-5)
     assert grouping.disjoint(values, 1, 6).kept == total

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 import pgb_core
 from pgb_core import artifact
 from pgb_core.errors import ArtifactError
+from pgb_core.export.forms import FORMS
 from pgb_core.inference.batches import run_all
 from pgb_core.inference.errors import EmptyInput, InferenceError, InvalidInput, RuntimeUnavailable, WrongTask
 from pgb_core.inference.load import Loaded
@@ -36,14 +37,17 @@ CONTEXT = "the film was very good and the town sang a song. " * 6
 @pytest.fixture(scope="module")
 def loaded(artifacts: tuple[Path, Path]) -> Iterator[tuple[Loaded, Loaded]]:
     """Classifier and QA model, on one thread."""
-    with pgb_core.load(artifacts[0], threads=1) as labels, pgb_core.load(artifacts[1], threads=1) as answers:
+    with (
+        pgb_core.load(artifacts[0], "fp32", threads=1) as labels,
+        pgb_core.load(artifacts[1], "fp32", threads=1) as answers,
+    ):
         yield labels, answers
 
 
 @pytest.fixture(scope="module")
 def client(artifacts: tuple[Path, Path]) -> Iterator[TestClient]:
     """The application with the same models, which runs every input alone."""
-    settings = Settings(artifacts=tuple(map(str, artifacts)), threads=1, max_batch_tokens=1)
+    settings = Settings(artifacts=tuple(map(str, artifacts)), form="fp32", threads=1, max_batch_tokens=1)
     with TestClient(create_app(settings)) as found:
         yield found
 
@@ -141,9 +145,11 @@ def test_what_cannot_be_asked_is_refused(
 @pytest.mark.parametrize(
     ("place", "says"),
     [
-        ({"runtime": "magic"}, "choose one of onnxruntime, openvino, torch"),
-        ({"device": "tpu"}, "onnxruntime runs on the CPU and CUDA only; set device cpu"),
-        ({"precision": "float8"}, "onnxruntime runs these graphs in float32 only; set precision float32"),
+        ({"form": "fp32", "runtime": "magic"}, "there is no runtime magic; choose one of onnxruntime, openvino, torch"),
+        ({"form": "fp32", "device": "tpu"}, "onnxruntime runs on the CPU and CUDA only; set device cpu"),
+        ({"form": "fp8"}, "carries no form fp8, only fp32, int8; choose one of these"),
+        ({"runtime": "magic"}, "no form can be served here .fp32: it is not for runtime magic; int8: it is not for"),
+        ({"device": "tpu"}, "no form can be served here .fp32: it is not for device tpu; int8: it is not for"),
     ],
 )
 def test_what_no_runtime_is_or_does_is_refused(artifacts: tuple[Path, Path], place: dict[str, str], says: str) -> None:
@@ -174,8 +180,18 @@ def test_every_runtime_is_documented_with_what_it_takes(name: str) -> None:
     """In the rows of the table that begin with its name."""
     rows = "".join(line for line in PAGE.read_text("utf-8").splitlines() if line.startswith(f"| `{name}`"))
     entry = RUNTIMES[name]
-    assert [word for word in (*entry.devices, *entry.precisions) if word != "auto" and word not in rows] == []
+    assert [word for word in entry.devices if word != "auto" and word not in rows] == []
     assert not entry.extra or entry.installed_by in rows
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_every_form_is_documented_with_what_it_is(name: str) -> None:
+    """In the first row that begins with its name: file, runtimes, devices and numbers."""
+    row, *_ = [line for line in PAGE.read_text("utf-8").splitlines() if line.startswith(f"| `{name}` |")]
+    form = FORMS[name]
+    file = artifact.WEIGHTS if form.build is None else artifact.graph_name(name)
+    words = [f"`{file}`", *(f"`{runtime}`" for runtime in form.runtimes), *form.devices, form.numbers]
+    assert [word for word in words if word not in row] == []
 
 
 class Lengths:

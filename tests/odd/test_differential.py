@@ -79,13 +79,13 @@ def hold(source: Path, out: Path, task: str, count: int, seed: int = 0) -> Count
     """Make an artifact of all of a checkpoint, and hold it against transformers on `count` texts and pairs."""
     found = Count()
     try:
-        compress(CompressConfig(checkpoint=str(source), out=str(out), keep=1.0, device="cpu"))
+        compress(CompressConfig(checkpoint=str(source), out=str(out), keep=1.0, device="cpu", forms="fp32"))
     except PGBError as error:
         found.refused = str(error)
         return found
     artifact = open_artifact(out)
     tokenizer = Tokenizer.open(artifact.tokenizer, artifact.manifest.max_length)
-    session = open_session(artifact.model.read_bytes(), threads=1)
+    session = open_session(artifact.graph("fp32").read_bytes(), threads=1)
     theirs = transformers.AutoTokenizer.from_pretrained(source)
     auto = (
         transformers.AutoModelForQuestionAnswering if task == "qa" else transformers.AutoModelForSequenceClassification

@@ -58,7 +58,15 @@ def small_run(folder: Path) -> CompressConfig:
     data = folder / "rows.jsonl"
     rows = [{"text": f"the {a} was {b}", "label": n % 2} for n, a in enumerate(WORDS) for b in WORDS[:6]]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    quick = {"keep": 0.5, "epochs": 2.0, "samples": 48, "tokens": 256, "passes": 2, "checkpoint_every": 2}
+    quick = {
+        "keep": 0.5,
+        "epochs": 2.0,
+        "samples": 48,
+        "tokens": 256,
+        "passes": 2,
+        "checkpoint_every": 2,
+        "forms": "fp32",
+    }
     place = {"checkpoint": str(model), "out": str(folder / "out"), "train": str(data)}
     return CompressConfig(**place, device="cpu", trust_labels=True, **quick)
 

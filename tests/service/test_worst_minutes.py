@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import uvicorn
 
+from pgb_core.inference.choose import Chosen
 from pgb_core.inference.tasks.base import Logits
 from pgb_core.inference.tokens import Tokens
 from service.app import create_app
@@ -65,8 +66,8 @@ def held(
 ) -> Iterator[tuple[str, Held]]:
     """A server on a real socket whose classifier is held up at will. parameter: longest wait in seconds."""
     runtime = Held()
-    monkeypatch.setattr(model, "open_runtime", lambda *_: runtime)
-    monkeypatch.setattr(model, "self_check", lambda *_: 0.0)
+    chosen = Chosen("fp32", "onnxruntime", runtime, 0.0, "it is held", {})
+    monkeypatch.setattr(model, "choose", lambda *_: chosen)
     settings = Settings(
         artifacts=(str(artifacts[0]),), max_queue_tokens=2000, max_queue_seconds=getattr(request, "param", 3600.0)
     )

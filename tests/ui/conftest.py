@@ -34,7 +34,8 @@ def models(artifacts: tuple[Path, Path]) -> tuple[Path, Path, Path]:
     """`mood`, compressed; `mood-dense`, what it was made from; `who`, for questions."""
     mood, who = artifacts
     checkpoint = mood.parent / "mood-model"
-    dense = compress(CompressConfig(checkpoint=str(checkpoint), out=str(mood.parent / "mood-dense"), keep=1.0)).path
+    place = {"checkpoint": str(checkpoint), "out": str(mood.parent / "mood-dense")}
+    dense = compress(CompressConfig(**place, keep=1.0, forms="fp32")).path
     return mood, dense, who
 
 

@@ -57,6 +57,24 @@ def test_a_text_is_classified(opened: Opened, url: str) -> None:
     expect(page.locator("#said")).to_contain_text(f"mood: {row[0]['label']}")
 
 
+def test_the_form_that_answers_is_shown_with_the_reason(opened: Opened, url: str) -> None:
+    """Beside the answer, in the words of the API; and in the row of its model."""
+    page = opened(url).page
+    shown = {model["name"]: model for model in httpx.get(f"{url}/v1/models").json()["models"]}
+    choose(page, "Model", "mood")
+    page.get_by_label("Text", exact=True).fill("the town sang")
+    run(page)
+    reason = page.locator(".card .form p")
+    expect(reason).to_be_hidden()
+    page.locator(".card summary").filter(has_text="fp32 in onnxruntime on cpu").click()
+    expect(reason).to_be_visible()
+    why = shown["mood"]["why_form"]
+    assert why.startswith("fp32 is the only one that fits. left out: int8: only ")
+    expect(reason).to_have_text(re.compile(re.escape(why[1:])))
+    cell = page.locator("#served tbody tr").filter(has_text="mood-dense").locator("td").nth(2)
+    expect(cell).to_have_attribute("title", shown["mood-dense"]["why_form"])
+
+
 def test_a_pair_is_sent_as_a_pair(opened: Opened, url: str) -> None:
     """The second text goes along when there is one."""
     page = opened(url).page
@@ -142,8 +160,9 @@ def test_what_the_server_does_is_shown_live(opened: Opened, url: str) -> None:
     expect(page.locator("#tile-p50 dd")).to_have_text(re.compile(r"^[\d.]+ m?s$"))
     expect(page.locator("#tile-p99 dd")).to_have_text(re.compile(r"^[\d.]+ m?s$"))
     row = page.locator("#served tbody tr").filter(has_text="mood-dense").locator("td")
-    expect(row.nth(4)).not_to_have_text("0")
-    expect(row.nth(5)).to_have_text(re.compile(r"^[\d.]+ m?s$"))
+    expect(row.nth(2)).to_have_text("fp32")
+    expect(row.nth(5)).not_to_have_text("0")
+    expect(row.nth(6)).to_have_text(re.compile(r"^[\d.]+ m?s$"))
 
 
 def test_an_error_says_what_is_wrong_and_how_to_go_on(opened: Opened, url: str) -> None:

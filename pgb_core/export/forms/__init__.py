@@ -1,20 +1,60 @@
-"""The forms of a graph, one file a layout. A new one is a file and a line of `FORMS`."""
+"""The forms of a model, a file a layout. A new one is a file and a line of `FORMS`, and its name in `options`."""
 
 from __future__ import annotations
 
 from functools import partial
 
-from pgb_core.export.forms.base import Form
+import onnx
+
+from pgb_core.export.forms.base import Form, Limits
 from pgb_core.export.forms.channels_first import channels_first
+from pgb_core.export.forms.fused import fused
+from pgb_core.export.forms.half import float16
+from pgb_core.export.forms.int8 import Int8
+from pgb_core.export.forms.openvino import OpenVino, OpenVinoInt8
 from pgb_core.export.forms.token_major import token_major
+from pgb_core.model.encoder import Encoder
+
+
+def gpu(model: Encoder) -> onnx.ModelProto:
+    """Batched products in float16."""
+    return float16(channels_first(model, "gpu"))
+
 
 FORMS: dict[str, Form] = {
     form.name: form
     for form in (
-        Form("fused", token_major, baseline="dense, fused"),
-        Form("cpu", channels_first, baseline="dense, channels-first"),
-        Form("gpu", partial(channels_first, target="gpu")),
+        Form("fp32", channels_first, "float32", ("onnxruntime", "openvino"), ("cpu", "cuda")),
+        Form("int8", partial(token_major, kind=Int8), "int8", ("onnxruntime",), tolerance=0.03, limits=Limits()),
+        Form(
+            "openvino",
+            partial(token_major, kind=OpenVino),
+            "bfloat16",
+            ("openvino",),
+            tolerance=0.1,
+            limits=Limits(),
+        ),
+        Form(
+            "openvino-int8",
+            partial(token_major, kind=OpenVinoInt8),
+            "int8",
+            ("openvino",),
+            tolerance=0.1,
+            limits=Limits(),
+        ),
+        Form("gpu", gpu, "float16", ("onnxruntime",), ("cuda", "cpu"), tolerance=0.05, limits=Limits()),
+        Form("torch", None, "float32", ("torch",), ("cpu", "cuda")),
+        Form("torch-bf16", None, "bfloat16", ("torch",), ("cpu", "cuda"), tolerance=0.15, limits=Limits()),
     )
 }
 
-__all__ = ["FORMS", "Form"]
+# Of a dense model alone, to compare with.
+FUSED = Form("fused", fused, "float32", ("onnxruntime",))
+
+
+def form_of(name: str) -> Form:
+    """The form of that name."""
+    return {**FORMS, FUSED.name: FUSED}[name]
+
+
+__all__ = ["FORMS", "FUSED", "Form", "Limits", "channels_first", "form_of", "fused", "token_major"]

@@ -11,16 +11,32 @@ from pgb_core.model.encoder import Encoder
 
 
 @dataclass(frozen=True)
-class Form:
-    """One way to write a graph.
+class Limits:
+    """What a low-precision form may lose to the fp32 form before the export stops.
 
-    build: from a model to its graph. numbers: that its products are computed in. tolerance: how far its logits may be
-    from the model's, as a share of the largest. baseline: the name under which a dense model in this form is timed, if
-    it is.
+    equal: least share of inputs with the same answer. change: most that a probability may move. drop: most points of
+    the task's metric.
+    """
+
+    equal: float = 0.8
+    change: float = 0.6
+    drop: float = 3.0
+
+
+@dataclass(frozen=True)
+class Form:
+    """One way to write a model for an engine.
+
+    build: from a model to its graph; None where the file is PyTorch's tensors. numbers: that its products are computed
+    in. runtimes, devices: that run it, the usual one first. tolerance: how far its logits may be from its check's
+    wherever it is loaded, as a share of the largest. limits: of a form in low precision; a form without has to give the
+    model's own logits.
     """
 
     name: str
-    build: Callable[[Encoder], onnx.ModelProto]
-    numbers: str = "float32"
-    tolerance: float = 1e-4
-    baseline: str | None = None
+    build: Callable[[Encoder], onnx.ModelProto] | None
+    numbers: str
+    runtimes: tuple[str, ...]
+    devices: tuple[str, ...] = ("cpu",)
+    tolerance: float = 1e-3
+    limits: Limits | None = None

@@ -2,7 +2,7 @@
 
 Attention and grouped maps run on [batch, channels, tokens], where a permutation moves whole rows of
 tokens, a grouped map is a convolution of kernel size 1 and heads need no transpose; the residual
-stream, its norms and feed-forward maps without groups stay [batch, tokens, channels].
+stream, its norms and feed-forward maps without gathers stay [batch, tokens, channels].
 """
 
 from __future__ import annotations
@@ -16,7 +16,16 @@ from onnx import TensorProto
 from torch import Tensor, nn
 
 from pgb_core.export.builder import CONTRIB, Graph
-from pgb_core.export.parts import activate, biased_activation, embeddings, finish, layer_norm, matrix, product
+from pgb_core.export.parts import (
+    activate,
+    biased_activation,
+    embeddings,
+    finish,
+    first_channels,
+    layer_norm,
+    matrix,
+    product,
+)
 from pgb_core.model.blocks import Attention, Constant, FeedForward, Layer, Sublayer
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.linear import Chain, Product
@@ -78,11 +87,11 @@ def _layer(g: Graph, layer: Layer, x: str, bias: str, activation: str, target: s
 def _feed_forward(g: Graph, name: str, module: FeedForward, x: str, activation: str, target: str) -> str:
     """The negated branch, [batch, tokens, hidden].
 
-    Without groups there is nothing to permute, and token-major products, whose weights the runtime
-    packs once, are the fastest; with groups the pair runs channels-first.
+    Without gathers there is nothing to permute, and token-major products, whose weights the runtime
+    packs once, are the fastest; else the pair runs channels-first.
     """
     first, second = module.inner.chain(), module.outer.chain()
-    if first.whole and second.whole:
+    if not first.gathers and not second.gathers:
         inner = product(g, f"{name}.ffn_in", first, x)
         inner = biased_activation(g, name, first.bias, activation, inner)
         outer = product(g, f"{name}.ffn_out", second, inner, negated=True)
@@ -210,7 +219,9 @@ def _product(g: Graph, name: str, one: Product, bias: Tensor | None, x: str, tar
     """One product of a chain; at most one gather before and one after."""
     blocks, out_index = one.blocks.detach(), one.out_index
     groups, rows, _ = blocks.shape
-    if one.in_index is not None:
+    if one.in_index is not None and one.prefix is not None:
+        x = first_channels(g, x, one.prefix, axis=1)
+    elif one.in_index is not None:
         x = g.op("Gather", f"{name}.gather", x, g.constant(f"{name}.index", one.in_index.flatten()), axis=1)
     if out_index is None:
         return _blocks(g, name, blocks, bias, x, target)

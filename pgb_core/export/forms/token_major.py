@@ -1,63 +1,186 @@
-"""A dense encoder the way ONNX Runtime's own transformer optimiser would write it: the baseline to compare with."""
+"""Token-major graphs, [batch, tokens, channels] throughout: the one way through an encoder, whatever the engine.
+
+An engine's own file says how products, attention and sums are written for it, by a subclass of `Writer`.
+"""
 
 from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
 import torch
 from onnx import TensorProto
-from torch import Tensor, nn
+from torch import Tensor
 
-from pgb_core.export.builder import CONTRIB, Graph
-from pgb_core.export.parts import biased_activation, embeddings, finish, product
-from pgb_core.model.blocks import Attention, FeedForward, Layer
+from pgb_core.export.builder import Graph
+from pgb_core.export.parts import embeddings, finish, layer_norm
+from pgb_core.model.blocks import Attention, Constant, FeedForward, Half, Layer, Sublayer
 from pgb_core.model.encoder import Encoder
+from pgb_core.model.linear import Chain, Product
 from pgb_core.tasks import TASKS
 
 
-def token_major(model: Encoder) -> onnx.ModelProto:
-    """A dense encoder with ONNX Runtime's fused operators."""
+class Writer(ABC):
+    """Writes one encoder into a graph.
+
+    note: of the graph, for a reader. small_tables: whether words are stored as int8 with a scale a row. negated:
+    whether what a sublayer writes is stored negated, and subtracted from the stream.
+    """
+
+    note: str
+    small_tables = False
+    negated = False
+
+    def __init__(self, g: Graph, model: Encoder) -> None:
+        self.g = g
+        self.activation = model.config.activation
+
+    @abstractmethod
+    def product(self, name: str, weight: Tensor, bias: Tensor | None, x: str) -> str:
+        """[batch, tokens, in] -> [batch, tokens, out]. weight: [out, in]; bias: [out]."""
+
+    @abstractmethod
+    def attend(self, name: str, a: Attention, query: str, key: str, value: str) -> str:
+        """[batch, tokens, heads * channels] each -> the value channels, mixed over tokens."""
+
+    @abstractmethod
+    def activated(self, name: str, chain: Chain, x: str) -> str:
+        """A map of x and the activation."""
+
+    def maps(self, names: Sequence[str], chains: Sequence[Chain], x: str) -> list[str]:
+        """Several maps of one input, biases included; those that read the same channels become one product."""
+        g, firsts = self.g, [chain.products[0] for chain in chains]
+        if len(chains) < 2 or not all(len(c.products) == 1 and c.products[0].one_block for c in chains):
+            return [self.map(name, chain, x) for name, chain in zip(names, chains, strict=True)]
+        if not all(_same(firsts[0].in_index, other.in_index) for other in firsts[1:]):
+            return [self.map(name, chain, x) for name, chain in zip(names, chains, strict=True)]
+        name = f"{names[0]}.together"
+        weight = torch.cat([product.blocks[0] for product in firsts])
+        bias = torch.cat([chain.bias for chain in chains])
+        every = self.product(name, weight, bias, self.read(name, firsts[0], 0, x))
+        sizes = g.constant(f"{name}.sizes", [chain.out_features for chain in chains])
+        return g.several("Split", names, every, sizes, axis=-1)
+
+    def map(self, name: str, chain: Chain, x: str, biased: bool = True, negated: bool = False) -> str:
+        """One map: its products one after the other, and its bias unless that is left out."""
+        *first, last = chain.products
+        for n, one in enumerate(first):
+            x = self.blocks(f"{name}.{n}", one, None, x)
+        sign = -1 if negated else 1
+        return self.blocks(name, last, sign * chain.bias.detach() if biased else None, x, sign)
+
+    def blocks(self, name: str, one: Product, bias: Tensor | None, x: str, sign: int = 1) -> str:
+        """One product of a chain: a product a block, and a gather where the outputs have another order."""
+        g, blocks, order = self.g, sign * one.blocks.detach(), one.out_index
+        packed = bias
+        if order is not None and bias is not None:
+            packed = bias.new_zeros(blocks.shape[0] * blocks.shape[1])
+            packed[order[order >= 0]] = bias[order >= 0]
+        parts = [None] * len(blocks) if packed is None else list(packed.split(blocks.shape[1]))
+        outputs = [
+            self.product(name if len(blocks) == 1 else f"{name}.{n}", block, part, self.read(name, one, n, x))
+            for n, (block, part) in enumerate(zip(blocks, parts, strict=True))
+        ]
+        y = outputs[0] if len(outputs) == 1 else g.op("Concat", f"{name}.blocks", *outputs, axis=-1)
+        if order is None:
+            return y
+        grouped = order >= 0
+        y = g.op("Gather", f"{name}.scatter", y, g.constant(f"{name}.order", order.clamp_min(0)), axis=-1)
+        if bool(grouped.all()):
+            return y
+        y = g.op("Mul", f"{name}.kept", y, g.constant(f"{name}.grouped", grouped.float()))
+        if bias is None:
+            return y
+        return g.op("Add", f"{name}.biased", y, g.constant(f"{name}.rest", torch.where(grouped, 0.0, bias)))
+
+    def read(self, name: str, one: Product, block: int, x: str) -> str:
+        """The channels that a block reads: all, the first ones, or a choice."""
+        g = self.g
+        if one.in_index is None:
+            return x
+        index = one.in_index[block]
+        count = len(index)
+        if bool((index == torch.arange(count, device=index.device)).all()):
+            if count == one.in_features:
+                return x
+            ends = [g.constant(f"to.{count}", [count]), g.constant("axis.last", [-1])]
+            return g.op("Slice", f"{name}.{block}.prefix", x, g.constant("from.first", [0]), *ends)
+        return g.op("Gather", f"{name}.{block}.gather", x, g.constant(f"{name}.{block}.index", index), axis=-1)
+
+    def residual(self, name: str, half: Half, x: str, written: str) -> str:
+        """The norm of the stream with what a sublayer wrote."""
+        kind = "Sub" if self.negated else "Add"
+        return layer_norm(self.g, name, half.norm, self.g.op(kind, f"{name}.sum", x, written))
+
+    def constant(self, name: str, sublayer: Sublayer) -> str:
+        """What a dropped sublayer writes."""
+        if not isinstance(sublayer, Constant):
+            raise TypeError(f"{name}: a sublayer of another kind than this form knows")
+        return self.g.constant(f"{name}.constant", -sublayer.bias if self.negated else sublayer.bias)
+
+    def outer(self, name: str, chain: Chain, x: str) -> str:
+        """What a feed-forward pair writes to the stream. x: its neurons."""
+        return self.written(name, chain, x)
+
+    def written(self, name: str, chain: Chain, x: str) -> str:
+        """What a sublayer's last map writes to the stream."""
+        return self.map(name, chain, x, negated=self.negated)
+
+
+def token_major(model: Encoder, kind: type[Writer]) -> onnx.ModelProto:
+    """A compact or dense encoder. For classification the last layer is computed for the first token alone."""
     g = Graph()
-    x = embeddings(g, model.embeddings)
-    mask = g.op("Cast", "mask.int32", "attention_mask", to=TensorProto.INT32)
-    for layer in model.layers:
-        x = _fused_layer(g, layer, x, mask, model.config.activation)
-    if not TASKS[model.config.task].per_token:
+    writer = kind(g, model)
+    x = embeddings(g, model.embeddings, small=kind.small_tables)
+    pooled = not TASKS[model.config.task].per_token
+    layers = list(model.layers)
+    for position, layer in enumerate(layers):
+        x = _layer(writer, layer, x, first_only=pooled and position == len(layers) - 1)
+    if pooled:
         x = g.op("Gather", "head.first", x, g.constant("zero", np.int64(0)), axis=1)
-    return finish(g, model, x, "token-major, fused")
+    return finish(g, model, x, writer.note)
 
 
-def _fused_layer(g: Graph, layer: Layer, x: str, mask: str, activation: str) -> str:
-    """[batch, tokens, hidden] -> the same, through Attention, SkipLayerNormalization and BiasGelu."""
+def additive_mask(g: Graph) -> str:
+    """[batch, 1, 1, tokens]: 0 where attended, -1e9 elsewhere."""
+    mask = g.op("Cast", "mask.float", "attention_mask", to=TensorProto.FLOAT)
+    hidden = g.op("Sub", "mask.hidden", mask, g.constant("mask.one", np.float32(1)))
+    scaled = g.op("Mul", "mask.scaled", hidden, g.constant("mask.large", np.float32(1e9)))
+    return g.op("Unsqueeze", "mask.bias", scaled, g.constant("mask.axes", [1, 2]))
+
+
+def _layer(w: Writer, layer: Layer, x: str, first_only: bool) -> str:
+    """[batch, tokens, hidden] -> the same, or of the first token alone."""
     name = f"layer.{layer.index}"
-    a, f = layer.attention, layer.feed_forward
-    if not isinstance(a, Attention) or not isinstance(f, FeedForward):
-        raise TypeError("token_major writes dense encoders; use channels_first for a compact one")
-    maps = [m.chain() for m in (a.query, a.key, a.value)]
-    weight = torch.cat([m.to_dense().T for m in maps], dim=1)
-    bias = torch.cat([m.bias for m in maps])
-    mixed = g.op(
-        "Attention",
-        f"{name}.attention",
-        x,
-        g.constant(f"{name}.qkv.weight", weight),
-        g.constant(f"{name}.qkv.bias", bias),
-        mask,
-        domain=CONTRIB,
-        num_heads=a.heads,
-        scale=float(a.scale),
-    )
-    branch = product(g, f"{name}.attention_output", a.output.chain(), mixed)
-    x = _skip_norm(g, f"{name}.attention_norm", layer.attention_norm, x, branch, a.output.bias)
-    inner = product(g, f"{name}.ffn_in", f.inner.chain(), x)
-    inner = biased_activation(g, name, f.inner.bias, activation, inner)
-    branch = product(g, f"{name}.ffn_out", f.outer.chain(), inner)
-    return _skip_norm(g, f"{name}.ffn_norm", layer.feed_forward_norm, x, branch, f.outer.bias)
+    attention, feed_forward = layer.halves
+    stream = x
+    if first_only:
+        ends = [w.g.constant(n, [value]) for n, value in (("from.first", 0), ("to.1", 1), ("axis.tokens", 1))]
+        x = w.g.op("Slice", f"{name}.first", stream, *ends)
+    if isinstance(layer.attention, Attention):
+        a = layer.attention
+        query, key, value = (linear.chain() for linear in (a.query, a.key, a.value))
+        names = [f"{name}.{role}" for role in ("query", "key", "value")]
+        if first_only:
+            read = [w.map(names[0], query, x), *w.maps(names[1:], [key, value], stream)]
+        else:
+            read = w.maps(names, [query, key, value], x)
+        mixed = w.attend(f"{name}.attention", a, *read)
+        written = w.written(f"{name}.attention_output", a.output.chain(), mixed)
+    else:
+        written = w.constant(f"{name}.attention_norm", layer.attention)
+    x = w.residual(f"{name}.attention_norm", attention, x, written)
+    if isinstance(layer.feed_forward, FeedForward):
+        inner = w.activated(name, layer.feed_forward.inner.chain(), x)
+        written = w.outer(f"{name}.ffn_out", layer.feed_forward.outer.chain(), inner)
+    else:
+        written = w.constant(f"{name}.ffn_norm", layer.feed_forward)
+    return w.residual(f"{name}.ffn_norm", feed_forward, x, written)
 
 
-def _skip_norm(g: Graph, name: str, norm: nn.LayerNorm, x: str, branch: str, bias: Tensor) -> str:
-    constants = [
-        g.constant(f"{name}.{part}", value)
-        for part, value in (("scale", norm.weight), ("shift", norm.bias), ("bias", bias))
-    ]
-    return g.op("SkipLayerNormalization", name, x, branch, *constants, domain=CONTRIB, epsilon=float(norm.eps))
+def _same(one: Tensor | None, other: Tensor | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return torch.equal(one, other)

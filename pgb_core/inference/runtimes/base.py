@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pgb_core.artifact import FP32
 from pgb_core.inference.tasks.base import Logits, Task
 from pgb_core.inference.tokens import Tokens
 
@@ -17,12 +18,12 @@ from pgb_core.inference.tokens import Tokens
 class Setup:
     """How a runtime is to run a model.
 
-    device: cpu, cuda, or auto, which takes CUDA where the runtime has it. precision: of its products. threads: 0 takes
-    all usable cores.
+    form: which of the artifact's. device: cpu, cuda, or auto, which takes CUDA where the runtime has it. threads: 0
+    takes all usable cores.
     """
 
+    form: str = FP32
     device: str = "cpu"
-    precision: str = "float32"
     threads: int = 0
 
 

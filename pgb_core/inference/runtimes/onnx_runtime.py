@@ -27,7 +27,7 @@ class OnnxRuntime:
         options = session_options(self.threads, spinning)
         providers = _providers(setup.device)
         try:
-            self._session = onnxruntime.InferenceSession(str(artifact.model), options, providers=providers)
+            self._session = onnxruntime.InferenceSession(str(artifact.graph(setup.form)), options, providers=providers)
         except Exception as error:  # onnxruntime's own classes are not exported
             raise RuntimeUnavailable(f"{manifest.name}: the graph does not load") from error
         if setup.device == "cuda" and _CUDA not in self._session.get_providers():  # it falls back without a word

@@ -2,16 +2,18 @@
 
 To add one: a file with a class that is a `Runtime` and is made from an artifact and a `Setup`, and an entry in
 `RUNTIMES`. The one that is PyTorch stands beside the module that it runs, in `pgb_core.model`. Settings, their help and
-the chart's schema take names, devices and precisions from there.
+the chart's schema take names and devices from there.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import metadata
 
-from pgb_core.artifact import Artifact
+from pgb_core.artifact import FP32, Artifact, FormRecord
 from pgb_core.inference.errors import RuntimeUnavailable
 from pgb_core.inference.runtimes.base import Runtime, Setup
 
@@ -23,8 +25,7 @@ class Entry:
     """What is known of a runtime before it is imported, which takes a package that may not be there.
 
     module, opens: where its class is. package: of the Python package index, which brings it. extra: of pgb-serve, which
-    brings that; empty when pgb-serve does by itself. devices, precisions: what it takes, the usual one first.
-    instead: for a device or a precision that it does not take, the runtimes that a message then names.
+    brings that; empty when pgb-serve does by itself. devices: that it runs on, the usual one first.
     platform: as the Open Inference Protocol calls it. triton: platform and backend as a configuration of Triton names
     them; it knows a platform for some backends only.
     """
@@ -34,10 +35,8 @@ class Entry:
     package: str
     extra: str
     devices: tuple[str, ...]
-    precisions: tuple[str, ...]
     platform: str
     triton: tuple[str, str]
-    instead: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def installed_by(self) -> str:
@@ -52,10 +51,8 @@ RUNTIMES: dict[str, Entry] = {
         package="onnxruntime",
         extra="",
         devices=("cpu", "cuda", "auto"),
-        precisions=("float32",),
         platform="onnx_onnxv1",
         triton=("onnxruntime_onnx", "onnxruntime"),
-        instead={"bfloat16": ("openvino",)},
     ),
     "openvino": Entry(
         module="pgb_core.inference.runtimes.openvino_runtime",
@@ -63,10 +60,8 @@ RUNTIMES: dict[str, Entry] = {
         package="openvino",
         extra="openvino",
         devices=("cpu", "auto"),
-        precisions=("float32", "bfloat16"),
         platform="onnx_onnxv1",
         triton=("", "openvino"),
-        instead={"cuda": ("onnxruntime", "torch")},
     ),
     "torch": Entry(
         module="pgb_core.model.torch_runtime",
@@ -74,7 +69,6 @@ RUNTIMES: dict[str, Entry] = {
         package="torch",
         extra="torch",
         devices=("cpu", "cuda", "auto"),
-        precisions=("float32", "bfloat16"),
         platform="pytorch_safetensors",
         triton=("", "pytorch"),
     ),
@@ -86,24 +80,37 @@ def devices() -> tuple[str, ...]:
     return tuple(sorted({device for entry in RUNTIMES.values() for device in entry.devices}))
 
 
-def precisions() -> tuple[str, ...]:
-    """Those that a runtime takes."""
-    return tuple(dict.fromkeys(precision for entry in RUNTIMES.values() for precision in entry.precisions))
+def version_of(name: str) -> str:
+    """Of the installed package that brings a runtime; empty when it says none."""
+    for package in (RUNTIMES[name].package, f"{RUNTIMES[name].package}-gpu"):
+        with suppress(metadata.PackageNotFoundError):
+            return metadata.version(package)
+    return ""
 
 
-def open_runtime(artifact: Artifact, name: str, device: str, precision: str, threads: int) -> Runtime:
-    """Load an artifact. device: auto takes CUDA where the runtime has it. threads: 0 takes all usable cores.
+def open_runtime(
+    artifact: Artifact, form: str = FP32, device: str = "cpu", threads: int = 0, runtime: str | None = None
+) -> Runtime:
+    """Load one form of an artifact.
 
-    Raises RuntimeUnavailable when there is no such runtime, it is not installed, cannot do what is asked, or does not
-    take the model.
+    device: auto takes CUDA where the runtime has it. threads: 0 takes all usable cores.
+    runtime: by default the form's usual one. Raises RuntimeUnavailable when the artifact does not carry the form, the
+    runtime is not installed, does not run it on that device, or does not take the model.
     """
+    if form not in artifact.manifest.forms:
+        raise RuntimeUnavailable(
+            f"{artifact.manifest.name}: carries no form {form}, only {', '.join(artifact.manifest.forms)}; choose one "
+            f"of these, or make it by pgb compress --forms {form}"
+        )
+    record = artifact.manifest.forms[form]
+    name = runtime or next((one for one in record.runtimes if one in RUNTIMES), record.runtimes[0])
     if name not in RUNTIMES:
-        raise RuntimeUnavailable(f"there is no runtime of that name; choose one of {', '.join(RUNTIMES)}")
+        raise RuntimeUnavailable(f"there is no runtime {name}; choose one of {', '.join(RUNTIMES)}")
+    _check(name, form, record, device)
     entry = RUNTIMES[name]
-    _check(name, entry, device, precision)
     try:
         opener: Callable[[Artifact, Setup], Runtime] = getattr(importlib.import_module(entry.module), entry.opens)
-        return opener(artifact, Setup(device, precision, threads))
+        return opener(artifact, Setup(form, device, threads))
     except ModuleNotFoundError as error:
         raise RuntimeUnavailable(f"{error.name} is not installed; pip install '{entry.installed_by}'") from error
     except ImportError as error:
@@ -112,12 +119,11 @@ def open_runtime(artifact: Artifact, name: str, device: str, precision: str, thr
         ) from error
 
 
-def _check(name: str, entry: Entry, device: str, precision: str) -> None:
-    """Whether it takes these."""
-    wanted = (("precision", precision, entry.precisions, "these graphs in"), ("device", device, entry.devices, "on"))
-    for setting, asked, taken, how in wanted:
-        if asked not in taken:
-            only = " and ".join(_SAID.get(one, one) for one in taken if one != "auto")
-            others = " or ".join(entry.instead.get(asked, ()))
-            remedy = f"set {setting} {taken[0]}" + (f", or runtime {others}" if others else "")
-            raise RuntimeUnavailable(f"{name} runs {how} {only} only; {remedy}")
+def _check(name: str, form: str, record: FormRecord, device: str) -> None:
+    """Whether this runtime runs this form on this device."""
+    if name not in record.runtimes:
+        raise RuntimeUnavailable(f"form {form} is for runtime {' or '.join(record.runtimes)}, not for {name}")
+    for what, devices in ((name, RUNTIMES[name].devices), (f"form {form}", (*record.devices, "auto"))):
+        if device not in devices:
+            only = " and ".join(_SAID.get(one, one) for one in devices if one != "auto")
+            raise RuntimeUnavailable(f"{what} runs on {only} only; set device {devices[0]}, or choose another form")

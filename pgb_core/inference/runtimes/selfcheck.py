@@ -7,25 +7,22 @@ from pathlib import Path
 
 import numpy as np
 
-from pgb_core.artifact import Artifact, Manifest
+from pgb_core.artifact import FP32, Artifact, Manifest
 from pgb_core.inference.errors import RuntimeUnavailable
 from pgb_core.inference.runtimes.base import Runtime
 from pgb_core.inference.tasks import TASKS
 from pgb_core.inference.tasks.base import Logits
 from pgb_core.inference.tokens import Tokens
 
-TOLERANCE = 1e-3
-BFLOAT16_TOLERANCE = 0.15
 
-
-def self_check(runtime: Runtime, artifact: Artifact, precision: str = "float32") -> float:
-    """Run the artifact's own inputs in one batch; the largest difference of a logit from the PyTorch model's.
+def self_check(runtime: Runtime, artifact: Artifact, form: str = FP32) -> float:
+    """Run the artifact's own inputs in one batch; the largest difference of a logit from what the form must give.
 
     Raises RuntimeUnavailable when the runtime fails, or logits are not finite, of another shape, or further off than
-    1e-3 times the largest logit, or than 1e-3 where that is below 1 (in bfloat16 0.15 in place of 1e-3).
+    the form's tolerance times the largest logit, or than the tolerance where that is below 1.
     """
     manifest = artifact.manifest
-    inputs, wanted = _expected(artifact.check, manifest)
+    inputs, wanted = _expected(artifact.check(form), manifest)
     try:
         found = runtime.run(inputs)
     except Exception as error:  # every runtime raises its own
@@ -36,16 +33,14 @@ def self_check(runtime: Runtime, artifact: Artifact, precision: str = "float32")
     if shapes != [_shape(tokens, manifest) for tokens in inputs]:
         raise RuntimeUnavailable(f"{manifest.name}: the runtime's logits have shapes {shapes}; make the artifact again")
     if not all(np.isfinite(logits).all() for logits in found):
-        raise RuntimeUnavailable(
-            f"{manifest.name}: the runtime gives logits that are not finite; set precision float32"
-        )
+        raise RuntimeUnavailable(f"{manifest.name}: the runtime gives logits that are not finite; choose another form")
     difference = max(float(np.abs(a - b).max()) for a, b in zip(found, wanted, strict=True))
     largest = max(float(np.abs(logits).max()) for logits in wanted)
-    allowed = (TOLERANCE if precision == "float32" else BFLOAT16_TOLERANCE) * max(1.0, largest)
+    allowed = artifact.form(form).tolerance * max(1.0, largest)
     if difference > allowed:
         raise RuntimeUnavailable(
             f"{manifest.name}: the runtime's logits are {difference:.2g} off the artifact's own, at most {allowed:.2g} "
-            "is allowed; set another precision or runtime"
+            f"is allowed of form {form}; choose another form or runtime"
         )
     return difference
 

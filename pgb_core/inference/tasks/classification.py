@@ -35,8 +35,8 @@ def activate(logits: NDArray[np.float32], activation: str) -> NDArray[np.float64
     """softmax, sigmoid or none over the last axis; exact at extreme logits."""
     values = logits.astype(np.float64)
     if activation == "softmax":
-        powers = np.exp(values - values.max(-1, keepdims=True))
-        return np.asarray(powers / powers.sum(-1, keepdims=True))
+        powers = np.exp(values - np.maximum.reduce(values, -1, keepdims=True))
+        return np.asarray(powers / np.add.reduce(powers, -1, keepdims=True))
     if activation == "sigmoid":
         decay = np.exp(-np.abs(values))
         return np.asarray(np.where(values >= 0, 1.0, decay) / (1.0 + decay))

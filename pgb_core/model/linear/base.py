@@ -35,6 +35,16 @@ class Product:
         return self.groups == 1 and self.out_index is None
 
     @property
+    def prefix(self) -> int | None:
+        """How many inputs the one block reads, where they are the first ones, in order; None otherwise."""
+        count = int(self.blocks.shape[2])
+        if self.groups != 1:
+            return None
+        if self.in_index is None or torch.equal(self.in_index[0], torch.arange(count, device=self.in_index.device)):
+            return count
+        return None
+
+    @property
     def whole(self) -> bool:
         """Whether it is a plain matrix: one block that reads and writes everything, in order."""
         return self.one_block and self.in_index is None
@@ -67,6 +77,11 @@ class Chain:
     def whole(self) -> bool:
         """Whether every product is a plain matrix."""
         return all(product.whole for product in self.products)
+
+    @property
+    def gathers(self) -> bool:
+        """Whether some product reads or writes otherwise than as one block, over the first of its inputs."""
+        return not all(product.one_block and product.prefix is not None for product in self.products)
 
     def to_dense(self) -> Tensor:
         """The equal matrix, [out, in], differentiable."""

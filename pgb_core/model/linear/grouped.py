@@ -30,6 +30,7 @@ class GroupedLinear(Linear):
         self.bias = nn.Parameter(bias)
         self.register_buffer("in_index", in_index)
         self.register_buffer("out_index", out_index)
+        self._prefix = self.product.prefix  # asked once: a GPU's answer has to be waited for
 
     @property
     def product(self) -> Product:
@@ -49,8 +50,9 @@ class GroupedLinear(Linear):
         product = self.product
         if not product.one_block:
             return functional.linear(x, product.to_dense(), self.bias)
-        read = x if self.in_index is None else x.index_select(-1, self.in_index.flatten())
-        return functional.linear(read, self.weight[0], self.bias)
+        if self.in_index is not None:
+            x = x.index_select(-1, self.in_index.flatten()) if self._prefix is None else x[..., : self._prefix]
+        return functional.linear(x, self.weight[0], self.bias)
 
     def refit(self, moments: Moments, ridge: float) -> None:
         """Each block by itself, on the inputs that it reads; an output in no block gets its mean."""

@@ -153,7 +153,13 @@ class ServedModel(BaseModel):
     default: bool = Field(description="Whether requests for this task that name no model come here")
     runtime: str
     device: str = Field(description="Where it really runs: cpu or cuda")
-    precision: str
+    form: str = Field(description="Which of the artifact's forms is served")
+    numbers: str = Field(description="That its products are computed in")
+    why_form: str = Field(description="Why this form is served, in words")
+    form_milliseconds: dict[str, list[float]] = Field(
+        description="Of the forms that were timed at load: one short input and one long one"
+    )
+    forms: dict[str, dict[str, Any]] = Field(description="Every form that the artifact carries, with what it lost")
     threads: int = Field(description="Of the runtime, on the CPU")
     manifest_sha256: str = Field(description="Of manifest.json, which has the hash of every other file")
     measured: dict[str, Any] = Field(description="Accuracy, parity and speed as they were when it was made")

@@ -4,11 +4,11 @@ import re
 
 from service import errors
 from service.dialects.base import Dialect
-from service.dialects.v2.routes import router
+from service.dialects.v2.routes import router, work
 
 V2 = Dialect(
     name="v2",
-    routes=router.routes,
+    routes=[*router.routes, *work.routes],
     paths=re.compile(r"/v2(/.*)?", re.DOTALL),
     work=re.compile(r"/v2/models/(?P<model>[^/]+)/(.+/)?infer"),
     error=lambda _, message: {"error": message},

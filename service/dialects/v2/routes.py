@@ -18,7 +18,8 @@ from pgb_core.inference.tasks.classification import Labelling
 from pgb_core.inference.tasks.qa import Options, Question, Windowing
 from pgb_core.inference.tokens import Text
 from service import __version__
-from service.dialects.common import ADMIN, USE, Name, call_of, documented, engine_of, registry_of
+from service.dialects.common import ADMIN, USE, Name, body_of, call_of, documented, engine_of, header_of, registry_of
+from service.dialects.strict import DirectRoute
 from service.dialects.v2 import schemas as v2
 from service.dialects.v2.schemas import Asked, Tensor
 from service.engine import Engine, Target
@@ -37,7 +38,9 @@ class _Plain(JSONResponse):
         super().init_headers({"Content-Encoding": "identity", **(headers or {})})
 
 
-router = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=ERRORS, default_response_class=_Plain)
+_ALL: dict[str, Any] = {"prefix": "/v2", "tags": ["open inference protocol"], "responses": ERRORS}
+router = APIRouter(**_ALL, default_response_class=_Plain)
+work = APIRouter(**_ALL, default_response_class=_Plain, route_class=DirectRoute)
 EXTENSIONS = (
     "binary_tensor_data",
     "classification",
@@ -183,8 +186,8 @@ async def unload(request: Request, name: Name) -> dict[str, object]:
     return {}
 
 
-@router.post("/models/{name}/infer", **_INFER)
-@router.post("/models/{name}/versions/{version}/infer", **_INFER)
+@work.post("/models/{name}/infer", **_INFER)
+@work.post("/models/{name}/versions/{version}/infer", **_INFER)
 async def infer(request: Request, name: Name, version: str | None = None) -> Response:
     """Label texts or answer questions; JSON, or texts and results as binary tensors."""
     call, engine = call_of(request), engine_of(request)
@@ -193,7 +196,7 @@ async def infer(request: Request, name: Name, version: str | None = None) -> Res
     task = model.manifest.task
     try:  # everything that can be wrong with it is found before the model runs
         items = request.app.state.settings.max_items
-        asked = v2.parse(await request.body(), request.headers.get(v2.HEADER_LENGTH), items)
+        asked = v2.parse(await body_of(request), header_of(request, v2.HEADER_LENGTH), items)
         _give(call, asked.header.parameters.get("timeout"))
         columns = _columns(asked, INPUTS[task])
         _check_outputs(asked, [name for name, _ in OUTPUTS[task]])

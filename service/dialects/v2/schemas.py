@@ -5,7 +5,6 @@ Formats: https://github.com/kserve/open-inference-protocol and Triton's extensio
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +12,12 @@ from typing import Annotated, Any, TypeVar
 
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import to_json
 
 from service.dialects.strict import check_values
 from service.errors import InvalidInput, Malformed, TooLarge
 
-HEADER_LENGTH = "inference-header-content-length"
+HEADER_LENGTH = b"inference-header-content-length"
 Parameter = bool | int | float | str
 Count = Annotated[int, Field(ge=0, le=1 << 31, strict=True)]
 _DEEPEST = 3
@@ -178,7 +178,7 @@ def build(asked: InferRequest, model: str, version: str, tensors: Sequence[Tenso
     answer: dict[str, Any] = {"model_name": model, "model_version": version, "outputs": outputs}
     if asked.id is not None:
         answer["id"] = asked.id
-    header = json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()
+    header = to_json(answer, inf_nan_mode="null")
     return b"".join((header, *buffers)), len(header) if buffers else None
 
 

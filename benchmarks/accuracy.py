@@ -1,0 +1,209 @@
+"""What compression costs in accuracy, form by form: every figure is of `pgb compress`, run by this script.
+
+Rows: SST-2 and extractive questions; structures x shares kept, and several seeds of the default. 5,000 rows of SST-2's
+training set, and a part of the questions to learn from, are kept out of training; whatever is chosen is chosen there.
+The dev sets are scored once a row, in every form that the artifact has, and differences are taken row by row of the
+data: their mean and its 95 % interval. A finished row is written at once, so a stopped run goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pgb_core.artifact import FP32, open_artifact
+from pgb_core.data import Question as QuestionRow
+from pgb_core.data import TextRow, read_data, read_labels
+from pgb_core.inference.load import Loaded, load
+from pgb_core.inference.tasks.qa import Question
+from pgb_core.machine import facts
+from pgb_core.tasks.squad import answer_f1
+
+CHOOSE = 5000  # rows of SST-2's training set that nothing learns from
+QUESTIONS = ("new_wiki", "amazon_reviews")
+CHOOSE_QUESTIONS = 0.05  # share of the articles
+Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One artifact to make. keep 1 is the dense model."""
+
+    task: str
+    structure: str
+    keep: float
+    seed: int = 0
+    noise: float = 0.5
+
+    @property
+    def name(self) -> str:
+        """As the results call it."""
+        said = f"{self.task}, {self.structure}, {self.keep:g}, seed {self.seed}"
+        return said if self.noise else f"{said}, no noise"
+
+
+ROWS = (
+    Row("sst2", "auto", 1),
+    Row("qa", "auto", 1),
+    *(Row("sst2", "auto", keep) for keep in (0.5, 0.25, 0.12)),
+    *(Row("qa", "auto", keep) for keep in (0.5, 0.25)),
+    *(Row("sst2", structure, keep) for structure in ("shared", "nested", "disjoint") for keep in (0.5, 0.25, 0.12)),
+    *(Row("qa", "nested", keep) for keep in (0.5, 0.25)),
+    *(Row("sst2", "auto", 0.5, seed) for seed in (1, 2)),
+    *(Row(task, "auto", 0.5, noise=0.0) for task in ("sst2", "qa")),
+)
+
+
+def shuffled(items: list[Any]) -> list[Any]:
+    """In an order that is always the same."""
+    return [items[n] for n in np.random.default_rng(0).permutation(len(items))]
+
+
+def prepare(data: Path, work: Path) -> None:
+    """Files to learn from and to choose on."""
+    if (work / "qa-train.json").exists():  # the last that is written
+        return
+    work.mkdir(parents=True, exist_ok=True)
+    lines = (data / "glue/sst2/train.tsv").read_text("utf-8").splitlines()
+    header, rows = lines[0], shuffled(lines[1:])
+    (work / "sst2-choose.tsv").write_text("\n".join([header, *rows[:CHOOSE]]) + "\n", "utf-8")
+    (work / "sst2-train.tsv").write_text("\n".join([header, *rows[CHOOSE:]]) + "\n", "utf-8")
+    every = [
+        article
+        for part in QUESTIONS
+        for article in json.loads((data / f"squad/squadshifts-{part}_v1.0.json").read_text("utf-8"))["data"]
+    ]
+    articles = shuffled(every)
+    kept_out = max(1, int(CHOOSE_QUESTIONS * len(articles)))
+    for name, part in (("choose", articles[:kept_out]), ("train", articles[kept_out:])):
+        (work / f"qa-{name}.json").write_text(json.dumps({"version": "1.1", "data": part}), "utf-8")
+
+
+def compress(row: Row, models: Path, work: Path, args: argparse.Namespace) -> Path:
+    """The artifact of a row, by the command line."""
+    out = work / row.name.replace(", ", "-").replace(" ", "")
+    if (out / "manifest.json").exists():
+        return out
+    task = "classification" if row.task == "sst2" else "qa"
+    ending = "tsv" if row.task == "sst2" else "json"
+    given = ["--task", task, "--keep", f"{row.keep:g}", "--forms", args.forms, "--out", str(out)]
+    given += ["--eval", str(work / f"{row.task}-choose.{ending}"), "--device", args.device, "--force"]
+    if row.keep < 1:
+        given += ["--train", str(work / f"{row.task}-train.{ending}"), "--structure", row.structure]
+        given += ["--seed", str(row.seed), "--epochs", str(args.epochs[row.task])]
+        given += ["--noise", f"{row.noise:g}"]
+        if row.task == "qa":
+            given += ["--tokens", "3072", "--samples", "512"]
+    command = [sys.executable, "-m", "pgb_core.cli", "compress", str(models / f"minilm-l6-{row.task}"), *given]
+    subprocess.run(command, check=True)
+    return out
+
+
+def dev_scores(loaded: Loaded, task: str, data: Path) -> Scores:
+    """Of each row of the dev set, 0 to 100: whether the label is right, or the F1 of the answer."""
+    if task == "sst2":
+        rows = [r for r in read_data(data / "glue/sst2/dev.tsv", "texts").rows if isinstance(r, TextRow)]
+        gold = read_labels(rows, loaded.manifest.labels, None).targets
+        found = loaded.classify([r.text for r in rows])
+        labels = [loaded.manifest.labels.index(scores[0].label) for scores in found]
+        return 100.0 * np.array([label == target for label, target in zip(labels, gold, strict=True)], float)
+    every = read_data(data / "squad/squad-dev-v1.1-half.json", "questions").rows
+    questions = [r for r in every if isinstance(r, QuestionRow)]
+    answers = loaded.answers([Question(r.question, r.context) for r in questions])
+    return 100.0 * np.array(
+        [
+            max(answer_f1(answer[0].text if answer else "", gold) for gold, _ in r.answers or [("", 0)])
+            for answer, r in zip(answers, questions, strict=True)
+        ]
+    )
+
+
+def difference(one: Scores, other: Scores) -> dict[str, float]:
+    """Points that `other` has less than `one`, row by row, with the 95 % interval of the mean."""
+    each = one - other
+    half = 1.96 * float(each.std(ddof=1)) / len(each) ** 0.5
+    mean = float(each.mean())
+    return {"lost": round(mean, 3), "from": round(mean - half, 3), "to": round(mean + half, 3)}
+
+
+def measure(row: Row, args: argparse.Namespace) -> dict[str, Any]:
+    """Make the artifact, score dev once in every form."""
+    start = time.perf_counter()
+    path = compress(row, args.models, args.work, args)
+    minutes = (time.perf_counter() - start) / 60
+    manifest = open_artifact(path).manifest
+    found: dict[str, Any] = {
+        "weights_kept": round(manifest.weights["kept"] / manifest.weights["dense"], 4),
+        "minutes": round(minutes, 1),
+        "device": args.device,
+        "settings": manifest.provenance["settings"],
+        "measured": {name: value for name, value in manifest.measured.items() if name in ("accuracy", "seconds")},
+        "forms": {name: dict(record.measured) for name, record in manifest.forms.items()},
+        "dev": {},
+    }
+    scores: dict[str, Scores] = {}
+    for form in manifest.forms:
+        with load(path, form) as loaded:
+            scores[form] = dev_scores(loaded, row.task, args.data)
+        found["dev"][form] = {"score": round(float(scores[form].mean()), 3), "rows": len(scores[form])}
+        if form != FP32:
+            found["dev"][form] |= {"to fp32": difference(scores[FP32], scores[form])}
+        np.save(args.work / f"{path.name}-{form}.npy", scores[form])
+    found["megabytes"] = {
+        name: round((path / record.file).stat().st_size / 1e6, 1) for name, record in manifest.forms.items()
+    }
+    return found
+
+
+def compared(work: Path, results: dict[str, Any]) -> None:
+    """Structures against `shared`, and everything against the dense model, row by row of the data, in place."""
+    for row in ROWS:
+        mine = work / f"{row.name.replace(', ', '-').replace(' ', '')}-{FP32}.npy"
+        if row.name not in results["rows"] or not mine.exists():
+            continue
+        others = {"dense": Row(row.task, "auto", 1), "shared": Row(row.task, "shared", row.keep)}
+        for name, other in others.items():
+            theirs = work / f"{other.name.replace(', ', '-').replace(' ', '')}-{FP32}.npy"
+            if other != row and theirs.exists():
+                results["rows"][row.name]["dev"][FP32][f"to {name}"] = difference(np.load(theirs), np.load(mine))
+
+
+def main() -> None:
+    """Run the rows that the result file lacks."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=Path, default=Path("../shared/models"))
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--work", type=Path, default=Path(".accuracy"), help="artifacts and scores")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/accuracy.json"))
+    parser.add_argument("--forms", default="fp32,int8")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--epochs-sst2", type=float, default=3)
+    parser.add_argument("--epochs-qa", type=float, default=3)
+    parser.add_argument("--only", help="the row of this name")
+    args = parser.parse_args()
+    args.epochs = {"sst2": args.epochs_sst2, "qa": args.epochs_qa}
+    prepare(args.data, args.work)
+    results = json.loads(args.out.read_text()) if args.out.exists() else {"rows": {}}
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() and args.device != "cpu" else "none"
+    results["machine"] = {**facts(), "gpu": gpu, "torch": torch.__version__}
+    for row in ROWS:
+        if row.name in results["rows"] or (args.only and args.only != row.name):
+            continue
+        results["rows"][row.name] = measure(row, args)
+        compared(args.work, results)
+        args.out.write_text(json.dumps(results, indent=1) + "\n")
+        print(row.name, json.dumps(results["rows"][row.name]["dev"]), flush=True)
+
+
+if __name__ == "__main__":
+    main()

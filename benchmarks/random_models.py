@@ -1,0 +1,97 @@
+"""Models with random weights in BERT-base's shape, and artifacts of them: for what depends on shapes alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from pgb_core import artifact
+from pgb_core.artifact import Artifact, Manifest
+from pgb_core.checkpoints.load import load_checkpoint
+from pgb_core.data import read_data
+from pgb_core.export.builder import CONTRIB_OPSET, OPSET
+from pgb_core.export.forms import form_of
+from pgb_core.export.parts import input_names
+from pgb_core.export.write import built, record_of
+from pgb_core.learn import fisher
+from pgb_core.model.encoder import Encoder, EncoderConfig
+from pgb_core.plan import Plan, Role, Site
+from pgb_core.search.importance import importance
+from pgb_core.tasks import TASKS
+from pgb_core.tasks.classification import encode_texts
+from pgb_core.tasks.features import batches
+
+BASE = EncoderConfig(
+    vocab=30522,
+    positions=512,
+    types=2,
+    embedding=768,
+    hidden=768,
+    layers=12,
+    heads=12,
+    ffn=3072,
+    norm_eps=1e-12,
+    activation="gelu",
+    head_activation=None,
+    labels=2,
+    task="qa",
+    pad_id=0,
+    counts_padding=True,
+)
+
+
+def real_importance(checkpoint: Path, texts: Path, rows: int) -> dict[Site, torch.Tensor]:
+    """Scores of a fine-tuned 6-layer model, stretched to BERT-base: layer n comes from layer n // 2."""
+    loaded = load_checkpoint(checkpoint)
+    model = loaded.model
+    picked = read_data(texts, "texts").rows[:: max(1, 60_000 // rows)][:rows]
+    features = encode_texts(picked, [None] * len(picked), loaded.tokenizer, 128)
+    scores = fisher.fisher(
+        model, batches(features, 2048, model.config.pad_id), loaded.subject.objective, 0, from_predictions=True
+    )
+    found = {}
+    for site, linear in model.sites().items():
+        values = importance(linear.to_dense().detach(), scores[site])
+        out = BASE.ffn if site.role is Role.FFN_IN else BASE.hidden
+        size = BASE.ffn if site.role is Role.FFN_OUT else BASE.hidden
+        wide = values.repeat_interleave(out // values.shape[0], 0).repeat_interleave(size // values.shape[1], 1)
+        for layer in (2 * site.layer, 2 * site.layer + 1):
+            found[Site(layer, site.role)] = wide
+    return found
+
+
+def artifact_of(model: Encoder, plan: Plan, forms: Sequence[str], out: Path) -> Artifact:
+    """An artifact that is only timed: it has no tokenizer, and its forms are held against nothing."""
+    files: dict[str, bytes] = {artifact.TOKENIZER: b"{}", artifact.PLAN: plan.to_json().encode()}
+    records = {}
+    for name in forms:
+        file, content, beyond = built(form_of(name), model)
+        records[name] = record_of(form_of(name), file, beyond)
+        files |= {file: content, records[name].check: b"{}"}
+    manifest = Manifest(
+        name=out.name,
+        task=model.config.task,
+        architecture="bert",
+        labels=(),
+        activation="softmax",
+        max_length=model.config.positions,
+        pad_id=model.config.pad_id,
+        inputs=tuple(input_names(model)),
+        outputs=TASKS[model.config.task].outputs,
+        opset=OPSET,
+        contrib_opset=CONTRIB_OPSET,
+        forms=records,
+        weights={"kept": plan.cost, "dense": plan.dense_cost},
+        plan_digest=hashlib.sha256(plan.to_json().encode()).hexdigest(),
+    )
+    return artifact.write_artifact(out, manifest, files)
+
+
+def kept_share(plan: Plan, importances: Mapping[Site, torch.Tensor]) -> float:
+    """Share of all importance that a plan keeps, up to four digits."""
+    from benchmarks.importance import importance_kept
+
+    return round(importance_kept(plan, importances), 4)

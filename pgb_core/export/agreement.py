@@ -1,0 +1,104 @@
+"""How far a low-precision form is from the model: answers, probabilities, the metric."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgb_core.errors import ParityError
+from pgb_core.export.forms import Limits
+from pgb_core.tasks.metrics import Metrics
+
+Logits = Sequence[NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Of a form with the model, on the same inputs.
+
+    equal: share of inputs with the same answer. largest, middle: change of a probability, the largest of an input, at
+    its most and in the middle. metrics: of the form on labelled rows; drop: points of the main metric that it lost
+    there to the model, None without such rows.
+    """
+
+    inputs: int
+    equal: float
+    largest: float
+    middle: float
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    drop: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """For the manifest."""
+        found: dict[str, Any] = {
+            "inputs": self.inputs,
+            "equal_answers": round(self.equal, 6),
+            "largest_change": round(self.largest, 6),
+            "middle_change": round(self.middle, 6),
+        }
+        if self.metrics:
+            found["accuracy"] = dict(self.metrics)
+        if self.drop is not None:
+            found["drop"] = round(self.drop, 4)
+        return found
+
+    def check(self, form: str, limits: Limits) -> None:
+        """Raises ParityError when more was lost than may be."""
+        lost = ""
+        if self.equal < limits.equal:
+            lost = f"only {self.equal:.1%} of {self.inputs} answers are the same, at least {limits.equal:.0%} must be"
+        elif self.largest > limits.change:
+            lost = f"a probability moved by {self.largest:.2f}, at most {limits.change:.2f} is allowed"
+        elif self.drop is not None and self.drop > limits.drop:
+            lost = f"it loses {self.drop:.2f} points of the metric, at most {limits.drop:g} are allowed"
+        if lost:
+            raise ParityError(
+                f"form {form} differs too much from the model: {lost}. Leave it out of --forms, and add --plan-for "
+                f"{form} if it decided the plan: then all that was done counts"
+            )
+
+
+def agreement(
+    want: Logits, got: Logits, activation: str, reference: Metrics | None, found: Metrics | None
+) -> Agreement:
+    """Logits of the same inputs by the model and by the form: [labels], or [tokens, 2], each.
+
+    activation: softmax, sigmoid or none, which makes probabilities of them. reference, found: metrics of either.
+    """
+    # Numbers that are no probabilities count as shares of the largest.
+    plain = activation == "none" and all(a.ndim == 1 for a in want)
+    unit = max((float(np.abs(a).max()) for a in want), default=1.0) or 1.0 if plain else 1.0
+    changes = [
+        float(np.abs(_probabilities(a, activation) - _probabilities(b, activation)).max()) / unit
+        for a, b in zip(want, got, strict=True)
+    ]
+    same = [_answer(a, activation) == _answer(b, activation) for a, b in zip(want, got, strict=True)]
+    drop = None
+    if reference is not None and found is not None:
+        before, after = reference[reference.main], found[reference.main]
+        scale = 1.0 if reference.main == "f1" and "exact_match" in reference else 100.0
+        drop = scale * (before - after) if before is not None and after is not None else None
+    metrics = found.rounded(6) if found is not None else {}
+    return Agreement(len(same), float(np.mean(same)), max(changes), float(np.median(changes)), metrics, drop)
+
+
+def _probabilities(logits: NDArray[np.float32], activation: str) -> NDArray[np.float64]:
+    """Of labels; or of tokens, as start and as end."""
+    values = logits.astype(np.float64)
+    if logits.ndim == 2 or activation == "softmax":
+        powers = np.exp(values - values.max(0))
+        return np.asarray(powers / powers.sum(0))
+    return np.asarray(1 / (1 + np.exp(-values))) if activation == "sigmoid" else values
+
+
+def _answer(logits: NDArray[np.float32], activation: str) -> tuple[object, ...]:
+    """The most likely label, or start and end; the labels that are given, where there may be several."""
+    if logits.ndim == 1 and activation == "sigmoid":
+        return tuple((logits > 0).tolist())
+    if logits.ndim == 1 and activation == "none":
+        return ()
+    return tuple(int(n) for n in np.atleast_1d(logits.argmax(0)))

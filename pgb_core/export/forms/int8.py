@@ -1,0 +1,92 @@
+"""ONNX Runtime on a CPU, products in int8: inputs are quantised as they come.
+
+Neurons get a scale a token, other inputs a scale for all tokens of a batch.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import TensorProto
+from torch import Tensor
+
+from pgb_core.export.builder import CONTRIB, Graph
+from pgb_core.export.forms.token_major import Writer
+from pgb_core.export.parts import activate
+from pgb_core.model.blocks import Attention
+from pgb_core.model.encoder import Encoder
+from pgb_core.model.linear import Chain
+from pgb_core.model.quantize import EVERYWHERE, quantized
+
+# Neurons by activation, after division by the largest: the lowest, and what the divisor is at least for that to hold.
+# GELU is never below -0.17.
+GELU = (-0.25, 0.68)
+RANGES = {"gelu": GELU, "gelu_new": GELU, "gelu_pytorch_tanh": GELU, "relu": (-0.25, 1e-6)}
+
+
+class Int8(Writer):
+    """Weights of 7 bits, `MultiHeadAttention`.
+
+    What is written to the stream is subtracted from it: an addition before a norm would be fused by the runtime into
+    SkipLayerNormalization, whose kernel takes several times as long as the two operators apart.
+    """
+
+    note = "token-major, int8"
+    small_tables = True
+    negated = True
+
+    def __init__(self, g: Graph, model: Encoder) -> None:
+        super().__init__(g, model)
+        self.known: dict[str, tuple[float, float]] = {}  # ranges of what is always within them
+        self.mask = g.op("Cast", "mask.int32", "attention_mask", to=TensorProto.INT32)
+
+    def product(self, name: str, weight: Tensor, bias: Tensor | None, x: str) -> str:
+        """Quantise, multiply, scale, add the bias: by one operator where the range of x is not known before."""
+        whole, scale = quantized(weight, EVERYWHERE)
+        g = self.g
+        weights = [g.constant(f"{name}.weight", whole.T), g.constant(f"{name}.scale", scale)]
+        last = [] if bias is None else [g.constant(f"{name}.bias", bias)]
+        if x not in self.known:
+            without_zero = ["", *last] if last else []
+            return g.op("DynamicQuantizeMatMul", name, x, *weights, *without_zero, domain=CONTRIB)
+        low, high = self.known[x]
+        step = np.float32((high - low) / 255)
+        of_x = g.constant(f"range.{low:g}.scale", step), g.constant(f"range.{low:g}.zero", np.uint8(round(-low / step)))
+        small = g.op("QuantizeLinear", f"{name}.input", x, *of_x)
+        inputs = [small, weights[0], of_x[0], weights[1], of_x[1], *(["", *last] if last else [])]
+        return g.op("MatMulIntegerToFloat", name, *inputs, domain=CONTRIB)
+
+    def outer(self, name: str, chain: Chain, x: str) -> str:
+        """Each token is divided by the largest of its neurons, which differ most between tokens, and multiplied again.
+
+        So each has a scale of its own. Of all maps this one loses most by a scale for a whole batch.
+        """
+        g = self.g
+        low, least = RANGES.get(self.activation, (-1.0, 1e-6))
+        size = x if low > -1 else g.op("Abs", f"{name}.size", x)
+        largest = g.op("ReduceMax", f"{name}.largest", size, g.constant("axis.last", [-1]), keepdims=1)
+        largest = g.op("Max", f"{name}.divisor", largest, g.constant(f"least.{least:g}", np.float32(least)))
+        scaled = g.op("Div", f"{name}.scaled", x, largest)
+        self.known[scaled] = (low, 1.0)
+        y = self.map(name, chain, scaled, biased=False, negated=self.negated)
+        bias = g.constant(f"{name}.bias", -chain.bias if self.negated else chain.bias)
+        return g.op("Add", f"{name}.biased", g.op("Mul", f"{name}.unscaled", y, largest), bias)
+
+    def attend(self, name: str, a: Attention, query: str, key: str, value: str) -> str:
+        """In float32, by one operator."""
+        return self.g.op(
+            "MultiHeadAttention",
+            name,
+            query,
+            key,
+            value,
+            "",
+            self.mask,
+            domain=CONTRIB,
+            num_heads=a.heads,
+            scale=float(a.scale),
+            mask_filter_value=-1e9,
+        )
+
+    def activated(self, name: str, chain: Chain, x: str) -> str:
+        """A map and an activation. The bias belongs to the product: BiasGelu takes much longer than Gelu."""
+        return activate(self.g, f"{name}.activation", self.activation, self.map(f"{name}.ffn_in", chain, x))

@@ -1,0 +1,32 @@
+"""Weights as whole numbers: symmetric, one scale an output."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+# Without VNNI two products of an unsigned and a signed byte are added in 16 bits: 2 * 255 * 127 does not fit there,
+# 2 * 255 * 64 does. So 7 bits are right on every CPU.
+EVERYWHERE = 7
+
+
+def quantized(weight: Tensor, bits: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """weight [out, in] -> whole numbers [out, in] of so many bits, and scales [out]."""
+    scale, whole = scaled(weight, bits)
+    return whole.to(torch.int8).cpu().numpy(), scale.squeeze(1).float().cpu().numpy()
+
+
+def rounded(weight: Tensor, bits: int) -> Tensor:
+    """weight [..., in] as its quantised form gives it back."""
+    scale, whole = scaled(weight, bits)
+    return whole * scale
+
+
+def scaled(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """Scales [..., 1], and weight in units of them, rounded."""
+    most = 2 ** (bits - 1) - 1
+    scale = weight.detach().abs().amax(-1, keepdim=True) / most
+    scale = torch.where(scale > 0, scale, 1.0)
+    return scale, (weight.detach() / scale).round()
