@@ -168,6 +168,7 @@ def main() -> None:
                     **against(timings, f"{name}, {form}", whole),
                     "gathers_per_layer": gathers_per_layer(graph) if graph.suffix == GRAPH else None,
                     "megabytes": round(graph.stat().st_size / 1e6, 1),
+                    "process megabytes": round(measured.memory.get(f"{name}, {form}", 0)),
                 }
                 if not form.startswith("openvino"):
                     shape = f"{PROFILED[0]}x{PROFILED[1]}"

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +68,15 @@ class Timing:
 
 @dataclass(frozen=True)
 class Measured:
-    """Timings by model, and why they are not to be trusted, or None when they are."""
+    """Timings by model, and why they are not to be trusted, or None when they are.
+
+    memory: megabytes that the process of each model held at the end, its code and libraries included; what is not known
+    is left out.
+    """
 
     timings: dict[str, Timing]
     busy: str | None
+    memory: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -162,7 +167,8 @@ def time_in_turns(
             _spread(timings, shapes),
         )
     )
-    return Measured(timings, busy)
+    memory = {name: one["megabytes"] for name, one in last.items() if one["megabytes"] is not None}
+    return Measured(timings, busy, memory)
 
 
 def _in_turn(alive: Mapping[str, Worker], shape: Shape, seconds: float) -> dict[str, list[dict[str, Any]]]:
@@ -225,7 +231,8 @@ def work() -> None:
         # The first call finds the caches as the last turn left them.
         milliseconds = median_milliseconds(call, asked["seconds"], least=1, warm=1)
         own = time.process_time()
-        print(json.dumps({"milliseconds": milliseconds, "own": own, "waited": contention.waited()}), flush=True)
+        found = {"own": own, "waited": contention.waited(), "megabytes": contention.held()}
+        print(json.dumps({"milliseconds": milliseconds, **found}), flush=True)
 
 
 def _form(path: str, form: str, threads: int) -> Callable[[Shape], Callable[[], object]]:

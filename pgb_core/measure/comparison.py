@@ -39,7 +39,8 @@ class Comparison:
     """Timings by name: a form of the artifact, or 'dense' and a form of the dense model.
 
     busy: why the machine was too busy for the figures to be trusted; None when they are. left_out: forms that do not
-    run here, and why. lost: what each form lost when it was made. sizes: bytes of the file of each.
+    run here, and why. lost: what each form lost when it was made. sizes: bytes of the file of each;
+    memory: megabytes of a process that has it open.
     """
 
     shapes: tuple[Shape, ...]
@@ -49,6 +50,7 @@ class Comparison:
     left_out: Mapping[str, str] = field(default_factory=dict)
     lost: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
+    memory: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def forms(self) -> list[str]:
@@ -97,6 +99,7 @@ class Comparison:
             "left_out": dict(self.left_out),
             "lost": {name: dict(found) for name, found in self.lost.items()},
             "bytes": dict(self.sizes),
+            "process_megabytes": {name: round(size) for name, size in self.memory.items()},
             "machine": facts(),
         }
 
@@ -133,7 +136,7 @@ def compare(
         name: {what: record.measured[what] for what in ("drop", "equal_answers") if what in record.measured}
         for name, record in artifact.manifest.forms.items()
     }
-    return Comparison(fitting, found.timings, threads, found.busy, left_out, lost, sizes)
+    return Comparison(fitting, found.timings, threads, found.busy, left_out, lost, sizes, found.memory)
 
 
 def write_dense(checkpoint: Checkpoint, out: Path, forms: Sequence[str] = DENSE_FORMS) -> Artifact:
@@ -153,7 +156,7 @@ def table(found: Comparison) -> str:
     lines = [
         "milliseconds of the best turn; times as fast as the fastest dense form, in the middle of neighbouring turns, "
         "and what eight of ten are within",
-        f"{'':22}" + "".join(f"{f'{batch} x {tokens}':>26}" for batch, tokens in found.shapes) + "   lost",
+        f"{'':22}" + "".join(f"{f'{batch} x {tokens}':>26}" for batch, tokens in found.shapes) + "     memory   lost",
     ]
     for name, timing in found.timings.items():
         cells = ""
@@ -161,7 +164,8 @@ def table(found: Comparison) -> str:
             ratio, within = found.speedup(name, shape), found.speedup_range(name, shape)
             said = f" {ratio:.2f}x ({within[0]:.2f}-{within[1]:.2f})" if ratio and within else ""
             cells += f"{f'{timing.minimum(shape):.2f}{said}':>26}"
-        lines.append(f"{name:22}{cells}   {_lost(found.lost.get(name, {}))}".rstrip())
+        held = f"{found.memory[name]:.0f} MB" if name in found.memory else ""
+        lines.append(f"{name:22}{cells}   {held:>8}   {_lost(found.lost.get(name, {}))}".rstrip())
     lines.append(f"{facts()['cpu']}, {', '.join(map(str, facts()['instruction_sets']))}; {found.threads} threads")  # type: ignore[call-overload]
     return "\n".join(lines)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _STAT = Path("/proc/stat")
+_STATUS = Path("/proc/self/status")
 _TASKS = Path("/proc/self/task")
 # Shares past which a ratio is not to be trusted: of the time that threads were ready and did not run, of the cores
 # that others used beyond the spare ones, of what the hypervisor took, and of a ratio by which its turns differ.
@@ -79,4 +80,13 @@ def waited() -> float | None:
     try:
         return sum(int(task.joinpath("schedstat").read_text().split()[1]) for task in _TASKS.iterdir()) / 1e9
     except (OSError, ValueError, IndexError):
+        return None
+
+
+def held() -> float | None:
+    """Megabytes of memory that this process holds now; None where the system does not tell."""
+    try:
+        lines = _STATUS.read_text().splitlines()
+        return next(int(line.split()[1]) / 1e3 for line in lines if line.startswith("VmRSS"))
+    except (OSError, ValueError, StopIteration):
         return None

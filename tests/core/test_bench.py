@@ -49,10 +49,15 @@ def test_counts_of_the_kernel_are_read(tmp_path: Path, monkeypatch: pytest.Monke
         (tmp_path / "task" / task / "schedstat").write_text(f"123 {delay} 45\n")
     monkeypatch.setattr(contention, "_TASKS", tmp_path / "task")
     assert contention.waited() == 1.75
+    (tmp_path / "status").write_text("Name:\tpython\nVmHWM:\t  9000 kB\nVmRSS:\t  7500 kB\n")
+    monkeypatch.setattr(contention, "_STATUS", tmp_path / "status")
+    assert contention.held() == 7.5
     monkeypatch.setattr(contention, "_STAT", tmp_path / "none")
     monkeypatch.setattr(contention, "_TASKS", tmp_path / "none")
+    monkeypatch.setattr(contention, "_STATUS", tmp_path / "none")
     assert contention.machine_time() is None
     assert contention.waited() is None
+    assert contention.held() is None
 
 
 def test_a_busy_moment_does_not_move_the_ratio() -> None:
