@@ -373,6 +373,24 @@ def _staged(root: Path) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
+@contextmanager
+def scratch_beside(path: str | Path) -> Iterator[Path]:
+    """A folder beside an artifact's place, on the same disk, that is gone afterwards. Raises ResourceError.
+
+    `repair` removes it where a kill left it.
+    """
+    root = Path(path)
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        found = Path(tempfile.mkdtemp(prefix=_beside(root, "new"), dir=root.parent))
+    except OSError as error:
+        raise ResourceError(f"{root}: cannot be written ({error.strerror}); choose another --out") from error
+    try:
+        yield found
+    finally:
+        shutil.rmtree(found, ignore_errors=True)
+
+
 def _swap(staging: Path, root: Path) -> None:
     """Put one directory in the place of another: in one step where the system has one, else in two.
 

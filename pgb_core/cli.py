@@ -8,7 +8,7 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
@@ -204,14 +204,25 @@ def _compress(args: argparse.Namespace) -> int:
     with Bars(Console(stderr=True)) as bars:
         done = compress(settings, bars)
     m = done.manifest
-    print(
-        f"{done.path}: {m.weights['kept'] / m.weights['dense']:.1%} of the encoder's weights kept, parity "
-        f"{m.measured['parity']['max_difference']:.1e} on {m.measured['parity']['inputs']} inputs"
-    )
+    print(f"{done.path}: {m.weights['kept'] / m.weights['dense']:.1%} of the encoder's weights kept")
+    for name, record in m.forms.items():
+        print(f"  form {name}: {_held(record.measured, bool(record.ran))}")
     for name, metrics in m.measured.get("accuracy", {}).items():
         if isinstance(metrics, dict) and name != "reasons":
             print(f"  {name}: " + ", ".join(f"{key} {_figure(value, '.4g')}" for key, value in metrics.items()))
     return 0
+
+
+def _held(measured: Mapping[str, Any], ran: bool) -> str:
+    """How near a form is to the model, in words."""
+    if not ran:
+        return "has run nowhere yet; its engine or device is not here"
+    if "parity" in measured:
+        return f"logits within {measured['parity']['max_difference']:.1e} on {measured['parity']['inputs']} inputs"
+    if "equal_answers" not in measured:
+        return "the model itself"
+    lost = f", loses {measured['drop']:.2f} points" if "drop" in measured else ""
+    return f"{measured['equal_answers']:.1%} of the answers on {measured['inputs']} inputs{lost}"
 
 
 def _evaluate(args: argparse.Namespace) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -14,6 +13,7 @@ from typing import Any
 from pgb_core import __version__, artifact
 from pgb_core.artifact import Artifact, FormRecord, Manifest
 from pgb_core.checkpoints.load import Checkpoint
+from pgb_core.errors import ParityError
 from pgb_core.export import parity, probes
 from pgb_core.export.agreement import agreement
 from pgb_core.export.builder import CONTRIB_OPSET, OPSET
@@ -81,8 +81,8 @@ def write(out: str | Path, made: Made, ready: Callable[[str], None] = lambda dig
     manifest = _manifest(Path(out).name, made, records)
     if not made.tried:
         return artifact.write_artifact(out, manifest, files, ready)
-    with tempfile.TemporaryDirectory(prefix="pgb-forms-") as scratch:
-        draft = artifact.write_artifact(Path(scratch) / "draft", manifest, files)
+    with artifact.scratch_beside(out) as scratch:  # where there is room for the artifact, there is room to try it
+        draft = artifact.write_artifact(scratch / "draft", manifest, files)
         held = {}
         for name, record in records.items():
             records[name], check = _tried(draft, form_of(name), record, made, inputs)
@@ -130,11 +130,18 @@ def _tried(
             return replace(record, ran=ran, measured={"parity": held}), None
         picked = [feature.tokens for feature in compared[:MOST_COMPARED]]
         activation = made.checkpoint.subject.objective.activation
-        want, got = run_all(torch_predictor(made.model), picked), run(picked)
-        found = agreement(want, got, activation, made.reference, made.judge(runtime.run))
+        want = run_all(torch_predictor(made.model), picked)
+        try:
+            got, judged = run(picked), made.judge(runtime.run)
+            check = probes.expectations(runtime.run, inputs[: len(probes.LENGTHS)])
+        except Exception as error:  # every runtime raises its own
+            raise ParityError(
+                f"form {form.name} fails where it was tried ({type(error).__name__}: {error}). Leave it out of "
+                f"--forms, and add --plan-for {form.name} if it decided the plan: then all that was done counts"
+            ) from error
+        found = agreement(want, got, activation, made.reference, judged)
         if made.rows >= FEW:
             found.check(form.name, form.limits)
-        check = probes.expectations(runtime.run, inputs[: len(probes.LENGTHS)])
         return replace(record, ran=ran, measured=found.as_json()), check
     finally:
         runtime.close()

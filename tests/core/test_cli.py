@@ -106,7 +106,7 @@ def test_compress_from_toml(tmp_path: Path, model: Path, texts: Path, capsys: py
     path.write_text(f'{places}epochs = 0\nkeep = 0.9\nforms = ["fp32"]\n')
     code, printed, _ = run(capsys, "compress", "--config", path, "--keep", "0.5", "--eval", texts, "--trust-labels")
     assert code == 0
-    assert "of the encoder's weights kept, parity" in printed
+    assert "of the encoder's weights kept\n  form fp32: logits within" in printed
     assert "accuracy" in printed
 
 
@@ -268,3 +268,22 @@ def test_an_argument_that_no_command_has_is_named(capsys: pytest.CaptureFixture[
         cli.main(["evaluate", "model", "--data", "file", "--dato", "x"])
     assert stopped.value.code == 2
     assert "unrecognized arguments: --dato x" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("measured", "ran", "said"),
+    [
+        ({"parity": {"max_difference": 2e-6, "inputs": 4}}, True, "logits within 2.0e-06 on 4 inputs"),
+        ({"equal_answers": 0.995, "inputs": 200}, True, "99.5% of the answers on 200 inputs"),
+        (
+            {"equal_answers": 0.9, "inputs": 9, "drop": 0.25},
+            True,
+            "90.0% of the answers on 9 inputs, loses 0.25 points",
+        ),
+        ({}, True, "the model itself"),
+        ({}, False, "has run nowhere yet; its engine or device is not here"),
+    ],
+)
+def test_what_each_form_is_worth_is_told(measured: dict[str, object], ran: bool, said: str) -> None:
+    """Also of an artifact that does not carry fp32."""
+    assert cli._held(measured, ran) == said
