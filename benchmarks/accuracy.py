@@ -58,8 +58,8 @@ ROWS = (
     *(Row("sst2", "auto", keep) for keep in (0.5, 0.25, 0.12)),
     *(Row("qa", "auto", keep) for keep in (0.5, 0.25)),
     *(Row("sst2", structure, keep) for structure in ("shared", "nested", "disjoint") for keep in (0.5, 0.25, 0.12)),
-    *(Row("qa", "nested", keep) for keep in (0.5, 0.25)),
-    *(Row("sst2", "auto", 0.5, seed) for seed in (1, 2)),
+    *(Row("qa", structure, keep) for structure in ("shared", "nested") for keep in (0.5, 0.25)),
+    *(Row("sst2", structure, 0.5, seed) for structure in ("auto", "shared") for seed in (1, 2)),
     *(Row(task, "auto", 0.5, noise=0.0) for task in ("sst2", "qa")),
 )
 
@@ -171,7 +171,7 @@ def compared(work: Path, results: dict[str, Any]) -> None:
         mine = work / f"{row.name.replace(', ', '-').replace(' ', '')}-{FP32}.npy"
         if row.name not in results["rows"] or not mine.exists():
             continue
-        others = {"dense": Row(row.task, "auto", 1), "shared": Row(row.task, "shared", row.keep)}
+        others = {"dense": Row(row.task, "auto", 1), "shared": Row(row.task, "shared", row.keep, row.seed)}
         for name, other in others.items():
             theirs = work / f"{other.name.replace(', ', '-').replace(' ', '')}-{FP32}.npy"
             if other != row and theirs.exists():

@@ -98,10 +98,12 @@ def best(timings: dict[str, Timing], names: list[str], shape: Shape) -> str:
     return min(names, key=lambda name: timings[name].minimum(shape))
 
 
-def against(timings: dict[str, Timing], name: str, dense: list[str]) -> dict[str, Any]:
+def against(
+    timings: dict[str, Timing], name: str, dense: list[str], shapes: tuple[Shape, ...] = SHAPES
+) -> dict[str, Any]:
     """Ratios of one model to the fastest dense form of each shape, their spread, and their geometric mean."""
     ratios, spread = {}, {}
-    for b, s in SHAPES:
+    for b, s in shapes:
         fastest = timings[best(timings, dense, (b, s))]
         ratios[f"{b}x{s}"] = round(timings[name].ratio(fastest, (b, s)), 3)
         spread[f"{b}x{s}"] = [round(n, 3) for n in timings[name].ratio_range(fastest, (b, s))]

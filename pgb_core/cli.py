@@ -175,6 +175,7 @@ def _add_bench(p: argparse.ArgumentParser) -> None:
     p.add_argument("--against", metavar="CHECKPOINT", help="the dense model to compare with")
     p.add_argument("--shapes", default="1x32,1x128,8x128,1x384", help="batch x tokens, comma-separated")
     p.add_argument("--threads", type=int, help="default: the cores this process may use")
+    p.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where all run (default cpu)")
     p.add_argument("--seconds", type=float, default=3.0, help="of each model and shape, in short turns (default 3)")
     p.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
@@ -293,7 +294,7 @@ def _bench(args: argparse.Namespace) -> int:
     if not shapes or min(min(shape) for shape in shapes) < 1:
         raise ConfigError(f"--shapes {args.shapes!r}: batch and tokens must be 1 or more")
     opened = artifact.open_artifact(args.artifact)
-    found = comparison.compare(opened, args.against, shapes, args.seconds, threads=args.threads)
+    found = comparison.compare(opened, args.against, shapes, args.seconds, args.threads, device=args.device)
     left_out = [f"{b}x{s}" for b, s in shapes if (b, s) not in found.shapes]
     if left_out:
         most = opened.manifest.max_length

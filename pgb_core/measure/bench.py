@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +81,11 @@ class Measured:
 
 @dataclass(frozen=True)
 class Timed:
-    """What a process has open: one form of an artifact, or a graph alone in ONNX Runtime."""
+    """What a process has open: one form of an artifact on a device, or a graph alone in ONNX Runtime on the CPU."""
 
     path: Path
     form: str = ""
+    device: str = "cpu"
 
 
 class Worker:
@@ -92,7 +93,7 @@ class Worker:
 
     def __init__(self, model: Timed, threads: int) -> None:
         self._path = model.path
-        request = json.dumps({"model": str(model.path), "form": model.form, "threads": threads})
+        request = json.dumps({**asdict(model), "path": str(model.path), "threads": threads})
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", WORKER, request],  # -P: not what lies in the current directory
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
@@ -222,9 +223,9 @@ def work() -> None:
     """Be a worker: open the model of the first argument, then run as standard input says, a line a turn."""
     request = json.loads(sys.argv[1])
     if request["form"]:
-        call_of = functools.cache(_form(request["model"], request["form"], request["threads"]))
+        call_of = functools.cache(_form(request["path"], request["form"], request["device"], request["threads"]))
     else:
-        call_of = functools.cache(_graph(request["model"], request["threads"]))
+        call_of = functools.cache(_graph(request["path"], request["threads"]))
     for line in sys.stdin:
         asked = json.loads(line)
         call = call_of(tuple(asked["shape"]))
@@ -235,13 +236,13 @@ def work() -> None:
         print(json.dumps({"milliseconds": milliseconds, **found}), flush=True)
 
 
-def _form(path: str, form: str, threads: int) -> Callable[[Shape], Callable[[], object]]:
+def _form(path: str, form: str, device: str, threads: int) -> Callable[[Shape], Callable[[], object]]:
     """As the service runs it."""
     from pgb_core.artifact import open_artifact
     from pgb_core.inference.runtimes.registry import open_runtime
     from pgb_core.inference.tokens import Tokens
 
-    runtime = open_runtime(open_artifact(path), form, "cpu", threads)
+    runtime = open_runtime(open_artifact(path), form, device, threads)
 
     def call_of(shape: Shape) -> Callable[[], object]:
         ids = random_feed(["input_ids"], shape)["input_ids"].tolist()

@@ -11,7 +11,7 @@ from typing import Any
 from pgb_core.artifact import Artifact, open_artifact
 from pgb_core.checkpoints.load import Checkpoint
 from pgb_core.errors import ConfigError
-from pgb_core.export.forms import FORMS, FUSED
+from pgb_core.export.forms import form_of
 from pgb_core.export.write import Made, write
 from pgb_core.gate import load_checked
 from pgb_core.inference.errors import RuntimeUnavailable
@@ -19,11 +19,16 @@ from pgb_core.inference.runtimes.registry import open_runtime
 from pgb_core.machine import facts, usable_cores
 from pgb_core.measure import bench
 from pgb_core.measure.bench import Shape, Timed, Timing
+from pgb_core.model import surgery
 from pgb_core.plan import Keep, Plan
 from pgb_core.progress.report import Report
 from pgb_core.threads import allowed
 
-DENSE_FORMS = (FUSED.name, "fp32", "int8", "openvino", "openvino-int8")
+# Of the dense model, by device.
+DENSE_FORMS = {
+    "cpu": ("fused", "fp32", "int8", "openvino", "openvino-int8"),
+    "cuda": ("fused", "fused-fp16", "gpu", "torch", "torch-bf16"),
+}
 
 
 def dense(form: str) -> str:
@@ -31,7 +36,7 @@ def dense(form: str) -> str:
     return f"dense {form}"
 
 
-DENSE = tuple(map(dense, DENSE_FORMS))
+DENSE = tuple(dense(form) for form in dict.fromkeys(form for forms in DENSE_FORMS.values() for form in forms))
 
 
 @dataclass(frozen=True)
@@ -111,11 +116,12 @@ def compare(
     seconds: float = bench.SECONDS,
     threads: int | None = None,
     progress: Callable[[int], None] = lambda n: None,
+    device: str = "cpu",
 ) -> Comparison:
     """Time every form of `artifact`, and with a checkpoint its dense model in every form, in short turns.
 
-    seconds: of each model and shape. progress is told after each shape. Raises ConfigError when no shape fits or no
-    form runs here.
+    seconds: of each model and shape. device: cpu or cuda. progress is told after each shape. Raises ConfigError when
+    no shape fits or no form runs here.
     """
     most = artifact.manifest.max_length
     fitting = tuple(shape for shape in shapes if shape[1] <= most)
@@ -123,12 +129,13 @@ def compare(
         raise ConfigError(f"no shape fits the model, which takes {most} tokens; give shorter ones")
     threads = usable_cores() if threads is None else allowed(threads)
     with tempfile.TemporaryDirectory(prefix="pgb-bench-") as folder:
-        models, left_out = _running(artifact, tuple(artifact.manifest.forms), lambda form: form)
+        models, left_out = _running(artifact, tuple(artifact.manifest.forms), lambda form: form, device)
         if not models:
-            raise ConfigError(f"no form of {artifact.path} runs on this CPU: {left_out}")
+            raise ConfigError(f"no form of {artifact.path} runs on {device} here: {left_out}")
         if checkpoint is not None:
-            whole = write_dense(load_checked(checkpoint, artifact.manifest.task, Report())[0], Path(folder) / "dense")
-            others, missing = _running(whole, DENSE_FORMS, dense)
+            loaded = load_checked(checkpoint, artifact.manifest.task, Report())[0]
+            whole = write_dense(loaded, Path(folder) / "dense", DENSE_FORMS[device])
+            others, missing = _running(whole, DENSE_FORMS[device], dense, device)
             models, left_out = {**others, **models}, {**left_out, **missing}
         sizes = {name: _size(model) for name, model in models.items()}
         found = bench.time_in_turns(models, fitting, threads, seconds, progress)
@@ -139,7 +146,7 @@ def compare(
     return Comparison(fitting, found.timings, threads, found.busy, left_out, lost, sizes, found.memory)
 
 
-def write_dense(checkpoint: Checkpoint, out: Path, forms: Sequence[str] = DENSE_FORMS) -> Artifact:
+def write_dense(checkpoint: Checkpoint, out: Path, forms: Sequence[str] = DENSE_FORMS["cpu"]) -> Artifact:
     """The dense model in these forms, as an artifact that only serves to be timed."""
     model = checkpoint.model
     sites = model.sites().items()
@@ -148,7 +155,8 @@ def write_dense(checkpoint: Checkpoint, out: Path, forms: Sequence[str] = DENSE_
         model.config.head_dim,
         {site: Keep((linear.out_features, linear.in_features)) for site, linear in sites},
     )
-    return write(out, Made(checkpoint, model.cpu(), plan, forms, tried=False))
+    model = surgery.apply_plan(model.cpu(), plan).eval()  # whose tensors then fit the plan, as PyTorch's forms need it
+    return write(out, Made(checkpoint, model, plan, forms, tried=False))
 
 
 def table(found: Comparison) -> str:
@@ -177,20 +185,20 @@ def _lost(measured: Mapping[str, Any]) -> str:
 
 
 def _running(
-    artifact: Artifact, forms: Sequence[str], named: Callable[[str], str]
+    artifact: Artifact, forms: Sequence[str], named: Callable[[str], str], device: str
 ) -> tuple[dict[str, Timed], dict[str, str]]:
-    """Those that open here on the CPU, and why the others do not."""
+    """Those that open here on the device, and why the others do not."""
     models, left_out = {}, {}
     for form in forms:
-        if form != FUSED.name and FORMS[form].devices[0] != "cpu":
+        if device == "cpu" and form_of(form).devices[0] != "cpu":
             left_out[named(form)] = "it is for a GPU"
             continue
         try:
-            open_runtime(artifact, form, "cpu", 1).close()
+            open_runtime(artifact, form, device, 1).close()
         except RuntimeUnavailable as error:
             left_out[named(form)] = str(error)
         else:
-            models[named(form)] = Timed(artifact.path, form)
+            models[named(form)] = Timed(artifact.path, form, device)
     return models, left_out
 
 

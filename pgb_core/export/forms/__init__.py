@@ -21,6 +21,11 @@ def gpu(model: Encoder) -> onnx.ModelProto:
     return float16(channels_first(model, "gpu"))
 
 
+def fused_half(model: Encoder) -> onnx.ModelProto:
+    """The dense baseline in float16."""
+    return float16(fused(model))
+
+
 FORMS: dict[str, Form] = {
     form.name: form
     for form in (
@@ -49,12 +54,18 @@ FORMS: dict[str, Form] = {
 }
 
 # Of a dense model alone, to compare with.
-FUSED = Form("fused", fused, "float32", ("onnxruntime",))
+FUSED = {
+    form.name: form
+    for form in (
+        Form("fused", fused, "float32", ("onnxruntime",), ("cpu", "cuda")),
+        Form("fused-fp16", fused_half, "float16", ("onnxruntime",), ("cuda", "cpu")),
+    )
+}
 
 
 def form_of(name: str) -> Form:
     """The form of that name."""
-    return {**FORMS, FUSED.name: FUSED}[name]
+    return {**FORMS, **FUSED}[name]
 
 
 __all__ = ["FORMS", "FUSED", "Form", "Limits", "channels_first", "form_of", "fused", "token_major"]
