@@ -5,6 +5,8 @@ scores of a fine-tuned 6-layer checkpoint, each layer used twice and each entry 
 through the ordinary planner by the prices of the int8 form. Every model runs in a process of its own, as the service
 runs it, and processes take short turns; milliseconds are of the best turn, ratios of neighbouring ones.
 
+Where NNCF is installed (`pip install nncf`), the dense model as it quantises it is timed too.
+
 The head is a span head, so no model is excused from computing all tokens of its last layer.
 """
 
@@ -14,6 +16,7 @@ import argparse
 import json
 import tempfile
 from collections import defaultdict
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,7 @@ import onnx
 import onnxruntime
 import torch
 
-from benchmarks.random_models import BASE, artifact_of, kept_share, real_importance
+from benchmarks.random_models import BASE, artifact_of, by_nncf, kept_share, real_importance
 from pgb_core.artifact import GRAPH, Artifact
 from pgb_core.inference.errors import RuntimeUnavailable
 from pgb_core.inference.runtimes.registry import open_runtime, version_of
@@ -39,6 +42,7 @@ SHAPES: tuple[Shape, ...] = ((1, 32), (1, 128), (8, 128), (1, 384))
 FORMS = ("fp32", "int8", "openvino", "openvino-int8")
 DENSE = ("fused", *FORMS)
 PROFILED: Shape = (1, 128)
+NNCF = "dense by NNCF, openvino-int8"
 
 
 def dense_plan(model: Encoder) -> Plan:
@@ -149,10 +153,13 @@ def main() -> None:
             for name, (artifact, _, _) in made.items()
             for form in runnable(artifact, DENSE if name == "dense" else FORMS)
         }
+        rival = by_nncf(dense, dense_plan(dense), Path(folder) / "nncf")
+        if rival is not None:
+            jobs[NNCF] = Timed(rival.path, "openvino-int8")
         measured = bench.time_in_turns(jobs, SHAPES, args.threads, args.seconds)
         result["busy"] = measured.busy
         timings = measured.timings
-        whole = [name for name in jobs if name.startswith("dense,")]
+        whole = [name for name in jobs if name.startswith("dense")]
         result["fastest dense"] = {f"{b}x{s}": best(timings, whole, (b, s)) for b, s in SHAPES}
         rows: dict[str, dict[str, Any]] = {}
         for name, (artifact, plan, layers) in made.items():
@@ -179,6 +186,12 @@ def main() -> None:
                     )
             rows[name] = row
         result["rows"] = rows
+        if rival is not None:
+            result["nncf"] = {
+                "version": metadata.version("nncf"),
+                "milliseconds": {f"{b}x{s}": round(timings[NNCF].minimum((b, s)), 2) for b, s in SHAPES},
+                **against(timings, NNCF, whole),
+            }
     args.out.write_text(json.dumps(result, indent=1) + "\n")
     for name, row in rows.items():
         for form, one in row["forms"].items():

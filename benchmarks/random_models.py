@@ -15,7 +15,9 @@ from pgb_core.data import read_data
 from pgb_core.export.builder import CONTRIB_OPSET, OPSET
 from pgb_core.export.forms import form_of
 from pgb_core.export.parts import input_names
+from pgb_core.export.ranges import observe
 from pgb_core.export.write import built, record_of
+from pgb_core.inference.tokens import Tokens
 from pgb_core.learn import fisher
 from pgb_core.model.encoder import Encoder, EncoderConfig
 from pgb_core.plan import Plan, Role, Site
@@ -63,14 +65,34 @@ def real_importance(checkpoint: Path, texts: Path, rows: int) -> dict[Site, torc
     return found
 
 
-def artifact_of(model: Encoder, plan: Plan, forms: Sequence[str], out: Path) -> Artifact:
-    """An artifact that is only timed: it has no tokenizer, and its forms are held against nothing."""
+def by_nncf(model: Encoder, plan: Plan, out: Path) -> Artifact | None:
+    """The form that OpenVINO's own NNCF makes of a model, with static scales for every product; None without NNCF."""
+    try:
+        import nncf
+    except ImportError:
+        return None
+    graph = onnx.load_from_string(built(form_of("openvino"), model, {})[1])
+    rows = [random_feed(input_names(model), (1, 64))] * 8
+    kind = nncf.ModelType.TRANSFORMER
+    found = nncf.quantize(graph, nncf.Dataset(rows), model_type=kind, subset_size=len(rows))
+    return artifact_of(model, plan, ("openvino-int8",), out, {"openvino-int8": found.SerializeToString()})
+
+
+def artifact_of(
+    model: Encoder, plan: Plan, forms: Sequence[str], out: Path, contents: Mapping[str, bytes] | None = None
+) -> Artifact:
+    """An artifact that is only timed: it has no tokenizer, and its forms are held against nothing.
+
+    contents: of forms that are made elsewhere.
+    """
     files: dict[str, bytes] = {artifact.TOKENIZER: b"{}", artifact.PLAN: plan.to_json().encode()}
     records = {}
+    ids = torch.randint(model.config.vocab, (4, 32), generator=torch.Generator().manual_seed(0)).tolist()
+    ranges = observe(model, [Tokens(row, [0] * len(row)) for row in ids])
     for name in forms:
-        file, content, beyond = built(form_of(name), model)
+        file, content, beyond = built(form_of(name), model, ranges)
         records[name] = record_of(form_of(name), file, beyond)
-        files |= {file: content, records[name].check: b"{}"}
+        files |= {file: (contents or {}).get(name, content), records[name].check: b"{}"}
     manifest = Manifest(
         name=out.name,
         task=model.config.task,

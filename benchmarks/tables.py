@@ -35,8 +35,14 @@ def speed() -> str:
     """The pruned model in its best form against the dense model in its fastest form of each shape."""
     measured = results("encoder_speed")
     found, fastest = measured["rows"], measured["fastest dense"]
-    times = [found["dense"]["forms"][fastest[s].partition(", ")[2]]["milliseconds"][s] for s in SPEED_SHAPES]
+    dense = {f"dense, {form}": one for form, one in found["dense"]["forms"].items()}
+    if rival := measured.get("nncf"):
+        dense["dense by NNCF, openvino-int8"] = rival
+    times = [dense[fastest[s]]["milliseconds"][s] for s in SPEED_SHAPES]
     rows: list[list[object]] = [["dense, the fastest form", *(f"{ms:.3g} ms" for ms in times), "", ""]]
+    if rival:
+        ratios = [f"{rival['times the fastest dense'][s]:.2f}x" for s in SPEED_SHAPES]
+        rows.append(["100 %, OpenVINO int8 by NNCF", *ratios, f"{rival['geometric mean']:.2f}x", ""])
     for name, row in found.items():
         best = max(row["forms"], key=lambda form: row["forms"][form]["geometric mean"])
         share = "100" if name == "dense" else f"{100 * float(name.rpartition(' ')[2]):.0f}"

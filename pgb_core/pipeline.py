@@ -48,6 +48,7 @@ def compress(config: CompressConfig, report: Report | None = None) -> Artifact:
                 forms=config.forms,
                 features=features,
                 rows=rows,
+                observed=run.inputs.calibration or run.inputs.training,
                 reference=metrics,
                 judge=run.metrics,
                 provenance={"settings": run.described()},

@@ -19,6 +19,7 @@ from pgb_core.export.agreement import agreement
 from pgb_core.export.builder import CONTRIB_OPSET, OPSET
 from pgb_core.export.forms import Form, form_of
 from pgb_core.export.parts import input_names
+from pgb_core.export.ranges import Ranges, observe
 from pgb_core.inference.batches import Predict, run_all
 from pgb_core.inference.errors import RuntimeUnavailable
 from pgb_core.inference.runtimes.base import Runtime
@@ -45,8 +46,9 @@ class Made:
     """What an artifact is made of.
 
     forms: that it is to carry, by name. features: inputs on which they are held against the model; without any it is
-    inputs made from the vocabulary. reference: metrics of the model on labelled rows; judge: those of whatever gives
-    logits, on the same rows. provenance and measured: for the manifest. threads: to run the forms on. tried: whether
+    inputs made from the vocabulary. observed: inputs that forms take their ranges from; without any, scales are
+    computed as inputs come. reference: metrics of the model on labelled rows; judge: those of whatever gives logits,
+    on the same rows. provenance and measured: for the manifest. threads: to run the forms on. tried: whether
     they are run at all, and held against the model. rows: of data among the features.
     """
 
@@ -55,6 +57,7 @@ class Made:
     plan: Plan
     forms: Sequence[str] = ("fp32",)
     features: Sequence[Features] = ()
+    observed: Sequence[Features] = ()
     reference: Metrics | None = None
     judge: Callable[[Predict], Metrics | None] = _nothing_to_judge
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -74,8 +77,9 @@ def write(out: str | Path, made: Made, ready: Callable[[str], None] = lambda dig
     expected = probes.expectations(torch_predictor(model), inputs[: len(probes.LENGTHS)])
     files = _shared_files(made)
     records = {}
+    ranges = observe(model, [feature.tokens for feature in made.observed])
     for name in made.forms:
-        file, content, contrib_ops = built(form_of(name), model)
+        file, content, contrib_ops = built(form_of(name), model, ranges)
         files |= {file: content, artifact.check_name(name): expected}
         records[name] = record_of(form_of(name), file, contrib_ops)
     manifest = _manifest(Path(out).name, made, records)
@@ -93,11 +97,11 @@ def write(out: str | Path, made: Made, ready: Callable[[str], None] = lambda dig
     return artifact.write_artifact(out, manifest, files, ready)
 
 
-def built(form: Form, model: Encoder) -> tuple[str, bytes, tuple[str, ...]]:
+def built(form: Form, model: Encoder, ranges: Ranges) -> tuple[str, bytes, tuple[str, ...]]:
     """The file's name, its content, and the operators beyond ONNX that it has."""
     if form.build is None:
         return artifact.WEIGHTS, rebuild.weights_of(model), ()
-    proto = form.build(model)
+    proto = form.build(model, ranges)
     beyond = tuple(sorted({node.op_type for node in proto.graph.node if node.domain}))
     return artifact.graph_name(form.name), proto.SerializeToString(deterministic=True), beyond
 

@@ -12,6 +12,7 @@ from pgb_core.artifact import Artifact, open_artifact
 from pgb_core.checkpoints.load import Checkpoint
 from pgb_core.errors import ConfigError
 from pgb_core.export.forms import form_of
+from pgb_core.export.probes import LENGTHS, made_up
 from pgb_core.export.write import Made, write
 from pgb_core.gate import load_checked
 from pgb_core.inference.errors import RuntimeUnavailable
@@ -156,7 +157,8 @@ def write_dense(checkpoint: Checkpoint, out: Path, forms: Sequence[str] = DENSE_
         {site: Keep((linear.out_features, linear.in_features)) for site, linear in sites},
     )
     model = surgery.apply_plan(model.cpu(), plan).eval()  # whose tensors then fit the plan, as PyTorch's forms need it
-    return write(out, Made(checkpoint, model, plan, forms, tried=False))
+    seen = made_up(checkpoint.tokenizer, model.config, LENGTHS)  # only timed: any range will do
+    return write(out, Made(checkpoint, model, plan, forms, observed=seen, tried=False))
 
 
 def table(found: Comparison) -> str:

@@ -14,6 +14,7 @@ from pgb_core.export.forms.int8 import Int8
 from pgb_core.export.forms.openvino import OpenVino, OpenVinoInt8
 from pgb_core.export.forms.token_major import Writer
 from pgb_core.export.parity import check_graph
+from pgb_core.export.ranges import Range
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.surgery import apply_plan
 from pgb_core.session import open_session
@@ -87,7 +88,7 @@ class ExactInt8(Int8):
 
     small_tables = False
 
-    def product(self, name: str, weight: Tensor, bias: Tensor | None, x: str) -> str:
+    def product(self, name: str, weight: Tensor, bias: Tensor | None, x: str, seen: Range | None) -> str:
         """See `Writer`."""
         g = self.g
         weights = g.constant(f"{name}.weight", weight.T)
@@ -103,7 +104,7 @@ class ExactInt8(Int8):
 def test_token_major_graphs_equal_the_model(architecture: str, task: str, kind: str, writer: type[Writer]) -> None:
     """In float32, before an engine or whole numbers round anything: any structure, and padding."""
     model = compact(architecture, task, kind)
-    content = export.token_major(model, writer).SerializeToString()
+    content = export.token_major(model, {}, writer).SerializeToString()
     for batch, length in LENGTHS:
         gap, same = difference(model, content, batch, length)
         assert gap < 1e-4
@@ -113,11 +114,11 @@ def test_token_major_graphs_equal_the_model(architecture: str, task: str, kind: 
 @pytest.mark.parametrize("task", TASKS)
 def test_an_int8_graph_of_a_nested_model_gathers_nothing(task: str) -> None:
     """Inside its layers: what reads a prefix has a slice."""
-    proto = export.token_major(compact("bert", task, "hand nested"), Int8)
+    proto = export.token_major(compact("bert", task, "hand nested"), {}, Int8)
     inside = [(node.op_type, node.name) for node in proto.graph.node if node.name.startswith("layer.")]
     assert [name for kind, name in inside if kind == "Gather"] == []
     assert ("Slice", "layer.0.ffn_in.0.prefix") in inside
-    grouped = export.token_major(compact("bert", task, "hand"), Int8)
+    grouped = export.token_major(compact("bert", task, "hand"), {}, Int8)
     assert any(node.op_type == "Gather" and node.name.startswith("layer.") for node in grouped.graph.node)
 
 
@@ -125,7 +126,7 @@ def test_an_int8_graph_of_a_nested_model_gathers_nothing(task: str) -> None:
 def test_whole_numbers_are_stored_as_such(writer: type[Writer]) -> None:
     """Every matrix and the table of words: a quarter of the size, a scale a row, 7 bits where CPUs need them."""
     model = small_encoder("bert", "qa")
-    stored = {t.name: onnx.numpy_helper.to_array(t) for t in export.token_major(model, writer).graph.initializer}
+    stored = {t.name: onnx.numpy_helper.to_array(t) for t in export.token_major(model, {}, writer).graph.initializer}
     whole = [array for array in stored.values() if array.dtype == np.int8 and array.ndim == 2]
     kept = sum(linear.out_features * linear.in_features for linear in model.sites().values())
     assert sum(array.size for array in whole) == kept + model.embeddings.word.weight.numel()

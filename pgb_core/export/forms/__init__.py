@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import onnx
 
-from pgb_core.export.forms.base import Form, Limits
+from pgb_core.export.forms.base import Build, Form, Limits
 from pgb_core.export.forms.channels_first import channels_first
 from pgb_core.export.forms.fused import fused
 from pgb_core.export.forms.half import float16
 from pgb_core.export.forms.int8 import Int8
 from pgb_core.export.forms.openvino import OpenVino, OpenVinoInt8
 from pgb_core.export.forms.token_major import token_major
+from pgb_core.export.ranges import Ranges
 from pgb_core.model.encoder import Encoder
+
+
+def rangeless(build: Callable[[Encoder], onnx.ModelProto]) -> Build:
+    """Of a form whose numbers need no ranges."""
+
+    def from_model(model: Encoder, ranges: Ranges) -> onnx.ModelProto:
+        return build(model)
+
+    return from_model
 
 
 def gpu(model: Encoder) -> onnx.ModelProto:
@@ -29,7 +40,7 @@ def fused_half(model: Encoder) -> onnx.ModelProto:
 FORMS: dict[str, Form] = {
     form.name: form
     for form in (
-        Form("fp32", channels_first, "float32", ("onnxruntime", "openvino"), ("cpu", "cuda")),
+        Form("fp32", rangeless(channels_first), "float32", ("onnxruntime", "openvino"), ("cpu", "cuda")),
         Form("int8", partial(token_major, kind=Int8), "int8", ("onnxruntime",), tolerance=0.03, limits=Limits()),
         Form(
             "openvino",
@@ -47,7 +58,7 @@ FORMS: dict[str, Form] = {
             tolerance=0.1,
             limits=Limits(),
         ),
-        Form("gpu", gpu, "float16", ("onnxruntime",), ("cuda", "cpu"), tolerance=0.05, limits=Limits()),
+        Form("gpu", rangeless(gpu), "float16", ("onnxruntime",), ("cuda", "cpu"), tolerance=0.05, limits=Limits()),
         Form("torch", None, "float32", ("torch",), ("cpu", "cuda")),
         Form("torch-bf16", None, "bfloat16", ("torch",), ("cpu", "cuda"), tolerance=0.15, limits=Limits()),
     )
@@ -57,8 +68,8 @@ FORMS: dict[str, Form] = {
 FUSED = {
     form.name: form
     for form in (
-        Form("fused", fused, "float32", ("onnxruntime",), ("cpu", "cuda")),
-        Form("fused-fp16", fused_half, "float16", ("onnxruntime",), ("cuda", "cpu")),
+        Form("fused", rangeless(fused), "float32", ("onnxruntime",), ("cpu", "cuda")),
+        Form("fused-fp16", rangeless(fused_half), "float16", ("onnxruntime",), ("cuda", "cpu")),
     )
 }
 

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 import onnx
 
+from pgb_core.export.ranges import Ranges
 from pgb_core.model.encoder import Encoder
+
+Build = Callable[[Encoder, Ranges], onnx.ModelProto]
 
 
 @dataclass(frozen=True)
@@ -27,14 +30,15 @@ class Limits:
 class Form:
     """One way to write a model for an engine.
 
-    build: from a model to its graph; None where the file is PyTorch's tensors. numbers: that its products are computed
+    build: from a model, and the ranges of what its maps read, to its graph; without ranges every scale is computed as
+    inputs come. None where the file is PyTorch's tensors. numbers: that its products are computed
     in. runtimes, devices: that run it, the usual one first. tolerance: how far its logits may be from its check's
     wherever it is loaded, as a share of the largest. limits: of a form in low precision; a form without has to give the
     model's own logits.
     """
 
     name: str
-    build: Callable[[Encoder], onnx.ModelProto] | None
+    build: Build | None
     numbers: str
     runtimes: tuple[str, ...]
     devices: tuple[str, ...] = ("cpu",)

@@ -1,6 +1,7 @@
 """ONNX Runtime on a CPU, products in int8: inputs are quantised as they come.
 
-Neurons get a scale a token, other inputs a scale for all tokens of a batch.
+Neurons get a scale a token, other inputs a scale for all tokens of a batch. A channel of the stream that is much larger
+than the others would make that scale coarse for all of them, so channels are evened out first.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from torch import Tensor
 from pgb_core.export.builder import CONTRIB, Graph
 from pgb_core.export.forms.token_major import Writer
 from pgb_core.export.parts import activate
+from pgb_core.export.ranges import Range, Ranges
 from pgb_core.model.blocks import Attention
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.linear import Chain
-from pgb_core.model.quantize import EVERYWHERE, quantized
+from pgb_core.model.quantize import EVERYWHERE, even, quantized
 
 # Neurons by activation, after division by the largest: the lowest, and what the divisor is at least for that to hold.
 # GELU is never below -0.17.
@@ -34,13 +36,17 @@ class Int8(Writer):
     small_tables = True
     negated = True
 
-    def __init__(self, g: Graph, model: Encoder) -> None:
-        super().__init__(g, model)
+    def __init__(self, g: Graph, model: Encoder, ranges: Ranges) -> None:
+        super().__init__(g, model, ranges)
         self.known: dict[str, tuple[float, float]] = {}  # ranges of what is always within them
         self.mask = g.op("Cast", "mask.int32", "attention_mask", to=TensorProto.INT32)
 
-    def product(self, name: str, weight: Tensor, bias: Tensor | None, x: str) -> str:
+    def product(self, name: str, weight: Tensor, bias: Tensor | None, x: str, seen: Range | None) -> str:
         """Quantise, multiply, scale, add the bias: by one operator where the range of x is not known before."""
+        if seen is not None and seen.stream:
+            factors = even(seen.largest, weight)
+            x = self.g.op("Mul", f"{name}.even", x, self.g.constant(f"{name}.shares", 1 / factors))
+            weight = weight * factors
         whole, scale = quantized(weight, EVERYWHERE)
         g = self.g
         weights = [g.constant(f"{name}.weight", whole.T), g.constant(f"{name}.scale", scale)]

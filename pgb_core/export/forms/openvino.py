@@ -7,10 +7,11 @@ from torch import Tensor
 
 from pgb_core.export.builder import Graph
 from pgb_core.export.forms.token_major import Writer, additive_mask
+from pgb_core.export.ranges import Range, Ranges
 from pgb_core.model.blocks import Attention
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.linear import Chain
-from pgb_core.model.quantize import quantized
+from pgb_core.model.quantize import EVERYWHERE, even, quantized
 
 PLAIN = {"gelu": ("Gelu", "none"), "gelu_new": ("Gelu", "tanh"), "gelu_pytorch_tanh": ("Gelu", "tanh")}
 
@@ -20,17 +21,17 @@ class OpenVino(Writer):
 
     note = "token-major, plain"
 
-    def __init__(self, g: Graph, model: Encoder) -> None:
-        super().__init__(g, model)
+    def __init__(self, g: Graph, model: Encoder, ranges: Ranges) -> None:
+        super().__init__(g, model, ranges)
         self.mask = additive_mask(g)
 
-    def weight(self, name: str, weight: Tensor) -> str:
-        """[in, out]."""
-        return self.g.constant(f"{name}.weight", weight.T)
-
-    def product(self, name: str, weight: Tensor, bias: Tensor | None, x: str) -> str:
+    def product(self, name: str, weight: Tensor, bias: Tensor | None, x: str, seen: Range | None) -> str:
         """A product with a constant, and a sum."""
-        y = self.g.op("MatMul", f"{name}.product" if bias is not None else name, x, self.weight(name, weight))
+        return self.sum(name, x, self.g.constant(f"{name}.weight", weight.T), bias)
+
+    def sum(self, name: str, x: str, weight: str, bias: Tensor | None) -> str:
+        """x times weight, and a bias."""
+        y = self.g.op("MatMul", f"{name}.product" if bias is not None else name, x, weight)
         return y if bias is None else self.g.op("Add", name, y, self.g.constant(f"{name}.bias", bias))
 
     def attend(self, name: str, a: Attention, query: str, key: str, value: str) -> str:
@@ -60,14 +61,28 @@ class OpenVino(Writer):
 
 
 class OpenVinoInt8(OpenVino):
-    """Weights of 8 bits. The engine quantises what it multiplies them with, a scale for some channels of a token."""
+    """Inputs of known range have one scale, and weights 7 bits, which are right on CPUs without VNNI too.
+
+    Where no range is known, and for neurons, the engine computes scales as inputs come, one for some channels of a
+    token; it does so for weights of 8 bits.
+    """
 
     note = "token-major, plain, int8"
     small_tables = True
 
-    def weight(self, name: str, weight: Tensor) -> str:
-        """[in, out], as the engine expects weights that it is to keep in int8."""
-        whole, scale = quantized(weight, 8)
-        g = self.g
-        stored = [g.constant(f"{name}.whole", whole.T), g.constant(f"{name}.scale", scale)]
-        return g.op("DequantizeLinear", f"{name}.weight", *stored, axis=1)
+    def product(self, name: str, weight: Tensor, bias: Tensor | None, x: str, seen: Range | None) -> str:
+        """The input as the engine reads a quantised one, and the weight as it reads one that is to stay in int8."""
+        g, bits = self.g, 8
+        if seen is not None:
+            bits = EVERYWHERE
+            if seen.stream:
+                factors = even(seen.largest, weight)
+                x = g.op("Mul", f"{name}.even", x, g.constant(f"{name}.shares", 1 / factors))
+                weight, seen = weight * factors, seen.divided(factors)
+            scale, zero = seen.scale
+            of_x = g.constant(f"{name}.step", scale), g.constant(f"{name}.zero", zero)
+            x = g.op("QuantizeLinear", f"{name}.small", x, *of_x)
+            x = g.op("DequantizeLinear", f"{name}.input", x, *of_x)
+        whole, scales = quantized(weight, bits)
+        stored = [g.constant(f"{name}.whole", whole.T), g.constant(f"{name}.scale", scales)]
+        return self.sum(name, x, g.op("DequantizeLinear", f"{name}.weight", *stored, axis=1), bias)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pgb_core.export.builder import Graph
 from pgb_core.export.parts import embeddings, finish, layer_norm
+from pgb_core.export.ranges import Range, Ranges
 from pgb_core.model.blocks import Attention, Constant, FeedForward, Half, Layer, Sublayer
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.linear import Chain, Product
@@ -33,13 +34,14 @@ class Writer(ABC):
     small_tables = False
     negated = False
 
-    def __init__(self, g: Graph, model: Encoder) -> None:
+    def __init__(self, g: Graph, model: Encoder, ranges: Ranges) -> None:
         self.g = g
+        self.ranges = ranges
         self.activation = model.config.activation
 
     @abstractmethod
-    def product(self, name: str, weight: Tensor, bias: Tensor | None, x: str) -> str:
-        """[batch, tokens, in] -> [batch, tokens, out]. weight: [out, in]; bias: [out]."""
+    def product(self, name: str, weight: Tensor, bias: Tensor | None, x: str, seen: Range | None) -> str:
+        """[batch, tokens, in] -> [batch, tokens, out]. weight: [out, in]; bias: [out]; seen: of x, where known."""
 
     @abstractmethod
     def attend(self, name: str, a: Attention, query: str, key: str, value: str) -> str:
@@ -59,7 +61,7 @@ class Writer(ABC):
         name = f"{names[0]}.together"
         weight = torch.cat([product.blocks[0] for product in firsts])
         bias = torch.cat([chain.bias for chain in chains])
-        every = self.product(name, weight, bias, self.read(name, firsts[0], 0, x))
+        every = self.product(name, weight, bias, self.read(name, firsts[0], 0, x), self.seen(names[0], firsts[0], 0))
         sizes = g.constant(f"{name}.sizes", [chain.out_features for chain in chains])
         return g.several("Split", names, every, sizes, axis=-1)
 
@@ -69,10 +71,14 @@ class Writer(ABC):
         for n, one in enumerate(first):
             x = self.blocks(f"{name}.{n}", one, None, x)
         sign = -1 if negated else 1
-        return self.blocks(name, last, sign * chain.bias.detach() if biased else None, x, sign)
+        bias = sign * chain.bias.detach() if biased else None
+        return self.blocks(name, last, bias, x, sign, reader="" if first else name)
 
-    def blocks(self, name: str, one: Product, bias: Tensor | None, x: str, sign: int = 1) -> str:
-        """One product of a chain: a product a block, and a gather where the outputs have another order."""
+    def blocks(self, name: str, one: Product, bias: Tensor | None, x: str, sign: int = 1, reader: str = "") -> str:
+        """One product of a chain: a product a block, and a gather where the outputs have another order.
+
+        reader: the map whose input x is, if it is one's.
+        """
         g, blocks, order = self.g, sign * one.blocks.detach(), one.out_index
         packed = bias
         if order is not None and bias is not None:
@@ -80,7 +86,13 @@ class Writer(ABC):
             packed[order[order >= 0]] = bias[order >= 0]
         parts = [None] * len(blocks) if packed is None else list(packed.split(blocks.shape[1]))
         outputs = [
-            self.product(name if len(blocks) == 1 else f"{name}.{n}", block, part, self.read(name, one, n, x))
+            self.product(
+                name if len(blocks) == 1 else f"{name}.{n}",
+                block,
+                part,
+                self.read(name, one, n, x),
+                self.seen(reader, one, n),
+            )
             for n, (block, part) in enumerate(zip(blocks, parts, strict=True))
         ]
         y = outputs[0] if len(outputs) == 1 else g.op("Concat", f"{name}.blocks", *outputs, axis=-1)
@@ -94,6 +106,11 @@ class Writer(ABC):
         if bias is None:
             return y
         return g.op("Add", f"{name}.biased", y, g.constant(f"{name}.rest", torch.where(grouped, 0.0, bias)))
+
+    def seen(self, reader: str, one: Product, block: int) -> Range | None:
+        """The range of the channels that a block of a map reads, where it is known."""
+        found = self.ranges.get(reader)
+        return found and found.of(None if one.in_index is None else one.in_index[block])
 
     def read(self, name: str, one: Product, block: int, x: str) -> str:
         """The channels that a block reads: all, the first ones, or a choice."""
@@ -129,10 +146,10 @@ class Writer(ABC):
         return self.map(name, chain, x, negated=self.negated)
 
 
-def token_major(model: Encoder, kind: type[Writer]) -> onnx.ModelProto:
+def token_major(model: Encoder, ranges: Ranges, kind: type[Writer]) -> onnx.ModelProto:
     """A compact or dense encoder. For classification the last layer is computed for the first token alone."""
     g = Graph()
-    writer = kind(g, model)
+    writer = kind(g, model, ranges)
     x = embeddings(g, model.embeddings, small=kind.small_tables)
     pooled = not TASKS[model.config.task].per_token
     layers = list(model.layers)

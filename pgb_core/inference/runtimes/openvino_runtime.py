@@ -14,8 +14,8 @@ from pgb_core.inference.tasks.base import Logits
 from pgb_core.inference.tokens import Tokens
 from pgb_core.machine import usable_cores
 
-_HINTS = {"bfloat16": "bf16"}
-# Inputs of products in int8 get a scale for so many channels of a token. Where a map reads fewer, it is not quantised.
+# Inputs of products in int8 whose range is not known get a scale for so many channels of a token. Where a map reads
+# fewer, they are not quantised.
 _GROUP = 64
 
 
@@ -29,10 +29,11 @@ class OpenVinoRuntime:
         self.threads = setup.threads or usable_cores()
         core = openvino.Core()
         numbers = artifact.form(setup.form).numbers
-        if numbers == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if numbers == "bfloat16" and not has_bf16:
             raise RuntimeUnavailable("this CPU has no bfloat16 products; choose another form")
         settings = {
-            "INFERENCE_PRECISION_HINT": _HINTS.get(numbers, "f32"),
+            "INFERENCE_PRECISION_HINT": "bf16" if numbers != "float32" and has_bf16 else "f32",
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": self.threads,
             "ENABLE_CPU_PINNING": False,  # several models share the cores
