@@ -98,7 +98,9 @@ def compress(row: Row, models: Path, work: Path, args: argparse.Namespace) -> Pa
     ending = "tsv" if row.task == "sst2" else "json"
     given = ["--task", task, "--keep", f"{row.keep:g}", "--forms", args.forms, "--out", str(out)]
     given += ["--eval", str(work / f"{row.task}-choose.{ending}"), "--device", args.device, "--force"]
-    if row.keep < 1:
+    if row.keep == 1:
+        given += ["--calibrate", str(work / f"{row.task}-train.{ending}")]  # for the ranges that int8 forms want
+    else:
         given += ["--train", str(work / f"{row.task}-train.{ending}"), "--structure", row.structure]
         given += ["--seed", str(row.seed), "--epochs", str(args.epochs[row.task])]
         given += ["--noise", f"{row.noise:g}"]

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import onnx
 import torch
 
 from pgb_core import artifact
@@ -19,6 +20,7 @@ from pgb_core.export.ranges import observe
 from pgb_core.export.write import built, record_of
 from pgb_core.inference.tokens import Tokens
 from pgb_core.learn import fisher
+from pgb_core.measure.bench import random_feed
 from pgb_core.model.encoder import Encoder, EncoderConfig
 from pgb_core.plan import Plan, Role, Site
 from pgb_core.search.importance import importance
