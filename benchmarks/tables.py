@@ -59,20 +59,57 @@ def speed() -> str:
     return markdown(["encoder weights kept, form", *heads, "geometric mean", "file"], rows)
 
 
+def gpu() -> str:
+    """Milliseconds on a GPU; the fastest of each shape stands out."""
+    rows = results("gpu")["speed"]["rows"]
+    shapes = list(next(iter(rows.values()))["milliseconds"])
+    best = {shape: min(row["milliseconds"][shape] for row in rows.values()) for shape in shapes}
+    lines = []
+    for name, row in rows.items():
+        keep, _, form = name.partition(", ")
+        cells = [f"{row['milliseconds'][s]:.2f}" for s in shapes]
+        marked = [
+            f"**{cell}**" if row["milliseconds"][s] == best[s] else cell for s, cell in zip(shapes, cells, strict=True)
+        ]
+        lines.append([f"{'100 %' if keep == 'dense' else _share(keep)}, `{form}`", *marked])
+    return markdown(["encoder weights kept, form", *(s.replace("x", " x ") for s in shapes)], lines)
+
+
 def forms() -> str:
-    """What the forms lose, on the dev sets."""
+    """What the forms lose on the dev sets, with the default structure."""
+    return _forms(lambda structure, rest: structure == "auto" and rest == ["seed 0"])
+
+
+def every_form() -> str:
+    """The same of every structure and seed."""
+    return _forms(lambda structure, rest: True)
+
+
+def _forms(shown: Callable[[str, list[str]], bool]) -> str:
     rows = []
     for name, row in results("accuracy")["rows"].items():
         task, structure, keep, *rest = name.split(", ")
-        if structure not in ("auto", "shared") or "no noise" in rest:
+        if not shown(structure, rest):
             continue
         lost = row["dev"]["int8"]["to fp32"]
         label = f"{ACCURACY_TASKS[task]} ({row['dev']['fp32']['rows']:,} rows)"
-        made = "dense" if float(keep) == 1 else f"{_share(keep)}, `{structure}`, {rest[0]}"
+        made = "dense" if float(keep) == 1 else f"{_share(keep)}, `{structure}`, {', '.join(rest)}"
         scores = [f"{row['dev'][form]['score']:.2f}" for form in ("fp32", "int8")]
         rows.append([label, made, *scores, f"{lost['lost']:+.2f} ({lost['from']:+.2f} to {lost['to']:+.2f})"])
-    rows.sort(key=lambda line: (line[0], line[1] != "dense"))
+    rows.sort(key=lambda line: line[0])
     return markdown(["task", "model", "fp32", "int8", "int8 loses (95 % interval)"], rows)
+
+
+def nested() -> str:
+    """What other structures lose to `shared`, row by row of the data."""
+    rows = []
+    for name, row in results("accuracy")["rows"].items():
+        task, structure, keep, *rest = name.split(", ")
+        lost = row["dev"]["fp32"].get("to shared")
+        if lost and "no noise" not in rest and structure != "auto":
+            score = f"{lost['lost']:+.2f} ({lost['from']:+.2f} to {lost['to']:+.2f})"
+            rows.append([ACCURACY_TASKS[task], f"{_share(keep)}, {rest[0]}", f"`{structure}`", score])
+    return markdown(["task", "weights kept", "structure", "loses to `shared` in fp32 (95 % interval)"], sorted(rows))
 
 
 def minutes(row: dict[str, Any]) -> str:
@@ -304,7 +341,10 @@ TABLES: dict[str, Callable[[], str]] = {
     f.__name__: f
     for f in (
         speed,
+        gpu,
         forms,
+        every_form,
+        nested,
         accuracy,
         structures,
         service,

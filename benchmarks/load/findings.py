@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.load.charts import number, percent
-from benchmarks.load.pictures import ladder
+from benchmarks.load.pictures import full_of, ladder
 
 Figures = Mapping[str, Any]
 
@@ -31,7 +31,7 @@ def latency(sets: Sequence[Figures]) -> str:
         return ""
     share, offered = runs[0][1]["share"], runs[0][1]["offered"]
     each = listed([f"{number(run['p99'])} ms with {name}" for name, run in runs])
-    return f"At {number(offered)} texts a second, {percent(share)} of what dense can do, p99 is {each}."
+    return f"At {number(offered)} texts a second, {percent(share)} of what {sets[0]['name']} can do, p99 is {each}."
 
 
 def stages(sets: Sequence[Figures]) -> str:
@@ -50,11 +50,11 @@ def stages(sets: Sequence[Figures]) -> str:
 
 def overload(sets: Sequence[Figures], bound: float) -> str:
     """Goodput and p99 when the most was offered."""
-    runs = [(found, found["overload"][-1]) for found in sets if found.get("overload") and found.get("capacity")]
+    runs = [(found, found["overload"][-1]) for found in sets if found.get("overload") and full_of(found, "overload")]
     if not runs:
         return ""
     times = runs[0][1]["times"]
-    kept = listed([f"{found['name']} {percent(run['goodput'] / found['capacity'])}" for found, run in runs])
+    kept = listed([f"{found['name']} {percent(run['goodput'] / full_of(found, 'overload'))}" for found, run in runs])
     slowest = max((run["p99"] or 0.0) for _, run in runs)
     return (
         f"Offered {times} times what it can do, each goes on answering at this share of its capacity: {kept}. "

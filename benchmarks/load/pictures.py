@@ -67,7 +67,7 @@ def stages(sets: Sequence[Figures]) -> str:
         offered = next(run["offered"] for runs in ladders for run in runs if run["share"] == share)
         middle = LEFT + (n + 0.5) * step
         body += text(middle, 340, f"{number(offered)} texts/s", "label")
-        body += text(middle, 356, f"{percent(share)} of dense", "tick")
+        body += text(middle, 356, f"{percent(share)} of {sets[0]['name']}", "tick")
     return svg(WIDTH, 364, "Where the time goes, by arrival rate", body)
 
 
@@ -110,17 +110,23 @@ def offered_and_answered(sets: Sequence[Figures]) -> str:
 def _against_capacity(found: Figures) -> list[tuple[float, Figures]]:
     if not found.get("capacity"):
         return []
-    runs = [*ladder(found, "own"), *(found.get("overload") or [])]
-    points = [(float(run["offered"]) / found["capacity"], run) for run in runs]
+    points = [(float(run["offered"]) / found["capacity"], run) for run in ladder(found, "own")]
+    full = full_of(found, "overload")
+    points += [(float(run["offered"]) / full, run) for run in found.get("overload") or [] if full]
     return sorted(points, key=lambda point: point[0])
+
+
+def full_of(found: Figures, scenario: str) -> float:
+    """Capacity of a set, in texts a second, with requests of a scenario's size; 0 when it was not measured."""
+    return float(found.get("overload_capacity" if scenario in ("overload", "spike") else "capacity") or 0.0)
 
 
 def over_time(sets: Sequence[Figures], scenario: str, bound: float) -> str:
     """By second of sending: what was answered and refused, and below it the latency; a column a set."""
-    shown = [(n, found) for n, found in enumerate(sets) if found.get(scenario) and found.get("capacity")]
+    shown = [(n, found) for n, found in enumerate(sets) if found.get(scenario) and full_of(found, scenario)]
     if not shown:
         return ""
-    load = top(bucket["offered"] / found["capacity"] for _, found in shown for bucket in found[scenario])
+    load = top(bucket["offered"] / full_of(found, scenario) for _, found in shown for bucket in found[scenario])
     values = [bucket[name] for _, found in shown for bucket in found[scenario] for name in ("p50", "p99")]
     low, high = log_ends([*values, 1000 * bound])
     room = (WIDTH - LEFT - 10) / len(shown)
@@ -134,7 +140,7 @@ def over_time(sets: Sequence[Figures], scenario: str, bound: float) -> str:
         body += axes(x, y, "", f"texts, {TIMES} capacity" if first else "", found["name"], "y" if first else "")
         width = (x.end - x.start) / len(buckets)
         for bucket in buckets:
-            body += _second(bucket, x(bucket["second"]), width, y, found, series)
+            body += _second(bucket, x(bucket["second"]), width, y, full_of(found, scenario), series)
         body += f'<path class="limit ink" d="M{x.start} {y(1)}H{x.end}"/>'
         body += axes(x, ms, "second of sending", "accepted, ms (log)" if first else "", "", "xy" if first else "x")
         body += f'<path class="limit ink" d="M{x.start} {ms(1000 * bound)}H{x.end}"/>'
@@ -149,10 +155,10 @@ def over_time(sets: Sequence[Figures], scenario: str, bound: float) -> str:
     return svg(WIDTH, 446, f"The {scenario} over time", body)
 
 
-def _second(bucket: Figures, left: float, width: float, y: Scale, found: Figures, series: int) -> str:
+def _second(bucket: Figures, left: float, width: float, y: Scale, full: float, series: int) -> str:
     told = f"second {bucket['second']}: {bucket['offered']} texts offered, {bucket['answered']} answered, "
     told += f"{bucket['refused']} refused"
-    answered, offered = bucket["answered"] / found["capacity"], bucket["offered"] / found["capacity"]
+    answered, offered = bucket["answered"] / full, bucket["offered"] / full
     body = bar(left + 0.5, y(answered), width - 1, y(0) - y(answered), f"fill c{series}", told)
     if bucket["refused"]:
         body += bar(left + 0.5, y(offered), width - 1, y(answered) - y(offered), "refused", told)

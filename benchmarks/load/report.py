@@ -184,7 +184,7 @@ def _ladder(sets: Sequence[Figures]) -> str:
     rows = []
     for found in sets:
         for run in pictures.ladder(found):
-            whose = "dense" if run["of"] == "dense" else "its own"
+            whose = sets[0]["name"] if run["of"] == "dense" else "its own"
             rows.append(_run(found["name"], f"{percent(run['share'])} of {whose}", run))
         rows += [_run(found["name"], f"{run['times']} {TIMES} its own", run) for run in found.get("overload") or []]
     heads = [
@@ -218,7 +218,9 @@ def _machine(machine: Figures, figures: Figures, sets: Sequence[Figures]) -> str
     for found in sets:
         size = f", {found['rss_mb']:,} MB after load" if "rss_mb" in found else ""
         ready = f", ready in {found['ready_seconds']} s" if "ready_seconds" in found else ""
-        rows.append([found["name"], f"{100 * found.get('kept', 1):.1f} % of the encoder's weights{ready}{size}"])
+        form = f", served in {found['form']}" if "form" in found else ""
+        kept = f"{100 * found.get('kept', 1):.1f} % of the encoder's weights"
+        rows.append([found["name"], f"{kept}{form}{ready}{size}"])
     return _table(["fact", "value"], rows).replace("<table>", '<table class="facts">', 1)
 
 

@@ -168,15 +168,23 @@ def measure(bench: Bench, target: Server, chosen: ArtifactSet, dense: float | No
     """Every scenario on one server, as (key, figures). dense: capacity of the dense set, None when this is it."""
     lengths, name = bench.lengths, chosen.name
     texts = json.loads(bench.texts.read_text())
-    alone = bare(chosen.artifacts["sentiment"], texts, 2)
+    alone = bare(chosen.artifacts["sentiment"], texts, 2, chosen.form)
 
-    def offer(rate: float) -> tuple[float, float]:
-        label = f"{name}, capacity"
-        ran = summary(bench.k6(target, "steady", rate, lengths.capacity, label, margin=UNREAD), lengths.capacity)
-        return ran["offered"], ran["goodput"]
+    def capacity_of(rows: int) -> float:
+        """In texts a second, that many a request."""
 
-    capacity = find(offer, 1.15 * alone, lengths.rounds)
+        def offer(rate: float) -> tuple[float, float]:
+            label = f"{name}, capacity"
+            metrics = bench.k6(target, "steady", rate, lengths.capacity, label, rows, UNREAD)
+            ran = summary(metrics, lengths.capacity)
+            return ran["offered"], ran["goodput"]
+
+        return find(offer, 1.15 * alone, lengths.rounds)
+
+    capacity = capacity_of(ROWS)
     yield "capacity", capacity
+    large = capacity_of(OVERLOAD_ROWS)
+    yield "overload_capacity", large
     ladder = [(share, "own", capacity) for share in lengths.shares]
     if dense is not None:
         ladder += [(share, "dense", dense) for share in lengths.shares]
@@ -186,11 +194,11 @@ def measure(bench: Bench, target: Server, chosen: ArtifactSet, dense: float | No
         yield "steady", {"share": share, "of": of, **summary(metrics, lengths.steady)}
     for times in OVERLOADS:
         label = f"{name}, {times} x overload"
-        metrics = bench.k6(target, "steady", times * capacity, lengths.overload, label, OVERLOAD_ROWS)
+        metrics = bench.k6(target, "steady", times * large, lengths.overload, label, OVERLOAD_ROWS)
         yield "overload", {"times": times, **summary(metrics, lengths.overload)}
     for scenario in ("ramp", "spike"):
-        rows = OVERLOAD_ROWS if scenario == "spike" else ROWS
-        metrics = bench.k6(target, scenario, capacity, lengths.over_time, f"{name}, {scenario}", rows)
+        rows, full = (OVERLOAD_ROWS, large) if scenario == "spike" else (ROWS, capacity)
+        metrics = bench.k6(target, scenario, full, lengths.over_time, f"{name}, {scenario}", rows)
         yield scenario, buckets(metrics, lengths.over_time)
     metrics = bench.k6(target, "mix", MIX_SHARE * (dense or capacity), lengths.mix, f"{name}, mix")
     tasks = {task: latency(metrics, f"{{task:{task}}}") for task in ("classify", "answer")}
@@ -206,11 +214,12 @@ def measure(bench: Bench, target: Server, chosen: ArtifactSet, dense: float | No
 
 def run(bench: Bench, sets: Sequence[ArtifactSet], console: Console) -> list[dict[str, Any]]:
     """All sets, one server after the other."""
-    steps = sum(6 + len(OVERLOADS) + len(bench.lengths.shares) * (1 if not n else 2) - 1 for n in range(len(sets)))
+    steps = sum(7 + len(OVERLOADS) + len(bench.lengths.shares) * (1 if not n else 2) - 1 for n in range(len(sets)))
     found: list[dict[str, Any]] = []
     done, begun = 0, time.perf_counter()
     for chosen in sets:
-        figures: dict[str, Any] = {"name": chosen.name, "kept": round(chosen.kept, 4), "steady": [], "overload": []}
+        figures: dict[str, Any] = {"name": chosen.name, "form": chosen.form, "kept": round(chosen.kept, 4)}
+        figures |= {"steady": [], "overload": []}
         with server(*chosen.arguments(), "--drain-seconds", "0", cores=SERVICE) as target:
             figures["ready_seconds"] = round(target.ready_seconds, 2)
             for key, value in measure(bench, target, chosen, found[0]["capacity"] if found else None):
@@ -228,8 +237,8 @@ def run(bench: Bench, sets: Sequence[ArtifactSet], console: Console) -> list[dic
 
 
 def _told(name: str, key: str, value: Any) -> str:
-    if key == "capacity":
-        return f"{name}: capacity {value:.0f} texts/s"
+    if key in ("capacity", "overload_capacity"):
+        return f"{name}: capacity {value:.0f} texts/s, {ROWS if key == 'capacity' else OVERLOAD_ROWS} a request"
     if key in ("steady", "overload"):
         level = f"{value['share']:.0%} of {value['of']}" if key == "steady" else f"{value['times']} x its own"
         return (

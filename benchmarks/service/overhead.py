@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.service.harness import GENERATOR, SERVICE, Generator, Server, pinned, server
-from benchmarks.service.run import EXAMPLES, bare
+from benchmarks.service.run import EXAMPLES, FORM, bare
 from pgb_core.artifact import open_artifact
 from pgb_core.machine import facts
 
@@ -145,11 +145,11 @@ def share(artifact: Path, texts: Sequence[str], rows: int, sides: dict[str, Path
         json.dump(list(texts), file)
         file.flush()
         running = {
-            side: stack.enter_context(server(str(artifact), cores=SERVICE, checkout=path))
+            side: stack.enter_context(server(str(artifact), "--form", args.form, cores=SERVICE, checkout=path))
             for side, path in sides.items()
         }
         for _ in range(args.pairs):
-            alone = bare(artifact, list(texts), args.seconds / 2)
+            alone = bare(artifact, list(texts), args.seconds / 2, args.form)
             found["bare_rows_per_second"].append(round(alone, 1))
             for side, one in running.items():
                 load = Generator(one, Path(file.name), 1.3 * alone / rows, args.seconds, rows).wait()
@@ -174,6 +174,7 @@ def main() -> None:
     parser.add_argument("artifact", type=Path)
     parser.add_argument("parts", nargs="+", choices=PARTS)
     parser.add_argument("--before", type=Path, help="another checkout, to compare with")
+    parser.add_argument("--form", default=FORM, help="that is served, and run bare")
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--requests", type=int, default=2000, help="of one round of `beside`")
@@ -190,7 +191,12 @@ def main() -> None:
             rows, longer = CASES[case]
             found = PARTS[part](args.artifact, long if longer else texts, rows, sides, args)
             results = json.loads(args.out.read_text()) if args.out.exists() else {}
-            results |= {"machine": facts(), "model": manifest.name, "cores": [len(SERVICE), len(GENERATOR)]}
+            results |= {
+                "machine": facts(),
+                "model": manifest.name,
+                "form": args.form,
+                "cores": [len(SERVICE), len(GENERATOR)],
+            }
             results.setdefault(part, {})[f"{case} a request"] = found
             args.out.write_text(json.dumps(results, indent=1) + "\n")
             print(part, case, json.dumps(found), flush=True)

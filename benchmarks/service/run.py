@@ -45,17 +45,17 @@ ROUNDS = 5  # of a rate and its neighbour
 EXAMPLES = Path("examples/data/sentiment.jsonl")
 
 
-def bare(artifact: Path, texts: list[str], seconds: float) -> float:
+def bare(artifact: Path, texts: list[str], seconds: float, form: str = FORM) -> float:
     """Rows a second of tokenising and running on the service's cores, batches cut as the service cuts them
     when everything waits."""
     with pinned(SERVICE):
-        return _bare(artifact, texts, seconds)
+        return _bare(artifact, texts, seconds, form)
 
 
-def _bare(artifact: Path, texts: list[str], seconds: float) -> float:
+def _bare(artifact: Path, texts: list[str], seconds: float, form: str) -> float:
     opened = open_artifact(artifact)
     tokenizer = Tokenizer.open(opened.tokenizer, opened.manifest.max_length)
-    runtime = open_runtime(opened, FORM)
+    runtime = open_runtime(opened, form)
     budget, launch = read_settings([]).max_batch_tokens, measure(runtime, opened.manifest.max_length).launch
     rows, begun = 0, time.perf_counter()
     while time.perf_counter() - begun < seconds:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import re
 import xml.etree.ElementTree as ElementTree
-from itertools import pairwise
+from itertools import combinations, pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,7 +55,12 @@ def one_set(name: str, capacity: float, p50: float) -> dict[str, Any]:
         rungs += [steady(share, "dense", 211.0, p50) for share in (0.2, 0.95)]
     overload = [
         steady(1, "own", capacity, 400.0)
-        | {"times": times, "offered": times * capacity, "refused_share": 1 - 1 / times, "goodput": 0.97 * capacity}
+        | {
+            "times": times,
+            "offered": times * capacity / 2,
+            "refused_share": 1 - 1 / times,
+            "goodput": 0.97 * capacity / 2,
+        }
         for times in (2, 5)
     ]
     task = {"p50": p50, "p90": 2 * p50, "p99": 4321.0}
@@ -62,6 +68,7 @@ def one_set(name: str, capacity: float, p50: float) -> dict[str, Any]:
         "name": name,
         "kept": 0.5,
         "capacity": capacity,
+        "overload_capacity": 0.5 * capacity,
         "steady": rungs,
         "overload": overload,
         "ramp": buckets(capacity),
@@ -141,7 +148,9 @@ def test_what_was_missed_stands_on_the_page(figures: dict[str, Any]) -> None:
     assert "dense, 5 x overload: p(99)<2500 does not hold" in shown
 
 
-@pytest.mark.parametrize("scenario", ["capacity", "steady", "overload", "ramp", "spike", "mix", "leave"])
+@pytest.mark.parametrize(
+    "scenario", ["capacity", "overload_capacity", "steady", "overload", "ramp", "spike", "mix", "leave"]
+)
 def test_a_scenario_that_is_absent_leaves_the_rest(figures: dict[str, Any], scenario: str) -> None:
     """The page stays well-formed, with fewer pictures or sentences, whether of one set or of all."""
     whole = render(figures)
@@ -207,6 +216,18 @@ def test_a_logarithmic_scale_has_equal_steps_for_equal_ratios() -> None:
     assert (scale(0.001), scale(1e9)) == (300, 0)
     assert {1, 10, 100, 1000} <= set(scale.ticks())
     assert Scale(0, 10, 0, 1).ticks(5) == [0, 2, 4, 6, 8, 10]
+
+
+def test_a_colour_means_one_thing() -> None:
+    """Sets of models, stages and refusals, in the light and in the dark."""
+    style = Path(findings.__file__).with_name("report.css").read_text("utf-8")
+    named = dict(re.findall(r"--(c\d|bad): light-dark\(([^)]+)\)", style))
+    named |= dict(re.findall(rf"\.({'|'.join(pictures.STAGES)}) {{ fill: light-dark\(([^)]+)\)", style))
+    assert len(named) == 4 + 1 + len(pictures.STAGES)
+    for scheme in (0, 1):
+        colours = {name: bytes.fromhex(both.split(", ")[scheme][1:]) for name, both in named.items()}
+        for (one, a), (other, b) in combinations(colours.items(), 2):
+            assert sum(abs(x - y) for x, y in zip(a, b, strict=True)) > 60, (one, other)
 
 
 def test_numbers_are_short() -> None:
