@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pgb_core.inference.load import Loaded
+    from pgb_core.model.encoder import Encoder
 
 __version__ = "0.1.0"
 
@@ -30,3 +31,17 @@ def load(
     from pgb_core.inference.load import load as load_whole
 
     return load_whole(path, form, device, threads, runtime)
+
+
+def module(path: str | Path) -> Encoder:
+    """The compact model of an artifact as a `torch.nn.Module`, on CPU in float32, to be trained on or looked into.
+
+    Called with `input_ids`, `attention_mask` and `token_type_ids`, [batch, tokens] each, it gives logits, [batch,
+    labels], or [batch, tokens, 2] for starts and ends of answers. Needs the extra `torch`, and an artifact that carries
+    the form `torch`. Raises ArtifactError when it does not, or is not whole; ImportError without PyTorch.
+    """
+    from pgb_core.artifact import open_artifact
+    from pgb_core.hub import located
+    from pgb_core.model.rebuild import encoder_of
+
+    return encoder_of(open_artifact(located(path)))

@@ -32,6 +32,10 @@ TOKENIZER = "tokenizer.json"
 PLAN = "plan.json"
 CHECK = "check.json"
 WEIGHTS = "weights.safetensors"
+CONFIG = "config.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
+CARD = "README.md"
+COMPANIONS = (CONFIG, TOKENIZER_CONFIG, CARD)  # for other programs and for people; nothing here reads them
 FP32 = "fp32"
 MAX_MANIFEST_BYTES = 1 << 20
 TASKS = ("classification", "qa")
@@ -150,8 +154,8 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """sha256 over the hashes of all files: equal for equal models, whenever they were made."""
-        lines = "".join(f"{self.files[name]}  {name}\n" for name in sorted(self.files))
+        """sha256 over the hashes of the files that answers depend on: equal for equal models, whenever they were made."""
+        lines = "".join(f"{self.files[name]}  {name}\n" for name in sorted(self.files) if name not in COMPANIONS)
         return hashlib.sha256(lines.encode()).hexdigest()
 
     def _checked(self) -> Manifest:
@@ -332,22 +336,6 @@ def _written(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def update_measured(path: str | Path, measured: Mapping[str, Any]) -> Artifact:
-    """Add figures to the manifest's `measured`; hashed files stay as they are."""
-    artifact = open_artifact(path)
-    merged = {**artifact.manifest.measured, **measured}
-    manifest = replace(artifact.manifest, measured=merged)
-    temporary = artifact.path.parent / f"{_beside(artifact.path, 'new')}{MANIFEST}"
-    content = manifest.to_json().encode()
-    try:
-        _written(temporary, content)
-        os.replace(temporary, artifact.path / MANIFEST)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise ResourceError(f"{path}: could not be written ({error.strerror}); it is as it was") from error
-    return Artifact(artifact.path, manifest, hashlib.sha256(content).hexdigest())
 
 
 def sha256_of(path: Path) -> str:

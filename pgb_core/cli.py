@@ -44,6 +44,10 @@ With --keep 1 the dense model is exported as it is, and no data is needed.
 Every stage is kept beside --out until the artifact stands: the same command again goes on from there.
 docs/method.md says what the settings of a method do.
 """.replace("{forms}", ", ".join(FORMS))
+_PUSH_NOTES = """
+Needs the extra `hub`, and HF_TOKEN in the environment. Only the files that the manifest names are sent, after each was
+held against its hash. `pgb serve hf://REPO` and `pgb_core.load("hf://REPO")` open it.
+"""
 _SERVE_NOTES = """
 Every setting of the service is taken too, such as --models-dir FOLDER (then ARTIFACT may be left out),
 --keys-file FILE or --threads 2. `python -P -m service --help` lists them all.
@@ -79,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"pgb {args.command}: {error.strerror or error}: {error.filename or ''}", file=sys.stderr)
     except ImportError as error:
-        print(f"pgb {args.command}: {error}; install pgb-serve[compress]", file=sys.stderr)
+        print(f"pgb {args.command}: {error}; pip install '.[compress]' in a clone of pgb-serve", file=sys.stderr)
     return 1
 
 
@@ -168,6 +172,14 @@ def _add_inspect(p: argparse.ArgumentParser) -> None:
     p.add_argument("artifact")
     p.add_argument("--html", help="write a picture of the structure to this file")
     p.add_argument("--json", action="store_true", help="the manifest as one JSON object")
+    p.add_argument("--triton", action="store_true", help="a config.pbtxt for Triton's ONNX Runtime backend")
+    p.add_argument("--form", help="with --triton: the form that it is for (default: the first that is a graph)")
+
+
+def _add_push(p: argparse.ArgumentParser) -> None:
+    p.add_argument("artifact")
+    p.add_argument("repo", help="OWNER/NAME on the hub; made where it is not there")
+    p.add_argument("--private", action="store_true", help="for those only who are let in")
 
 
 def _add_bench(p: argparse.ArgumentParser) -> None:
@@ -181,7 +193,7 @@ def _add_bench(p: argparse.ArgumentParser) -> None:
 
 
 def _add_serve(p: argparse.ArgumentParser) -> None:
-    p.add_argument("artifacts", nargs="*", metavar="ARTIFACT", help="directory of a model, as PATH or NAME=PATH")
+    p.add_argument("artifacts", nargs="*", metavar="ARTIFACT", help="a model: PATH, NAME=PATH or hf://REPO[@REVISION]")
     p.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
     p.add_argument("--port", default="8000", help="port to listen on (default 8000)")
 
@@ -266,6 +278,11 @@ def _inspect(args: argparse.Namespace) -> int:
     if args.json:
         print(opened.manifest.to_json())
         return 0
+    if args.triton:
+        from pgb_core import triton
+
+        print(triton.config(opened, args.form), end="")
+        return 0
     print(f"{'matrix':22} {'shape':>11} {'groups':>6} {'block':>11} {'kept':>6} {'MFLOP@128':>10}")
     for index in range(plan.layers):
         for role, choice in plan.layer(index).items():
@@ -279,6 +296,13 @@ def _inspect(args: argparse.Namespace) -> int:
     if plan.stream is not None:
         print("the residual stream has an order of its own, of which matrices read the first channels")
     print("layers dropped: " + (", ".join(map(str, plan.dropped_layers)) or "none"))
+    return 0
+
+
+def _push(args: argparse.Namespace) -> int:
+    from pgb_core import hub
+
+    print(hub.push(args.artifact, args.repo, args.private))
     return 0
 
 
@@ -341,6 +365,7 @@ _COMMANDS = {
     "evaluate": _Command("GLUE or SQuAD metrics of a checkpoint or an artifact", _add_evaluate, _evaluate),
     "inspect": _Command("groups, share kept and FLOPs of every matrix", _add_inspect, _inspect),
     "bench": _Command("latency, and its ratio to the best dense graph, in one run", _add_bench, _bench),
+    "push": _Command("put an artifact on the Hugging Face hub", _add_push, _push, _PUSH_NOTES),
     "serve": _Command("answer over HTTP (needs neither torch nor transformers)", _add_serve, None, _SERVE_NOTES),
     "demo": _Command("compress the built-in sentiment and QA models, compare, and serve them", _add_demo, _demo),
 }

@@ -80,7 +80,7 @@ class Settings(BaseSettings):
 
     artifacts: Several = Field(
         (),
-        description="Directories of the models to serve, each as PATH or NAME=PATH; the first of a task is its default",
+        description="Models to serve, each as PATH, NAME=PATH or hf://REPO; the first of a task is its default",
     )
     models_dir: Path | None = Field(
         None, description="Folder with NAME/ or NAME/VERSION/ artifacts, from which models may be loaded while serving"

@@ -18,6 +18,12 @@ _KNOWN = frozenset({
     "bos_token_id", "eos_token_id", "tie_word_embeddings", "gradient_checkpointing", "finetuning_task", "return_dict",
     "output_attentions", "output_hidden_states", "_name_or_path", "_num_labels", "output_past",
 })  # fmt: skip
+# Of these, what says nothing of the model itself: where it lay, how it was saved, what a call returns.
+_PASSING = frozenset({
+    "architectures", "num_labels", "dtype", "torch_dtype", "transformers_version", "gradient_checkpointing",
+    "finetuning_task", "return_dict", "output_attentions", "output_hidden_states", "_name_or_path", "_num_labels",
+    "output_past",
+})  # fmt: skip
 _OTHER_TASKS = (
     ("TokenClassification", "labels every token"),
     ("MaskedLM", "fills in masked words"),
@@ -95,3 +101,9 @@ def unread_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """Entries of a config.json that are not read and might change what the model computes."""
     known = _KNOWN | ARCHITECTURES[architecture_of(config, "config.json")].known
     return {name: value for name, value in sorted(config.items()) if name not in known}
+
+
+def passed_on(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Entries that whoever opens an artifact needs: those of the architecture, without traces of where it was made."""
+    kept = (_KNOWN | ARCHITECTURES[architecture_of(config, "config.json")].known) - _PASSING
+    return {name: value for name, value in sorted(config.items()) if name in kept}

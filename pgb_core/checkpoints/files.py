@@ -14,7 +14,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from pgb_core.artifact import writable
+from pgb_core.artifact import MANIFEST, PLAN, writable
 from pgb_core.errors import CheckpointError
 
 CONFIG = "config.json"
@@ -87,6 +87,8 @@ def read_config(folder: Path) -> dict[str, Any]:
             raise CheckpointError(
                 f"{folder}: is {what}; fine-tune a sequence classification or question answering head on its encoder"
             )
+    if (folder / MANIFEST).is_file() and (folder / PLAN).is_file():
+        raise CheckpointError(f"{folder}: is an artifact of pgb compress; name the checkpoint that it was made from")
     if not (folder / CONFIG).is_file():
         if (folder / "adapter_config.json").is_file():
             raise CheckpointError(

@@ -12,7 +12,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from pgb_core.checkpoints.config import architecture_of, encoder_config_of, task_of
+from pgb_core.checkpoints.config import architecture_of, encoder_config_of, passed_on, task_of
 from pgb_core.checkpoints.files import locate, read_config, weight_files
 from pgb_core.checkpoints.labels import label_names
 from pgb_core.checkpoints.reference import Probe, run_probes
@@ -28,7 +28,8 @@ from pgb_core.tasks.texts import long_text
 class Checkpoint:
     """A loaded model with all that is needed to run and describe it.
 
-    settings: its config.json. notes and warnings: what was read, in words. probes: what transformers itself makes of
+    settings: its config.json. passed_on: what of it, as transformers understands it, describes the model to others, with
+    transformers' class of it. notes and warnings: what was read, in words. probes: what transformers itself makes of
     the probe texts, where that was asked for.
     """
 
@@ -40,6 +41,7 @@ class Checkpoint:
     digest: str
     source: str
     settings: Mapping[str, Any]
+    passed_on: Mapping[str, Any]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
     probes: tuple[Probe, ...]
@@ -104,6 +106,7 @@ def load_checkpoint(source: str | Path, task: str | None = None, probed: bool = 
         digest_of(own),
         Path(source).name if Path(source).exists() else str(source),
         config,
+        passed_on(hf.config.to_dict()) | {"architectures": [type(hf).__name__]},
         (*notes, *reading.notes),
         (*doubts, *reading.warnings, *([other] if other else [])),
         tuple(run_probes(hf.eval(), reading, texts, kind)) if probed else (),

@@ -77,9 +77,12 @@ def read_tokenization(folder: Path, model: EncoderConfig) -> Tokenization:
     notes: list[str] = []
     doubts: list[str] = []
     asked = settings.get("tokenizer_class")
-    if isinstance(asked, str) and type(theirs).__name__ not in (asked, asked.removesuffix("Fast"), "TokenizersBackend"):
-        doubts.append(f"tokenizer_class is {asked}; transformers reads it by {type(theirs).__name__}")
-    elif isinstance(asked, str) and asked not in _AS_FILE and type(theirs).__name__ == "TokenizersBackend":
+    used = type(theirs).__name__
+    # transformers 4 has two classes of each, of which the one that is read here ends in Fast, and another general one.
+    general = used in ("TokenizersBackend", "PreTrainedTokenizerFast")
+    if isinstance(asked, str) and not general and used.removesuffix("Fast") != asked.removesuffix("Fast"):
+        doubts.append(f"tokenizer_class is {asked}; transformers reads it by {used}")
+    elif isinstance(asked, str) and general and asked not in _AS_FILE:
         doubts.append(f"tokenizer_class {asked} is not known to transformers, which reads {FILE} as it is")
     wanted = "token_type_ids" in theirs.model_input_names
     top = model.types - 1 if wanted and model.types else 0

@@ -14,9 +14,10 @@ from pgb_core import __version__, artifact
 from pgb_core.artifact import Artifact, FormRecord, Manifest
 from pgb_core.checkpoints.load import Checkpoint
 from pgb_core.errors import ParityError
-from pgb_core.export import parity, probes
+from pgb_core.export import companions, parity, probes
 from pgb_core.export.agreement import agreement
 from pgb_core.export.builder import CONTRIB_OPSET, OPSET
+from pgb_core.export.card import card
 from pgb_core.export.forms import Form, form_of
 from pgb_core.export.parts import input_names
 from pgb_core.export.ranges import Ranges, observe
@@ -75,7 +76,10 @@ def write(out: str | Path, made: Made, ready: Callable[[str], None] = lambda dig
     model = made.model
     inputs = probes.made_up(made.checkpoint.tokenizer, model.config, (*probes.LENGTHS, made.checkpoint.max_length))
     expected = probes.expectations(torch_predictor(model), inputs[: len(probes.LENGTHS)])
-    files = _shared_files(made)
+    files = {
+        artifact.TOKENIZER: made.checkpoint.reading.file(),
+        artifact.PLAN: made.plan.to_json().encode(),
+    }
     records = {}
     ranges = observe(model, [feature.tokens for feature in made.observed])
     for name in made.forms:
@@ -83,8 +87,12 @@ def write(out: str | Path, made: Made, ready: Callable[[str], None] = lambda dig
         files |= {file: content, artifact.check_name(name): expected}
         records[name] = record_of(form_of(name), file, contrib_ops)
     manifest = _manifest(Path(out).name, made, records)
+    files |= {
+        artifact.CONFIG: companions.config(made.checkpoint, manifest),
+        artifact.TOKENIZER_CONFIG: companions.tokenizer_config(made.checkpoint.reading, manifest),
+    }
     if not made.tried:
-        return artifact.write_artifact(out, manifest, files, ready)
+        return artifact.write_artifact(out, manifest, _with_card(manifest, files), ready)
     with artifact.scratch_beside(out) as scratch:  # where there is room for the artifact, there is room to try it
         draft = artifact.write_artifact(scratch / "draft", manifest, files)
         held = {}
@@ -94,7 +102,7 @@ def write(out: str | Path, made: Made, ready: Callable[[str], None] = lambda dig
             if "parity" in records[name].measured:
                 held = {"parity": records[name].measured["parity"]}
     manifest = replace(manifest, forms=records, measured={**made.measured, **held})
-    return artifact.write_artifact(out, manifest, files, ready)
+    return artifact.write_artifact(out, manifest, _with_card(manifest, files), ready)
 
 
 def built(form: Form, model: Encoder, ranges: Ranges) -> tuple[str, bytes, tuple[str, ...]]:
@@ -159,11 +167,8 @@ def _opened(draft: Artifact, form: Form, threads: int) -> Runtime | None:
     return None
 
 
-def _shared_files(made: Made) -> dict[str, bytes]:
-    return {
-        artifact.TOKENIZER: made.checkpoint.reading.file(),
-        artifact.PLAN: made.plan.to_json().encode(),
-    }
+def _with_card(manifest: Manifest, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {**files, artifact.CARD: card(manifest, {name: len(content) for name, content in files.items()})}
 
 
 def _manifest(name: str, made: Made, forms: Mapping[str, FormRecord]) -> Manifest:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pgb_core.artifact import SCORINGS, Artifact, open_artifact
+from pgb_core.hub import located
 from pgb_core.inference.batches import BATCH_TOKENS, prepare_question, prepare_texts, run_all, run_groups
+from pgb_core.inference.calls import Call, Found
 from pgb_core.inference.choose import AUTO, Asked, choose
 from pgb_core.inference.errors import EmptyInput, InvalidInput, WrongTask
 from pgb_core.inference.runtimes.base import Runtime
@@ -38,6 +41,20 @@ class Loaded:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __call__(self, inputs: object = None, pair: object = None, **said: Any) -> Found:
+        """Results as plain dicts, as the service's JSON has them: `label` and `score`, or `answer`, `start`, `end`,
+        `score`.
+
+        A classifier takes a text, a text and its pair, or a list of texts and pairs; a model that answers takes a
+        question and a context, also by these names, and of either a list. One input gives a list of its results, best
+        first; a list gives a list of these. said: `top_k` and the other fields of `Labelling`, or of `Options` and
+        `Windowing`. Raises as `classify` and `answers`.
+        """
+        call = Call.read(self.manifest.task, inputs, pair, said)
+        if self.manifest.task == CLASSIFICATION.name:
+            return call.results(self.classify(call.texts, Labelling(**call.options)))
+        return call.results(self.answers(call.questions, Options(**call.options), Windowing(**call.windowing)))
 
     def close(self) -> None:
         """Free the runtime."""
@@ -117,10 +134,11 @@ def load(
 ) -> Loaded:
     """Open an artifact and check that it gives the logits that it says.
 
+    path: its directory, or hf://REPO[@REVISION], which is fetched from the hub as `hub.located` says.
     form: which of those that the artifact carries; auto takes the fastest here that may be served, as the service does.
     device and runtime: see `choose.Asked`. threads: 0 takes all cores that this process may use. Raises ArtifactError
     when the directory is no whole artifact, RuntimeUnavailable when the runtime is not installed, cannot do what is
     asked, or gives other logits.
     """
-    artifact = open_artifact(path)
+    artifact = open_artifact(located(path))
     return Loaded(artifact, choose(artifact, Asked(form, device, runtime, threads)).runtime)

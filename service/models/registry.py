@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pgb_core.artifact import MANIFEST, open_artifact
 from pgb_core.errors import PGBError
+from pgb_core.hub import located
 from pgb_core.inference.runtimes.base import Runtime
 from service.batching.futures import settle
 from service.errors import InvalidInput, LoadFailed, Overloaded, ServiceError, Unavailable, UnknownModel, WrongTask
@@ -146,7 +147,11 @@ class Registry:
         for given in self._settings.artifacts:
             match = _NAMED.fullmatch(given)
             name, path = (match["name"], match["path"]) if match else (None, given)
-            model = await self._make(Path(path), name)
+            try:
+                folder = await asyncio.to_thread(located, path)  # which may fetch it from the hub
+            except PGBError as error:
+                raise LoadFailed(str(error)) from error
+            model = await self._make(folder, name)
             if model.name in self._served:
                 raise LoadFailed(f"{path}: another artifact is served as {model.name}; say NAME={path}")
             self._admit(model, 1.0)

@@ -21,7 +21,6 @@ from pgb_core.artifact import (
     Manifest,
     open_artifact,
     repair,
-    update_measured,
     write_artifact,
 )
 from pgb_core.errors import ArtifactError, ResourceError
@@ -253,11 +252,14 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     assert list(tmp_path.iterdir()) == []
 
 
-def test_measured_figures_do_not_change_the_digest(written: Artifact) -> None:
-    """Speed differs by machine; the model is the same."""
-    updated = update_measured(written.path, {"speed": {"ratio": 2.1}})
-    assert updated.manifest.digest == written.manifest.digest
-    assert open_artifact(written.path).manifest.measured == {"speed": {"ratio": 2.1}}
+def test_what_only_describes_a_model_is_hashed_and_leaves_its_digest_alone(written: Artifact) -> None:
+    """Another card or config.json is the same model; an altered one is refused all the same."""
+    described = write_artifact(written.path, manifest(), {**FILES, **dict.fromkeys(artifact.COMPANIONS, b"{}")})
+    assert described.manifest.digest == written.manifest.digest
+    assert open_artifact(written.path).manifest.files.keys() == {*FILES, *artifact.COMPANIONS}
+    (written.path / artifact.CONFIG).write_text('{"model_type": "gpt2"}')
+    with pytest.raises(ArtifactError, match=r"config.json is not the file that was written"):
+        open_artifact(written.path)
 
 
 @pytest.mark.parametrize("content", ['{"name": "an extension of a browser"}', "not JSON", None])

@@ -90,17 +90,30 @@ def test_a_small_model_answers_alike_by_all_three(artifacts: tuple[Path, Path], 
     hold(artifacts[1], [row for row in rows if row.answers], tmp_path)
 
 
-def test_a_small_model_labels_alike_by_both(artifacts: tuple[Path, Path], tmp_path: Path) -> None:
-    """The accuracy is that of the service's labels."""
+@pytest.mark.parametrize("paired", [False, True])
+def test_a_small_model_labels_alike_by_all_three(paired: bool, artifacts: tuple[Path, Path], tmp_path: Path) -> None:
+    """Texts and pairs, some of them cut: the accuracy is that of the service's labels, which are those of a call."""
     g = np.random.default_rng(0)
-    texts = tmp_path / "rows.jsonl"
-    made = [{"text": " ".join(g.choice(WORDS, 3 + n % 90)), "label": n % 2} for n in range(60)]
-    texts.write_text("".join(json.dumps(row) + "\n" for row in made))
-    with TestClient(create_app(Settings(artifacts=(str(artifacts[0]),), threads=1))) as client:
-        reply = client.post("/v1/classify", json={"inputs": [row["text"] for row in made], "top_k": 1})
+    made = [
+        {"sentence1": " ".join(g.choice(WORDS, 3 + n % 90)), "sentence2": " ".join(g.choice(WORDS, 60 - n % 55))}
+        for n in range(60)
+    ]
+    file = tmp_path / "rows.jsonl"
+    rows = [(row if paired else {"text": row["sentence1"]}) | {"label": n % 2} for n, row in enumerate(made)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    texts = [row["sentence1"] for row in made]
+    pairs = [row["sentence2"] for row in made] if paired else None
+    with pgb_core.load(artifacts[0], "fp32", threads=1) as loaded:
+        called = [found[0]["label"] for found in loaded(texts, pairs, top_k=1)]
+    inputs = [{"text": row["sentence1"], "pair": row["sentence2"]} for row in made] if paired else texts
+    settings = Settings(artifacts=(str(artifacts[0]),), form="fp32", threads=1)
+    with TestClient(create_app(settings)) as client:
+        reply = client.post("/v1/classify", json={"inputs": inputs, "top_k": 1})
     labels = [found[0]["label"] for found in reply.json()["results"]]
-    hits = sum(label == f"LABEL_{row['label']}" for label, row in zip(labels, made, strict=True))
-    assert score(artifacts[0], texts)["accuracy"] == hits / len(made)
+    assert labels == called
+    assert len(set(labels)) == 2
+    hits = sum(label == f"LABEL_{row['label']}" for label, row in zip(labels, rows, strict=True))
+    assert score(artifacts[0], file)["accuracy"] == hits / len(rows)
 
 
 @pytest.fixture(scope="module")

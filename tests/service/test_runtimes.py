@@ -12,7 +12,6 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from pgb_core.artifact import update_measured
 from service.app import create_app
 from service.settings import Settings
 from tests.made import Make, rewritten
@@ -33,7 +32,7 @@ def test_a_server_runs_on_it(make: Make, form: str, kind: str) -> None:
 def test_a_served_model_tells_what_runs_it_and_what_was_measured(make: Make, tmp_path: Path) -> None:
     """Density, accuracy and speed of the manifest, in /info, /v1/models and the metrics."""
     measured = {"accuracy": {"dense": {"accuracy": 0.9}, "compressed": {"accuracy": 0.89}}, "speed": {"rows": []}}
-    artifact = update_measured(rewritten(make(), tmp_path / "mood", {}).path, measured)
+    artifact = rewritten(make(), tmp_path / "mood", {}, measured={**make().manifest.measured, **measured})
     weights = artifact.manifest.weights
     with TestClient(create_app(Settings(artifacts=(str(artifact.path),), form="fp32", threads=1))) as client:
         metrics = client.get("/metrics").text
@@ -90,7 +89,7 @@ def test_a_served_model_tells_which_form_answers_and_why(make: Make, tmp_path: P
     [
         ("", ["--form", "int8"], "carries no form int8, only fp32, torch; choose one of these"),
         ("", ["--form", "fp32", "--runtime", "openvino", "--device", "cuda"], "set device cpu"),
-        ("sys.modules['openvino'] = None", ["--runtime", "openvino"], "pip install 'pgb-serve[openvino]'"),
+        ("sys.modules['openvino'] = None", ["--runtime", "openvino"], "pip install '.[openvino]'"),
     ],
 )
 def test_a_server_that_cannot_have_its_runtime_says_so_and_ends(

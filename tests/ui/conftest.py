@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("playwright.sync_api", reason="playwright is not installed; pip install 'pgb-serve[dev]'")
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed; pip install '.[dev]'")
 
 from playwright.sync_api import Browser
 

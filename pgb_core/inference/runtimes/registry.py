@@ -41,7 +41,7 @@ class Entry:
     @property
     def installed_by(self) -> str:
         """What pip is to install."""
-        return f"pgb-serve[{self.extra}]" if self.extra else "pgb-serve"
+        return f".[{self.extra}]" if self.extra else "."
 
 
 RUNTIMES: dict[str, Entry] = {
@@ -112,7 +112,9 @@ def open_runtime(
         opener: Callable[[Artifact, Setup], Runtime] = getattr(importlib.import_module(entry.module), entry.opens)
         return opener(artifact, Setup(form, device, threads))
     except ModuleNotFoundError as error:
-        raise RuntimeUnavailable(f"{error.name} is not installed; pip install '{entry.installed_by}'") from error
+        raise RuntimeUnavailable(
+            f"{error.name} is not installed; pip install '{entry.installed_by}' in a clone of pgb-serve"
+        ) from error
     except ImportError as error:
         raise RuntimeUnavailable(
             f"{name} does not load ({error}); pip install --force-reinstall {entry.package}"

@@ -1,0 +1,201 @@
+"""The model card of an artifact: what it is, what was measured, and how it is called, from its manifest alone."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pgb_core.artifact import CARD, GRAPH, Artifact, Manifest, open_artifact, write_artifact
+from pgb_core.checkpoints.architectures import ARCHITECTURES
+from pgb_core.data.words import plain
+
+_MOST_LABELS = 20
+_PIPELINES = {"classification": "text-classification", "qa": "question-answering"}
+_DATA = {"train": "re-finetuned on", "calibrate": "compensated on", "eval": "measured on"}
+
+
+def card(manifest: Manifest, sizes: Mapping[str, int]) -> bytes:
+    """`README.md`, with the fields that the hub reads. sizes: bytes of the other files.
+
+    It says nothing that two runs of the same command on one machine have otherwise, but speed where it was measured.
+    """
+    parts = [
+        _head(manifest),
+        f"# {_told(manifest.name)}",
+        _summary(manifest),
+        _table(("", ""), _facts(manifest)),
+        "## Forms",
+        _forms(manifest, sizes),
+        *_accuracy(manifest),
+        *_speed(manifest.measured.get("speed")),
+        "## How it is called",
+        *_calls(manifest),
+        "## Settings",
+        _block("json", json.dumps(manifest.provenance.get("settings", {}), indent=2)),
+    ]
+    return ("\n\n".join(parts) + "\n").encode()
+
+
+def measured_anew(path: str | Path, measured: Mapping[str, Any]) -> Artifact:
+    """Add figures to the manifest's `measured` and to the card, in one step. Raises ArtifactError, ResourceError."""
+    opened = open_artifact(path)
+    manifest = replace(opened.manifest, measured={**opened.manifest.measured, **measured})
+    files = {name: (opened.path / name).read_bytes() for name in manifest.files if name != CARD}
+    files[CARD] = card(manifest, {name: len(content) for name, content in files.items()})
+    return write_artifact(opened.path, replace(manifest, files={}), files)
+
+
+def _head(manifest: Manifest) -> str:
+    tags = ["pgb-serve", "onnx", manifest.architecture]
+    lines = ["library_name: pgb-serve", f"pipeline_tag: {_PIPELINES[manifest.task]}", f"tags: {json.dumps(tags)}"]
+    return "\n".join(("---", *lines, "---"))
+
+
+def _summary(manifest: Manifest) -> str:
+    known = ARCHITECTURES.get(manifest.architecture)
+    title = known.title if known else _told(manifest.architecture)
+    kept = manifest.weights["kept"] / manifest.weights["dense"]
+    what = "labels a text or a pair of texts" if manifest.task == "classification" else "answers questions on a context"
+    how = f"with {kept:.0%} of its encoder's weights" if kept < 1 else "with all of its weights"
+    version = _told(manifest.provenance.get("pgb_serve", ""))
+    return f"A {title} model that {what}, {how}. pgb-serve {version} made it from `{_source(manifest)}`."
+
+
+def _facts(manifest: Manifest) -> Iterable[Sequence[str]]:
+    said, settings = manifest.provenance, manifest.provenance.get("settings", {})
+    yield "task", manifest.task
+    if manifest.labels:
+        shown = ", ".join(f"`{_told(label)}`" for label in manifest.labels[:_MOST_LABELS])
+        more = len(manifest.labels) - _MOST_LABELS
+        yield "labels", shown + (f" and {more} more" if more > 0 else "")
+        yield "scores by", manifest.activation
+    yield "longest input", f"{manifest.max_length} tokens"
+    yield "weights of the encoder", f"{manifest.weights['kept']:,} of {manifest.weights['dense']:,}"
+    yield "checkpoint", f"`{_source(manifest)}`, sha256 of its weights `{_told(said.get('checkpoint_sha256', ''))}`"
+    for name, what in _DATA.items():
+        if settings.get(name):
+            yield what, f"`{_told(settings[name])}`"
+
+
+def _forms(manifest: Manifest, sizes: Mapping[str, int]) -> str:
+    rows = []
+    for name, record in manifest.forms.items():
+        where = f"{', '.join(record.runtimes)} on {', '.join(record.devices)}"
+        size = f"{sizes.get(record.file, 0) / 1e6:.1f} MB"
+        rows.append((f"`{name}`", f"`{record.file}`", size, record.numbers, where, _held(record.measured)))
+    ran = {f"{told['runtime']}, {told['processor']}" for told in (r.ran for r in manifest.forms.values()) if told}
+    said = [f"Run on {_told(line)}." for line in sorted(ran)]
+    return "\n\n".join((_table(("form", "file", "size", "numbers", "runs on", "beside the model"), rows), *said))
+
+
+def _held(measured: Mapping[str, Any]) -> str:
+    if "equal_answers" in measured:
+        lost = f", {measured['drop']:.2f} points lost" if "drop" in measured else ""
+        return f"{measured['equal_answers']:.1%} of {measured['inputs']} answers the same{lost}"
+    if "parity" in measured:
+        return f"the same logits on {measured['parity']['inputs']} inputs"
+    return ""
+
+
+def _accuracy(manifest: Manifest) -> Iterable[str]:
+    found = manifest.measured.get("accuracy")
+    if not found:
+        return
+    models = {"dense, PyTorch": found["dense"], "this model, PyTorch": found["compressed"]}
+    models |= {
+        f"`{name}`": record.measured["accuracy"]
+        for name, record in manifest.forms.items()
+        if "accuracy" in record.measured
+    }
+    names = list(found["dense"])
+    yield "## Accuracy"
+    rows = [[title, *(_figure(metrics.get(name)) for name in names)] for title, metrics in models.items()]
+    yield f"On the {found['rows']} rows of the evaluation."
+    yield _table(("model", *names), rows)
+
+
+def _figure(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, (int, float)) else "not defined"
+
+
+def _speed(speed: Mapping[str, Any] | None) -> Iterable[str]:
+    if not speed:
+        return
+    machine = speed["machine"]
+    names = list(speed["rows"][0]["milliseconds"])
+    rows = [
+        [f"{row['batch']} x {row['tokens']}", *(f"{row['milliseconds'][name]:.1f}" for name in names)]
+        for row in speed["rows"]
+    ]
+    yield "## Speed"
+    yield (
+        f"Milliseconds of a batch x tokens, best of several turns, on {speed['threads']} threads of "
+        f"{_told(machine['cpu'])} ({', '.join(machine['instruction_sets'])}), {machine['system']}."
+    )
+    yield _table(("shape", *names), rows)
+
+
+def _calls(manifest: Manifest) -> Iterable[str]:
+    path, name = f"./{manifest.name}", manifest.name
+    labelled = manifest.task == "classification"
+    asked = '"A warm, funny film."' if labelled else 'question="Who sang?", context="In the evening the town sang."'
+    yield "In Python, without PyTorch and without a server:"
+    yield _block("python", f"import pgb_core\n\nmodel = pgb_core.load({_quoted(path)})\nprint(model({asked}))")
+    yield f"As a service, `pgb serve {_told(shlex.quote(path))}`:"
+    route, body = (
+        ("classify", {"inputs": "A warm, funny film.", "model": name})
+        if labelled
+        else ("answer", {"question": "Who sang?", "context": "In the evening the town sang.", "model": name})
+    )
+    told = shlex.quote(json.dumps(body))
+    yield _block("sh", f"curl -s localhost:8000/v1/{route} -H 'content-type: application/json' -d {told}")
+    graph = next((record.file for record in manifest.forms.values() if record.file.endswith(GRAPH)), None)
+    if graph is None:
+        return
+    given = '"A warm, funny film."' if labelled else '"Who sang?", "In the evening the town sang."'
+    yield "With ONNX Runtime and the tokenizer of transformers:"
+    yield _block(
+        "python",
+        "import onnxruntime\nfrom transformers import AutoTokenizer\n\n"
+        f"tokenizer = AutoTokenizer.from_pretrained({_quoted(path)})\n"
+        f"session = onnxruntime.InferenceSession({_quoted(f'{path}/{graph}')})\n"
+        f'inputs = tokenizer({given}, truncation=True, return_tensors="np")\n'
+        "print(session.run(None, dict(inputs)))",
+    )
+    kind = "SequenceClassification" if labelled else "QuestionAnswering"
+    called = "texts(" + ('"A warm, funny film.")' if labelled else f"{asked})")
+    yield "With Optimum, where a version of transformers is installed that it takes:"
+    yield _block(
+        "python",
+        f"from optimum.onnxruntime import ORTModelFor{kind}\nfrom transformers import AutoTokenizer, pipeline\n\n"
+        f"model = ORTModelFor{kind}.from_pretrained({_quoted(path)}, file_name={_quoted(graph)})\n"
+        f"tokenizer = AutoTokenizer.from_pretrained({_quoted(path)})\n"
+        f'texts = pipeline("{_PIPELINES[manifest.task]}", model=model, tokenizer=tokenizer)\nprint({called})',
+    )
+
+
+def _quoted(text: str) -> str:
+    """As Python writes it."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _source(manifest: Manifest) -> str:
+    return _told(manifest.provenance.get("checkpoint", "a checkpoint"))
+
+
+def _told(value: object) -> str:
+    """Text from elsewhere: printable, on one line, and nothing that Markdown reads as more than text."""
+    return "".join("\N{PRIME}" if c in "`|<>[]" else c for c in plain(value))
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _block(language: str, code: str) -> str:
+    return f"```{language}\n{code}\n```"
