@@ -49,7 +49,7 @@ for architecture in unchanged.ARCHITECTURES:
         assert found and ids and pgb_core.module(out), model.name
         done.append(model.name)
 names = ("torch", "transformers", "tokenizers", "onnx", "onnxruntime", "numpy", "safetensors", "scipy")
-print(json.dumps({"tried": done, "versions": {name: version(name) for name in names}, "python": sys.version.split()[0]}))
+print(json.dumps({"tried": done, "versions": {n: version(n) for n in names}, "python": sys.version.split()[0]}))
 """
 
 

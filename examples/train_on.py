@@ -3,8 +3,8 @@
     pgb compress ./my-bert --train train.tsv --out ./small --forms fp32,torch
     python examples/train_on.py ./small examples/data/sentiment.jsonl --out trained.safetensors
 
-The rows are JSON lines with `text` and `label`, one of the artifact's labels. The tensors that are written have the names
-of the artifact's `weights.safetensors`: `pgb_core.module("./small").load_state_dict(load_file("trained.safetensors"))`.
+The rows are JSON lines with `text` and `label`, one of the artifact's labels. The tensors that are written have the
+names of the artifact's `weights.safetensors`, so that `load_state_dict` of `pgb_core.module("./small")` takes them.
 """
 
 from __future__ import annotations

@@ -154,7 +154,7 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """sha256 over the hashes of the files that answers depend on: equal for equal models, whenever they were made."""
+        """sha256 over the hashes of the files that answers depend on: equal for equal models, whenever made."""
         lines = "".join(f"{self.files[name]}  {name}\n" for name in sorted(self.files) if name not in COMPANIONS)
         return hashlib.sha256(lines.encode()).hexdigest()
 

@@ -1,7 +1,7 @@
 """Artifacts on the Hugging Face hub: one is put there by `push`, and opened from there by its address hf://REPO.
 
-Nothing is fetched or sent unless an address or `push` asks for it. What is fetched is checked as any artifact is. A token
-is taken from HF_TOKEN and from nowhere else.
+Nothing is fetched or sent unless an address or `push` asks for it. What is fetched is checked as any artifact is. A
+token is taken from HF_TOKEN and from nowhere else.
 """
 
 from __future__ import annotations
@@ -88,6 +88,7 @@ def push(path: str | Path, repo: str, private: bool = False) -> str:
 
 
 def _client() -> ModuleType:
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # it reports its use otherwise; read when it is imported
     try:
         import huggingface_hub
     except ImportError as error:

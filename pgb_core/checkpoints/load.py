@@ -28,9 +28,9 @@ from pgb_core.tasks.texts import long_text
 class Checkpoint:
     """A loaded model with all that is needed to run and describe it.
 
-    settings: its config.json. passed_on: what of it, as transformers understands it, describes the model to others, with
-    transformers' class of it. notes and warnings: what was read, in words. probes: what transformers itself makes of
-    the probe texts, where that was asked for.
+    settings: its config.json. passed_on: what of it, as transformers understands it, tells others of the model, and
+    transformers' class. notes and warnings: what was read, in words. probes: what transformers itself makes of the
+    probe texts, where that was asked for.
     """
 
     model: Encoder

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,11 @@ class Graph:
             self.initializers[name] = numpy_helper.from_array(np.array(array, order="C"), name)
         return name
 
+    def _beyond(self, outputs: Container[str]) -> list[onnx.ValueInfoProto]:
+        """Types of what operators beyond ONNX give, which nothing that infers types could know: floats all."""
+        given = [name for node in self.nodes if node.domain == CONTRIB for name in node.output if name not in outputs]
+        return [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in given if name]
+
     def model(self, inputs: Sequence[str], outputs: dict[str, list[str | int]], note: str) -> onnx.ModelProto:
         """Check and return the finished model."""
         graph = helper.make_graph(
@@ -51,6 +56,7 @@ class Graph:
             [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "tokens"]) for name in inputs],
             [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()],
             list(self.initializers.values()),
+            value_info=self._beyond(outputs),
         )
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, CONTRIB_OPSET)]
         model = helper.make_model(graph, opset_imports=opsets, producer_name="pgb-serve", doc_string=note)

@@ -337,7 +337,7 @@ def test_the_manifest_has_a_digest_of_its_own(written: Artifact) -> None:
     """Which changes with every word of it, while the model's stays."""
     before = open_artifact(written.path)
     assert before.digest == written.digest
-    updated = update_measured(written.path, {"speed": {"ratio": 2.1}})
+    updated = write_artifact(written.path, manifest(measured={"speed": {"ratio": 2.1}}), FILES)
     after = open_artifact(written.path)
     assert after.digest == updated.digest != before.digest
     assert after.manifest.digest == before.manifest.digest

@@ -1,4 +1,4 @@
-"""An artifact as other programs open it: transformers, ONNX Runtime alone, Optimum, and ONNX Runtime's own quantiser."""
+"""An artifact as others open it: transformers, ONNX Runtime alone and its quantiser, Optimum; and the model card."""
 
 from __future__ import annotations
 
@@ -214,13 +214,14 @@ def test_the_card_says_what_was_measured(make: Make, tmp_path: Path) -> None:
     assert after.manifest.measured == {**measured, "speed": speed}
     assert after.manifest.digest == before.manifest.digest
     said = (after.path / CARD).read_text("utf-8")
+    size = after.graph("int8").stat().st_size / 1e6
     assert said.startswith("---\nlibrary_name: pgb-serve\npipeline_tag: text-classification\n")
     for line in (
         "| dense, PyTorch | 0.915 | not defined |",
         "On the 321 rows of the evaluation.",
         "| 1 x 32 | 5.1 | 1.5 |",
         "on 2 threads of A \N{PRIME} B (avx2), Linux x86_64.",
-        f"| `int8` | `model-int8.onnx` | {after.graph('int8').stat().st_size / 1e6:.1f} MB | int8 | onnxruntime on cpu |",
+        f"| `int8` | `model-int8.onnx` | {size:.1f} MB | int8 | onnxruntime on cpu |",
     ):
         assert line in said
 

@@ -49,9 +49,7 @@ class Hub:
 
     def commit(self, repo: str) -> str:
         """Of what a repository holds now."""
-        return sha1(
-            json.dumps(sorted((n, sha1(c).hexdigest()) for n, c in self.repos[repo].items())).encode()
-        ).hexdigest()  # noqa: S324, E501
+        return digest(json.dumps(sorted((n, digest(c)) for n, c in self.repos[repo].items())).encode())
 
     def reply(self, method: str, path: str, body: bytes) -> tuple[int, bytes, Mapping[str, str]]:
         """Status, content and headers."""
@@ -68,14 +66,13 @@ class Hub:
         repo, name = "/".join(parts[:2]), parts[-1]
         if parts[2:3] == ["resolve"] and name in self.repos.get(repo, {}):
             content = self.repos[repo][name]
-            return 200, content, {"etag": f'"{sha1(content).hexdigest()}"', "x-repo-commit": self.commit(repo)}  # noqa: S324
+            return 200, content, {"etag": f'"{digest(content)}"', "x-repo-commit": self.commit(repo)}
         return 404, b"", {"x-error-code": "EntryNotFound" if repo in self.repos else "RepoNotFound"}
 
     def _create(self, said: dict[str, Any]) -> tuple[int, bytes, Mapping[str, str]]:
         repo = f"{said.get('organization') or 'owner'}/{said['name']}"
         if repo in self.repos:
-            status, content, headers = as_json({"error": "there already", "url": f"{self.url}/{repo}"})
-            return 409, content, headers
+            return 409, *as_json({"error": "there already", "url": f"{self.url}/{repo}"})[1:]
         self.repos[repo] = {".gitattributes": b""}
         if said.get("private") or said.get("visibility") == "private":
             self.private.add(repo)
@@ -99,6 +96,11 @@ class Hub:
         siblings = [{"rfilename": name} for name in files]
         info = {"id": repo, "modelId": repo, "sha": self.commit(repo), "private": repo in self.private, "tags": []}
         return as_json({**info, "siblings": siblings})
+
+
+def digest(content: bytes) -> str:
+    """As git names what it holds, by its length."""
+    return sha1(content).hexdigest()  # noqa: S324
 
 
 def as_json(value: object) -> tuple[int, bytes, Mapping[str, str]]:
@@ -202,7 +204,7 @@ def test_what_is_pushed_is_opened_from_there(
 def test_what_was_altered_on_the_hub_is_refused(
     running: Hub, environment: dict[str, str], small: Artifact, tmp_path: Path
 ) -> None:
-    """By its hash, as from a disk; a file that is missing by its name; a repository of something else by its manifest."""
+    """By its hash, as from a disk; a file that is missing, by its name; a repository of something else."""
     files = {name: (small.path / name).read_bytes() for name in (MANIFEST, *small.manifest.files)}
     running.repos["owner/altered"] = {**files, "tokenizer.json": b"{}"}
     running.repos["owner/less"] = {name: content for name, content in files.items() if name != "plan.json"}
