@@ -11,12 +11,14 @@ MASKED = 1e4
 
 
 def float16(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """The same graph: constants and casts become float16, and every output is cast back."""
+    """The same graph: constants, casts and what they give become float16, and every output is cast back."""
     graph = proto.graph
     for tensor in graph.initializer:
         if tensor.data_type == TensorProto.FLOAT:
             values = np.clip(numpy_helper.to_array(tensor), -MASKED, MASKED).astype(np.float16)
             tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    for told in graph.value_info:
+        told.type.tensor_type.elem_type = TensorProto.FLOAT16
     outputs = {output.name: f"{output.name}.half" for output in graph.output}
     for node in graph.node:
         for attribute in node.attribute:
