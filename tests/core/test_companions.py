@@ -151,6 +151,23 @@ def test_the_graph_can_be_quantised_by_onnx_runtime(make: Make, architecture: st
         assert 0 < np.abs(after - before).max() < 0.2 * np.abs(before).max()
 
 
+def test_a_real_model_opens_elsewhere(shared: Path, tmp_path: Path) -> None:
+    """The ids of its own vocabulary; and the labels of the graph, quantised or not, are those of a call."""
+    from onnxruntime.quantization import quantize_dynamic
+
+    loaded = load_checkpoint(shared / "models/minilm-l6-sst2")
+    artifact = write.write(tmp_path / "out", write.Made(loaded, loaded.model, dense_plan(loaded.model), tried=False))
+    same_ids(artifact, [*SINGLE, ("who sang?", "The town sang."), "A word. " * 400])
+    quantize_dynamic(artifact.graph("fp32"), tmp_path / "quantised.onnx")
+    said = ["A warm and clever film.", "It drags, and nobody will remember it.", "Not a single scene is wasted."]
+    with pgb_core.load(artifact.path, "fp32", threads=1) as model:
+        wanted = [row[0]["label"] for row in model(said, top_k=1)]
+    assert len(set(wanted)) == 2
+    for graph in (artifact.graph("fp32"), tmp_path / "quantised.onnx"):
+        found = [artifact.manifest.labels[int(alone(artifact, graph, text)[0][0].argmax())] for text in said]
+        assert found == wanted
+
+
 @pytest.mark.filterwarnings("ignore")  # libraries of other times than NumPy's
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
