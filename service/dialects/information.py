@@ -52,6 +52,7 @@ def described(model: Model, registry: Registry) -> dict[str, object]:
         "version": model.version,
         "task": manifest.task,
         "labels": list(manifest.labels),
+        "activation": manifest.activation,
         "max_length": manifest.max_length,
         "share": registry.served(model.name).weights.get(model.version, 0.0),
         "weights_kept": model.weights_kept,

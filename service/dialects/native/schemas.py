@@ -147,6 +147,7 @@ class ServedModel(BaseModel):
     version: str
     task: str
     labels: list[str]
+    activation: str = Field(description="What makes scores of a classifier's logits: softmax, sigmoid or none")
     max_length: int
     share: float = Field(description="Of the traffic that names no version")
     weights_kept: float
