@@ -199,6 +199,20 @@ def test_only_tasks_that_a_model_serves_are_offered(
         expect(page.get_by_role("button", name="Run")).to_be_enabled()
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_any_kind_of_answer(opened: Opened, url: str, scheme: str) -> None:
+    """A number, a score of a pair beside a number, and many labels."""
+    axe_module = pytest.importorskip("axe_playwright_python.sync_playwright")
+    page, axe = opened(url, color_scheme=scheme, viewport={"width": 320, "height": 800}).page, axe_module.Axe()
+    for name, other in (("stars", "nothing"), ("relevance", "stars"), ("feelings", "nothing")):
+        choose(page, "Model", name)
+        choose(page, "Compare with", other)
+        asked(page, "who sang", "the town")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 320
+        report = axe.run(page)
+        assert not report.violations_count, report.generate_report()
+
+
 def test_requests_are_counted_over_a_minute(opened: Opened, url: str) -> None:
     """From the scrape of a minute ago, or the first where there is none so old; nothing is made of a short time."""
     page = opened(url).page

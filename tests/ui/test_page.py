@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Literal
 
 import httpx
 import pytest
@@ -19,6 +20,7 @@ from tests.ui.conftest import WAIT_MS, Opened
 
 expect.set_options(timeout=WAIT_MS)
 FLOOD = {"inputs": ["the town sang a dull song and the film was long " * 4] * 128}
+Theme = Literal["light", "dark"]
 STAGES = ["tokenize", "queue", "infer", "postprocess", "network"]
 
 
@@ -319,12 +321,13 @@ def test_a_failed_card_keeps_the_focus_when_it_is_asked_again(opened: Opened, ur
     assert page.evaluate("document.activeElement.className") == "card"
 
 
-@pytest.mark.parametrize("system", ["light", "dark"])
-def test_the_theme_follows_the_system_until_the_button_is_pressed(opened: Opened, url: str, system: str) -> None:
+@pytest.mark.parametrize(("system", "other"), [("light", "dark"), ("dark", "light")])
+def test_the_theme_follows_the_system_until_the_button_is_pressed(
+    opened: Opened, url: str, system: Theme, other: Theme
+) -> None:
     """And then it stays as chosen, also after a reload. The button says what it does next, whatever happened."""
     page = opened(url, color_scheme=system).page
     button = page.locator("#theme")
-    other = {"light": "dark", "dark": "light"}[system]
 
     def paper() -> int:
         """Brightness of the background."""
