@@ -130,3 +130,27 @@ def test_a_broken_or_too_large_file_is_refused(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(parquet, "MOST_ROWS", 10)
     with pytest.raises(DataError, match="unpacks to more than 10 rows"):
         read_data(path, "texts")
+
+
+def test_datasets_writes_what_is_read(tmp_path: Path) -> None:
+    """Labels by name in Parquet, by number elsewhere; questions a row."""
+    datasets = pytest.importorskip("datasets", reason="the extra hub is not installed")
+    datasets.disable_progress_bars()
+    features = {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["neg", "pos"])}
+    made = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [1, 0]}, features=datasets.Features(features))
+    made.to_parquet(tmp_path / "a.parquet")
+    made.to_json(tmp_path / "b.json")
+    made.to_json(tmp_path / "c.json", lines=False)
+    made.to_csv(tmp_path / "d.csv")
+    (tmp_path / "e.json").write_text(json.dumps(made.to_dict()))
+    assert [row.label for row in texts(tmp_path / "a.parquet")] == [Named("pos", 1), Named("neg", 0)]
+    for path in sorted(tmp_path.iterdir()):
+        assert read_labels(texts(path), ("neg", "pos"), None).targets == [1, 0]
+    row = {"id": "1", "context": CONTEXT, "question": "what", "answers": {"text": ["sang"], "answer_start": [13]}}
+    made = datasets.Dataset.from_list([row])
+    made.to_parquet(tmp_path / "q.parquet")
+    made.to_json(tmp_path / "q.json")
+    for name in ("q.parquet", "q.json"):
+        (found,) = read_data(tmp_path / name, "questions").rows
+        assert isinstance(found, Question)
+        assert found.answers == (("sang", 13),)
