@@ -138,7 +138,7 @@ def test_evaluate_reads_as_it_is_told_and_says_what_it_read(
     assert found["metrics"]["matthews"] is None
     assert found["reasons"]["matthews"] == "all rows have one label"
     assert "rows.csv: 2 rows, 3 columns: text from 'what', label from 'mood'; 'id' is not read" in error
-    assert "rows.csv: labels are ids 0..1: 0 is LABEL_0 (0), 1 is LABEL_1 (2)" in error
+    assert "labels are ids 0..1 (written with true for 1, false for 0): 0 is LABEL_0 (0), 1 is LABEL_1 (2)" in error
     assert "warning: matthews is not defined: all rows have one label" in error
     code, printed, _ = run(capsys, *words)
     assert "matthews                     not defined" in printed
