@@ -58,7 +58,6 @@ DIALECTS = {
     "TEI": "/predict",
     "v2": "/v2/models/mood/infer",
 }
-NAMES = (*DIALECTS, "KServe v1", "SageMaker")  # of all that are spoken
 BODY_BYTES, HEAD_BYTES, ITEMS, CHARACTERS, SECONDS = 60_000, 2048, 8, 5_000, 2.0
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "security.md"
 JSON = "content-type: application/json"
@@ -920,12 +919,15 @@ def tables() -> str:
     return "\n".join(lines)
 
 
+_TITLES = {"huggingface": "Hugging Face", "tei": "TEI", "kserve": "KServe v1", "sagemaker": "SageMaker"}
+
+
 def statuses() -> str:
     """What happened, and the status by dialect."""
-    lines = [f"| what happened | {' | '.join(NAMES)} |", "|---|" + "---|" * len(NAMES)]
+    names = [_TITLES.get(dialect.name, dialect.name) for dialect in SPOKEN]
+    lines = [f"| what happened | {' | '.join(names)} |", "|---|" + "---|" * len(names)]
     for kind in STATUS:
         row = [str(status_of(dialect, kind)) for dialect in SPOKEN]
-        assert len(row) == len(NAMES)
         lines.append(f"| {str(kind.__doc__).rstrip('.')} | {' | '.join(row)} |")
     return "\n".join(lines)
 
