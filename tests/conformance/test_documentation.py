@@ -78,5 +78,8 @@ def test_every_dialect_is_shown() -> None:
     assert len(README) == 1
     assert {kind for kind, _ in EXAMPLES} == {"sh", "python", "js"}
     text = "".join(body for _, body in EXAMPLES)
-    for path in ("/v1/classify", "/answer", "base_url", "/models/sentiment", "/predict", "/info", "/v2/models", "aio"):
+    for path in (
+        *("/v1/classify", "/answer", "base_url", "/models/sentiment", "/predict", "/info", "/v2/models", "aio"),
+        *("/invocations", "/v1/models/sentiment:predict"),
+    ):
         assert path in text

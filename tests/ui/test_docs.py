@@ -47,7 +47,7 @@ def test_every_operation_stands_under_its_tag(opened: Opened, url: str) -> None:
          [...section.querySelectorAll("h3")].map((name) => name.textContent)]))""")
     assert found == expected
     assert list(found) == page.locator("#tags a").all_inner_texts()
-    assert len(found) == 5
+    assert len(found) == 7
 
 
 @pytest.mark.parametrize(
