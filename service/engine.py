@@ -244,13 +244,15 @@ class Engine:
             raise EmptyInput("there is no input")
         if len(inputs) > self._settings.max_items:
             raise TooLarge(f"too many inputs in one request, at most {self._settings.max_items} are taken")
+        checked: set[str] = set()  # a query is a part of many inputs
         for item in inputs:
             for text in item:
                 call.characters += len(text)
                 if len(text) > self._settings.max_characters:
                     raise TooLarge(f"a text is too long, at most {self._settings.max_characters} characters are taken")
-                if not text.isascii():
+                if not text.isascii() and text not in checked:
                     check_text(text)
+                    checked.add(text)
         task.check(inputs)
 
 

@@ -40,10 +40,10 @@ def llama_index(url: str, top: int) -> list[tuple[str, float]]:
 
 
 def haystack(url: str, top: int) -> list[tuple[str, float]]:
-    """`HuggingFaceTEIRanker` of haystack-ai: a list that is sorted already."""
-    if _has("haystack.components.rankers"):
+    """`HuggingFaceTEIRanker` of huggingface-api-haystack, or of haystack-ai 2: a list that is sorted already."""
+    if _has("haystack_integrations.components.rankers.huggingface_api"):
         from haystack import Document
-        from haystack.components.rankers import HuggingFaceTEIRanker
+        from haystack_integrations.components.rankers.huggingface_api import HuggingFaceTEIRanker
 
         documents = [Document(content=text) for text in TEXTS]
         found = HuggingFaceTEIRanker(url=url, top_k=top, token=None).run(query=QUERY, documents=documents)["documents"]
@@ -59,8 +59,9 @@ def cohere(url: str, top: int) -> list[tuple[str, float]]:
     if _has("cohere"):
         import cohere as package
 
-        client = package.ClientV2(api_key="none", base_url=url)
-        results = client.rerank(model="rank", query=QUERY, documents=TEXTS, top_n=top).results
+        with httpx.Client() as http:
+            client = package.ClientV2(api_key="none", base_url=url, httpx_client=http)
+            results = client.rerank(model="rank", query=QUERY, documents=TEXTS, top_n=top).results
         return [(TEXTS[one.index], one.relevance_score) for one in results]
     body = {"model": "rank", "query": QUERY, "documents": TEXTS, "top_n": top}
     headers = {"authorization": "Bearer none", "x-fern-language": "Python", "content-type": "application/json"}
