@@ -203,3 +203,11 @@ def test_paths_of_tei_that_are_not_served_are_refused_in_its_words(without: Test
     reply = without.post(path, json={"inputs": "a"})
     assert reply.status_code == 404
     assert set(reply.json()) == {"error", "error_type"}
+
+
+def test_a_status_at_the_root_is_documented_for_either_client(without: TestClient) -> None:
+    """That of a model of another kind too, which only TEI's clients get."""
+    reply = without.post("/", json={"query": QUERY, "texts": TEXTS})
+    assert (reply.status_code, reply.json()["error_type"]) == (424, "Backend")
+    documented = without.get("/openapi.json").json()["paths"]["/"]["post"]["responses"]
+    assert {"200", "400", "422", "424"} <= set(documented)

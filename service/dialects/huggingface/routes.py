@@ -18,7 +18,9 @@ ERRORS = documented(hf.HuggingFaceError, 415, 422)
 Answers = list[list[hf.Label]] | list[hf.Label] | hf.Answer | list[hf.Answer] | list[hf.Answer | list[hf.Answer]]
 
 
-@router.post("/", response_model=Answers | list[contested.Rank], responses=ERRORS)
+@router.post(
+    "/", response_model=Answers | list[contested.Rank], responses=documented(hf.HuggingFaceError, 415, 422, 424)
+)
 async def ask(asked: hf.Asked, request: Request) -> JSONResponse:
     """Label texts, or answer questions, by what is sent. Requests of text-embeddings-inference are answered flat."""
     given = asked.root
