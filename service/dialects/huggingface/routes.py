@@ -14,13 +14,11 @@ from service.dialects.strict import StrictRoute
 from service.errors import InvalidInput, Unavailable
 
 router = APIRouter(tags=["huggingface"], dependencies=USE, route_class=StrictRoute)
-ERRORS = documented(hf.HuggingFaceError, 415, 422)
+ERRORS = documented(hf.HuggingFaceError, 415, 422, 424)  # the last one is for clients of TEI
 Answers = list[list[hf.Label]] | list[hf.Label] | hf.Answer | list[hf.Answer] | list[hf.Answer | list[hf.Answer]]
 
 
-@router.post(
-    "/", response_model=Answers | list[contested.Rank], responses=documented(hf.HuggingFaceError, 415, 422, 424)
-)
+@router.post("/", response_model=Answers | list[contested.Rank], responses=ERRORS)
 async def ask(asked: hf.Asked, request: Request) -> JSONResponse:
     """Label texts, or answer questions, by what is sent. Requests of text-embeddings-inference are answered flat."""
     given = asked.root
