@@ -27,6 +27,7 @@ _NAME = re.compile(r"(?!\.)[\w.-]+")
 _NAMED = re.compile(r"(?P<name>[\w.-]+)=(?P<path>.+)")
 _PROBE_SECONDS = 1.0
 Suits = Callable[[Manifest], bool]
+_NO_FOLDER = "the folder of models cannot be read"
 _NO_VERSION = "that version of the model is not served; GET /v1/models lists them"
 
 
@@ -227,6 +228,21 @@ class Registry:
         ]
         return [*ready, *self._other.values()]
 
+    async def repository(self) -> list[State]:
+        """Every version, and after those of the index what the folder of models holds besides. Raises Unavailable."""
+        folder = self._settings.models_dir
+        if folder is None:
+            return self.index()
+        try:
+            held = await asyncio.to_thread(_held, folder)
+        except OSError as error:
+            raise Unavailable(_NO_FOLDER) from error
+        known = self.index()
+        names, versions = {state.name for state in known}, {(state.name, state.version) for state in known}
+        # An artifact without a folder of its version has one only once it is opened.
+        others = [one for one in held if one not in versions and (one[1] or one[0] not in names)]
+        return [*known, *(State(name, version, "UNAVAILABLE", "unloaded") for name, version in others)]
+
     async def close(self) -> None:
         """Answer what was accepted, then free everything."""
         if self._prober is not None:
@@ -385,6 +401,22 @@ def _folders(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir() if _NAME.fullmatch(entry.name) and entry.is_dir())
 
 
+def _versions(root: Path) -> list[str]:
+    """The versions that a model's folder holds under their names."""
+    return [entry for entry in _folders(root) if (root / entry / MANIFEST).is_file()]
+
+
+def _held(folder: Path) -> list[tuple[str, str]]:
+    """Every name and version that can be loaded; no version where the artifact lies in the folder of the name."""
+    found: list[tuple[str, str]] = []
+    for name in _folders(folder):
+        with suppress(OSError):  # it goes while we look, or cannot be read, and could not be loaded either
+            if (folder / name / MANIFEST).is_file():
+                found.append((name, ""))
+            found += [(name, version) for version in _versions(folder / name)]
+    return found
+
+
 def _find(folder: Path, name: str, version: str | None) -> tuple[Path, str | None]:
     """The artifact's folder, and its version where the folder says it. Names are compared, never joined."""
     try:
@@ -393,9 +425,9 @@ def _find(folder: Path, name: str, version: str | None) -> tuple[Path, str | Non
         root = folder / name
         if version is None and (root / MANIFEST).is_file():
             return root, None
-        versions = [entry for entry in _folders(root) if (root / entry / MANIFEST).is_file()]
+        versions = _versions(root)
     except OSError as error:
-        raise LoadFailed("the folder of models cannot be read") from error
+        raise LoadFailed(_NO_FOLDER) from error
     if version is None and versions:
         version = max(versions, key=lambda entry: (entry.isdigit(), int(entry) if entry.isdigit() else 0, entry))
     if version not in versions:

@@ -83,14 +83,17 @@ def test_every_dialect_is_shown() -> None:
     assert {kind for kind, _ in EXAMPLES} == {"sh", "python", "js"}
     text = "".join(body for _, body in EXAMPLES)
     for path in (
-        "/v1/classify",
-        "/answer",
-        "base_url",
-        "/models/sentiment",
-        "/predict",
-        "/info",
-        "/v2/models",
-        "/rerank",
-        "aio",
+        *(
+            "/v1/classify",
+            "/answer",
+            "base_url",
+            "/models/sentiment",
+            "/predict",
+            "/info",
+            "/v2/models",
+            "/rerank",
+            "aio",
+        ),
+        *("/invocations", "/v1/models/sentiment:predict"),
     ):
         assert path in text

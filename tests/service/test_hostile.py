@@ -39,6 +39,7 @@ from service.app import create_app
 from service.dialects import DIALECTS as SPOKEN
 from service.dialects import contested
 from service.dialects.huggingface import schemas as huggingface
+from service.dialects.kserve import schemas as kserve
 from service.dialects.native import schemas as native
 from service.dialects.rerank import schemas as rerank
 from service.dialects.v2 import schemas as v2
@@ -193,6 +194,8 @@ BODIES = [
         kind="content-type: application/x-www-form-urlencoded",
     ),
     Body("an unknown content type", (415, 415, 415, 200), lambda d: word(MARK, d), kind=f"content-type: {MARK}"),
+    Body("JSON without a content type", FINE, lambda d: word(MARK, d), kind=""),
+    Body("no JSON, without a content type", FOUR, M, kind=""),
     Body("another charset declared", FINE, lambda d: word("the film", d), kind=f"{JSON}; charset={MARK}"),
     _packed("gzip, as it should be", FINE, gzip.compress),
     _packed("deflate, as it should be", FINE, zlib.compress, "deflate"),
@@ -662,6 +665,7 @@ def crowd(form: str, size: int) -> Any:
         contested.RerankRequest,
         rerank.RerankDocumentsRequest,
         v2.InferRequest,
+        kserve.InstancesRequest,
     ],
     ids=lambda schema: f"{schema.__module__}.{schema.__name__}",
 )
@@ -727,11 +731,15 @@ def test_every_operation_asks_for_the_key_that_it_should(guarded: Guarded) -> No
         for method in operations:
             if template in OPEN:
                 assert guarded.status(method, path, None) == 200
+                assert guarded.status("head", path, None) == 200
                 seen["open"] += 1
                 continue
             for wrong in (None, "", "pgb_wrong", guarded.use + "a", guarded.use[:-1], "clé"):
                 assert guarded.status(method, path, wrong) == 401, (method, path, wrong)
             assert "WWW-Authenticate" in guarded.client.request(method, path).headers
+            if method == "get":
+                assert guarded.status("head", path, None) == 401
+                assert guarded.status("head", path, guarded.use) == guarded.status("get", path, guarded.use)
             admin = template.endswith(("/load", "/unload", "/split"))
             assert (guarded.status(method, path, guarded.use) == 403) == admin
             if not template.endswith("unload"):
@@ -817,7 +825,10 @@ def test_nobody_s_bytes_are_held_who_has_no_key(artifacts: tuple[Path, Path], tm
 def test_who_has_no_key_is_not_told_whether_a_body_would_do(guarded: Guarded) -> None:
     """The key comes first, whatever was sent."""
     for body in (b"{", b"", b'{"inputs": 7}', b'{"inputs": "x"}'):
-        for path in ("/v1/classify", "/", "/predict", "/v1/models/mood/classify", "/v2/models/mood/infer"):
+        for path in (
+            *("/v1/classify", "/", "/predict", "/v1/models/mood/classify", "/v2/models/mood/infer"),
+            *("/v1/models/mood:predict", "/invocations"),
+        ):
             reply = guarded.client.post(path, content=body, headers={"content-type": "application/json"})
             assert reply.status_code == 401, (path, body)
 
@@ -929,7 +940,7 @@ def tables() -> str:
     return "\n".join(lines)
 
 
-_TITLES = {"huggingface": "Hugging Face", "tei": "TEI"}
+_TITLES = {"huggingface": "Hugging Face", "tei": "TEI", "kserve": "KServe v1", "sagemaker": "SageMaker"}
 
 
 def statuses() -> str:
