@@ -88,6 +88,10 @@ async def answer_to(request: Request, error: Exception) -> Response:
 
 
 def _dialect(request: Request) -> Dialect:
+    """Where the body said whose client sent it, that one's; otherwise the path's."""
+    meant: Dialect | None = request.scope.get("state", {}).get("dialect")
+    if meant is not None:
+        return meant
     return spoken(request.app.state.dialects, request.scope["method"], request.scope["path"])
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pgb_core.artifact import MANIFEST, open_artifact
+from pgb_core.artifact import MANIFEST, Manifest, open_artifact
 from pgb_core.errors import PGBError
 from pgb_core.inference.runtimes.base import Runtime
 from service.batching.futures import settle
@@ -26,6 +26,7 @@ from service.settings import Settings
 _NAME = re.compile(r"(?!\.)[\w.-]+")
 _NAMED = re.compile(r"(?P<name>[\w.-]+)=(?P<path>.+)")
 _PROBE_SECONDS = 1.0
+Suits = Callable[[Manifest], bool]
 _NO_FOLDER = "the folder of models cannot be read"
 _NO_VERSION = "that version of the model is not served; GET /v1/models lists them"
 
@@ -115,12 +116,13 @@ class Registry:
         if refusals:
             raise min(refusals, key=lambda error: error.retry_after)
 
-    def default(self, task: str) -> str | None:
-        """The name that answers requests for a task which name no model."""
-        for name, served in self._served.items():
-            if next(iter(served.versions.values())).manifest.task == task:
-                return name
-        return None
+    def default(self, task: str, suits: Suits | None = None) -> str | None:
+        """The name that answers requests for a task which name no model. suits: the first that does goes first."""
+        first = {name: next(iter(served.versions.values())).manifest for name, served in self._served.items()}
+        named = [name for name, manifest in first.items() if manifest.task == task]
+        if suits is not None:
+            named = [name for name in named if suits(first[name])] or named
+        return named[0] if named else None
 
     def peek(self, name: str, version: str | None = None) -> Model:
         """A version of a name, without counting it as traffic. Raises UnknownModel."""
@@ -131,10 +133,10 @@ class Registry:
             raise UnknownModel(_NO_VERSION)
         return served.versions[version]
 
-    def pick(self, name: str | None, version: str | None, task: str) -> Model:
+    def pick(self, name: str | None, version: str | None, task: str, suits: Suits | None = None) -> Model:
         """The model for one request: by name and version; without a version as the traffic is split;
         without a name the default of the task. Raises UnknownModel, WrongTask, or Unavailable as `served`."""
-        name = self.default(task) if name is None else name
+        name = self.default(task, suits) if name is None else name
         if name is None:
             raise self._absent(f"no model for {task} is served")
         model = self.served(name).next() if version is None else self.peek(name, version)

@@ -37,10 +37,11 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pgb_core.artifact import MANIFEST, MODEL
 from service.app import create_app
 from service.dialects import DIALECTS as SPOKEN
+from service.dialects import contested
 from service.dialects.huggingface import schemas as huggingface
 from service.dialects.kserve import schemas as kserve
 from service.dialects.native import schemas as native
-from service.dialects.tei import schemas as tei
+from service.dialects.rerank import schemas as rerank
 from service.dialects.v2 import schemas as v2
 from service.errors import LoadFailed, TooLarge
 from service.http.arrival import decompressed
@@ -176,7 +177,7 @@ BODIES = [
     ),
     _value("10,000 numbers for texts", MANY, f"[{'7,' * 9_999}7]", 10_000),
     _value("10,000 empty objects for texts", MANY, f"[{'{},' * 9_999}{{}}]", 10_000),
-    _value("an empty text", (422, 200, 200, 200), '""'),
+    _value("an empty text", (422, 200, 400, 200), '""'),
     _value("an empty list", (422, 422, 400, 400), "[]", 0),
     Body(
         "more texts than are taken",
@@ -345,6 +346,10 @@ HTTP = [
 QUESTION = {"question": "who sang", "context": "the town sang a song " * 20}
 
 
+def _zero_shot(**parameters: object) -> bytes:
+    return json.dumps({"inputs": "the film", "parameters": parameters}).encode()
+
+
 def _question(what: str, gets: int, path: str = "/v1/answer", **more: object) -> Wire:
     body = {**QUESTION, **more} if path == "/v1/answer" else {"inputs": QUESTION, "parameters": more}
     return Wire(what, (gets,), (post(path, json.dumps(body).encode()),), path=path)
@@ -376,6 +381,19 @@ OPTIONS = [
     _question("a blank context: no answer", 200, context=" \n "),
     _question("more windows than are taken", 413, context="the film was good " * 270, max_length=8, stride=0),
     _question("a question without a context", 422, context=None),
+    *(
+        Wire(f"candidate labels: {what}", (status,), (post("/", _zero_shot(**more)),), path="/models")
+        for what, status, more in (
+            ("by a model that knows no entailment", 400, {"candidate_labels": [MARK]}),
+            ("none", 422, {"candidate_labels": []}),
+            ("nothing between commas", 422, {"candidate_labels": " , ,"}),
+            ("more than are taken", 413, {"candidate_labels": [MARK] * 9}),
+            ("2,000 between commas", 413, {"candidate_labels": f"{MARK}," * 2_000}),
+            ("a template without a place", 422, {"candidate_labels": [MARK], "hypothesis_template": MARK}),
+            ("a template that looks inside", 422, {"candidate_labels": [MARK], "hypothesis_template": "{0.__class__}"}),
+            ("a template of 1,001 characters", 422, {"candidate_labels": [MARK], "hypothesis_template": "{}" * 501}),
+        )
+    ),
     _question("half a surrogate pair in the context", 400, context="\ud800"),
     _question("1,000 combining accents as a context", 200, context="e" + "\u0301" * 1_000),
 ]
@@ -641,8 +659,11 @@ def crowd(form: str, size: int) -> Any:
     [
         native.ClassifyRequest,
         native.AnswerRequest,
+        huggingface.Asked,
         huggingface.Request,
-        tei.PredictRequest,
+        contested.PredictRequest,
+        contested.RerankRequest,
+        rerank.RerankDocumentsRequest,
         v2.InferRequest,
         kserve.InstancesRequest,
     ],

@@ -8,7 +8,7 @@ from service.dialects.native.routes import router
 NATIVE = Dialect(
     name="native",
     routes=router.routes,
-    paths=re.compile(r"/v1/(?!models/[^/]+\Z).*|/health|/metrics", re.DOTALL),
+    paths=re.compile(r"/v1/(?!(?:rerank|models/[^/]+)\Z).*|/health|/metrics", re.DOTALL),
     work=re.compile(r"/v1/(models/(?P<model>[^/]+)/)?(classify|answer)"),
     error=lambda code, message: {"error": {"code": code, "message": message}},
     probes=("/", "/health", "/metrics"),

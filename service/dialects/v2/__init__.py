@@ -17,7 +17,7 @@ def _error(code: str, message: str) -> dict[str, object]:
 V2 = Dialect(
     name="v2",
     routes=[*router.routes, *work.routes],
-    paths=re.compile(r"/v2(/.*)?", re.DOTALL),
+    paths=re.compile(r"/v2(/(?!rerank\Z).*)?", re.DOTALL),
     work=re.compile(r"/v2/models/(?P<model>[^/]+)/(.+/)?infer"),
     error=_error,
     statuses=dict.fromkeys((errors.InvalidInput, errors.EmptyInput, errors.InputRejected), 400),
