@@ -35,7 +35,8 @@ _EXAMPLES = """examples:
   pgb serve ./small ./small-qa
 """
 _COMPRESS_NOTES = """
-Data: GLUE .tsv, .csv, .jsonl, .txt (unlabelled), SQuAD .json, or a hub dataset as owner/name[/config][:split].
+Data: GLUE .tsv, .csv, .json, .jsonl, .parquet, .txt (unlabelled), SQuAD as .json or as rows; packed as .gz, .bz2, .xz,
+.zst or .zip; or a hub dataset as owner/name[:config][:split].
 Columns and labels are found by ordinary names, told, and asked where two fit; docs/data.md has the rules.
 The dense model is tried on the labels first; if they contradict each other, the command stops.
 Without --train the re-finetuning learns from the dense model alone, on the --calibrate texts.

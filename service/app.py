@@ -16,6 +16,7 @@ from service.dialects.native import health
 from service.engine import Engine
 from service.http import failures
 from service.http.arrival import Arrival, Parts
+from service.http.head import Head
 from service.http.shortcut import COMPRESS_FROM, COMPRESS_LEVEL, Shortcut
 from service.keys import Keys
 from service.models.lifecycle import Lifecycle
@@ -79,6 +80,7 @@ def create_app(settings: Settings, background: bool = False, dialects: Sequence[
     for name, part in vars(parts).items():
         setattr(app.state, name, part)
     app.add_middleware(GZipMiddleware, minimum_size=COMPRESS_FROM, compresslevel=COMPRESS_LEVEL)
+    app.add_middleware(Head)
     app.add_middleware(Shortcut, dialects=dialects)
     app.add_middleware(Arrival, parts=parts)
     if settings.cors_origins:  # outermost, so that pages can read every refusal

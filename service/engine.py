@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from pgb_core.inference.errors import InferenceError
 from pgb_core.inference.steps import Result, Work, all_of
 from pgb_core.inference.tasks.base import Logits, Task, check_text
-from pgb_core.inference.tasks.classification import CLASSIFICATION, Labelling, Score, activate, ranked
+from pgb_core.inference.tasks.classification import CLASSIFICATION, Labelling, Score, activate, pooled, ranked
 from pgb_core.inference.tasks.qa import QA, Answer, Options, Question, Windowing, best, cost
 from pgb_core.inference.tokens import Text, Tokens, Window
 from pgb_core.machine import usable_cores
 from service.batching.batcher import Announced, Ran
 from service.batching.tokenizing import TokenizingLine
-from service.errors import EmptyInput, InvalidInput, Overloaded, ServiceError, TooLarge, told
+from service.errors import EmptyInput, InvalidInput, Overloaded, ServiceError, TooLarge, WrongTask, told
 from service.models.model import Model
-from service.models.registry import Registry
+from service.models.registry import Registry, Suits
 from service.observe.instruments import Instruments
 from service.observe.metrics import Call, clock
 from service.settings import Settings
@@ -33,11 +33,25 @@ _MOST_CHARACTERS = 1_000_000
 
 
 @dataclass(frozen=True)
+class Need:
+    """What is asked of a model besides its task. said: what a client is told of a model that does not meet it."""
+
+    met: Suits
+    said: str
+
+
+# What ranks texts scores each of them by itself.
+RANKS = Need(lambda manifest: len(manifest.labels) == 1, "this model does not rank: it has more than one label")
+
+
+@dataclass(frozen=True)
 class Target:
-    """Which model is asked: by name and version, or the default of the task."""
+    """Which model is asked: by name and version, or the default of the task. need: without a name, the first model
+    that meets it is the default."""
 
     name: str | None = None
     version: str | None = None
+    need: Need | None = None
 
 
 class Engine:
@@ -66,6 +80,18 @@ class Engine:
             logits = await self._logits(call, model, inputs, options)
             chosen = options.activation or model.manifest.activation
             return ranked(logits, model.manifest.labels, chosen, options.top_k)
+
+    async def rank(
+        self, call: Call, target: Target, query: str, texts: Sequence[str], options: Labelling
+    ) -> list[tuple[int, float]]:
+        """Place and score of each text as an answer to the query, highest score first, by a model of one label.
+
+        Raises ServiceError.
+        """
+        pairs = [(query, text) for text in texts]
+        rows = await self.classify(call, replace(target, need=RANKS), pairs, options)
+        scores = [row[0].score for row in rows]
+        return sorted(enumerate(scores), key=lambda ranked: ranked[1], reverse=True)
 
     async def scores(
         self, call: Call, target: Target, inputs: Sequence[Text], options: Labelling
@@ -116,9 +142,12 @@ class Engine:
     @contextmanager
     def _model(self, call: Call, target: Target, task: Task) -> Iterator[Model]:
         """The model asked for, kept while it is needed; success and failure are counted to it."""
-        model = self.registry.pick(target.name, target.version, task.name)
+        need = target.need
+        model = self.registry.pick(target.name, target.version, task.name, need.met if need else None)
         call.model, call.version, call.device = model.name, model.version, model.runtime.device
         try:
+            if need is not None and not need.met(model.manifest):
+                raise WrongTask(need.said)
             model.batcher.check(call.flow, call.held_bytes)  # before work is put into what would be refused after it
             with model.in_use():
                 yield model
@@ -136,27 +165,43 @@ class Engine:
 
     async def _logits(self, call: Call, model: Model, inputs: Sequence[Text], options: Labelling) -> list[Logits]:
         self._check(call, CLASSIFICATION, [(item,) if isinstance(item, str) else item for item in inputs])
-        longest = model.manifest.max_length
-        work = model.tokenizer.texts(inputs, options.side)
+        if options.pool is not None:
+            return await self._pooled(call, model, inputs, options)
+        tokenizer = model.tokenizer if options.max_length is None else model.tokenizer.shorter(options.max_length)
+        longest = tokenizer.max_length
+        work = tokenizer.texts(inputs, options.side)
         announced = None
         if call.characters <= INLINE_CHARACTERS:
             tokens = all_of(work)
         else:
             lengths = (len(item) if isinstance(item, str) else len(item[0]) + len(item[1]) for item in inputs)
             estimate = sum(min(longest, size * model.density + 2) for size in lengths)
-            readable = model.tokenizer.readable(inputs)
+            readable = tokenizer.readable(inputs)
             tokens, announced = await self._tokenized(call, model, work, readable, estimate)
         call.truncated = sum([item.cut for item in tokens])
         if call.truncated and not options.truncate:
             if announced is not None:
                 model.batcher.withdraw(announced)
-            raise InvalidInput(
-                f"a text has more than the {longest} tokens that the model takes; shorten it or truncate"
-            )
+            raise InvalidInput(f"a text has more than the {longest} tokens that are taken; shorten it or truncate")
         found = await self._run(call, model, tokens, announced)
         if not call.truncated and call.characters > INLINE_CHARACTERS:
             model.learn(call.characters, call.tokens - 2 * len(tokens))
         return found
+
+    async def _pooled(self, call: Call, model: Model, inputs: Sequence[Text], options: Labelling) -> list[Logits]:
+        """Of each text from all of its windows, which are batched like any input."""
+        texts = [item for item in inputs if isinstance(item, str)]
+        if len(texts) < len(inputs):
+            raise InvalidInput("a pair is not read in windows; send texts alone, or let the pair be cut")
+        tokenizer = model.tokenizer
+        length = tokenizer.max_length
+        stride = options.shared(length)
+        estimate = sum(_windowed(len(text) * model.density, length, stride) for text in texts)
+        most = self._settings.max_windows
+        work = tokenizer.whole(texts, stride, most)
+        groups, announced = await self._tokenized(call, model, work, call.characters, min(most * length, estimate))
+        logits = iter(await self._run(call, model, [window for group in groups for window in group], announced))
+        return [pooled([next(logits) for _ in group], str(options.pool)) for group in groups]
 
     async def _tokenized(
         self, call: Call, model: Model, work: Work[Result], characters: int, estimate: float
@@ -199,13 +244,15 @@ class Engine:
             raise EmptyInput("there is no input")
         if len(inputs) > self._settings.max_items:
             raise TooLarge(f"too many inputs in one request, at most {self._settings.max_items} are taken")
+        checked: set[str] = set()  # a query is a part of many inputs
         for item in inputs:
             for text in item:
                 call.characters += len(text)
                 if len(text) > self._settings.max_characters:
                     raise TooLarge(f"a text is too long, at most {self._settings.max_characters} characters are taken")
-                if not text.isascii():
+                if not text.isascii() and text not in checked:
                     check_text(text)
+                    checked.add(text)
         task.check(inputs)
 
 

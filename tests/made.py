@@ -48,6 +48,24 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
     return get
 
 
+@pytest.fixture(scope="session")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Artifact]:
+    """A classifier by its labels, all of it kept, in fp32; its checkpoint is `model` beside it. Made once."""
+    made: dict[tuple[str, ...], Artifact] = {}
+
+    def get(*labels: str) -> Artifact:
+        if labels not in made:
+            folder = tmp_path_factory.mktemp("labelled")
+            names = {"id2label": dict(enumerate(labels)), "label2id": {label: n for n, label in enumerate(labels)}}
+            loaded = load_checkpoint(checkpoint(folder / "model", "bert", "classification", **names))
+            plan = dense_plan(loaded.model)
+            model = apply_plan(loaded.model, plan).eval()
+            made[labels] = write.write(folder / "out", write.Made(loaded, model, plan, ("fp32",), threads=1))
+        return made[labels]
+
+    return get
+
+
 def indulgent(name: str) -> Form:
     """The form, whose answers may all be others: a random model hardly prefers any."""
     form = form_of(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -26,6 +27,7 @@ TEXTS = ("sentence", "text", "review", "content", "comment", "body", "tweet", "m
 LABELS: tuple[str, ...] = ("labels", "label", "gold_label", "is_duplicate", "category", "intent", "score", "quality")
 LABELS += ("sentiment", "class", "target", "rating", "stars", "emotion")
 
+_EMPTY_WORDS = ("nan", "NaN", "<NA>", "None", "NaT")  # as Python and pandas write a cell without a value
 _LONG = 40  # characters: what is longer reads as a text
 
 
@@ -45,7 +47,7 @@ class Roles:
 
 def choose_roles(records: Records, wanted: Columns) -> Roles:
     """The roles of a source's columns. Raises DataError when one is missing or two could be it."""
-    filled = {name for row in records.rows for name, value in row.values.items() if value not in (None, "")}
+    filled = {name for row in records.rows for name, value in row.values.items() if _is_filled(value)}
     ordinary: dict[str, list[str]] = {}
     for name in records.columns:
         if name in filled or not records.rows:
@@ -125,14 +127,19 @@ def text_rows(records: Records, roles: Roles) -> list[TextRow]:
 
 def _text(row: Record, column: str) -> str:
     value = row.values.get(column)
+    if isinstance(value, str) and value.strip() in _EMPTY_WORDS:
+        raise DataError(
+            f"{row.where}: the text {shown(column)} is the one word {shown(value.strip())}, which tools write for an "
+            "empty cell; fill it or remove the row"
+        )
     if isinstance(value, str) and value.strip():
         if not writable(value):
             raise DataError(f"{row.where}: {shown(column)} holds half of a surrogate pair, which is no character")
         return value
     if value is None and column not in row.values:
         raise DataError(f"{row.where}: no {shown(column)}, which other rows have; give every row the same keys")
-    if value is None or isinstance(value, str):
-        said = "null" if value is None else "empty"
+    if value is None or isinstance(value, str) or _is_nan(value):
+        said = "null" if value is None else "empty" if isinstance(value, str) else "NaN, an empty cell"
         raise DataError(f"{row.where}: the text {shown(column)} is {said}; fill it or remove the row")
     raise DataError(f"{row.where}: {shown(column)} is {kind(value)}, not a text; put it in quotes if it is one")
 
@@ -152,7 +159,15 @@ def _raw(row: Record, columns: tuple[str, ...]) -> RawLabel:
 
 
 def _blank(value: object) -> object:
-    return None if isinstance(value, str) and not value.strip() else value
+    return None if (isinstance(value, str) and not value.strip()) or _is_nan(value) else value
+
+
+def _is_nan(value: object) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def _is_filled(value: object) -> bool:
+    return value is not None and value != "" and not _is_nan(value)
 
 
 def say(records: Records, roles: Roles) -> tuple[str, tuple[str, ...]]:

@@ -6,27 +6,28 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pgb_core.data.packed import read_bytes
 from pgb_core.data.words import plain, shown
 from pgb_core.errors import DataError
 
 _MAGIC = (
     (b"\xff\xfe", "UTF-16 text", "save it as UTF-8"),
     (b"\xfe\xff", "UTF-16 text", "save it as UTF-8"),
-    (b"PAR1", "a Parquet file", "write it as .csv or .jsonl"),
+    (b"PAR1", "a Parquet file", "end its name in .parquet"),
     (b"ARROW1", "an Arrow file", "write it as .csv or .jsonl"),
-    (b"PK\x03\x04", "a ZIP or Excel file", "unpack it, or save the sheet as .csv"),
+    (b"PK\x03\x04", "a ZIP or Excel file", "end the name of a ZIP file in .zip, save a sheet as .csv"),
     (b"\xd0\xcf\x11\xe0", "an old Excel file", "save the sheet as .csv"),
-    (b"\x1f\x8b", "a gzip file", "unpack it"),
+    (b"\x1f\x8b", "a gzip file", "unpack it, or end its name in .gz after its kind"),
+    (b"BZh", "a bzip2 file", "unpack it, or end its name in .bz2 after its kind"),
+    (b"\xfd7zXZ", "an xz file", "unpack it, or end its name in .xz after its kind"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard file", "unpack it, or end its name in .zst after its kind"),
     (b"SQLite format 3", "a SQLite file", "write it as .csv or .jsonl"),
 )
 
 
 def read_text(path: Path) -> str:
-    """The whole file, without a byte order mark. Raises DataError when it is not UTF-8 text."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    """The whole file, unpacked, without a byte order mark. Raises DataError when it is not UTF-8 text."""
+    raw = read_bytes(path)
     for magic, what, remedy in _MAGIC:
         if raw.startswith(magic):
             raise DataError(f"{path}: is {what}; {remedy}")
@@ -45,7 +46,11 @@ def read_text(path: Path) -> str:
 
 def read_lines(path: Path) -> list[str]:
     """The file's lines without their newline; a carriage return before it stays."""
-    text = read_text(path)
+    return split_lines(path, read_text(path))
+
+
+def split_lines(path: Path, text: str) -> list[str]:
+    """The lines of a file's text, as `read_lines` gives them."""
     body = text.rstrip("\r\n")
     if "\r" in body and "\n" not in body:
         raise DataError(f"{path}: its lines end in carriage returns alone; save it with newlines")

@@ -1,80 +1,113 @@
-"""A dataset of the hub by name: `name`, `name:split` or `name/config:split`."""
+"""A dataset of the hub by name: `name[:config][:split]`, with or without an owner, and `owner/name/config`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pgb_core.data.rows import Data, Named, Record, Records
-from pgb_core.data.squad import Asked, questions, read_question
-from pgb_core.data.words import kind
+from pgb_core.data.features import with_names
+from pgb_core.data.packed import MOST_ROWS
+from pgb_core.data.rows import Record, Records
+from pgb_core.data.words import shown, some
 from pgb_core.errors import DataError
 
+_COLON = re.compile(r":(?![^\[]*\])")  # outside train[:100]
+_SPLIT = re.compile(r"(train|validation|test)\b.*")
 
-def load(name: str, split: str) -> Any:
-    """The dataset, as the package `datasets` gives it. Raises DataError."""
+
+@dataclass(frozen=True)
+class Loaded:
+    """What the hub gave, and what was asked of it."""
+
+    rows: Iterable[Mapping[str, Any]]
+    repo: str
+    config: str | None
+    split: str
+
+
+def load(name: str, split: str) -> Loaded:
+    """The dataset, as the package `datasets` gives it. split: where the name says none. Raises DataError."""
     if Path(name).suffix or name.startswith((".", "/")):
         raise DataError(f"{name}: no such file; give the path of a data file, or a hub dataset by name")
     try:
         import datasets
     except ImportError as error:
-        raise DataError(f"{name}: no such file; for a hub dataset install the package 'datasets'") from error
-    repo, _, part = name.partition(":")
+        raise DataError(
+            f"{name}: no such file; a hub dataset is read with the package 'datasets': pip install '.[hub]' in a clone"
+        ) from error
+    repo, config, part = _parsed(datasets, name)
+    return _get(datasets, name, repo, config, part or split)
+
+
+def _get(datasets: Any, name: str, repo: str, config: str | None, split: str) -> Loaded:
+    """The dataset, or where there is none as `owner/name` the dataset `owner` with the config `name`."""
+    try:
+        return Loaded(datasets.load_dataset(repo, config, split=split), repo, config, split)
+    except Exception as error:
+        first, slash, second = repo.partition("/")
+        if config is None and slash and type(error).__name__ == "DatasetNotFoundError":
+            return _get(datasets, name, first, second, split)
+        raise DataError(f"{name}: {_why(datasets, (repo, config, split), error)}") from error
+
+
+def _parsed(datasets: Any, name: str) -> tuple[str, str | None, str | None]:
+    """The dataset, its config and its split. One word after a colon is a split where it is no config."""
+    repo, *said = _COLON.split(name)
     parts = repo.split("/")
     config = parts.pop() if len(parts) == 3 else None
+    repo = "/".join(parts)
+    if len(parts) > 2 or len(said) > (1 if config else 2) or not all([*parts, *said]):
+        raise DataError(f"{name}: no such file, nor a name of a dataset; write one as owner/name[:config][:split]")
+    if config is not None or not said:
+        return repo, config, said[0] if said else None
+    if len(said) == 2:
+        return repo, said[0], said[1]
+    if not _SPLIT.fullmatch(said[0]) and said[0] in _asked(datasets, "get_dataset_config_names", repo):
+        return repo, said[0], None
+    return repo, None, said[0]
+
+
+def _asked(datasets: Any, question: str, *about: str | None) -> list[str]:
+    """Names that the hub has; none where it does not answer."""
     try:
-        return datasets.load_dataset("/".join(parts), config, split=part or split)
-    except Exception as error:
-        raise DataError(
-            f"{name}: neither a file here nor a dataset that the hub gave ({type(error).__name__})"
-        ) from error
+        return [str(name) for name in getattr(datasets, question)(*about)]
+    except Exception:
+        return []
 
 
-def hub_records(name: str, loaded: Iterable[dict[str, Any]]) -> Records:
+def _why(datasets: Any, asked: tuple[str, str | None, str], error: Exception) -> str:
+    repo, config, split = asked
+    said = str(error)
+    if isinstance(error, ValueError) and ("Config name is missing" in said or "BuilderConfig" in said):
+        names = _asked(datasets, "get_dataset_config_names", repo)
+        if config is not None:
+            return f"has no config {shown(config)}; name one of {some(names)}"
+        return f"has several configs, {some(names)}; name one, as {repo}:{names[0] if names else 'config'}"
+    if isinstance(error, ValueError) and "Unknown split" in said:
+        names = _asked(datasets, "get_dataset_split_names", repo, config)
+        return (
+            f"has no split {shown(split)}; name one of {some(names)}, as {':'.join(filter(None, (repo, config)))}:..."
+        )
+    return f"neither a file here nor a dataset that the hub gave ({type(error).__name__})"
+
+
+def hub_records(name: str, loaded: Loaded) -> Records:
     """Rows by column; a number whose column has names becomes a label that knows both."""
-    features = getattr(loaded, "features", None) or {}
+    features = getattr(loaded.rows, "features", None) or {}
     names: dict[str, list[str]] = {}
     for column, feature in features.items():
+        feature = feature[0] if isinstance(feature, list) and feature else feature
         found = getattr(feature, "names", None) or getattr(getattr(feature, "feature", None), "names", None)
         if found:
             names[column] = list(found)
-    rows = [
-        Record(
-            {column: _label(value, names[column]) if column in names else value for column, value in raw.items()},
-            f"{name}[{n}]",
-        )
-        for n, raw in enumerate(loaded)
-    ]
-    return Records(name, tuple(dict.fromkeys(key for row in rows for key in row.values)), rows)
-
-
-def _label(value: object, names: list[str]) -> object:
-    if isinstance(value, (list, tuple)):
-        return [_label(item, names) for item in value]
-    if not isinstance(value, int) or isinstance(value, bool):
-        return value
-    if value == -1:
-        return None
-    return Named(names[value], value) if 0 <= value < len(names) else value
-
-
-def hub_questions(name: str, loaded: Iterable[dict[str, Any]]) -> Data:
-    """Rows as the hub's SQuAD has them: answers are one list of texts and one of places."""
-    asked: list[Asked] = []
-    for n, raw in enumerate(loaded):
-        where = f"{name}[{n}]"
-        for key in ("question", "context"):
-            if not isinstance(raw.get(key), str) or not raw[key].strip():
-                raise DataError(f"{where}: no question as SQuAD has it ('{key}' is {kind(raw.get(key))}, not a text)")
-        asked.append(read_question({**raw, "answers": _answers(raw.get("answers"), where)}, raw["context"], where))
-    return questions(name, asked)
-
-
-def _answers(given: object, where: str) -> list[dict[str, object]] | None:
-    if given is None:
-        return None
-    texts, starts = (given.get("text"), given.get("answer_start")) if isinstance(given, dict) else (None, None)
-    if not isinstance(texts, list) or not isinstance(starts, list) or len(texts) != len(starts):
-        raise DataError(f"{where}: no question as SQuAD has it ('answers' needs as many 'text' as 'answer_start')")
-    return [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
+    rows = []
+    for n, raw in enumerate(loaded.rows):
+        if n == MOST_ROWS:
+            raise DataError(f"{name}: has more than {MOST_ROWS:,} rows; take fewer, as {name}[:100000]")
+        rows.append(Record(with_names(raw, names), f"{name}[{n}]"))
+    config = f", config {shown(loaded.config)}" if loaded.config else ""
+    about = f", split {shown(loaded.split)} of {loaded.repo}{config}"
+    return Records(name, tuple(dict.fromkeys(key for row in rows for key in row.values)), rows, about)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from pgb_core.data.numbers import flag, real, whole_number
+from pgb_core.data.numbers import flag, has_point, real, truth, whole_number
 from pgb_core.data.problems import Problem, problem_of
 from pgb_core.data.readings import Names, Reader, many, single
 from pgb_core.data.rows import Flags, Label, Named, RawLabel, TextRow
@@ -69,7 +69,7 @@ def read_labels(
     kind = wanted or _plainest(fitting, given)
     targets = iter(found[kind])
     every = [None if row.label is None else next(targets) for row in rows]
-    return LabelReading(kind, every, _sentence(kind, every, names))
+    return LabelReading(kind, every, _sentence(kind, every, names, _written(given, kind)))
 
 
 def _read(reader: Reader, given: Sequence[TextRow]) -> list[Label]:
@@ -137,7 +137,20 @@ def _refuse_row(given: Sequence[TextRow], found: dict[str, list[Label]], names: 
     raise DataError(f"{said}; {'; '.join(hints)}")
 
 
-def _sentence(kind: str, targets: Sequence[Label], names: Names) -> str:
+def _written(given: Sequence[TextRow], kind: str) -> str:
+    """How ids are written where that is not 0, 1, ...: with a point, as pandas does beside empty cells, or as true."""
+    parts = [part for row in given for part in (row.label if isinstance(row.label, tuple) else (row.label,))]
+    point = next((part for part in parts if has_point(part)), None)
+    said = []
+    if point is not None:
+        written = point.strip() if isinstance(point, str) else f"{point:.1f}"
+        said.append(f"{written} for {whole_number(point)}")
+    if kind != "names" and any(truth(part) is not None for part in parts):
+        said.append("true for 1, false for 0")
+    return f" (written with {', '.join(said)})" if said else ""
+
+
+def _sentence(kind: str, targets: Sequence[Label], names: Names, written: str = "") -> str:
     counts: Counter[int] = Counter()
     missing = 0
     for target in targets:
@@ -151,7 +164,7 @@ def _sentence(kind: str, targets: Sequence[Label], names: Names) -> str:
     told = some([said.format(n=n, name=name, count=counts[n]) for n, name in enumerate(names.labels)])
     start = f"labels are ids 0..{len(names.labels) - 1}" if kind == "ids" else f"labels are {_AS.get(kind, kind)}"
     rest = f"; {counted(missing, 'row has', 'rows have')} no label" if missing else ""
-    return f"{start}: {told}{rest}"
+    return f"{start}{written}: {told}{rest}"
 
 
 _AS = {"vector": "vectors of 0 and 1"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import TypeGuard
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _WORDS = {"true": True, "false": False}
@@ -24,6 +25,12 @@ def whole_number(value: object) -> int | None:
     """A whole number, also when written 1.0 or 1e0; None for anything else."""
     found = real(value)
     return int(found) if found is not None and found == int(found) else None
+
+
+def has_point(value: object) -> TypeGuard[str | float]:
+    """Whether a whole number is written otherwise than with digits alone, as 1.0 is."""
+    plain = isinstance(value, str) and value.strip().lstrip("+-").isdecimal()
+    return isinstance(value, (str, float)) and not plain and whole_number(value) is not None
 
 
 def truth(value: object) -> bool | None:

@@ -1,4 +1,4 @@
-"""All rows of a source, and what was read of it: GLUE .tsv, .csv, JSON lines, plain text, SQuAD .json, hub datasets."""
+"""All rows of a source, and what was read of it: tables, JSON, Parquet, plain text, SQuAD, packed or not; the hub."""
 
 from __future__ import annotations
 
@@ -6,22 +6,26 @@ from pathlib import Path
 
 from pgb_core.data import columns as roles
 from pgb_core.data.files import read_lines
-from pgb_core.data.hub import hub_questions, hub_records, load
-from pgb_core.data.objects import read_objects
+from pgb_core.data.hub import hub_records, load
+from pgb_core.data.objects import read_json_questions, read_objects
+from pgb_core.data.packed import holds
+from pgb_core.data.parquet import read_parquet
 from pgb_core.data.rows import ORDINARY, Columns, Data, Records, Row, TextRow
-from pgb_core.data.squad import read_squad
+from pgb_core.data.squad import flat_questions
 from pgb_core.data.tables import read_table
 from pgb_core.data.words import counted, plain, shown
 from pgb_core.errors import DataError
 
 QUESTIONS = "questions"
-_PACKED = {
-    ".parquet": "a Parquet file",
+_JSON = (".json", ".jsonl", ".ndjson")
+_TABLES = (".tsv", ".csv")
+_OTHER = {
     ".arrow": "an Arrow file",
+    ".feather": "a Feather file",
     ".xlsx": "an Excel file",
     ".xls": "an Excel file",
-    ".gz": "a gzip file",
-    ".zip": "a ZIP file",
+    ".tar": "a tar archive",
+    ".tgz": "a tar archive",
     ".pkl": "a pickle, which is never read",
 }
 
@@ -36,18 +40,14 @@ def read_data(source: str | Path, kind: str, split: str = "validation", columns:
     if questions and columns:
         raise DataError(f"{source}: questions have no --text-column, --pair-column or --label-column; leave them out")
     if not _exists(path):
-        loaded = load(str(source), split)
-        data = hub_questions(str(source), loaded) if questions else _texts(hub_records(str(source), loaded), columns)
+        records = hub_records(str(source), load(str(source), split))
+        data = flat_questions(records) if questions else _texts(records, columns)
     elif path.is_dir():
         raise DataError(f"{path}: is a directory; name the data file in it")
     elif not path.is_file():
         raise DataError(f"{path}: is not a plain file; write the rows to one and name it")
-    elif questions:
-        if path.suffix.lower() in _PACKED:
-            raise DataError(f"{path}: is {_PACKED[path.suffix.lower()]}; questions are read from SQuAD .json")
-        data = read_squad(path)
     else:
-        data = _file(path, columns)
+        data = _questions(path) if questions else _file(path, columns)
     if not data.rows:
         raise DataError(f"{source}: no rows; the file is empty or has only a header")
     return data
@@ -61,17 +61,31 @@ def _exists(path: Path) -> bool:
         raise DataError(f"{plain(path)[:200]}: not a path of a file ({said})") from error
 
 
+def _questions(path: Path) -> Data:
+    suffix = holds(path)
+    if suffix in (*_TABLES, ".txt", *_OTHER):
+        said = "a table" if suffix in _TABLES else _OTHER.get(suffix, "plain text")
+        raise DataError(
+            f"{path}: is {said}; questions are read from SQuAD .json, and from rows with id, context, question and "
+            "answers in .json, .jsonl or .parquet"
+        )
+    found = read_parquet(path) if suffix == ".parquet" else read_json_questions(path)
+    return flat_questions(found) if isinstance(found, Records) else found
+
+
 def _file(path: Path, columns: Columns) -> Data:
-    suffix = path.suffix.lower()
-    if suffix in (".jsonl", ".ndjson", ".json"):
+    suffix = holds(path)
+    if suffix in _JSON:
         return _texts(read_objects(path), columns)
-    if suffix in (".tsv", ".csv"):
+    if suffix in _TABLES:
         return _texts(read_table(path, bool(columns)), columns)
+    if suffix == ".parquet":
+        return _texts(read_parquet(path), columns)
     if suffix == ".txt":
         return _lines(path)
-    if suffix in _PACKED:
-        raise DataError(f"{path}: is {_PACKED[suffix]}; .tsv, .csv, .jsonl and .txt are read, write it as one")
-    raise DataError(f"{path}: unknown kind {shown(suffix)}; use .tsv, .csv, .jsonl, .txt or SQuAD .json")
+    if suffix in _OTHER:
+        raise DataError(f"{path}: is {_OTHER[suffix]}; write it as .csv, .jsonl or .parquet")
+    raise DataError(f"{path}: unknown kind {shown(suffix)}; use .tsv, .csv, .jsonl, .json, .parquet or .txt")
 
 
 def _texts(records: Records, columns: Columns) -> Data:

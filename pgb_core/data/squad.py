@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
+from enum import Enum
 from typing import Any
 
 from pgb_core.artifact import writable
-from pgb_core.data.files import parse_json, read_text
-from pgb_core.data.rows import Data, Question, Row
-from pgb_core.data.words import counted, kind, shown
+from pgb_core.data.rows import Data, Question, Records, Row
+from pgb_core.data.words import counted, kind, shown, some
 from pgb_core.errors import DataError
 
-_OTHER = {".csv": "a table", ".tsv": "a table", ".jsonl": "JSON lines", ".ndjson": "JSON lines", ".txt": "plain text"}
+MOST_WRONG = 0.05  # share of answered questions that may have an answer elsewhere than written
 Answers = tuple[tuple[str, int | None], ...]
+_READ = ("id", "title", "context", "question", "answers", "is_impossible", "plausible_answers")
+
+
+class Place(Enum):
+    """How an answer's place was found."""
+
+    WRITTEN = "it stands where it is written to"
+    NONE = "no answer"
+    BY_TEXT = "no place is written, and the context holds the text once"
+    MOVED = "it is elsewhere than written, and the context holds the text once"
+    UNSETTLED = "no place is written, and the context holds the text more than once"
+    AMBIGUOUS = "it is elsewhere than written, and the context holds the text more than once"
+    ABSENT = "the context does not hold the text"
+
+
+_WRONG = (Place.MOVED, Place.AMBIGUOUS, Place.ABSENT)
 
 
 @dataclass(frozen=True)
@@ -23,35 +39,37 @@ class Asked:
     """A question as written, its answers empty when none is given and None when the file does not say.
 
     looked: whether the file says of this question that it has no answer, rather than giving none.
-    moved: how many answers stood elsewhere than written.
+    places: of every answer, how its place was found.
     """
 
     question: Question
     looked: bool
-    moved: int
+    places: tuple[Place, ...]
 
 
-def read_squad(path: Path) -> Data:
-    """Every question of a SQuAD file. Raises DataError with the question's place."""
-    if path.suffix.lower() in _OTHER:
-        raise DataError(
-            f"{path}: is {_OTHER[path.suffix.lower()]}; questions are read from SQuAD .json, "
-            "an object whose 'data' lists articles"
-        )
-    raw = parse_json(read_text(path), str(path), "SQuAD JSON")
-    if isinstance(raw, list):
-        raise DataError(f"{path}: is a JSON list; not SQuAD JSON, which is an object whose 'data' lists articles")
+def is_nested(raw: object) -> bool:
+    """Whether a JSON value is SQuAD's own form: articles under 'data', with 'paragraphs'."""
+    data = raw.get("data") if isinstance(raw, dict) else None
+    return isinstance(data, list) and any(isinstance(item, dict) and "paragraphs" in item for item in data)
+
+
+def nested_questions(raw: object, source: str) -> Data:
+    """Every question of SQuAD's own form. Raises DataError with the question's place."""
     asked: list[Asked] = []
-    for article, where in _items(raw, "data", str(path), str(path)):
-        if "paragraphs" not in article and "question" in article:
-            raise DataError(
-                f"{where}: is a question; not SQuAD JSON, where questions stand in 'paragraphs' of an article"
-            )
+    for article, where in _items(raw, "data", source, source):
         for paragraph, place in _items(article, "paragraphs", where):
             context = _text(paragraph, "context", place)
             for item, at in _items(paragraph, "qas", place):
                 asked.append(read_question(item, context, at))
-    return questions(str(path), asked)
+    return questions(source, asked)
+
+
+def flat_questions(records: Records) -> Data:
+    """A question a row, with its context beside it, as the hub has SQuAD. Raises DataError with the row's place."""
+    asked = [read_question(row.values, _text(row.values, "context", row.where), row.where) for row in records.rows]
+    rest = [column for column in records.columns if column not in _READ]
+    ignored = f"; {some([shown(c) for c in rest])} {'is' if len(rest) == 1 else 'are'} not read" if rest else ""
+    return questions(records.source, asked, records.about, ignored)
 
 
 def _items(holder: object, key: str, where: str, file: str = "") -> list[tuple[dict[str, Any], str]]:
@@ -72,7 +90,7 @@ def _items(holder: object, key: str, where: str, file: str = "") -> list[tuple[d
 
 def _text(item: Mapping[str, Any], key: str, where: str) -> str:
     if key not in item:
-        raise DataError(f"{where}: not SQuAD JSON (lacks '{key}'); add it")
+        raise DataError(f"{where}: no question as SQuAD has it (lacks '{key}'); add it")
     value = item[key]
     if not isinstance(value, str):
         raise DataError(f"{where}: the {key} is {kind(value)}, not a text; write it as one or remove the entry")
@@ -84,14 +102,12 @@ def _text(item: Mapping[str, Any], key: str, where: str) -> str:
 
 
 def read_question(item: Mapping[str, Any], context: str, where: str) -> Asked:
-    """One entry of 'qas' with its context. Raises DataError when it is malformed or says two things."""
+    """One entry of 'qas', or one row, with its context. Raises DataError when it is malformed or says two things."""
     question = _text(item, "question", where)
-    impossible = item.get("is_impossible")
+    impossible = _filled(item.get("is_impossible"))
     if impossible is not None and not isinstance(impossible, bool):
         raise DataError(f"{where}: is_impossible is {kind(impossible)}; write true or false")
-    given = item.get("answers")
-    if given is not None and not isinstance(given, list):
-        raise DataError(f"{where}: 'answers' is {kind(given)}, not a list; list objects with 'text'")
+    given = _listed(_filled(item.get("answers")), where)
     written = [_answer(answer, context, f"{where}.answers[{n}]") for n, answer in enumerate(given or ())]
     answers = tuple((text, place) for text, place, _ in written if text)
     if answers and len(answers) < len(written):
@@ -106,42 +122,72 @@ def read_question(item: Mapping[str, Any], context: str, where: str) -> Asked:
         found = None
     name = item.get("id")
     identity = str(name) if isinstance(name, (str, int)) else where
-    moved = sum(moved for _, _, moved in written)
-    return Asked(Question(identity, question, context, found, where), looked and not answers, moved)
+    places = tuple(place for _, _, place in written)
+    return Asked(Question(identity, question, context, found, where), looked and not answers, places)
 
 
-def _answer(answer: object, context: str, where: str) -> tuple[str, int | None, bool]:
-    """The text ('' for none), where it begins, and whether that is elsewhere than written."""
+def _filled(value: object) -> object:
+    """None for NaN, which pandas writes for an empty cell."""
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _listed(given: object, where: str) -> list[Any] | None:
+    """Answers one by one; the hub has a list of their texts and one of their places."""
+    if given is None or isinstance(given, list):
+        return given
+    if not isinstance(given, dict):
+        raise DataError(f"{where}: 'answers' is {kind(given)}, not a list; list objects with 'text'")
+    texts, starts = given.get("text"), given.get("answer_start")
+    if not isinstance(texts, list) or not isinstance(starts, list) or len(texts) != len(starts):
+        raise DataError(f"{where}: 'answers' needs as many 'text' as 'answer_start', each in a list")
+    return [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
+
+
+def _answer(answer: object, context: str, where: str) -> tuple[str, int | None, Place]:
+    """The text ('' for none), where it begins, and how that was found."""
     if not isinstance(answer, dict) or not isinstance(answer.get("text"), str):
         said = f"its text is {kind(answer.get('text'))}" if isinstance(answer, dict) else f"is {kind(answer)}"
         raise DataError(f"{where}: {said}; an answer has a 'text' and the 'answer_start' of its first character")
-    text, start = answer["text"], answer.get("answer_start")
-    if isinstance(start, bool) or not isinstance(start, (int, float, type(None))) or not _finite(start):
-        raise DataError(f"{where}: answer_start is {shown(start)}; write the number of the answer's first character")
-    if start is not None and start != int(start):
-        raise DataError(f"{where}: answer_start is {shown(start)}, not a whole number; write one")
+    text, start = answer["text"], _start(answer, where)
     if not text:
         if start not in (None, -1, 0):
             raise DataError(f"{where}: an empty answer at {shown(start)}; no answer is written as [] or at -1")
-        return "", None, False
+        return "", None, Place.NONE
     if not text.strip():
         raise DataError(f"{where}: the answer is blank; write its text, or [] for no answer")
     if not writable(text):
         raise DataError(f"{where}: the answer holds half of a surrogate pair, which is no character; remove it")
     if start is not None and start >= 0 and context[int(start) : int(start) + len(text)] == text:
-        return text, int(start), False
+        return text, int(start), Place.WRITTEN
+    written = start not in (None, -1)
     first = context.find(text)
-    if first < 0 or context.find(text, first + 1) >= 0:
-        return text, None, False
-    return text, first, True
+    if first < 0:
+        return text, None, Place.ABSENT
+    if context.find(text, first + 1) >= 0:
+        return text, None, Place.AMBIGUOUS if written else Place.UNSETTLED
+    return text, first, Place.MOVED if written else Place.BY_TEXT
+
+
+def _start(answer: Mapping[str, Any], where: str) -> float | None:
+    start = answer.get("answer_start")
+    if isinstance(start, bool) or not isinstance(start, (int, float, type(None))) or not _finite(start):
+        raise DataError(f"{where}: answer_start is {shown(start)}; write the number of the answer's first character")
+    if start is not None and start != int(start):
+        raise DataError(f"{where}: answer_start is {shown(start)}, not a whole number; write one")
+    return start
 
 
 def _finite(start: float | None) -> bool:
     return not isinstance(start, float) or math.isfinite(start)
 
 
-def questions(source: str, asked: list[Asked]) -> Data:
-    """Rows, and what was read of them. Where no question has an answer and none is said to lack one, nobody looked."""
+def questions(source: str, asked: list[Asked], about: str = "", ignored: str = "") -> Data:
+    """Rows, and what was read of them. Where no question has an answer and none is said to lack one, nobody looked.
+
+    Raises DataError when more than a few have an answer elsewhere than written. about: what a reader should know of
+    the source. ignored: which columns are not read.
+    """
+    _refuse_wrong(source, asked)
     known = any(item.question.answers or item.looked for item in asked)
     rows = [item.question if known else replace(item.question, answers=None) for item in asked]
     answers = [row.answers for row in rows]
@@ -152,12 +198,17 @@ def questions(source: str, asked: list[Asked]) -> Data:
     ]
     name = shown(source.rstrip("/").rpartition("/")[2])[1:-1]
     said = ", ".join(f"{count:,} {word}" for count, word in parts if count)
-    notes, warnings = [f"{name}: {counted(len(rows), 'question')}: {said}"], []
-    moved = sum(item.moved for item in asked)
-    if moved:
+    notes, warnings = [f"{name}: {counted(len(rows), 'question')}{about}: {said}{ignored}"], []
+    places = Counter(place for item in asked for place in item.places)
+    if places[Place.MOVED]:
         notes.append(
-            f"{name}: {counted(moved, 'answer')} not at the character that the file says; "
+            f"{name}: {counted(places[Place.MOVED], 'answer')} not at the character that the file says; "
             "found again, for the context holds the text once"
+        )
+    if places[Place.BY_TEXT]:
+        notes.append(
+            f"{name}: {counted(places[Place.BY_TEXT], 'answer')} without a place; "
+            "found by the text, which the context holds once"
         )
     lost = [row for row in rows if unplaced(row)]
     if lost:
@@ -166,6 +217,25 @@ def questions(source: str, asked: list[Asked]) -> Data:
             f"file says, nor there just once; the first is {lost[0].where}"
         )
     return Data(source, list[Row](rows), tuple(notes), tuple(warnings))
+
+
+def _refuse_wrong(source: str, asked: list[Asked]) -> None:
+    wrong = [item for item in asked if set(item.places) & set(_WRONG)]
+    answered = sum(bool(item.question.answers) for item in asked)
+    if len(wrong) <= max(1, MOST_WRONG * answered):
+        return
+    places = Counter(place for item in wrong for place in item.places)
+    parts = [
+        (places[Place.MOVED], "elsewhere in the context, once"),
+        (places[Place.AMBIGUOUS], "elsewhere more than once"),
+        (places[Place.ABSENT], "not in it at all"),
+    ]
+    said = ", ".join(f"{count:,} {word}" for count, word in parts if count)
+    raise DataError(
+        f"{source}: {len(wrong):,} of {counted(answered, 'question')} have an answer that is not where the file says "
+        f"({said}; the first is {wrong[0].question.where}); at most {MOST_WRONG:.0%} may. Correct them; an answer "
+        "without answer_start is found by its text"
+    )
 
 
 def unplaced(question: Question) -> bool:

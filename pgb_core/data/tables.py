@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pgb_core.data.files import read_lines
+from pgb_core.data.packed import holds
 from pgb_core.data.rows import Record, Records
 from pgb_core.data.words import counted, plain, shown
 from pgb_core.errors import DataError
@@ -21,7 +22,7 @@ _COLA = ("source", "label", "note", "sentence")
 
 def read_table(path: Path, named: bool) -> Records:
     """Every row by its header. CoLA's files alone have none. `named`: the caller names columns of a header."""
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    delimiter = "\t" if holds(path) == ".tsv" else ","
     dialect = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if delimiter == "\t" else {"strict": True}
     lines = read_lines(path)
     csv.field_size_limit(_LARGEST_CELL)

@@ -44,6 +44,8 @@ def kind(value: object) -> str:
         return "null"
     if isinstance(value, bool):
         return "true or false"
+    if isinstance(value, float) and math.isnan(value):
+        return "empty (NaN)"
     if isinstance(value, (int, float)):
         return "a number"
     if isinstance(value, str):

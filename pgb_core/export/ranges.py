@@ -36,15 +36,20 @@ class Range:
 
     @property
     def scale(self) -> tuple[np.float32, np.uint8]:
-        """The step and the zero of unsigned bytes that hold all channels, and 0 exactly."""
-        low, high = min(0.0, float(self.low.min())), max(0.0, float(self.high.max()))
-        step = np.float32((high - low) / 255 or 1.0)
-        return step, np.uint8(round(-low / float(step)))
+        """The step and the zero of unsigned bytes that hold all channels."""
+        return step_and_zero(float(self.low.min()), float(self.high.max()))
 
     @property
     def largest(self) -> Tensor:
         """Magnitude of each channel."""
         return torch.maximum(self.low.abs(), self.high.abs())
+
+
+def step_and_zero(low: float, high: float) -> tuple[np.float32, np.uint8]:
+    """Of unsigned bytes that hold all numbers between, and 0 exactly."""
+    low, high = min(0.0, low), max(0.0, high)
+    step = np.float32((high - low) / 255 or 1.0)
+    return step, np.uint8(round(-low / float(step)))
 
 
 Ranges = Mapping[str, Range]  # by the map's name in a graph, as layer.0.query

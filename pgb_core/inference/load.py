@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -15,12 +16,13 @@ from pgb_core.inference.choose import AUTO, Asked, choose
 from pgb_core.inference.errors import EmptyInput, InvalidInput, WrongTask
 from pgb_core.inference.runtimes.base import Runtime
 from pgb_core.inference.steps import all_of
-from pgb_core.inference.tasks.base import Task, check_text
-from pgb_core.inference.tasks.classification import CLASSIFICATION, Labelling, Score, ranked
+from pgb_core.inference.tasks.base import Logits, Task, check_text
+from pgb_core.inference.tasks.classification import CLASSIFICATION, POOLS, Labelling, Score, pooled, ranked
 from pgb_core.inference.tasks.qa import QA, Answer, Options, Question, Windowing, best
 from pgb_core.inference.tokenizer import SIDES, Tokenizer
 from pgb_core.inference.tokens import Text
 
+_LEAST = 8  # tokens: what stands around a text must fit
 _LABELLING, _OPTIONS, _WINDOWING = Labelling(), Options(), Windowing()
 
 
@@ -63,22 +65,37 @@ class Loaded:
     def classify(self, texts: Sequence[Text], options: Labelling = _LABELLING) -> list[list[Score]]:
         """Scores of each text or pair of texts, highest first; by default all labels, by the model's own activation.
 
-        A text that is longer than the model takes, in tokens, is cut. Raises WrongTask, EmptyInput, InvalidInput where
-        a text must not be cut or is not Unicode, or an option is out of range.
+        A text that is longer than the model takes, in tokens, is cut, or read in windows where `pool` says so.
+        Raises WrongTask, EmptyInput, InvalidInput where a text must not be cut or is not Unicode, or an option is out
+        of range.
         """
         _require(not isinstance(texts, str), "a text alone is not a list of texts; put it into one")
         _require(options.activation in (None, *SCORINGS), f"activation is one of {', '.join(SCORINGS)}")
         _require(options.side in (None, *SIDES), f"side is one of {', '.join(SIDES)}")
         _require(options.top_k is None or options.top_k >= 1, "top_k is at least 1")
+        _require(options.max_length is None or options.max_length >= _LEAST, f"max_length is at least {_LEAST} tokens")
+        _require(options.pool in (None, *POOLS), f"pool is one of {', '.join(POOLS)}")
+        _require(options.stride is None or options.stride >= 0, "stride is no negative number")
         self._check(CLASSIFICATION, [(item,) if isinstance(item, str) else item for item in texts])
-        tokens = prepare_texts(self.tokenizer, texts, options.side)
+        logits = self._pooled(texts, options, options.pool) if options.pool else self._cut(texts, options)
+        return ranked(logits, self.manifest.labels, options.activation or self.manifest.activation, options.top_k)
+
+    def _pooled(self, texts: Sequence[Text], options: Labelling, pool: str) -> list[Logits]:
+        plain = [text for text in texts if isinstance(text, str)]
+        _require(len(plain) == len(texts), "a pair is not read in windows; give texts alone, or let the pair be cut")
+        stride = options.shared(self.tokenizer.max_length)
+        groups = all_of(self.tokenizer.whole(plain, stride, sys.maxsize, sys.maxsize))
+        run = partial(run_all, self.runtime.run, batch_tokens=self.batch_tokens)
+        return [pooled(rows, pool) for rows in run_groups(run, groups)]
+
+    def _cut(self, texts: Sequence[Text], options: Labelling) -> list[Logits]:
+        tokenizer = self.tokenizer if options.max_length is None else self.tokenizer.shorter(options.max_length)
+        tokens = prepare_texts(tokenizer, texts, options.side)
         if not options.truncate and any(item.cut for item in tokens):
             raise InvalidInput(
-                f"a text has more than the {self.manifest.max_length} tokens that the model takes; "
-                "shorten it or truncate"
+                f"a text has more than the {tokenizer.max_length} tokens that are taken; shorten it or truncate"
             )
-        logits = run_all(self.runtime.run, tokens, self.batch_tokens)
-        return ranked(logits, self.manifest.labels, options.activation or self.manifest.activation, options.top_k)
+        return run_all(self.runtime.run, tokens, self.batch_tokens)
 
     def answer(
         self, question: str, context: str, options: Options = _OPTIONS, windowing: Windowing = _WINDOWING

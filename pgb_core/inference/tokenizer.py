@@ -7,6 +7,7 @@ turn, or stop. Of a text no more is tokenised than is read: as much as fills the
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
@@ -137,6 +138,33 @@ class Tokenizer:
             ids += added
             types += kinds if sequence is None else kinds * len(added)
         return Tokens(ids, types, cut)
+
+    def whole(self, texts: Sequence[str], stride: int, most: int, characters: int = _MOST) -> Work[list[list[Tokens]]]:
+        """Each text without a cut: windows that the model takes, of which neighbours share `stride` tokens.
+
+        Raises InvalidInput when windows could never share so much; TooLarge when there were more than `most` of all
+        texts, or more than so many characters to tokenise.
+        """
+        room = self.max_length - sum(len(ids) for _, ids, _ in self._layouts[0])
+        if stride >= room:
+            raise InvalidInput("windows of the model's length cannot share so many tokens; lower the stride")
+        if sum(map(len, texts)) > characters:
+            raise TooLarge("the texts take too long to tokenise; send fewer at a time")
+        found: list[list[Tokens]] = []
+        left = most
+        for text in texts:
+            ids: list[int] = []
+            for piece, start in self._pieces.of(text):
+                encoded = self._encoded(piece)
+                firsts = [first for first, _ in encoded.offsets] if start else []
+                ids += encoded.ids[bisect_left(firsts, len(DUMMY)) :]
+                if windows_of(len(ids), room, stride) > left:
+                    raise TooLarge("the texts need more windows than one request may have")
+                yield len(piece)
+            count, step = windows_of(len(ids), room, stride), room - stride
+            found.append([self._alone(ids[n * step : n * step + room], self.side) for n in range(count)])
+            left -= count
+        return found
 
     def windows(self, question: str, context: str, length: int, stride: int, most: int) -> Work[list[Window]]:
         """Overlapping windows of at most `length` tokens; neighbours share `stride` tokens of context.

@@ -60,13 +60,13 @@ class Require(HTTPBearer):
 
     def __init__(self, scope: str) -> None:
         super().__init__(scheme_name="key", description="A key, where keys are set; or in the header x-api-key")
-        self._scope = scope
+        self.scope = scope
 
     async def __call__(self, request: Request) -> None:  # type: ignore[override]
         """Raises Unauthorized or Forbidden."""
         keys: Keys = request.app.state.keys
-        if keys.required or self._scope != "use":
-            call_of(request).owner = keys.check(secret_of(request.headers), self._scope)
+        if keys.required or self.scope != "use":
+            call_of(request).owner = keys.check(secret_of(request.headers), self.scope)
 
 
 USE = [Depends(Require("use"))]

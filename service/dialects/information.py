@@ -11,16 +11,17 @@ from service.settings import Settings
 
 
 class Classifier(BaseModel):
-    """The labels of the default classification model."""
+    """The labels of a classification model."""
 
     id2label: dict[str, str]
     label2id: dict[str, int]
 
 
 class ModelType(BaseModel):
-    """What kind of model answers /predict."""
+    """What kind of model answers /predict; one of a single label ranks, too."""
 
     classifier: Classifier | None = None
+    reranker: Classifier | None = None
 
 
 class Info(BaseModel):
@@ -52,6 +53,7 @@ def described(model: Model, registry: Registry) -> dict[str, object]:
         "version": model.version,
         "task": manifest.task,
         "labels": list(manifest.labels),
+        "activation": manifest.activation,
         "max_length": manifest.max_length,
         "share": registry.served(model.name).weights.get(model.version, 0.0),
         "weights_kept": model.weights_kept,
@@ -72,7 +74,8 @@ def described(model: Model, registry: Registry) -> dict[str, object]:
 def information(settings: Settings, registry: Registry, shown: Model | None) -> dict[str, object]:
     """The body of /info, which tells of one model, if there is one, what TEI would."""
     labels = shown.manifest.labels if shown else ()
-    classifier = {
+    kind = "reranker" if len(labels) == 1 else "classifier"
+    named = {
         "id2label": {str(n): label for n, label in enumerate(labels)},
         "label2id": {label: n for n, label in enumerate(labels)},
     }
@@ -81,7 +84,7 @@ def information(settings: Settings, registry: Registry, shown: Model | None) -> 
         "model_sha": shown.manifest.digest if shown else None,
         "model_dtype": shown.numbers if shown else "",
         "served_model_name": shown.name if shown else "",
-        "model_type": {"classifier": classifier} if labels else {},
+        "model_type": {kind: named} if labels else {},
         "max_concurrent_requests": settings.max_queue_tokens,
         "max_input_length": shown.manifest.max_length if shown else 0,
         "max_batch_tokens": settings.max_batch_tokens,

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
 from pydantic_core import PydanticCustomError, from_json
+from starlette.exceptions import HTTPException
 
 from service.dialects.common import Require, body_of, header_of
 from service.errors import Malformed, TooLarge
@@ -68,11 +69,16 @@ class DirectRoute(APIRoute):
         self.directly = self._checked(self._calling(set()))
         return super().get_route_handler()
 
-    def _checked(self, answer: Answering) -> Answering:
-        """The same once the key is found good."""
+    def _checks(self) -> list[Require]:
+        """What the key must be good for."""
         checks = [needed.dependency for needed in self.dependencies if isinstance(needed.dependency, Require)]
         if len(checks) < len(self.dependencies):
             raise TypeError(f"{self.path}: takes more than a key to depend on")
+        return checks
+
+    def _checked(self, answer: Answering) -> Answering:
+        """The same once the key is found good."""
+        checks = self._checks()
 
         async def directly(request: Request) -> Response:
             for check in checks:
@@ -100,6 +106,9 @@ class DirectRoute(APIRoute):
 class StrictRoute(DirectRoute):
     """A direct route whose function also takes a model, which is the body: strict JSON.
 
+    What has no content type is read as JSON, too, for clients send it so; but not where models are administered: a page
+    of another site can make a browser send that, and must first ask whether it may send what is called JSON.
+
     FastAPI never answers it. What it looks up at every request costs as much as tokenising four texts, and it reads the
     body before it asks for the key.
     """
@@ -116,9 +125,11 @@ class StrictRoute(DirectRoute):
         if len(inspect.signature(self.endpoint).parameters) > 2 + len(self.param_convertors):
             raise TypeError(f"{self.path}: takes more than words of its path, a body, the request and a key")
 
+        named = any(check.scope != "use" for check in self._checks())
+
         async def reading(request: Request) -> Response:
             try:
-                found = read(await _sent(request), from_attributes=True)
+                found = read(await _sent(request, named), from_attributes=True)
             except ValidationError as error:
                 described = error.errors(include_url=False, include_context=False, include_input=False)
                 raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in described]) from None
@@ -133,16 +144,19 @@ def _model(kind: object) -> bool:
     return any(isinstance(part, type) and issubclass(part, BaseModel) for part in (kind, *get_args(kind)))
 
 
-async def _sent(request: Request) -> object:
+async def _sent(request: Request, named: bool) -> object:
     """What the body holds: JSON in UTF-8, without NaN or infinity, without halves of surrogate pairs, at most 200
-    levels deep. None when it is empty; its bytes when it is not called JSON, which no schema takes.
+    levels deep. None when it is empty.
 
-    Raises Malformed.
+    named: it must have a content type. Raises Malformed; HTTPException when it is not called JSON.
     """
     body = await body_of(request)
+    if not body:
+        return None
     kind = (header_of(request, b"content-type") or "").partition(";")[0].strip().lower()
-    if not body or not (kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))):
-        return body or None
+    is_json = kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+    if not is_json and (kind or named):
+        raise HTTPException(415, "send JSON, with content-type: application/json")
     check_values(body, request.app.state.settings.max_items)
     try:
         return from_json(body, allow_inf_nan=False)

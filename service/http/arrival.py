@@ -66,7 +66,7 @@ class Arrival:
         headers = dict(reversed(scope["headers"]))  # of a name that comes twice the first counts
         given = str(headers.get(b"x-request-id", b""), "latin-1")
         name = given if _ID.fullmatch(given) else f"{self._name}{next(self._numbers):016x}"
-        dialect = spoken(self._parts.dialects, scope["path"])
+        dialect = spoken(self._parts.dialects, scope["method"], scope["path"])
         call = Call(name, dialect=dialect.name)
         scope.setdefault("state", {})["call"] = call
         status = CLIENT_GONE

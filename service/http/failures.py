@@ -34,6 +34,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
 # Pydantic's own words repeat a bound or an allowed value, never what was sent.
 _SHOWN = 4
 _WORDS = {404: "no such path", 405: "that method is not allowed here"}
+_CODES = {415: errors.Malformed.code}
 
 
 def install(app: FastAPI) -> None:
@@ -87,7 +88,11 @@ async def answer_to(request: Request, error: Exception) -> Response:
 
 
 def _dialect(request: Request) -> Dialect:
-    return spoken(request.app.state.dialects, request.scope["path"])
+    """Where the body said whose client sent it, that one's; otherwise the path's."""
+    meant: Dialect | None = request.scope.get("state", {}).get("dialect")
+    if meant is not None:
+        return meant
+    return spoken(request.app.state.dialects, request.scope["method"], request.scope["path"])
 
 
 async def _service(request: Request, error: Exception) -> JSONResponse:
@@ -99,8 +104,6 @@ async def _validation(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     dialect = _dialect(request)
     found = error.errors()
-    if "json" not in request.headers.get("content-type", "json"):
-        return JSONResponse(dialect.error("malformed", "send JSON, with content-type: application/json"), 415)
     known = request.app.state.field_names
     parts = [f"{_place(item, known)}: {item['msg']}" for item in found[:_SHOWN]]
     more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
@@ -129,4 +132,9 @@ def field_names(openapi: dict[str, Any]) -> set[str]:
 async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     message = _WORDS.get(error.status_code, str(error.detail))
-    return JSONResponse(_dialect(request).error("http", message), error.status_code, error.headers)
+    body = _dialect(request).error(_CODES.get(error.status_code, "http"), message)
+    headers = dict(error.headers or {})
+    allowed = headers.get("Allow", "").split(", ")
+    if "GET" in allowed and "HEAD" not in allowed:
+        headers["Allow"] += ", HEAD"
+    return JSONResponse(body, error.status_code, headers)

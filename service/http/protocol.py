@@ -180,6 +180,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Of a request that was refused before its body was read, the body is let go: the connection keeps the request
         until another comes."""
+        self._together.flush()
         for cycle in self._cycles:
             if not cycle.response_complete:
                 break
@@ -302,10 +303,14 @@ class _Together:
         else:
             self._transport.write(data)
 
-    def close(self) -> None:
-        """Once all is sent."""
+    def flush(self) -> None:
+        """Nothing follows a head, as of an answer to HEAD."""
         if self._head:
             self.write(b"")
+
+    def close(self) -> None:
+        """Once all is sent."""
+        self.flush()
         self._transport.close()
 
     def is_closing(self) -> bool:

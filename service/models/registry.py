@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pgb_core.artifact import MANIFEST, open_artifact
+from pgb_core.artifact import MANIFEST, Manifest, open_artifact
 from pgb_core.errors import PGBError
 from pgb_core.hub import located
 from pgb_core.inference.runtimes.base import Runtime
@@ -27,6 +27,8 @@ from service.settings import Settings
 _NAME = re.compile(r"(?!\.)[\w.-]+")
 _NAMED = re.compile(r"(?P<name>[\w.-]+)=(?P<path>.+)")
 _PROBE_SECONDS = 1.0
+Suits = Callable[[Manifest], bool]
+_NO_FOLDER = "the folder of models cannot be read"
 _NO_VERSION = "that version of the model is not served; GET /v1/models lists them"
 
 
@@ -115,12 +117,13 @@ class Registry:
         if refusals:
             raise min(refusals, key=lambda error: error.retry_after)
 
-    def default(self, task: str) -> str | None:
-        """The name that answers requests for a task which name no model."""
-        for name, served in self._served.items():
-            if next(iter(served.versions.values())).manifest.task == task:
-                return name
-        return None
+    def default(self, task: str, suits: Suits | None = None) -> str | None:
+        """The name that answers requests for a task which name no model. suits: the first that does goes first."""
+        first = {name: next(iter(served.versions.values())).manifest for name, served in self._served.items()}
+        named = [name for name, manifest in first.items() if manifest.task == task]
+        if suits is not None:
+            named = [name for name in named if suits(first[name])] or named
+        return named[0] if named else None
 
     def peek(self, name: str, version: str | None = None) -> Model:
         """A version of a name, without counting it as traffic. Raises UnknownModel."""
@@ -131,10 +134,10 @@ class Registry:
             raise UnknownModel(_NO_VERSION)
         return served.versions[version]
 
-    def pick(self, name: str | None, version: str | None, task: str) -> Model:
+    def pick(self, name: str | None, version: str | None, task: str, suits: Suits | None = None) -> Model:
         """The model for one request: by name and version; without a version as the traffic is split;
         without a name the default of the task. Raises UnknownModel, WrongTask, or Unavailable as `served`."""
-        name = self.default(task) if name is None else name
+        name = self.default(task, suits) if name is None else name
         if name is None:
             raise self._absent(f"no model for {task} is served")
         model = self.served(name).next() if version is None else self.peek(name, version)
@@ -229,6 +232,21 @@ class Registry:
             for m in self.models
         ]
         return [*ready, *self._other.values()]
+
+    async def repository(self) -> list[State]:
+        """Every version, and after those of the index what the folder of models holds besides. Raises Unavailable."""
+        folder = self._settings.models_dir
+        if folder is None:
+            return self.index()
+        try:
+            held = await asyncio.to_thread(_held, folder)
+        except OSError as error:
+            raise Unavailable(_NO_FOLDER) from error
+        known = self.index()
+        names, versions = {state.name for state in known}, {(state.name, state.version) for state in known}
+        # An artifact without a folder of its version has one only once it is opened.
+        others = [one for one in held if one not in versions and (one[1] or one[0] not in names)]
+        return [*known, *(State(name, version, "UNAVAILABLE", "unloaded") for name, version in others)]
 
     async def close(self) -> None:
         """Answer what was accepted, then free everything."""
@@ -388,6 +406,22 @@ def _folders(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir() if _NAME.fullmatch(entry.name) and entry.is_dir())
 
 
+def _versions(root: Path) -> list[str]:
+    """The versions that a model's folder holds under their names."""
+    return [entry for entry in _folders(root) if (root / entry / MANIFEST).is_file()]
+
+
+def _held(folder: Path) -> list[tuple[str, str]]:
+    """Every name and version that can be loaded; no version where the artifact lies in the folder of the name."""
+    found: list[tuple[str, str]] = []
+    for name in _folders(folder):
+        with suppress(OSError):  # it goes while we look, or cannot be read, and could not be loaded either
+            if (folder / name / MANIFEST).is_file():
+                found.append((name, ""))
+            found += [(name, version) for version in _versions(folder / name)]
+    return found
+
+
 def _find(folder: Path, name: str, version: str | None) -> tuple[Path, str | None]:
     """The artifact's folder, and its version where the folder says it. Names are compared, never joined."""
     try:
@@ -396,9 +430,9 @@ def _find(folder: Path, name: str, version: str | None) -> tuple[Path, str | Non
         root = folder / name
         if version is None and (root / MANIFEST).is_file():
             return root, None
-        versions = [entry for entry in _folders(root) if (root / entry / MANIFEST).is_file()]
+        versions = _versions(root)
     except OSError as error:
-        raise LoadFailed("the folder of models cannot be read") from error
+        raise LoadFailed(_NO_FOLDER) from error
     if version is None and versions:
         version = max(versions, key=lambda entry: (entry.isdigit(), int(entry) if entry.isdigit() else 0, entry))
     if version not in versions:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from service.observe import logs
@@ -83,8 +84,23 @@ class Instruments:
             metric.remove_by_labels({"model": model, "version": version})
 
     def text(self) -> bytes:
-        """The exposition format."""
-        return generate_latest(self.registry)
+        """Prometheus's text format. It has no word for when a series began, which would be a series more for each."""
+        return generate_latest(_WithoutBeginnings(self.registry))
+
+    def openmetrics(self) -> bytes:
+        """OpenMetrics 1.0."""
+        return bytes(openmetrics.generate_latest(self.registry))  # type: ignore[no-untyped-call]
+
+
+class _WithoutBeginnings(Collector):
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterator[Metric]:
+        """All but the samples that say when a series began."""
+        for metric in self._registry.collect():
+            metric.samples = [sample for sample in metric.samples if sample.name != f"{metric.name}_created"]
+            yield metric
 
 
 class _Log(Collector):

@@ -1,7 +1,7 @@
 // The page: which models there are, and the form. What is asked goes to compare.js.
 import { Ask, compare } from "./compare.js";
 import { byId } from "./dom.js";
-import { EXAMPLES } from "./examples.js";
+import { examples } from "./examples.js";
 import { watch } from "./live.js";
 import { choices, fill } from "./models.js";
 import { session } from "./session.js";
@@ -9,7 +9,7 @@ import { legend } from "./waterfall.js";
 
 let models = [];
 let running = new AbortController();
-const used = { classification: 0, qa: 0 };
+let used = 0;
 
 const task = () => byId("ask").elements.task.value;
 const load = session(take);
@@ -22,11 +22,12 @@ function take(served) {
   show(models);
 }
 
-/** The tasks and models that there are. */
+/** The tasks and models that there are; where there is one task, or none, nothing is to be chosen. */
 function offer() {
   const radios = [...byId("ask").elements.task];
-  for (const radio of radios) radio.disabled = !models.some((model) => model.task === radio.value);
-  const possible = radios.filter((radio) => !radio.disabled);
+  const possible = radios.filter((radio) => models.some((model) => model.task === radio.value));
+  for (const radio of radios) radio.disabled = radio.parentElement.hidden = !possible.includes(radio);
+  byId("tasks").hidden = possible.length < 2;
   if (!possible.some((radio) => radio.checked) && possible.length) possible[0].checked = true;
   for (const group of document.querySelectorAll("[data-task]")) {
     group.hidden = group.disabled = group.dataset.task !== task();
@@ -35,6 +36,15 @@ function offer() {
   fill(byId("model"), list);
   fill(byId("other"), list, "nothing");
   byId("run").disabled = !list.length;
+  suggest();
+}
+
+/** The model that is chosen, or one of its versions. */
+const chosen = () => choices(models, task()).find(({ value }) => value === byId("model").value)?.model;
+
+/** Examples where some fit the model. */
+function suggest() {
+  byId("example").hidden = !examples(chosen()).length;
 }
 
 /** What is in the form, as the API takes it. */
@@ -52,8 +62,8 @@ async function run() {
   running.abort();
   running = new AbortController();
   const list = choices(models, task());
-  const chosen = [byId("model").value, byId("other").value].filter(Boolean);
-  const asks = chosen.map((value) => new Ask(task(), question(), list.find((choice) => choice.value === value)));
+  const values = [byId("model").value, byId("other").value].filter(Boolean);
+  const asks = values.map((value) => new Ask(task(), question(), list.find((choice) => choice.value === value)));
   await compare(asks, models, running.signal);
 }
 
@@ -68,10 +78,11 @@ byId("ask").addEventListener("keydown", (event) => {
 });
 byId("ask").addEventListener("change", (event) => {
   if (event.target.name === "task") offer();
+  if (event.target.id === "model") suggest();
 });
 byId("example").addEventListener("click", () => {
-  const list = EXAMPLES[task()];
-  for (const [id, text] of Object.entries(list[used[task()]++ % list.length])) byId(id).value = text;
+  const list = examples(chosen());
+  for (const [id, text] of Object.entries(list[used++ % list.length])) byId(id).value = text;
 });
 byId("legend").replaceChildren(...legend());
 load();

@@ -11,7 +11,7 @@ const ROUNDS = 5;
 /** What one model is asked, its card, and what came of it. */
 export class Ask {
   constructor(task, { path, asked }, choice) {
-    Object.assign(this, { task, path, asked, choice, runs: [], failed: false });
+    Object.assign(this, { task, path, asked, choice, model: null, runs: [], failed: false });
     this.card = el("article", { class: "card", tabIndex: -1 }, waiting(choice));
   }
 
@@ -46,8 +46,8 @@ async function put(ask, asks, models, signal) {
     const { body, roundTrip } = await send(ask.path, { body: { ...ask.asked, model: choice.name, ...version }, signal });
     const stages = stagesOf(body.timings, roundTrip);
     ask.runs.push({ body, stages });
-    const model = models.find((one) => idOf(one) === idOf(body.model));
-    card.replaceChildren(...answered(ask.task, ask.asked, ask.median, model));
+    ask.model = models.find((one) => idOf(one) === idOf(body.model));
+    card.replaceChildren(...answered(ask.task, ask.asked, ask.median, ask.model));
     remember({ ...entry, stages, roundTrip });
     fit(asks);
   } catch (error) {
@@ -76,20 +76,27 @@ function fit(asks) {
 /** What the answers say together; of none that failed. */
 function conclude(asks) {
   if (asks.some(({ failed }) => failed)) return;
-  const found = asks.map(({ task, choice, median: { body, stages } }) => {
-    return { title: choice.title, answer: best(task, body), infer: stages.infer, total: stages.total };
+  const found = asks.map(({ task, choice, model, median: { body, stages } }) => {
+    return { ...best(task, body, model), title: choice.title, infer: stages.infer, total: stages.total };
   });
   const told = found.map(({ title, answer, total }) => `${title}: ${answer}, ${duration(total)}.`);
   if (found.length > 1) told.push(verdict(found, asks));
   byId("said").textContent = told.join(" ");
 }
 
+const NOUNS = { spans: "answer", one: "label", many: "labels" };
+
+function agreement([first, second]) {
+  if (first.kind !== second.kind) return "Answers of different kinds";
+  if (first.kind === "score") return `Scores ${first.answer} and ${second.answer}`;
+  return `${first.answer === second.answer ? "Same" : "Different"} ${NOUNS[first.kind]}`;
+}
+
 function verdict(found, asks) {
-  const same = found[0].answer === found[1].answer ? "Same" : "Different";
   const [fast, slow] = [...found].sort((a, b) => a.infer - b.infer);
   const runs = Math.min(...asks.map((ask) => ask.runs.length));
   const text =
-    `${same} ${asks[0].task === "qa" ? "answer" : "label"}. ${fast.title} infers in ${duration(fast.infer)}, ` +
+    `${agreement(found)}. ${fast.title} infers in ${duration(fast.infer)}, ` +
     `${slow.title} in ${duration(slow.infer)}: ${(slow.infer / Math.max(fast.infer, 1e-6)).toFixed(2)} times as fast ` +
     `(${runs === 1 ? "one run" : `median of ${runs}`}).`;
   byId("verdict").textContent = text;

@@ -1,12 +1,11 @@
 // What the server is doing: /metrics every two seconds while the page is looked at.
 import { ApiError, send } from "./api.js";
 import { byId, duration, el, percent } from "./dom.js";
-import { between, parse } from "./metrics.js";
+import { between, parse, period, within } from "./metrics.js";
 import { idOf, quality } from "./models.js";
 
 const EVERY = 2000;
-const WINDOW = 60_000;
-const POINTS = WINDOW / EVERY;
+const POINTS = 30; // of a line, one a scrape: a minute
 const SVG = "http://www.w3.org/2000/svg";
 
 const WORDS = { 401: "metrics need a key", 404: "metrics are switched off on this server" };
@@ -38,7 +37,6 @@ export function watch(changed) {
     try {
       const { body } = await send("metrics", { text: true });
       take(parse(body, performance.now()));
-      tell("all requests of the last minute");
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       tell(WORDS[error.status] ?? "the server does not answer");
@@ -49,10 +47,12 @@ export function watch(changed) {
   }
 
   function take(scrape) {
-    scrapes = [...scrapes.filter(({ at }) => at > scrape.at - WINDOW), scrape];
-    const all = between(scrapes[0], scrape);
+    scrapes = within(scrapes, scrape);
+    const [first] = scrapes;
+    const all = between(first, scrape);
     for (const one of tiles) one.update(all[one.name]);
-    rows(models, (model) => between(scrapes[0], scrape, idOf(model)));
+    rows(models, (model) => between(first, scrape, idOf(model)));
+    span(period(first, scrape), scrapes.length > 1);
     const known = new Set(models.map(idOf));
     if (known.size !== scrape.waiting.size || [...scrape.waiting.keys()].some((id) => !known.has(id))) changed();
   }
@@ -64,9 +64,16 @@ export function watch(changed) {
   };
 }
 
-function tell(text) {
-  const hint = byId("live-hint");
+function tell(text, id = "live-hint") {
+  const hint = byId(id);
   if (hint.textContent !== text) hint.textContent = text;
+}
+
+/** Say what time the figures are of. known: whether there is any. */
+function span(time, known) {
+  tell(known ? `Requests, last ${time}` : "Requests", "counted");
+  if (!known) tell("all requests from now on");
+  else tell(`all requests of the last ${time}${time === "minute" ? "" : "; more is not known yet"}`);
 }
 
 function rows(models, figures) {
@@ -83,7 +90,7 @@ function rows(models, figures) {
       el("td", { class: "minor", title: model.why_form }, model.form),
       number(percent(model.weights_kept)),
       number(measured ? `${measured.label} ${measured.value.toFixed(1)}` : "not measured"),
-      number(found ? found.perMinute.toFixed(0) : "–"),
+      number(String(found?.answered ?? "–")),
       number(duration(found?.p50 ?? null)),
       number(duration(found?.p99 ?? null)),
       number(found ? String(found.waiting) : "–"),

@@ -1,5 +1,8 @@
 // Prometheus text to figures of the last minute. No elements here.
 
+const MINUTE = 60_000;
+const EARLY = 1000; // a scrape is due every two seconds: one of them is within a second of a minute ago
+
 const WANTED = /^pgb_(request_duration_seconds_(?:bucket|count)|queue_inputs|rejections_total)\{(.*)\} (\S+)$/;
 const LABEL = /(\w+)="((?:\\.|[^"\\])*)"/g;
 const PLAIN = { "\\\\": "\\", '\\"': '"', "\\n": "\n" };
@@ -30,7 +33,19 @@ export function parse(text, at) {
 // A counter that went down was started again.
 const grown = (before, after) => (after >= before ? after - before : after);
 
-/** What happened between two scrapes: of one model by its id, or of all. Times in milliseconds. */
+/** Scrapes, oldest first, with one more, and without those that are older than a minute. */
+export const within = (scrapes, last) => [...scrapes.filter(({ at }) => last.at - at <= MINUTE + EARLY), last];
+
+/** The time between two scrapes, in words. */
+export function period(before, after) {
+  const passed = after.at - before.at;
+  return passed >= MINUTE - EARLY ? "minute" : `${Math.round(passed / 1000)} s`;
+}
+
+/**
+ * What happened between two scrapes: of one model by its id, or of all. Times in milliseconds.
+ * answered, refused: counted, and null where the two are one.
+ */
 export function between(before, after, id = null) {
   const ids = id === null ? [...after.buckets.keys()] : [id];
   const counts = new Map();
@@ -46,9 +61,8 @@ export function between(before, after, id = null) {
   return {
     p50: quantile(0.5, sorted),
     p99: quantile(0.99, sorted),
-    answered,
-    refused: grown(before.refused, after.refused),
-    perMinute: (60_000 * answered) / Math.max(after.at - before.at, 1),
+    answered: before === after ? null : answered,
+    refused: before === after ? null : grown(before.refused, after.refused),
     waiting: id === null ? sum(after.waiting.values()) : (after.waiting.get(id) ?? 0),
   };
 }

@@ -3,6 +3,17 @@ import { el, percent } from "./dom.js";
 
 export const idOf = (model) => `${model.name}@${model.version}`;
 
+/** A label of a model that gives any number of labels is given where its score is above this. */
+export const THRESHOLD = 0.5;
+export const above = ({ score }) => score > THRESHOLD;
+
+/** What the results of a task are: "spans" of a context, "one" of the model's labels, "many" of them, or one "score". */
+export function kind(task, rows, model) {
+  if (task === "qa") return "spans";
+  if (rows.length === 1) return "score";
+  return model?.activation === "sigmoid" ? "many" : "one";
+}
+
 /** The figure of the served form to show first, in percent: F1 of spans, accuracy, else a correlation, or null. */
 export function quality(model) {
   const { dense, compressed: exact } = model.measured?.accuracy ?? {};
@@ -25,7 +36,7 @@ const briefly = (model) => (model.weights_kept >= 1 ? "dense" : percent(model.we
 
 /**
  * The choices for one task: each version by itself, and a name whose traffic is split also as a whole.
- * A choice is {value, label, name, version, title}; version is null for "as the traffic is split".
+ * A choice is {value, label, name, version, title, model}; version is null for "as the traffic is split".
  */
 export function choices(models, task) {
   const found = [];
@@ -33,12 +44,13 @@ export function choices(models, task) {
   for (const name of new Set(fitting.map((model) => model.name))) {
     const versions = fitting.filter((model) => model.name === name);
     if (versions.length > 1) {
-      found.push({ value: name, label: `${name}, as its traffic is split`, title: name, name, version: null });
+      const label = `${name}, as its traffic is split`;
+      found.push({ value: name, label, title: name, name, version: null, model: versions[0] });
     }
     for (const model of versions) {
       const { version } = model;
       const title = versions.length > 1 ? `${name} ${version}` : name;
-      found.push({ value: idOf(model), label: `${title}, ${briefly(model)}`, title, name, version });
+      found.push({ value: idOf(model), label: `${title}, ${briefly(model)}`, title, name, version, model });
     }
   }
   return found;

@@ -30,14 +30,14 @@ HEADERS = {
 }
 
 
-@router.api_route("/ui", methods=["GET", "HEAD"])
+@router.get("/ui")
 async def folder() -> RedirectResponse:
     """To the folder, from where the page's relative addresses are right under any prefix."""
     return RedirectResponse("ui/", status_code=308)
 
 
-@router.api_route("/ui/", methods=["GET", "HEAD"])
-@router.api_route("/ui/{name}", methods=["GET", "HEAD"])
+@router.get("/ui/")
+@router.get("/ui/{name}")
 async def file(request: Request, name: str = PAGE) -> Response:
     """The page, or a file that a page needs. The one of the API has another place, where its addresses are right."""
     if name not in MEDIA_TYPES or name == DOCS:
@@ -45,7 +45,7 @@ async def file(request: Request, name: str = PAGE) -> Response:
     return _sent(request, name)
 
 
-@router.api_route("/docs", methods=["GET", "HEAD"])
+@router.get("/docs")
 async def docs(request: Request) -> Response:
     """The page that shows /openapi.json."""
     return _sent(request, DOCS)

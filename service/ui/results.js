@@ -1,23 +1,31 @@
 // One card an answer: what the model said, and what it took.
 import { byId, duration, el, score } from "./dom.js";
-import { kept, quality } from "./models.js";
+import { labels, number } from "./labels.js";
+import { above, kept, kind, quality } from "./models.js";
 import { steps, whole } from "./waterfall.js";
 
-const LABELS_SHOWN = 8;
 const OVER = "The wait is over.";
 
-/** The best result in a few words, for the verdict and for a screen reader. */
-export function best(task, body) {
-  const [first] = body.results[0];
-  if (task === "classification") return first.label;
-  return first?.answer || "no answer";
+/** The result in a few words, for the verdict and for a screen reader, and what kind it is. */
+export function best(task, body, model) {
+  const rows = body.results[0];
+  const [first] = rows;
+  const found = kind(task, rows, model);
+  const chosen = rows.filter(above).map(({ label }) => label);
+  const words = {
+    spans: () => first?.answer || "no answer",
+    one: () => first.label,
+    many: () => chosen.sort().join(", ") || "no label",
+    score: () => score(first.score),
+  };
+  return { kind: found, answer: words[found]() };
 }
 
 /** An answered request. */
 export function answered(task, asked, { body, stages }, model) {
   return [
     head(body.model, model),
-    task === "classification" ? labels(body.results[0]) : spans(body.results[0], asked.context),
+    shown(task, asked, body.results[0], model),
     body.truncated ? el("p", { class: "hint" }, "The text was longer than the model takes and was cut.") : null,
     el(
       "p",
@@ -29,6 +37,13 @@ export function answered(task, asked, { body, stages }, model) {
     ),
     steps(stages),
   ].filter(Boolean);
+}
+
+function shown(task, asked, rows, model) {
+  const found = kind(task, rows, model);
+  if (found === "spans") return spans(rows, asked.context);
+  if (found === "score") return number(rows[0], model, Boolean(asked.inputs.pair));
+  return labels(rows, model, found === "many");
 }
 
 /** A request that is on its way. */
@@ -83,25 +98,6 @@ function form(model) {
   const where = `${model.form} in ${model.runtime} on ${model.device}`;
   const why = el("p", { class: "hint" }, sentence(model.why_form));
   return el("details", { class: "form" }, el("summary", {}, where), why);
-}
-
-function labels(rows) {
-  const items = rows.map((row, n) => {
-    const share = el("i");
-    share.style.width = `${100 * Math.min(1, Math.max(0, row.score))}%`;
-    return el(
-      "li",
-      n ? {} : { class: "best" },
-      el("span", { class: "label" }, row.label),
-      el("span", { class: "number" }, score(row.score)),
-      el("span", { class: "share", "aria-hidden": "true" }, share),
-    );
-  });
-  const shown = el("ol", { class: "labels", "aria-label": "Labels, highest score first" }, items.slice(0, LABELS_SHOWN));
-  if (items.length <= LABELS_SHOWN) return shown;
-  const rest = el("ol", { class: "labels", start: LABELS_SHOWN + 1 }, items.slice(LABELS_SHOWN));
-  const more = el("details", {}, el("summary", {}, `${items.length - LABELS_SHOWN} more labels`), rest);
-  return el("div", {}, shown, more);
 }
 
 function spans(rows, context) {

@@ -17,6 +17,9 @@ const BOUNDS = {
 /** Text with what stands between backticks as code. */
 export const prose = (text = "") => text.split("`").map((part, n) => (n % 2 ? el("code", {}, part) : part));
 
+/** The schemas of which a value fits one. */
+const either = ({ anyOf, oneOf }) => anyOf ?? oneOf;
+
 /** Readers of schemas that refer to the parts of one OpenAPI document. */
 export function reader({ components }) {
   const resolved = (schema) => (schema.$ref ? components.schemas[schema.$ref.split("/").pop()] : schema);
@@ -27,7 +30,7 @@ export function reader({ components }) {
     const limits = Object.entries(BOUNDS).filter(([name]) => name in schema);
     const shown = limits.map(([name, sign]) => `${sign} ${schema[name].toLocaleString("en")}`);
     const bounds = shown.length ? ` (${shown.join(", ")})` : "";
-    if (schema.anyOf) return schema.anyOf.map(words).join(" or ");
+    if (either(schema)) return either(schema).map(words).join(" or ");
     if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(" or ");
     if (schema.properties) return schema.title;
     if (schema.type === "array") return `list${bounds} of ${element(schema.items)}`;
@@ -35,15 +38,15 @@ export function reader({ components }) {
     return (schema.type ?? "anything") + bounds;
   }
 
-  const element = (schema) => (schema.anyOf ? `(${words(schema)})` : words(schema));
+  const element = (schema) => (either(schema) ? `(${words(schema)})` : words(schema));
 
   /** Every model in a schema, outer ones first. */
   function models(given, found = new Set()) {
     const schema = resolved(given);
     if (found.has(schema)) return found;
     if (schema.properties) found.add(schema);
-    const { properties = {}, anyOf = [], items, additionalProperties } = schema;
-    for (const part of [...Object.values(properties), ...anyOf, items, additionalProperties]) {
+    const { properties = {}, items, additionalProperties } = schema;
+    for (const part of [...Object.values(properties), ...(either(schema) ?? []), items, additionalProperties]) {
       if (part instanceof Object) models(part, found);
     }
     return found;
@@ -73,7 +76,7 @@ export function reader({ components }) {
   /** Bodies that fit a schema; an empty one where it needs nothing. */
   const examples = (given) => {
     const schema = resolved(given);
-    return schema.examples ?? (schema.anyOf ? examples(schema.anyOf[0]) : [{}]);
+    return schema.examples ?? (either(schema) ? examples(either(schema)[0]) : [{}]);
   };
 
   return { words, tables, examples };

@@ -4,7 +4,7 @@ import { byId } from "./dom.js";
 
 const RELOAD = 2000;
 
-/** A function that asks for the models, again and again until they come, and hands them to `found`. */
+/** A function that asks for the models, again and again until there are some, and hands them to `found`. */
 export function session(found) {
   let reload = 0;
 
@@ -22,11 +22,11 @@ export function session(found) {
     }
     if (models.length) {
       state(`${models.length} ${models.length === 1 ? "model answers" : "models answer"}`, true);
-      found(models);
     } else {
       state("No model answers yet");
       reload = setTimeout(load, RELOAD);
     }
+    found(models);
   }
 
   byId("key-form").addEventListener("submit", (event) => {

@@ -3,7 +3,29 @@
 {
   const root = document.documentElement;
   const system = matchMedia("(prefers-color-scheme: dark)");
-  const dark = () => (root.dataset.theme ?? (system.matches ? "dark" : "light")) === "dark";
+  const NAMES = { dark: "Use dark theme", light: "Use light theme", system: "Use the system's theme" };
+
+  /** Where the button leads: to the other theme, and from the system's own, when it was chosen, to none chosen. */
+  function next() {
+    const own = system.matches ? "dark" : "light";
+    if (root.dataset.theme === own) return "system";
+    return (root.dataset.theme ?? own) === "dark" ? "light" : "dark";
+  }
+
+  function use(theme) {
+    if (theme === "system") delete root.dataset.theme;
+    else root.dataset.theme = theme;
+  }
+
+  function keep(theme) {
+    try {
+      if (theme === "system") localStorage.removeItem("theme");
+      else localStorage.setItem("theme", theme);
+    } catch {
+      // holds until the page is left
+    }
+  }
+
   const chosen = (() => {
     try {
       return localStorage.getItem("theme");
@@ -11,18 +33,15 @@
       return null; // a browser that keeps nothing
     }
   })();
-  if (chosen === "dark" || chosen === "light") root.dataset.theme = chosen;
+  if (chosen === "dark" || chosen === "light") use(chosen);
 
   document.addEventListener("DOMContentLoaded", () => {
     const button = document.getElementById("theme");
-    const show = () => button.setAttribute("aria-pressed", String(dark()));
+    const show = () => button.replaceChildren(NAMES[next()]);
     button.addEventListener("click", () => {
-      root.dataset.theme = dark() ? "light" : "dark";
-      try {
-        localStorage.setItem("theme", root.dataset.theme);
-      } catch {
-        // holds until the page is left
-      }
+      const theme = next();
+      use(theme);
+      keep(theme);
       show();
     });
     system.addEventListener("change", show);

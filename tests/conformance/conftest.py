@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from pgb_core.artifact import Artifact
 from service.keys import make_key
 from tests.served import serving
 
@@ -22,6 +23,14 @@ TOO_MUCH = "the film " * 2_000
 def url(artifacts: tuple[Path, Path]) -> Iterator[str]:
     """A server of `mood` and `who`, open to everyone."""
     with serving(*artifacts, "--threads", "1") as (found, _):
+        yield found
+
+
+@pytest.fixture(scope="session")
+def several(artifacts: tuple[Path, Path], labelled: Callable[..., Artifact]) -> Iterator[str]:
+    """A server of `mood` and `who`, of `rank`, which ranks, and of `nli`, which knows entailment."""
+    rank, nli = labelled("relevant").path, labelled("contradiction", "neutral", "entailment").path
+    with serving(*artifacts, f"rank={rank}", f"nli={nli}", "--threads", "1") as (found, _):
         yield found
 
 

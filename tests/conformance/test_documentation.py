@@ -6,11 +6,12 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from pgb_core.artifact import Artifact
 from service.keys import make_key
 from tests.conformance.test_javascript import package
 from tests.served import serving
@@ -23,10 +24,13 @@ README = [body for kind, body in _BLOCK.findall((ROOT / "README.md").read_text()
 
 
 @pytest.fixture(scope="module")
-def address(artifacts: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Of a server whose models are called as those of the demo."""
+def address(
+    artifacts: tuple[Path, Path], labelled: Callable[..., Artifact], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """Of a server whose models are called as those of the demo; two more rank, and know entailment."""
     folder = tmp_path_factory.mktemp("documented")
-    for name, artifact in zip(("sentiment", "answers"), artifacts, strict=True):
+    more = labelled("relevant").path, labelled("contradiction", "neutral", "entailment").path
+    for name, artifact in zip(("sentiment", "answers", "ranks", "topics"), (*artifacts, *more), strict=True):
         shutil.copytree(artifact, folder / name)
     with serving("--models-dir", folder, "--threads", "1") as (url, _):
         yield url.removeprefix("http://")
@@ -78,5 +82,18 @@ def test_every_dialect_is_shown() -> None:
     assert len(README) == 1
     assert {kind for kind, _ in EXAMPLES} == {"sh", "python", "js"}
     text = "".join(body for _, body in EXAMPLES)
-    for path in ("/v1/classify", "/answer", "base_url", "/models/sentiment", "/predict", "/info", "/v2/models", "aio"):
+    for path in (
+        *(
+            "/v1/classify",
+            "/answer",
+            "base_url",
+            "/models/sentiment",
+            "/predict",
+            "/info",
+            "/v2/models",
+            "/rerank",
+            "aio",
+        ),
+        *("/invocations", "/v1/models/sentiment:predict"),
+    ):
         assert path in text

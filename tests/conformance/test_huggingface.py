@@ -104,6 +104,23 @@ def test_question_answering_heeds_its_parameters(ask: Ask, url: str) -> None:
     assert [item for item in impossible if item.answer] == possible
 
 
+def test_zero_shot_classification_gives_every_candidate_the_best_first(ask: Ask, several: str) -> None:
+    """By the first model that knows entailment, or the one of the address; every parameter of the method arrives."""
+    candidates = ["a song", "dull", "a film"]
+    found = ask(several, "zero_shot_classification", TEXT, candidates)
+    assert {item.label for item in found} == set(candidates)
+    assert sum(item.score for item in found) == pytest.approx(1)
+    assert [item.score for item in found] == sorted((item.score for item in found), reverse=True)
+    named = ask(f"{several}/models/nli", "zero_shot_classification", TEXT, candidates)
+    assert scores(named) == pytest.approx(scores(found), abs=1e-5)
+    other = ask(several, "zero_shot_classification", TEXT, candidates, hypothesis_template="it was {}")
+    assert scores(other) != pytest.approx(scores(found), abs=1e-4)
+    each = ask(several, "zero_shot_classification", TEXT, candidates, multi_label=True)
+    assert sum(item.score for item in each) != pytest.approx(1, abs=1e-3)
+    with pytest.raises(BadRequestError, match="entail"):
+        ask(f"{several}/models/mood", "zero_shot_classification", TEXT, candidates)
+
+
 def test_many_requests_at_once_get_their_own_answers(url: str) -> None:
     """One asynchronous client, requests in flight together."""
     texts = [f"{TEXT} {'very ' * n}".strip() for n in range(16)]

@@ -48,10 +48,10 @@ def package() -> Path:
 
 
 @pytest.fixture(scope="session")
-def found(package: Path, url: str, guarded: Guarded) -> dict[str, Any]:
+def found(package: Path, url: str, guarded: Guarded, several: str) -> dict[str, Any]:
     """The results of client.mjs, by name of the call."""
     script = (SOURCE / "client.mjs").read_text()
-    command = ["node", "--input-type=module", "-", url, guarded.url, guarded.user, TOO_MUCH]
+    command = ["node", "--input-type=module", "-", url, guarded.url, guarded.user, several, TOO_MUCH]
     done = subprocess.run(command, cwd=package, input=script, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     results: dict[str, Any] = json.loads(done.stdout)
@@ -73,6 +73,14 @@ def test_parameters_of_labels(found: dict[str, Any], url: str) -> None:
         body = {"inputs": "the film was good", "activation": name}
         assert found[f"labels_{name}"] == httpx.post(f"{url}/v1/classify", json=body).json()["results"][0]
         assert found[f"labels_{name}"] != found["labels"]
+
+
+def test_candidate_labels(found: dict[str, Any]) -> None:
+    """Each with its share of 1, the best first."""
+    scores = [item["score"] for item in found["zero_shot"]]
+    assert {item["label"] for item in found["zero_shot"]} == {"song", "film"}
+    assert sum(scores) == pytest.approx(1)
+    assert scores == sorted(scores, reverse=True)
 
 
 def test_answers(found: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 from service.dialects.huggingface import routes as huggingface
 from service.dialects.native import health
 from service.dialects.native import routes as native
+from service.dialects.rerank import routes as rerank
 from service.dialects.tei import routes as tei
 from service.dialects.v2 import routes as v2
 
@@ -25,7 +26,7 @@ def test_no_route_and_no_dependency_of_one_costs_a_thread() -> None:
     """FastAPI sends plain functions to a pool of threads, at a tenth of a millisecond each."""
     routes = [
         route
-        for module in (native, huggingface, tei, v2, health)
+        for module in (native, huggingface, tei, rerank, v2, health)
         for route in module.router.routes
         if isinstance(route, APIRoute)
     ]

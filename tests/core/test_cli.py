@@ -12,7 +12,7 @@ import torch
 
 from pgb_core import cli
 from pgb_core.artifact import Artifact
-from pgb_core.measure.comparison import DENSE
+from pgb_core.measure.comparison import DENSE_FORMS, dense
 from pgb_core.options import METHODS
 from pgb_core.pipeline import compress
 from tests.core.small import checkpoint, settings
@@ -138,7 +138,7 @@ def test_evaluate_reads_as_it_is_told_and_says_what_it_read(
     assert found["metrics"]["matthews"] is None
     assert found["reasons"]["matthews"] == "all rows have one label"
     assert "rows.csv: 2 rows, 3 columns: text from 'what', label from 'mood'; 'id' is not read" in error
-    assert "rows.csv: labels are ids 0..1: 0 is LABEL_0 (0), 1 is LABEL_1 (2)" in error
+    assert "labels are ids 0..1 (written with true for 1, false for 0): 0 is LABEL_0 (0), 1 is LABEL_1 (2)" in error
     assert "warning: matthews is not defined: all rows have one label" in error
     code, printed, _ = run(capsys, *words)
     assert "matthews                     not defined" in printed
@@ -192,15 +192,24 @@ def test_bench_gives_ratios_in_one_run(small: Artifact, model: Path, capsys: pyt
     assert code == 0
     found = json.loads(printed)
     assert [(row["batch"], row["tokens"]) for row in found["rows"]] == [(1, 8), (2, 16)]
-    timed = {"fp32", *DENSE} - set(found["left_out"])
+    timed = {"fp32", *map(dense, DENSE_FORMS["cpu"])} - set(found["left_out"])
     assert {"fp32", "dense fused", "dense fp32", "dense int8"} <= timed
     for row in found["rows"]:
         assert set(row["milliseconds"]) == set(row["speedup"]) == set(row["speedup_range"]) == timed
-        assert row["fastest_dense"] in DENSE
+        assert row["fastest_dense"] in map(dense, DENSE_FORMS["cpu"])
         assert row["speedup"][row["fastest_dense"]] == 1
         assert min(row["speedup"].values()) > 0
     assert set(found["bytes"]) == timed
     assert run(capsys, "bench", small.path, "--shapes", "1by8")[0] == 1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_bench_says_that_there_is_no_gpu(small: Artifact, capsys: pytest.CaptureFixture[str]) -> None:
+    """In one line, with the reason."""
+    code, _, said = run(capsys, "bench", small.path, "--device", "cuda")
+    assert code == 1
+    assert "runs on cuda here" in said
+    assert "has no CUDA" in said
 
 
 def test_serve_becomes_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +232,7 @@ def test_serve_becomes_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
         ("evaluate", "model --data --form --task --json"),
         ("inspect", "artifact --html --json --triton --form"),
         ("push", "artifact repo --private HF_TOKEN"),
-        ("bench", "artifact --against --shapes --threads --seconds --json"),
+        ("bench", "artifact --against --shapes --threads --device --seconds --json"),
         ("serve", "ARTIFACT --host --port --models-dir --keys-file"),
         ("demo", "--dir --host --port --threads --no-serve"),
     ],

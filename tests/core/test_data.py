@@ -44,7 +44,7 @@ def test_every_format_is_read(tmp_path: Path, name: str, content: str, wanted: t
         ("short.tsv", "sentence\tlabel\ngood\t1\nbad\n", "short.tsv:3: 1 column where the header has 2"),
         ("odd.csv", "color,label\nred,1\n", "odd.csv:1: no text column among color, label"),
         ("bad.jsonl", '{"text": "a"}\n{"text": \n', "bad.jsonl:2: not a JSON object a line"),
-        ("list.jsonl", '["a"]\n', "list.jsonl: is one JSON list; JSON lines are read"),
+        ("list.jsonl", '["a"]\n', r"list.jsonl\[0\]: a text, not a JSON object; write each row as one"),
         ("bytes.txt", None, "not UTF-8 at byte 1"),
         ("table.xls", "x", "table.xls: is an Excel file"),
         ("table.odd", "x", "unknown kind '.odd'"),
@@ -211,5 +211,83 @@ def test_a_hub_dataset_is_split_by_what_it_is_for(monkeypatch: pytest.MonkeyPatc
     read_data("nyu-mll/glue/sst2", "texts", split="train")
     read_data("nyu-mll/glue/sst2:test", "texts", split="train")
     assert asked == [("nyu-mll/glue", "sst2", split) for split in ("validation", "train", "test")]
-    with pytest.raises(DataError, match="no question as SQuAD has it"):
+    data = read_data("squad:test", "texts")
+    assert asked.pop() == ("squad", None, "test")
+    assert "squad:test: 1 row, 3 columns, split 'test' of squad: text from 'question'" in data.notes[0]
+    with pytest.raises(DataError, match=r"no question as SQuAD has it \(lacks 'context'\)"):
         read_data("google/boolq", "questions")
+
+
+class DatasetNotFoundError(Exception):
+    """As `datasets` says it."""
+
+
+def hub(asked: list[tuple[object, ...]]) -> types.SimpleNamespace:
+    """The package `datasets` beside a hub that has glue alone."""
+
+    def load(name: str, config: str | None, split: str) -> Hub:
+        asked.append((name, config, split))
+        if name != "glue":
+            raise DatasetNotFoundError(name)
+        if config not in ("sst2", "cola"):
+            raise ValueError(f"BuilderConfig {config} not found." if config else "Config name is missing.")
+        if split.partition("[")[0] not in ("train", "validation"):
+            raise ValueError(f'Unknown split "{split}".')
+        return Hub({"sentence": "good", "label": 1})
+
+    def configs(name: str) -> list[str]:
+        return ["cola", "sst2"] if name == "glue" else []
+
+    def splits(name: str, config: str | None) -> list[str]:
+        return ["train", "validation"]
+
+    return types.SimpleNamespace(load_dataset=load, get_dataset_config_names=configs, get_dataset_split_names=splits)
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("glue:sst2", ("glue", "sst2", "validation")),
+        ("glue:sst2:train", ("glue", "sst2", "train")),
+        ("glue:sst2:train[:2]", ("glue", "sst2", "train[:2]")),
+        ("glue/sst2", ("glue", "sst2", "validation")),
+        ("glue/sst2:train", ("glue", "sst2", "train")),
+    ],
+)
+def test_a_hub_dataset_has_a_config_and_a_split(
+    name: str, wanted: tuple[str, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a colon or a slash; what was taken is told."""
+    asked: list[tuple[object, ...]] = []
+    monkeypatch.setitem(sys.modules, "datasets", hub(asked))
+    data = read_data(name, "texts")
+    assert f"split '{wanted[2]}' of glue, config 'sst2'" in data.notes[0]
+    assert asked[-1] == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("glue", r"glue: has several configs, cola, sst2; name one, as glue:cola"),
+        ("glue:train", "has several configs, cola, sst2"),
+        ("glue:sst2:test", "has no split 'test'; name one of train, validation, as glue:sst2:"),
+        ("glue/sst3", "has no config 'sst3'; name one of cola, sst2"),
+        ("owner/none", r"neither a file here nor a dataset that the hub gave \(DatasetNotFoundError\)"),
+        ("a:b:c:d", "nor a name of a dataset"),
+        ("a/b/c/d", "nor a name of a dataset"),
+        ("a/b/c:d:e", "nor a name of a dataset"),
+        ("glue:", "nor a name of a dataset"),
+    ],
+)
+def test_what_the_hub_has_not_is_said(name: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what it has."""
+    monkeypatch.setitem(sys.modules, "datasets", hub([]))
+    with pytest.raises(DataError, match=said):
+        read_data(name, "texts")
+
+
+def test_a_hub_dataset_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside saying that there is no such file."""
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(DataError, match=r"squad: no such file; .*pip install 'pgb-serve\[hub\]'"):
+        read_data("squad", "texts")

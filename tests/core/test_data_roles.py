@@ -102,8 +102,13 @@ def test_a_role_is_found_or_named(
         ("a.jsonl", '{"text": "\\ud800"}\n', {}, "'text' holds half of a surrogate pair"),
         ("a.jsonl", '{"text": ' + "[" * 100_000, {}, "it is nested too deeply"),
         ("a.jsonl", '{"text": "a", "n": ' + "1" * 5000 + "}", {}, "a number has thousands of digits"),
-        ("a.json", '[{"text": "a"}]', {}, "is one JSON list; JSON lines are read"),
-        ("a.json", '{\n"text": "a"}', {}, "is one JSON object over many lines"),
+        ("a.json", '[{"text": "a"}, 3]', {}, r"a\.json\[1\]: a number, not a JSON object; write each row as one"),
+        ("a.json", '[{"text": "a"},\n {"text": ]', {}, r"a\.json:2: not valid JSON"),
+        ("a.json", '{"text": ["a"], "label": [0, 1]}', {}, "its lists are not of one length"),
+        ("a.json", '{"columns": ["text"], "data": [["a", 1]]}', {}, r"data\[0\]: not a list of 1 cell"),
+        ("a.csv", "text,label\nnan,0\n", {}, r"a\.csv:2: the text 'text' is the one word 'nan', which tools write for"),
+        ("a.csv", "text,label\nNone,0\n", {}, "is the one word 'None'"),
+        ("a.json", '[{"text": NaN}, {"text": "a"}]', {}, r"a\.json\[0\]: the text 'text' is NaN, an empty cell"),
         ("a.json", '{"data": [{"paragraphs": []}]}', {}, "is SQuAD questions"),
         (
             "a.jsonl",
@@ -125,7 +130,7 @@ def test_what_is_unclear_or_broken_is_refused(
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"PAR1\0", "is a Parquet file; write it as .csv"),
+        (b"PAR1\0", "is a Parquet file; end its name in .parquet"),
         ("text\na\n".encode("utf-16"), "is UTF-16 text; save it as UTF-8"),
         (b"PK\x03\x04", "is a ZIP or Excel file"),
         (b"\x1f\x8b", "is a gzip file; unpack it"),

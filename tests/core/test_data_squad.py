@@ -57,18 +57,89 @@ def test_an_answer_elsewhere_is_found_again_or_counted(tmp_path: Path) -> None:
     twice = {"id": "1", "question": "q", "answers": [{"text": "town", "answer_start": 0}]}
     never = {"id": "2", "question": "q", "answers": [{"text": "city", "answer_start": 4.0}]}
     both = {"id": "3", "question": "q", "answers": [{"text": "city"}, {"text": "sang"}]}
-    data = read(tmp_path, KNOWN, moved, twice, never, both)
-    assert answers(data) == [
-        (("old town", 4),),
+    open_ = {"id": "4", "question": "q", "answers": [{"text": "town"}]}
+    data = read(tmp_path, moved, twice, never, both, open_, *[KNOWN] * 95)
+    assert answers(data)[:6] == [
         (("sang", 13),),
         (("town", None),),
         (("city", None),),
         (("sang", 13), ("city", None)),
+        (("town", None),),
+        (("old town", 4),),
     ]
-    assert [unplaced(row) for row in data.rows if isinstance(row, Question)] == [False, False, True, True, False]
-    assert data.notes[0] == "q.json: 5 questions: 5 answered"
-    assert "2 answers not at the character that the file says; found again" in data.notes[1]
-    assert "2 questions of 5 whose answer is not in the context" in data.warnings[0]
+    lost = [unplaced(row) for row in data.rows if isinstance(row, Question)]
+    assert lost[:6] == [False, True, True, False, True, False]
+    assert data.notes[0] == "q.json: 100 questions: 100 answered"
+    assert "1 answer not at the character that the file says; found again" in data.notes[1]
+    assert "1 answer without a place; found by the text, which the context holds once" in data.notes[2]
+    assert "3 questions of 100 whose answer is not in the context" in data.warnings[0]
+
+
+def test_many_answers_elsewhere_are_refused(tmp_path: Path) -> None:
+    """More than a few are no slips: their context may be another. One alone is, and so are places left out."""
+    moved = {"id": "1", "question": "q", "answers": [{"text": "sang", "answer_start": 3}]}
+    never = {"id": "2", "question": "q", "answers": [{"text": "city", "answer_start": 4}]}
+    assert len(read(tmp_path, moved, KNOWN).rows) == 2
+    assert len(read(tmp_path, *[moved] * 5, *[KNOWN] * 95).rows) == 100
+    with pytest.raises(DataError) as caught:
+        read(tmp_path, KNOWN, moved, moved, never, *[KNOWN] * 50)
+    said = str(caught.value)
+    assert "3 of 54 questions have an answer that is not where the file says" in said
+    assert "(2 elsewhere in the context, once, 1 not in it at all; the first is" in said
+    assert "qas[1])" in said
+    assert "an answer without answer_start is found by its text" in said
+    free = {"id": "1", "question": "q", "answers": [{"text": "sang"}]}
+    assert answers(read(tmp_path, *[free] * 9)) == [(("sang", 13),)] * 9
+
+
+FLAT = {"id": "k", "title": "t", "context": CONTEXT, "question": "what sang"}
+HUB = FLAT | {"answers": {"text": ["old town"], "answer_start": [4]}}
+NONE = FLAT | {"answers": {"text": [], "answer_start": []}}
+OWN = FLAT | {"answers": [{"text": "old town", "answer_start": 4}]}
+PAGE = {"features": [], "rows": [{"row_idx": 0, "row": HUB, "truncated_cells": []}], "num_rows_total": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("q.json", json.dumps([HUB, NONE])),
+        ("q.json", json.dumps([HUB, NONE], indent=2)),
+        ("q.jsonl", f"{json.dumps(HUB)}\n{json.dumps(NONE)}\n"),
+        ("q.json", f"{json.dumps(HUB)}\n{json.dumps(NONE)}\n"),
+        ("q.ndjson", f"{json.dumps(OWN)}\n{json.dumps(NONE)}\n"),
+        ("q.json", json.dumps(PAGE | {"rows": [{"row": HUB}, {"row": NONE}], "num_rows_total": 2})),
+        ("q.json", json.dumps({"version": "1", "data": [OWN, NONE]})),
+        ("q.json", json.dumps({key: [HUB[key], NONE[key]] for key in HUB})),  # type: ignore[index]
+        ("q.json", json.dumps({key: {"0": HUB[key], "1": NONE[key]} for key in HUB})),  # type: ignore[index]
+    ],
+)
+def test_questions_a_row_each_are_read(name: str, content: str, tmp_path: Path) -> None:
+    """As the hub has SQuAD: in a list, in lines, on a page of the datasets server, as pandas writes them."""
+    (tmp_path / name).write_text(content)
+    data = read_data(tmp_path / name, "questions")
+    assert answers(data) == [(("old town", 4),), ()]
+    assert [(row.question, row.context) for row in data.rows if isinstance(row, Question)] == [
+        ("what sang", CONTEXT)
+    ] * 2
+    assert data.notes[0] == f"{name}: 2 questions: 1 answered, 1 unanswerable"
+
+
+def test_a_row_that_is_no_question_is_refused_with_its_place(tmp_path: Path) -> None:
+    """A key that is not read is told; a single row is a row."""
+    for content, said in (
+        ([FLAT, {"question": "who"}], r"q\.json\[1\]: no question as SQuAD has it \(lacks 'context'\)"),
+        ([FLAT | {"question": None}], r"q\.json\[0\]: the question is null"),
+        ([FLAT | {"context": float("nan")}], r"q\.json\[0\]: the context is empty \(NaN\)"),
+        ([FLAT | {"answers": {"text": ["a", "b"], "answer_start": [1]}}], "needs as many 'text' as 'answer_start'"),
+        ([FLAT, "who"], r"q\.json\[1\]: a text, not a JSON object"),
+        (PAGE | {"rows": [{"row": HUB, "truncated_cells": ["context"]}]}, r"rows\[0\]: the page cut context short"),
+    ):
+        (tmp_path / "q.json").write_text(json.dumps(content))
+        with pytest.raises(DataError, match=said):
+            read_data(tmp_path / "q.json", "questions")
+    (tmp_path / "q.jsonl").write_text(json.dumps(FLAT | {"answer": "old town"}))
+    (note,) = read_data(tmp_path / "q.jsonl", "questions").notes
+    assert note == "q.jsonl: 1 question: 1 not labelled; 'answer' is not read"
 
 
 @pytest.mark.parametrize(
@@ -79,7 +150,7 @@ def test_an_answer_elsewhere_is_found_again_or_counted(tmp_path: Path) -> None:
         ({"question": " "}, "the question is empty"),
         ({"question": "\ud800"}, "the question holds half of a surrogate pair"),
         ({"answers": "town"}, "'answers' is a text, not a list"),
-        ({"answers": {"text": ["town"], "answer_start": [8]}}, "'answers' is an object, not a list"),
+        ({"answers": {"text": ["town"]}}, "'answers' needs as many 'text' as 'answer_start'"),
         ({"answers": ["town"]}, r"answers\[0\]: is a text; an answer has a 'text'"),
         ({"answers": [{"text": None, "answer_start": 0}]}, "its text is null"),
         ({"answers": [{"text": " ", "answer_start": 3}]}, "the answer is blank"),
@@ -114,14 +185,16 @@ def test_a_context_is_a_text(context: object, said: str, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("q.json", "[]", "is a JSON list; not SQuAD JSON"),
-        ("q.json", '{"data": [{"question": "a", "context": "b"}]}', r"data\[0\]: is a question; not SQuAD JSON"),
+        ("q.json", "[]", "no rows"),
+        ("q.json", '{"data": [{"context": "b"}]}', r"data\[0\]: no question as SQuAD has it \(lacks 'question'\)"),
         ("q.json", '{"data": {}}', "'data' is an object, not a list"),
         ("q.json", '{"version": 1}', "lacks 'data'"),
-        ("q.json", '{"a": 1}\n{"a": 2}\n', r"q\.json:2: not SQuAD JSON \(more than one value at character 1\)"),
-        ("q.jsonl", "{}", "is JSON lines; questions are read from SQuAD .json"),
+        ("q.json", '{"a": 1}\n{"a": 2}\n', r"q\.json:1: no question as SQuAD has it \(lacks 'context'\)"),
+        ("q.json", '{"data": [\n{,}]}\n', r"q\.json:2: not SQuAD JSON \(expected property name"),
+        ("q.jsonl", "{}", "lacks 'data'"),
         ("q.csv", "a", "is a table; questions are read from SQuAD .json"),
-        ("q.parquet", "a", "is a Parquet file"),
+        ("q.xlsx", "a", "is an Excel file; questions are read from SQuAD .json"),
+        ("q.txt", "a", "is plain text"),
         ("q.json", "[" * 100_000, "nested too deeply"),
     ],
 )

@@ -1,5 +1,7 @@
 """What maps read, and what the int8 forms make of it."""
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -153,3 +155,19 @@ def bits_of(proto: onnx.ModelProto) -> list[int]:
     """That the entries of each need."""
     stored = {t.name: onnx.numpy_helper.to_array(t).astype(int) for t in proto.graph.initializer}
     return [1 + int(np.abs(stored[name]).max()).bit_length() for name in names_of(proto)]
+
+
+def test_with_ranges_an_answer_does_not_depend_on_its_batch() -> None:
+    """Without them the scale of an input is that of the whole batch."""
+    model = small_encoder("bert", "qa")
+    for ranges, alike in ((observe(model, inputs()), True), ({}, False)):
+        session = open_session(token_major(model, ranges, Int8).SerializeToString(), threads=1)
+        rows = torch.randint(5, 400, (16, 12), generator=torch.Generator().manual_seed(1))
+
+        def logits(ids: torch.Tensor, session: Any = session) -> np.ndarray:
+            feed = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "token_type_ids": torch.zeros_like(ids)}
+            found = session.run(None, {i.name: feed[i.name].numpy() for i in session.get_inputs()})
+            return np.asarray(found[0][0])
+
+        off = np.abs(logits(rows[:1]) - logits(rows)).max()
+        assert (off < 1e-5) == alike

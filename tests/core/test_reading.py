@@ -80,10 +80,10 @@ def test_labels_that_fit_go_on_and_those_to_score_with_only_warn(tmp_path: Path)
     assert "too few to tell" in told.lines[0]
 
 
-def squad(folder: Path, good: int, lost: int) -> str:
-    """Questions, of which some have an answer that stands nowhere."""
+def squad(folder: Path, good: int, lost: int, text: str = "city", start: int | None = 4) -> str:
+    """Questions, of which some have an answer that is not where it is written to be."""
     found = {"question": "who", "answers": [{"text": "town", "answer_start": 4}]}
-    gone = {"question": "who", "answers": [{"text": "city", "answer_start": 4}]}
+    gone = {"question": "who", "answers": [{"text": text, "answer_start": start}]}
     raw = {"data": [{"paragraphs": [{"context": "the town sang", "qas": [found] * good + [gone] * lost}]}]}
     (folder / "q.json").write_text(json.dumps(raw))
     return str(folder / "q.json")
@@ -96,7 +96,9 @@ def test_an_answer_without_a_place_is_never_learned_as_none(tmp_path: Path) -> N
     features = QA.task.encode(source, QA, WORDS, 32, told)
     assert [f.target for f in features] == [(4, 4)] * 30
     assert "1 of 31 questions are left out of the learning" in told.lines[-1]
-    source = reading.read(squad(tmp_path, 30, 3), QA, reading.Options(), told)
+    with pytest.raises(DataError, match="3 of 33 questions have an answer that is not where the file says"):
+        reading.read(squad(tmp_path, 30, 3), QA, reading.Options(), told)
+    source = reading.read(squad(tmp_path, 30, 3, "n", None), QA, reading.Options(), told)
     with pytest.raises(DataError, match="the answer of 3 of 33 questions is not where the file says"):
         QA.task.encode(source, QA, WORDS, 32, told)
 

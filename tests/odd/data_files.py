@@ -6,12 +6,23 @@ nothing that one could mean; nothing here knows how the product reads files.
 
 from __future__ import annotations
 
+import bz2
 import csv
+import gzip
 import io
 import json
+import lzma
 import random
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
+
+try:
+    import pyarrow
+    from pyarrow import parquet
+except ImportError:  # the optional extra `data`
+    pyarrow = None
 
 WORDS = [
     "film",
@@ -73,8 +84,43 @@ def make(seed: int) -> OddFile:
     kind = r.choice([_classes, _classes, _classes, _many, _numbers, _squad, _squad, _wreck])
     made: OddFile = kind(r)
     if made.content is not None and r.random() < 0.35:
-        r.choice(DAMAGES)(made, r)
+        r.choice(DAMAGES if not made.name.endswith((".parquet", ".gz", ".zip")) else LOST)(made, r)
+    if kind is not _wreck and not made.name.endswith(".parquet") and r.random() < 0.2:
+        _pack(made, r)
     return made
+
+
+def _pack(made: OddFile, r: random.Random) -> None:
+    """Pack the file; now and then what is packed is not whole."""
+    assert made.content is not None
+    ending = r.choice(["gz", "bz2", "xz", "zip"])
+    content = made.content
+    if ending == "zip":
+        made.content = _zipped({made.name: content})
+    else:
+        how: Callable[[bytes], bytes] = {"gz": _gzipped, "bz2": bz2.compress, "xz": lzma.compress}[ending]
+        made.content = how(content)
+    made.name = f"{made.name}.{ending}"
+    if r.random() < 0.2:
+        made.content = made.content[: r.randint(1, len(made.content) - 1)]
+        made.rows, made.refused = None, True
+
+
+def _gzipped(content: bytes) -> bytes:
+    return gzip.compress(content, mtime=0)
+
+
+def _zipped(files: dict[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+    return packed.getvalue()
+
+
+@cache
+def _bomb() -> bytes:
+    return _gzipped(b"text,label\n" + b"a" * (1 << 25) + b",0\n")
 
 
 def _text(r: random.Random) -> str:
@@ -198,11 +244,15 @@ def _rows_file(
         columns.insert(0, "id")
         records = [{"id": n, **record} for n, record in enumerate(records)]
     rows = None if targets is None else [(a, b, t) for (a, b), t in zip(texts, targets, strict=True)]
-    suffix = r.choice(["csv", "tsv", "jsonl", "jsonl"])
-    writer: Callable[..., bytes] = {"csv": _csv, "tsv": _tsv, "jsonl": _jsonl}[suffix]
-    return OddFile(
-        f"{form.replace(' ', '-')}.{suffix}", writer(columns, records), "classification", labels, problem, options, rows
-    )
+    suffix = r.choice(["csv", "tsv", "jsonl", "parquet", "json"])
+    way = r.choice(list(_JSON)) if suffix == "json" else suffix
+    content = _parquet(records) if way == "parquet" else None
+    if way == "parquet" and content is None:
+        suffix = way = "jsonl"
+    if content is None:
+        content = {"csv": _csv, "tsv": _tsv, "jsonl": _jsonl, **_JSON}[way](columns, records)
+    name = f"{form.replace(' ', '-')}.{suffix}"
+    return OddFile(name, content, "classification", labels, problem, options, rows)
 
 
 def _cell(value: object) -> str:
@@ -228,11 +278,70 @@ def _jsonl(columns: list[str], records: list[dict[str, object]]) -> bytes:
     return "".join(json.dumps(record, ensure_ascii=len(record) % 2 == 0) + "\n" for record in records).encode()
 
 
+def _list(columns: list[str], records: list[dict[str, object]]) -> bytes:
+    return json.dumps(records, indent=len(records) % 3 or None).encode()
+
+
+def _page(columns: list[str], records: list[dict[str, object]]) -> bytes:
+    """As the datasets server gives them."""
+    rows = [{"row_idx": n, "row": record, "truncated_cells": []} for n, record in enumerate(records)]
+    features = [{"feature_idx": n, "name": name, "type": {"_type": "Value"}} for n, name in enumerate(columns)]
+    return json.dumps({"features": features, "rows": rows, "num_rows_total": 9000, "partial": False}).encode()
+
+
+def _by_column(columns: list[str], records: list[dict[str, object]]) -> bytes:
+    """As `to_json` of pandas writes a frame."""
+    table = {name: {str(n): record[name] for n, record in enumerate(records)} for name in columns}
+    return json.dumps(table).encode()
+
+
+def _by_index(columns: list[str], records: list[dict[str, object]]) -> bytes:
+    return json.dumps({str(n): record for n, record in enumerate(records)}).encode()
+
+
+def _split(columns: list[str], records: list[dict[str, object]]) -> bytes:
+    data = [[record[name] for name in columns] for record in records]
+    return json.dumps({"columns": columns, "index": list(range(len(data))), "data": data}).encode()
+
+
+def _lists(columns: list[str], records: list[dict[str, object]]) -> bytes:
+    return json.dumps({name: [record[name] for record in records] for name in columns}, indent=1).encode()
+
+
+def _data(columns: list[str], records: list[dict[str, object]]) -> bytes:
+    return json.dumps({"schema": {"pandas_version": "1.4.0"}, "data": records}).encode()
+
+
+_JSON: dict[str, Callable[..., bytes]] = {
+    "list": _list,
+    "page": _page,
+    "by column": _by_column,
+    "by index": _by_index,
+    "split": _split,
+    "lists": _lists,
+    "data": _data,
+}
+
+
+def _parquet(records: list[dict[str, object]]) -> bytes | None:
+    """None where a column's values are not of one type, or pyarrow is not here."""
+    if pyarrow is None:
+        return None
+    packed = io.BytesIO()
+    try:
+        parquet.write_table(pyarrow.Table.from_pylist(records), packed)
+    except (pyarrow.ArrowException, OverflowError):
+        return None
+    return packed.getvalue()
+
+
 def _squad(r: random.Random) -> OddFile:
     """Questions, whose answers are written well or in one of the ways tools write them."""
     data, rows = [], []
     said = False
     style = r.choice(["1.1", "2.0", "empty at -1", "is_impossible alone", "mixed"])
+    shifts = r.choice([0.0, 0.0, 0.05, 0.5])  # the share of answers that are not where they are written to be
+    wrong = answered = 0
     for a in range(r.randint(1, 3)):
         paragraphs = []
         for p in range(r.randint(1, 2)):
@@ -256,7 +365,8 @@ def _squad(r: random.Random) -> OddFile:
                     text = " ".join(words[begin : begin + r.randint(1, 3)])
                     start = len(" ".join(words[:begin])) + bool(begin)
                     answers = [(text, start)]
-                    shift = r.choice([0, 0, 0, 0, 1, -2, 400])
+                    shift = r.choice([1, -2, 400]) if r.random() < shifts else 0
+                    answered += 1
                     item |= {"answers": [{"text": text, "answer_start": start + shift}]}
                     if style == "2.0":
                         item["is_impossible"] = False
@@ -264,6 +374,7 @@ def _squad(r: random.Random) -> OddFile:
                         answers = [(text, None)]
                     elif shift and start + shift >= 0 and context.startswith(text, start + shift):
                         answers = [(text, start + shift)]  # it stands there too
+                    wrong += not (start + shift >= 0 and context.startswith(text, start + shift))
                 qas.append(item)
                 rows.append((str(item["question"]), context, tuple(answers)))
             paragraphs.append({"context": context, "qas": qas})
@@ -271,10 +382,33 @@ def _squad(r: random.Random) -> OddFile:
     raw: dict[str, object] = {"version": "1.1", "data": data}
     name = f"squad-{style.replace(' ', '-')}.json"
     made = OddFile(name, b"", "qa", rows=rows)  # type: ignore[arg-type]
-    if r.random() < 0.4:
+    if wrong > max(1, 0.05 * answered):
+        made.rows, made.refused = None, True
+    elif r.random() < 0.3:
         _break_squad(made, raw, r)
+    elif r.random() < 0.5:
+        _flatten(made, raw, r)
+        return made
     made.content = json.dumps(raw, indent=r.choice([None, 1])).encode()
     return made
+
+
+def _flatten(made: OddFile, raw: dict[str, object], r: random.Random) -> None:
+    """The same questions a row each, as the hub has them."""
+    lists = r.random() < 0.7
+    rows: list[dict[str, object]] = []
+    for article in raw["data"]:  # type: ignore[attr-defined]
+        for paragraph in article["paragraphs"]:
+            for item in paragraph["qas"]:
+                row = {"title": article["title"], "context": paragraph["context"], **item}
+                if lists and "answers" in item:
+                    row["answers"] = {key: [one[key] for one in item["answers"]] for key in ("text", "answer_start")}
+                rows.append(row)
+    every = list(dict.fromkeys(key for row in rows for key in row))
+    way = r.choice(["jsonl", "list", "page", "data"])
+    if way == "jsonl":
+        made.name = f"{made.name}l"
+    made.content = {"jsonl": _jsonl, **_JSON}[way](every, rows)
 
 
 def _settled(context: str, text: str, written: int) -> bool:
@@ -343,6 +477,20 @@ def _wreck(r: random.Random) -> OddFile:
             ("deep.jsonl", b'{"a":' * deep + b"1" + b"}" * deep + b"\n"),
             ("digits.jsonl", b'{"text": "a", "label": ' + b"1" * 6_000 + b"}\n"),
             ("nan.jsonl", b'{"text": "a", "label": NaN}\n'),
+            ("bomb.csv.gz", _bomb()),
+            ("two.zip", _zipped({"a.csv": b"text,label\na,0\n", "b.csv": b"text,label\na,0\n"})),
+            ("none.zip", _zipped({})),
+            ("nothing.gz", _gzipped(b"text,label\na,0\n")),
+            ("twice.csv.gz.gz", _gzipped(_gzipped(b"text,label\na,0\n"))),
+            ("plain.csv.gz", b"text,label\na,0\n"),
+            ("plain.csv.zip", b"text,label\na,0\n"),
+            ("tar.tar.gz", _gzipped(b"text,label\na,0\n")),
+            ("lengths.json", b'{"text": ["a"], "label": [0, 1]}'),
+            ("cut.json", b'{"rows": [{"row": {"text": "a", "label": 0}, "truncated_cells": ["text"]}]}'),
+            ("ragged.json", b'{"columns": ["text", "label"], "data": [["a"]]}'),
+            ("nan.csv", b"text,label\nnan,0\n"),
+            ("none.csv", b"text,label\nNone,0\n"),
+            ("nan.json", b'[{"text": NaN, "label": 0}, {"text": "a", "label": 0}]'),
             ("number.jsonl", b'{"text": 3, "label": 0}\n'),
             ("list.jsonl", b'{"text": ["a", "b"], "label": 0}\n'),
             ("null.jsonl", b'{"text": null, "label": 0}\n'),
@@ -372,7 +520,14 @@ def _wreck(r: random.Random) -> OddFile:
     task = r.choice(["classification", "classification", "classification", "qa"])
     labels = r.choice(NAMES[2]) if task == "classification" else ()
     made = OddFile(name, content, task, labels)
-    made.refused = task == "qa" or b'0, "\\udc00"' not in (content or b"")  # a key that nobody reads
+    readable: dict[str, Meant] = {
+        "array.json": [("a", None, 0)],
+        "pretty.json": [("a", None, 0)],
+        "nan.jsonl": [("a", None, None)],
+    }
+    if task == "classification":
+        made.rows = readable.get(name)
+    made.refused = made.rows is None and (task == "qa" or b'0, "\\udc00"' not in (content or b""))  # a key not read
     return made
 
 
@@ -405,10 +560,7 @@ def _at(content: bytes, r: random.Random, put: bytes, drop: int = 0) -> bytes:
     return content[:place] + put + content[place + drop :]
 
 
-DAMAGES: list[Callable[[OddFile, random.Random], None]] = [
-    _crlf,
-    _bom,
-    _mixed_ends,
+LOST: list[Callable[[OddFile, random.Random], None]] = [
     _lost(lambda c, r: _at(c, r, b"\0")),
     _lost(lambda c, r: _at(c, r, b"\xff")),
     _lost(lambda c, r: _at(c, r, b'"')),
@@ -422,3 +574,4 @@ DAMAGES: list[Callable[[OddFile, random.Random], None]] = [
     _lost(lambda c, r: c.decode("utf-8", "replace").encode("utf-16")),
     _lost(lambda c, r: c.replace(b"0", b"\\ud800")),
 ]
+DAMAGES = [_crlf, _bom, _mixed_ends, *LOST]

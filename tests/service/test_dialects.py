@@ -102,10 +102,30 @@ def test_no_path_is_two_dialects_and_no_route_is_another_s() -> None:
     for dialect in DIALECTS:
         for route in dialect.routes:
             path = getattr(route, "path", "")
-            assert spoken(DIALECTS, path) is dialect
+            assert spoken(DIALECTS, "POST", path) is dialect
             assert [other.name for other in DIALECTS if other.paths.fullmatch(path)] == [dialect.name]
     assert len({dialect.name for dialect in DIALECTS}) == len(DIALECTS)
-    assert spoken(DIALECTS, "/nowhere") is DIALECTS[0]
+    assert spoken(DIALECTS, "GET", "/nowhere") is DIALECTS[0]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "name"),
+    [
+        ("GET", "/", "native"),
+        ("HEAD", "/", "native"),
+        ("POST", "/", "huggingface"),
+        ("GET", "/v1/models", "native"),
+        ("GET", "/v1/models/mood", "kserve"),
+        ("POST", "/v1/models/mood:predict", "kserve"),
+        ("POST", "/v1/models/mood/classify", "native"),
+        ("GET", "/v1/models/", "native"),
+        ("POST", "/invocations", "sagemaker"),
+        ("GET", "/v2/", "v2"),
+    ],
+)
+def test_a_path_is_of_the_dialect_that_answers_it(method: str, path: str, name: str) -> None:
+    """Where two could claim it, too."""
+    assert spoken(DIALECTS, method, path).name == name
 
 
 def test_the_document_does_not_tell_where_the_code_lies() -> None:

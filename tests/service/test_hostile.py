@@ -37,9 +37,11 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pgb_core.artifact import MANIFEST, MODEL
 from service.app import create_app
 from service.dialects import DIALECTS as SPOKEN
+from service.dialects import contested
 from service.dialects.huggingface import schemas as huggingface
+from service.dialects.kserve import schemas as kserve
 from service.dialects.native import schemas as native
-from service.dialects.tei import schemas as tei
+from service.dialects.rerank import schemas as rerank
 from service.dialects.v2 import schemas as v2
 from service.errors import LoadFailed, TooLarge
 from service.http.arrival import decompressed
@@ -175,7 +177,7 @@ BODIES = [
     ),
     _value("10,000 numbers for texts", MANY, f"[{'7,' * 9_999}7]", 10_000),
     _value("10,000 empty objects for texts", MANY, f"[{'{},' * 9_999}{{}}]", 10_000),
-    _value("an empty text", (422, 200, 200, 200), '""'),
+    _value("an empty text", (422, 200, 400, 200), '""'),
     _value("an empty list", (422, 422, 400, 400), "[]", 0),
     Body(
         "more texts than are taken",
@@ -192,6 +194,8 @@ BODIES = [
         kind="content-type: application/x-www-form-urlencoded",
     ),
     Body("an unknown content type", (415, 415, 415, 200), lambda d: word(MARK, d), kind=f"content-type: {MARK}"),
+    Body("JSON without a content type", FINE, lambda d: word(MARK, d), kind=""),
+    Body("no JSON, without a content type", FOUR, M, kind=""),
     Body("another charset declared", FINE, lambda d: word("the film", d), kind=f"{JSON}; charset={MARK}"),
     _packed("gzip, as it should be", FINE, gzip.compress),
     _packed("deflate, as it should be", FINE, zlib.compress, "deflate"),
@@ -342,6 +346,10 @@ HTTP = [
 QUESTION = {"question": "who sang", "context": "the town sang a song " * 20}
 
 
+def _zero_shot(**parameters: object) -> bytes:
+    return json.dumps({"inputs": "the film", "parameters": parameters}).encode()
+
+
 def _question(what: str, gets: int, path: str = "/v1/answer", **more: object) -> Wire:
     body = {**QUESTION, **more} if path == "/v1/answer" else {"inputs": QUESTION, "parameters": more}
     return Wire(what, (gets,), (post(path, json.dumps(body).encode()),), path=path)
@@ -373,6 +381,19 @@ OPTIONS = [
     _question("a blank context: no answer", 200, context=" \n "),
     _question("more windows than are taken", 413, context="the film was good " * 270, max_length=8, stride=0),
     _question("a question without a context", 422, context=None),
+    *(
+        Wire(f"candidate labels: {what}", (status,), (post("/", _zero_shot(**more)),), path="/models")
+        for what, status, more in (
+            ("by a model that knows no entailment", 400, {"candidate_labels": [MARK]}),
+            ("none", 422, {"candidate_labels": []}),
+            ("nothing between commas", 422, {"candidate_labels": " , ,"}),
+            ("more than are taken", 413, {"candidate_labels": [MARK] * 9}),
+            ("2,000 between commas", 413, {"candidate_labels": f"{MARK}," * 2_000}),
+            ("a template without a place", 422, {"candidate_labels": [MARK], "hypothesis_template": MARK}),
+            ("a template that looks inside", 422, {"candidate_labels": [MARK], "hypothesis_template": "{0.__class__}"}),
+            ("a template of 1,001 characters", 422, {"candidate_labels": [MARK], "hypothesis_template": "{}" * 501}),
+        )
+    ),
     _question("half a surrogate pair in the context", 400, context="\ud800"),
     _question("1,000 combining accents as a context", 200, context="e" + "\u0301" * 1_000),
 ]
@@ -635,7 +656,17 @@ def crowd(form: str, size: int) -> Any:
 @pytest.mark.parametrize("form", ["numbers", "objects", "lists", "fields", "fields of an input", "dimensions"])
 @pytest.mark.parametrize(
     "schema",
-    [native.ClassifyRequest, native.AnswerRequest, huggingface.Request, tei.PredictRequest, v2.InferRequest],
+    [
+        native.ClassifyRequest,
+        native.AnswerRequest,
+        huggingface.Asked,
+        huggingface.Request,
+        contested.PredictRequest,
+        contested.RerankRequest,
+        rerank.RerankDocumentsRequest,
+        v2.InferRequest,
+        kserve.InstancesRequest,
+    ],
     ids=lambda schema: f"{schema.__module__}.{schema.__name__}",
 )
 def test_what_bad_input_costs_does_not_grow_with_it(schema: type[BaseModel], form: str) -> None:
@@ -700,11 +731,15 @@ def test_every_operation_asks_for_the_key_that_it_should(guarded: Guarded) -> No
         for method in operations:
             if template in OPEN:
                 assert guarded.status(method, path, None) == 200
+                assert guarded.status("head", path, None) == 200
                 seen["open"] += 1
                 continue
             for wrong in (None, "", "pgb_wrong", guarded.use + "a", guarded.use[:-1], "clé"):
                 assert guarded.status(method, path, wrong) == 401, (method, path, wrong)
             assert "WWW-Authenticate" in guarded.client.request(method, path).headers
+            if method == "get":
+                assert guarded.status("head", path, None) == 401
+                assert guarded.status("head", path, guarded.use) == guarded.status("get", path, guarded.use)
             admin = template.endswith(("/load", "/unload", "/split"))
             assert (guarded.status(method, path, guarded.use) == 403) == admin
             if not template.endswith("unload"):
@@ -790,7 +825,10 @@ def test_nobody_s_bytes_are_held_who_has_no_key(artifacts: tuple[Path, Path], tm
 def test_who_has_no_key_is_not_told_whether_a_body_would_do(guarded: Guarded) -> None:
     """The key comes first, whatever was sent."""
     for body in (b"{", b"", b'{"inputs": 7}', b'{"inputs": "x"}'):
-        for path in ("/v1/classify", "/", "/predict", "/v1/models/mood/classify", "/v2/models/mood/infer"):
+        for path in (
+            *("/v1/classify", "/", "/predict", "/v1/models/mood/classify", "/v2/models/mood/infer"),
+            *("/v1/models/mood:predict", "/invocations"),
+        ):
             reply = guarded.client.post(path, content=body, headers={"content-type": "application/json"})
             assert reply.status_code == 401, (path, body)
 
@@ -902,9 +940,13 @@ def tables() -> str:
     return "\n".join(lines)
 
 
+_TITLES = {"huggingface": "Hugging Face", "tei": "TEI", "kserve": "KServe v1", "sagemaker": "SageMaker"}
+
+
 def statuses() -> str:
     """What happened, and the status by dialect."""
-    lines = [f"| what happened | {' | '.join(DIALECTS)} |", "|---|" + "---|" * len(DIALECTS)]
+    names = [_TITLES.get(dialect.name, dialect.name) for dialect in SPOKEN]
+    lines = [f"| what happened | {' | '.join(names)} |", "|---|" + "---|" * len(names)]
     for kind in STATUS:
         row = [str(status_of(dialect, kind)) for dialect in SPOKEN]
         lines.append(f"| {str(kind.__doc__).rstrip('.')} | {' | '.join(row)} |")

@@ -117,6 +117,75 @@ def test_a_name_is_never_a_path(admin: TestClient, name: str) -> None:
     assert admin.post("/v1/models/mood/load", json={"version": "../mood/1"}).status_code == 404
 
 
+def test_only_what_is_called_json_administers(admin: TestClient) -> None:
+    """A page of another site can make a browser send what has no content type, or another one."""
+    key = admin.headers["authorization"]
+    for kind in (None, "text/plain", "application/x-www-form-urlencoded"):
+        headers = {"authorization": key, **({"content-type": kind} if kind else {})}
+        for method, what, body in (("POST", "load", b'{"version": "2"}'), ("PUT", "split", b'{"weights": {"1": 1}}')):
+            reply = admin.request(method, f"/v1/models/mood/{what}", content=body, headers=headers)
+            assert (reply.status_code, reply.json()["error"]["code"]) == (415, "malformed")
+    assert label(admin) == "1"
+
+
+def test_the_index_shows_what_could_be_loaded(admin: TestClient, folder: Path, artifacts: tuple[Path, Path]) -> None:
+    """From the folder, beside what is served; what is not a model is left out, and so is what is not ready if asked."""
+    shutil.copytree(artifacts[1], folder / "plain")
+    (folder / "nothing").mkdir()
+    (folder / ".hidden").mkdir()
+
+    def index(**asked: object) -> list[tuple[str, str, str, str]]:
+        found = admin.post("/v2/repository/index", json=asked).json()
+        return sorted((one["name"], one["version"], one["state"], one["reason"]) for one in found)
+
+    ready = [one for one in index() if one[2] == "READY"]
+    assert [one[0] for one in ready] == ["mood", "who"]
+    kept = [("mood", version, "UNAVAILABLE", "unloaded") for version in "123"] + [
+        ("plain", "", "UNAVAILABLE", "unloaded")
+    ]
+    assert index() == sorted(ready + kept)
+    assert index(ready=False) == index(ready=None) == index()
+    assert index(ready=True) == ready
+    assert admin.post("/v1/models/mood/load", json={"version": "2"}).status_code == 200
+    assert admin.post("/v1/models/plain/load", json={}).status_code == 200
+    found = {(name, version): state for name, version, state, _ in index() if state != "UNLOADING"}
+    assert found["mood", "2"] == "READY"
+    assert found["mood", "1"] == "UNAVAILABLE"
+    assert ("plain", "") not in found
+    assert "READY" in [state for (name, _), state in found.items() if name == "plain"]
+
+
+def test_the_index_cannot_be_had_from_a_folder_that_is_gone(admin: TestClient, folder: Path) -> None:
+    """What is served is still told."""
+    shutil.rmtree(folder)
+    reply = admin.post("/v2/repository/index")
+    assert (reply.status_code, reply.json()) == (503, {"error": "the folder of models cannot be read"})
+    assert {one["state"] for one in admin.post("/v2/repository/index", json={"ready": True}).json()} == {"READY"}
+
+
+def test_clients_of_v2_find_the_words_that_they_look_for(admin: TestClient) -> None:
+    """Of a model that is unknown, and of one that does not load; unloading what is not loaded is no error."""
+    for path in (
+        "/v2/models/nope",
+        "/v2/models/nope/ready",
+        "/v2/models/mood/versions/9/config",
+        "/v2/models/nope/stats",
+    ):
+        reply = admin.get(path)
+        assert reply.status_code == 404
+        assert reply.json()["error"].startswith("Request for unknown model: ")
+        assert "nope" not in reply.text
+    reply = admin.post("/v2/repository/models/nope/load", json={})
+    assert reply.status_code == 404
+    assert "failed to load" in reply.json()["error"]
+    assert admin.post("/v2/repository/models/mood/load", json={}).json()["error"].startswith("failed to load: ")
+    for body in ({}, {"parameters": None}, {"parameters": {"unload_dependents": True}}):
+        reply = admin.post("/v2/repository/models/nope/unload", json=body)
+        assert (reply.status_code, reply.json()) == (200, {})
+    assert admin.post("/v2/repository/models/mood/unload", content=b"{").status_code == 400
+    assert label(admin) == "1"
+
+
 def test_dense_and_compressed_stand_side_by_side(artifacts: tuple[Path, Path]) -> None:
     """The same artifact under two names, each asked by name; the first is the default."""
     settings = Settings(artifacts=(f"a={artifacts[0]}", f"b={artifacts[0]}"), threads=1)

@@ -171,6 +171,7 @@ def test_health_and_models_name_what_is_served(client: TestClient) -> None:
     ]
     assert all(abs(m["weights_kept"] - 0.5) < 0.02 and m["version"].isdigit() for m in found["models"])
     assert all("parity" in m["measured"] for m in found["models"])
+    assert {m["activation"] for m in found["models"]} == {"softmax"}
     assert {state["state"] for state in found["states"]} == {"READY"}
 
 

@@ -34,6 +34,10 @@ ASKED: list[tuple[str, Any]] = [
     ("/v2/models/mood/infer", {"inputs": [TENSOR]}),
     ("/v2/models/mood/infer", {"inputs": []}),
     ("/v2/models/none/infer", {"inputs": [TENSOR]}),
+    ("/v1/models/mood:predict", {"instances": ["the film"]}),
+    ("/v1/models/who:predict", {"instances": [{"question": "who", "context": "the town sang"}]}),
+    ("/v1/models/none:predict", {"instances": ["the film"]}),
+    ("/invocations", {"inputs": "the film"}),
 ]
 
 

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 
 from benchmarks.fuzz.fuzz_v2 import parse as parse_or_complain
 from benchmarks.fuzz.mutants import Request, mutants, seeds
-from service.dialects.v2.schemas import InferRequest, Tensor, build, parse
+from service.dialects.v2.schemas import (
+    IndexRequest,
+    InferRequest,
+    LoadRequest,
+    Tensor,
+    UnloadRequest,
+    build,
+    parse,
+    parse_repository,
+)
 from service.errors import InvalidInput, Malformed, TooLarge
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=30)
@@ -88,6 +97,41 @@ def test_mutants_raise_the_declared_errors_and_nothing_else() -> None:
     outcomes = [parse_or_complain(mutant) for mutant in itertools.islice(mutants(1), 6_000)]
     assert set(outcomes) == {"ok", "InvalidInput", "Malformed"}
     assert outcomes.count("ok") > 100
+
+
+def test_null_stands_for_what_a_client_does_not_set() -> None:
+    """Wherever something optional may stand; null as a parameter is a parameter that is not set."""
+    plain = {"name": "text", "shape": [1], "datatype": "BYTES", "data": ["a"]}
+    unset = dict.fromkeys(("binary_data_size", "shared_memory_region", "content_type"))
+    bare, _ = request({"text": (["a"], False, False)})
+    expected = parse(bare, None, 8)
+    for parameters in (None, unset):
+        outputs = [
+            None,
+            [{"name": "label", "parameters": parameters and dict.fromkeys(("classification", "binary_data"))}],
+        ]
+        for wanted in outputs:
+            asked = {
+                "id": None,
+                "parameters": parameters,
+                "inputs": [{**plain, "parameters": parameters}],
+                "outputs": wanted,
+            }
+            found = parse(json.dumps(asked).encode(), None, 8)
+            assert found.texts == expected.texts
+            assert found.header.parameters == found.header.inputs[0].parameters == {}
+            if wanted:
+                assert found.header.outputs is not None
+                assert found.header.outputs[0].parameters == {}
+    for kind in (IndexRequest, LoadRequest, UnloadRequest):
+        assert parse_repository(kind, b'{"parameters": null, "ready": null}') == kind()
+
+
+@pytest.mark.parametrize("parameters", ["[]", '"a"', "7"])
+def test_parameters_are_an_object_or_nothing(parameters: str) -> None:
+    """Anything else is refused."""
+    with pytest.raises(InvalidInput, match=r"^parameters: "):
+        parse(b'{"inputs": [], "parameters": %s}' % parameters.encode(), None, 8)
 
 
 @given(st.binary(max_size=200), st.none() | st.integers(0, 250).map(str) | st.text(max_size=12))

@@ -1,7 +1,8 @@
-"""ONNX Runtime on a CPU, products in int8: inputs are quantised as they come.
+"""ONNX Runtime on a CPU, products in int8.
 
-Neurons get a scale a token, other inputs a scale for all tokens of a batch. A channel of the stream that is much larger
-than the others would make that scale coarse for all of them, so channels are evened out first.
+Neurons get a scale a token, computed as they come. Other inputs have one scale: the graph holds it where their range is
+known, so that an answer does not depend on what else is in its batch; else it is computed for the batch. A channel of
+the stream that is much larger than the others would make that scale coarse for all, so channels are evened first.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from torch import Tensor
 from pgb_core.export.builder import CONTRIB, Graph
 from pgb_core.export.forms.token_major import Writer
 from pgb_core.export.parts import activate
-from pgb_core.export.ranges import Range, Ranges
+from pgb_core.export.ranges import Range, Ranges, step_and_zero
 from pgb_core.model.blocks import Attention
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.linear import Chain
@@ -38,25 +39,25 @@ class Int8(Writer):
 
     def __init__(self, g: Graph, model: Encoder, ranges: Ranges) -> None:
         super().__init__(g, model, ranges)
-        self.known: dict[str, tuple[float, float]] = {}  # ranges of what is always within them
+        self.known: dict[str, tuple[np.float32, np.uint8]] = {}  # step and zero of what is always within their bytes
         self.mask = g.op("Cast", "mask.int32", "attention_mask", to=TensorProto.INT32)
 
     def product(self, name: str, weight: Tensor, bias: Tensor | None, x: str, seen: Range | None) -> str:
         """Quantise, multiply, scale, add the bias: by one operator where the range of x is not known before."""
-        if seen is not None and seen.stream:
-            factors = even(seen.largest, weight)
-            x = self.g.op("Mul", f"{name}.even", x, self.g.constant(f"{name}.shares", 1 / factors))
-            weight = weight * factors
+        g, bytes_of = self.g, self.known.get(x)
+        if bytes_of is None and seen is not None:
+            if seen.stream:
+                factors = even(seen.largest, weight)
+                x = g.op("Mul", f"{name}.even", x, g.constant(f"{name}.shares", 1 / factors))
+                weight, seen = weight * factors, seen.divided(factors)
+            bytes_of = seen.scale
         whole, scale = quantized(weight, EVERYWHERE)
-        g = self.g
         weights = [g.constant(f"{name}.weight", whole.T), g.constant(f"{name}.scale", scale)]
         last = [] if bias is None else [g.constant(f"{name}.bias", bias)]
-        if x not in self.known:
+        if bytes_of is None:
             without_zero = ["", *last] if last else []
             return g.op("DynamicQuantizeMatMul", name, x, *weights, *without_zero, domain=CONTRIB)
-        low, high = self.known[x]
-        step = np.float32((high - low) / 255)
-        of_x = g.constant(f"range.{low:g}.scale", step), g.constant(f"range.{low:g}.zero", np.uint8(round(-low / step)))
+        of_x = g.constant(f"{name}.step", bytes_of[0]), g.constant(f"{name}.zero", bytes_of[1])
         small = g.op("QuantizeLinear", f"{name}.input", x, *of_x)
         inputs = [small, weights[0], of_x[0], weights[1], of_x[1], *(["", *last] if last else [])]
         return g.op("MatMulIntegerToFloat", name, *inputs, domain=CONTRIB)
@@ -72,7 +73,7 @@ class Int8(Writer):
         largest = g.op("ReduceMax", f"{name}.largest", size, g.constant("axis.last", [-1]), keepdims=1)
         largest = g.op("Max", f"{name}.divisor", largest, g.constant(f"least.{least:g}", np.float32(least)))
         scaled = g.op("Div", f"{name}.scaled", x, largest)
-        self.known[scaled] = (low, 1.0)
+        self.known[scaled] = step_and_zero(low, 1.0)
         y = self.map(name, chain, scaled, biased=False, negated=self.negated)
         bias = g.constant(f"{name}.bias", -chain.bias if self.negated else chain.bias)
         return g.op("Add", f"{name}.biased", g.op("Mul", f"{name}.unscaled", y, largest), bias)

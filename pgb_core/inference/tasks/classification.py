@@ -11,16 +11,31 @@ from numpy.typing import NDArray
 from pgb_core.inference.tasks.base import Logits
 from pgb_core.inference.tokens import Tokens
 
+DEFAULT_STRIDE = 128
+POOLS = ("mean", "max")
+
 
 @dataclass(frozen=True)
 class Labelling:
-    """activation: None takes the model's. top_k: None gives all labels. truncate: cut a text that is too long, or
-    refuse it. side: the end that is cut; None takes the model's."""
+    """How texts are labelled.
+
+    activation: None takes the model's. top_k: None gives all labels. truncate: cut a text that is too long, or
+    refuse it. side: the end that is cut; None takes the model's. max_length: tokens, where it is less than the model
+    takes. pool: read a text that is too long in windows, and take the mean or the largest of their logits, label by
+    label; of these windows neighbours share `stride` tokens, by default half of one, at most 128.
+    """
 
     activation: str | None = None
     top_k: int | None = None
     truncate: bool = True
     side: str | None = None
+    max_length: int | None = None
+    pool: str | None = None
+    stride: int | None = None
+
+    def shared(self, length: int) -> int:
+        """Tokens that neighbouring windows of that length share."""
+        return min(length // 2, DEFAULT_STRIDE) if self.stride is None else self.stride
 
 
 @dataclass(frozen=True)
@@ -31,7 +46,7 @@ class Score:
     score: float
 
 
-def activate(logits: NDArray[np.float32], activation: str) -> NDArray[np.float64]:
+def activate(logits: NDArray[np.float32] | NDArray[np.float64], activation: str) -> NDArray[np.float64]:
     """softmax, sigmoid or none over the last axis; exact at extreme logits."""
     values = logits.astype(np.float64)
     if activation == "softmax":
@@ -41,6 +56,11 @@ def activate(logits: NDArray[np.float32], activation: str) -> NDArray[np.float64
         decay = np.exp(-np.abs(values))
         return np.asarray(np.where(values >= 0, 1.0, decay) / (1.0 + decay))
     return values
+
+
+def pooled(logits: Sequence[NDArray[np.float32]], pool: str) -> NDArray[np.float32]:
+    """One row of logits from those of the windows of a text: their mean, or the largest of each label."""
+    return np.asarray(np.max(logits, 0) if pool == "max" else np.mean(logits, 0, dtype=np.float64), np.float32)
 
 
 def ranked(

@@ -1,36 +1,39 @@
-"""/ and /models/{name}: the Hugging Face dialect, for text classification and question answering."""
+"""/ and /models/{name}: the Hugging Face dialect, for text classification, zero-shot too, and question answering."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from pgb_core.inference.tasks.classification import Labelling
-from pgb_core.inference.tasks.qa import Options, Question, Windowing
-from service.dialects.common import USE, Name, call_of, documented, engine_of, registry_of, timed
+from service.dialects import contested
+from service.dialects.common import USE, Name, documented, registry_of
+from service.dialects.huggingface import answers, labels
 from service.dialects.huggingface import schemas as hf
 from service.dialects.information import Info, information
 from service.dialects.strict import StrictRoute
-from service.engine import Engine, Target
 from service.errors import InvalidInput, Unavailable
-from service.observe.metrics import Call
 
 router = APIRouter(tags=["huggingface"], dependencies=USE, route_class=StrictRoute)
-ERRORS = documented(hf.HuggingFaceError, 415, 422)
-MOST_ANSWERS = 100  # finding them takes time in proportion
-Answers = list[list[hf.Label]] | hf.Answer | list[hf.Answer] | list[hf.Answer | list[hf.Answer]]
+ERRORS = documented(hf.HuggingFaceError, 415, 422, 424)  # the last one is for clients of TEI
+Answers = list[list[hf.Label]] | list[hf.Label] | hf.Answer | list[hf.Answer] | list[hf.Answer | list[hf.Answer]]
 
 
-@router.post("/", response_model=Answers, responses=ERRORS)
-async def ask(asked: hf.Request, request: Request) -> JSONResponse:
-    """Label texts, or answer questions, by what is sent."""
-    return await _ask(asked, Target(), request)
+@router.post("/", response_model=Answers | list[contested.Rank], responses=ERRORS)
+async def ask(asked: hf.Asked, request: Request) -> JSONResponse:
+    """Label texts, or answer questions, by what is sent. Requests of text-embeddings-inference are answered flat."""
+    given = asked.root
+    if isinstance(given, hf.Request):
+        return await _ask(given, None, request)
+    contested.speak(request)
+    if isinstance(given, contested.RerankRequest):
+        return await contested.ranked(given, request)
+    return await contested.predicted(given, request)
 
 
 @router.post("/models/{name}", response_model=Answers, responses=ERRORS)
 async def ask_model(name: Name, asked: hf.Request, request: Request) -> JSONResponse:
     """Label texts, or answer questions, with a named model."""
-    return await _ask(asked, Target(name), request)
+    return await _ask(asked, name, request)
 
 
 @router.get("/models/{name}/health", response_class=Response, responses=ERRORS)
@@ -42,39 +45,18 @@ async def model_health(request: Request, name: Name) -> Response:
     return Response()
 
 
-@router.get("/models/{name}/info", response_model=Info, responses=ERRORS)
+@router.get("/models/{name}/info", response_model=Info, response_model_exclude_unset=True, responses=ERRORS)
 async def model_info(request: Request, name: Name) -> dict[str, object]:
     """What /info says, of this model."""
     registry = registry_of(request)
     return information(request.app.state.settings, registry, registry.peek(name))
 
 
-async def _ask(asked: hf.Request, target: Target, request: Request) -> JSONResponse:
-    call, engine = call_of(request), engine_of(request)
-    given = asked.inputs if isinstance(asked.inputs, list) else [asked.inputs]
+async def _ask(asked: hf.Request, model: str | None, request: Request) -> JSONResponse:
+    if request.scope["query_string"] and not hf.Parameters.model_fields.keys().isdisjoint(request.query_params):
+        raise InvalidInput("parameters stand in the body, under parameters, and not in the address")
     parameters = asked.parameters or hf.Parameters.model_validate({})
-    questions = [Question(item.question, item.context) for item in given if isinstance(item, hf.Question)]
+    questions, several = answers.questions_of(asked.inputs)
     if questions:
-        return await _answer(questions, isinstance(asked.inputs, list), parameters, target, call, engine)
-    texts = [
-        item if isinstance(item, str) else (item.text, item.text_pair) if item.text_pair is not None else item.text
-        for item in given
-        if not isinstance(item, hf.Question)
-    ]
-    options = Labelling(parameters.function_to_apply, parameters.top_k)
-    rows = await engine.classify(call, target, texts, options)
-    # Nested for a single input too: the clients take the first element.
-    return timed([[{"label": s.label, "score": s.score} for s in row] for row in rows], call)
-
-
-async def _answer(
-    questions: list[Question], many: bool, p: hf.Parameters, target: Target, call: Call, engine: Engine
-) -> JSONResponse:
-    if (p.top_k or 1) > MOST_ANSWERS:
-        raise InvalidInput(f"top_k is at most {MOST_ANSWERS} for answers")
-    align = True if p.align_to_words is None else p.align_to_words
-    options = Options(p.top_k or 1, p.max_answer_len or 15, bool(p.handle_impossible_answer), align)
-    rows = await engine.answer(call, target, questions, Windowing(p.max_seq_len, p.doc_stride), options)
-    found = [[{"answer": a.text, "start": a.start, "end": a.end, "score": a.score} for a in row] for row in rows]
-    shown = [row[0] if len(row) == 1 else row for row in found]
-    return timed(shown if many else shown[0], call)
+        return await answers.answered(questions, several, parameters, model, request)
+    return await labels.labelled(asked.inputs, parameters, model, request)

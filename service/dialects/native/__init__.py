@@ -1,4 +1,4 @@
-"""The native dialect: /v1, beside /health and /metrics."""
+"""The native dialect: /v1, beside /health, /metrics, and what is read at /. A model's own path is KServe's."""
 
 import re
 
@@ -8,8 +8,9 @@ from service.dialects.native.routes import router
 NATIVE = Dialect(
     name="native",
     routes=router.routes,
-    paths=re.compile(r"/v1/.*|/health|/metrics", re.DOTALL),
+    paths=re.compile(r"/v1/(?!(?:rerank|models/[^/]+)\Z).*|/health|/metrics", re.DOTALL),
     work=re.compile(r"/v1/(models/(?P<model>[^/]+)/)?(classify|answer)"),
     error=lambda code, message: {"error": {"code": code, "message": message}},
-    probes=("/health", "/metrics"),
+    probes=("/", "/health", "/metrics"),
+    reads=re.compile(r"/"),
 )

@@ -1,8 +1,12 @@
-"""/health for people and load balancers, /metrics for Prometheus."""
+"""/health for people and load balancers, / for those that know no better path, /metrics for Prometheus."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse, RedirectResponse
 
 from service.dialects.common import Require, registry_of
 from service.dialects.native import schemas as native
@@ -13,6 +17,7 @@ from service.settings import Settings
 
 router = APIRouter(tags=["health"])
 _USE = Require("use")
+_OPENMETRICS = "application/openmetrics-text"
 
 
 @router.get("/health", response_model=native.HealthBody, responses=ERRORS)
@@ -23,13 +28,59 @@ async def health(request: Request) -> dict[str, object]:
     return {"status": "ready", "models": models}
 
 
-@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}, **ERRORS})
+@router.get("/", include_in_schema=False)
+async def root(request: Request) -> Response:
+    """What /health says, in short; whoever would rather see a page is led to it."""
+    settings: Settings = request.app.state.settings
+    vary = {"Vary": "Accept"}
+    if settings.ui and _asks_for_a_page(request.headers.get("accept", "")):
+        return RedirectResponse("ui/", 307, vary)
+    request.app.state.lifecycle.check()
+    return JSONResponse({"status": "ready"}, headers=vary)
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}, _OPENMETRICS: {}}}, **ERRORS},
+)
 async def metrics(request: Request) -> Response:
-    """Every figure that the service keeps of itself, as Prometheus reads it."""
+    """Every figure that the service keeps of itself, as Prometheus reads it: in its text format, or as OpenMetrics."""
     settings: Settings = request.app.state.settings
     if not settings.metrics:
         raise UnknownModel("metrics are switched off")
     if settings.metrics_key:
         await _USE(request)
     instruments: Instruments = request.app.state.instruments
-    return Response(instruments.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    vary = {"Vary": "Accept"}
+    if _asks_for_openmetrics(request.headers.get("accept", "")):
+        return Response(instruments.openmetrics(), 200, vary, f"{_OPENMETRICS}; version=1.0.0; charset=utf-8")
+    return Response(instruments.text(), 200, vary, "text/plain; version=0.0.4; charset=utf-8")
+
+
+def _asks_for_a_page(accept: str) -> bool:
+    """Whether HTML is the first that is named, as browsers name it."""
+    return accept.partition(",")[0].partition(";")[0].strip().lower() == "text/html"
+
+
+def _asks_for_openmetrics(accept: str) -> bool:
+    """Whether it is named, and plain text is not named as better."""
+    wanted = {_OPENMETRICS: 0.0, "text/plain": 0.0}
+    for part in accept.lower().split(","):
+        kind, *parameters = (piece.strip() for piece in part.split(";"))
+        if kind in wanted:
+            wanted[kind] = max(wanted[kind], _quality(parameters))
+    return 0 < wanted[_OPENMETRICS] >= wanted["text/plain"]
+
+
+def _quality(parameters: Sequence[str]) -> float:
+    """From 0 to 1, as far as it is a number; 1 where none is given."""
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            try:
+                found = float(value)
+            except ValueError:
+                return 0.0
+            return min(max(found, 0.0), 1.0) if math.isfinite(found) else 0.0
+    return 1.0

@@ -27,7 +27,9 @@ async def classify(asked: native.ClassifyRequest, request: Request) -> JSONRespo
     call = _called(request, asked.timeout_ms)
     given = asked.inputs if isinstance(asked.inputs, list) else [asked.inputs]
     inputs = [item if isinstance(item, str) else (item.text, item.pair) for item in given]
-    options = Labelling(asked.activation, asked.top_k, asked.truncate)
+    if asked.stride is not None and asked.long is None:
+        raise InvalidInput("stride is for windows; say long, too")
+    options = Labelling(asked.activation, asked.top_k, asked.truncate, pool=asked.long, stride=asked.stride)
     rows = await engine_of(request).classify(call, Target(asked.model, asked.version), inputs, options)
     results = [[{"label": s.label, "score": s.score} for s in row] for row in rows]
     return timed({"results": results, "truncated": call.truncated, **_facts(call)}, call)

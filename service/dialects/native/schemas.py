@@ -34,6 +34,14 @@ class ClassifyRequest(Strict):
     activation: Literal["softmax", "sigmoid", "none"] | None = Field(None, description="By default the model's own")
     top_k: int | None = Field(None, ge=1, description="By default all labels")
     truncate: bool = Field(True, description="Cut a text that is longer than the model takes, or refuse it")
+    long: Literal["mean", "max"] | None = Field(
+        None,
+        description="Read a text that is longer than the model takes in windows, and label it by the mean or the "
+        "largest of their logits",
+    )
+    stride: int | None = Field(
+        None, ge=0, description="Tokens that neighbouring windows of `long` share; by default 128"
+    )
     timeout_ms: float | None = Field(None, gt=0, le=3_600_000, description="Give up after this time from arrival")
 
 
@@ -147,6 +155,7 @@ class ServedModel(BaseModel):
     version: str
     task: str
     labels: list[str]
+    activation: str = Field(description="What makes scores of a classifier's logits: softmax, sigmoid or none")
     max_length: int
     share: float = Field(description="Of the traffic that names no version")
     weights_kept: float

@@ -1,20 +1,15 @@
-"""/predict, /info, /ping: the dialect of text-embeddings-inference."""
+"""/predict, /rerank, /info, /ping: the dialect of text-embeddings-inference."""
 
 from __future__ import annotations
-
-import math
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from pgb_core.inference.tasks.classification import Labelling
-from pgb_core.inference.tokens import Text
-from service.dialects.common import USE, call_of, documented, engine_of, registry_of, timed
+from service.dialects import contested
+from service.dialects.common import USE, documented, registry_of
 from service.dialects.information import Info, information
 from service.dialects.strict import StrictRoute
 from service.dialects.tei import schemas as tei
-from service.engine import Target
-from service.observe.metrics import Call
 
 router = APIRouter(tags=["text-embeddings-inference"], route_class=StrictRoute)
 ERRORS = documented(tei.TeiError, 415, 422, 424)
@@ -22,29 +17,22 @@ ERRORS = documented(tei.TeiError, 415, 422, 424)
 
 @router.post(
     "/predict",
-    response_model=list[tei.Prediction] | list[list[tei.Prediction]],
+    response_model=list[contested.Prediction] | list[list[contested.Prediction]],
     responses=ERRORS,
     dependencies=USE,
 )
-async def predict(asked: tei.PredictRequest, request: Request) -> JSONResponse:
+async def predict(asked: contested.PredictRequest, request: Request) -> JSONResponse:
     """Label a text, a pair or a batch. One input gives a flat list, a batch a list of lists."""
-    given = asked.inputs
-    batch = isinstance(given, list) and all(isinstance(item, list) for item in given)
-    inputs = [_text(item) for item in given] if batch else [_text(given)]
-    truncate = True if asked.truncate is None else asked.truncate
-    activation = "none" if asked.raw_scores else None
-    side = asked.truncation_direction
-    options = Labelling(activation, None, truncate, side.lower() if side else None)
-    call = call_of(request)
-    rows = await engine_of(request).classify(call, Target(), inputs, options)
-    results = [[{"score": s.score, "label": s.label} for s in row] for row in rows]
-    response = timed(results if batch else results[0], call)
-    for name, value in _headers(call).items():
-        response.headers[name] = value
-    return response
+    return await contested.predicted(asked, request)
 
 
-@router.get("/info", response_model=Info, responses=ERRORS, dependencies=USE)
+@router.post("/rerank", response_model=list[contested.Rank], responses=ERRORS, dependencies=USE)
+async def rerank(asked: contested.RerankRequest, request: Request) -> JSONResponse:
+    """Rank texts by a query, with the first model of one label; the highest score comes first."""
+    return await contested.ranked(asked, request)
+
+
+@router.get("/info", response_model=Info, response_model_exclude_unset=True, responses=ERRORS, dependencies=USE)
 async def info(request: Request) -> dict[str, object]:
     """What is served, with the density, accuracy and speed measured when each model was made."""
     registry = registry_of(request)
@@ -57,25 +45,3 @@ async def ping(request: Request) -> Response:
     """200 with an empty body when ready, 503 when not."""
     request.app.state.lifecycle.check()
     return Response()
-
-
-def _text(item: str | list[str] | list[list[str]]) -> Text:
-    if isinstance(item, str):
-        return item
-    parts = [part for part in item if isinstance(part, str)]
-    return parts[0] if len(parts) == 1 else (parts[0], parts[1])
-
-
-def _headers(call: Call) -> dict[str, str]:
-    timings = call.timings()
-    whole = {name: str(math.floor(value)) for name, value in vars(timings).items()}
-    return {
-        "x-compute-type": "gpu" if call.device == "cuda" else "cpu",
-        "x-compute-time": whole["total"],
-        "x-compute-characters": str(call.characters),
-        "x-compute-tokens": str(call.tokens),
-        "x-total-time": whole["total"],
-        "x-tokenization-time": whole["tokenize"],
-        "x-queue-time": whole["queue"],
-        "x-inference-time": whole["infer"],
-    }

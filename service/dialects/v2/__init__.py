@@ -6,12 +6,20 @@ from service import errors
 from service.dialects.base import Dialect
 from service.dialects.v2.routes import router, work
 
+# Clients, and the examples of Triton, look for these words.
+_WORDS = {errors.UnknownModel.code: "Request for unknown model", errors.LoadFailed.code: "failed to load"}
+
+
+def _error(code: str, message: str) -> dict[str, object]:
+    return {"error": f"{_WORDS[code]}: {message}" if code in _WORDS else message}
+
+
 V2 = Dialect(
     name="v2",
     routes=[*router.routes, *work.routes],
-    paths=re.compile(r"/v2(/.*)?", re.DOTALL),
+    paths=re.compile(r"/v2(/(?!rerank\Z).*)?", re.DOTALL),
     work=re.compile(r"/v2/models/(?P<model>[^/]+)/(.+/)?infer"),
-    error=lambda _, message: {"error": message},
+    error=_error,
     statuses=dict.fromkeys((errors.InvalidInput, errors.EmptyInput, errors.InputRejected), 400),
     probes=("/v2/health/live", "/v2/health/ready"),
 )

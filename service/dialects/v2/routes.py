@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from service.dialects.strict import DirectRoute
 from service.dialects.v2 import schemas as v2
 from service.dialects.v2.schemas import Asked, Tensor
 from service.engine import Engine, Target
-from service.errors import InvalidInput, ServiceError, TooLarge, Unavailable
+from service.errors import InvalidInput, ServiceError, TooLarge, Unavailable, UnknownModel
 from service.models.model import Model
 from service.observe.metrics import STAGES, Call, Spent
 
@@ -80,6 +81,7 @@ _INFER: dict[str, Any] = {
 
 
 @router.get("")
+@router.get("/", include_in_schema=False)  # the only path of it in the protocol's own OpenAPI document
 async def server() -> dict[str, object]:
     """Name, version and extensions."""
     return {"name": "pgb-serve", "version": __version__, "extensions": EXTENSIONS}
@@ -164,9 +166,10 @@ async def statistics(request: Request, name: Name, version: str | None = None) -
 
 @router.post("/repository/index", dependencies=USE, openapi_extra=_body(v2.IndexRequest))
 async def index(request: Request) -> list[dict[str, str]]:
-    """Every version, whether it answers, comes, goes or failed."""
+    """Every version, whether it answers, comes, goes, failed, or could be loaded."""
     asked = v2.parse_repository(v2.IndexRequest, await request.body())
-    states = [s for s in registry_of(request).index() if s.state == "READY" or not asked.ready]
+    registry = registry_of(request)
+    states = [s for s in registry.index() if s.state == "READY"] if asked.ready else await registry.repository()
     return [{"name": s.name, "version": s.version, "state": s.state, "reason": s.reason} for s in states]
 
 
@@ -175,14 +178,19 @@ async def load(request: Request, name: Name) -> dict[str, object]:
     """Load the latest version from the folder of models and switch to it; on failure nothing changes."""
     if v2.parse_repository(v2.LoadRequest, await request.body()).parameters:
         raise InvalidInput("a model is loaded as its folder has it; send no parameters")
-    await registry_of(request).load(name)
+    try:
+        await registry_of(request).load(name)
+    except UnknownModel as error:
+        raise UnknownModel(f"failed to load: {error}") from None
     return {}
 
 
-@router.post("/repository/models/{name}/unload", dependencies=ADMIN)
+@router.post("/repository/models/{name}/unload", dependencies=ADMIN, openapi_extra=_body(v2.UnloadRequest))
 async def unload(request: Request, name: Name) -> dict[str, object]:
-    """Retire every version of a model."""
-    await registry_of(request).unload(name)
+    """Retire every version of a model. One that is not loaded is not loaded, and that is no error."""
+    v2.parse_repository(v2.UnloadRequest, await request.body())
+    with suppress(UnknownModel):
+        await registry_of(request).unload(name)
     return {}
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 
 from service.dialects.strict import check_values
@@ -23,6 +23,16 @@ Count = Annotated[int, Field(ge=0, le=1 << 31, strict=True)]
 _DEEPEST = 3
 
 
+def _none_without(given: Any) -> Any:
+    """Clients write null where they have no parameters, and for one that they do not set."""
+    if given is None:
+        return {}
+    return {name: value for name, value in given.items() if value is not None} if isinstance(given, dict) else given
+
+
+Parameters = Annotated[dict[str, Any], BeforeValidator(_none_without, dict[str, Any] | None)]
+
+
 class RequestInput(BaseModel):
     """One tensor: its values under `data`, or behind the header, `binary_data_size` bytes of them."""
 
@@ -30,14 +40,14 @@ class RequestInput(BaseModel):
     shape: Annotated[list[Count], Field(fail_fast=True)]
     datatype: str
     data: list[Any] | None = None
-    parameters: dict[str, Any] = {}
+    parameters: Parameters = {}
 
 
 class RequestOutput(BaseModel):
     """One tensor asked for; parameters `binary_data`, and `classification` for the k best labels."""
 
     name: str
-    parameters: dict[str, Any] = {}
+    parameters: Parameters = {}
 
 
 class InferRequest(BaseModel):
@@ -53,7 +63,7 @@ class InferRequest(BaseModel):
     )
 
     id: str | None = None
-    parameters: dict[str, Any] = {}
+    parameters: Parameters = {}
     inputs: Annotated[list[RequestInput], Field(fail_fast=True)]
     outputs: Annotated[list[RequestOutput], Field(fail_fast=True)] | None = None
 
@@ -67,10 +77,16 @@ class IndexRequest(BaseModel):
 class LoadRequest(BaseModel):
     """What a model is to be loaded with: nothing, for its folder says it all."""
 
-    parameters: dict[str, Any] = {}
+    parameters: Parameters = {}
 
 
-Body = TypeVar("Body", IndexRequest, LoadRequest)
+class UnloadRequest(BaseModel):
+    """How a model is to be unloaded; `unload_dependents` is taken, and no model depends on another."""
+
+    parameters: Parameters = {}
+
+
+Body = TypeVar("Body", IndexRequest, LoadRequest, UnloadRequest)
 
 
 class ResponseOutput(BaseModel):

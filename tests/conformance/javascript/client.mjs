@@ -1,7 +1,7 @@
 // What @huggingface/inference makes of a service: one JSON line, name -> result or error.
 import { InferenceClient, questionAnswering, textClassification } from "@huggingface/inference";
 
-const [url, guarded, key, tooMuch] = process.argv.slice(2);
+const [url, guarded, key, several, tooMuch] = process.argv.slice(2);
 const inputs = "the film was good";
 const question = { question: "who sang", context: "the town sang a song and the film was very good" };
 const client = new InferenceClient();
@@ -26,6 +26,8 @@ const calls = {
   answer_named: () => client.questionAnswering({ endpointUrl: who, inputs: question }),
   answer_function: () => questionAnswering({ endpointUrl: url, inputs: question }),
   answer_endpoint: () => client.endpoint(url).questionAnswering({ inputs: question }),
+  zero_shot: () =>
+    client.zeroShotClassification({ endpointUrl: several, inputs, parameters: { candidate_labels: ["song", "film"] } }),
   error_model: () => label({ endpointUrl: `${url}/models/nope` }),
   error_task: () => label({ endpointUrl: who }),
   error_parameter: () => label({ parameters: { top_k: 0 } }),

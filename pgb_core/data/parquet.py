@@ -1,0 +1,68 @@
+"""Parquet files, read with pyarrow: from pandas, from `datasets`, from the hub's own pages."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from pgb_core.data.features import names_of, with_names
+from pgb_core.data.packed import EXTRA, LARGEST, MOST_ROWS
+from pgb_core.data.rows import Record, Records
+from pgb_core.data.words import shown
+from pgb_core.errors import DataError
+
+_BATCH = 256  # rows that are unpacked at once
+
+
+def read_parquet(path: Path) -> Records:
+    """Every row by its column. Raises DataError when pyarrow is missing, or the file is broken or too large."""
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise DataError(
+            f"{path}: is a Parquet file, which is read with the package pyarrow; {EXTRA}, or write it as .csv or .jsonl"
+        ) from error
+    try:
+        with parquet.ParquetFile(path) as file:
+            return _records(path, file)
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{path}: is not a whole Parquet file; write it again") from error
+
+
+def _records(path: Path, file: Any) -> Records:
+    known = file.metadata
+    sizes = sum(known.row_group(n).total_byte_size for n in range(known.num_row_groups))
+    _refuse_large(path, known.num_rows, sizes)
+    columns = tuple(str(name) for name in file.schema_arrow.names)
+    twice = [name for name, count in Counter(columns).items() if count > 1]
+    if twice:
+        raise DataError(f"{path}: two columns are named {shown(twice[0])}; give each its own name")
+    names = _class_names(file.schema_arrow.metadata or {})
+    rows: list[Record] = []
+    size = 0
+    for batch in file.iter_batches(batch_size=_BATCH):
+        size += batch.nbytes  # a dictionary unpacks to more than the file says
+        _refuse_large(path, len(rows) + batch.num_rows, size)
+        start = len(rows)
+        rows += [Record(with_names(raw, names), f"{path}[{start + n}]") for n, raw in enumerate(batch.to_pylist())]
+    return Records(str(path), columns, rows)
+
+
+def _refuse_large(path: Path, rows: int, size: int) -> None:
+    if rows > MOST_ROWS or size > LARGEST:
+        raise DataError(
+            f"{path}: unpacks to more than {MOST_ROWS:,} rows or {LARGEST >> 20:,} MiB; split it, or take fewer rows"
+        )
+
+
+def _class_names(metadata: dict[bytes, bytes]) -> dict[str, list[str]]:
+    """Names of labels, which `datasets` writes into the files that it makes."""
+    try:
+        features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
+        found = {str(column): names_of(feature) for column, feature in features.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+    return {column: names for column, names in found.items() if names}

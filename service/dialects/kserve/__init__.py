@@ -1,0 +1,17 @@
+"""The first protocol of KServe: a model's own path below /v1/models."""
+
+import re
+
+from service import errors
+from service.dialects.base import Dialect
+from service.dialects.kserve.routes import router
+
+KSERVE = Dialect(
+    name="kserve",
+    routes=router.routes,
+    paths=re.compile(r"/v1/models/[^/]+"),
+    work=re.compile(r"/v1/models/(?P<model>[^/]+):predict"),
+    error=lambda _, message: {"error": message},
+    statuses=dict.fromkeys((errors.InvalidInput, errors.EmptyInput, errors.InputRejected), 400),
+    probes=("/v1/models/{name}",),
+)

@@ -1,0 +1,56 @@
+"""/v1/models/{name} and /v1/models/{name}:predict: the first protocol of KServe."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from pgb_core.inference.tasks.classification import Labelling
+from pgb_core.inference.tasks.qa import Options, Question, Windowing
+from service.dialects.common import USE, Name, call_of, documented, engine_of, registry_of, timed
+from service.dialects.kserve import schemas as kserve
+from service.dialects.strict import StrictRoute
+from service.engine import Target
+from service.errors import InvalidInput, Unavailable
+
+router = APIRouter(
+    prefix="/v1/models",
+    tags=["kserve v1"],
+    responses=documented(kserve.KServeError, 415),
+    dependencies=USE,
+    route_class=StrictRoute,
+)
+
+
+@router.get("/{name}", response_model=kserve.ModelReady)
+async def ready(name: Name, request: Request) -> dict[str, object]:
+    """200 when this model answers."""
+    model = registry_of(request).peek(name)
+    if request.app.state.lifecycle.draining or not model.healthy:
+        raise Unavailable("the model is not ready")
+    return {"name": name, "ready": True}
+
+
+@router.post("/{name}:predict", response_model=kserve.PredictionsResponse)
+async def predict(name: Name, asked: kserve.InstancesRequest, request: Request) -> JSONResponse:
+    """Label texts, or answer questions, by what is sent."""
+    call, engine, target = call_of(request), engine_of(request), Target(name)
+    given = [kserve.Instance(text=item) if isinstance(item, str) else item for item in asked.instances]
+    texts = [one.text if one.text_pair is None else (one.text, one.text_pair) for one in given if one.text is not None]
+    questions = [
+        Question(one.question, one.context) for one in given if one.question is not None and one.context is not None
+    ]
+    if not questions:
+        rows = await engine.classify(call, target, texts, Labelling())
+        return timed({"predictions": [[{"label": s.label, "score": s.score} for s in row] for row in rows]}, call)
+    if texts:
+        raise InvalidInput("instances are all texts, or all questions")
+    found = await engine.answer(call, target, questions, Windowing(), Options())
+    best = [row[0] if row else None for row in found]
+    answers = [
+        {"answer": one.text, "start": one.start, "end": one.end, "score": one.score}
+        if one
+        else {"answer": "", "start": 0, "end": 0, "score": 0.0}
+        for one in best
+    ]
+    return timed({"predictions": answers}, call)

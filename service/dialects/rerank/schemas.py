@@ -1,0 +1,89 @@
+"""The dialect of Cohere's rerank: what its clients, and those that follow them, send and read."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
+
+from service.dialects.strict import Strict
+
+
+class Document(BaseModel):
+    """A document with its text. Other fields are passed over."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    text: str
+
+
+class RerankDocumentsRequest(Strict):
+    """A query, and documents to rank by it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "query": "What did the first lamp burn?",
+                    "documents": ["The first lamp burned whale oil.", "It never ends."],
+                    "top_n": 1,
+                }
+            ]
+        },
+    )
+
+    query: Annotated[str, Field(min_length=1)]
+    documents: Annotated[list[str | Document], Field(min_length=1, fail_fast=True)]
+    model: str | None = Field(None, description="By default the first classification model of one label")
+    top_n: int | None = Field(None, ge=1, description="By default all documents")
+    return_documents: StrictBool | None = Field(None, description="Repeat each document beside its score")
+    rank_fields: Annotated[list[Literal["text"]], Field(max_length=1)] | None = Field(
+        None, description="The text of a document is what is ranked"
+    )
+    max_tokens_per_doc: int | None = Field(
+        None, ge=8, description="Tokens at which query and document together are cut, where the model takes more"
+    )
+    max_chunks_per_doc: int | None = Field(None, ge=1, description="A document is one part, cut to the model's length")
+    priority: int | None = Field(None, description="Everyone's turns are fair, so it changes nothing")
+
+
+class Result(BaseModel):
+    """Where a document stood in the request, and its score. `document` is there where it was asked for."""
+
+    index: int
+    relevance_score: float
+    document: Document | None = None
+
+
+class ApiVersion(BaseModel):
+    """Of the path that was asked."""
+
+    version: str
+
+
+class Meta(BaseModel):
+    """What Cohere's clients find beside the results."""
+
+    api_version: ApiVersion
+
+
+class Usage(BaseModel):
+    """Tokens that the model read."""
+
+    total_tokens: int
+
+
+class RerankResponse(BaseModel):
+    """Documents, highest score first. `id` is the request's."""
+
+    id: str
+    model: str
+    results: list[Result]
+    usage: Usage
+    meta: Meta
+
+
+class RerankError(BaseModel):
+    """Every error of this dialect."""
+
+    message: str

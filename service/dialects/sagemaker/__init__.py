@@ -1,0 +1,26 @@
+"""What SageMaker asks of a container: /invocations takes and gives what / of the Hugging Face dialect does.
+
+Its other path, /ping, is the one that text-embeddings-inference has, too.
+"""
+
+import re
+
+from fastapi import APIRouter
+
+from service.dialects.base import Dialect
+from service.dialects.common import USE
+from service.dialects.huggingface import HUGGING_FACE
+from service.dialects.huggingface.routes import ERRORS, Answers, ask
+from service.dialects.strict import StrictRoute
+
+router = APIRouter(tags=["sagemaker"], dependencies=USE, route_class=StrictRoute)
+router.post("/invocations", response_model=Answers, responses=ERRORS)(ask)
+
+SAGEMAKER = Dialect(
+    name="sagemaker",
+    routes=router.routes,
+    paths=re.compile(r"/invocations"),
+    work=re.compile(r"/invocations"),
+    error=HUGGING_FACE.error,
+    statuses=HUGGING_FACE.statuses,
+)

@@ -1,0 +1,237 @@
+"""HTTP as clients and monitors speak it: HEAD, /, bodies without a content type, the formats of /metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
+from prometheus_client.parser import text_string_to_metric_families as text_families
+
+from service.app import create_app
+from service.http.head import Head
+from service.settings import Settings
+from tests.served import serving
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+OPENMETRICS = "application/openmetrics-text"
+PROMETHEUS = (
+    f"{OPENMETRICS};version=1.0.0;q=0.5,{OPENMETRICS};version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+)
+TENSOR = {"name": "text", "shape": [1], "datatype": "BYTES", "data": ["the film"]}
+WORK: list[tuple[str, Any]] = [
+    ("/v1/classify", {"inputs": "the film"}),
+    ("/v1/models/who/answer", {"question": "who", "context": "the town sang"}),
+    ("/", {"inputs": "the film"}),
+    ("/models/mood", {"inputs": "the film"}),
+    ("/predict", {"inputs": "the film"}),
+    ("/v2/models/mood/infer", {"inputs": [TENSOR]}),
+    ("/v1/models/mood:predict", {"instances": ["the film"]}),
+    ("/invocations", {"inputs": "the film"}),
+]
+
+
+@pytest.fixture(scope="module")
+def client(artifacts: tuple[Path, Path]) -> Iterator[TestClient]:
+    """Both models; redirects are not followed."""
+    app = create_app(Settings(artifacts=tuple(map(str, artifacts)), threads=1))
+    with TestClient(app, raise_server_exceptions=False, follow_redirects=False) as found:
+        yield found
+
+
+def test_head_gives_the_headers_of_get(client: TestClient) -> None:
+    """At every path that can be got, those of the pages and unknown ones included."""
+    documented = client.get("/openapi.json").json()["paths"]
+    paths = [path for path, operations in documented.items() if "get" in operations]
+    paths = [path.replace("{name}", "mood").replace("{version}", "none") for path in paths]
+    paths += [
+        "/",
+        "/v2/",
+        "/ui",
+        "/ui/",
+        "/ui/app.js",
+        "/ui/none",
+        "/docs",
+        "/openapi.json",
+        "/v1/models/none",
+        "/none",
+    ]
+    assert len(paths) > 25
+    for path in paths:
+        got, head = client.get(path), client.head(path)
+        told = {"x-request-id", "date", *(["content-length"] if path == "/metrics" else [])}
+        assert head.status_code == got.status_code, path
+        assert {n: v for n, v in head.headers.items() if n not in told} == {
+            n: v for n, v in got.headers.items() if n not in told
+        }
+
+
+def test_head_is_refused_where_nothing_can_be_got(client: TestClient) -> None:
+    """And a refusal names HEAD where GET would do."""
+    assert client.head("/v1/classify").status_code == 405
+    assert client.get("/v1/classify").headers["allow"] == "POST"
+    assert client.delete("/health").headers["allow"] == "GET, HEAD"
+
+
+def test_head_sends_no_body_by_itself() -> None:
+    """Whatever the server makes of it; the route is there for the log."""
+    sent: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scope["route"] = "the route"
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ab"})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def scenario(scope: dict[str, Any]) -> dict[str, Any]:
+        sent.clear()
+        await Head(app)(scope, None, send)  # type: ignore[arg-type]
+        return scope
+
+    assert asyncio.run(scenario({"type": "http", "method": "GET"}))["route"] == "the route"
+    assert sent[1]["body"] == b"ab"
+    assert asyncio.run(scenario({"type": "http", "method": "HEAD"})) == {
+        "type": "http",
+        "method": "HEAD",
+        "route": "the route",
+    }
+    assert sent[0]["headers"] == [(b"content-length", b"2")]
+    assert sent[1]["body"] == b""
+
+
+def test_a_connection_goes_on_after_head(artifacts: tuple[Path, Path]) -> None:
+    """Over a real socket: the head of an answer to HEAD is sent at once, and the next answer is the next one's."""
+    with serving(artifacts[0], "--threads", "1") as (url, _):
+        connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=20)
+        for path in ("/health", "/", "/ui/", "/v2/", "/ping", "/metrics", "/none"):
+            connection.request("HEAD", path)
+            head = connection.getresponse()
+            assert head.read() == b""
+            connection.request("GET", path)
+            got = connection.getresponse()
+            body = got.read()
+            assert head.status == got.status
+            assert got.headers["content-length"] == str(len(body))
+            if path != "/metrics":
+                assert head.headers["content-length"] == got.headers["content-length"]
+        connection.request("POST", "/v1/classify", json.dumps({"inputs": "the film"}))
+        assert connection.getresponse().status == 200
+        connection.close()
+
+
+def test_the_log_and_the_metrics_name_what_was_asked(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    """HEAD is not called GET, and / is of whoever answers it."""
+    caplog.set_level(logging.DEBUG, "pgb")
+    client.head("/v1/models")
+    client.get("/")
+    client.head("/v1/models/mood")
+    client.post("/", json={"inputs": "the film"})
+    found = [(r.levelname, r.message, r.fields["dialect"]) for r in caplog.records if hasattr(r, "fields")]
+    assert found == [
+        ("INFO", "HEAD /v1/models", "native"),
+        ("DEBUG", "GET /", "native"),
+        ("DEBUG", "HEAD /v1/models/{name}", "kserve"),
+        ("INFO", "POST /", "huggingface"),
+    ]
+    assert 'pgb_requests_total{dialect="kserve",model="",status="200"}' in client.get("/metrics").text
+
+
+@pytest.mark.parametrize("accept", ["*/*", "", "application/json", "application/json, text/html"])
+def test_the_address_itself_says_whether_it_is_ready(client: TestClient, accept: str) -> None:
+    """200 and 503, for whoever does not ask for a page before all else."""
+    state: Any = client.app.state  # type: ignore[attr-defined]
+    reply = client.get("/", headers={"accept": accept})
+    assert (reply.status_code, reply.json()) == (200, {"status": "ready"})
+    state.lifecycle.draining = True
+    try:
+        reply = client.get("/", headers={"accept": accept})
+        assert (reply.status_code, reply.json()["error"]["code"]) == (503, "unavailable")
+        assert client.head("/").status_code == 503
+    finally:
+        state.lifecycle.draining = False
+
+
+def test_a_browser_is_led_to_the_page(client: TestClient) -> None:
+    """By a relative address, and caches are told that others are not. Where the page is off, it is told the state."""
+    reply = client.get("/", headers={"accept": BROWSER})
+    assert (reply.status_code, reply.headers["location"], reply.headers["vary"]) == (307, "ui/", "Accept")
+    assert client.get("/").headers["vary"] == "Accept"
+    without = TestClient(create_app(Settings(ui=False)), follow_redirects=False)
+    assert without.get("/", headers={"accept": BROWSER}).status_code == 503
+
+
+def test_the_server_is_described_where_the_protocol_s_document_has_it(client: TestClient) -> None:
+    """With a slash, and without."""
+    assert client.get("/v2/").json() == client.get("/v2").json()
+    assert client.get("/v2/").json()["name"] == "pgb-serve"
+    assert client.get("/v2/health/live/").status_code == 404
+
+
+@pytest.mark.parametrize(("path", "body"), WORK)
+def test_json_needs_no_content_type(client: TestClient, path: str, body: object) -> None:
+    """An empty one is none. What is called something else is not read, but in v2, which reads what it is given."""
+    sent = json.dumps(body).encode()
+    assert client.post(path, content=sent).status_code == 200
+    assert client.post(path, content=sent, headers={"content-type": ""}).status_code == 200
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=a"):
+        reply = client.post(path, content=sent, headers={"content-type": kind})
+        assert reply.status_code == (200 if path.startswith("/v2") else 415)
+        assert "application/json" in reply.text or path.startswith("/v2")
+
+
+@pytest.mark.parametrize("path", [path for path, _ in WORK])
+@pytest.mark.parametrize("body", [b"zq-secret", b"{", b"inputs=a", b"\xff\xfe", b"{'inputs': 'a'}"])
+def test_what_is_not_json_is_malformed(client: TestClient, path: str, body: bytes) -> None:
+    """With a content type and without."""
+    for headers in ({}, {"content-type": "application/json"}):
+        reply = client.post(path, content=body, headers=headers)
+        assert reply.status_code == 400
+        assert "not valid JSON" in reply.text
+        assert "secret" not in reply.text
+
+
+@pytest.mark.parametrize(
+    ("accept", "wanted"),
+    [
+        ("", False),
+        ("*/*", False),
+        ("text/plain", False),
+        (OPENMETRICS, True),
+        (f"{OPENMETRICS.upper()}; VERSION=1.0.0; charset=utf-8", True),
+        (PROMETHEUS, True),
+        (f"text/plain;version=0.0.4;q=0.6,{OPENMETRICS};q=0.5", False),
+        (f"text/plain, {OPENMETRICS}", True),
+        (f"{OPENMETRICS};q=0", False),
+        (f"{OPENMETRICS};q=nan", False),
+        (f"{OPENMETRICS};q=zq-secret", False),
+        (f"{OPENMETRICS};version=zq-secret", True),
+    ],
+)
+def test_metrics_come_in_the_format_that_is_asked_for(client: TestClient, accept: str, wanted: bool) -> None:
+    """Each is read by the parser for it, and has the same counters; nothing of what was asked is repeated."""
+    client.post("/v1/classify", json={"inputs": "the film"})
+    reply = client.get("/metrics", headers={"accept": accept})
+    kind = f"{OPENMETRICS}; version=1.0.0; charset=utf-8" if wanted else "text/plain; version=0.0.4; charset=utf-8"
+    assert reply.headers["content-type"] == kind
+    assert "Accept" in reply.headers["vary"].split(", ")
+    assert "secret" not in str(reply.headers)
+    families = {one.name: one for one in (openmetrics_families if wanted else text_families)(reply.text)}
+    assert families["pgb_request_duration_seconds"].type == "histogram"
+    answered = 'pgb_requests_total{dialect="native",model="mood",status="200"}'
+    assert any(line.startswith(answered) for line in reply.text.splitlines())
+
+
+def test_when_a_series_began_is_a_series_in_openmetrics_alone(client: TestClient) -> None:
+    """In the text format it would be one more for each counter and histogram."""
+    client.post("/v1/classify", json={"inputs": "the film"})
+    assert "_created" not in client.get("/metrics").text
+    assert "pgb_infer_duration_seconds_created" in client.get("/metrics", headers={"accept": OPENMETRICS}).text
