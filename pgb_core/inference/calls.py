@@ -18,7 +18,7 @@ _LABELLING, _OPTIONS, _WINDOWING = (
     {field.name: field.default for field in fields(kind)} for kind in (Labelling, Options, Windowing)
 )
 _SWITCHES = {name for name, usual in (_LABELLING | _OPTIONS).items() if isinstance(usual, bool)}
-_WORDS = {"activation", "side"}
+_WORDS = {"activation", "pool", "side"}
 _KNOWN = {CLASSIFICATION.name: {*_LABELLING}, QA.name: {*_OPTIONS, *_WINDOWING, *_QUESTIONS}}
 _USAGE = {
     CLASSIFICATION.name: "call it with a text, a text and its pair, or a list of texts and pairs",

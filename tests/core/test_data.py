@@ -289,5 +289,5 @@ def test_what_the_hub_has_not_is_said(name: str, said: str, monkeypatch: pytest.
 def test_a_hub_dataset_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beside saying that there is no such file."""
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(DataError, match=r"squad: no such file; .*pip install 'pgb-serve\[hub\]'"):
+    with pytest.raises(DataError, match=r"squad: no such file; .*pip install '\.\[hub\]'"):
         read_data("squad", "texts")

@@ -35,7 +35,7 @@ def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "a.parquet").write_bytes(b"PAR1")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     for kind in ("texts", "questions"):
-        with pytest.raises(DataError, match=r"a\.parquet: is a Parquet file, .*pip install 'pgb-serve\[data\]'"):
+        with pytest.raises(DataError, match=r"a\.parquet: is a Parquet file, .*pip install '\.\[data\]'"):
             read_data(tmp_path / "a.parquet", kind)
 
 
