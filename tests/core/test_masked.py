@@ -8,6 +8,7 @@ import torch
 from pgb_core.errors import PlanError
 from pgb_core.export.forms import FORMS
 from pgb_core.export.parity import check_graph
+from pgb_core.export.ranges import observe
 from pgb_core.model.linear import cut
 from pgb_core.model.linear.lstsq import Moments
 from pgb_core.model.linear.masked import packed
@@ -90,7 +91,8 @@ def test_every_graph_gives_the_module_s_logits(task: str, form: str, tolerance: 
     features = [Features(torch.randint(5, 400, (n,)).tolist(), [0] * n, None, n) for n in (3, 9, 21)]
     build = FORMS[form].build
     assert build is not None
-    held = check_graph(model, build(model).SerializeToString(), features, tolerance)
+    ranges = observe(model, [feature.tokens for feature in features])
+    held = check_graph(model, build(model, ranges).SerializeToString(), features, tolerance)
     assert held.max_difference <= held.allowed
     assert not any("mask" in name for name in model.state_dict())  # the plan has it
 
