@@ -28,6 +28,8 @@ def read_parquet(path: Path) -> Records:
     try:
         with parquet.ParquetFile(path) as file:
             return _records(path, file)
+    except OverflowError as error:
+        raise DataError(f"{path}: holds a date or a time that Python has no word for; write it as a text") from error
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path}: is not a whole Parquet file; write it again") from error
 

@@ -132,6 +132,17 @@ def test_a_broken_or_too_large_file_is_refused(tmp_path: Path, monkeypatch: pyte
         read_data(path, "texts")
 
 
+@pytest.mark.parametrize(("kind", "unit"), [("timestamp", "ms"), ("timestamp", "us"), ("duration", "ms")])
+def test_a_time_beyond_python_s_is_refused(kind: str, unit: str, tmp_path: Path) -> None:
+    """Whatever column holds it."""
+    pyarrow = pytest.importorskip("pyarrow", reason="the extra data is not installed")
+    writer = pytest.importorskip("pyarrow.parquet")
+    when = pyarrow.array([2**63 - 1], pyarrow.int64()).cast(getattr(pyarrow, kind)(unit))
+    writer.write_table(pyarrow.table({"text": ["a"], "when": when}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="holds a date or a time"):
+        read_data(tmp_path / "a.parquet", "texts")
+
+
 def test_datasets_writes_what_is_read(tmp_path: Path) -> None:
     """Labels by name in Parquet, by number elsewhere; questions a row."""
     datasets = pytest.importorskip("datasets", reason="the extra hub is not installed")
