@@ -32,7 +32,7 @@ def located(path: str | Path) -> Path:
     if not str(path).startswith(PREFIX):
         return Path(path)
     match = _ADDRESS.fullmatch(str(path))
-    if match is None:
+    if match is None or ".." in (match["revision"] or ""):  # the client makes a path of it
         raise ArtifactError(f"{path}: no address of the hub; write hf://OWNER/NAME or hf://OWNER/NAME@REVISION")
     client = _client()
     how = {"revision": match["revision"], "token": os.environ.get(TOKEN) or False}

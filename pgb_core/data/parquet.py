@@ -13,7 +13,7 @@ from pgb_core.data.rows import Record, Records
 from pgb_core.data.words import shown
 from pgb_core.errors import DataError
 
-_BATCH = 256  # rows that are unpacked at once
+_BATCH = 256  # rows that are unpacked at once, or fewer
 
 
 def read_parquet(path: Path) -> Records:
@@ -28,14 +28,16 @@ def read_parquet(path: Path) -> Records:
     try:
         with parquet.ParquetFile(path) as file:
             return _records(path, file)
+    except OverflowError as error:
+        raise DataError(f"{path}: holds a date or a time that Python has no word for; write it as a text") from error
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path}: is not a whole Parquet file; write it again") from error
 
 
 def _records(path: Path, file: Any) -> Records:
     known = file.metadata
-    sizes = sum(known.row_group(n).total_byte_size for n in range(known.num_row_groups))
-    _refuse_large(path, known.num_rows, sizes)
+    sizes = [known.row_group(n).total_byte_size for n in range(known.num_row_groups)]
+    _refuse_large(path, known.num_rows, sum(sizes))
     columns = tuple(str(name) for name in file.schema_arrow.names)
     twice = [name for name, count in Counter(columns).items() if count > 1]
     if twice:
@@ -43,8 +45,10 @@ def _records(path: Path, file: Any) -> Records:
     names = _class_names(file.schema_arrow.metadata or {})
     rows: list[Record] = []
     size = 0
-    for batch in file.iter_batches(batch_size=_BATCH):
-        size += batch.nbytes  # a dictionary unpacks to more than the file says
+    # A dictionary unpacks to more than the file says: each of its rows may hold the same text, as large as all of it.
+    at_once = max(1, min(_BATCH, LARGEST // max([1, *sizes])))
+    for batch in file.iter_batches(batch_size=at_once):
+        size += batch.nbytes
         _refuse_large(path, len(rows) + batch.num_rows, size)
         start = len(rows)
         rows += [Record(with_names(raw, names), f"{path}[{start + n}]") for n, raw in enumerate(batch.to_pylist())]

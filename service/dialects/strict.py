@@ -109,6 +109,8 @@ class StrictRoute(DirectRoute):
     What has no content type is read as JSON, too, for clients send it so; but not where models are administered: a page
     of another site can make a browser send that, and must first ask whether it may send what is called JSON.
 
+    A model may have a static method `heard`: it is called with what was sent before that is judged, and the request.
+
     FastAPI never answers it. What it looks up at every request costs as much as tokenising four texts, and it reads the
     body before it asks for the key.
     """
@@ -122,14 +124,18 @@ class StrictRoute(DirectRoute):
         (asked, kind), *_ = bodies.items()
         read = TypeAdapter(kind).validate_python
         answer = self._calling({asked})
+        heard: Callable[[object, Request], None] | None = getattr(kind, "heard", None)
         if len(inspect.signature(self.endpoint).parameters) > 2 + len(self.param_convertors):
             raise TypeError(f"{self.path}: takes more than words of its path, a body, the request and a key")
 
         named = any(check.scope != "use" for check in self._checks())
 
         async def reading(request: Request) -> Response:
+            sent = await _sent(request, named)
+            if heard is not None:
+                heard(sent, request)
             try:
-                found = read(await _sent(request, named), from_attributes=True)
+                found = read(sent, from_attributes=True)
             except ValidationError as error:
                 described = error.errors(include_url=False, include_context=False, include_input=False)
                 raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in described]) from None

@@ -434,7 +434,7 @@ def _find(folder: Path, name: str, version: str | None) -> tuple[Path, str | Non
     except OSError as error:
         raise LoadFailed(_NO_FOLDER) from error
     if version is None and versions:
-        version = max(versions, key=lambda entry: (entry.isdigit(), int(entry) if entry.isdigit() else 0, entry))
+        version = max(versions, key=lambda entry: (entry.isdecimal(), int(entry) if entry.isdecimal() else 0, entry))
     if version not in versions:
         raise UnknownModel("the folder of models holds no such version of that model")
     return root / version, version

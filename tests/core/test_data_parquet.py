@@ -132,6 +132,32 @@ def test_a_broken_or_too_large_file_is_refused(tmp_path: Path, monkeypatch: pyte
         read_data(path, "texts")
 
 
+def test_a_text_that_many_rows_share_is_unpacked_a_few_rows_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So what is too large is refused before it is all in memory."""
+    path = write(tmp_path / "a.parquet", [{"text": "a" * 200_000}] * 256, compression="zstd")
+    assert path.stat().st_size < 10_000
+    seen: list[int] = []
+    refuse = parquet._refuse_large
+    monkeypatch.setattr(parquet, "LARGEST", 1 << 20)
+    monkeypatch.setattr(parquet, "_refuse_large", lambda p, rows, size: (seen.append(size), refuse(p, rows, size)))
+    with pytest.raises(DataError, match="unpacks to more than 20,000,000 rows or 1 MiB"):
+        read_data(path, "texts")
+    assert (1 << 20) < seen[-1] < (2 << 20)
+
+
+@pytest.mark.parametrize(("kind", "unit"), [("timestamp", "ms"), ("timestamp", "us"), ("duration", "ms")])
+def test_a_time_beyond_python_s_is_refused(kind: str, unit: str, tmp_path: Path) -> None:
+    """Whatever column holds it."""
+    pyarrow = pytest.importorskip("pyarrow", reason="the extra data is not installed")
+    writer = pytest.importorskip("pyarrow.parquet")
+    when = pyarrow.array([2**63 - 1], pyarrow.int64()).cast(getattr(pyarrow, kind)(unit))
+    writer.write_table(pyarrow.table({"text": ["a"], "when": when}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="holds a date or a time"):
+        read_data(tmp_path / "a.parquet", "texts")
+
+
 def test_datasets_writes_what_is_read(tmp_path: Path) -> None:
     """Labels by name in Parquet, by number elsewhere; questions a row."""
     datasets = pytest.importorskip("datasets", reason="the extra hub is not installed")

@@ -270,7 +270,17 @@ def test_without_token_or_client_it_says_so(
 
 
 @pytest.mark.parametrize(
-    "address", ["hf://", "hf://small", "hf://a/b/c", "hf://../etc/passwd", "hf://a/b@", "hf://a/b c", "hf://.a/b"]
+    "address",
+    [
+        "hf://",
+        "hf://small",
+        "hf://a/b/c",
+        "hf://../etc/passwd",
+        "hf://a/b@",
+        "hf://a/b c",
+        "hf://.a/b",
+        "hf://a/b@c/../d",
+    ],
 )
 def test_what_is_no_address_is_refused(address: str) -> None:
     """Before anything is asked."""

@@ -42,6 +42,14 @@ def test_a_reader_gives_the_answer_of_each_instance(client: TestClient) -> None:
     assert found[1] == {"answer": "", "start": 0, "end": 0, "score": 0.0}
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
+def test_predictions_are_asked_for_by_post_alone(client: TestClient, method: str) -> None:
+    """The path is not taken for that of a model of a longer name."""
+    reply = client.request(method, "/v1/models/mood:predict")
+    assert (reply.status_code, reply.headers["allow"]) == (405, "POST")
+    assert client.request("PUT", "/v1/models/mood").headers["allow"] == "GET, HEAD"
+
+
 def test_a_model_is_ready_by_its_name(client: TestClient) -> None:
     """404 for one that is unknown, 503 while draining; the list of models stays the native one."""
     assert client.get("/v1/models/mood").json() == {"name": "mood", "ready": True}

@@ -128,6 +128,16 @@ def test_only_what_is_called_json_administers(admin: TestClient) -> None:
     assert label(admin) == "1"
 
 
+def test_the_latest_version_is_the_highest_number(admin: TestClient, folder: Path) -> None:
+    """A digit that is no number, such as a square, counts as a word."""
+    shutil.rmtree(folder / "mood" / "3")
+    shutil.copytree(folder / "mood" / "1", folder / "mood" / "\N{SUPERSCRIPT TWO}")
+    shutil.copytree(folder / "mood" / "1", folder / "mood" / "final")
+    (folder / "mood" / "1").rename(folder / "mood" / "10")
+    reply = admin.post("/v1/models/mood/load", json={})
+    assert (reply.status_code, reply.json().get("version")) == (200, "10")
+
+
 def test_the_index_shows_what_could_be_loaded(admin: TestClient, folder: Path, artifacts: tuple[Path, Path]) -> None:
     """From the folder, beside what is served; what is not a model is left out, and so is what is not ready if asked."""
     shutil.copytree(artifacts[1], folder / "plain")

@@ -115,6 +115,26 @@ def test_a_request_for_ranks_is_known_at_the_root_too(client: TestClient) -> Non
     assert (reply.status_code, reply.json()["error_type"]) == (400, "Empty")
 
 
+@pytest.mark.parametrize("path", ["/", "/invocations"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"query": QUERY, "texts": 5},
+        {"texts": TEXTS},
+        {"inputs": QUERY, "truncate": "yes"},
+        {"inputs": [["a", "b", "c"]]},
+    ],
+)
+def test_what_does_not_fit_is_told_to_tei_s_clients_as_they_know_it(
+    client: TestClient, path: str, body: dict[str, object]
+) -> None:
+    """And counted as theirs."""
+    reply = client.post(path, json=body)
+    assert (reply.status_code, reply.json()["error_type"]) == (422, "Validation")
+    assert set(client.post(path, json={"inputs": 5}).json()) == {"error"}
+    assert 'pgb_requests_total{dialect="tei",model="",status="422"}' in client.get("/metrics").text
+
+
 def test_where_nothing_ranks_the_refusal_says_so(without: TestClient) -> None:
     """As each kind of client knows it of a model of another kind."""
     reply = without.post("/rerank", json={"query": QUERY, "texts": TEXTS})

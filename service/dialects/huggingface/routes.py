@@ -24,7 +24,6 @@ async def ask(asked: hf.Asked, request: Request) -> JSONResponse:
     given = asked.root
     if isinstance(given, hf.Request):
         return await _ask(given, None, request)
-    contested.speak(request)
     if isinstance(given, contested.RerankRequest):
         return await contested.ranked(given, request)
     return await contested.predicted(given, request)

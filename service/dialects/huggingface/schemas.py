@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+from fastapi import Request as HttpRequest
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, RootModel, StrictBool, Tag
 
 from service.dialects import contested
@@ -142,8 +143,14 @@ _Spoken = Annotated[
 class Asked(RootModel[_Spoken]):
     """What / takes: Hugging Face's requests, and TEI's where a field that only TEI knows is there and no `parameters`.
 
-    An answer has the shape that the sender expects.
+    An answer has the shape that the sender expects, and so has an error.
     """
+
+    @staticmethod
+    def heard(given: object, request: HttpRequest) -> None:
+        """What is wrong with a request of TEI's is told as TEI does."""
+        if _speaker(given) != "Hugging Face":
+            contested.speak(request)
 
 
 class Label(BaseModel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 
 from pgb_core.inference.tasks.classification import Labelling
 from pgb_core.inference.tasks.qa import Options, Question, Windowing
@@ -20,15 +21,6 @@ router = APIRouter(
     dependencies=USE,
     route_class=StrictRoute,
 )
-
-
-@router.get("/{name}", response_model=kserve.ModelReady)
-async def ready(name: Name, request: Request) -> dict[str, object]:
-    """200 when this model answers."""
-    model = registry_of(request).peek(name)
-    if request.app.state.lifecycle.draining or not model.healthy:
-        raise Unavailable("the model is not ready")
-    return {"name": name, "ready": True}
 
 
 @router.post("/{name}:predict", response_model=kserve.PredictionsResponse)
@@ -54,3 +46,14 @@ async def predict(name: Name, asked: kserve.InstancesRequest, request: Request) 
         for one in best
     ]
     return timed({"predictions": answers}, call)
+
+
+@router.get("/{name}", response_model=kserve.ModelReady)
+async def ready(name: Name, request: Request) -> dict[str, object]:
+    """200 when this model answers."""
+    if name.endswith(":predict"):  # the path of the other route
+        raise HTTPException(405, headers={"Allow": "POST"})
+    model = registry_of(request).peek(name)
+    if request.app.state.lifecycle.draining or not model.healthy:
+        raise Unavailable("the model is not ready")
+    return {"name": name, "ready": True}
