@@ -81,7 +81,8 @@ def write(out: str | Path, made: Made, ready: Callable[[str], None] = lambda dig
         artifact.PLAN: made.plan.to_json().encode(),
     }
     records = {}
-    ranges = observe(model, [feature.tokens for feature in made.observed])
+    ranged = any(form_of(name).numbers == "int8" for name in made.forms)  # no others ask for ranges
+    ranges = observe(model, [feature.tokens for feature in made.observed]) if ranged else {}
     for name in made.forms:
         file, content, contrib_ops = built(form_of(name), model, ranges)
         files |= {file: content, artifact.check_name(name): expected}

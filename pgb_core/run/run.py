@@ -16,6 +16,7 @@ from pgb_core.config import CompressConfig
 from pgb_core.data.words import plain
 from pgb_core.errors import ConfigError, ResourceError
 from pgb_core.export.parity import Parity, inputs_of
+from pgb_core.export.ranges import MOST
 from pgb_core.export.write import MOST_COMPARED
 from pgb_core.gate import load_checked
 from pgb_core.inference.batches import Predict, run_all
@@ -178,13 +179,22 @@ class Run:
         run = partial(run_all, predict, progress=progress)
         return subject.task.score(rows, subject, self.checkpoint.served_tokenizer, run)
 
+    @property
+    def observed(self) -> list[Features]:
+        """Rows that forms take their ranges from. Where none are held out, half of them at most: the others judge."""
+        return self._learned[: MOST if self.inputs.held_out is not None else min(MOST, len(self._learned) // 2)]
+
+    @property
+    def _learned(self) -> list[Features]:
+        return self.inputs.calibration or self.inputs.training
+
     def compared(self) -> tuple[list[Features], int]:
         """Inputs on which forms are held against the model: probe texts, then rows, held out where there are any.
 
         And how many of them are rows.
         """
         c, inputs = self.checkpoint, self.inputs
-        rows = inputs.calibration or inputs.training
+        rows = self._learned[len(self.observed) :]
         if inputs.held_out is not None:
             first = inputs.held_out.picked(range(min(len(inputs.held_out.rows), MOST_COMPARED)))
             length = min(c.task.length, c.max_length)

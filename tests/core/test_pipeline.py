@@ -283,7 +283,7 @@ def test_a_form_that_loses_too_much_stops_the_export_and_keeps_the_stages(
     model = checkpoint(tmp_path / "model", "bert", "classification")
     strict = replace(form_of(form), limits=Limits(change=1e-9))
     monkeypatch.setattr(write, "form_of", lambda name: strict if name == form else form_of(name))
-    same = {"plan_for": "fp32"}
+    same = {"plan_for": "fp32", "eval": str(texts)}
     with pytest.raises(ParityError, match=rf"form {form} differs too much from the model: .* Leave it out of --forms"):
         compress(settings(model, tmp_path / "small", texts, forms=("fp32", form), **same))
     assert not (tmp_path / "small").exists()
