@@ -79,9 +79,12 @@ def read_json(path: Path) -> dict[str, Any]:
     return found
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """`config.json`. Raises CheckpointError when it is missing, damaged, or asks for what is not supported."""
-    refuse_other_kinds(folder)
+def read_config(folder: Path, as_base: bool = False) -> dict[str, Any]:
+    """`config.json`. Raises CheckpointError when it is missing, damaged, or asks for what is not supported.
+
+    as_base: of the base of an adapter, whose own head is not wanted.
+    """
+    refuse_other_kinds(folder, as_base)
     if (folder / MANIFEST).is_file() and (folder / PLAN).is_file():
         raise CheckpointError(f"{folder}: is an artifact of pgb compress; name the checkpoint that it was made from")
     if not (folder / CONFIG).is_file():

@@ -52,10 +52,15 @@ _STATE = "trainer_state.json"
 _LISTED = 6
 
 
-def refuse_other_kinds(folder: Path) -> None:
-    """Raises CheckpointError where a directory is of another kind than `save_pretrained` writes."""
+def refuse_other_kinds(folder: Path, as_base: bool = False) -> None:
+    """Raises CheckpointError where a directory is of another kind than `save_pretrained` writes.
+
+    as_base: only its encoder is wanted, as that of an adapter's base, which may have any head or none.
+    """
     for name, what, remedy in _DIRECTORIES:
-        if (folder / name).is_file() and not (what is _VECTORS and _is_cross_encoder(folder)):
+        if (as_base and remedy == _FINE_TUNE) or (what == _VECTORS and _is_cross_encoder(folder)):
+            continue
+        if (folder / name).is_file():
             raise CheckpointError(f"{folder}: is {what}; {remedy}")
 
 

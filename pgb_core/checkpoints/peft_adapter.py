@@ -30,6 +30,7 @@ from pgb_core.checkpoints.files import (
     read_json,
 )
 from pgb_core.checkpoints.kinds import refuse_other_kinds
+from pgb_core.data.words import plain
 from pgb_core.errors import CheckpointError, ResourceError
 from pgb_core.tasks import TASKS
 
@@ -66,7 +67,7 @@ class Adapter:
         if shape is None:
             return {}, []
         count = shape[0]
-        own = read_json(self.folder / CONFIG) if (self.folder / CONFIG).is_file() else {}
+        own = _own(self.folder)
         found = {"problem_type": own["problem_type"]} if own.get("problem_type") else {}
         for given, doubt in ((own, None), (config, f"labels are named as in the base's {CONFIG}")):
             names = given.get("id2label")
@@ -106,13 +107,19 @@ def read_adapter(folder: Path) -> tuple[Adapter, dict[str, Any]]:
     shapes = _shapes(folder)
     base, config = _base(folder, name, settings.get("revision"))
     kind = settings.get("task_type")
-    own = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
+    own = _own(folder)
     if own.get("model_type", config.get("model_type")) != config.get("model_type"):
-        raise CheckpointError(f"{folder / CONFIG}: is of another model type than its base {name}; which is right?")
+        raise CheckpointError(
+            f"{folder / CONFIG}: is of another model type than its base {plain(name)}; which is right?"
+        )
     whole = config.get("architectures") or []  # of the base, which may be fine-tuned itself
     tuned = any(task.auto in name for task in TASKS.values() for name in whole)
-    named = [_HEADS[kind]] if kind in _HEADS else own.get("architectures") or (whole if tuned else [])
-    return Adapter(folder, base, name, settings, shapes), {**config, "architectures": named}
+    named = (
+        [_HEADS[kind]]
+        if isinstance(kind, str) and kind in _HEADS
+        else own.get("architectures") or (whole if tuned else [])
+    )
+    return Adapter(folder, base, plain(name), settings, shapes), {**config, "architectures": named}
 
 
 def attach(model: Any, adapter: Adapter, missing: Iterable[str]) -> Any:
@@ -132,7 +139,7 @@ def attach(model: Any, adapter: Adapter, missing: Iterable[str]) -> Any:
             config.inference_mode = True
             wrapped = peft.get_peft_model(model, config, _NAME)
             names = {name: _plain(name) for name, _ in wrapped.named_parameters()}
-            _refuse_lost((plain for name, plain in names.items() if ".modules_to_save." in name), adapter)
+            _refuse_lost((theirs for ours, theirs in names.items() if ".modules_to_save." in ours), adapter)
             result = wrapped.load_adapter(str(adapter.folder), _NAME, torch_device="cpu")
     except CheckpointError:
         raise
@@ -166,18 +173,23 @@ def merged(wrapped: Any, adapter: Adapter) -> Any:
 def _base(folder: Path, name: str, revision: object) -> tuple[Path, dict[str, Any]]:
     how = (
         f"name its directory in base_model_name_or_path of {ADAPTER_CONFIG}, or fetch it into the hub's cache with "
-        f"hf download {name}"
+        f"hf download {plain(name)}"
     )
     try:
         base = locate(name, revision if isinstance(revision, str) else None)
     except CheckpointError as error:
-        raise CheckpointError(f"{folder}: is an adapter whose base {name} is not here; {how}") from error
+        raise CheckpointError(f"{folder}: is an adapter whose base {plain(name)} is not here; {how}") from error
     if is_adapter(base):
         raise CheckpointError(
-            f"{folder}: is an adapter whose base {name} is an adapter, too; merge that into its own base with peft's "
+            f"{folder}: is an adapter whose base {plain(name)} is an adapter, too; merge that into its own base with peft's "
             "merge_and_unload() and save_pretrained()"
         )
-    return base, read_config(base)
+    return base, read_config(base, as_base=True)
+
+
+def _own(folder: Path) -> dict[str, Any]:
+    """The config.json beside an adapter, which it need not have."""
+    return read_config(folder) if (folder / CONFIG).is_file() else {}
 
 
 def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:

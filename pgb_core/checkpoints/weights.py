@@ -15,7 +15,6 @@ from pgb_core.checkpoints.architectures import ARCHITECTURES
 from pgb_core.checkpoints.architectures.base import Architecture
 from pgb_core.checkpoints.files import first_line, unread
 from pgb_core.checkpoints.peft_adapter import Adapter, attach, merged
-from pgb_core.data.words import plain
 from pgb_core.errors import CheckpointError
 from pgb_core.model.encoder import Encoder, EncoderConfig
 from pgb_core.tasks import TASKS
@@ -77,7 +76,7 @@ def load_model(
     if adapter is not None:
         wrapped = attach(model, adapter, missing)
         whole = merged(wrapped, adapter)
-        notes.append(f"the adapter is merged into its base {plain(adapter.base_name)}")
+        notes.append(f"the adapter is merged into its base {adapter.base_name}")
         return Loaded(wrapped.get_base_model(), whole.state_dict(), whole.config, notes)
     if missing:
         raise CheckpointError(

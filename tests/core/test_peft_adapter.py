@@ -177,6 +177,17 @@ class _Trap:
         return pytest.fail, ("a pickle was read",)
 
 
+def test_a_base_may_be_a_model_that_gives_vectors(tmp_path: Path) -> None:
+    """Only its encoder is read; quantised weights are refused there, too."""
+    on = base(tmp_path / "base")
+    (on / "modules.json").write_text("[]")
+    folder, wanted = adapter(tmp_path / "adapter", on)
+    same(load_checkpoint(folder), wanted)
+    (on / "quantize_config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="quantised"):
+        load_checkpoint(folder)
+
+
 def test_a_base_on_the_hub_is_asked_for_by_its_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the hub's cache gives is read as a directory is."""
     folder, wanted = adapter(tmp_path / "adapter", base(tmp_path / "base"))
@@ -277,6 +288,7 @@ def test_a_head_is_not_the_base_s_where_the_adapter_says_that_it_saved_one(tmp_p
         ({"a_setting_of_tomorrow": 2}, "a_setting_of_tomorrow, which the peft that is installed does not know"),
         ({"megatron_config": {"x": 1}}, "megatron_config is set"),
         ({"r": "four"}, "peft cannot put it on its base"),
+        ({"task_type": ["SEQ_CLS"]}, "does not name the task"),
     ],
 )
 def test_settings_that_cannot_be_followed_are_refused(settings: dict[str, Any], said: str, tmp_path: Path) -> None:
