@@ -67,7 +67,9 @@ class CompressConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    checkpoint: Place = Field(description="Hugging Face directory or hub name (safetensors weights)")
+    checkpoint: Place = Field(
+        description="Hugging Face directory or hub name (safetensors weights), or an adapter that PEFT wrote"
+    )
     out: Place = Field(description="directory of the artifact")
     task: Annotated[str, _one_of(TASKS)] | None = Field(
         None, description="by default what the checkpoint was trained for"

@@ -49,12 +49,17 @@ _WRAPPING = re.compile(rf"\.(?:modules_to_save|base_layer|{_NAME})(?=\.)")
 
 @dataclass(frozen=True)
 class Adapter:
-    """An adapter beside its base, as files. shapes: of its tensors, by the names that the base's have."""
+    """An adapter beside its base, as files.
+
+    settings: adapter_config.json. own: the config.json beside it, which it need not have. shapes: of its tensors, by
+    the names that the base's have.
+    """
 
     folder: Path
     base: Path
     base_name: str
     settings: Mapping[str, Any]
+    own: Mapping[str, Any]
     shapes: Mapping[str, tuple[int, ...]]
 
     def labelling(self, config: Mapping[str, Any], output: str) -> tuple[dict[str, Any], list[str]]:
@@ -66,24 +71,28 @@ class Adapter:
         shape = self.shapes.get(f"{output}.weight")
         if shape is None:
             return {}, []
-        count = shape[0]
-        own = _own(self.folder)
-        found = {"problem_type": own["problem_type"]} if own.get("problem_type") else {}
-        for given, doubt in ((own, None), (config, f"labels are named as in the base's {CONFIG}")):
+        numbers = range(shape[0])
+        problem = {"problem_type": self.own["problem_type"]} if self.own.get("problem_type") else {}
+        made_up: dict[str, Any] = {"id2label": {str(number): f"LABEL_{number}" for number in numbers}}
+        nameless = (
+            f"nothing names the {len(numbers)} labels of the adapter's head; put a {CONFIG} with id2label beside it"
+        )
+        for given, doubt in (
+            (self.own, None),
+            (config, f"labels are named as in the base's {CONFIG}"),
+            (made_up, nameless if len(numbers) > 1 else None),
+        ):
             names = given.get("id2label")
-            if isinstance(names, dict) and {*map(str, names)} == {*map(str, range(count))}:
-                numbered = {int(number): name for number, name in names.items()}
-                theirs = given.get("label2id") or {str(name): number for number, name in numbered.items()}
-                return {"id2label": numbered, "label2id": theirs, **found}, [doubt] if doubt else []
-            if given is own and names:
-                raise CheckpointError(
-                    f"{self.folder / CONFIG}: id2label must name the {count} labels of the adapter's head, numbered "
-                    "from 0; correct it"
-                )
-        numbered = {number: f"LABEL_{number}" for number in range(count)}
-        doubt = f"nothing names the {count} labels of the adapter's head; put a {CONFIG} with id2label beside it"
-        theirs = {name: number for number, name in numbered.items()}
-        return {"id2label": numbered, "label2id": theirs, **found}, [doubt] if count > 1 else []
+            if isinstance(names, dict) and {*map(str, names)} == {*map(str, numbers)}:
+                named = {int(number): name for number, name in names.items()}
+                known = given.get("label2id") or {str(name): number for number, name in named.items()}
+                return {"id2label": named, "label2id": known, **problem}, [doubt] if doubt else []
+            if given is self.own and names:
+                break
+        raise CheckpointError(
+            f"{self.folder / CONFIG}: id2label must name the {len(numbers)} labels of the adapter's head, numbered "
+            "from 0; correct it"
+        )
 
 
 def is_adapter(folder: Path) -> bool:
@@ -107,19 +116,17 @@ def read_adapter(folder: Path) -> tuple[Adapter, dict[str, Any]]:
     shapes = _shapes(folder)
     base, config = _base(folder, name, settings.get("revision"))
     kind = settings.get("task_type")
-    own = _own(folder)
+    own = read_config(folder) if (folder / CONFIG).is_file() else {}
     if own.get("model_type", config.get("model_type")) != config.get("model_type"):
         raise CheckpointError(
             f"{folder / CONFIG}: is of another model type than its base {plain(name)}; which is right?"
         )
-    whole = config.get("architectures") or []  # of the base, which may be fine-tuned itself
-    tuned = any(task.auto in name for task in TASKS.values() for name in whole)
-    named = (
-        [_HEADS[kind]]
-        if isinstance(kind, str) and kind in _HEADS
-        else own.get("architectures") or (whole if tuned else [])
-    )
-    return Adapter(folder, base, plain(name), settings, shapes), {**config, "architectures": named}
+    named = own.get("architectures") or config.get("architectures") or []
+    if isinstance(kind, str) and kind in _HEADS:
+        named = [_HEADS[kind]]
+    elif not own and not any(task.auto in name for task in TASKS.values() for name in named):
+        named = []  # how the base was trained says nothing of the adapter
+    return Adapter(folder, base, plain(name), settings, own, shapes), {**config, "architectures": named}
 
 
 def attach(model: Any, adapter: Adapter, missing: Iterable[str]) -> Any:
@@ -138,7 +145,7 @@ def attach(model: Any, adapter: Adapter, missing: Iterable[str]) -> Any:
             _fit_vocabulary(model, adapter)
             config.inference_mode = True
             wrapped = peft.get_peft_model(model, config, _NAME)
-            names = {name: _plain(name) for name, _ in wrapped.named_parameters()}
+            names = {name: _theirs(name) for name, _ in wrapped.named_parameters()}
             _refuse_lost((theirs for ours, theirs in names.items() if ".modules_to_save." in ours), adapter)
             result = wrapped.load_adapter(str(adapter.folder), _NAME, torch_device="cpu")
     except CheckpointError:
@@ -148,11 +155,11 @@ def attach(model: Any, adapter: Adapter, missing: Iterable[str]) -> Any:
             f"{adapter.folder}: peft cannot put it on its base {adapter.base_name} ({first_line(error)}); is that the "
             "base that it was trained on?"
         ) from error
-    _refuse_lost(map(_plain, result.missing_keys), adapter)
-    strange = [key for key in result.unexpected_keys if _plain(key) not in names.values()]
+    _refuse_lost(map(_theirs, result.missing_keys), adapter)
+    strange = [key for key in result.unexpected_keys if _theirs(key) not in names.values()]
     if strange:
         raise CheckpointError(
-            f"{adapter.folder / ADAPTER_WEIGHTS}: holds {strange[0]}, for which the base "
+            f"{adapter.folder / ADAPTER_WEIGHTS}: holds {plain(strange[0])}, for which the base "
             f"{adapter.base_name} has no place; is that the base that it was trained on?"
         )
     return wrapped.eval()
@@ -171,25 +178,19 @@ def merged(wrapped: Any, adapter: Adapter) -> Any:
 
 
 def _base(folder: Path, name: str, revision: object) -> tuple[Path, dict[str, Any]]:
-    how = (
-        f"name its directory in base_model_name_or_path of {ADAPTER_CONFIG}, or fetch it into the hub's cache with "
-        f"hf download {plain(name)}"
-    )
+    how = f"name its directory in base_model_name_or_path of {ADAPTER_CONFIG}"
+    if not Path(name).is_absolute():
+        how += f", or fetch it into the hub's cache with hf download {plain(name)}"
     try:
         base = locate(name, revision if isinstance(revision, str) else None)
     except CheckpointError as error:
         raise CheckpointError(f"{folder}: is an adapter whose base {plain(name)} is not here; {how}") from error
     if is_adapter(base):
         raise CheckpointError(
-            f"{folder}: is an adapter whose base {plain(name)} is an adapter, too; merge that into its own base with peft's "
-            "merge_and_unload() and save_pretrained()"
+            f"{folder}: is an adapter whose base {plain(name)} is an adapter, too; merge that into its own base with "
+            "peft's merge_and_unload() and save_pretrained()"
         )
     return base, read_config(base, as_base=True)
-
-
-def _own(folder: Path) -> dict[str, Any]:
-    """The config.json beside an adapter, which it need not have."""
-    return read_config(folder) if (folder / CONFIG).is_file() else {}
 
 
 def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:
@@ -203,10 +204,10 @@ def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:
         )
     check_tensors(path)
     with safe_open(str(path), "pt") as file:
-        return {_plain(key): tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+        return {_theirs(key): tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
 
 
-def _plain(key: str) -> str:
+def _theirs(key: str) -> str:
     """The base's name of a tensor that an adapter's file or a wrapped model names."""
     return _WRAPPING.sub("", key.removeprefix(PREFIX))
 
@@ -249,7 +250,7 @@ def _refuse_lost(names: Iterable[str], adapter: Adapter) -> None:
     name = next((name for name in names if name not in adapter.shapes), None)
     if name is not None:
         raise CheckpointError(
-            f"{adapter.folder / ADAPTER_WEIGHTS}: has no {name}, which {ADAPTER_CONFIG} asks for; save the "
+            f"{adapter.folder / ADAPTER_WEIGHTS}: has no {plain(name)}, which {ADAPTER_CONFIG} asks for; save the "
             "adapter again"
         )
 
