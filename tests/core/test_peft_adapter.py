@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import pickle
 import shutil
@@ -17,9 +18,10 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from pgb_core.artifact import open_artifact
+from pgb_core.checkpoints import weights
 from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.config import CompressConfig
-from pgb_core.errors import CheckpointError, ResourceError
+from pgb_core.errors import CheckpointError, ParityError, ResourceError
 from pgb_core.gate import gate
 from pgb_core.pipeline import compress
 from tests.core.small import checkpoint
@@ -63,6 +65,19 @@ def adapter(
     return folder, wrapped
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sound adapter for a base without a head; made once."""
+    folder = tmp_path_factory.mktemp("sound")
+    return adapter(folder / "adapter", base(folder / "base"))[0]
+
+
+@pytest.fixture
+def sound(made: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be spoilt."""
+    return shutil.copytree(made, tmp_path / "adapter")
+
+
 def same(found: Any, wanted: Any) -> None:
     """Our merged model gives the logits of PEFT's."""
     ids = torch.randint(5, 20, (2, 9))
@@ -104,6 +119,13 @@ def test_every_kind_that_peft_merges_is_right(kind: str, how: dict[str, Any], tm
     gate(found)
 
 
+def test_a_merge_that_loses_the_adapter_is_refused(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gate holds the merged weights against the adapter's layers beside the base's."""
+    monkeypatch.setattr(weights, "merged", lambda wrapped, _: copy.deepcopy(wrapped).unload())
+    with pytest.raises(ParityError, match="differs from transformers"):
+        gate(load_checkpoint(sound, probed=True))
+
+
 def test_the_head_is_the_adapter_s_though_the_base_has_one(tmp_path: Path) -> None:
     """Of another number of labels, or of the same; labels are not taken from the base without a word."""
     on = checkpoint(tmp_path / "base", "bert", "classification", id2label={0: "no", 1: "yes"})
@@ -119,22 +141,21 @@ def test_the_head_is_the_adapter_s_though_the_base_has_one(tmp_path: Path) -> No
     assert any("labels are named as in the base" in warning for warning in found.warnings)
 
 
-def test_a_config_beside_the_adapter_names_the_labels(tmp_path: Path) -> None:
+def test_a_config_beside_the_adapter_names_the_labels(sound: Path) -> None:
     """And the kind of problem; as many as the head has, of the same model type."""
-    folder, _ = adapter(tmp_path / "adapter", base(tmp_path / "base"))
     names = {"0": "bad", "1": "fair", "2": "good"}
-    path = folder / "config.json"
+    path = sound / "config.json"
     path.write_text(json.dumps({"id2label": names, "problem_type": "multi_label_classification"}))
-    found = load_checkpoint(folder)
+    found = load_checkpoint(sound)
     assert found.labels == ("bad", "fair", "good")
     assert found.problem_type == "multi_label_classification"
     assert not any("label" in warning for warning in found.warnings)
     path.write_text(json.dumps({"id2label": {"0": "bad"}}))
     with pytest.raises(CheckpointError, match="must name the 3 labels"):
-        load_checkpoint(folder)
+        load_checkpoint(sound)
     path.write_text(json.dumps({"model_type": "roberta"}))
     with pytest.raises(CheckpointError, match="another model type than its base"):
-        load_checkpoint(folder)
+        load_checkpoint(sound)
 
 
 def test_tokens_that_were_added_in_training_have_their_rows(tmp_path: Path) -> None:
@@ -203,9 +224,10 @@ def test_a_base_on_the_hub_is_asked_for_by_its_revision(tmp_path: Path, monkeypa
     assert asked == ["someone/base", "v2"]
 
 
-def test_a_base_that_is_absent_is_named_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_base_that_is_absent_is_named_with_what_to_do(
+    sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A directory that is gone, a name that the hub does not give, no name at all."""
-    folder, _ = adapter(tmp_path / "adapter", base(tmp_path / "base"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
     def snapshot(*_: object, **__: object) -> str:
@@ -213,20 +235,19 @@ def test_a_base_that_is_absent_is_named_with_what_to_do(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
     for name in (str(tmp_path / "gone"), "someone/base"):
-        _edit(folder, base_model_name_or_path=name)
+        _edit(sound, base_model_name_or_path=name)
         with pytest.raises(CheckpointError, match=f"whose base {name} is not here; name its directory in base_model"):
-            load_checkpoint(folder)
-    _edit(folder, base_model_name_or_path=None)
+            load_checkpoint(sound)
+    _edit(sound, base_model_name_or_path=None)
     with pytest.raises(CheckpointError, match="base_model_name_or_path is missing"):
-        load_checkpoint(folder)
+        load_checkpoint(sound)
 
 
-def test_without_peft_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_peft_the_extra_is_named(sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An adapter alone needs it."""
-    folder, _ = adapter(tmp_path / "adapter", base(tmp_path / "base"))
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(ResourceError, match=r"peft is not installed; pip install '\.\[peft\]'"):
-        load_checkpoint(folder)
+        load_checkpoint(sound)
     checkpoint(tmp_path / "plain", "bert", "classification")
     assert load_checkpoint(tmp_path / "plain").labels
 
@@ -261,13 +282,12 @@ def test_a_head_that_nobody_saved_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_weights_that_do_not_fit_are_refused(
-    change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]], said: str, tmp_path: Path
+    change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]], said: str, sound: Path
 ) -> None:
     """Missing, superfluous, of other shapes, quantised or damaged."""
-    folder, _ = adapter(tmp_path / "adapter", base(tmp_path / "base"))
-    save_file(change(load_file(folder / WEIGHTS)), folder / WEIGHTS)
+    save_file(change(load_file(sound / WEIGHTS)), sound / WEIGHTS)
     with pytest.raises(CheckpointError, match=said):
-        load_checkpoint(folder)
+        load_checkpoint(sound)
 
 
 def test_a_head_is_not_the_base_s_where_the_adapter_says_that_it_saved_one(tmp_path: Path) -> None:
@@ -291,12 +311,11 @@ def test_a_head_is_not_the_base_s_where_the_adapter_says_that_it_saved_one(tmp_p
         ({"task_type": ["SEQ_CLS"]}, "does not name the task"),
     ],
 )
-def test_settings_that_cannot_be_followed_are_refused(settings: dict[str, Any], said: str, tmp_path: Path) -> None:
+def test_settings_that_cannot_be_followed_are_refused(settings: dict[str, Any], said: str, sound: Path) -> None:
     """Before a weight is changed."""
-    folder, _ = adapter(tmp_path / "adapter", base(tmp_path / "base"))
-    _edit(folder, **settings)
+    _edit(sound, **settings)
     with pytest.raises(CheckpointError, match=said):
-        load_checkpoint(folder)
+        load_checkpoint(sound)
 
 
 def test_a_kind_that_adds_tokens_is_refused(tmp_path: Path) -> None:
@@ -309,17 +328,16 @@ def test_a_kind_that_adds_tokens_is_refused(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "adapter")
 
 
-def test_a_pickle_and_an_adapter_of_an_adapter_are_refused(tmp_path: Path) -> None:
+def test_a_pickle_and_an_adapter_of_an_adapter_are_refused(sound: Path, tmp_path: Path) -> None:
     """The pickle is not opened."""
-    folder, _ = adapter(tmp_path / "adapter", base(tmp_path / "base"))
-    other = shutil.copytree(folder, tmp_path / "other")
-    _edit(other, base_model_name_or_path=str(folder))
+    other = shutil.copytree(sound, tmp_path / "other")
+    _edit(other, base_model_name_or_path=str(sound))
     with pytest.raises(CheckpointError, match="is an adapter, too"):
         load_checkpoint(other)
-    (folder / WEIGHTS).unlink()
-    (folder / "adapter_model.bin").write_bytes(pickle.dumps(_Trap()))
+    (sound / WEIGHTS).unlink()
+    (sound / "adapter_model.bin").write_bytes(pickle.dumps(_Trap()))
     with pytest.raises(CheckpointError, match=r"adapter_model\.bin is a pickle, which is never read"):
-        load_checkpoint(folder)
+        load_checkpoint(sound)
 
 
 def _edit(folder: Path, **changes: object) -> None:
