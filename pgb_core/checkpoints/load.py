@@ -86,7 +86,7 @@ class Checkpoint:
 class Parts:
     """Where the parts of a checkpoint lie: all in one directory, or an adapter in one and its base in another.
 
-    config: config.json. doubts: what is doubtful about the names of labels.
+    config: config.json. weights, vocabulary: the directories of the weights and of the tokenizer.
     """
 
     config: dict[str, Any]
@@ -105,11 +105,12 @@ def parts_of(folder: Path) -> Parts:
 
 
 def load_checkpoint(source: str | Path, task: str | None = None, probed: bool = False) -> Checkpoint:
-    """Load a Hugging Face directory or hub name in float32.
+    """Load a Hugging Face directory or hub name, or an adapter that PEFT wrote with its base, in float32.
 
     task: classification or qa; by default what the checkpoint's config says it was trained for. probed: run the probe
     texts through transformers too, to hold against what is made of the checkpoint.
-    Raises CheckpointError when it is missing, unsupported, damaged or has NaN weights.
+    Raises CheckpointError when it is missing, unsupported, damaged or has NaN weights, ResourceError when it is an
+    adapter and peft is not installed.
     """
     parts = parts_of(locate(source))
     config, adapter = parts.config, parts.adapter
