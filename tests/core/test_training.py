@@ -2,6 +2,9 @@
 
 import copy
 import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +14,7 @@ from pgb_core.errors import DataError
 from pgb_core.learn import fisher
 from pgb_core.learn.compensate import compensate
 from pgb_core.learn.finetune import Schedule, Trainer, counterparts, hidden_loss
+from pgb_core.learn.regime import Regime, Step
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.surgery import apply_plan, ordered
 from pgb_core.plan import Grouping, Site
@@ -185,3 +189,64 @@ def test_embeddings_stay_frozen() -> None:
     Trainer(compact, dense, features(), LABEL, Schedule(epochs=1)).run()
     assert all(torch.equal(value, before[name]) for name, value in compact.embeddings.state_dict().items())
     assert Site(0, next(iter(compact.layers[0].maps()))) in compact.sites()
+
+
+class Recorded(Regime):
+    """Counts its calls, doubles a factor of its own by training, and adds a penalty on it."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.factor = torch.nn.Parameter(torch.tensor(1.0))
+
+    def groups(self) -> list[dict[str, Any]]:
+        """See Regime."""
+        return [{"params": [self.factor], "lr": 0.1, "maximize": True}]
+
+    @contextmanager
+    def applied(self, step: Step) -> Iterator[None]:
+        """See Regime."""
+        self.calls.append("in")
+        yield
+        self.calls.append("out")
+
+    def penalty(self, step: Step) -> torch.Tensor:
+        """See Regime."""
+        self.calls.append("penalty")
+        return self.factor
+
+    def graded(self, step: Step) -> None:
+        """See Regime."""
+        self.calls.append("graded")
+        assert self.factor.grad is not None
+
+    def stepped(self, step: Step) -> None:
+        """See Regime."""
+        self.calls.append(f"stepped {step.number} of {step.of}")
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """See Regime."""
+        return {"factor": self.factor.detach()}
+
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """See Regime."""
+        self.factor.data.copy_(tensors["factor"])
+
+
+def test_a_regime_has_its_say_at_every_step_and_is_taken_up_again() -> None:
+    """Order of its calls; its own parameters are trained, kept and restored."""
+    dense = small_encoder("bert", "classification")
+    schedule = Schedule(epochs=2, tokens=96)
+    straight, first, second = Recorded(), Recorded(), Recorded()
+    whole = Trainer(copy.deepcopy(dense), dense, features(), LABEL, schedule, [straight])
+    whole.run()
+    assert straight.calls[:5] == ["in", "penalty", "out", "graded", f"stepped 0 of {whole.steps}"]
+    assert len(straight.calls) == 5 * whole.steps
+    assert float(straight.factor.detach()) > 1
+    half = Trainer(copy.deepcopy(dense), dense, features(), LABEL, schedule, [first])
+    half.run(whole.steps // 2)
+    rest = Trainer(copy.deepcopy(dense), dense, features(), LABEL, schedule, [second])
+    rest.restore({name: value.clone() for name, value in half.state().items()})
+    rest.run()
+    assert torch.equal(second.factor, straight.factor)
+    for a, b in zip(rest.student.parameters(), whole.student.parameters(), strict=True):
+        assert torch.equal(a, b)
