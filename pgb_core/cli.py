@@ -18,13 +18,14 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from pgb_core import __version__, machine
-from pgb_core.artifact import TASKS
+from pgb_core.artifact import TASKS, Artifact
 from pgb_core.checkpoints.architectures import titles
 from pgb_core.compare.config import CompareConfig
 from pgb_core.config import CompressConfig, from_toml
 from pgb_core.data.words import plain
 from pgb_core.errors import PGBError
 from pgb_core.options import FORMS, METHODS
+from pgb_core.progress.report import Report
 
 _LISTS = {"forms": "FORM,FORM", "methods": "METHOD,METHOD", "keep": "SHARE,SHARE"}
 _CHOICES = {"task": TASKS, "method": tuple(METHODS)}
@@ -229,11 +230,10 @@ def _compress(args: argparse.Namespace) -> int:
     settings = from_toml(args.config, **given) if args.config else CompressConfig(**given)
     from rich.console import Console
 
-    from pgb_core.pipeline import compress
     from pgb_core.progress.bars import Bars
 
     with Bars(Console(stderr=True)) as bars:
-        done = compress(settings, bars)
+        done = _sought(settings, bars) if settings.sought else _compressed(settings, bars)
     m = done.manifest
     print(f"{done.path}: {m.weights['kept'] / m.weights['dense']:.1%} of the encoder's weights kept")
     for name, record in m.forms.items():
@@ -242,6 +242,29 @@ def _compress(args: argparse.Namespace) -> int:
         if isinstance(metrics, dict) and name != "reasons":
             print(f"  {name}: " + ", ".join(f"{key} {_figure(value, '.4g')}" for key, value in metrics.items()))
     return 0
+
+
+def _compressed(settings: CompressConfig, bars: Report) -> Artifact:
+    from pgb_core.pipeline import compress
+
+    return compress(settings, bars)
+
+
+def _sought(settings: CompressConfig, bars: Report) -> Artifact:
+    from pgb_core.seek import seek
+
+    artifact, promise = seek(settings, bars)
+    error = f", standard error {promise.error:.2f}" if promise.error is not None else ""
+    speed = f"; {promise.speedup:.2f} times the fastest dense form" if promise.speedup is not None else ""
+    print(
+        f"keep {promise.keep:.0%}, found in {promise.runs} trainings: loses {promise.chosen:.2f} points on the rows "
+        f"that chose, {promise.confirmed:.2f} on {promise.rows} others{error}{speed}"
+    )
+    if not promise.holds:
+        print(
+            "the loss on the rows that did not choose is larger than asked; give more --eval rows, or a larger --keep"
+        )
+    return artifact
 
 
 def _compare(args: argparse.Namespace) -> int:

@@ -108,6 +108,20 @@ class CompressConfig(Asked):
     method: Annotated[str, _one_of(tuple(METHODS))] = Field("pgb", description="how the model is made smaller")
     options: SerializeAsAny[MethodOptions] = Field(description="of the method")
     keep: float = Field(0.5, ge=0.01, le=1, description="share of encoder weights that stays, 0.01 to 1")
+    max_drop: float | None = Field(
+        None,
+        gt=0,
+        le=100,
+        description="points of the metric that may be lost; the smallest size within is found, in place of --keep. One "
+        "half of --eval chooses, the other confirms",
+    )
+    min_speedup: float | None = Field(
+        None,
+        gt=0,
+        le=1000,
+        description="times as fast as the fastest dense form on this machine; the largest size that is so is found, in "
+        "place of --keep",
+    )
     budget: Literal["weights", "flops"] = Field("weights", description="what keep counts")
     epochs: float = Field(3.0, ge=0, le=1000, description="passes of re-finetuning, 0 for none")
     learning_rate: float | None = Field(None, gt=0, lt=1, description="its peak; by default 1e-4 / sqrt(keep)")
@@ -131,6 +145,11 @@ class CompressConfig(Asked):
         "(default: take over what fits of a stopped run)",
     )
     force: bool = Field(False, description="replace the artifact that stands at out")
+
+    @property
+    def sought(self) -> bool:
+        """Whether the size is to be found."""
+        return self.max_drop is not None or self.min_speedup is not None
 
     @property
     def noisy(self) -> bool:
@@ -172,6 +191,10 @@ class CompressConfig(Asked):
     def _has_data(self) -> Self:
         if self.train is None and self.calibrate is None and self.keep < 1:
             raise ValueError("no data: give --train with labelled rows, or --calibrate with texts (labels not needed)")
+        if self.sought and "keep" in self.model_fields_set:
+            raise ValueError("a size and what it is to be found by: give --keep, or --max-drop and --min-speedup")
+        if self.sought and self.eval is None:
+            raise ValueError("no rows to choose and to confirm by: give --eval with labelled rows")
         if self.budget == "flops" and not self.options.saves_flops:
             raise ValueError("budget flops: this structure saves none, its graph is dense; use --budget weights")
         return self

@@ -13,7 +13,7 @@ from typing import Any
 from pgb_core.artifact import MANIFEST, Artifact, open_artifact
 from pgb_core.compare.config import CompareConfig
 from pgb_core.compare.rows import Point, Row
-from pgb_core.errors import ArtifactError, ConfigError, DataError, ParityError, PGBError, PlanError
+from pgb_core.errors import ArtifactError, ConfigError, DataError, ParityError, PlanError
 from pgb_core.inference.batches import Predict
 from pgb_core.methods import method_of
 from pgb_core.model.predict import torch_predictor
@@ -25,6 +25,7 @@ from pgb_core.run.run import Run
 from pgb_core.run.shared import Shared
 from pgb_core.run.workspace import Workspace, key_of
 from pgb_core.tasks.features import Features
+from pgb_core.tasks.metrics import Metrics, in_points
 
 SETTINGS = "compare.json"
 TRIED_SECONDS = 2.0  # of the dense model, to know its pace
@@ -198,13 +199,8 @@ class Points:
         if metrics is None or value is None:
             raise DataError(f"{held_out.short}: the dense model's metric is not defined there; points cannot be judged")
         pace = _pace(predict, run.inputs.training or run.inputs.calibration)
-        score = points_of(metrics.main, value)
+        score = in_points(metrics.main, value)
         return Comparison(run.checkpoint.task.name, pace, score, metrics.main, len(held_out.rows))
-
-
-def points_of(metric: str, value: float) -> float:
-    """A metric in points of 100. SQuAD's are so already."""
-    return round(value if metric in ("f1", "exact_match") and value > 1 else 100 * value, 4)
 
 
 def _pace(predict: Predict, rows: Sequence[Features]) -> float:
@@ -224,19 +220,15 @@ def _row(done: Artifact, point: Point, epochs: float, seconds: float, notes: lis
     manifest = done.manifest
     plan = Plan.from_json(done.plan.read_text("utf-8"))
     accuracy = manifest.measured["accuracy"]
-    main = _main(accuracy["compressed"])
+    main = Metrics(accuracy["compressed"]).main
     scores = {
-        form: points_of(main, record.measured.get("accuracy", accuracy["compressed"])[main])
+        form: in_points(main, record.measured.get("accuracy", accuracy["compressed"])[main])
         for form, record in manifest.forms.items()
         if record.measured.get("accuracy", accuracy["compressed"]).get(main) is not None
     }
     sizes = {form: (done.path / record.file).stat().st_size for form, record in manifest.forms.items()}
     kept = manifest.weights["kept"] / manifest.weights["dense"]
     return Row(point, kept, epochs, seconds, scores, sizes, layers_of(plan), notes)
-
-
-def _main(metrics: dict[str, Any]) -> str:
-    return "f1" if "exact_match" in metrics else next(iter(metrics))
 
 
 def layers_of(plan: Plan) -> list[tuple[float, float]]:
@@ -249,4 +241,4 @@ def layers_of(plan: Plan) -> list[tuple[float, float]]:
     return [(share(n, ATTENTION), share(n, FEED_FORWARD)) for n in range(plan.layers)]
 
 
-__all__ = ["Comparison", "PGBError", "Points", "layers_of", "points", "points_of"]
+__all__ = ["Comparison", "Points", "layers_of", "points"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,9 +11,6 @@ from typing import Any
 
 from pgb_core.errors import DataError
 
-# Metrics that are means of values from 0 to 1, whose standard error is at most that of a share.
-SHARES = ("accuracy", "f1", "exact_match")
-CORRELATIONS = ("pearson", "spearman", "matthews")
 DENSE = "dense"
 CONFIDENT = 1.96  # standard errors, of an interval of 95 %
 
@@ -87,21 +83,6 @@ class Candidate:
     time: float
     bytes: int
     dense: bool = False
-
-
-def standard_error(metric: str, score: float, rows: int) -> float | None:
-    """Of a metric in points of 100 on so many rows; None for one whose error is not known. At most, for F1.
-
-    score: in points.
-    """
-    if rows < 2:
-        return None
-    share = min(1.0, max(0.0, abs(score) / 100))
-    if metric in SHARES:
-        return 100 * math.sqrt(share * (1 - share) / rows)
-    if metric in CORRELATIONS:
-        return 100 * (1 - share * share) / math.sqrt(rows - 1)
-    return None
 
 
 def frontier(candidates: Iterable[Candidate]) -> list[Candidate]:

@@ -10,10 +10,11 @@ from pathlib import Path
 from pgb_core.compare.config import CompareConfig
 from pgb_core.compare.page import Report, page
 from pgb_core.compare.points import Comparison, Points
-from pgb_core.compare.rows import DENSE, Candidate, Row, advice, standard_error
+from pgb_core.compare.rows import DENSE, Candidate, Row, advice
 from pgb_core.compare.timing import FUSED, Measured, timed
 from pgb_core.machine import facts
 from pgb_core.progress.report import Report as Progress
+from pgb_core.tasks.metrics import standard_error
 from pgb_core.threads import threads
 
 REPORT, FIGURES = "report.html", "report.json"

@@ -13,10 +13,11 @@ from pgb_core.compare import timing
 from pgb_core.compare.config import CompareConfig
 from pgb_core.compare.page import best_forms
 from pgb_core.compare.points import points
-from pgb_core.compare.rows import Candidate, Point, Row, advice, fastest, frontier, standard_error
+from pgb_core.compare.rows import Candidate, Point, Row, advice, fastest, frontier
 from pgb_core.errors import ConfigError, DataError
 from pgb_core.inference.load import load
 from pgb_core.options import METHODS
+from pgb_core.tasks.metrics import standard_error
 from tests.core.small import checkpoint
 
 
