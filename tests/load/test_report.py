@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from benchmarks.load import findings, pictures
-from benchmarks.load.charts import Scale, number
+from pgb_core.charts import Scale, number
 from benchmarks.load.report import render
 
 NAMES = ("dense", "keep 0.5", "keep 0.12")
