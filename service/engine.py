@@ -135,7 +135,7 @@ class Engine:
         for q in inputs:
             if left < 1:
                 raise TooLarge(f"the contexts need more windows than {self._settings.max_windows}")
-            found.append((yield from model.tokenizer.windows(q.question.strip(), q.context, length, stride, left)))
+            found.append((yield from model.tokenizer.windows(q.question, q.context, length, stride, left)))
             left -= len(found[-1])
         return found
 
