@@ -90,6 +90,7 @@ def test_several_texts_are_answered_each(client: TestClient) -> None:
         (TEXT, {"candidate_labels": ["a"] * 9}, 413, "at most 8"),
         ([TEXT] * 3, {}, 413, "at most 8"),
         (TEXT, {"candidate_labels": "a," * 500}, 413, "at most 8"),
+        (["a"] * 8, {"candidate_labels": ["zq-secret" * 14_000]}, 413, "too long for so many texts"),
         (TEXT, {"function_to_apply": "none"}, 422, "multi_label"),
         ({"text": TEXT, "text_pair": "a"}, {}, 422, "not for pairs"),
         ({"question": "who", "context": TEXT}, {}, 422, "not for questions"),
