@@ -1,4 +1,4 @@
-"""What rankers of llama-index, Haystack and Cohere send and read; `test_clients.py` asks with the rankers themselves."""
+"""What rankers of llama-index, Haystack and Cohere send and read; `test_clients.py` asks with themselves."""
 
 from __future__ import annotations
 
