@@ -34,7 +34,9 @@ def said(program: str, *words: str) -> Any:
 
 def labels(url: str) -> list[list[dict[str, Any]]]:
     """What the native dialect says of ASKED."""
-    rows: list[list[dict[str, Any]]] = httpx.post(f"{url}/v1/classify", json={"inputs": ASKED}).json()["results"]
+    rows: list[list[dict[str, Any]]] = httpx.post(f"{url}/v1/classify", json={"inputs": ASKED}, timeout=60).json()[
+        "results"
+    ]
     return rows
 
 
@@ -42,7 +44,7 @@ def test_rankers_find_their_texts_in_order(several: str) -> None:
     """What /v1/classify says of each pair, the highest first, as many as were asked for."""
     pairs = [{"text": QUERY, "pair": text} for text in TEXTS]
     body = {"inputs": pairs, "model": "rank", "activation": "sigmoid"}
-    rows = httpx.post(f"{several}/v1/classify", json=body).json()["results"]
+    rows = httpx.post(f"{several}/v1/classify", json=body, timeout=60).json()["results"]
     wanted = sorted(((text, row[0]["score"]) for text, row in zip(TEXTS, rows, strict=True)), key=lambda one: -one[1])
     found = said("rankers", several, "3", QUERY, *TEXTS)
     assert found.keys() == {"llama_index", "haystack", "cohere_v2"}

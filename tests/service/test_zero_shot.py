@@ -87,6 +87,7 @@ def test_several_texts_are_answered_each(client: TestClient) -> None:
         (TEXT, {"hypothesis_template": "{:9999999999}"}, 422, "{} once"),
         (TEXT, {"candidate_labels": " , "}, 422, "no candidate label"),
         (TEXT, {"candidate_labels": []}, 422, "candidate_labels"),
+        ("", {}, 422, "the text is empty"),
         (TEXT, {"candidate_labels": ["a"] * 9}, 413, "at most 8"),
         ([TEXT] * 3, {}, 413, "at most 8"),
         (TEXT, {"candidate_labels": "a," * 500}, 413, "at most 8"),

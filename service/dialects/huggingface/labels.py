@@ -48,6 +48,8 @@ async def _zero_shot(
     template = entailment.TEMPLATE if p.hypothesis_template is None else p.hypothesis_template
     if not named:
         raise EmptyInput("there is no candidate label")
+    if texts == [""] and not several:  # as the pipeline, which takes an empty text in a list
+        raise EmptyInput("the text is empty")
     if not entailment.fits(template):
         raise InvalidInput("hypothesis_template has {} once, where the label goes")
     if p.function_to_apply is not None:

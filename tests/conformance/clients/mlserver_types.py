@@ -25,7 +25,7 @@ def asked(url: str, model: str) -> dict[str, object]:
     given = types.RequestInput(name="text", shape=[2, 1], datatype=types.Datatype.BYTES, data=data)
     request = types.InferenceRequest(id="a-1", inputs=[given])
     index = types.RepositoryIndexRequest(ready=True)
-    with httpx.Client(base_url=f"{url}/v2") as client:
+    with httpx.Client(base_url=f"{url}/v2", timeout=60) as client:
         server = types.MetadataServerResponse.model_validate(client.get("").json())
         metadata = types.MetadataModelResponse.model_validate(client.get(f"/models/{model}").json())
         # With every field that the type has, null where nothing was said; and without those.
