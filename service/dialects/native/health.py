@@ -28,7 +28,9 @@ async def health(request: Request) -> dict[str, object]:
     return {"status": "ready", "models": models}
 
 
-@router.get("/", include_in_schema=False)
+@router.get(
+    "/", response_model=native.AliveBody, responses={307: {"description": "For browsers, to the page"}, **ERRORS}
+)
 async def root(request: Request) -> Response:
     """Whether it is ready, in the word that KServe's clients look for; whoever would rather see a page is led to it."""
     settings: Settings = request.app.state.settings
