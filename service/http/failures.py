@@ -146,5 +146,5 @@ def _allowed(request: Request, said: Sequence[str]) -> list[str]:
     route = request.scope.get("route")
     if isinstance(route, APIRoute) and methods == route.methods:
         same = [other for other in request.app.routes if isinstance(other, APIRoute) and other.path == route.path]
-        methods = methods.union(*(other.methods for other in same))
+        methods = methods.union(*(other.methods or () for other in same))
     return sorted(methods | {"HEAD"} if "GET" in methods else methods)
