@@ -29,7 +29,7 @@ from service.settings import Settings
 INLINE_CHARACTERS = 1024
 _INLINE_COST = 8 * INLINE_CHARACTERS  # of finding answers: those in a window or two
 # Characters of all the answers of one request: a megabyte of JSON or so.
-_MOST_CHARACTERS = 1_000_000
+MOST_CHARACTERS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -272,6 +272,6 @@ def _decoded(
     for q, group, rows in zip(inputs, windows, logits, strict=True):
         found.append((yield from best(q.context, group, rows, options)))
         characters += sum(len(a.text) for a in found[-1])
-        if characters > _MOST_CHARACTERS:
+        if characters > MOST_CHARACTERS:
             raise TooLarge("the answers are too long in all; lower top_k or the length of an answer")
     return found
