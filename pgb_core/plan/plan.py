@@ -11,6 +11,7 @@ from pgb_core.plan.kinds import Choice, decoded
 from pgb_core.plan.sites import ORDER, WRITING, Role, Site
 
 PLAN_SCHEMA = 3
+WITHOUT_EXACT = 2  # the schema before, which is read too
 
 
 @dataclass(frozen=True)
@@ -98,12 +99,14 @@ class Plan:
         """Inverse of `to_json`. Raises PlanError on anything it would not have written."""
         try:
             raw = json.loads(text)
-            if raw["schema"] != PLAN_SCHEMA:
-                raise PlanError(f"plan: schema {raw['schema']} is unknown; this version reads {PLAN_SCHEMA}")
+            if raw["schema"] not in (WITHOUT_EXACT, PLAN_SCHEMA):
+                known = f"{WITHOUT_EXACT} and {PLAN_SCHEMA}"
+                raise PlanError(f"plan: schema {raw['schema']} is unknown; this version reads {known}")
             choices = {Site.parse(name): decoded(value) for name, value in raw["choices"].items()}
             stream = None if raw["stream"] is None else tuple(map(int, raw["stream"]))
-            exact = frozenset(map(Site.parse, raw["exact"]))
-            return cls(str(raw["checkpoint"]), int(raw["head_dim"]), choices, stream, str(raw["made_for"]), exact)
+            named = [] if raw["schema"] == WITHOUT_EXACT else raw["exact"]
+            exact = frozenset(Site.parse(name) for name in named)
+            return cls(str(raw["checkpoint"]), int(raw["head_dim"]), choices, stream, str(raw["made_for"]), exact=exact)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise PlanError(f"plan: not a plan ({type(error).__name__})") from error
 

@@ -76,6 +76,16 @@ def test_a_plan_says_its_stream_and_what_it_was_made_for() -> None:
         assert Plan.from_json(plan.to_json()) == plan
 
 
+def test_a_plan_of_the_schema_before_is_read() -> None:
+    """None of its maps is exact."""
+    plan = Plan("", 2, {Site(0, role): Keep((2, 2)) for role in Role}, exact=frozenset({Site(0, Role.KEY)}))
+    raw = json.loads(plan.to_json())
+    assert raw.pop("exact") == ["0.key"]
+    with pytest.raises(PlanError, match="not a plan"):
+        Plan.from_json(json.dumps(raw))
+    assert Plan.from_json(json.dumps({**raw, "schema": 2})).exact == frozenset()
+
+
 @pytest.mark.parametrize(
     "text",
     [
