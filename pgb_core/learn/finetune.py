@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from pgb_core.errors import DataError
 from pgb_core.learn import noise
+from pgb_core.machine import instruction_sets
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.linear import Linear
 from pgb_core.tasks import Objective
@@ -193,4 +194,4 @@ def fast_bf16(device: torch.device) -> bool:
     """Whether this device multiplies bfloat16 faster than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+    return "avx512_bf16" in instruction_sets()
