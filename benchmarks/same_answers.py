@@ -3,6 +3,7 @@
 `server` answers rows of a dev set over HTTP; every other way is held against it, row by row:
 
 - onnxruntime, openvino: AutoTokenizer and the graph alone, with the rules of answers written out anew (elsewhere.py);
+  OpenVINO is asked for forms that name it;
 - optimum: Optimum's models in the pipelines of transformers 4.57.6, in an environment of its own;
 - load: `pgb_core.load`, all rows in common batches;
 - evaluate: `pgb evaluate`, once labelled with the server's answers, of which it must find every one right
@@ -237,7 +238,8 @@ def measure(made: Made, args: argparse.Namespace, versions: dict[str, dict[str, 
     """Every way against the server."""
     path = compress(made, args)
     digest = hashlib.sha256((path / MANIFEST).read_bytes()).hexdigest()[:12]
-    rows = rows_of(made.task, args.data, open_artifact(path).manifest.labels).spread(args.rows)
+    manifest = open_artifact(path).manifest
+    rows = rows_of(made.task, args.data, manifest.labels).spread(args.rows)
 
     def place(way: str) -> Path:
         return Path(args.work / f"{path.name}-{made.form}-{digest}-{way}-{len(rows.asked)}.json")
@@ -245,6 +247,8 @@ def measure(made: Made, args: argparse.Namespace, versions: dict[str, dict[str, 
     served = kept(place("server"), lambda: by_server(path, made.form, rows.asked))
     found: dict[str, Any] = {}
     for way in ELSEWHERE:
+        if way == "openvino" and way not in manifest.forms[made.form].runtimes:
+            continue
         python = optimum_python(args) if way == "optimum" else Path(sys.executable)
         told = kept(place(way), partial(by_library, way, python, path, made.form, rows.asked, place(way)))
         versions[way] = told["versions"]

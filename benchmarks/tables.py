@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 SPEED_SHAPES = ("1x32", "1x128", "8x128", "1x384")
 ACCURACY_TASKS = {"sst2": "SST-2 dev, accuracy", "qa": "SQuAD 1.1 dev, F1"}
 TASKS = {"sst2": "SST-2 dev, accuracy", "qa": "SQuAD 1.1 dev, F1 (1,500 questions)"}
+SETS = {"sst2": "SST-2 dev", "qa": "SQuAD 1.1 dev"}
 _PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -337,6 +338,34 @@ def search() -> str:
     return markdown(["model", "structure", "seconds", "of one core"], rows)
 
 
+def same_answers() -> str:
+    """Every way to ask an artifact against the server."""
+    ways = {
+        "onnxruntime": "ONNX Runtime alone",
+        "openvino": "OpenVINO",
+        "optimum": "Optimum's pipeline",
+        "load": "`pgb_core.load`",
+        "evaluate": "`pgb evaluate`",
+    }
+    rows = []
+    for name, found in results("same_answers")["found"].items():
+        task, keep, form = name.split(", ")
+        cells = []
+        for way in ways:
+            one = found.get(way)
+            off = f", {one['largest_difference']:.0e}" if one and "largest_difference" in one else ""
+            cells.append(f"{one['equal']} of {one['rows']}{off}" if one else "–")
+        rows.append([f"{SETS[task]}, {_share(keep)}, `{form}`", *cells])
+    return markdown(["rows, encoder weights kept, form", *ways.values()], rows)
+
+
+def versions() -> str:
+    """Both ends of the ranges."""
+    ends = results("versions")["ends"]
+    names = list(next(iter(ends.values()))["versions"])
+    return markdown(["", *(f"{end} end" for end in ends)], [[n, *(e["versions"][n] for e in ends.values())] for n in names])
+
+
 TABLES: dict[str, Callable[[], str]] = {
     f.__name__: f
     for f in (
@@ -357,6 +386,8 @@ TABLES: dict[str, Callable[[], str]] = {
         lost,
         shared,
         search,
+        same_answers,
+        versions,
     )
 }
 
