@@ -114,6 +114,11 @@ class CompressConfig(BaseModel):
     )
     threads: int | None = Field(None, ge=1, le=1024, description="to compute on; by default the cores of this process")
     seed: int = Field(0, ge=0, le=(1 << 32) - 1, description="of sampling and order")
+    cache: Place | None = Field(
+        None,
+        description="directory in which scores of weights outlive the run, at most 2 GiB; empty for none (default "
+        "pgb-serve in the user's cache directory)",
+    )
     checkpoint_every: int = Field(200, ge=1, description="steps between states that another run can go on from")
     resume: bool | None = Field(
         None,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,8 @@ from pgb_core.checkpoints.config import encoder_config_of
 from pgb_core.model.encoder import Encoder, EncoderConfig
 
 pytest_plugins = ["tests.made", "tests.served"]  # the second imports the first
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="pgb-tests-")  # not the user's
+atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 settings.register_profile("steady", deadline=None)  # a machine that is busy is not a failure
 settings.load_profile("steady")
 SHARED = Path(os.environ.get("SHARED_DATA", Path(__file__).parent.parent.parent / "shared"))

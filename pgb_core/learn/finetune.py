@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from pgb_core.errors import DataError
-from pgb_core.learn import noise
+from pgb_core.learn.regime import Regime, Step
+from pgb_core.learn.teacher import Teaching, traced
 from pgb_core.machine import instruction_sets
 from pgb_core.model.encoder import Encoder
-from pgb_core.model.linear import Linear
 from pgb_core.tasks import Objective
 from pgb_core.tasks.features import Batch, Features, collate, grouped
 
@@ -31,8 +32,7 @@ CLIP = 1.0  # of the norm of all gradients
 @dataclass(frozen=True)
 class Schedule:
     """Of a re-finetuning. epochs: passes over the data; tokens: padded tokens a step; learning_rate: its peak, after a
-    linear warm-up over `WARMUP` of the steps, then linear to zero. noise: share of the maps that are quantised at each
-    of the last steps.
+    linear warm-up over `WARMUP` of the steps, then linear to zero.
     """
 
     epochs: float = 3.0
@@ -41,7 +41,6 @@ class Schedule:
     labels: bool = True
     distill: bool = True
     seed: int = 0
-    noise: float = 0.0
 
 
 def learning_rate(keep: float) -> float:
@@ -52,22 +51,24 @@ def learning_rate(keep: float) -> float:
 class Trainer:
     """A re-finetuning that can be stopped after any step and taken up again.
 
-    `student` is changed in place; `teacher` may be None without distillation.
+    `student` is changed in place; `teacher` may be None without distillation. regimes: what a method adds.
     """
 
     def __init__(
         self,
         student: Encoder,
-        teacher: Encoder | None,
+        teacher: Teaching | None,
         features: Sequence[Features],
         objective: Objective,
         schedule: Schedule,
+        regimes: Sequence[Regime] = (),
     ) -> None:
         self.student = student
         self.teacher = teacher if schedule.distill else None
         self.features = features
         self.objective = objective
         self.schedule = schedule
+        self.regimes = regimes
         self.labels = schedule.labels and all(f.target is not None for f in features)
         if not self.labels and self.teacher is None:
             raise DataError("re-finetuning needs labels or distillation; give labelled --train data or --distill")
@@ -81,31 +82,44 @@ class Trainer:
         self.parameters = [p for p in student.parameters() if p.requires_grad]
         decayed = [p for p in self.parameters if p.dim() > 1]
         plain = [p for p in self.parameters if p.dim() <= 1]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": plain, "weight_decay": 0.0}],
-            lr=schedule.learning_rate,
-            fused=True,
-        )
+        groups: list[dict[str, Any]] = [
+            {"params": decayed, "weight_decay": WEIGHT_DECAY},
+            {"params": plain, "weight_decay": 0.0},
+            *({"weight_decay": 0.0, **group} for regime in regimes for group in regime.groups()),
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=schedule.learning_rate, fused=True)
+        self._peaks = [float(group["lr"]) for group in self.optimizer.param_groups]
 
     def run(self, until: int | None = None, progress: Callable[[int, float], None] = lambda step, loss: None) -> None:
         """Train up to step `until` (all by default); dropout stays off, the model ends in eval mode."""
         self.student.eval()
         threshold = self.steps if until is None else min(until, self.steps)
         while self.step < threshold:
-            batch = self._batch().to(self.device)
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.schedule.learning_rate * self._pace()
-            with noise.quantised(self._noisy()):
+            group = self._group()
+            batch = collate(group, self.student.config.pad_id).to(self.device)
+            pace = self._pace()
+            for own, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
+                own["lr"] = peak * pace
+            step = Step(self.step, self.steps, self.schedule.seed, self.schedule.learning_rate * pace)
+            with ExitStack() as applied:
+                for regime in self.regimes:
+                    applied.enter_context(regime.applied(step))
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=fast_bf16(self.device)):
-                    loss = self._loss(batch)
+                    loss = self._loss(group, batch)
+                for penalty in (regime.penalty(step) for regime in self.regimes):
+                    loss = loss if penalty is None else loss + penalty
                 if not torch.isfinite(loss):
                     raise DataError(
                         f"re-finetuning: the loss is {float(loss)} at step {self.step}; lower the learning rate"
                     )
                 loss.backward()
+            for regime in self.regimes:
+                regime.graded(step)
             nn.utils.clip_grad_norm_(self.parameters, CLIP)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
+            for regime in self.regimes:
+                regime.stepped(step)
             self.step += 1
             progress(self.step, float(loss.detach()))
 
@@ -114,6 +128,8 @@ class Trainer:
         tensors = {f"model.{name}": value for name, value in self.student.state_dict().items()}
         for index, slot in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": value for name, value in slot.items()}
+        for number, regime in enumerate(self.regimes):
+            tensors |= {f"regime.{number}.{name}": value for name, value in regime.state().items()}
         return {**tensors, "step": torch.tensor(self.step)}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
@@ -127,20 +143,19 @@ class Trainer:
                 _, index, key = name.split(".")
                 slots.setdefault(int(index), {})[key] = value.clone()
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": slots})
+        for number, regime in enumerate(self.regimes):
+            prefix = f"regime.{number}."
+            kept = {name: value for name, value in tensors.items() if name.startswith(prefix)}
+            regime.restore({name.removeprefix(prefix): value.clone() for name, value in kept.items()})
 
-    def _batch(self) -> Batch:
+    def _group(self) -> list[Features]:
+        """The inputs of this step."""
         epoch, position = divmod(self.step, self.per_epoch)
         if epoch != self._epoch:
             self._epoch = epoch
             # The number of batches of an epoch does not depend on its order: lengths are sorted first.
             self._groups = grouped(self.features, self.schedule.tokens, self.schedule.seed + 1000 * epoch)
-        return collate(self._groups[position], self.student.config.pad_id)
-
-    def _noisy(self) -> list[Linear]:
-        """The maps that are quantised at this step."""
-        if not self.schedule.noise or self.step < (1 - noise.PART) * self.steps:
-            return []
-        return noise.picked(list(self.student.sites().values()), self.schedule.noise, self.schedule.seed, self.step)
+        return self._groups[position]
 
     def _pace(self) -> float:
         warm = max(1, int(WARMUP * self.steps))
@@ -148,7 +163,7 @@ class Trainer:
             return (self.step + 1) / warm
         return max(0.0, (self.steps - self.step) / max(1, self.steps - warm))
 
-    def _loss(self, batch: Batch) -> Tensor:
+    def _loss(self, group: Sequence[Features], batch: Batch) -> Tensor:
         logits, states = traced(self.student, batch)
         loss = logits.new_zeros((), dtype=torch.float32)
         mask = batch.attention_mask.bool()
@@ -156,18 +171,10 @@ class Trainer:
             loss = loss + self.objective.loss(logits.float(), batch.targets, mask)
         if self.teacher is not None:
             with torch.no_grad():
-                goal, goals = traced(self.teacher, batch)
+                goal, goals = self.teacher(group, batch)
             loss = loss + self.objective.distil(logits.float(), goal.float(), mask)
             loss = loss + hidden_loss(states, goals, mask)
         return loss
-
-
-def traced(model: Encoder, batch: Batch) -> tuple[Tensor, dict[int, Tensor]]:
-    """Logits, and the output of every layer by its index in the dense checkpoint."""
-    states: dict[int, Tensor] = {}
-    x = model.embeddings(batch.input_ids, batch.token_type_ids)
-    logits = model.from_embeddings(x, batch.attention_mask, states.__setitem__)
-    return logits, states
 
 
 def counterparts(states: dict[int, Tensor], last: int) -> dict[int, int]:

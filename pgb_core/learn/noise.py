@@ -11,15 +11,33 @@ from contextlib import contextmanager
 
 import torch
 
+from pgb_core.learn.regime import Regime, Step
+from pgb_core.model.encoder import Encoder
 from pgb_core.model.linear import Linear
 from pgb_core.model.quantize import EVERYWHERE, rounded
 
 PART = 0.3  # of the steps, at their end
 
 
-def picked(maps: Sequence[Linear], share: float, seed: int, step: int) -> list[Linear]:
-    """A share of the maps, drawn by seed and step alone."""
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+class Noise(Regime):
+    """In the last `part` of the steps a share of the maps is quantised at each."""
+
+    def __init__(self, model: Encoder, share: float, part: float = PART) -> None:
+        self._maps = list(model.sites().values())
+        self._share = share
+        self._part = part
+
+    @contextmanager
+    def applied(self, step: Step) -> Iterator[None]:
+        """See Regime."""
+        chosen = picked(self._maps, self._share, step) if step.number >= (1 - self._part) * step.of else []
+        with quantised(chosen):
+            yield
+
+
+def picked(maps: Sequence[Linear], share: float, step: Step) -> list[Linear]:
+    """A share of the maps, drawn by the step alone."""
+    generator = torch.Generator().manual_seed(step.draw)
     drawn = torch.rand(len(maps), generator=generator) < share
     return [one for one, chosen in zip(maps, drawn.tolist(), strict=True) if chosen]
 

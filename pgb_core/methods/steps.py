@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from torch import Tensor
 
 from pgb_core.learn.compensate import compensate
 from pgb_core.learn.finetune import Schedule, Trainer, learning_rate
 from pgb_core.learn.fisher import fisher
+from pgb_core.learn.noise import Noise
+from pgb_core.learn.regime import Regime
+from pgb_core.learn.teacher import Teaching, reordered
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.surgery import apply_plan, ordered
 from pgb_core.plan import Plan, Site
@@ -43,7 +47,7 @@ def scores(run: Run, stage: Stage, from_predictions: bool) -> dict[Site, Tensor]
         sums, sites = fisher(dense, reported(), objective, run.config.seed, from_predictions), dense.sites()
         return {str(site): importance(sites[site].to_dense().detach(), sums[site]).cpu() for site in sums}
 
-    return {Site.parse(name): value.cpu() for name, value in run.kept(stage, made).items()}
+    return {Site.parse(name): value.cpu() for name, value in run.lasting(stage, made).items()}
 
 
 def scoring_effort(run: Run) -> dict[str, float]:
@@ -58,22 +62,14 @@ def _tokens(features: Sequence[Features]) -> int:
 
 def recovery(run: Run, plan: Stage) -> Sequence[Stage]:
     """The stages of `recovered`, after the one that made the plan."""
-    config, inputs = run.config, run.inputs
-    compensated = plan.then("compensated", inputs.calibration_digest, config.ridge)
-    learned = (config.epochs, config.tokens, config.learning_rate, config.distill, config.train is not None)
-    noise = (config.noise,) if config.noisy else ()
-    finetuned = (inputs.training_digest, config.seed, config.keep, *learned, *noise)
-    return compensated, compensated.then("finetuned", *finetuned)
+    compensated = plan.then("compensated", run.inputs.calibration_digest, run.config.ridge)
+    return compensated, finish(run, compensated)
 
 
 def recovery_effort(run: Run) -> dict[str, float]:
     """Of `recovered`."""
-    config, inputs = run.config, run.inputs
-    found = {"Compensating layer by layer": COMPENSATE + COMPENSATE_TOKEN * _tokens(inputs.calibration)}
-    if config.epochs:
-        passes = config.epochs * _tokens(inputs.training)
-        found["Re-finetuning"] = passes * (TRAIN_TOKEN * config.keep + config.distill)
-    return found
+    found = {"Compensating layer by layer": COMPENSATE + COMPENSATE_TOKEN * _tokens(run.inputs.calibration)}
+    return {**found, **finishing_effort(run)}
 
 
 def recovered(run: Run, plan: Plan, stages: Sequence[Stage]) -> Encoder:
@@ -82,8 +78,55 @@ def recovered(run: Run, plan: Plan, stages: Sequence[Stage]) -> Encoder:
     compensated, finetuned = stages
     dense = ordered(run.dense, plan)  # hidden states of the two are compared
     _compensate(run, dense, compact, plan, compensated)
-    if run.config.epochs:
-        _finetune(run, dense, compact, finetuned)
+    return finished(run, compact, finetuned, stream=plan.stream)
+
+
+def shaping(run: Run, before: Stage, share: float, *settings: object) -> Stage:
+    """The stage of `shaped`. settings: all that its regimes depend on."""
+    return before.then("shaped", *_learning(run), share, *settings)
+
+
+def shaping_effort(run: Run, share: float) -> dict[str, float]:
+    """Of `shaped`."""
+    return _training_effort(run, "Training the dense model toward its plan", share, 1.0)
+
+
+def shaped(run: Run, stage: Stage, share: float, regimes: Callable[[Encoder], Sequence[Regime]]) -> Encoder:
+    """A copy of the dense model, trained under a method's regimes for a share of the epochs; regimes end as they are.
+
+    regimes: made for the copy. They are restored, too, when the stage is kept already.
+    """
+    model = copy.deepcopy(run.dense)
+    _train(run, model, run.teacher, stage, "Training the dense model toward its plan", share, regimes(model))
+    return model
+
+
+def finish(run: Run, before: Stage, share: float = 1.0) -> Stage:
+    """The stage of `finished`."""
+    noise = (run.config.noise,) if run.config.noisy else ()
+    return before.then("finetuned", *_learning(run), *([share] if share < 1 else []), *noise)
+
+
+def finishing_effort(run: Run, share: float = 1.0) -> dict[str, float]:
+    """Of `finished`."""
+    return _training_effort(run, "Re-finetuning", share, run.config.keep)
+
+
+def finished(
+    run: Run,
+    compact: Encoder,
+    stage: Stage,
+    share: float = 1.0,
+    stream: Sequence[int] | None = None,
+    regimes: Sequence[Regime] = (),
+) -> Encoder:
+    """The compact model, re-finetuned in place for a share of the epochs; with noise where a form gains by it.
+
+    stream: the order of its residual stream, as its plan has it.
+    """
+    noise = [Noise(compact, run.config.noise)] if run.config.noisy else []
+    teacher = reordered(run.teacher, stream)
+    _train(run, compact, teacher, stage, "Re-finetuning", share, [*regimes, *noise])
     return compact
 
 
@@ -106,23 +149,39 @@ def _compensate(run: Run, dense: Encoder, compact: Encoder, plan: Plan, stage: S
     compact.load_state_dict(dict(run.kept(stage, made)))
 
 
-def _finetune(run: Run, dense: Encoder, compact: Encoder, stage: Stage) -> None:
-    """Re-finetune, in place, from the last step that is kept."""
+def _learning(run: Run) -> tuple[object, ...]:
+    """What every training depends on."""
+    config = run.config
+    learned = (config.epochs, config.tokens, config.learning_rate, config.distill, config.train is not None)
+    return run.inputs.training_digest, config.seed, config.keep, *learned
+
+
+def _training_effort(run: Run, title: str, share: float, size: float) -> dict[str, float]:
+    """Of a training of a model of so large a part of the dense one."""
+    passes = share * run.config.epochs * _tokens(run.inputs.training)
+    return {title: passes * (TRAIN_TOKEN * size + run.config.distill)} if passes else {}
+
+
+def _train(
+    run: Run, model: Encoder, teacher: Teaching, stage: Stage, title: str, share: float, regimes: Sequence[Regime]
+) -> None:
+    """Train, in place, from the last step that is kept, for a share of the epochs."""
     config, workspace, report = run.config, run.workspace, run.report
+    if not config.epochs:
+        return
     schedule = Schedule(
-        epochs=config.epochs,
+        epochs=share * config.epochs,
         tokens=config.tokens,
         learning_rate=config.learning_rate or learning_rate(config.keep),
         labels=config.train is not None,
         distill=config.distill,
         seed=config.seed,
-        noise=config.noise if config.noisy else 0.0,
     )
-    trainer = Trainer(compact, dense, run.inputs.training, run.checkpoint.subject.objective, schedule)
+    trainer = Trainer(model, teacher, run.inputs.training, run.checkpoint.subject.objective, schedule, regimes)
     saved = workspace.tensors(stage.name, stage.digest)
     if saved is not None:
         trainer.restore(to_device(saved, trainer.device))
-    report.stage("Re-finetuning", trainer.steps)
+    report.stage(title, trainer.steps)
     report.advance(trainer.step)
     average = math.nan
 
