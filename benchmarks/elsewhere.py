@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-LENGTH, STRIDE = 384, 128  # tokens: of a window over a context, and of what neighbours share
+LENGTH, STRIDE = 384, 128  # tokens: of a window over a context, and of what neighbours share, at most half of it
 LONGEST = 15  # tokens of an answer
 SPANS = 12  # of a window, from which the best answer is taken
 
@@ -62,14 +62,9 @@ def label(tokenizer: Any, graph: Graph, labels: Mapping[int, str], text: str) ->
 
 def answer(tokenizer: Any, graph: Graph, question: str, context: str) -> dict[str, Any] | None:
     """The best answer: spans of context tokens by start times end, whole words, equal texts added up."""
-    windows = tokenizer(
-        question,
-        context,
-        truncation="only_second",
-        max_length=min(LENGTH, tokenizer.model_max_length),
-        stride=STRIDE,
-        return_overflowing_tokens=True,
-    )
+    length = min(LENGTH, tokenizer.model_max_length)
+    cut = {"truncation": "only_second", "max_length": length, "stride": min(STRIDE, length // 2)}
+    windows = tokenizer(question, context, **cut, return_overflowing_tokens=True)
     found: dict[str, dict[str, Any]] = {}
     for window in windows.encodings:
         given = {"input_ids": window.ids, "attention_mask": window.attention_mask, "token_type_ids": window.type_ids}

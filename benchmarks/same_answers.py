@@ -45,7 +45,6 @@ PINS = ("torch==2.13.0", "transformers==4.57.6", "optimum[onnxruntime]==2.1.0")
 DEV = {"sst2": "glue/sst2/dev.tsv", "qa": "squad/squad-dev-v1.1-half.json"}
 LEARN = {"sst2": "glue/sst2/train.tsv", "qa": "squad/squadshifts-new_wiki_v1.0.json"}
 AT_ONCE = 32  # rows of a request
-FAR = 1e-4  # of a score in float32
 SHOWN = 5  # rows that differ
 
 Answers = list[Any]
@@ -209,11 +208,12 @@ def compared(served: Answers, other: Answers) -> dict[str, Any]:
     for row, (one, two) in enumerate(zip(served, other, strict=True)):
         if one is None or two is None or "start" in one:
             equal = one == two if one is None or two is None else _place(one) == _place(two)
-            off = abs(one["score"] - two["score"]) if one and two and equal else 0.0
+            off = abs(one["score"] - two["score"]) if one and two else 0.0
         else:
             equal, off = best(one) == best(two), max(abs(one[name] - two[name]) for name in one)
-        furthest = max(furthest, off)
-        if not equal:
+        if equal:
+            furthest = max(furthest, off)
+        else:
             different.append({"row": row, "server": _told(one), "other": _told(two)})
     found = {"rows": len(served), "equal": len(served) - len(different), "largest_difference": furthest}
     return {**found, "different": different[:SHOWN]} if different else found

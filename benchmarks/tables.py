@@ -353,8 +353,9 @@ def same_answers() -> str:
         cells = []
         for way in ways:
             one = found.get(way)
-            off = f", {one['largest_difference']:.0e}" if one and "largest_difference" in one else ""
-            cells.append(f"{one['equal']} of {one['rows']}{off}" if one else "–")
+            far = one.get("largest_difference") if one else None
+            off = "" if far is None else f", {far:.0e}" if far else ", 0"
+            cells.append(f"{one['equal']} of {one['rows']}{off}" if one else "not asked")
         rows.append([f"{SETS[task]}, {_share(keep)}, `{form}`", *cells])
     return markdown(["rows, encoder weights kept, form", *ways.values()], rows)
 
@@ -363,7 +364,8 @@ def versions() -> str:
     """Both ends of the ranges."""
     ends = results("versions")["ends"]
     names = list(next(iter(ends.values()))["versions"])
-    return markdown(["", *(f"{end} end" for end in ends)], [[n, *(e["versions"][n] for e in ends.values())] for n in names])
+    rows = [[name, *(end["versions"][name] for end in ends.values())] for name in names]
+    return markdown(["", *(f"{end} end" for end in ends)], rows)
 
 
 TABLES: dict[str, Callable[[], str]] = {
