@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pgb_core.artifact import Artifact, open_artifact
 from pgb_core.config import CompressConfig
+from pgb_core.errors import ConfigError
 from pgb_core.export.write import Made, write
 from pgb_core.methods import method_of
 from pgb_core.progress.report import Report
@@ -29,6 +30,8 @@ def compress(config: CompressConfig, report: Report | None = None, shared: Share
     labels, and the dense model's own graph. After that every stage is kept beside the output until the artifact
     stands, whatever happens; the next run with the same output takes over the stages that fit it.
     """
+    if config.sought:
+        raise ConfigError("compress() makes one size; for max_drop and min_speedup use pgb_core.seek.seek()")
     report, shared = report or Report(), shared or Shared(cache_of(config))
     output = Output(config)
     with locked(Path(config.out), report.warn) as workspace:

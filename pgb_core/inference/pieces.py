@@ -14,6 +14,7 @@ from typing import Any
 # Characters that are encoded at once: until it is read, an encoding takes a hundred times as much as its text.
 AT_ONCE = 16_384
 DUMMY = "a"  # stands for what was cut off in front; the tokenizer gives it tokens of its own
+BYTE_BLANK = "\u0120"  # a blank, as byte-level tokenizers write it
 BLANK = re.compile(r"(?<=[^\W_])[ \n]")
 MARK = re.compile(r"(?<=[^\W_])[ \n!-/:-@\[-`{-~]")
 BERT_MARK = re.compile(r"(?<=[^\W_])[ \n]|[!-/:-@\[-`{-~\u3001\u3002\u4e00-\u9fff]")
@@ -82,7 +83,9 @@ def cuts(spec: Mapping[str, Any]) -> re.Pattern[str] | None:
         return BERT_MARK if chinese == [True] else MARK
     if splits == ["ByteLevel"] and _flat(spec["pre_tokenizer"])[0].get("use_regex", True):
         return MARK
-    return BLANK if splits and set(splits) <= {"Whitespace", "WhitespaceSplit"} else None
+    # Behind a split at blanks, SentencePiece's mark for a blank is put before each word by itself.
+    at_blanks = splits[:1] in (["Whitespace"], ["WhitespaceSplit"])
+    return BLANK if at_blanks and set(splits[1:]) <= {"Whitespace", "WhitespaceSplit", "Metaspace"} else None
 
 
 def keeps_blank(spec: Mapping[str, Any]) -> bool:
@@ -96,7 +99,7 @@ def keeps_blank(spec: Mapping[str, Any]) -> bool:
     )
 
 
-_PLAIN_NORMALIZERS = {"BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "StripAccents"}
+_PLAIN_NORMALIZERS = {"BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "StripAccents", "Precompiled"}
 
 
 def _kinds(part: Mapping[str, Any] | None) -> list[str]:

@@ -7,9 +7,11 @@ from pgb_core.methods.base import Compressed, Method
 from pgb_core.methods.dense import Dense
 from pgb_core.methods.magnitude import Magnitude
 from pgb_core.methods.pgb import PGB
+from pgb_core.methods.pgb_paper import PGBPaper
 
 METHODS: dict[str, Method] = {
     "pgb": PGB(),
+    "pgb-paper": PGBPaper(),
     "magnitude": Magnitude(),
 }
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pgb_core.options.base import MethodOptions
 from pgb_core.options.magnitude import MagnitudeOptions
 from pgb_core.options.pgb import PGBOptions
+from pgb_core.options.pgb_paper import PGBPaperOptions
 
 METHODS: dict[str, type[MethodOptions]] = {
     "pgb": PGBOptions,
+    "pgb-paper": PGBPaperOptions,
     "magnitude": MagnitudeOptions,
 }
 # Forms of the exported model; `pgb_core.export.forms` writes them.

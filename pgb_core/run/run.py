@@ -69,7 +69,7 @@ class Run:
         report.stage("Loading the checkpoint and checking it against transformers")
         checkpoint, parity = load_checked(config.checkpoint, config.task, report)
         report.stage("Reading the data")
-        inputs = read_inputs(config, checkpoint, report)
+        inputs = read_inputs(config, checkpoint, report).judged(shared.judging)
         return cls(config, checkpoint, parity, inputs, workspace, report, device, shared)
 
     @cached_property

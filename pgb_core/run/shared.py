@@ -7,13 +7,19 @@ from dataclasses import dataclass, field
 
 from pgb_core.learn.teacher import Teacher
 from pgb_core.run.cache import Cache
+from pgb_core.tasks import Source
+
+
+def _all(rows: Source) -> Source:
+    return rows
 
 
 @dataclass
 class Shared:
-    """Of one process. cache: None where nothing is to outlive a run."""
+    """Of one process. cache: None where nothing is to outlive a run. judging: which of the held-out rows judge."""
 
     cache: Cache | None = None
+    judging: Callable[[Source], Source] = _all
     _teachers: dict[str, Teacher] = field(default_factory=dict)
 
     def teacher(self, key: str, make: Callable[[], Teacher]) -> Teacher:
