@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 SPEED_SHAPES = ("1x32", "1x128", "8x128", "1x384")
 ACCURACY_TASKS = {"sst2": "SST-2 dev, accuracy", "qa": "SQuAD 1.1 dev, F1"}
 TASKS = {"sst2": "SST-2 dev, accuracy", "qa": "SQuAD 1.1 dev, F1 (1,500 questions)"}
+SETS = {"sst2": "SST-2 dev", "qa": "SQuAD 1.1 dev"}
 _PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -337,6 +338,36 @@ def search() -> str:
     return markdown(["model", "structure", "seconds", "of one core"], rows)
 
 
+def same_answers() -> str:
+    """Every way to ask an artifact against the server."""
+    ways = {
+        "onnxruntime": "ONNX Runtime alone",
+        "openvino": "OpenVINO",
+        "optimum": "Optimum's pipeline",
+        "load": "`pgb_core.load`",
+        "evaluate": "`pgb evaluate`",
+    }
+    rows = []
+    for name, found in results("same_answers")["found"].items():
+        task, keep, form = name.split(", ")
+        cells = []
+        for way in ways:
+            one = found.get(way)
+            far = one.get("largest_difference") if one else None
+            off = "" if far is None else f", {far:.0e}" if far else ", 0"
+            cells.append(f"{one['equal']} of {one['rows']}{off}" if one else "not asked")
+        rows.append([f"{SETS[task]}, {_share(keep)}, `{form}`", *cells])
+    return markdown(["rows, encoder weights kept, form", *ways.values()], rows)
+
+
+def versions() -> str:
+    """Both ends of the ranges."""
+    ends = results("versions")["ends"]
+    names = list(next(iter(ends.values()))["versions"])
+    rows = [[name, *(end["versions"][name] for end in ends.values())] for name in names]
+    return markdown(["", *(f"{end} end" for end in ends)], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     f.__name__: f
     for f in (
@@ -357,6 +388,8 @@ TABLES: dict[str, Callable[[], str]] = {
         lost,
         shared,
         search,
+        same_answers,
+        versions,
     )
 }
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from pgb_core.errors import DataError
 from pgb_core.learn.regime import Regime, Step
 from pgb_core.learn.teacher import Teaching, traced
+from pgb_core.machine import instruction_sets
 from pgb_core.model.encoder import Encoder
 from pgb_core.tasks import Objective
 from pgb_core.tasks.features import Batch, Features, collate, grouped
@@ -200,4 +201,4 @@ def fast_bf16(device: torch.device) -> bool:
     """Whether this device multiplies bfloat16 faster than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+    return "avx512_bf16" in instruction_sets()

@@ -16,6 +16,7 @@ import transformers
 from fastapi.testclient import TestClient
 
 import pgb_core
+from benchmarks import elsewhere, same_answers
 from pgb_core.artifact import CARD, CONFIG, TOKENIZER_CONFIG, Artifact, open_artifact
 from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.errors import CheckpointError
@@ -124,6 +125,22 @@ def test_onnx_runtime_alone_gives_the_labels_of_the_service(make: Make, architec
     with pgb_core.load(artifact.path, "fp32", threads=1) as model:
         (found,) = model.classify(["the film was very good"])
     assert scores == pytest.approx({each.label: each.score for each in found}, abs=1e-5)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("architecture", ["bert", "distilbert"])
+def test_the_graph_alone_gives_the_answers_of_the_service(make: Make, architecture: str, task: str) -> None:
+    """With the rules of answers written out anew, as `benchmarks.same_answers` asks; windows too."""
+    artifact = make(architecture, task)
+    asked = ["the film was dull", "good film " * 60] if task == "classification" else []
+    questions = [(QUESTION, CONTEXT), ("where it began", CONTEXT * 9)] if task == "qa" else []
+    with pgb_core.load(artifact.path, "fp32", threads=1) as model:
+        found = model(asked) if asked else model([q for q, _ in questions], [context for _, context in questions])
+    wanted = [{each["label"]: each["score"] for each in row} if asked else row[0] for row in found]
+    other = elsewhere.by_graph("onnxruntime", artifact.path, artifact.graph("fp32").name, asked or questions)
+    told = same_answers.compared(wanted, other)
+    assert (told["equal"], told["rows"]) == (2, 2), told
+    assert told["largest_difference"] < 1e-5
 
 
 def alone(artifact: Artifact, graph: Path, *given: str) -> list[np.ndarray[Any, Any]]:

@@ -13,7 +13,7 @@ from pgb_core import tasks
 from pgb_core.errors import DataError
 from pgb_core.learn import fisher
 from pgb_core.learn.compensate import compensate
-from pgb_core.learn.finetune import Schedule, Trainer, counterparts, hidden_loss
+from pgb_core.learn.finetune import Schedule, Trainer, counterparts, fast_bf16, hidden_loss
 from pgb_core.learn.regime import Regime, Step
 from pgb_core.learn.teacher import Teacher, reordered, traced
 from pgb_core.model.encoder import Encoder
@@ -298,3 +298,8 @@ def test_a_teacher_without_room_keeps_nothing_and_says_the_same(task: str) -> No
     for index, state in plain.items():
         torch.testing.assert_close(states[index].float() * real, state * real, rtol=1 / 128, atol=1e-2)
         assert torch.equal(turned[index], state.flip(-1))
+
+
+def test_bfloat16_is_used_where_pytorch_says_that_the_processor_has_it() -> None:
+    """Asked of the processor itself, since PyTorch 2.6 does not say."""
+    assert fast_bf16(torch.device("cpu")) == torch.cpu.get_capabilities()["avx512_bf16"]
