@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 
 from pgb_core.errors import PlanError
 from pgb_core.plan.kinds import Choice, decoded
+from pgb_core.plan.patterns import Pattern
 from pgb_core.plan.sites import ORDER, WRITING, Role, Site
 
-PLAN_SCHEMA = 2
+PLAN_SCHEMA = 3
+WITHOUT_PATTERNS = 2  # the schema before, which is read too
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,9 @@ class Plan:
     it, rows of those that write to it) are those of the dense matrix in that order, so the first k positions are the
     columns 0 to k - 1.
 
+    `patterns` has the heads of each layer whose attention is fixed. They keep rows of the value, and none of query and
+    key.
+
     `made_for` is the form, and the instruction sets, by whose prices the parts were weighed; empty when by none.
 
     Raises PlanError when the stream does not name each of its channels once.
@@ -35,6 +40,7 @@ class Plan:
     choices: Mapping[Site, Choice] = field(default_factory=dict)
     stream: tuple[int, ...] | None = None
     made_for: str = ""
+    patterns: Mapping[int, Mapping[int, Pattern]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.stream is None:
@@ -80,6 +86,10 @@ class Plan:
                 "head_dim": self.head_dim,
                 "made_for": self.made_for,
                 "stream": self.stream,
+                "patterns": {
+                    str(layer): {str(head): str(pattern) for head, pattern in sorted(heads.items())}
+                    for layer, heads in sorted(self.patterns.items())
+                },
                 "choices": {str(site): choice.encoded() for site, choice in ordered},
             },
             separators=(",", ":"),
@@ -91,11 +101,17 @@ class Plan:
         """Inverse of `to_json`. Raises PlanError on anything it would not have written."""
         try:
             raw = json.loads(text)
-            if raw["schema"] != PLAN_SCHEMA:
-                raise PlanError(f"plan: schema {raw['schema']} is unknown; this version reads {PLAN_SCHEMA}")
+            if raw["schema"] not in (WITHOUT_PATTERNS, PLAN_SCHEMA):
+                known = f"{WITHOUT_PATTERNS} and {PLAN_SCHEMA}"
+                raise PlanError(f"plan: schema {raw['schema']} is unknown; this version reads {known}")
             choices = {Site.parse(name): decoded(value) for name, value in raw["choices"].items()}
             stream = None if raw["stream"] is None else tuple(map(int, raw["stream"]))
-            return cls(str(raw["checkpoint"]), int(raw["head_dim"]), choices, stream, str(raw["made_for"]))
+            fixed = {} if raw["schema"] == WITHOUT_PATTERNS else raw["patterns"]
+            patterns = {
+                int(layer): {int(head): Pattern(pattern) for head, pattern in heads.items()}
+                for layer, heads in fixed.items()
+            }
+            return cls(str(raw["checkpoint"]), int(raw["head_dim"]), choices, stream, str(raw["made_for"]), patterns)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise PlanError(f"plan: not a plan ({type(error).__name__})") from error
 
@@ -103,6 +119,13 @@ class Plan:
 def flops(plan: Plan, tokens: int, dense: bool = False) -> int:
     """Floating-point operations of the encoder's products for one input of `tokens`, 2 a multiply-add."""
     products = plan.dense_cost if dense else sum(choice.products for choice in plan.choices.values())
-    mixed = [choice for site, choice in plan.choices.items() if site.role in (Role.QUERY, Role.VALUE)]
-    channels = sum(choice.shape[0] if dense else len(choice.rows) for choice in mixed)
+    sites = [site for site in plan.choices if site.role in (Role.QUERY, Role.VALUE)]
+    channels = sum(plan.choices[site].shape[0] if dense else _between_tokens(plan, site) for site in sites)
     return 2 * tokens * products + 2 * tokens * tokens * channels
+
+
+def _between_tokens(plan: Plan, site: Site) -> int:
+    """Rows of a query or value that take part in a product between tokens; shifts and means take none."""
+    rows, fixed = plan.choices[site].rows, plan.patterns.get(site.layer, {})
+    free = {head for head, pattern in fixed.items() if not pattern.context}
+    return sum(row // plan.head_dim not in free for row in rows) if free else len(rows)

@@ -71,7 +71,7 @@ def test_a_plan_says_its_stream_and_what_it_was_made_for() -> None:
     choices = {Site(0, role): Keep((2, 2)) for role in Role}
     for plan in (Plan("", 2, choices), Plan("", 2, choices, (1, 0), "int8, avx2")):
         raw = json.loads(plan.to_json())
-        assert (raw["schema"], raw["made_for"]) == (2, plan.made_for)
+        assert (raw["schema"], raw["made_for"]) == (3, plan.made_for)
         assert raw["stream"] == (None if plan.stream is None else list(plan.stream))
         assert Plan.from_json(plan.to_json()) == plan
 
