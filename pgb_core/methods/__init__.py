@@ -5,6 +5,8 @@ from __future__ import annotations
 from pgb_core.config import CompressConfig
 from pgb_core.methods.base import Compressed, Method
 from pgb_core.methods.dense import Dense
+from pgb_core.methods.fixed_attention import FixedAttention
+from pgb_core.methods.kovaleva import Kovaleva
 from pgb_core.methods.magnitude import Magnitude
 from pgb_core.methods.pgb import PGB
 from pgb_core.methods.pgb_paper import PGBPaper
@@ -13,6 +15,8 @@ METHODS: dict[str, Method] = {
     "pgb": PGB(),
     "pgb-paper": PGBPaper(),
     "magnitude": Magnitude(),
+    "kovaleva": Kovaleva(),
+    "fixed-attention": FixedAttention(),
 }
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pgb_core.options.base import MethodOptions
+from pgb_core.options.fixed_attention import FixedAttentionOptions
+from pgb_core.options.kovaleva import KovalevaOptions
 from pgb_core.options.magnitude import MagnitudeOptions
 from pgb_core.options.pgb import PGBOptions
 from pgb_core.options.pgb_paper import PGBPaperOptions
@@ -11,6 +13,8 @@ METHODS: dict[str, type[MethodOptions]] = {
     "pgb": PGBOptions,
     "pgb-paper": PGBPaperOptions,
     "magnitude": MagnitudeOptions,
+    "kovaleva": KovalevaOptions,
+    "fixed-attention": FixedAttentionOptions,
 }
 # Forms of the exported model; `pgb_core.export.forms` writes them.
 FORMS = ("fp32", "int8", "openvino", "openvino-int8", "gpu", "torch", "torch-bf16")
