@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import pgb_core
+from pgb_core.inspect import page
 from pgb_core.learn.divergence import divergences
 from pgb_core.methods.fixed_attention import PATTERNS
 from pgb_core.model.blocks import Attention
@@ -112,3 +113,10 @@ def test_a_run_is_resumed_and_answers(tmp_path: Path, texts: Path, monkeypatch: 
     assert table["patterns"] == [str(pattern) for pattern in PATTERNS]
     assert [len(rows) for rows in table["divergences"].values()] == [6] * 4
     assert pgb_core.load(tmp_path / "small")("a very good film")
+    pattern, heads = next((one, sorted(fixed)) for one in Pattern for fixed in [_of(plan, one)] if fixed)
+    assert f"layer 0: {pattern} {' '.join(map(str, heads))}" in page(artifact, plan)
+
+
+def _of(plan: Plan, pattern: Pattern) -> list[int]:
+    """Heads of the first layer that have a pattern."""
+    return [head for head, one in plan.patterns[0].items() if one is pattern]
