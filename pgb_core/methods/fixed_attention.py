@@ -38,7 +38,7 @@ class FixedAttention(Method):
     def compress(self, run: Run) -> Compressed:
         """See Method."""
         compared, chosen, *after = self.stages(run)
-        kept = run.kept(compared, lambda: _compared(run))
+        kept = run.lasting(compared, lambda: _compared(run))
         far = {int(layer): table.cpu() for layer, table in sorted(kept.items(), key=lambda one: int(one[0]))}
         plan = Plan.from_json(run.kept_text(chosen, lambda: _plan(run, far).to_json()))
         missed = told(plan, run.config.keep, run.config.budget, FLOOR)

@@ -24,7 +24,7 @@ from pgb_core.tasks.features import Batch, Features, batches
 JUDGING = "Judging what attention is worth"
 FLOORS = {
     "heads": "it disables whole heads; value, output and feed-forward part stay (--disable layers goes further)",
-    "layers": "it disables the attention of whole layers; the feed-forward part stays",
+    "layers": "it disables the attention of whole layers, all but one; the feed-forward part stays",
 }
 
 
@@ -51,7 +51,7 @@ class Kovaleva(Method):
         """See Method."""
         config, options = run.config, run.options(KovalevaOptions)
         judged, chosen, *after = self.stages(run)
-        table = run.kept(judged, lambda: {"worth": _table(run)})["worth"].cpu()
+        table = run.lasting(judged, lambda: {"worth": _table(run)})["worth"].cpu()
         plan = Plan.from_json(run.kept_text(chosen, lambda: _plan(run, table).to_json()))
         missed = told(plan, config.keep, config.budget, FLOORS[options.disable])
         if missed:
@@ -103,7 +103,9 @@ def _judge(run: Run, groups: Sequence[Batch]) -> Judge:
 def _plan(run: Run, table: Tensor) -> Plan:
     """Disable what is worth the least, and judge what is left again, until the budget is met as nearly as it can be."""
     config, options, units = run.config, run.options(KovalevaOptions), _units(run)
-    wanted = nearest(lambda count: _after(run, units[:count]), len(units), config.keep, config.budget)
+    # Where no token sees another, every input has the same answer.
+    most = len(units) - (options.disable == "layers")
+    wanted = nearest(lambda count: _after(run, units[:count]), most, config.keep, config.budget)
     step = max(1, round(options.judged_again * len(units)))
     found = dict(zip(units, table.flatten().tolist(), strict=True))
     disabled: list[Unit] = []

@@ -16,6 +16,7 @@ class FixedAttentionOptions(MethodOptions):
     paper: ClassVar[str] = (
         "Fixed Encoder Self-Attention Patterns in Transformer-Based Machine Translation, arXiv 2002.10260"
     )
+    acts_on: ClassVar[str] = "heads"
 
     judged_rows: int = Field(128, ge=1, description="calibration rows that heads are judged on")
 

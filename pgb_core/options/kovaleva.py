@@ -14,11 +14,12 @@ class KovalevaOptions(MethodOptions):
 
     summary: ClassVar[str] = "heads that attend to every token alike, or layers without attention, by trial"
     paper: ClassVar[str] = "Revealing the Dark Secrets of BERT, arXiv 1908.08593"
+    acts_on: ClassVar[str] = "heads"
 
     disable: Literal["heads", "layers"] = Field(
         "heads",
         description="heads: single ones attend to every token alike, without query and key; layers: all attention of a "
-        "layer goes, and its mean stays",
+        "layer goes, and its mean stays; one layer keeps its own",
     )
     judged_by: Literal["agreement", "loss"] = Field(
         "agreement",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from torch import Tensor
 
+from pgb_core.errors import PlanError
 from pgb_core.plan import ATTENTION, Choice, Group, Grouping, Keep, Pattern, Plan, Role, Site, flops, nothing
 from pgb_core.plan.kinds import Shape
 from pgb_core.search.planning import FLOPS_TOKENS
@@ -38,7 +39,14 @@ def share(plan: Plan, budget: str) -> float:
 
 
 def nearest(plan_of: Callable[[int], Plan], most: int, keep: float, budget: str) -> int:
-    """How many of `most` steps come nearest to a share `keep`, at least one. plan_of: after so many steps."""
+    """How many of `most` steps come nearest to a share `keep`, at least one. plan_of: after so many steps.
+
+    Raises PlanError when there is none.
+    """
+    if most < 1:
+        raise PlanError(
+            "nothing of this model may be fixed: one head or one layer goes on as it is; use another --method"
+        )
     return min(range(1, most + 1), key=lambda count: abs(share(plan_of(count), budget) - keep))
 
 

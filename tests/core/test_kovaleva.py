@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import pgb_core
-from pgb_core.errors import ConfigError
+from pgb_core.errors import ConfigError, PlanError
 from pgb_core.learn.disable import mean_written, uniform_heads, without_attention, worth
 from pgb_core.model.blocks import Constant
 from pgb_core.model.surgery import apply_plan
@@ -83,6 +83,12 @@ def test_the_worth_of_a_layer_is_what_its_mean_loses() -> None:
     torch.testing.assert_close(means[0], written[groups[0].attention_mask.bool()].mean(0))
 
 
+def test_a_model_of_which_nothing_may_go_is_refused() -> None:
+    """As one of a single layer, whose attention is all that there is."""
+    with pytest.raises(PlanError, match="use another --method"):
+        nearest(lambda count: of({}), 0, 0.5, "weights")
+
+
 @pytest.mark.parametrize("budget", ["weights", "flops"])
 @pytest.mark.parametrize("keep", [0.5, 0.85, 0.9, 0.97, 0.99])
 def test_the_nearest_number_of_heads_is_found(keep: float, budget: str) -> None:
@@ -126,16 +132,17 @@ def test_a_run_is_resumed_and_answers(tmp_path: Path, texts: Path, monkeypatch: 
 
 
 def test_what_cannot_be_reached_is_said(tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the nearest, here without attention at all; and a loss needs labels."""
+    """With the nearest, here attention in one layer alone; and a loss needs labels."""
     model = checkpoint(tmp_path / "model", "bert", "classification")
     warnings: list[str] = []
     told = Report()
     monkeypatch.setattr(told, "warn", warnings.append)
     quick = {"method": "kovaleva", "disable": "layers", "judged_rows": 4, "keep": 0.5, "epochs": 0.0}
     artifact = compress(settings(model, tmp_path / "small", texts, **quick), told)
-    assert any("66.7% of the weights are kept where 50.0% was asked" in line for line in warnings)
+    assert any("75.0% of the weights are kept where 50.0% was asked" in line for line in warnings)
     plan = Plan.from_json(artifact.plan.read_text("utf-8"))
-    assert not any(plan.choices[Site(layer, role)].cost for layer in range(4) for role in list(Role)[:4])
+    left = [sum(plan.choices[Site(layer, role)].cost for role in list(Role)[:4]) for layer in range(4)]
+    assert sorted(left) == [0, 0, 0, 4 * 96 * 96]
     assert [len(row) for row in artifact.manifest.measured["worth"]["table"]] == [1] * 4
     assert pgb_core.load(artifact.path)("a very good film")
     unlabelled = tmp_path / "unlabelled.jsonl"
