@@ -22,7 +22,13 @@ Judge = Callable[[int, Tensor], Tensor]
 
 
 @torch.no_grad()
-def worth(model: Encoder, batches: Sequence[Batch], judge: Judge, trials: Trials) -> dict[Unit, float]:
+def worth(
+    model: Encoder,
+    batches: Sequence[Batch],
+    judge: Judge,
+    trials: Trials,
+    progress: Callable[[int], None] = lambda rows: None,
+) -> dict[Unit, float]:
     """How much higher the judge's mean over rows is with a unit disabled.
 
     judge: of a batch, by its number, and of logits: their mean over its rows; lower is better. trials: of a layer, the
@@ -42,6 +48,7 @@ def worth(model: Encoder, batches: Sequence[Batch], judge: Judge, trials: Trials
             x = layer(x, mask)
         whole += count * float(judge(number, model.head(x)))
         rows += count
+        progress(count)
     return {unit: (total - whole) / rows for unit, total in sums.items()}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ from pgb_core.run.run import Run, Stage
 from pgb_core.search.patterns import fixed_choices, nearest, patterns_of, told
 from pgb_core.tasks.features import Batch, Features, batches
 
-JUDGING = "Judging what attention is worth"
+JUDGING, AGAIN = "Judging what attention is worth", "Judging what is left of it"
 FLOORS = {
     "heads": "it disables whole heads; value, output and feed-forward part stay (--disable layers goes further)",
     "layers": "it disables the attention of whole layers, all but one; the feed-forward part stays",
@@ -43,9 +43,9 @@ class Kovaleva(Method):
 
     def effort(self, run: Run) -> dict[str, float]:
         """See Method. A trial runs half of the layers in the mean, and half of the units are left in the mean."""
-        units, rounds = len(_units(run)), math.ceil(1 / run.options(KovalevaOptions).judged_again)
-        trials = units / 2 if rounds == 1 else units * rounds / 4
-        return {JUDGING: trials * sum(len(row.ids) for row in _rows(run)), **steps.recovery_effort(run)}
+        rounds = math.ceil(1 / run.options(KovalevaOptions).judged_again)
+        once = len(_units(run)) / 2 * sum(len(row.ids) for row in _rows(run))
+        return {JUDGING: once, AGAIN: once * (rounds - 1) / 2, **steps.recovery_effort(run)}
 
     def compress(self, run: Run) -> Compressed:
         """See Method."""
@@ -74,7 +74,7 @@ def _units(run: Run) -> list[Unit]:
 
 def _table(run: Run) -> Tensor:
     """What each unit of the dense model is worth by itself, [layers, heads], or [layers, 1]."""
-    run.report.stage(JUDGING)
+    run.report.stage(JUDGING, len(_rows(run)))
     found = _worth(run, run.dense)
     return torch.tensor([found[unit] for unit in _units(run)]).view(run.dense.config.layers, -1)
 
@@ -82,9 +82,9 @@ def _table(run: Run) -> Tensor:
 def _worth(run: Run, model: Encoder) -> dict[Unit, float]:
     """What each unit that a model still has is worth to it; heads are numbered among those that learn."""
     groups = list(batches(_rows(run), steps.CALIBRATION_TOKENS, model.config.pad_id))
-    if run.options(KovalevaOptions).disable == "heads":
-        return worth(model, groups, _judge(run, groups), uniform_heads)
-    return worth(model, groups, _judge(run, groups), without_attention(mean_written(run.dense, groups)))
+    heads = run.options(KovalevaOptions).disable == "heads"
+    trials = uniform_heads if heads else without_attention(mean_written(run.dense, groups))
+    return worth(model, groups, _judge(run, groups), trials, run.report.advance)
 
 
 @torch.no_grad()
@@ -109,6 +109,8 @@ def _plan(run: Run, table: Tensor) -> Plan:
     step = max(1, round(options.judged_again * len(units)))
     found = dict(zip(units, table.flatten().tolist(), strict=True))
     disabled: list[Unit] = []
+    if wanted > step:
+        run.report.stage(AGAIN, (math.ceil(wanted / step) - 1) * len(_rows(run)))
     while True:
         count = min(step, wanted - len(disabled))
         disabled += heapq.nsmallest(count, found, key=lambda unit: (found[unit], unit))
@@ -116,11 +118,8 @@ def _plan(run: Run, table: Tensor) -> Plan:
         if len(disabled) == wanted:
             return plan
         left = [unit for unit in units if unit not in disabled]
-        found = dict(zip(left, _in_order(_worth(run, _disabled(run, plan))), strict=True))
-
-
-def _in_order(found: Mapping[Unit, float]) -> list[float]:
-    return [found[unit] for unit in sorted(found)]
+        again = _worth(run, _disabled(run, plan))
+        found = dict(zip(left, (again[unit] for unit in sorted(again)), strict=True))
 
 
 def _after(run: Run, disabled: Sequence[Unit]) -> Plan:
