@@ -92,7 +92,7 @@ def test_every_form_gives_the_model_s_logits(
 @pytest.mark.parametrize("task", TASKS)
 def test_every_form_writes_fixed_attention(make: Make, task: str, form: str, kind: str) -> None:
     """With inputs of mixed lengths in a batch, whose padding nobody reads, or one by one."""
-    artifact = make("bert", task, "patterned", form)
+    artifact = make("bert", task, "patterned", forms=tuple(FORMS))
     model = torch_predictor(encoder_of(artifact))
     runtime = opened(artifact, form, kind)
     wanted = [model([item])[0] for item in inputs()]
