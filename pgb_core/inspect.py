@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pgb_core.artifact import Artifact
-from pgb_core.plan import Choice, Plan, Role, Site, flops
+from pgb_core.plan import Choice, Pattern, Plan, Role, Site, flops
 
 CELLS = 48
 ORIGINAL = "All stand at their original places."
@@ -31,6 +31,8 @@ def page(artifact: Artifact, plan: Plan) -> str:
     heads = "".join(f'<th scope="col">{role.value.replace("_", " ")}</th>' for role in Role)
     name = html.escape(manifest.name)
     places = ORIGINAL if plan.stream is None else NESTED
+    fixed = "; ".join(f"layer {layer}: {_fixed(heads)}" for layer, heads in sorted(plan.patterns.items()))
+    attention = f"<p>Heads whose attention is fixed, without query and key. {fixed}.</p>" if fixed else ""
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{name}: what was kept</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -47,8 +49,14 @@ small {{ opacity: .75; }}
 weights kept ({share:.1%}), {saved:.1%} of the FLOPs at 128 tokens. Each picture is one weight matrix, outputs downwards
 and inputs to the right; the darker a cell, the more of it was kept. {places}</p>
 <table><thead><tr><th scope="col">layer</th>{heads}</tr></thead><tbody>{cells}</tbody></table>
-</body></html>
+{attention}</body></html>
 """
+
+
+def _fixed(heads: Mapping[int, Pattern]) -> str:
+    """Which heads of a layer have which pattern."""
+    found = {pattern: [head for head, one in sorted(heads.items()) if one is pattern] for pattern in Pattern}
+    return ", ".join(f"{pattern} {' '.join(map(str, numbers))}" for pattern, numbers in found.items() if numbers)
 
 
 def _picture(site: Site, choice: Choice) -> str:

@@ -45,7 +45,7 @@ def compress(config: CompressConfig, report: Report | None = None, shared: Share
             started = time.perf_counter()
             done = method.compress(run)
             metrics, accuracy = run.measure(done.model)
-            measured = {**found, **accuracy, "seconds": round(time.perf_counter() - started, 1)}
+            measured = {**found, **accuracy, **done.measured, "seconds": round(time.perf_counter() - started, 1)}
             report.stage("Exporting every form and holding it against the model")
             features, rows = run.compared()
             made = Made(

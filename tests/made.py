@@ -13,11 +13,12 @@ from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.export import write
 from pgb_core.export.forms import Form, Limits, form_of
 from pgb_core.model.surgery import apply_plan
-from tests.core.planned import dense_plan, hand_plan, nested_plan
+from tests.core.planned import dense_plan, hand_plan, nested_plan, patterned_plan
 from tests.core.small import checkpoint
 
 Make = Callable[..., Artifact]
 PLANS = {"dense": dense_plan, "grouped": hand_plan, "nested": nested_plan}
+FIXED = {"patterned": patterned_plan}
 USUAL = ("fp32", "torch")
 
 
@@ -38,7 +39,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
         if key not in made:
             folder = tmp_path_factory.mktemp("runtimes")
             loaded = load_checkpoint(checkpoint(folder / "model", architecture, task, initializer_range=0.1))
-            chosen = PLANS[plan](loaded.model)
+            chosen = {**PLANS, **FIXED}[plan](loaded.model)
             model = apply_plan(loaded.model, chosen).eval()
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(write, "form_of", indulgent)

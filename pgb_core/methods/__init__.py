@@ -5,7 +5,9 @@ from __future__ import annotations
 from pgb_core.config import CompressConfig
 from pgb_core.methods.base import Compressed, Method
 from pgb_core.methods.dense import Dense
+from pgb_core.methods.fixed_attention import FixedAttention
 from pgb_core.methods.flop import Flop
+from pgb_core.methods.kovaleva import Kovaleva
 from pgb_core.methods.magnitude import Magnitude
 from pgb_core.methods.pgb import PGB
 from pgb_core.methods.pgb_paper import PGBPaper
@@ -21,6 +23,8 @@ METHODS: dict[str, Method] = {
     "q8bert": Q8Bert(),
     "qbert": QBert(),
     "quant-noise": QuantNoise(),
+    "kovaleva": Kovaleva(),
+    "fixed-attention": FixedAttention(),
 }
 
 

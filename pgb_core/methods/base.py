@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from pgb_core.model.encoder import Encoder
 from pgb_core.plan import Plan
@@ -13,10 +13,11 @@ from pgb_core.run.run import Run, Stage
 
 @dataclass(frozen=True)
 class Compressed:
-    """A compact model, on the run's device, and its plan."""
+    """A compact model, on the run's device, and its plan. measured: what the method found, for the manifest."""
 
     model: Encoder
     plan: Plan
+    measured: Mapping[str, object] = field(default_factory=dict)
 
 
 class Method(ABC):

@@ -6,7 +6,7 @@ output to the stream, and normalises the sum. Whoever needs to see a layer's ins
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pgb_core.model.linear import Linear
-from pgb_core.plan import ATTENTION, Role
+from pgb_core.model.patterns import pattern_weights
+from pgb_core.plan import Pattern, Role
 
 Activation = Callable[[Tensor], Tensor]
 Tap = Callable[[int, Tensor], None]
@@ -55,22 +56,48 @@ class Sublayer(nn.Module):
 
 
 class Attention(Sublayer):
-    """Self-attention with any number of heads; query and key may be narrower than value."""
+    """Self-attention with any number of heads; query and key may be narrower than value.
+
+    heads: that learn what they attend to, by query and key. fixed: behind them in the value's channels, the patterns of
+    the others, and how many heads have each. Without a head that learns there is no query and no key.
+    """
 
     mixes_tokens = True
 
-    def __init__(self, query: Linear, key: Linear, value: Linear, output: Linear, heads: int, scale: float) -> None:
+    def __init__(
+        self,
+        query: Linear | None,
+        key: Linear | None,
+        value: Linear,
+        output: Linear,
+        heads: int,
+        scale: float,
+        fixed: Sequence[tuple[Pattern, int]] = (),
+    ) -> None:
         super().__init__()
         self.heads = heads
         self.scale = scale
+        self.fixed = tuple(fixed)
         self.query = query
         self.key = key
         self.value = value
         self.output = output
 
+    @property
+    def learned(self) -> tuple[Linear, Linear] | None:
+        """Query and key, where a head learns."""
+        return None if self.query is None or self.key is None else (self.query, self.key)
+
+    @property
+    def widths(self) -> list[int]:
+        """Channels of the value that heads which learn have together, and those that each fixed pattern has."""
+        counts = [self.heads, *(count for _, count in self.fixed)]
+        return [count * (self.value.out_features // sum(counts)) for count in counts]
+
     def reading(self) -> Mapping[Role, Linear]:
         """Query, key and value."""
-        return dict(zip(ATTENTION, (self.query, self.key, self.value), strict=False))
+        learned = {} if self.learned is None else dict(zip((Role.QUERY, Role.KEY), self.learned, strict=True))
+        return {**learned, Role.VALUE: self.value}
 
     def writing(self) -> Mapping[Role, Linear]:
         """The output map."""
@@ -78,17 +105,46 @@ class Attention(Sublayer):
 
     def between(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """The value channels of all heads, mixed over tokens."""
-        query, key, value = (
-            project(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for project in (self.query, self.key, self.value)
-        )
+        if not self.fixed:
+            return self._attended(x, self.value(x), mask)
+        learned, *others = self.value(x).split(self.widths, -1)
+        real = x.new_ones(1, x.shape[1], dtype=torch.bool) if mask is None else mask[:, 0, 0] == 0
+        mixed = [] if self.learned is None else [self._attended(x, learned, mask)]
+        for (pattern, _), value in zip(self.fixed, others, strict=True):
+            mixed.append(pattern_weights(pattern, real).to(value.dtype) @ value)
+        return torch.cat(mixed, -1)
+
+    def weights(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """What each token attends to by each head that learns, [batch, heads, tokens, tokens]."""
+        return _weights(*self._scored(x), mask, self.scale)
+
+    def _scored(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Query and key, [batch, heads, tokens, channels] each."""
+        if self.learned is None:
+            raise ValueError("no head of this attention learns what it attends to")
+        query, key = (_by_head(project(x), self.heads) for project in self.learned)
+        return query, key
+
+    def _attended(self, x: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        """The value channels of the heads that learn, mixed over tokens."""
+        query, key = self._scored(x)
+        value = _by_head(value, self.heads)
         if not torch.is_grad_enabled() and value.device.type == "cpu" and value.dtype == torch.float32:
             return fused(query, key, value, mask, self.scale).transpose(1, 2).flatten(2)
         # Spelled out: the fused kernel's backward is several times slower on a CPU at these widths.
-        weights = (query * self.scale) @ key.transpose(2, 3)
-        if mask is not None:
-            weights = weights + mask
-        mixed = weights.softmax(-1).to(value.dtype) @ value
+        mixed = _weights(query, key, mask, self.scale).to(value.dtype) @ value
         return mixed.transpose(1, 2).flatten(2)
+
+
+def _by_head(x: Tensor, heads: int) -> Tensor:
+    """[batch, tokens, heads * channels] -> [batch, heads, tokens, channels]."""
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def _weights(query: Tensor, key: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+    """[batch, heads, tokens, channels] each -> [batch, heads, tokens, tokens]; mask as in `Sublayer`."""
+    weights = (query * scale) @ key.transpose(2, 3)
+    return (weights if mask is None else weights + mask).softmax(-1)
 
 
 class FeedForward(Sublayer):

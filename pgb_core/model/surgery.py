@@ -13,7 +13,7 @@ from pgb_core.model.blocks import Attention, Constant, FeedForward, Layer, Subla
 from pgb_core.model.encoder import Encoder, Layers
 from pgb_core.model.linear import Linear, cut
 from pgb_core.model.linear.low_rank import LowRankLinear, factors
-from pgb_core.plan import WRITING, Choice, Plan, Role, Site
+from pgb_core.plan import WRITING, Choice, Pattern, Plan, Role, Site
 
 
 def apply_plan(dense: Encoder, plan: Plan) -> Encoder:
@@ -78,8 +78,11 @@ def outputs(plan: Plan, site: Site) -> Tensor:
         return torch.arange(choices[site.role].shape[0])
     if site.role is Role.FFN_IN:
         return _rows(choices[Role.FFN_IN])
-    source = choices[Role.VALUE if site.role is Role.VALUE else Role.QUERY]
-    return _by_head(_rows(source), _head_order(_rows(choices[Role.QUERY]), plan.head_dim), plan.head_dim)
+    learned = _head_order(_rows(choices[Role.QUERY]), plan.head_dim)
+    if site.role is not Role.VALUE:
+        return _by_head(_rows(choices[Role.QUERY]), learned, plan.head_dim)
+    fixed = [head for _, heads in _fixed(plan, site.layer) for head in heads]
+    return _by_head(_rows(choices[Role.VALUE]), [*learned, *fixed], plan.head_dim)
 
 
 def merge_groups(model: Encoder) -> None:
@@ -121,14 +124,15 @@ def _layer(layer: Layer, plan: Plan) -> Layer:
     attention: Sublayer = constant(Role.ATTENTION_OUTPUT)
     feed_forward: Sublayer = constant(Role.FFN_OUT)
     if choices[Role.ATTENTION_OUTPUT].cost and isinstance(layer.attention, Attention):
-        heads = len(_head_order(outputs(plan, Site(index, Role.VALUE)), plan.head_dim))
+        heads = len(_head_order(_rows(choices[Role.QUERY]), plan.head_dim))
         attention = Attention(
-            left(Role.QUERY),
-            left(Role.KEY),
+            left(Role.QUERY) if heads else None,
+            left(Role.KEY) if heads else None,
             left(Role.VALUE),
             left(Role.ATTENTION_OUTPUT, Role.VALUE),
             heads,
             layer.attention.scale,
+            [(pattern, len(fixed)) for pattern, fixed in _fixed(plan, index)],
         )
     if choices[Role.FFN_OUT].cost and isinstance(layer.feed_forward, FeedForward):
         feed_forward = FeedForward(left(Role.FFN_IN), left(Role.FFN_OUT, Role.FFN_IN), layer.feed_forward.activation)
@@ -145,6 +149,9 @@ def _check(dense: Encoder, plan: Plan) -> None:
             raise PlanError(
                 f"{site}: the plan is for {shape}, the model has {linear.out_features}x{linear.in_features}"
             )
+    unknown = sorted(set(plan.patterns) - set(range(plan.layers)))
+    if unknown:
+        raise PlanError(f"the plan fixes attention in layer {unknown[0]}, and has {plan.layers} layers")
     if plan.layers != len(dense.layers):
         raise PlanError(f"the plan has {plan.layers} layers, the model {len(dense.layers)}")
     for index in range(plan.layers):
@@ -168,8 +175,21 @@ def _check_layer(plan: Plan, index: int) -> None:
         heads.append(kept.tolist())
         if len(set(sizes.tolist())) > 1:
             raise PlanError(f"{Site(index, role)}: heads keep different numbers of channels; keep as many in each")
-    if heads[0] != heads[1]:
+    fixed = plan.patterns.get(index, {})
+    for head in fixed:
+        if head in heads[0]:
+            raise PlanError(f"{Site(index, Role.QUERY)}: keeps head {head}, whose attention is fixed")
+        if head not in heads[1]:
+            raise PlanError(f"{Site(index, Role.VALUE)}: keeps nothing of head {head}, whose attention is fixed")
+    if sorted([*heads[0], *fixed]) != heads[1]:
         raise PlanError(f"{Site(index, Role.VALUE)}: keeps other heads than the query")
+
+
+def _fixed(plan: Plan, index: int) -> list[tuple[Pattern, list[int]]]:
+    """The patterns that a layer has, and the heads of each, in the order of the compact value's channels."""
+    given = plan.patterns.get(index, {})
+    found = [(pattern, sorted(head for head, one in given.items() if one is pattern)) for pattern in Pattern]
+    return [(pattern, heads) for pattern, heads in found if heads]
 
 
 def _rows(choice: Choice) -> Tensor:

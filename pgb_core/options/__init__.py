@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pgb_core.options.base import MethodOptions
+from pgb_core.options.fixed_attention import FixedAttentionOptions
 from pgb_core.options.flop import FlopOptions
+from pgb_core.options.kovaleva import KovalevaOptions
 from pgb_core.options.magnitude import MagnitudeOptions
 from pgb_core.options.pgb import PGBOptions
 from pgb_core.options.pgb_paper import PGBPaperOptions
@@ -19,6 +21,8 @@ METHODS: dict[str, type[MethodOptions]] = {
     "q8bert": Q8BertOptions,
     "qbert": QBertOptions,
     "quant-noise": QuantNoiseOptions,
+    "kovaleva": KovalevaOptions,
+    "fixed-attention": FixedAttentionOptions,
 }
 # Forms of the exported model; `pgb_core.export.forms` writes them.
 FORMS = ("fp32", "int8", "openvino", "openvino-int8", "gpu", "torch", "torch-bf16")

@@ -5,6 +5,7 @@ read without torch.
 """
 
 from pgb_core.plan.kinds import Choice, Group, Grouping, Keep, nothing
+from pgb_core.plan.patterns import Pattern
 from pgb_core.plan.plan import Plan, flops
 from pgb_core.plan.sites import ATTENTION, FEED_FORWARD, WRITING, Role, Site
 
@@ -16,6 +17,7 @@ __all__ = [
     "Group",
     "Grouping",
     "Keep",
+    "Pattern",
     "Plan",
     "Role",
     "Site",

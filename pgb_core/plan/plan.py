@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 from pgb_core.errors import PlanError
 from pgb_core.plan.kinds import Choice, decoded
+from pgb_core.plan.patterns import Pattern
 from pgb_core.plan.sites import ORDER, WRITING, Role, Site
 
 PLAN_SCHEMA = 3
-WITHOUT_EXACT = 2  # the schema before, which is read too
+BEFORE = 2  # the schema of plans without exact maps and patterns, which is read too
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,9 @@ class Plan:
     it, rows of those that write to it) are those of the dense matrix in that order, so the first k positions are the
     columns 0 to k - 1.
 
+    `patterns` has the heads of each layer whose attention is fixed. They keep rows of the value, and none of query and
+    key.
+
     `made_for` is the form, and the instruction sets, by whose prices the parts were weighed; empty when by none.
 
     `exact` are the maps that stay in float32 in forms whose products are in int8.
@@ -39,6 +43,7 @@ class Plan:
     choices: Mapping[Site, Choice] = field(default_factory=dict)
     stream: tuple[int, ...] | None = None
     made_for: str = ""
+    patterns: Mapping[int, Mapping[int, Pattern]] = field(default_factory=dict)
     exact: frozenset[Site] = frozenset()
 
     def __post_init__(self) -> None:
@@ -87,6 +92,10 @@ class Plan:
                 "head_dim": self.head_dim,
                 "made_for": self.made_for,
                 "stream": self.stream,
+                "patterns": {
+                    str(layer): {str(head): str(pattern) for head, pattern in sorted(heads.items())}
+                    for layer, heads in sorted(self.patterns.items())
+                },
                 "exact": [str(site) for site, _ in ordered if site in self.exact],
                 "choices": {str(site): choice.encoded() for site, choice in ordered},
             },
@@ -99,14 +108,20 @@ class Plan:
         """Inverse of `to_json`. Raises PlanError on anything it would not have written."""
         try:
             raw = json.loads(text)
-            if raw["schema"] not in (WITHOUT_EXACT, PLAN_SCHEMA):
-                known = f"{WITHOUT_EXACT} and {PLAN_SCHEMA}"
+            if raw["schema"] not in (BEFORE, PLAN_SCHEMA):
+                known = f"{BEFORE} and {PLAN_SCHEMA}"
                 raise PlanError(f"plan: schema {raw['schema']} is unknown; this version reads {known}")
+            if raw["schema"] == BEFORE:
+                raw |= {"patterns": {}, "exact": []}
             choices = {Site.parse(name): decoded(value) for name, value in raw["choices"].items()}
             stream = None if raw["stream"] is None else tuple(map(int, raw["stream"]))
-            named = [] if raw["schema"] == WITHOUT_EXACT else raw["exact"]
-            exact = frozenset(Site.parse(name) for name in named)
-            return cls(str(raw["checkpoint"]), int(raw["head_dim"]), choices, stream, str(raw["made_for"]), exact=exact)
+            patterns = {
+                int(layer): {int(head): Pattern(pattern) for head, pattern in heads.items()}
+                for layer, heads in raw["patterns"].items()
+            }
+            exact = frozenset(Site.parse(name) for name in raw["exact"])
+            checkpoint, made_for = str(raw["checkpoint"]), str(raw["made_for"])
+            return cls(checkpoint, int(raw["head_dim"]), choices, stream, made_for, patterns, exact)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise PlanError(f"plan: not a plan ({type(error).__name__})") from error
 
@@ -114,6 +129,13 @@ class Plan:
 def flops(plan: Plan, tokens: int, dense: bool = False) -> int:
     """Floating-point operations of the encoder's products for one input of `tokens`, 2 a multiply-add."""
     products = plan.dense_cost if dense else sum(choice.products for choice in plan.choices.values())
-    mixed = [choice for site, choice in plan.choices.items() if site.role in (Role.QUERY, Role.VALUE)]
-    channels = sum(choice.shape[0] if dense else len(choice.rows) for choice in mixed)
+    sites = [site for site in plan.choices if site.role in (Role.QUERY, Role.VALUE)]
+    channels = sum(plan.choices[site].shape[0] if dense else _between_tokens(plan, site) for site in sites)
     return 2 * tokens * products + 2 * tokens * tokens * channels
+
+
+def _between_tokens(plan: Plan, site: Site) -> int:
+    """Rows of a query or value that take part in a product between tokens; shifts and means take none."""
+    rows, fixed = plan.choices[site].rows, plan.patterns.get(site.layer, {})
+    free = {head for head, pattern in fixed.items() if not pattern.context}
+    return sum(row // plan.head_dim not in free for row in rows) if free else len(rows)

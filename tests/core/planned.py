@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from pgb_core.model.encoder import Encoder
-from pgb_core.plan import Choice, Group, Grouping, Keep, Plan, Role, Site, nothing
+from pgb_core.plan import Choice, Group, Grouping, Keep, Pattern, Plan, Role, Site, nothing
 from pgb_core.prices import prices_of
 from pgb_core.search import planning
 from pgb_core.tasks import TASKS
@@ -104,3 +104,30 @@ def hand_plan(model: Encoder) -> Plan:
         Site(3, Role.FFN_OUT): blocks(every, 2, 384, (96, 384), list(range(384))),
     }
     return Plan("test", model.config.head_dim, choices)
+
+
+def patterned_plan(model: Encoder) -> Plan:
+    """Every fixed pattern, beside heads that learn and in layers without one; heads gone, and narrower ones.
+
+    For 4 layers of width 96 with 6 heads of 16.
+    """
+    plan, wide = dense_plan(model), (96, 96)
+    patterns = {
+        0: {5: Pattern.LEFT, 2: Pattern.RIGHT, 3: Pattern.NEXT},
+        1: dict(zip(range(6), [*[*Pattern][:5], Pattern.RIGHT], strict=True)),
+        2: dict.fromkeys(range(6), Pattern.UNIFORM),
+        3: dict(zip((0, 1, 2, 4, 5), [*Pattern][3:], strict=True)),
+    }
+
+    def block(rows: Sequence[int], cols: Sequence[int]) -> Choice:
+        return Grouping((Group(tuple(rows), tuple(cols)),), wide) if rows else nothing(wide)
+
+    choices = dict(plan.choices)
+    for layer, fixed in patterns.items():
+        kept, width = ((1, 2, 3, 4, 5), 12) if layer == 0 else (range(6), 16)
+        scored = [16 * head + n for head in kept if head not in fixed for n in range(width)]
+        values = [16 * head + n for head in kept for n in range(16)]
+        choices |= {Site(layer, role): block(scored, range(96)) for role in (Role.QUERY, Role.KEY)}
+        choices[Site(layer, Role.VALUE)] = block(values, range(96))
+        choices[Site(layer, Role.ATTENTION_OUTPUT)] = block(range(96), values)
+    return Plan("test", model.config.head_dim, choices, patterns=patterns)

@@ -88,6 +88,20 @@ def test_every_form_gives_the_model_s_logits(
     runtime.close()
 
 
+@pytest.mark.parametrize(("form", "kind"), CHOICES)
+@pytest.mark.parametrize("task", TASKS)
+def test_every_form_writes_fixed_attention(make: Make, task: str, form: str, kind: str) -> None:
+    """With inputs of mixed lengths in a batch, whose padding nobody reads, or one by one."""
+    artifact = make("bert", task, "patterned", forms=tuple(FORMS))
+    model = torch_predictor(encoder_of(artifact))
+    runtime = opened(artifact, form, kind)
+    wanted = [model([item])[0] for item in inputs()]
+    assert furthest(runtime.run(inputs()), wanted) < allowed(form, wanted)
+    for item, row in zip(inputs(), wanted, strict=True):
+        assert furthest(runtime.run([item]), [row]) < allowed(form, wanted)
+    runtime.close()
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_the_form_for_a_gpu_is_another_graph(make: Make, task: str) -> None:
     """Beside that for a CPU, in one artifact."""

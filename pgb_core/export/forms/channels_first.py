@@ -26,6 +26,7 @@ from pgb_core.export.parts import (
     matrix,
     product,
 )
+from pgb_core.export.patterns import fixed_attention
 from pgb_core.model.blocks import Attention, Constant, FeedForward, Layer, Sublayer
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.linear import Chain, Product
@@ -66,16 +67,9 @@ def _layer(g: Graph, layer: Layer, x: str, bias: str, activation: str, target: s
     name = f"layer.{layer.index}"
     branch = None
     if isinstance(layer.attention, Attention):
-        a, output = _Heads.of(layer.attention), layer.attention.output.chain()
         channels = _transposed(g, f"{name}.channels", x)
-        query = _linear(g, f"{name}.query", a.query, channels, target)
-        key = _linear(g, f"{name}.key", a.key, channels, target)
-        value = _linear(g, f"{name}.value", a.value, channels, target)
-        mixed = _attend(g, f"{name}.attention", a, query, key, value, bias)
-        mixed = g.op(
-            "Reshape", f"{name}.mixed", mixed, g.constant(f"{name}.mixed.shape", [0, a.value.out_features, -1])
-        )
-        branch = _linear(g, f"{name}.attention_output", output, mixed, target, negated=True)
+        mixed = _mixed(g, name, layer.attention, channels, bias, target)
+        branch = _linear(g, f"{name}.attention_output", layer.attention.output.chain(), mixed, target, negated=True)
         branch = _transposed(g, f"{name}.attention_tokens", branch)
     x = _residual(g, f"{name}.attention_norm", layer.attention_norm, x, branch, layer.attention)
     branch = None
@@ -124,9 +118,43 @@ def _transposed(g: Graph, name: str, x: str) -> str:
     return g.op("Transpose", name, x, perm=[0, 2, 1])
 
 
+def _mixed(g: Graph, name: str, a: Attention, channels: str, bias: str, target: str, first: str | None = None) -> str:
+    """[batch, hidden, tokens] -> [batch, channels of the value, tokens].
+
+    first: the first token, [batch, hidden], where it alone is asked for; the result is [batch, channels] then.
+    """
+    heads = _Heads.of(a)
+    read: list[str] = []
+    if heads is not None and first is not None:
+        read.append(matrix(g, f"{name}.query", heads.query, first))
+    elif heads is not None:
+        read.append(_linear(g, f"{name}.query", heads.query, channels, target))
+    if heads is not None:
+        read.append(_linear(g, f"{name}.key", heads.key, channels, target))
+    values = [_linear(g, f"{name}.value", a.value.chain(), channels, target)]
+    widths = [width for width in a.widths if width]
+    if len(widths) > 1:
+        names = [f"{name}.value.{n}" for n in range(len(widths))]
+        values = g.several("Split", names, values[0], g.constant(f"{name}.value.sizes", widths), axis=1)
+
+    def shaped(of: str, x: str, width: int) -> str:
+        shape = [0, width] if first is not None else [0, width, -1]
+        return g.op("Reshape", of, x, g.constant(f"{of}.shape", shape))
+
+    mixed = []
+    if heads is not None:
+        attended = _attend(g, f"{name}.attention", heads, read[0], read[1], values[0], bias)
+        mixed.append(shaped(f"{name}.mixed", attended, heads.width))
+    for (pattern, _), value in zip(a.fixed, values[len(mixed) :], strict=True):
+        one = fixed_attention(g, f"{name}.{pattern}", pattern, value, 2, first is not None)
+        mixed.append(one if first is None else shaped(f"{name}.{pattern}.mixed_first", one, widths[len(mixed)]))
+    return mixed[0] if len(mixed) == 1 else g.op("Concat", f"{name}.heads", *mixed, axis=1)
+
+
 @dataclass(frozen=True)
 class _Heads:
-    """The maps that an attention sublayer reads by. masking: queries end in a constant and keys in room for the mask.
+    """The maps by which heads learn what they attend to. width: their channels of the value. masking: queries end in a
+    constant and keys in room for the mask.
 
     Adding the mask to one channel of the keys, [tokens], costs nothing beside adding it to all
     scores, [tokens, tokens]; the constant in every query carries it there.
@@ -134,19 +162,21 @@ class _Heads:
 
     query: Chain
     key: Chain
-    value: Chain
     heads: int
+    width: int
     scale: float
     masking: bool
 
     @classmethod
-    def of(cls, a: Attention) -> _Heads:
-        """With one more channel a head, where query and key end in one block each."""
-        query, key, value = (m.chain() for m in (a.query, a.key, a.value))
+    def of(cls, a: Attention) -> _Heads | None:
+        """With one more channel a head, where query and key end in one block each; None where no head learns."""
+        if a.learned is None:
+            return None
+        query, key = (m.chain() for m in a.learned)
         masking = query.products[-1].one_block and key.products[-1].one_block
         if masking:
             query, key = _with_channel(query, a.heads, 1 / a.scale), _with_channel(key, a.heads, 0.0)
-        return cls(query, key, value, a.heads, a.scale, masking)
+        return cls(query, key, a.heads, a.widths[0], a.scale, masking)
 
 
 def _with_channel(chain: Chain, heads: int, value: float) -> Chain:
@@ -168,7 +198,7 @@ def _attend(g: Graph, name: str, a: _Heads, query: str, key: str, value: str, bi
         return g.op("Reshape", f"{name}.{kind}", source, shape)
 
     q, k = split("query", query, a.query.out_features), split("key", key, a.key.out_features)
-    v = split("value", value, a.value.out_features)
+    v = split("value", value, a.width)
     if a.masking:
         room = g.constant(f"{name}.room", [0, 0, a.key.out_features // a.heads - 1, 0, 0, 0, 0, 0])
         k = g.op("Add", f"{name}.masked", k, g.op("Pad", f"{name}.mask", bias, room))
@@ -184,13 +214,7 @@ def _first_token_layer(g: Graph, layer: Layer, x: str, bias: str, activation: st
     name = f"layer.{layer.index}"
     first = g.op("Gather", f"{name}.first", x, g.constant("zero", np.int64(0)), axis=1)
     if isinstance(layer.attention, Attention):
-        a = _Heads.of(layer.attention)
-        x = _transposed(g, f"{name}.channels", x)
-        query = matrix(g, f"{name}.query", a.query, first)
-        key = _linear(g, f"{name}.key", a.key, x, target)
-        value = _linear(g, f"{name}.value", a.value, x, target)
-        mixed = _attend(g, f"{name}.attention", a, query, key, value, bias)
-        mixed = g.op("Reshape", f"{name}.mixed", mixed, g.constant(f"{name}.mixed.shape", [0, a.value.out_features]))
+        mixed = _mixed(g, name, layer.attention, _transposed(g, f"{name}.channels", x), bias, target, first)
         branch = matrix(g, f"{name}.attention_output", layer.attention.output.chain(), mixed)
     else:
         branch = g.constant(f"{name}.attention_constant", _constant(layer.attention))

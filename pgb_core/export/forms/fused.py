@@ -31,9 +31,9 @@ def _fused_layer(g: Graph, layer: Layer, x: str, mask: str, activation: str) -> 
     """[batch, tokens, hidden] -> the same, through Attention, SkipLayerNormalization and BiasGelu."""
     name = f"layer.{layer.index}"
     a, f = layer.attention, layer.feed_forward
-    if not isinstance(a, Attention) or not isinstance(f, FeedForward):
+    if not isinstance(a, Attention) or a.fixed or not isinstance(f, FeedForward):
         raise TypeError("fused writes dense encoders alone")
-    maps = [m.chain() for m in (a.query, a.key, a.value)]
+    maps = [m.chain() for m in a.reading().values()]
     weight = torch.cat([m.to_dense().T for m in maps], dim=1)
     bias = torch.cat([m.bias for m in maps])
     mixed = g.op(

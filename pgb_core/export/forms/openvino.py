@@ -44,7 +44,7 @@ class OpenVino(Writer):
         scores = g.op("Add", f"{name}.masked", g.op("MatMul", f"{name}.scores", q, k), self.mask)
         mixed = g.op("MatMul", f"{name}.out", g.op("Softmax", f"{name}.weights", scores, axis=-1), v)
         mixed = g.op("Transpose", f"{name}.tokens", mixed, perm=[0, 2, 1, 3])
-        return g.op("Reshape", name, mixed, g.constant(f"width.{a.value.out_features}", [0, 0, a.value.out_features]))
+        return g.op("Reshape", name, mixed, g.constant(f"width.{a.widths[0]}", [0, 0, a.widths[0]]))
 
     def activated(self, name: str, chain: Chain, x: str) -> str:
         """A map and an activation."""

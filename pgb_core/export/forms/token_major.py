@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pgb_core.export.builder import Graph
 from pgb_core.export.parts import embeddings, finish, layer_norm
+from pgb_core.export.patterns import fixed_attention
 from pgb_core.export.ranges import Range, Ranges
 from pgb_core.model.blocks import Attention, Constant, FeedForward, Half, Layer, Sublayer
 from pgb_core.model.encoder import Encoder
@@ -55,7 +56,7 @@ class Writer(ABC):
 
     @abstractmethod
     def attend(self, name: str, a: Attention, query: str, key: str, value: str) -> str:
-        """[batch, tokens, heads * channels] each -> the value channels, mixed over tokens."""
+        """[batch, tokens, heads * channels] each -> the value channels, mixed over tokens, of heads that learn."""
 
     @abstractmethod
     def activated(self, name: str, chain: Chain, x: str) -> str:
@@ -189,15 +190,8 @@ def _layer(w: Writer, layer: Layer, x: str, first_only: bool) -> str:
         ends = [w.g.constant(n, [value]) for n, value in (("from.first", 0), ("to.1", 1), ("axis.tokens", 1))]
         x = w.g.op("Slice", f"{name}.first", stream, *ends)
     if isinstance(layer.attention, Attention):
-        a = layer.attention
-        query, key, value = (linear.chain() for linear in (a.query, a.key, a.value))
-        names = [f"{name}.{role}" for role in ("query", "key", "value")]
-        if first_only:
-            read = [w.map(names[0], query, x), *w.maps(names[1:], [key, value], stream)]
-        else:
-            read = w.maps(names, [query, key, value], x)
-        mixed = w.attend(f"{name}.attention", a, *read)
-        written = w.written(f"{name}.attention_output", a.output.chain(), mixed)
+        mixed = _mixed(w, name, layer.attention, x, stream)
+        written = w.written(f"{name}.attention_output", layer.attention.output.chain(), mixed)
     else:
         written = w.constant(f"{name}.attention_norm", layer.attention)
     x = w.residual(f"{name}.attention_norm", attention, x, written)
@@ -207,6 +201,28 @@ def _layer(w: Writer, layer: Layer, x: str, first_only: bool) -> str:
     else:
         written = w.constant(f"{name}.ffn_norm", layer.feed_forward)
     return w.residual(f"{name}.ffn_norm", feed_forward, x, written)
+
+
+def _mixed(w: Writer, name: str, a: Attention, x: str, stream: str) -> str:
+    """The value channels of all heads, mixed over tokens. x: the stream, or its first token where that alone counts."""
+    first_only = x != stream
+    maps = {f"{name}.{role}": linear.chain() for role, linear in a.reading().items()}
+    names, chains = list(maps), list(maps.values())
+    if first_only and a.learned is not None:
+        read = [w.map(names[0], chains[0], x), *w.maps(names[1:], chains[1:], stream)]
+    else:
+        read = w.maps(names, chains, stream)
+    if not a.fixed:
+        return w.attend(f"{name}.attention", a, *read)
+    widths = [width for width in a.widths if width]
+    values = read[-1:]
+    if len(widths) > 1:
+        parts = [f"{name}.value.{n}" for n in range(len(widths))]
+        values = w.g.several("Split", parts, read[-1], w.g.constant(f"{name}.value.sizes", widths), axis=-1)
+    mixed = [w.attend(f"{name}.attention", a, read[0], read[1], values[0])] if a.learned else []
+    for (pattern, _), one in zip(a.fixed, values[len(mixed) :], strict=True):
+        mixed.append(fixed_attention(w.g, f"{name}.{pattern}", pattern, one, 1, first_only))
+    return mixed[0] if len(mixed) == 1 else w.g.op("Concat", f"{name}.heads", *mixed, axis=-1)
 
 
 def _same(one: Tensor | None, other: Tensor | None) -> bool:
