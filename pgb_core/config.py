@@ -162,6 +162,8 @@ class CompressConfig(BaseModel):
     def _has_data(self) -> Self:
         if self.train is None and self.calibrate is None and self.keep < 1:
             raise ValueError("no data: give --train with labelled rows, or --calibrate with texts (labels not needed)")
+        if self.options.learns and not self.epochs and self.keep < 1:
+            raise ValueError("epochs 0: this method learns in training what to keep; give more, such as --epochs 3")
         if self.budget == "flops" and not self.options.saves_flops:
             raise ValueError("budget flops: this structure saves none, its graph is dense; use --budget weights")
         return self

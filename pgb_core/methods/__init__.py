@@ -6,11 +6,15 @@ from pgb_core.config import CompressConfig
 from pgb_core.methods.base import Compressed, Method
 from pgb_core.methods.dense import Dense
 from pgb_core.methods.magnitude import Magnitude
+from pgb_core.methods.movement import MovementPruning
 from pgb_core.methods.pgb import PGB
+from pgb_core.methods.proximal import ProximalPruning
 
 METHODS: dict[str, Method] = {
     "pgb": PGB(),
     "magnitude": Magnitude(),
+    "movement": MovementPruning(),
+    "proximal": ProximalPruning(),
 }
 
 

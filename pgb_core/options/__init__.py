@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pgb_core.options.base import MethodOptions
 from pgb_core.options.magnitude import MagnitudeOptions
+from pgb_core.options.movement import MovementOptions
 from pgb_core.options.pgb import PGBOptions
+from pgb_core.options.proximal import ProximalOptions
 
 METHODS: dict[str, type[MethodOptions]] = {
     "pgb": PGBOptions,
     "magnitude": MagnitudeOptions,
+    "movement": MovementOptions,
+    "proximal": ProximalOptions,
 }
 # Forms of the exported model; `pgb_core.export.forms` writes them.
 FORMS = ("fp32", "int8", "openvino", "openvino-int8", "gpu", "torch", "torch-bf16")

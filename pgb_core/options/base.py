@@ -25,6 +25,11 @@ class MethodOptions(BaseModel):
         """Whether what goes is not computed either."""
         return True
 
+    @property
+    def learns(self) -> bool:
+        """Whether what is kept is decided by training."""
+        return False
+
     def stored(self, keep: float) -> float:
         """Share of the encoder's weights that is stored when a share `keep` stays."""
         return keep
