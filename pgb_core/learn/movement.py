@@ -19,14 +19,14 @@ from pgb_core.learn.masking import Masking, cubic
 from pgb_core.learn.regime import Step
 from pgb_core.model.encoder import Encoder
 from pgb_core.plan import ATTENTION, FEED_FORWARD, WRITING, Role, Site
-from pgb_core.search.singles import largest, largest_of_each
+from pgb_core.search.singles import largest_of_each, largest_written
 from pgb_core.search.units import ranks, unit_costs, unit_masks
 
 SCORE_RATE = 1e-2  # of the paper's repository, as are the two below
 THRESHOLD = 0.1  # of the sigmoid of a score
 PENALTY = 400.0  # of the mean sigmoid, for the weights of BERT-base
 BASE = 84_934_656  # weights of the encoder of BERT-base
-PULL = 1.02  # by which the penalty grows or shrinks in a step
+PULL = 40.0  # how fast the penalty follows what is kept, in logarithms a training
 BLOCK = 32  # rows and columns of a block in attention (Lagunas et al. 2021, arXiv 2109.04838)
 
 
@@ -38,8 +38,7 @@ class Movement(Masking):
     ) -> None:
         super().__init__(model)
         self.scores = {
-            site: nn.Parameter(torch.zeros(*shape(site, weight), device=weight.device))
-            for site, weight in self.weights.items()
+            site: nn.Parameter(weight.new_zeros(*shape(site, weight))) for site, weight in self.weights.items()
         }
         self._keep = keep
         self._rate = rate
@@ -92,7 +91,7 @@ class Soft(Hard):
     """A score a weight; those stay whose sigmoid is above `THRESHOLD`, and at least a share `keep` of all.
 
     The penalty on the mean sigmoid starts at the strength that the paper's has on each weight of BERT-base. From there
-    it grows while more is kept than the cubic schedule says, and shrinks while less is.
+    it grows while more scores are above the threshold than the cubic schedule says, and shrinks while fewer are.
     """
 
     def __init__(self, model: Encoder, keep: float, rate: float) -> None:
@@ -108,7 +107,7 @@ class Soft(Hard):
 
     def left(self, keep: float) -> dict[Site, Tensor]:
         """Masks of a share `keep` of all weights."""
-        return largest({site: score.detach() for site, score in self.scores.items()}, keep)
+        return largest_written({site: score.detach() for site, score in self.scores.items()}, keep)
 
     def above(self) -> float:
         """The share of all weights whose sigmoid is above the threshold."""
@@ -121,7 +120,7 @@ class Soft(Hard):
 
     def stepped(self, step: Step) -> None:
         """See Regime."""
-        self.strength *= PULL if self.above() > cubic(step.done, self._keep) else 1 / PULL
+        self.strength *= math.exp(PULL * (self.above() - cubic(step.done, self._keep)) / step.of)
 
     def state(self) -> Mapping[str, Tensor]:
         """See Regime."""

@@ -13,7 +13,7 @@ from pgb_core.methods.base import Compressed, Method
 from pgb_core.options.magnitude import MagnitudeOptions
 from pgb_core.plan import Choice, Plan, Site
 from pgb_core.run.run import Run, Stage
-from pgb_core.search.singles import largest, single_choices
+from pgb_core.search.singles import largest_written, single_choices
 from pgb_core.search.units import Weights, fitting, unit_choices, units
 
 
@@ -73,4 +73,4 @@ def keep_units(weights: Weights, head_dim: int, keep: float, tokens: int = 0) ->
 
 def keep_weights(weights: Weights, keep: float) -> dict[Site, Choice]:
     """The largest weights of the whole encoder, a share `keep`; of equal ones the first. weights: [out, in] each."""
-    return single_choices(largest({site: matrix.abs() for site, matrix in weights.items()}, keep))
+    return single_choices(largest_written({site: matrix.abs() for site, matrix in weights.items()}, keep))

@@ -26,6 +26,16 @@ def largest_of_each(values: Values, keep: float) -> dict[Site, Tensor]:
     return {site: _largest(matrix.flatten(), keep).view_as(matrix) for site, matrix in values.items()}
 
 
+def largest_written(values: Values, keep: float) -> dict[Site, Tensor]:
+    """As `largest`, but nothing is spent on a sublayer that would write nothing: others get its share."""
+    masks = largest(values, keep)
+    while wasted := [site for site, mask in masks.items() if bool(mask.any()) and not bool(masks[_writer(site)].any())]:
+        gone = {*wasted, *map(_writer, wasted)}
+        values = {**values, **{site: torch.full_like(values[site], -torch.inf) for site in gone}}
+        masks = {site: mask & (values[site] > -torch.inf) for site, mask in largest(values, keep).items()}
+    return masks
+
+
 def edge(values: Values, keep: float) -> float:
     """What the most worthy weight is worth that is not among a share `keep` of all; 0 where all are."""
     sizes = torch.cat([matrix.flatten() for matrix in values.values()])
@@ -41,10 +51,13 @@ def single_choices(masks: Values) -> dict[Site, Choice]:
     found: dict[Site, Choice] = {}
     for site, mask in masks.items():
         shape = (mask.shape[0], mask.shape[1])
-        writer = Role.FFN_OUT if site.role in FEED_FORWARD else Role.ATTENTION_OUTPUT
-        written = bool(masks[Site(site.layer, writer)].any())
-        found[site] = Masked(shape, packed(mask)) if written else nothing(shape)
+        found[site] = Masked(shape, packed(mask)) if bool(masks[_writer(site)].any()) else nothing(shape)
     return found
+
+
+def _writer(site: Site) -> Site:
+    """The map by which a sublayer writes to the stream."""
+    return Site(site.layer, Role.FFN_OUT if site.role in FEED_FORWARD else Role.ATTENTION_OUTPUT)
 
 
 def _largest(sizes: Tensor, keep: float) -> Tensor:
