@@ -15,7 +15,7 @@ from pgb_core.options.movement import MovementOptions
 from pgb_core.plan import Choice, Site
 from pgb_core.run.run import Run, Stage
 from pgb_core.search.singles import single_choices
-from pgb_core.search.units import Weights, fitting, ranks, unit_choices, units
+from pgb_core.search.units import Weights, ranks
 
 
 class MovementPruning(Method):
@@ -55,10 +55,9 @@ def _regime(run: Run, model: Encoder) -> Units | Hard:
 
 
 def _kept(run: Run, weights: Weights, regime: Units | Hard) -> dict[Site, Choice]:
-    keep, head_dim = run.config.keep, run.dense.config.head_dim
+    keep = run.config.keep
     if isinstance(regime, Units):
-        every = units(weights, head_dim, steps.counted_tokens(run), ranks(regime.values()))
-        return unit_choices(weights, head_dim, fitting(list(every), keep))
+        return steps.units_left(run, weights, ranks(regime.values()))
     if isinstance(regime, Soft):
         run.report.note(
             f"movement: the scores of {regime.above():.1%} of the weights were above the threshold at the end of "

@@ -22,9 +22,10 @@ from pgb_core.run.run import Run, Stage
 from pgb_core.run.workspace import to_device
 from pgb_core.search.importance import importance
 from pgb_core.search.planning import FLOPS_TOKENS
+from pgb_core.search.units import Values, Weights, fitting, share_of, unit_choices, units
 from pgb_core.tasks.features import Batch, Features, batches, grouped
 
-R = TypeVar("R", bound=Regime)
+Given = TypeVar("Given", bound=Regime)
 CALIBRATION_TOKENS = 2048
 SHAPING = 0.6  # share of the epochs for the training that decides what stays
 # Expected work, in tokens through the dense model. A gradient of every weight a sample, and a forward and a backward
@@ -120,8 +121,8 @@ def shaping_stages_effort(run: Run) -> dict[str, float]:
 def shaped_and_cut(
     run: Run,
     stages: Sequence[Stage],
-    regime: Callable[[Encoder], R],
-    chosen: Callable[[Mapping[Site, Tensor], R], Mapping[Site, Choice]],
+    regime: Callable[[Encoder], Given],
+    chosen: Callable[[Mapping[Site, Tensor], Given], Mapping[Site, Choice]],
 ) -> Compressed:
     """Train the dense model under a regime, choose what stays of it, and re-finetune that.
 
@@ -129,9 +130,9 @@ def shaped_and_cut(
     its end. The two trainings share the epochs.
     """
     first, second, third = stages
-    made: list[R] = []
+    made: list[Given] = []
 
-    def regimes(model: Encoder) -> Sequence[R]:
+    def regimes(model: Encoder) -> Sequence[Given]:
         made.append(regime(model))
         return made
 
@@ -152,6 +153,20 @@ def weights_of(model: Encoder) -> dict[Site, Tensor]:
 def counted_tokens(run: Run) -> int:
     """Of an input whose products between tokens the budget counts; 0 where it counts weights alone."""
     return FLOPS_TOKENS if run.config.budget == "flops" else 0
+
+
+def units_left(run: Run, weights: Weights, values: Values | None = None) -> dict[Site, Choice]:
+    """The heads and neurons that are worth most within the budget; as many as fit, with a warning, where they are large.
+
+    values: what they are worth; see `units`.
+    """
+    keep, head_dim = run.config.keep, run.dense.config.head_dim
+    every = list(units(weights, head_dim, counted_tokens(run), values))
+    left = fitting(every, keep)
+    share = share_of(left, every)
+    if share < keep - 0.01:
+        run.report.warn(f"heads and neurons are too large for {keep:.1%} of the model: {share:.1%} stays")
+    return unit_choices(weights, head_dim, left)
 
 
 def finish(run: Run, before: Stage, share: float = 1.0) -> Stage:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pgb_core.errors import PlanError
 from pgb_core.plan import ATTENTION, FEED_FORWARD, WRITING, Choice, Group, Grouping, Role, Site, nothing
 from pgb_core.search.importance import by_unit
 
@@ -82,19 +81,18 @@ def edge(values: Values, costs: Mapping[Role, int], keep: float) -> float:
 
 
 def fitting(every: Sequence[Unit], keep: float) -> list[Unit]:
-    """The units that are worth most within a share `keep` of all costs; one that does not fit makes room for others.
-
-    Raises PlanError when no such choice comes within one percent of the share.
-    """
-    total = sum(unit.cost for unit in every)
-    budget, left = keep * total, []
+    """The units that are worth most within a share `keep` of all costs; one that does not fit makes room for others."""
+    budget, left = keep * sum(unit.cost for unit in every), []
     for unit in sorted(every, key=lambda unit: -unit.size):
         if unit.cost <= budget:
             budget -= unit.cost
             left.append(unit)
-    if budget > 0.01 * total:
-        raise PlanError(f"heads and neurons are too large to keep {keep:.1%} of the model; try another --keep")
     return left
+
+
+def share_of(left: Iterable[Unit], every: Iterable[Unit]) -> float:
+    """Of all costs, the share of these units."""
+    return sum(unit.cost for unit in left) / sum(unit.cost for unit in every)
 
 
 def unit_choices(weights: Weights, head_dim: int, left: Iterable[Unit]) -> dict[Site, Choice]:

@@ -191,3 +191,16 @@ def test_scores_need_training() -> None:
     settings(Path("m"), Path("o"), Path("t"), method="magnitude", epochs=0.0)
     with pytest.raises(ConfigError, match="its graph is dense; use --budget weights"):
         settings(Path("m"), Path("o"), Path("t"), method="movement", structure="soft", budget="flops")
+
+
+def test_units_that_do_not_fit_are_told(tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the largest unit is larger than what is left of the budget, less stays, and a warning says how much."""
+    model = checkpoint(tmp_path / "model", "bert", "classification", num_hidden_layers=1, intermediate_size=4)
+    warnings: list[str] = []
+    told = Report()
+    monkeypatch.setattr(told, "warn", warnings.append)
+    compress(settings(model, tmp_path / "small", texts, method="movement", epochs=1.0), told)
+    weights = open_artifact(tmp_path / "small").manifest.weights
+    said = f"heads and neurons are too large for 40.0% of the model: {weights['kept'] / weights['dense']:.1%} stays"
+    assert weights["kept"] / weights["dense"] < 0.39
+    assert said in warnings
