@@ -156,7 +156,7 @@ def counted_tokens(run: Run) -> int:
 
 
 def units_left(run: Run, weights: Weights, values: Values | None = None) -> dict[Site, Choice]:
-    """The heads and neurons that are worth most within the budget; as many as fit, with a warning, where they are large.
+    """The heads and neurons that are worth most within the budget, or as many as fit, with a warning.
 
     values: what they are worth; see `units`.
     """
