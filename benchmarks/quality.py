@@ -25,6 +25,7 @@ from pgb_core.inference.batches import run_all
 from pgb_core.learn import fisher
 from pgb_core.learn.compensate import compensate
 from pgb_core.learn.finetune import Schedule, Trainer, learning_rate
+from pgb_core.learn.teacher import Teacher
 from pgb_core.model import surgery
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.predict import torch_predictor
@@ -122,7 +123,7 @@ def measure(task: Task, keep: float, structure: str, schedule: Schedule, unlabel
     lap("compensate")
     row["compensated"] = round(task.score(model), 2)
     begin()
-    trainer = Trainer(model, dense, task.train, c.subject.objective, schedule)
+    trainer = Trainer(model, Teacher(dense, task.train), task.train, c.subject.objective, schedule)
     trainer.run()
     lap("finetune")
     row["finetuned"] = round(task.score(model), 2)

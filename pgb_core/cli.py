@@ -18,18 +18,22 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from pgb_core import __version__, machine
-from pgb_core.artifact import TASKS
+from pgb_core.artifact import TASKS, Artifact
 from pgb_core.checkpoints.architectures import titles
+from pgb_core.compare.config import CompareConfig
 from pgb_core.config import CompressConfig, from_toml
 from pgb_core.data.words import plain
 from pgb_core.errors import PGBError
 from pgb_core.options import FORMS, METHODS
+from pgb_core.progress.report import Report
 
+_LISTS = {"forms": "FORM,FORM", "methods": "METHOD,METHOD", "keep": "SHARE,SHARE"}
 _CHOICES = {"task": TASKS, "method": tuple(METHODS)}
 
 _EXAMPLES = """examples:
   pgb compress ./my-bert --task classification --train train.tsv --eval dev.tsv --out ./small
   pgb compress ./my-bert-qa --task qa --calibrate questions.json --keep 0.25 --out ./small-qa   # no labels needed
+  pgb compare ./my-bert --train train.tsv --eval dev.tsv --out ./compared --quick   # which method, which size?
   pgb evaluate ./small --data dev.tsv
   pgb bench ./small --against ./my-bert
   pgb serve ./small ./small-qa
@@ -45,6 +49,11 @@ With --keep 1 the dense model is exported as it is, and no data is needed.
 Every stage is kept beside --out until the artifact stands: the same command again goes on from there.
 docs/method.md says what the settings of a method do.
 """.replace("{forms}", ", ".join(FORMS))
+_COMPARE_NOTES = """
+Every point is an artifact that can be served. --minutes bounds each point, about; the whole takes as many times that as
+there are methods and sizes. Finished points are kept: the same command goes on from there, and with more --methods or
+sizes makes only what is new. --quick is a first look. docs/methods.md has the methods.
+"""
 _PUSH_NOTES = """
 Needs the extra `hub`, and HF_TOKEN in the environment. Only the files that the manifest names are sent, after each was
 held against its hash. `pgb serve hf://REPO` and `pgb_core.load("hf://REPO")` open it.
@@ -155,9 +164,9 @@ def _flag(settings: type[BaseModel], name: str) -> dict[str, Any]:
         how = {"choices": kinds if get_origin(field.annotation) is Literal else get_args(kinds[0])}
     elif name in _CHOICES:
         how = {"choices": _CHOICES[name]}
-    elif name == "forms":
-        how = {"metavar": "FORM,FORM"}
-        said = f"{field.description} (default {','.join(usual)})"
+    elif name in _LISTS and get_origin(field.annotation) is tuple:
+        how = {"metavar": _LISTS[name]}
+        said = str(field.description) if usual == tuple(METHODS) else f"{field.description} (default {_joined(usual)})"
     elif get_origin(field.annotation) is tuple:
         how = {"action": "append", "metavar": "NAME"}
     elif kinds[0] is bool:
@@ -165,8 +174,17 @@ def _flag(settings: type[BaseModel], name: str) -> dict[str, Any]:
     return {"default": None, "help": said, **how}
 
 
+def _joined(values: Sequence[object]) -> str:
+    return ",".join(map(str, values))
+
+
 def _spelt(name: str) -> str:
     return f"--{name.replace('_', '-')}"
+
+
+def _add_compare(p: argparse.ArgumentParser) -> None:
+    p.add_argument("checkpoint", help=CompareConfig.model_fields["checkpoint"].description)
+    _add_settings(p, CompareConfig, [name for name in CompareConfig.model_fields if name != "checkpoint"])
 
 
 def _add_inspect(p: argparse.ArgumentParser) -> None:
@@ -212,11 +230,10 @@ def _compress(args: argparse.Namespace) -> int:
     settings = from_toml(args.config, **given) if args.config else CompressConfig(**given)
     from rich.console import Console
 
-    from pgb_core.pipeline import compress
     from pgb_core.progress.bars import Bars
 
     with Bars(Console(stderr=True)) as bars:
-        done = compress(settings, bars)
+        done = _sought(settings, bars) if settings.sought else _compressed(settings, bars)
     m = done.manifest
     print(f"{done.path}: {m.weights['kept'] / m.weights['dense']:.1%} of the encoder's weights kept")
     for name, record in m.forms.items():
@@ -224,6 +241,44 @@ def _compress(args: argparse.Namespace) -> int:
     for name, metrics in m.measured.get("accuracy", {}).items():
         if isinstance(metrics, dict) and name != "reasons":
             print(f"  {name}: " + ", ".join(f"{key} {_figure(value, '.4g')}" for key, value in metrics.items()))
+    return 0
+
+
+def _compressed(settings: CompressConfig, bars: Report) -> Artifact:
+    from pgb_core.pipeline import compress
+
+    return compress(settings, bars)
+
+
+def _sought(settings: CompressConfig, bars: Report) -> Artifact:
+    from pgb_core.seek import seek
+
+    artifact, promise = seek(settings, bars)
+    error = f", standard error {promise.error:.2f}" if promise.error is not None else ""
+    speed = f"; {promise.speedup:.2f} times the fastest dense form" if promise.speedup is not None else ""
+    print(
+        f"keep {promise.keep:.0%}, found in {promise.runs} trainings: loses {promise.chosen:.2f} points on the rows "
+        f"that chose, {promise.confirmed:.2f} on {promise.rows} others{error}{speed}"
+    )
+    if not promise.holds:
+        print(
+            "the loss on the rows that did not choose is larger than asked; give more --eval rows, or a larger --keep"
+        )
+    return artifact
+
+
+def _compare(args: argparse.Namespace) -> int:
+    given = {k: v for k, v in vars(args).items() if k not in ("command", "run") and v is not None}
+    settings = CompareConfig(**given)
+    from rich.console import Console
+
+    from pgb_core.compare import run
+    from pgb_core.progress.bars import Bars
+
+    with Bars(Console(stderr=True)) as bars:
+        found = run.compare(settings, bars)
+    print(run.table(found))
+    print(f"{Path(settings.out) / run.REPORT}: the picture")
     return 0
 
 
@@ -362,6 +417,9 @@ class _Command:
 _COMMANDS = {
     "compress": _Command(
         "a fine-tuned checkpoint in, a verified artifact out", _add_compress, _compress, _COMPRESS_NOTES
+    ),
+    "compare": _Command(
+        "every method at several sizes, under one budget, in one picture", _add_compare, _compare, _COMPARE_NOTES
     ),
     "evaluate": _Command("GLUE or SQuAD metrics of a checkpoint or an artifact", _add_evaluate, _evaluate),
     "inspect": _Command("groups, share kept and FLOPs of every matrix", _add_inspect, _inspect),

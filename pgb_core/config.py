@@ -56,26 +56,17 @@ def _as_text(value: Any) -> Any:
 Place = Annotated[str, BeforeValidator(_as_text)]
 
 
-class CompressConfig(BaseModel):
-    """What `pgb compress` was asked for. Options of the method may be given beside the other settings.
-
-    With `keep` of 1 the dense model is exported as it is, and no data is needed. Without `train` the re-finetuning
-    learns from the dense model on the `calibrate` rows. threads: sums depend on their number in their last bits, so a
-    run that takes over another's stages has as many as that one by default. resume: True goes on with a stopped run of
-    the same settings and data, or refuses; None takes over what fits of it; False starts anew. Raises ConfigError.
-    """
+class Asked(BaseModel):
+    """What every command that makes artifacts may be asked for: the model, rows, how to read them, where to run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    checkpoint: Place = Field(description="Hugging Face directory or hub name (safetensors weights)")
-    out: Place = Field(description="directory of the artifact")
+    checkpoint: Place = Field(
+        description="Hugging Face directory or hub name (safetensors weights), or an adapter that PEFT wrote"
+    )
     task: Annotated[str, _one_of(TASKS)] | None = Field(
         None, description="by default what the checkpoint was trained for"
     )
-    method: Annotated[str, _one_of(tuple(METHODS))] = Field("pgb", description="how the model is made smaller")
-    options: SerializeAsAny[MethodOptions] = Field(description="of the method")
-    keep: float = Field(0.5, ge=0.01, le=1, description="share of encoder weights that stays, 0.01 to 1")
-    budget: Literal["weights", "flops"] = Field("weights", description="what keep counts")
     train: Place | None = Field(None, description="labelled rows for re-finetuning")
     calibrate: Place | None = Field(
         None, description="rows for scores and compensation, labelled or not; by default train"
@@ -90,10 +81,51 @@ class CompressConfig(BaseModel):
         None, description="what labels are, where two readings fit"
     )
     trust_labels: bool = Field(False, description="go on though the checkpoint contradicts the labels")
-    epochs: float = Field(3.0, ge=0, le=1000, description="passes of re-finetuning, 0 for none")
     distill: bool = Field(True, description="learn from the dense model")
     samples: int = Field(1024, ge=1, description="rows to score and to compensate on")
     max_length: int | None = Field(None, ge=16, description="tokens at which rows to learn from are cut")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to run")
+    forms: Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_forms)] = Field(
+        ("fp32", "int8"),
+        description="what the artifact is to carry, separated by commas; the service serves the fastest that fits",
+    )
+    threads: int | None = Field(None, ge=1, le=1024, description="to compute on; by default the cores of this process")
+    cache: Place | None = Field(
+        None,
+        description="directory in which scores of weights outlive the run, at most 2 GiB; empty for none (default "
+        "pgb-serve in the user's cache directory)",
+    )
+
+
+class CompressConfig(Asked):
+    """What `pgb compress` was asked for. Options of the method may be given beside the other settings.
+
+    With `keep` of 1 the dense model is exported as it is, and no data is needed. Without `train` the re-finetuning
+    learns from the dense model on the `calibrate` rows. threads: sums depend on their number in their last bits, so a
+    run that takes over another's stages has as many as that one by default. resume: True goes on with a stopped run of
+    the same settings and data, or refuses; None takes over what fits of it; False starts anew. Raises ConfigError.
+    """
+
+    out: Place = Field(description="directory of the artifact")
+    method: Annotated[str, _one_of(tuple(METHODS))] = Field("pgb", description="how the model is made smaller")
+    options: SerializeAsAny[MethodOptions] = Field(description="of the method")
+    keep: float = Field(0.5, ge=0.01, le=1, description="share of encoder weights that stays, 0.01 to 1")
+    max_drop: float | None = Field(
+        None,
+        gt=0,
+        le=100,
+        description="points of the metric that may be lost; the smallest size within is found, in place of --keep. One "
+        "half of --eval chooses, the other confirms",
+    )
+    min_speedup: float | None = Field(
+        None,
+        gt=0,
+        le=1000,
+        description="times as fast as the fastest dense form on this machine; the largest size that is so is found, in "
+        "place of --keep",
+    )
+    budget: Literal["weights", "flops"] = Field("weights", description="what keep counts")
+    epochs: float = Field(3.0, ge=0, le=1000, description="passes of re-finetuning, 0 for none")
     learning_rate: float | None = Field(None, gt=0, lt=1, description="its peak; by default 1e-4 / sqrt(keep)")
     noise: float = Field(
         0.5,
@@ -104,15 +136,9 @@ class CompressConfig(BaseModel):
     )
     tokens: int = Field(1024, ge=16, description="padded tokens of a step of re-finetuning")
     ridge: float = Field(0.01, gt=0, le=1000, description="pull of the compensation toward the old weights")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to run")
-    forms: Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_forms)] = Field(
-        ("fp32", "int8"),
-        description="what the artifact is to carry, separated by commas; the service serves the fastest that fits",
-    )
     plan_for: Annotated[str, AfterValidator(lambda name: _forms((name,))[0])] | None = Field(
         None, description="form by whose prices parts are weighed; by default the first in int8, else the first"
     )
-    threads: int | None = Field(None, ge=1, le=1024, description="to compute on; by default the cores of this process")
     seed: int = Field(0, ge=0, le=(1 << 32) - 1, description="of sampling and order")
     checkpoint_every: int = Field(200, ge=1, description="steps between states that another run can go on from")
     resume: bool | None = Field(
@@ -121,6 +147,11 @@ class CompressConfig(BaseModel):
         "(default: take over what fits of a stopped run)",
     )
     force: bool = Field(False, description="replace the artifact that stands at out")
+
+    @property
+    def sought(self) -> bool:
+        """Whether the size is to be found."""
+        return self.max_drop is not None or self.min_speedup is not None
 
     @property
     def noisy(self) -> bool:
@@ -164,6 +195,10 @@ class CompressConfig(BaseModel):
             raise ValueError("no data: give --train with labelled rows, or --calibrate with texts (labels not needed)")
         if self.options.learns and not self.epochs and self.keep < 1:
             raise ValueError("epochs 0: this method learns in training what to keep; give more, such as --epochs 3")
+        if self.sought and "keep" in self.model_fields_set:
+            raise ValueError("a size and what it is to be found by: give --keep, or --max-drop and --min-speedup")
+        if self.sought and self.eval is None:
+            raise ValueError("no rows to choose and to confirm by: give --eval with labelled rows")
         if self.budget == "flops" and not self.options.saves_flops:
             raise ValueError("budget flops: this structure saves none, its graph is dense; use --budget weights")
         return self

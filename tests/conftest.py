@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,11 +17,13 @@ from pgb_core.checkpoints.config import encoder_config_of
 from pgb_core.model.encoder import Encoder, EncoderConfig
 
 pytest_plugins = ["tests.made", "tests.served"]  # the second imports the first
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="pgb-tests-")  # not the user's
+atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 settings.register_profile("steady", deadline=None)  # a machine that is busy is not a failure
 settings.load_profile("steady")
 SHARED = Path(os.environ.get("SHARED_DATA", Path(__file__).parent.parent.parent / "shared"))
-ARCHITECTURES = ("bert", "roberta", "distilbert", "electra")
-# What concerns layers alone is tried on these: ELECTRA's are BERT's.
+ARCHITECTURES = ("bert", "roberta", "distilbert", "electra", "xlm-roberta", "camembert")
+# What concerns layers alone is tried on these: the others' are BERT's.
 CORE_ARCHITECTURES = ARCHITECTURES[:3]
 TASKS = ("classification", "qa")
 
@@ -37,9 +42,12 @@ def hf_config(architecture: str, **changes: object) -> transformers.PreTrainedCo
             }
             | changes
         )
+    offset = {"pad_token_id": 1, "max_position_embeddings": 66}
     kind, extra = {
         "bert": (transformers.BertConfig, {}),
-        "roberta": (transformers.RobertaConfig, {"pad_token_id": 1, "max_position_embeddings": 66}),
+        "roberta": (transformers.RobertaConfig, offset),
+        "xlm-roberta": (transformers.XLMRobertaConfig, offset),
+        "camembert": (transformers.CamembertConfig, offset),
         "electra": (transformers.ElectraConfig, {"embedding_size": 40}),
     }[architecture]
     settings = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.load.charts import number, percent
 from benchmarks.load.pictures import full_of, ladder
+from pgb_core.charts import number, percent
 
 Figures = Mapping[str, Any]
 

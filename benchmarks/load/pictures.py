@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.load.charts import TIMES, Scale, axes, bar, line, log_ends, marker, number, percent, svg, text, top
+from pgb_core.charts import TIMES, Scale, axes, bar, line, log_ends, marker, number, percent, svg, text, top
 
 Figures = Mapping[str, Any]
 STAGES = ("tokenize", "queue", "infer", "postprocess", "network")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.load import findings, pictures
-from benchmarks.load.charts import DASH, TIMES, marker, number, percent
+from pgb_core.charts import DASH, TIMES, marker, number, percent
 
 Figures = Mapping[str, Any]
 _STYLE = Path(__file__).with_name("report.css")

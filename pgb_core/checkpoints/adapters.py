@@ -1,5 +1,6 @@
-"""Merge a LoRA adapter in the PEFT directory format into its base weights.
+"""Merge the demo's own LoRA adapters, which are kept in the PEFT directory format, into their base weights.
 
+Adapters that are given as checkpoints are merged by PEFT itself: see `peft_adapter.py`.
 Reads `adapter_config.json` and `adapter_model.safetensors` as PEFT writes them: `W + (alpha / r) B A`
 for each pair, plus whole parameters (biases, `modules_to_save`). Neither base nor adapter code runs.
 """

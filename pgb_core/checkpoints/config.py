@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pgb_core.checkpoints.architectures import ARCHITECTURES
+from pgb_core.checkpoints.kinds import unsupported
 from pgb_core.errors import CheckpointError
 from pgb_core.model.blocks import ACTIVATIONS
 from pgb_core.model.encoder import EncoderConfig
@@ -38,9 +39,9 @@ _OTHER_TASKS = (
 
 def architecture_of(config: Mapping[str, Any], source: object) -> str:
     """The key of `ARCHITECTURES` that a config.json names. Raises CheckpointError."""
-    kind = str(config.get("model_type"))
-    if kind not in ARCHITECTURES:
-        raise CheckpointError(f"{source}: model type {kind!r} is not supported; use one of {', '.join(ARCHITECTURES)}")
+    kind = config.get("model_type")
+    if not isinstance(kind, str) or kind not in ARCHITECTURES:
+        raise CheckpointError(f"{source}: {unsupported(kind, ', '.join(ARCHITECTURES))}")
     return kind
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
 from pgb_core.artifact import MANIFEST, PLAN, writable
+from pgb_core.checkpoints.kinds import quantised, refuse_other_kinds, without_config, without_weights
 from pgb_core.errors import CheckpointError
 
 CONFIG = "config.json"
@@ -22,26 +23,22 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 # What is fetched from the hub: weights in safetensors files, settings, and vocabularies of every kind.
 _FETCHED = ("*.safetensors", "*.json", "vocab.txt", "merges.txt", "*.model")
-# Files that tell what a directory is, where it is no classifier or question answerer that save_pretrained wrote.
-_OTHER_KINDS = (
-    ("model_head.pkl", "a SetFit model, whose head is a pickle, which is never read"),
-    ("config_setfit.json", "a SetFit model, whose head lies outside the network"),
-    ("modules.json", "a sentence-transformers model, which gives vectors and has no head"),
-    ("sentence_bert_config.json", "a sentence-transformers model, which gives vectors and has no head"),
-)
 _JARGON = re.compile(
     r"object has no|NoneType|<class|not subscriptable|unsupported operand|not supported between|PyObject"
 )
 _FLOATS = {"F64", "F32", "F16", "BF16"}
 # Settings that change which weights are read, or what they mean.
-_REFUSED = {
-    "quantization_config": "the weights are quantised; name the checkpoint from which they were made",
-    "transformers_weights": f"it names another weight file; save the weights as {WEIGHTS}",
+_REFUSED: dict[str, Callable[[object], str]] = {
+    "quantization_config": quantised,
+    "transformers_weights": lambda _: f"it names another weight file; save the weights as {WEIGHTS}",
 }
 
 
-def locate(source: str | Path) -> Path:
-    """The directory of a checkpoint; a hub name is fetched into the hub's own cache. Raises CheckpointError."""
+def locate(source: str | Path, revision: str | None = None) -> Path:
+    """The directory of a checkpoint; a hub name is fetched into the hub's own cache. Raises CheckpointError.
+
+    revision: of the hub's repository, by default the newest.
+    """
     path = Path(source)
     if not writable(str(path)):
         raise CheckpointError(
@@ -58,7 +55,9 @@ def locate(source: str | Path) -> Path:
     try:
         # Files of the repository's own folder: others hold the same model for other programs.
         return Path(
-            huggingface_hub.snapshot_download(str(source), allow_patterns=list(_FETCHED), ignore_patterns=["*/*"])
+            huggingface_hub.snapshot_download(
+                str(source), revision=revision, allow_patterns=list(_FETCHED), ignore_patterns=["*/*"]
+            )
         )
     except Exception as error:  # the hub's errors, those of the network, and of the cache
         raise CheckpointError(
@@ -80,28 +79,20 @@ def read_json(path: Path) -> dict[str, Any]:
     return found
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """`config.json`. Raises CheckpointError when it is missing, damaged, or asks for what is not supported."""
-    for name, what in _OTHER_KINDS:
-        if (folder / name).is_file():
-            raise CheckpointError(
-                f"{folder}: is {what}; fine-tune a sequence classification or question answering head on its encoder"
-            )
+def read_config(folder: Path, as_base: bool = False) -> dict[str, Any]:
+    """`config.json`. Raises CheckpointError when it is missing, damaged, or asks for what is not supported.
+
+    as_base: of the base of an adapter, whose own head is not wanted.
+    """
+    refuse_other_kinds(folder, as_base)
     if (folder / MANIFEST).is_file() and (folder / PLAN).is_file():
         raise CheckpointError(f"{folder}: is an artifact of pgb compress; name the checkpoint that it was made from")
     if not (folder / CONFIG).is_file():
-        if (folder / "adapter_config.json").is_file():
-            raise CheckpointError(
-                f"{folder}: is an adapter, not a whole model; merge it into its base with peft's merge_and_unload() "
-                "and save_pretrained()"
-            )
-        inside = sorted(path.parent.name for path in folder.glob(f"*/{CONFIG}"))
-        hint = f"name {inside[-1]} in it" if inside else "name a directory that save_pretrained wrote"
-        raise CheckpointError(f"{folder}: no {CONFIG}; {hint}")
+        raise CheckpointError(f"{folder}: no {CONFIG}; {without_config(folder)}")
     config = read_json(folder / CONFIG)
     for name, reason in _REFUSED.items():
         if config.get(name):
-            raise CheckpointError(f"{folder / CONFIG}: {name} is set: {reason}")
+            raise CheckpointError(f"{folder / CONFIG}: {name} is set: {reason(config[name])}")
     refuse_own_code(folder / CONFIG, config)
     named = config.get("architectures")
     if named is not None and not (isinstance(named, list) and all(isinstance(name, str) for name in named)):
@@ -118,6 +109,11 @@ def refuse_own_code(path: Path, settings: Mapping[str, Any]) -> None:
         )
 
 
+def holds_weights(folder: Path) -> bool:
+    """Whether a directory has weights of a whole model."""
+    return (folder / WEIGHTS).exists() or (folder / INDEX).exists()
+
+
 def weight_files(folder: Path) -> list[Path]:
     """The safetensors files that hold the weights, each opened once. Raises CheckpointError.
 
@@ -132,14 +128,9 @@ def weight_files(folder: Path) -> list[Path]:
     elif (folder / INDEX).exists():
         files = _indexed(folder)
     else:
-        other = next((p.name for p in sorted(folder.iterdir()) if p.suffix in (".bin", ".pt", ".pth", ".h5")), None)
-        raise CheckpointError(
-            f"{folder}: no safetensors weights ({WEIGHTS}); "
-            + (f"{other} is not read, for pickled weights are not read; " if other else "")
-            + "load the model where it was trained and save it again with save_pretrained()"
-        )
+        raise CheckpointError(f"{folder}: no safetensors weights ({WEIGHTS}); {without_weights(folder)}")
     for file in files:
-        _check(file)
+        check_tensors(file)
     return files
 
 
@@ -159,7 +150,8 @@ def _indexed(folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
-def _check(path: Path) -> None:
+def check_tensors(path: Path) -> None:
+    """Raises CheckpointError when a file is no safetensors file, or its tensors are no floating-point numbers."""
     try:
         with safe_open(str(path), "pt") as file:
             for name in file.keys():  # noqa: SIM118 - the file is no mapping

@@ -1,6 +1,7 @@
 """A checkpoint, loaded: model, tokenizer, labels, and what transformers makes of it.
 
-A checkpoint is a Hugging Face directory or hub name with safetensors weights; pickled weights are refused.
+A checkpoint is a Hugging Face directory or hub name with safetensors weights, or an adapter for one; pickled weights
+are refused.
 """
 
 from __future__ import annotations
@@ -12,11 +13,20 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from pgb_core.checkpoints.architectures import ARCHITECTURES
 from pgb_core.checkpoints.config import architecture_of, encoder_config_of, passed_on, task_of
 from pgb_core.checkpoints.files import locate, read_config, weight_files
 from pgb_core.checkpoints.labels import label_names
+from pgb_core.checkpoints.peft_adapter import Adapter, is_adapter, read_adapter
 from pgb_core.checkpoints.reference import Probe, run_probes
-from pgb_core.checkpoints.tokenization import Tokenization, added_tokens, other_reading, read_tokenization, short_enough
+from pgb_core.checkpoints.tokenization import (
+    VOCABULARIES,
+    Tokenization,
+    added_tokens,
+    other_reading,
+    read_tokenization,
+    short_enough,
+)
 from pgb_core.checkpoints.weights import digest_of, load_model, own_state
 from pgb_core.inference.tokenizer import Tokenizer as Served
 from pgb_core.model.encoder import Encoder
@@ -72,31 +82,58 @@ class Checkpoint:
         return Subject(self.task, self.labels, self.problem_type, self.reading.side)
 
 
+@dataclass(frozen=True)
+class Parts:
+    """Where the parts of a checkpoint lie: all in one directory, or an adapter in one and its base in another.
+
+    config: config.json. weights, vocabulary: the directories of the weights and of the tokenizer.
+    """
+
+    config: dict[str, Any]
+    weights: Path
+    vocabulary: Path
+    adapter: Adapter | None
+
+
+def parts_of(folder: Path) -> Parts:
+    """The parts of the checkpoint in a directory. Raises CheckpointError where one is missing or of another kind."""
+    if not is_adapter(folder):
+        return Parts(read_config(folder), folder, folder, None)
+    adapter, config = read_adapter(folder)
+    own = any((folder / name).is_file() for name in VOCABULARIES)
+    return Parts(config, adapter.base, folder if own else adapter.base, adapter)
+
+
 def load_checkpoint(source: str | Path, task: str | None = None, probed: bool = False) -> Checkpoint:
-    """Load a Hugging Face directory or hub name in float32.
+    """Load a Hugging Face directory or hub name, or an adapter that PEFT wrote with its base, in float32.
 
     task: classification or qa; by default what the checkpoint's config says it was trained for. probed: run the probe
     texts through transformers too, to hold against what is made of the checkpoint.
-    Raises CheckpointError when it is missing, unsupported, damaged or has NaN weights.
+    Raises CheckpointError when it is missing, unsupported, damaged or has NaN weights, ResourceError when it is an
+    adapter and peft is not installed.
     """
-    folder = locate(source)
-    config = read_config(folder)
+    parts = parts_of(locate(source))
+    config, adapter = parts.config, parts.adapter
     architecture = architecture_of(config, source)
     task = task or task_of(config, source)
     kind = TASKS[task]
-    weight_files(folder)
-    hf, notes = load_model(folder, task, config.get("architectures") or [])
+    weight_files(parts.weights)
+    doubts: list[str] = []
+    changes: dict[str, Any] = {}
+    if adapter is not None and kind.labelled:
+        changes, doubts = adapter.labelling(config, ARCHITECTURES[architecture].classifier.output)
+    hf = load_model(parts.weights, task, config.get("architectures") or [], adapter, changes)
     encoder_config = encoder_config_of(hf.config, task)
-    own = own_state(hf.state_dict(), architecture, encoder_config, source)
+    own = own_state(hf.state, architecture, encoder_config, source)
     model = Encoder(encoder_config)
     model.load_state_dict(own)
-    labels, doubts = label_names(hf.config, source) if kind.labelled else ((), [])
-    reading = read_tokenization(folder, encoder_config)
-    added = [*map(str, reading.reference.get_added_vocab()), *added_tokens(folder)]
+    labels, odd = label_names(hf.config, source) if kind.labelled else ((), [])
+    reading = read_tokenization(parts.vocabulary, encoder_config)
+    added = [*map(str, reading.reference.get_added_vocab()), *added_tokens(parts.vocabulary)]
     texts = kind.probes(long_text(reading.max_length), sorted(set(added)))
     if kind.windows:
         texts = short_enough(reading, texts)
-    other = other_reading(folder, reading.tokenizer, texts)
+    other = other_reading(parts.vocabulary, reading.tokenizer, texts)
     return Checkpoint(
         model.eval(),
         reading,
@@ -106,8 +143,8 @@ def load_checkpoint(source: str | Path, task: str | None = None, probed: bool = 
         digest_of(own),
         Path(source).name if Path(source).exists() else str(source),
         config,
-        passed_on(hf.config.to_dict()) | {"architectures": [type(hf).__name__]},
-        (*notes, *reading.notes),
-        (*doubts, *reading.warnings, *([other] if other else [])),
-        tuple(run_probes(hf.eval(), reading, texts, kind)) if probed else (),
+        passed_on(hf.config.to_dict()) | {"architectures": [type(hf.reference).__name__]},
+        (*hf.notes, *reading.notes),
+        (*doubts, *odd, *reading.warnings, *([other] if other else [])),
+        tuple(run_probes(hf.reference.eval(), reading, texts, kind)) if probed else (),
     )

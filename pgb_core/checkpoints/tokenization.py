@@ -7,6 +7,7 @@ side of the cut. What one file cannot say is refused by the name of its setting.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ from pgb_core.tasks import TASKS, Task
 FILE = "tokenizer.json"
 SETTINGS = "tokenizer_config.json"
 # Files of which one must be there: transformers would make up a vocabulary of five tokens without them.
-_VOCABULARIES = (FILE, "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model")
+VOCABULARIES = (FILE, "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model")
 _SHORTEST = 8
 _SWITCHES = (
     "do_lower_case", "strip_accents", "tokenize_chinese_chars", "add_prefix_space", "trim_offsets",
@@ -197,25 +198,31 @@ def _is_token(value: object) -> bool:
 def _load(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
-    if not any((folder / name).is_file() for name in _VOCABULARIES):
+    found = [name for name in VOCABULARIES if (folder / name).is_file()]
+    if not found:
         raise CheckpointError(
             f"{folder}: no vocabulary ({FILE} or vocab.txt); save the tokenizer beside the weights with "
             "save_pretrained()"
         )
+    if found[0].endswith(".model") and importlib.util.find_spec("sentencepiece") is None:
+        raise CheckpointError(
+            f"{folder}: {found[0]} is read by sentencepiece, which is not installed; pip install sentencepiece, or "
+            f"save the tokenizer as {FILE} with save_pretrained()"
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
+            theirs = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
     except Exception as error:  # whatever a damaged file leads to
         raise CheckpointError(
             f"{folder}: its tokenizer cannot be loaded ({first_line(error)}); save it again with save_pretrained()"
         ) from error
-    if not getattr(found, "is_fast", False) or not isinstance(getattr(found, "backend_tokenizer", None), Tokenizer):
+    if not getattr(theirs, "is_fast", False) or not isinstance(getattr(theirs, "backend_tokenizer", None), Tokenizer):
         raise CheckpointError(
-            f"{folder}: {type(found).__name__} is a tokenizer in Python, which an artifact cannot carry; only those "
+            f"{folder}: {type(theirs).__name__} is a tokenizer in Python, which an artifact cannot carry; only those "
             "of the tokenizers library are supported"
         )
-    return found
+    return theirs
 
 
 def _length(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,33 @@ from torch import Tensor
 from pgb_core.checkpoints.architectures import ARCHITECTURES
 from pgb_core.checkpoints.architectures.base import Architecture
 from pgb_core.checkpoints.files import first_line, unread
+from pgb_core.checkpoints.peft_adapter import Adapter, attach, merged
 from pgb_core.errors import CheckpointError
 from pgb_core.model.encoder import Encoder, EncoderConfig
 from pgb_core.tasks import TASKS
 
 
-def load_model(folder: Path, task: str, named: Sequence[str]) -> tuple[Any, list[str]]:
-    """transformers' own model in float32, and what is to be said of its weights. Raises CheckpointError."""
+@dataclass(frozen=True)
+class Loaded:
+    """What transformers makes of a checkpoint, in float32.
+
+    reference: its own model, an adapter's layers in it where there is one. state: the tensors of the model, an adapter
+    merged into them. config: transformers' settings of it. notes: what is to be said of its weights.
+    """
+
+    reference: Any
+    state: Mapping[str, Tensor]
+    config: Any
+    notes: list[str]
+
+
+def load_model(
+    folder: Path, task: str, named: Sequence[str], adapter: Adapter | None, changes: Mapping[str, Any]
+) -> Loaded:
+    """The weights of a directory, by transformers, with an adapter for them. Raises CheckpointError.
+
+    changes: settings of the model that are others than in its config.json.
+    """
     import transformers
 
     auto = getattr(transformers, f"AutoModelFor{TASKS[task].auto}")
@@ -33,8 +54,10 @@ def load_model(folder: Path, task: str, named: Sequence[str]) -> tuple[Any, list
             dtype=torch.float32,
             use_safetensors=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=adapter is not None,
             trust_remote_code=False,
             local_files_only=True,
+            **changes,
         )
     except Exception as error:
         if "mismatched" in str(error):
@@ -47,13 +70,20 @@ def load_model(folder: Path, task: str, named: Sequence[str]) -> tuple[Any, list
     finally:
         logging.set_verbosity(verbosity)
         logging.enable_progress_bar()
-    if info["missing_keys"]:
+    said = unread(info["unexpected_keys"], folder)
+    notes = [said] if said else []
+    missing = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
+    if adapter is not None:
+        wrapped = attach(model, adapter, missing)
+        whole = merged(wrapped, adapter)
+        notes.append(f"the adapter is merged into its base {adapter.base_name}")
+        return Loaded(wrapped.get_base_model(), whole.state_dict(), whole.config, notes)
+    if missing:
         raise CheckpointError(
-            f"{folder}: no weights for {sorted(info['missing_keys'])[0]}; not fine-tuned for {task}? Its config names "
+            f"{folder}: no weights for {sorted(missing)[0]}; not fine-tuned for {task}? Its config names "
             f"{' '.join(named) or 'no architecture'}"
         )
-    said = unread(info["unexpected_keys"], folder)
-    return model, [said] if said else []
+    return Loaded(model, model.state_dict(), model.config, notes)
 
 
 def own_state(

@@ -82,7 +82,9 @@ def cuts(spec: Mapping[str, Any]) -> re.Pattern[str] | None:
         return BERT_MARK if chinese == [True] else MARK
     if splits == ["ByteLevel"] and _flat(spec["pre_tokenizer"])[0].get("use_regex", True):
         return MARK
-    return BLANK if splits and set(splits) <= {"Whitespace", "WhitespaceSplit"} else None
+    # Behind a split at blanks, SentencePiece's mark for a blank is put before each word by itself.
+    at_blanks = splits[:1] in (["Whitespace"], ["WhitespaceSplit"])
+    return BLANK if at_blanks and set(splits[1:]) <= {"Whitespace", "WhitespaceSplit", "Metaspace"} else None
 
 
 def keeps_blank(spec: Mapping[str, Any]) -> bool:
@@ -96,7 +98,7 @@ def keeps_blank(spec: Mapping[str, Any]) -> bool:
     )
 
 
-_PLAIN_NORMALIZERS = {"BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "StripAccents"}
+_PLAIN_NORMALIZERS = {"BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "StripAccents", "Precompiled"}
 
 
 def _kinds(part: Mapping[str, Any] | None) -> list[str]:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from pgb_core.errors import DataError
 from pgb_core.learn.regime import Regime, Step
+from pgb_core.learn.teacher import Teaching, traced
 from pgb_core.model.encoder import Encoder
 from pgb_core.tasks import Objective
 from pgb_core.tasks.features import Batch, Features, collate, grouped
@@ -55,7 +56,7 @@ class Trainer:
     def __init__(
         self,
         student: Encoder,
-        teacher: Encoder | None,
+        teacher: Teaching | None,
         features: Sequence[Features],
         objective: Objective,
         schedule: Schedule,
@@ -93,16 +94,17 @@ class Trainer:
         self.student.eval()
         threshold = self.steps if until is None else min(until, self.steps)
         while self.step < threshold:
-            batch = self._batch().to(self.device)
+            group = self._group()
+            batch = collate(group, self.student.config.pad_id).to(self.device)
             pace = self._pace()
-            for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
-                group["lr"] = peak * pace
+            for own, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
+                own["lr"] = peak * pace
             step = Step(self.step, self.steps, self.schedule.seed, self.schedule.learning_rate * pace)
             with ExitStack() as applied:
                 for regime in self.regimes:
                     applied.enter_context(regime.applied(step))
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=fast_bf16(self.device)):
-                    loss = self._loss(batch)
+                    loss = self._loss(group, batch)
                 for penalty in (regime.penalty(step) for regime in self.regimes):
                     loss = loss if penalty is None else loss + penalty
                 if not torch.isfinite(loss):
@@ -145,13 +147,14 @@ class Trainer:
             kept = {name: value for name, value in tensors.items() if name.startswith(prefix)}
             regime.restore({name.removeprefix(prefix): value.clone() for name, value in kept.items()})
 
-    def _batch(self) -> Batch:
+    def _group(self) -> list[Features]:
+        """The inputs of this step."""
         epoch, position = divmod(self.step, self.per_epoch)
         if epoch != self._epoch:
             self._epoch = epoch
             # The number of batches of an epoch does not depend on its order: lengths are sorted first.
             self._groups = grouped(self.features, self.schedule.tokens, self.schedule.seed + 1000 * epoch)
-        return collate(self._groups[position], self.student.config.pad_id)
+        return self._groups[position]
 
     def _pace(self) -> float:
         warm = max(1, int(WARMUP * self.steps))
@@ -159,7 +162,7 @@ class Trainer:
             return (self.step + 1) / warm
         return max(0.0, (self.steps - self.step) / max(1, self.steps - warm))
 
-    def _loss(self, batch: Batch) -> Tensor:
+    def _loss(self, group: Sequence[Features], batch: Batch) -> Tensor:
         logits, states = traced(self.student, batch)
         loss = logits.new_zeros((), dtype=torch.float32)
         mask = batch.attention_mask.bool()
@@ -167,18 +170,10 @@ class Trainer:
             loss = loss + self.objective.loss(logits.float(), batch.targets, mask)
         if self.teacher is not None:
             with torch.no_grad():
-                goal, goals = traced(self.teacher, batch)
+                goal, goals = self.teacher(group, batch)
             loss = loss + self.objective.distil(logits.float(), goal.float(), mask)
             loss = loss + hidden_loss(states, goals, mask)
         return loss
-
-
-def traced(model: Encoder, batch: Batch) -> tuple[Tensor, dict[int, Tensor]]:
-    """Logits, and the output of every layer by its index in the dense checkpoint."""
-    states: dict[int, Tensor] = {}
-    x = model.embeddings(batch.input_ids, batch.token_type_ids)
-    logits = model.from_embeddings(x, batch.attention_mask, states.__setitem__)
-    return logits, states
 
 
 def counterparts(states: dict[int, Tensor], last: int) -> dict[int, int]:

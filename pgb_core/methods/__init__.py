@@ -8,10 +8,12 @@ from pgb_core.methods.dense import Dense
 from pgb_core.methods.magnitude import Magnitude
 from pgb_core.methods.movement import MovementPruning
 from pgb_core.methods.pgb import PGB
+from pgb_core.methods.pgb_paper import PGBPaper
 from pgb_core.methods.proximal import ProximalPruning
 
 METHODS: dict[str, Method] = {
     "pgb": PGB(),
+    "pgb-paper": PGBPaper(),
     "magnitude": Magnitude(),
     "movement": MovementPruning(),
     "proximal": ProximalPruning(),

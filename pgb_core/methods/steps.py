@@ -14,6 +14,7 @@ from pgb_core.learn.finetune import Schedule, Trainer, learning_rate
 from pgb_core.learn.fisher import fisher
 from pgb_core.learn.noise import Noise
 from pgb_core.learn.regime import Regime
+from pgb_core.learn.teacher import Teaching, reordered
 from pgb_core.methods.base import Compressed
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.surgery import apply_plan, ordered
@@ -52,7 +53,7 @@ def scores(run: Run, stage: Stage, from_predictions: bool) -> dict[Site, Tensor]
         sums, sites = fisher(dense, reported(), objective, run.config.seed, from_predictions), dense.sites()
         return {str(site): importance(sites[site].to_dense().detach(), sums[site]).cpu() for site in sums}
 
-    return {Site.parse(name): value.cpu() for name, value in run.kept(stage, made).items()}
+    return {Site.parse(name): value.cpu() for name, value in run.lasting(stage, made).items()}
 
 
 def scoring_effort(run: Run) -> dict[str, float]:
@@ -83,7 +84,7 @@ def recovered(run: Run, plan: Plan, stages: Sequence[Stage]) -> Encoder:
     compensated, finetuned = stages
     dense = ordered(run.dense, plan)  # hidden states of the two are compared
     _compensate(run, dense, compact, plan, compensated)
-    return finished(run, compact, finetuned, teacher=dense)
+    return finished(run, compact, finetuned, stream=plan.stream)
 
 
 def shaping(run: Run, before: Stage, share: float, *settings: object) -> Stage:
@@ -102,7 +103,7 @@ def shaped(run: Run, stage: Stage, share: float, regimes: Callable[[Encoder], Se
     regimes: made for the copy. They are restored, too, when the stage is kept already.
     """
     model = copy.deepcopy(run.dense)
-    _train(run, model, run.dense, stage, "Training the dense model toward its plan", share, regimes(model))
+    _train(run, model, run.teacher, stage, "Training the dense model toward its plan", share, regimes(model))
     return model
 
 
@@ -185,12 +186,16 @@ def finished(
     compact: Encoder,
     stage: Stage,
     share: float = 1.0,
-    teacher: Encoder | None = None,
+    stream: Sequence[int] | None = None,
     regimes: Sequence[Regime] = (),
 ) -> Encoder:
-    """The compact model, re-finetuned in place for a share of the epochs; with noise where a form gains by it."""
+    """The compact model, re-finetuned in place for a share of the epochs; with noise where a form gains by it.
+
+    stream: the order of its residual stream, as its plan has it.
+    """
     noise = [Noise(compact, run.config.noise)] if run.config.noisy else []
-    _train(run, compact, teacher or run.dense, stage, "Re-finetuning", share, [*regimes, *noise])
+    teacher = reordered(run.teacher, stream)
+    _train(run, compact, teacher, stage, "Re-finetuning", share, [*regimes, *noise])
     return compact
 
 
@@ -233,7 +238,7 @@ def _training_effort(run: Run, title: str, share: float, size: float) -> dict[st
 
 
 def _train(
-    run: Run, model: Encoder, teacher: Encoder, stage: Stage, title: str, share: float, regimes: Sequence[Regime]
+    run: Run, model: Encoder, teacher: Teaching, stage: Stage, title: str, share: float, regimes: Sequence[Regime]
 ) -> None:
     """Train, in place, from the last step that is kept, for a share of the epochs."""
     config, workspace, report = run.config, run.workspace, run.report

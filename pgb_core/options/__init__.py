@@ -6,10 +6,12 @@ from pgb_core.options.base import MethodOptions
 from pgb_core.options.magnitude import MagnitudeOptions
 from pgb_core.options.movement import MovementOptions
 from pgb_core.options.pgb import PGBOptions
+from pgb_core.options.pgb_paper import PGBPaperOptions
 from pgb_core.options.proximal import ProximalOptions
 
 METHODS: dict[str, type[MethodOptions]] = {
     "pgb": PGBOptions,
+    "pgb-paper": PGBPaperOptions,
     "magnitude": MagnitudeOptions,
     "movement": MovementOptions,
     "proximal": ProximalOptions,

@@ -8,12 +8,13 @@ from pydantic import BaseModel, ConfigDict
 
 
 class MethodOptions(BaseModel):
-    """The options of one method. summary: what it does, in a line; paper: where it is from."""
+    """The options of one method. summary: what it does, in a line; paper: where it is from; acts_on: what goes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     summary: ClassVar[str]
     paper: ClassVar[str]
+    acts_on: ClassVar[str] = "weights"
 
     @property
     def uses_labels(self) -> bool:

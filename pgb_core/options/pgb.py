@@ -14,6 +14,7 @@ class PGBOptions(MethodOptions):
 
     summary: ClassVar[str] = "permutation and grouping, in one shot"
     paper: ClassVar[str] = "PGB: One-Shot Pruning for BERT via Weight Grouping and Permutation, arXiv 2502.03984"
+    acts_on: ClassVar[str] = "blocks"
 
     structure: Literal["auto", "shared", "disjoint", "nested"] = Field(
         "auto",

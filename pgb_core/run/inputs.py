@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -29,6 +29,10 @@ class Inputs:
     labelled: Source | None = None
     calibrating: Source | None = None
     held_out: Source | None = None
+
+    def judged(self, part: Callable[[Source], Source]) -> Inputs:
+        """The same, with a part of the held-out rows."""
+        return replace(self, held_out=part(self.held_out)) if self.held_out is not None else self
 
     @cached_property
     def calibration_digest(self) -> str:

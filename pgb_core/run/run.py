@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from typing import TypeVar
 
@@ -20,19 +20,21 @@ from pgb_core.export.ranges import MOST
 from pgb_core.export.write import MOST_COMPARED
 from pgb_core.gate import load_checked
 from pgb_core.inference.batches import Predict, run_all
+from pgb_core.learn.teacher import Teacher
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.predict import torch_predictor
 from pgb_core.options import MethodOptions
 from pgb_core.progress.report import Report
 from pgb_core.run import reading
 from pgb_core.run.inputs import Inputs, read_inputs
+from pgb_core.run.shared import Shared
 from pgb_core.run.workspace import Workspace, key_of, to_device
 from pgb_core.tasks import Source
 from pgb_core.tasks.features import Features
 from pgb_core.tasks.metrics import Metrics
 
 Options = TypeVar("Options", bound=MethodOptions)
-STAGES_VERSION = 2  # raised when a stage comes out otherwise than before, so that kept ones are done again
+STAGES_VERSION = 3  # raised when a stage comes out otherwise than before, so that kept ones are done again
 
 
 @dataclass(frozen=True)
@@ -58,21 +60,28 @@ class Run:
     workspace: Workspace
     report: Report
     device: torch.device
+    shared: Shared = field(default_factory=Shared)
 
     @classmethod
-    def begin(cls, config: CompressConfig, report: Report, workspace: Workspace) -> Run:
+    def begin(cls, config: CompressConfig, report: Report, workspace: Workspace, shared: Shared) -> Run:
         """Read everything, and refuse what can be refused before the work begins. Raises PGBError."""
         device = pick_device(config.device)
         report.stage("Loading the checkpoint and checking it against transformers")
         checkpoint, parity = load_checked(config.checkpoint, config.task, report)
         report.stage("Reading the data")
-        inputs = read_inputs(config, checkpoint, report)
-        return cls(config, checkpoint, parity, inputs, workspace, report, device)
+        inputs = read_inputs(config, checkpoint, report).judged(shared.judging)
+        return cls(config, checkpoint, parity, inputs, workspace, report, device, shared)
 
     @cached_property
     def dense(self) -> Encoder:
         """The checkpoint's model, on the device of this run."""
         return self.checkpoint.model.to(self.device)
+
+    @cached_property
+    def teacher(self) -> Teacher:
+        """What the dense model makes of the rows to learn from."""
+        key = key_of(self.checkpoint.digest, self.inputs.training_digest, str(self.device))
+        return self.shared.teacher(key, lambda: Teacher(self.dense, self.inputs.training))
 
     def options(self, kind: type[Options]) -> Options:
         """Those of the method, which are of this kind."""
@@ -94,6 +103,22 @@ class Run:
             found = dict(make())
             self.workspace.save_tensors(stage.name, stage.digest, found)
         return to_device(found, self.device)
+
+    def lasting(self, stage: Stage, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
+        """As `kept`, for a stage that other runs need as well: it outlives this one."""
+        cache = self.shared.cache
+
+        def found() -> Mapping[str, Tensor]:
+            known = cache.tensors(stage.name, stage.digest) if cache else None
+            if known is not None:
+                self.report.note(f"{stage.name}: known from a run before")
+                return known
+            made = make()
+            if cache:
+                cache.save(stage.name, stage.digest, made)
+            return made
+
+        return self.kept(stage, found)
 
     def kept_text(self, stage: Stage, make: Callable[[], str]) -> str:
         """The text of a stage: that which is kept, or the one that is made now."""
@@ -205,7 +230,7 @@ class Run:
 
     def described(self) -> dict[str, object]:
         """What a reader needs to make the artifact again; paths by their last part only."""
-        shown = self.config.model_dump(exclude={"out", "resume", "force", "device", "threads", "options"})
+        shown = self.config.model_dump(exclude={"out", "resume", "force", "device", "threads", "cache", "options"})
         for name in ("checkpoint", "train", "calibrate", "eval"):
             if shown[name]:
                 shown[name] = plain(str(shown[name]).rstrip("/").rpartition("/")[2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -9,6 +10,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 Array = NDArray[np.float64]
+# Metrics that are means of values from 0 to 1, whose standard error is at most that of a share.
+SHARES = ("accuracy", "f1", "exact_match")
+CORRELATIONS = ("pearson", "spearman", "matthews")
 
 
 class Metrics(dict[str, float | None]):
@@ -88,3 +92,23 @@ def numbers(scores: Array, target: Array) -> Metrics:
         return Metrics(dict.fromkeys(names), dict.fromkeys(names, _same(target)))
     pearson = float(stats.pearsonr(scores, target).statistic)
     return Metrics({"pearson": pearson, "spearman": float(stats.spearmanr(scores, target).statistic)})
+
+
+def in_points(metric: str, value: float) -> float:
+    """A metric in points of 100. SQuAD's are so already."""
+    return round(value if metric in ("f1", "exact_match") and value > 1 else 100 * value, 4)
+
+
+def standard_error(metric: str, score: float, rows: int) -> float | None:
+    """Of a metric in points of 100 on so many rows; None for one whose error is not known. At most, for F1.
+
+    score: in points.
+    """
+    if rows < 2:
+        return None
+    share = min(1.0, max(0.0, abs(score) / 100))
+    if metric in SHARES:
+        return 100 * math.sqrt(share * (1 - share) / rows)
+    if metric in CORRELATIONS:
+        return 100 * (1 - share * share) / math.sqrt(rows - 1)
+    return None

@@ -38,6 +38,8 @@ SETTINGS = {
         **_OTHERS,
     },
 }
+_OF_ROBERTA = ("roberta", "xlm-roberta", "camembert")
+SETTINGS |= dict.fromkeys(_OF_ROBERTA, SETTINGS["roberta"])
 WORDS = ["the", "a", "film", "was", "very", "good", "bad", "dull", "fine"]
 WORDS += ["and", "not", "who", "sang", "where", "it", "began", "town", "song"]
 
@@ -49,12 +51,12 @@ def checkpoint(folder: Path, architecture: str, task: str, **changes: object) ->
     auto = auto or transformers.AutoModelForQuestionAnswering
     config = hf_config(architecture, **({"vocab_size": 40, "initializer_range": 0.2} | changes))
     auto.from_config(config).save_pretrained(folder)
-    special = ["<s>", "<pad>", "</s>", "[UNK]"] if architecture == "roberta" else ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    special = ["<s>", "<pad>", "</s>", "[UNK]"] if architecture in _OF_ROBERTA else ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
     vocabulary = {word: n for n, word in enumerate([*special, *WORDS])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, "[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    first, last = (("<s>", 0), ("</s>", 2)) if architecture == "roberta" else (("[CLS]", 2), ("[SEP]", 3))
-    build = processors.RobertaProcessing if architecture == "roberta" else processors.BertProcessing
+    first, last = (("<s>", 0), ("</s>", 2)) if architecture in _OF_ROBERTA else (("[CLS]", 2), ("[SEP]", 3))
+    build = processors.RobertaProcessing if architecture in _OF_ROBERTA else processors.BertProcessing
     tokenizer.post_processor = build(last, first)
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text(json.dumps(SETTINGS[architecture]))

@@ -252,12 +252,14 @@ def test_methods_share_the_flag_of_an_option_that_they_share(capsys: pytest.Capt
     with pytest.raises(SystemExit):
         cli.main(["compress", "--help"])
     said = " ".join(
-        capsys.readouterr().out.partition("of more than one --method:")[2].partition("--method pgb:")[0].split()
+        capsys.readouterr().out.partition("of more than one --method:")[2].partition("--method ")[0].split()
     )
-    values = [",".join(get_args(options.model_fields["structure"].annotation)) for options in METHODS.values()]
-    assert said.startswith(f"--structure {{{','.join(values)}}} pgb: shared: ")
+    said = said.partition(" --g-max")[0].partition("--structure")[2]
+    fields = [options.model_fields["structure"] for options in METHODS.values() if "structure" in options.model_fields]
+    values = dict.fromkeys(value for field in fields for value in get_args(field.annotation))
+    assert said.startswith(f" {{{','.join(values)}}} pgb: shared: ")
     assert "(default auto); magnitude: units: " in said
-    assert said.endswith("(default units)")
+    assert "(default units)" in said
 
 
 def test_only_the_command_itself_says_how_threads_wait(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pgb_core.progress.remaining import Estimate, about
 from pgb_core.progress.report import Report
 from pgb_core.run import effort
 from pgb_core.run.run import Run
+from pgb_core.run.shared import Shared
 from pgb_core.run.workspace import locked
 from tests.core.small import checkpoint, settings
 
@@ -161,7 +162,7 @@ def test_the_stages_that_are_announced_are_those_that_come(
     recorder = Recorder()
     compress(config, recorder)
     with locked(tmp_path / "other") as workspace:
-        run = Run.begin(config, Report(), workspace)
+        run = Run.begin(config, Report(), workspace, Shared())
         found = effort.stages(run, method_of(config).effort(run))
         whole = config.model_copy(update={"keep": 1.0, "eval": None})
         dense = replace(run, config=whole, inputs=replace(run.inputs, held_out=None))

@@ -15,6 +15,7 @@ from pgb_core.learn import fisher
 from pgb_core.learn.compensate import compensate
 from pgb_core.learn.finetune import Schedule, Trainer, counterparts, hidden_loss
 from pgb_core.learn.regime import Regime, Step
+from pgb_core.learn.teacher import Teacher, reordered, traced
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.surgery import apply_plan, ordered
 from pgb_core.plan import Grouping, Site
@@ -25,6 +26,11 @@ from tests.core.planned import hand_plan, nested_plan, random_plan
 OBJECTIVES = {name: task.objective(None, 2) for name, task in tasks.TASKS.items()}
 LABEL = OBJECTIVES["classification"]
 EVERY = torch.ones(1, 1, dtype=torch.bool)  # the mask of what has no tokens
+
+
+def taught(model: Encoder, most: int = 1 << 30) -> Teacher:
+    """A teacher of the inputs that `features` gives."""
+    return Teacher(model, features(), most)
 
 
 def features(count: int = 24, labels: int = 2, task: str = "classification") -> list[Features]:
@@ -129,7 +135,7 @@ def test_training_lowers_the_loss_with_labels_and_by_distillation() -> None:
     ):
         compact = apply_plan(dense, random_plan(dense, 0.4, "shared"))
         seen: list[float] = []
-        Trainer(compact, dense, features(), LABEL, schedule).run(
+        Trainer(compact, taught(dense), features(), LABEL, schedule).run(
             progress=lambda step, loss, seen=seen: seen.append(loss)
         )
         assert sum(seen[-3:]) < 0.8 * sum(seen[:3])
@@ -139,7 +145,7 @@ def test_without_labels_or_teacher_there_is_nothing_to_learn_from() -> None:
     """An error, not a silent no-op."""
     dense = small_encoder("bert", "classification")
     with pytest.raises(DataError, match="needs labels or distillation"):
-        Trainer(dense, dense, [Features([1], [0], None, 0)], LABEL, Schedule(distill=False))
+        Trainer(dense, taught(dense), [Features([1], [0], None, 0)], LABEL, Schedule(distill=False))
 
 
 def test_a_trainer_restored_at_any_step_goes_on_the_same() -> None:
@@ -147,11 +153,11 @@ def test_a_trainer_restored_at_any_step_goes_on_the_same() -> None:
     dense = small_encoder("bert", "classification")
     plan = random_plan(dense, 0.4, "shared")
     schedule = Schedule(epochs=3, tokens=96)
-    straight = Trainer(apply_plan(dense, plan), dense, features(), LABEL, schedule)
+    straight = Trainer(apply_plan(dense, plan), taught(dense), features(), LABEL, schedule)
     straight.run()
-    first = Trainer(apply_plan(dense, plan), dense, features(), LABEL, schedule)
+    first = Trainer(apply_plan(dense, plan), taught(dense), features(), LABEL, schedule)
     first.run(straight.steps // 2)
-    second = Trainer(apply_plan(dense, plan), dense, features(), LABEL, schedule)
+    second = Trainer(apply_plan(dense, plan), taught(dense), features(), LABEL, schedule)
     second.restore({name: value.clone() for name, value in first.state().items()})
     second.run()
     assert second.step == straight.steps
@@ -186,7 +192,7 @@ def test_embeddings_stay_frozen() -> None:
     dense = small_encoder("bert", "classification")
     compact = apply_plan(dense, random_plan(dense, 0.5, "shared"))
     before = copy.deepcopy(compact.embeddings.state_dict())
-    Trainer(compact, dense, features(), LABEL, Schedule(epochs=1)).run()
+    Trainer(compact, taught(dense), features(), LABEL, Schedule(epochs=1)).run()
     assert all(torch.equal(value, before[name]) for name, value in compact.embeddings.state_dict().items())
     assert Site(0, next(iter(compact.layers[0].maps()))) in compact.sites()
 
@@ -237,16 +243,58 @@ def test_a_regime_has_its_say_at_every_step_and_is_taken_up_again() -> None:
     dense = small_encoder("bert", "classification")
     schedule = Schedule(epochs=2, tokens=96)
     straight, first, second = Recorded(), Recorded(), Recorded()
-    whole = Trainer(copy.deepcopy(dense), dense, features(), LABEL, schedule, [straight])
+    whole = Trainer(copy.deepcopy(dense), taught(dense), features(), LABEL, schedule, [straight])
     whole.run()
     assert straight.calls[:5] == ["in", "penalty", "out", "graded", f"stepped 0 of {whole.steps}"]
     assert len(straight.calls) == 5 * whole.steps
     assert float(straight.factor.detach()) > 1
-    half = Trainer(copy.deepcopy(dense), dense, features(), LABEL, schedule, [first])
+    half = Trainer(copy.deepcopy(dense), taught(dense), features(), LABEL, schedule, [first])
     half.run(whole.steps // 2)
-    rest = Trainer(copy.deepcopy(dense), dense, features(), LABEL, schedule, [second])
+    rest = Trainer(copy.deepcopy(dense), taught(dense), features(), LABEL, schedule, [second])
     rest.restore({name: value.clone() for name, value in half.state().items()})
     rest.run()
     assert torch.equal(second.factor, straight.factor)
     for a, b in zip(rest.student.parameters(), whole.student.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_teacher_is_asked_once_and_says_the_same_again() -> None:
+    """Logits as the model gives them, states within bfloat16, padding aside; kept within its room."""
+    dense = small_encoder("bert", "classification")
+    passes: list[int] = []
+    dense.embeddings.register_forward_hook(lambda *_: passes.append(1))
+    data = features()
+    teacher, batch = Teacher(dense, data), collate(data[:6], 0)
+    with torch.no_grad():
+        logits, states = teacher(data[:6], batch)
+        asked = len(passes)
+        again, _ = teacher(data[:6], batch)
+        wanted, goals = traced(dense, batch)
+    assert len(passes) == asked + 1  # the last line's own
+    assert torch.equal(logits, again)
+    torch.testing.assert_close(logits, wanted, rtol=1e-4, atol=1e-4)
+    real = batch.attention_mask.bool().unsqueeze(2)
+    for index, goal in goals.items():
+        torch.testing.assert_close(states[index].float() * real, goal * real, rtol=1 / 128, atol=1e-2)
+    assert teacher.kept > 0
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_teacher_without_room_keeps_nothing_and_says_the_same(task: str) -> None:
+    """The largest error is that of bfloat16; in an order of the stream the channels are exchanged."""
+    dense = small_encoder("bert", task)
+    data = features(task=task)
+    full, none = Teacher(dense, data), Teacher(dense, data, 0)
+    batch = collate(data[3:9], 0)
+    with torch.no_grad():
+        (logits, states), (others, plain) = full(data[3:9], batch), none(data[3:9], batch)
+    assert none.kept == 0 < full.kept
+    real = batch.attention_mask.bool().unsqueeze(2)
+    mask = real if task == "qa" else 1
+    torch.testing.assert_close(logits * mask, others * mask, rtol=1e-4, atol=1e-4)
+    order = list(range(dense.config.hidden))[::-1]
+    with torch.no_grad():
+        _, turned = reordered(none, order)(data[3:9], batch)
+    for index, state in plain.items():
+        torch.testing.assert_close(states[index].float() * real, state * real, rtol=1 / 128, atol=1e-2)
+        assert torch.equal(turned[index], state.flip(-1))

@@ -88,11 +88,28 @@ def roberta(prefix: bool = False) -> Fast:
     return found
 
 
+def xlm_roberta() -> Fast:
+    """Unigrams as of XLM-RoBERTa, with a mask that swallows the blank before it."""
+    from tokenizers import AddedToken
+
+    found = Fast(models.Unigram())
+    found.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+    found.decoder = decoders.Metaspace()
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    trainer = trainers.UnigramTrainer(vocab_size=120, special_tokens=special, unk_token="<unk>")  # noqa: S106
+    found.train_from_iterator(CORPUS, trainer)
+    found.add_special_tokens([AddedToken("[MASK]", lstrip=True)])
+    ends = [("<s>", 0), ("</s>", 2)]
+    found.post_processor = processors.TemplateProcessing("<s> $A </s>", "<s> $A </s> </s> $B </s>", ends)
+    return found
+
+
 MAKERS = {
     "bert": bert,
     "bert, words of ideographs": lambda: bert(chinese=False),
     "roberta": roberta,
     "roberta with a blank before": lambda: roberta(prefix=True),
+    "xlm-roberta": xlm_roberta,
 }
 
 
@@ -193,6 +210,13 @@ def test_a_long_text_is_read_only_as_far_as_the_model_does(tmp_path: Path, monke
     ours = Tokenizer.open(path, LENGTH)
     for side in ("right", "left"):
         assert sum(ours.texts(["the lamp, burned " * 10_000], side)) < 1_000
+
+
+def test_unigrams_are_cut_only_behind_a_split_at_blanks() -> None:
+    """Without one, blanks are a part of words."""
+    spec = json.loads(xlm_roberta().to_str())
+    assert cuts(spec) is pieces.BLANK
+    assert cuts({**spec, "pre_tokenizer": spec["pre_tokenizer"]["pretokenizers"][1]}) is None
 
 
 def test_what_cannot_be_cut_is_bounded_as_a_whole(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from benchmarks.load import findings, pictures
-from benchmarks.load.charts import Scale, number
 from benchmarks.load.report import render
+from pgb_core.charts import Scale, number
 
 NAMES = ("dense", "keep 0.5", "keep 0.12")
 

@@ -14,7 +14,10 @@ from safetensors.torch import load_file, save_file
 
 from tests.odd.variants import VARIANTS, build
 
-BASES = ("bert", "bert-no-settings", "bert-qa", "roberta", "roberta-qa", "distilbert", "bert-vocabulary-file")
+BASES = (
+    "bert", "bert-no-settings", "bert-qa", "roberta", "roberta-qa", "distilbert", "bert-vocabulary-file",
+    "electra", "xlm-roberta", "xlm-roberta-qa", "camembert",
+)  # fmt: skip
 _VALUES: tuple[Any, ...] = (
     None,
     "",
@@ -52,14 +55,15 @@ _SETTINGS = (
     "never_split", "do_basic_tokenize", "clean_up_tokenization_spaces", "vocab_file", "tokenizer_file", "max_length",
 )  # fmt: skip
 _FITTING: dict[str, tuple[Any, ...]] = {
-    "model_type": ("bert", "roberta", "distilbert", "gpt2", "electra", "xlm-roberta"),
+    "model_type": ("bert", "roberta", "distilbert", "gpt2", "electra", "xlm-roberta", "camembert", "mpnet"),
     "architectures": (["BertModel"], ["BertForTokenClassification"], ["BertForQuestionAnswering"], ["X"], "Bert"),
     "hidden_act": ("silu", "relu", "gelu_new", "tanh", "no such"),
     "id2label": ({"0": "a", "1": "a"}, {"1": "a", "2": "b"}, {"0": ""}, {"0": "a", "1": "b", "2": "c"}, {"x": "y"}),
     "label2id": ({"LABEL_0": 1, "LABEL_1": 0}, {"a": 0}),
     "problem_type": ("regression", "multi_label_classification", "no such"),
     "tokenizer_class": ("PreTrainedTokenizerFast", "BertTokenizer", "RobertaTokenizer", "NoSuchTokenizer",
-                        "BertJapaneseTokenizer", "T5Tokenizer", "DistilBertTokenizerFast"),
+                        "XLMRobertaTokenizer", "CamembertTokenizer", "BertJapaneseTokenizer",
+                        "T5Tokenizer", "DistilBertTokenizerFast"),
     "truncation_side": ("left", "right", "middle"),
     "model_input_names": (["input_ids"], ["input_ids", "attention_mask", "token_type_ids"], ["x"]),
     "added_tokens_decoder": ({"5": {"content": "new"}}, {"x": {}}, {"699": {"content": "brandname", "special": True}},
@@ -180,12 +184,20 @@ def _odd_tokenizer(folder: Path, rng: random.Random) -> str:
     path = folder / "tokenizer.json"
     spec = _object(path)
     model = spec.get("model")
-    if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict):
+    if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict | list):
         return "no tokenizer.json"
-    kind = rng.choice(("part", "token", "id", "added", "kind", "types"))
+    scored = isinstance(model["vocab"], list)  # of pieces, each with its score
+    kind = rng.choice(("part", *(("score",) if scored else ("token", "id")), "added", "kind", "types"))
     if kind == "part":
         part = rng.choice(("normalizer", "pre_tokenizer", "post_processor", "decoder", "added_tokens", "model"))
         spec[part] = rng.choice((None, {}, [], {"type": "Nothing"}, {"type": "Lowercase"}, {"type": "Whitespace"}))
+    elif kind == "score":
+        n = rng.choice((0, 3, 4, rng.randrange(len(model["vocab"]))))
+        value = rng.choice((None, "x", 1e30, -1e30, 5, True, ...))
+        if value is ...:
+            del model["vocab"][n]
+        else:
+            model["vocab"][n] = [model["vocab"][n][0], value]
     elif kind == "token":
         for token in rng.sample(sorted(model["vocab"]), 3) + rng.sample(("[UNK]", "[CLS]", "[SEP]", "<s>", "<unk>"), 1):
             model["vocab"].pop(token, None)

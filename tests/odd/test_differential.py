@@ -34,6 +34,8 @@ _BLOCKS = ((32, 126), (160, 591), (768, 879), (880, 1279), (1424, 1791), (2304, 
            (19968, 20200), (44032, 44200), (65280, 65519), (127744, 128591), (0, 31))  # fmt: skip
 _TOKENS = ("[CLS]", "[SEP]", "[MASK]", "[PAD]", "<s>", "</s>", "<mask>", "<pad>", "brandname", "[NAME]", "BrandName")
 
+_OFFSET = ("roberta", "xlm-roberta", "camembert")  # those whose positions begin behind the padding's id
+
 
 @dataclass
 class Count:
@@ -121,7 +123,7 @@ def hold(source: Path, out: Path, task: str, count: int, seed: int = 0) -> Count
 
 def _positions(model: Any) -> int:
     config = model.config
-    return int(config.max_position_embeddings - (config.pad_token_id + 1 if config.model_type == "roberta" else 0))
+    return int(config.max_position_embeddings - (config.pad_token_id + 1 if config.model_type in _OFFSET else 0))
 
 
 def _theirs(tokenizer: Any, text: str, pair: str | None, length: int, task: str) -> list[tuple[list[int], list[int]]]:

@@ -47,6 +47,8 @@ _TOKENIZERS = {
     "roberta": "RobertaTokenizer",
     "distilbert": "DistilBertTokenizer",
     "electra": "ElectraTokenizer",
+    "xlm-roberta": "XLMRobertaTokenizer",
+    "camembert": "CamembertTokenizer",
 }
 
 
@@ -84,6 +86,40 @@ def byte_pairs() -> str:
     return str(found.to_str())
 
 
+@lru_cache
+def unigrams(camembert: bool = False) -> str:
+    """A tokenizer of XLM-RoBERTa's or CamemBERT's kind as a file's text, as SentencePiece's are converted.
+
+    It has no table of characters: only SentencePiece itself makes those.
+    """
+    found = Tokenizer(models.Unigram())
+    before = [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(prepend_scheme="always")]
+    found.pre_tokenizer = pre_tokenizers.Sequence(before)
+    found.decoder = decoders.Metaspace(prepend_scheme="always")
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    if camembert:
+        special = ["<s>NOTUSED", "<pad>", "</s>NOTUSED", "<unk>", "<unk>NOTUSED", "<s>", "</s>", "<mask>"]
+    found.train_from_iterator(
+        _CORPUS,
+        trainers.UnigramTrainer(
+            vocab_size=600,
+            special_tokens=special,
+            unk_token="<unk>",  # noqa: S106 - a token of a vocabulary
+            show_progress=False,
+        ),
+    )
+    ends = [(name, found.token_to_id(name)) for name in ("<s>", "</s>")]
+    found.post_processor = processors.TemplateProcessing("<s> $A </s>", "<s> $A </s> </s> $B </s>", ends)
+    return str(found.to_str())
+
+
+def _file(architecture: str) -> str:
+    """The tokenizer of an architecture as a file's text."""
+    if architecture in ("xlm-roberta", "camembert"):
+        return unigrams(architecture == "camembert")
+    return byte_pairs() if architecture == "roberta" else word_pieces()
+
+
 def build(variant: Variant, folder: Path, seed: int = 0) -> Path:
     """The checkpoint's directory; its weights are large enough for logits to differ."""
     torch.manual_seed(seed)
@@ -99,7 +135,7 @@ def build(variant: Variant, folder: Path, seed: int = 0) -> Path:
     if variant.model:
         variant.model(model)
     model.save_pretrained(folder)
-    spec = json.loads(byte_pairs() if variant.architecture == "roberta" else word_pieces())
+    spec = json.loads(_file(variant.architecture))
     if variant.tokenizer:
         variant.tokenizer(spec)
     (folder / "tokenizer.json").write_text(json.dumps(spec, ensure_ascii=False), "utf-8")
@@ -155,6 +191,11 @@ def _template(spec: dict[str, Any]) -> None:
     made = Tokenizer(models.BPE())
     made.post_processor = processors.TemplateProcessing("<s> $A </s>", "<s> $A </s> </s> $B:1 </s>:1", [first, last])
     spec["post_processor"] = json.loads(made.to_str())["post_processor"]
+
+
+def _blanks_joined(spec: dict[str, Any]) -> None:
+    """What older versions of transformers wrote of SentencePiece's rules."""
+    spec["normalizer"] = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}
 
 
 def _lowered_words(spec: dict[str, Any]) -> None:
@@ -266,6 +307,16 @@ VARIANTS = (
     Variant("electra-as-wide", "electra", config={"embedding_size": 32}),
     Variant("electra-qa", "electra", "qa", config={"embedding_size": 16}),
     Variant("electra-qa-as-wide", "electra", "qa", config={"embedding_size": 32}),
+    Variant("xlm-roberta", "xlm-roberta", config={"type_vocab_size": 1}),
+    Variant("xlm-roberta-no-blank-in-front", "xlm-roberta", settings={"add_prefix_space": False}),
+    Variant("xlm-roberta-no-settings", "xlm-roberta", settings=None),
+    Variant("xlm-roberta-left", "xlm-roberta", settings={"truncation_side": "left"}),
+    Variant("xlm-roberta-blanks-joined", "xlm-roberta", tokenizer=_blanks_joined),
+    Variant("xlm-roberta-qa", "xlm-roberta", "qa", config={"type_vocab_size": 1}),
+    Variant("xlm-roberta-qa-short", "xlm-roberta", "qa", settings={"model_max_length": 30}),
+    Variant("camembert", "camembert", config={"type_vocab_size": 1}),
+    Variant("camembert-no-settings", "camembert", settings=None),
+    Variant("camembert-qa", "camembert", "qa", config={"type_vocab_size": 1}),
     Variant("bert-added-elsewhere", tokenizer=_added(650), refused="gives the token 'brandname' the id 650"),
     Variant(
         "bert-token-beyond-table",

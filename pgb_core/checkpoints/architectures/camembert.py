@@ -1,0 +1,7 @@
+"""CamemBERT (Martin et al., 2020): RoBERTa under the same names, trained on French."""
+
+from dataclasses import replace
+
+from pgb_core.checkpoints.architectures.roberta import ROBERTA
+
+CAMEMBERT = replace(ROBERTA, title="CamemBERT")

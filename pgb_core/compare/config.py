@@ -1,0 +1,93 @@
+"""Settings of a comparison of methods."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+
+from pgb_core.config import Asked, CompressConfig, Place
+from pgb_core.errors import ConfigError
+from pgb_core.options import METHODS
+from pgb_core.options.refusals import said
+
+QUICK_MINUTES, QUICK_SAMPLES, QUICK_SIZES = 1.0, 256, (0.5,)
+
+
+def _parts(value: Any) -> Any:
+    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+
+def _numbers(value: Any) -> Any:
+    try:
+        return tuple(float(part) for part in _parts(value)) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def _known(names: tuple[str, ...]) -> tuple[str, ...]:
+    every = tuple(METHODS) if names == ("all",) else names
+    for name in every:
+        if name not in METHODS:
+            raise ValueError(f"names the unknown method {name!r}; choose of {', '.join(METHODS)}, or all")
+    if not every or len(set(every)) < len(every):
+        raise ValueError("must name one method or more, each once")
+    return every
+
+
+def _shares(sizes: tuple[float, ...]) -> tuple[float, ...]:
+    if not sizes or any(not 0.01 <= size < 1 for size in sizes) or len(set(sizes)) < len(sizes):
+        raise ValueError("must be shares from 0.01 to below 1, each once, such as 0.5,0.25")
+    return tuple(sorted(sizes, reverse=True))
+
+
+class CompareConfig(Asked):
+    """What `pgb compare` was asked for. Raises ConfigError."""
+
+    out: Place = Field(description="directory of the report and of the artifacts, one a point")
+    methods: Annotated[tuple[str, ...], BeforeValidator(_parts), AfterValidator(_known)] = Field(
+        tuple(METHODS), description="methods to compare, separated by commas (default all)"
+    )
+    keep: Annotated[tuple[float, ...], BeforeValidator(_numbers), AfterValidator(_shares)] = Field(
+        (0.5, 0.25), description="shares of the encoder's weights that stay, separated by commas"
+    )
+    minutes: float | None = Field(
+        None, gt=0, le=1440, description="of a point, about, from which its epochs follow (default 8)"
+    )
+    epochs: float | None = Field(
+        None, ge=0, le=1000, description="passes over the rows for every point, in place of minutes"
+    )
+    seeds: int = Field(1, ge=1, le=100, description="runs of each point, by different seeds")
+    quick: bool = Field(
+        False, description=f"a first look: {QUICK_MINUTES:g} minute a point, half the weights, few samples"
+    )
+    seconds: float = Field(1.0, gt=0, le=600, description="of timing for each form and shape")
+    eval: Place = Field(description="labelled rows by which every point is judged")
+
+    def __init__(self, **settings: Any) -> None:
+        if settings.get("quick"):
+            settings = {"samples": QUICK_SAMPLES, "keep": QUICK_SIZES, **settings}
+        try:
+            super().__init__(**settings)
+        except ValidationError as error:
+            raise ConfigError(said(error, (CompareConfig,))) from error
+
+    @model_validator(mode="after")
+    def _has_one_budget(self) -> Self:
+        if self.minutes is not None and self.epochs is not None:
+            raise ValueError("two budgets: give --minutes or --epochs, not both")
+        if self.train is None and self.calibrate is None:
+            raise ValueError("no data: give --train with labelled rows, or --calibrate with texts (labels not needed)")
+        return self
+
+    @property
+    def budget(self) -> float | None:
+        """Minutes of a point; None where epochs are given."""
+        if self.epochs is not None:
+            return None
+        return self.minutes or (QUICK_MINUTES if self.quick else 8.0)
+
+    def point(self, method: str, keep: float, seed: int, epochs: float, out: str) -> CompressConfig:
+        """The compression of one point."""
+        passed = {name: getattr(self, name) for name in Asked.model_fields}
+        return CompressConfig(**passed, method=method, keep=keep, seed=seed, epochs=epochs, out=out)

@@ -1,0 +1,242 @@
+"""The report of a comparison: one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+
+from pgb_core.charts import Scale, axes, line, log_ends, marker, number, svg, text
+from pgb_core.compare.rows import CONFIDENT, Candidate, Row, advice, frontier
+from pgb_core.options import METHODS
+
+WIDTH, HEIGHT = 1080, 560
+LEFT, RIGHT, TOP, BOTTOM = 76, 1060, 24, 500
+ACTS_ON = ("dense", *dict.fromkeys(options.acts_on for options in METHODS.values()))
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that the page shows.
+
+    rows: of every point. candidates: every form that was timed, the dense model's too. shape: that their times are of;
+    times: of every shape, by point and form. error: standard error of the dense model's score, in points. busy: why
+    times are not to be trusted.
+    """
+
+    name: str
+    task: str
+    metric: str
+    judged: int
+    dense: float
+    error: float | None
+    rows: Sequence[Row]
+    candidates: Sequence[Candidate]
+    shape: str
+    times: Mapping[str, Mapping[str, Mapping[str, float]]]
+    machine: Mapping[str, object]
+    busy: str | None
+
+
+def page(report: Report) -> str:
+    """The whole file."""
+    css = files("pgb_core.compare").joinpath("page.css").read_text("utf-8")
+    name = html.escape(report.name)
+    said = advice(report.candidates, report.dense, report.error, report.metric)
+    busy = (
+        f'<p class="note">The machine was too busy for exact times: {html.escape(report.busy)}.</p>'
+        if report.busy
+        else ""
+    )
+    error = f", standard error {report.error:.2f}" if report.error else ""
+    judged = f"{report.metric} of the dense model {report.dense:.2f} on {report.judged:,} rows{error}"
+    body = "".join(
+        [
+            _section(
+                "What to take", f'<ol class="lead">{"".join(f"<li>{html.escape(one)}</li>" for one in said)}</ol>{busy}'
+            ),
+            _section(
+                f"{report.metric} against time",
+                f"<p>Milliseconds at {html.escape(report.shape)} (batch x tokens), each point in its fastest form. "
+                "The line joins those that no other beats in both. Bars are one standard error. The broken line is the "
+                f"dense model's score.</p>{_legend()}<div class='wide'>{picture(report)}</div>",
+            ),
+            _section("Every point", _points(report)),
+            _section("What each layer kept", _layers(report.rows)),
+            _section("Methods", _methods(report)),
+            _section("Machine", _facts(report.machine)),
+        ]
+    )
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{name}: methods compared</title>
+<meta name="viewport" content="width=device-width, initial-scale=1"><style>
+{css}</style></head><body>
+<header><h1>{name}: methods compared</h1>
+<p>{html.escape(report.task)}; {judged}</p>
+</header>
+<main>{body}</main></body></html>
+"""
+
+
+def best_forms(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Of each point the fastest form, and every dense one."""
+    best: dict[str, Candidate] = {}
+    for one in candidates:
+        key = one.name if not one.dense else f"{one.name} {one.form}"
+        if key not in best or one.time < best[key].time:
+            best[key] = one
+    return list(best.values())
+
+
+def picture(report: Report) -> str:
+    """Score against time, on a logarithmic scale."""
+    shown = best_forms(report.candidates)
+    if not shown:
+        return ""
+    error = report.error or 0.0
+    low = min([report.dense, *(one.score for one in shown)]) - error
+    high = max([report.dense, *(one.score for one in shown)]) + error
+    room = max(0.5, 0.06 * (high - low))
+    x = Scale(*log_ends(one.time for one in shown), LEFT, RIGHT, log=True)
+    y = Scale(low - room, high + room, BOTTOM, TOP)
+    body = axes(x, y, f"milliseconds at {report.shape} (log)", f"{report.metric}, points")
+    body += f'<path class="reference" d="M{LEFT} {y(report.dense)}H{RIGHT}"/>'
+    leading = frontier(shown)
+    body += line([(x(one.time), y(one.score)) for one in leading], "c0")
+    for one in sorted(shown, key=lambda c: c in leading):
+        series = _series(one)
+        at, up = x(one.time), y(one.score)
+        if error:
+            body += f'<path class="error c{series}" d="M{at} {y(one.score - error)}V{y(one.score + error)}"/>'
+        told = f"{_named(one)}: {report.metric} {one.score:.2f}, {one.time:.2f} ms, {one.bytes / 1e6:.1f} MB"
+        body += marker(at, up, series, told, 6 if one in leading else 4.5)
+        if one in leading:
+            right = at < RIGHT - 120
+            body += text(at + 9 if right else at - 9, up - 8, _named(one), "point", "start" if right else "end")
+    return svg(WIDTH, HEIGHT, f"{report.metric} against milliseconds of every point", body)
+
+
+def _series(one: Candidate) -> int:
+    return ACTS_ON.index("dense" if one.dense else METHODS[one.method].acts_on) % 8
+
+
+def _named(one: Candidate) -> str:
+    return f"dense {one.form}" if one.dense else f"{one.method} {one.keep:.0%} {one.form}"
+
+
+def _section(title: str, body: str) -> str:
+    return f"<section><h2>{html.escape(title)}</h2>{body}</section>"
+
+
+def _legend() -> str:
+    marks = "".join(
+        f'<span><svg viewBox="0 0 13 13">{marker(6.5, 6.5, n % 8)}</svg>{html.escape(what)}</span>'
+        for n, what in enumerate(ACTS_ON)
+    )
+    return f'<div class="legend">{marks}</div>'
+
+
+def _points(report: Report) -> str:
+    base = min((one.time for one in report.candidates if one.dense), default=None)
+    leading = {(one.name, one.form) for one in frontier(best_forms(report.candidates))}
+    rows = [
+        (
+            (one.name, one.form) in leading,
+            [
+                one.name,
+                one.form,
+                f"{one.score:.2f}",
+                f"{one.score - report.dense:+.2f}",
+                f"{one.time:.2f}",
+                f"{base / one.time:.2f}" if base else "",
+                f"{one.bytes / 1e6:.1f}",
+            ],
+        )
+        for one in sorted(report.candidates, key=lambda c: (not c.dense, c.name, c.time))
+    ]
+    found = _table(["point", "form", report.metric, "to dense", "ms", "times dense", "MB"], rows)
+    refused = [
+        f"<li>{html.escape(row.point.name)}: {html.escape(row.refused)}</li>" for row in report.rows if row.refused
+    ]
+    none = f'<p>Without an artifact:</p><ul class="note">{"".join(refused)}</ul>' if refused else ""
+    return f'<div class="wide">{found}</div>{none}<p class="note">Bold: no other point is both faster and better.</p>'
+
+
+def _layers(rows: Sequence[Row]) -> str:
+    made = [row for row in rows if row.layers]
+    if not made:
+        return ""
+    count = max(len(row.layers) for row in made)
+    heads = "".join(f'<th scope="col" colspan="2">{n}</th>' for n in range(count))
+    lines = "".join(
+        f'<tr><th scope="row">{html.escape(row.point.name)}</th>'
+        + "".join(
+            f'<td style="--share: {share:.0%}" title="layer {n}, {part}: {share:.0%} kept"></td>'
+            for n, pair in enumerate(row.layers)
+            for part, share in zip(("attention", "feed-forward"), pair, strict=True)
+        )
+        + "</tr>"
+        for row in made
+    )
+    drawn = f'<table class="heat"><thead><tr><th></th>{heads}</tr></thead><tbody>{lines}</tbody></table>'
+    said = "<p>Attention and feed-forward part of every layer; the darker, the more was kept.</p>"
+    return f'{said}<div class="wide">{drawn}</div>'
+
+
+def _methods(report: Report) -> str:
+    """The survey's own table, filled in: memory, inference, component, pretraining, performance."""
+    base = min((one.time for one in report.candidates if one.dense), default=None)
+    size = max((one.bytes for one in report.candidates if one.dense), default=None)
+    rows = []
+    for method, options in METHODS.items():
+        mine = [one for one in report.candidates if one.method == method and not one.dense]
+        if not mine:
+            continue
+        memory, speed = min(mine, key=lambda c: c.bytes), min(mine, key=lambda c: c.time)
+        rows.append(
+            (
+                False,
+                [
+                    method,
+                    f"{memory.bytes / size:.0%}" if size else "",
+                    f"{base / speed.time:.2f} x" if base else "",
+                    options.acts_on,
+                    "no",
+                    ", ".join(f"{one.score - report.dense:+.2f} at {one.keep:.0%}" for one in best_forms(mine)),
+                    number(sum(row.seconds for row in report.rows if row.point.method == method) / 60),
+                    options.paper,
+                ],
+            )
+        )
+    heads = ["method", "smallest file", "inference", "component", "pretraining", "performance", "minutes", "paper"]
+    return f'<div class="wide">{_table(heads, rows)}</div>'
+
+
+def _facts(machine: Mapping[str, object]) -> str:
+    rows = [(False, [name.replace("_", " "), _listed(value)]) for name, value in machine.items()]
+    return _table(["", ""], rows)
+
+
+def _listed(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _table(heads: Sequence[str], rows: Sequence[tuple[bool, Sequence[str]]]) -> str:
+    """rows: whether a row leads, and its cells, of which the first names it."""
+    top = "".join(f'<th scope="col">{html.escape(head)}</th>' for head in heads)
+    body = "".join(
+        f'<tr{" class=best" if leads else ""}><th scope="row">{html.escape(row[0])}</th>'
+        + "".join(f"<td{_aligned(cell)}>{html.escape(cell)}</td>" for cell in row[1:])
+        + "</tr>"
+        for leads, row in rows
+    )
+    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _aligned(cell: str) -> str:
+    """Words stand at the left, figures at the right."""
+    return ' class="words"' if len(cell) > 24 else ""
+
+
+__all__ = ["CONFIDENT", "Report", "best_forms", "page", "picture"]

@@ -1,0 +1,244 @@
+"""Make every point of a comparison, one after the other, and keep what came out of each."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pgb_core.artifact import MANIFEST, Artifact, open_artifact
+from pgb_core.compare.config import CompareConfig
+from pgb_core.compare.rows import Point, Row
+from pgb_core.errors import ArtifactError, ConfigError, DataError, ParityError, PlanError
+from pgb_core.inference.batches import Predict
+from pgb_core.methods import method_of
+from pgb_core.model.predict import torch_predictor
+from pgb_core.pipeline import cache_of, compress
+from pgb_core.plan import ATTENTION, FEED_FORWARD, Plan, Role
+from pgb_core.progress.report import Report
+from pgb_core.run.effort import stages
+from pgb_core.run.run import Run
+from pgb_core.run.shared import Shared
+from pgb_core.run.workspace import Workspace, key_of
+from pgb_core.tasks.features import Features
+from pgb_core.tasks.metrics import Metrics, in_points
+
+SETTINGS = "compare.json"
+TRIED_SECONDS = 2.0  # of the dense model, to know its pace
+MOST_EPOCHS = 100.0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What all points have in common, measured once.
+
+    pace: seconds for one token of a training row through the dense model. dense: its score in points; metric: which;
+    rows: on how many.
+    """
+
+    task: str
+    pace: float
+    dense: float
+    metric: str
+    rows: int
+
+
+class _Quiet(Report):
+    """Passes on what a point says of itself, but for the stages of its own that the whole job has none of."""
+
+    def __init__(self, outer: Report, name: str) -> None:
+        self._outer = outer
+        self._name = name
+        self.notes: list[str] = []
+
+    def stage(self, title: str, total: int | None = None) -> None:
+        """Named by the point."""
+        self._outer.stage(f"{self._name}: {title[0].lower()}{title[1:]}", total)
+
+    def advance(self, done: int = 1, note: str = "") -> None:
+        """As it is."""
+        self._outer.advance(done, note)
+
+    def warn(self, text: str) -> None:
+        """Kept with the row, too."""
+        self.notes.append(text)
+        self._outer.warn(f"{self._name}: {text}")
+
+
+def points(config: CompareConfig) -> list[Point]:
+    """Every method at every size, the largest sizes first; without the dense model."""
+    return [
+        Point(method, keep, seed) for keep in config.keep for method in config.methods for seed in range(config.seeds)
+    ]
+
+
+class Points:
+    """The points of one comparison, in its directory.
+
+    Raises ConfigError when the directory holds a comparison of other settings.
+    """
+
+    def __init__(self, config: CompareConfig, report: Report) -> None:
+        self._config = config
+        self._report = report
+        self._folder = Path(config.out)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        first = config.point(config.methods[0], config.keep[0], 0, 1.0, str(self._folder / "point"))
+        self._shared = Shared(cache_of(first))
+        self._run = Run.begin(first, report, Workspace(self._folder / ".none"), self._shared)
+        self.common = self._known()
+
+    def made(self) -> Iterator[Row]:
+        """A row for each point, from the disk where it is there."""
+        every = [Point(self._config.methods[0], 1.0), *points(self._config)]
+        epochs = {point: self._epochs(point) for point in every}
+        waiting = [point for point in every if Row.load(self._folder, point) is None]
+        self._report.begin(self._work(waiting, epochs))
+        for point in every:
+            row = Row.load(self._folder, point)
+            if row is None:
+                row = self._make(point, epochs[point])
+                row.save(self._folder)
+            yield row
+
+    def artifact(self, point: Point) -> Path:
+        """Where the artifact of a point is."""
+        return self._folder / point.name
+
+    def _make(self, point: Point, epochs: float) -> Row:
+        config = self._config.point(point.method, point.keep, point.seed, epochs, str(self.artifact(point)))
+        told, began = _Quiet(self._report, point.name), time.perf_counter()
+        try:
+            done = self._standing(point) or compress(config, told, self._shared)
+        except (PlanError, ConfigError, ParityError) as error:  # of this point alone
+            self._report.warn(f"{point.name}: {error}")
+            return Row(point, epochs=epochs, seconds=time.perf_counter() - began, refused=str(error))
+        return _row(done, point, epochs, time.perf_counter() - began, told.notes)
+
+    def _standing(self, point: Point) -> Artifact | None:
+        """An artifact that was written before its row could be."""
+        if not (self.artifact(point) / MANIFEST).exists():
+            return None
+        found = open_artifact(self.artifact(point))
+        asked = found.manifest.provenance.get("settings", {})
+        if (
+            (point.keep < 1 and asked.get("method") != point.method)
+            or asked.get("keep") != point.keep
+            or asked.get("seed") != point.seed
+        ):
+            raise ArtifactError(f"{found.path}: holds another artifact; move it away")
+        return found
+
+    def _work(self, waiting: Sequence[Point], epochs: dict[Point, float]) -> dict[str, float]:
+        """Expected work of all that is to be done, by title."""
+        found: dict[str, float] = {}
+        for point in waiting:
+            run = self._of(point, epochs[point])
+            for title, work in stages(run, method_of(run.config).effort(run)).items():
+                found[f"{point.name}: {title[0].lower()}{title[1:]}"] = work
+        return found
+
+    def _of(self, point: Point, epochs: float) -> Run:
+        """A run that serves to be asked for its effort."""
+        config = self._config.point(point.method, point.keep, point.seed, epochs, str(self.artifact(point)))
+        return replace(self._run, config=config)
+
+    def _epochs(self, point: Point) -> float:
+        """As many as fit into the budget, by the pace of the dense model."""
+        if self._config.budget is None or point.keep == 1:
+            return float(self._config.epochs or 0.0)
+        tokens = 60 * self._config.budget / self.common.pace
+
+        def work(epochs: float) -> float:
+            run = self._of(point, epochs)
+            return sum(stages(run, method_of(run.config).effort(run)).values())
+
+        low, high = 0.0, MOST_EPOCHS
+        for _ in range(30):
+            middle = (low + high) / 2
+            low, high = (middle, high) if work(middle) <= tokens else (low, middle)
+        return round(low, 2)
+
+    def _known(self) -> Comparison:
+        """What was measured before the first point, now or by a comparison that was stopped."""
+        path, config = self._folder / SETTINGS, self._config
+        asked = key_of(
+            config.model_dump(exclude={"out", "methods", "keep", "seeds", "seconds", "threads", "cache"}),
+            self._run.checkpoint.digest,
+            self._run.inputs.training_digest,
+            self._run.inputs.calibration_digest,
+        )
+        if path.exists():
+            try:
+                raw: dict[str, Any] = json.loads(path.read_text("utf-8"))
+                before, common = raw["asked"], Comparison(**raw["common"])
+            except (ValueError, TypeError, KeyError) as error:
+                raise DataError(f"{path}: is damaged; remove the directory, or choose another --out") from error
+            if before != asked:
+                raise ConfigError(f"{self._folder}: holds a comparison of other settings or data; choose another --out")
+            return common
+        common = self._measured()
+        temporary = path.with_suffix(".new")
+        temporary.write_text(json.dumps({"asked": asked, "common": common.__dict__}, indent=1) + "\n", "utf-8")
+        os.replace(temporary, path)
+        return common
+
+    def _measured(self) -> Comparison:
+        run = self._run
+        held_out = run.inputs.held_out
+        if held_out is None:
+            raise ConfigError("no rows to judge by: --eval needs labelled rows")
+        predict = torch_predictor(run.dense)
+        self._report.stage("Scoring the dense model")
+        metrics = run.metrics(predict)
+        value = metrics[metrics.main] if metrics else None
+        if metrics is None or value is None:
+            raise DataError(f"{held_out.short}: the dense model's metric is not defined there; points cannot be judged")
+        pace = _pace(predict, run.inputs.training or run.inputs.calibration)
+        score = in_points(metrics.main, value)
+        return Comparison(run.checkpoint.task.name, pace, score, metrics.main, len(held_out.rows))
+
+
+def _pace(predict: Predict, rows: Sequence[Features]) -> float:
+    """Seconds a token of a forward pass, on some of the rows, alone."""
+    tokens, began = 0, time.perf_counter()
+    while time.perf_counter() < began + TRIED_SECONDS:
+        for start in range(0, len(rows), 16):
+            group = [item.tokens for item in rows[start : start + 16]]
+            predict(group)
+            tokens += sum(len(item.ids) for item in group)
+            if time.perf_counter() > began + TRIED_SECONDS:
+                break
+    return (time.perf_counter() - began) / tokens
+
+
+def _row(done: Artifact, point: Point, epochs: float, seconds: float, notes: list[str]) -> Row:
+    manifest = done.manifest
+    plan = Plan.from_json(done.plan.read_text("utf-8"))
+    accuracy = manifest.measured["accuracy"]
+    main = Metrics(accuracy["compressed"]).main
+    scores = {
+        form: in_points(main, record.measured.get("accuracy", accuracy["compressed"])[main])
+        for form, record in manifest.forms.items()
+        if record.measured.get("accuracy", accuracy["compressed"]).get(main) is not None
+    }
+    sizes = {form: (done.path / record.file).stat().st_size for form, record in manifest.forms.items()}
+    kept = manifest.weights["kept"] / manifest.weights["dense"]
+    return Row(point, kept, epochs, seconds, scores, sizes, layers_of(plan), notes)
+
+
+def layers_of(plan: Plan) -> list[tuple[float, float]]:
+    """Share kept of attention and of the feed-forward part, layer by layer."""
+
+    def share(layer: int, roles: Sequence[Role]) -> float:
+        choices = [plan.layer(layer)[role] for role in roles]
+        return sum(choice.cost for choice in choices) / sum(choice.shape[0] * choice.shape[1] for choice in choices)
+
+    return [(share(n, ATTENTION), share(n, FEED_FORWARD)) for n in range(plan.layers)]
+
+
+__all__ = ["Comparison", "Points", "layers_of", "points"]

@@ -1,0 +1,122 @@
+"""The figures of one point, as kept on the disk, and what follows from all of them. No torch."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pgb_core.errors import DataError
+
+DENSE = "dense"
+CONFIDENT = 1.96  # standard errors, of an interval of 95 %
+
+
+@dataclass(frozen=True)
+class Point:
+    """A method, a share of the weights, a seed. The dense model has the share 1."""
+
+    method: str
+    keep: float
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """Of its files."""
+        if self.keep == 1:
+            return DENSE
+        return f"{self.method}-{100 * self.keep:g}" + (f"-seed-{self.seed}" if self.seed else "")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came out of a point.
+
+    kept: share of the encoder's weights. epochs: that its budget allowed. seconds: of the whole point. scores: main
+    metric by form, in points of 100. layers: share kept of attention and of feed-forward, layer by layer. refused: why
+    there is no artifact.
+    """
+
+    point: Point
+    kept: float = 0.0
+    epochs: float = 0.0
+    seconds: float = 0.0
+    scores: dict[str, float] = field(default_factory=dict)
+    bytes: dict[str, int] = field(default_factory=dict)
+    layers: list[tuple[float, float]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    refused: str = ""
+
+    def save(self, folder: Path) -> None:
+        """Whole or not at all."""
+        path = folder / f"{self.point.name}.json"
+        temporary = path.with_suffix(".new")
+        temporary.write_text(json.dumps(asdict(self), indent=1, allow_nan=False) + "\n", "utf-8")
+        os.replace(temporary, path)
+
+    @classmethod
+    def load(cls, folder: Path, point: Point) -> Row | None:
+        """What is kept of a point, None without. Raises DataError on a file that is no row."""
+        path = folder / f"{point.name}.json"
+        if not path.exists():
+            return None
+        try:
+            raw: dict[str, Any] = json.loads(path.read_text("utf-8"))
+            raw["layers"] = [tuple(pair) for pair in raw["layers"]]
+            return cls(**{**raw, "point": Point(**raw["point"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise DataError(f"{path}: not a row of a comparison; remove it, and its point is made again") from error
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One form of one row, or of the dense model, as a place in the picture. score: points; time: milliseconds."""
+
+    name: str
+    method: str
+    keep: float
+    form: str
+    score: float
+    time: float
+    bytes: int
+    dense: bool = False
+
+
+def frontier(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Those that no other beats in both time and score (Pareto), the fastest first."""
+    best: list[Candidate] = []
+    for one in sorted(candidates, key=lambda c: (c.time, -c.score)):
+        if not best or one.score > best[-1].score:
+            best.append(one)
+    return best
+
+
+def fastest(candidates: Sequence[Candidate], reference: float, drop: float) -> Candidate | None:
+    """The fastest that scores at most `drop` points less than the reference; None when there is none."""
+    fitting = [one for one in candidates if one.score >= reference - drop]
+    return min(fitting, key=lambda c: c.time, default=None)
+
+
+def advice(candidates: Sequence[Candidate], reference: float, error: float | None, metric: str) -> list[str]:
+    """What the figures say, in sentences. reference: the dense model's score; error: its standard error, in points."""
+    dense = [one for one in candidates if one.dense]
+    base = min(dense, key=lambda c: c.time, default=None)
+    if base is None:
+        return ["The dense model was not timed, so nothing can be said of speed."]
+    said = [f"The fastest dense form is {base.form}: {base.time:.2f} ms, {metric} {base.score:.2f}."]
+    steps = [(CONFIDENT * error, "within the uncertainty of these rows")] if error else []
+    for drop, words in (*steps, (1.0, "1 point below dense at most"), (3.0, "3 points below dense at most")):
+        found = fastest(candidates, reference, drop)
+        if found is None:
+            said.append(f"Nothing is {words}.")
+        elif found.dense:
+            said.append(f"{words[0].upper()}{words[1:]}, nothing is faster than dense {found.form}.")
+        else:
+            said.append(
+                f"{words[0].upper()}{words[1:]}: {found.method} at {found.keep:.0%} in {found.form}, "
+                f"{base.time / found.time:.2f} times as fast, {metric} {found.score:.2f}."
+            )
+    return said

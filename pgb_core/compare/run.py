@@ -1,0 +1,86 @@
+"""The whole of `pgb compare`: points, times, report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from pgb_core.compare.config import CompareConfig
+from pgb_core.compare.page import Report, page
+from pgb_core.compare.points import Comparison, Points
+from pgb_core.compare.rows import DENSE, Candidate, Row, advice
+from pgb_core.compare.timing import FUSED, Measured, timed
+from pgb_core.machine import facts
+from pgb_core.progress.report import Report as Progress
+from pgb_core.tasks.metrics import standard_error
+from pgb_core.threads import threads
+
+REPORT, FIGURES = "report.html", "report.json"
+
+
+def compare(config: CompareConfig, progress: Progress) -> Report:
+    """Make what is missing of the points, time all of them together, and write report.html and report.json.
+
+    Every finished point is kept: the same command goes on from there. Raises PGBError.
+    """
+    with threads(config.threads) as count:
+        points = Points(config, progress)
+        rows = list(points.made())
+        made = {row.point.name: points.artifact(row.point) for row in rows if not row.refused}
+        dense = made.pop(DENSE)
+        progress.stage("Timing every form beside the dense model")
+        times = timed(config.checkpoint, dense, made, count, config.seconds, progress.advance)
+    report = _report(config, points.common, rows, times)
+    folder = Path(config.out)
+    (folder / REPORT).write_text(page(report), "utf-8")
+    (folder / FIGURES).write_text(json.dumps(asdict(report), indent=1, allow_nan=False) + "\n", "utf-8")
+    return report
+
+
+def _report(config: CompareConfig, common: Comparison, rows: Sequence[Row], measured: Measured) -> Report:
+    shapes = list(measured.times[DENSE][FUSED])
+    shape = shapes[-1]  # the most work
+    candidates = [_candidate(row, form, times[shape]) for row in rows for form, times in _of(row, measured)]
+    fused = measured.times[DENSE][FUSED][shape]
+    candidates.append(Candidate(DENSE, DENSE, 1.0, FUSED, common.dense, fused, measured.fused, dense=True))
+    return Report(
+        name=Path(config.checkpoint).name,
+        task=common.task,
+        metric=common.metric,
+        judged=common.rows,
+        dense=common.dense,
+        error=standard_error(common.metric, common.dense, common.rows),
+        rows=rows,
+        candidates=candidates,
+        shape=shape,
+        times=measured.times,
+        machine=facts(),
+        busy=measured.busy,
+    )
+
+
+def _of(row: Row, measured: Measured) -> list[tuple[str, dict[str, float]]]:
+    """The forms of a row that were both judged and timed."""
+    return [(form, times) for form, times in measured.times.get(row.point.name, {}).items() if form in row.scores]
+
+
+def _candidate(row: Row, form: str, time: float) -> Candidate:
+    point = row.point
+    dense = point.name == DENSE
+    method = DENSE if dense else point.method
+    return Candidate(point.name, method, row.kept, form, row.scores[form], time, row.bytes[form], dense)
+
+
+def table(report: Report) -> str:
+    """For a terminal: a line a candidate, the best scores first, then what to take."""
+    width = max([5, *(len(one.name) for one in report.candidates)])
+    lines = [f"{'point':{width}} {'form':14} {report.metric:>9} {'to dense':>9} {'ms':>9} {'MB':>7}   {report.shape}"]
+    for one in sorted(report.candidates, key=lambda c: (not c.dense, -c.score)):
+        lines.append(
+            f"{one.name:{width}} {one.form:14} {one.score:9.2f} {one.score - report.dense:+9.2f} "
+            f"{one.time:9.2f} {one.bytes / 1e6:7.1f}"
+        )
+    lines += [f"{row.point.name}: no artifact ({row.refused})" for row in report.rows if row.refused]
+    return "\n".join([*lines, "", *advice(report.candidates, report.dense, report.error, report.metric)])

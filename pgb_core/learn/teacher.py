@@ -1,0 +1,109 @@
+"""The dense model's logits and hidden states, computed once an input and kept while there is room.
+
+A re-finetuning asks for them in every epoch, and several runs on the same rows ask for the same ones. Which inputs are
+kept is settled beforehand, and those are always computed in the same company, so that a training that is taken up again
+learns from the same numbers.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pgb_core.model.encoder import Encoder
+from pgb_core.tasks.features import Batch, Features, collate, grouped
+
+MOST_BYTES = 2 << 30  # of what is kept
+TOKENS = 2048  # padded, of a pass of the dense model
+
+# From the inputs of a batch, and the batch, to its logits and the output of every layer.
+Teaching = Callable[[Sequence[Features], Batch], tuple[Tensor, dict[int, Tensor]]]
+
+
+def traced(model: Encoder, batch: Batch) -> tuple[Tensor, dict[int, Tensor]]:
+    """Logits, and the output of every layer by its index in the dense checkpoint."""
+    states: dict[int, Tensor] = {}
+    x = model.embeddings(batch.input_ids, batch.token_type_ids)
+    logits = model.from_embeddings(x, batch.attention_mask, states.__setitem__)
+    return logits, states
+
+
+@dataclass(frozen=True)
+class _Known:
+    """Of one input. logits: as the model gives them; states: [layers, tokens, hidden]."""
+
+    logits: Tensor
+    states: Tensor
+
+
+class Teacher:
+    """The dense model, and what it makes of the rows to learn from.
+
+    features: those rows. most: bytes that may be kept. Hidden states are kept in bfloat16, whose error of 1 in 256 is
+    small beside what a student is to learn.
+    """
+
+    def __init__(self, model: Encoder, features: Sequence[Features], most: int = MOST_BYTES) -> None:
+        self.model = model
+        self._groups = self._fitting(grouped(features, TOKENS), most)
+        self._group = {_key(item): number for number, group in enumerate(self._groups) for item in group}
+        self._known: dict[bytes, _Known] = {}
+
+    @property
+    def kept(self) -> int:
+        """Bytes kept so far."""
+        return sum(one.logits.nbytes + one.states.nbytes for one in self._known.values())
+
+    def __call__(self, features: Sequence[Features], batch: Batch) -> tuple[Tensor, dict[int, Tensor]]:
+        """Logits of a batch, and the output of every layer. features: what the batch was collated from."""
+        numbers = {self._group.get(_key(item)) for item in features}
+        if None in numbers:  # some are never kept: all of them together are one pass
+            return traced(self.model, batch)
+        for number in sorted(n for n in numbers if n is not None):
+            if _key(self._groups[number][0]) not in self._known:
+                self._learn(self._groups[number], batch.input_ids.device)
+        known = [self._known[_key(item)] for item in features]
+        logits = nn.utils.rnn.pad_sequence([one.logits for one in known], batch_first=True)
+        states = nn.utils.rnn.pad_sequence([one.states.transpose(0, 1) for one in known], batch_first=True)
+        return logits, {layer.index: states[:, :, n] for n, layer in enumerate(self.model.layers)}
+
+    def _learn(self, group: Sequence[Features], device: torch.device) -> None:
+        logits, states = traced(self.model, collate(group, self.model.config.pad_id).to(device))
+        stacked = torch.stack(list(states.values()), 1).to(torch.bfloat16) if states else logits.new_zeros(0)
+        for n, item in enumerate(group):
+            length = len(item.ids)
+            own = logits[n, :length] if logits.dim() == 3 else logits[n]
+            self._known[_key(item)] = _Known(own.float().clone(), stacked[n, :, :length].clone())
+
+    def _fitting(self, groups: list[list[Features]], most: int) -> list[list[Features]]:
+        """The first groups, shortest inputs first, that there is room for."""
+        config, kept = self.model.config, []
+        token = 2 * config.hidden * len(self.model.layers) + 8
+        for group in groups:
+            most -= sum(token * len(item.ids) for item in group)
+            if most < 0:
+                break
+            kept.append(group)
+        return kept
+
+
+def reordered(teacher: Teaching, stream: Sequence[int] | None) -> Teaching:
+    """The same, with the residual stream in a plan's order. stream: the dense channel at each position."""
+    if stream is None:
+        return teacher
+
+    def teaching(features: Sequence[Features], batch: Batch) -> tuple[Tensor, dict[int, Tensor]]:
+        logits, states = teacher(features, batch)
+        order = torch.tensor(stream, device=logits.device)
+        return logits, {index: state[..., order] for index, state in states.items()}
+
+    return teaching
+
+
+def _key(item: Features) -> bytes:
+    """Of all that a model reads of an input."""
+    return array("q", [*item.ids, *item.types]).tobytes()

@@ -1,0 +1,77 @@
+"""Stages that outlive a run: what depends on a checkpoint and its data alone, such as scores.
+
+One directory for all runs of a user, a file a stage, the least recently used ones gone first. A file's name holds the
+digest of what the stage depends on and one of its own bytes. Whatever fails here costs a run nothing but the time to
+do the stage again.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from pgb_core.artifact import sha256_of
+
+MOST_BYTES = 2 << 30
+_SUFFIX = ".safetensors"
+_SHORT = 32  # characters of a digest in a file's name
+
+
+def usual_place() -> Path:
+    """`pgb-serve` in the user's directory for such files (XDG Base Directory Specification)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pgb-serve"
+
+
+class Cache:
+    """Tensors of stages by their digest, in a directory that holds at most so many bytes."""
+
+    def __init__(self, folder: Path, most: int = MOST_BYTES) -> None:
+        self._folder = folder
+        self._most = most
+
+    def tensors(self, stage: str, key: str) -> dict[str, Tensor] | None:
+        """A stage's tensors, or None when they are not there, or damaged."""
+        for path in self._files(f"{stage}-{key[:_SHORT]}-"):
+            with suppress(OSError, SafetensorError):
+                if path.stem.endswith(sha256_of(path)[:_SHORT]):
+                    found = load_file(path)
+                    os.utime(path)
+                    return found
+            with suppress(OSError):
+                path.unlink()
+        return None
+
+    def save(self, stage: str, key: str, tensors: Mapping[str, Tensor]) -> None:
+        """Keep a stage's tensors, unless they are larger than all there is room for, or cannot be written."""
+        if sum(value.nbytes for value in tensors.values()) > self._most:
+            return
+        plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        with suppress(OSError, SafetensorError):
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=self._folder, prefix=".new-") as temporary:
+                path = Path(temporary) / "stage"
+                save_file(plain, path)
+                os.replace(path, self._folder / f"{stage}-{key[:_SHORT]}-{sha256_of(path)[:_SHORT]}{_SUFFIX}")
+            self._trim()
+
+    def _files(self, prefix: str = "") -> list[Path]:
+        with suppress(OSError):
+            return [path for path in self._folder.glob(f"*{_SUFFIX}") if path.name.startswith(prefix)]
+        return []
+
+    def _trim(self) -> None:
+        """Remove what was used longest ago until the rest fits."""
+        known = sorted(((path.stat(), path) for path in self._files()), key=lambda pair: pair[0].st_mtime)
+        held = sum(stat.st_size for stat, _ in known)
+        for stat, path in known:
+            if held <= self._most:
+                return
+            path.unlink(missing_ok=True)
+            held -= stat.st_size

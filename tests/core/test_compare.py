@@ -1,0 +1,146 @@
+"""Methods compared under one budget: what follows from figures, and the whole on a tiny model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pgb_core.cli import main
+from pgb_core.compare import timing
+from pgb_core.compare.config import CompareConfig
+from pgb_core.compare.page import best_forms
+from pgb_core.compare.points import points
+from pgb_core.compare.rows import Candidate, Point, Row, advice, fastest, frontier
+from pgb_core.errors import ConfigError, DataError
+from pgb_core.inference.load import load
+from pgb_core.options import METHODS
+from pgb_core.tasks.metrics import standard_error
+from tests.core.small import checkpoint
+
+
+def candidate(score: float, time: float, form: str = "fp32", name: str = "pgb-50", dense: bool = False) -> Candidate:
+    """One place in the picture."""
+    return Candidate(name, "dense" if dense else "pgb", 1.0 if dense else 0.5, form, score, time, 1000, dense)
+
+
+def test_the_frontier_is_what_nothing_beats_in_both() -> None:
+    """Against the definition, on random places."""
+    draw = np.random.default_rng(0)
+    every = [candidate(draw.uniform(80, 90), draw.uniform(1, 9)) for _ in range(60)]
+
+    def beaten(one: Candidate) -> bool:
+        return any(other.time <= one.time and other.score >= one.score and other != one for other in every)
+
+    assert {id(one) for one in frontier(every)} == {id(one) for one in every if not beaten(one)}
+    assert frontier([]) == []
+
+
+def test_the_fastest_within_a_drop() -> None:
+    """Never one that loses more, and None where all do."""
+    every = [candidate(90, 8, dense=True), candidate(89.4, 3), candidate(86, 1)]
+    for drop, time in ((0.0, 8), (0.6, 3), (4.0, 1)):
+        found = fastest(every, 90, drop)
+        assert found is not None
+        assert found.time == time
+    assert fastest(every[1:], 90, 0.5) is None
+
+
+def test_the_standard_error_is_that_of_a_share_of_rows() -> None:
+    """By simulation; none for a metric whose error is not known."""
+    spread = float((np.random.default_rng(1).random((2000, 200)) < 0.8).mean(1).std()) * 100
+    assert standard_error("accuracy", 80, 200) == pytest.approx(spread, rel=0.05)
+    assert standard_error("perplexity", 80, 200) is None
+    assert standard_error("accuracy", 80, 1) is None
+
+
+def test_the_advice_names_what_is_faster_at_each_price() -> None:
+    """And says it where nothing is."""
+    dense = candidate(90, 8, "int8", "dense", dense=True)
+    said = advice([dense, candidate(89.5, 4, "int8"), candidate(80, 1)], 90, 0.1, "accuracy")
+    assert said[0] == "The fastest dense form is int8: 8.00 ms, accuracy 90.00."
+    assert "nothing is faster than dense int8" in said[1]
+    assert said[2] == "1 point below dense at most: pgb at 50% in int8, 2.00 times as fast, accuracy 89.50."
+    assert "not timed" in advice([candidate(90, 1)], 90, None, "accuracy")[0]
+
+
+def test_the_fastest_form_of_each_point_is_drawn_and_every_dense_one() -> None:
+    """A point in two forms is one mark."""
+    every = [candidate(90, 5), candidate(89, 2, "int8"), candidate(91, 9, "fp32", "dense", True)]
+    every.append(candidate(91, 7, "int8", "dense", True))
+    assert {(one.name, one.form) for one in best_forms(every)} == {
+        ("pgb-50", "int8"),
+        ("dense", "fp32"),
+        ("dense", "int8"),
+    }
+
+
+def test_a_row_is_read_as_it_was_written(tmp_path: Path) -> None:
+    """A damaged one is named with its remedy."""
+    row = Row(Point("pgb", 0.25, 2), 0.2501, 3.0, 61.5, {"fp32": 89.1}, {"fp32": 9}, [(0.5, 0.25)], ["few rows"])
+    row.save(tmp_path)
+    assert Row.load(tmp_path, row.point) == row
+    assert Row.load(tmp_path, Point("pgb", 0.5)) is None
+    (tmp_path / f"{row.point.name}.json").write_text("{")
+    with pytest.raises(DataError, match="remove it"):
+        Row.load(tmp_path, row.point)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"methods": "pgb,tea"}, "unknown method 'tea'"),
+        ({"methods": "pgb,pgb"}, "each once"),
+        ({"keep": "0.5,1"}, "below 1"),
+        ({"keep": "half"}, "keep"),
+        ({"minutes": 1.0, "epochs": 1.0}, "two budgets"),
+        ({"train": None}, "no data"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_in_words(given: dict[str, object], said: str) -> None:
+    """Before anything is read."""
+    usual = {"checkpoint": "here", "out": "there", "train": "rows", "eval": "others"}
+    with pytest.raises(ConfigError, match=said):
+        CompareConfig(**usual | given)
+
+
+def test_all_methods_at_all_sizes_are_points() -> None:
+    """The large sizes first; --quick has one size and a minute, unless told otherwise."""
+    usual = {"checkpoint": "here", "out": "there", "train": "rows", "eval": "others"}
+    found = points(CompareConfig(**usual, keep="0.25,0.5", seeds=2))
+    assert len(found) == 4 * len(METHODS)
+    assert [one.keep for one in found] == sorted((one.keep for one in found), reverse=True)
+    assert len({one.name for one in found}) == len(found)
+    quick = CompareConfig(**usual, quick=True)
+    assert (quick.keep, quick.budget) == ((0.5,), 1.0)
+    assert CompareConfig(**usual, quick=True, keep="0.3", minutes=2.0).keep == (0.3,)
+
+
+def test_a_comparison_ends_in_artifacts_a_picture_and_advice(
+    tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each point can be served; a second run makes only what is new; other data are refused."""
+    monkeypatch.setattr(timing, "SHAPES", ((1, 16),))
+    model, out = checkpoint(tmp_path / "model", "bert", "classification"), tmp_path / "compared"
+    common = [str(model), "--train", str(texts), "--eval", str(texts), "--trust-labels", "--out", str(out)]
+    common += ["--epochs", "0.5", "--samples", "16", "--seconds", "0.01", "--forms", "fp32"]
+    assert main(["compare", *common, "--methods", "magnitude", "--keep", "0.5"]) == 0
+    assert "The fastest dense form is" in capsys.readouterr().out
+    first = (out / "magnitude-50" / "manifest.json").stat().st_mtime_ns
+    assert main(["compare", *common, "--methods", "magnitude,pgb", "--keep", "0.5"]) == 0
+    assert (out / "magnitude-50" / "manifest.json").stat().st_mtime_ns == first
+    figures = json.loads((out / "report.json").read_text())
+    assert {row["point"]["method"] for row in figures["rows"] if row["point"]["keep"] < 1} == {"magnitude", "pgb"}
+    timed = {(one["name"], one["form"]) for one in figures["candidates"]}
+    assert timed == {("dense", "fused"), ("dense", "fp32"), ("magnitude-50", "fp32"), ("pgb-50", "fp32")}
+    page = (out / "report.html").read_text()
+    assert "magnitude-50" in page
+    assert "<svg" in page
+    assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
+    with load(out / "pgb-50") as served:
+        assert served("the town sang")
+    capsys.readouterr()
+    assert main(["compare", *common, "--samples", "8", "--methods", "pgb", "--keep", "0.5"]) == 1
+    assert "other settings or data" in capsys.readouterr().err

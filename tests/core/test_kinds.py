@@ -1,0 +1,215 @@
+"""Directories and models as people have them: read right, or refused with a line that says what to do."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pgb_core.checkpoints.architectures import ARCHITECTURES
+from pgb_core.checkpoints.load import load_checkpoint
+from pgb_core.errors import CheckpointError
+from tests.core.small import checkpoint
+
+
+class _Trap:
+    """A pickle that ends the test when it is read."""
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
+        return pytest.fail, ("a pickle was read",)
+
+
+def sound(folder: Path, *files: str, **settings: object) -> Path:
+    """A checkpoint that can be read, with more files and settings of config.json."""
+    checkpoint(folder, "bert", "classification")
+    for name in files:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(pickle.dumps(_Trap()) if "." in name and "json" not in name else b"{}")
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
+    return folder
+
+
+def refused(folder: Path) -> str:
+    """The line that says why a directory is not read."""
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(folder)
+    said = str(caught.value)
+    assert "\n" not in said
+    assert said.startswith(str(folder))
+    return said.removeprefix(str(folder))
+
+
+TRAINER = ("training_args.bin", "optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state.pth", "rng_state_0.pth")
+
+
+def test_a_checkpoint_of_a_trainer_is_read_and_its_pickles_are_not(tmp_path: Path) -> None:
+    """Whatever lies beside the weights."""
+    folder = sound(tmp_path / "checkpoint-20", *TRAINER, "pytorch_model.bin", "trainer_state.json")
+    assert load_checkpoint(folder).labels == ("LABEL_0", "LABEL_1")
+
+
+@pytest.mark.parametrize(("where", "slash"), [("", "/"), ("checkpoint-1000", "/"), ("checkpoint-1000", "\\")])
+def test_a_folder_of_checkpoints_says_which_is_the_best(where: str, slash: str, tmp_path: Path) -> None:
+    """By trainer_state.json, at the top or in the last one, wherever the training ran."""
+    for n in (1000, 500, 20):
+        sound(tmp_path / f"checkpoint-{n}")
+    (tmp_path / where / "trainer_state.json").write_text(
+        json.dumps({"best_model_checkpoint": f"C:{slash}out{slash}checkpoint-500"})
+    )
+    said = refused(tmp_path)
+    assert "no config.json; it holds checkpoint-20, checkpoint-500, checkpoint-1000;" in said
+    assert said.endswith(f"trainer_state.json says that the best is checkpoint-500: name {tmp_path / 'checkpoint-500'}")
+    assert load_checkpoint(said.rpartition("name ")[2]).labels
+
+
+def test_a_folder_of_checkpoints_without_a_best_names_them(tmp_path: Path) -> None:
+    """The last six, and how many there are before them; adapters are checkpoints, too."""
+    for n in range(1, 10):
+        (tmp_path / f"checkpoint-{n}00").mkdir()
+        (tmp_path / f"checkpoint-{n}00" / "adapter_config.json").write_text("{}")
+    for content in ("[", "[]", '{"best_model_checkpoint": null}', '{"best_model_checkpoint": "out/checkpoint-7"}'):
+        (tmp_path / "trainer_state.json").write_text(content)
+        said = refused(tmp_path)
+        assert "it holds checkpoint-400, checkpoint-500" in said
+        assert "checkpoint-900 and 3 before them; nothing says which is the best" in said
+        assert said.endswith(f"such as the last, {tmp_path / 'checkpoint-900'}")
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "bert", "architectures": ["BertForQuestionAnswering"]})
+    )
+    assert "no safetensors weights (model.safetensors); it holds checkpoint-400" in refused(tmp_path)
+
+
+def test_a_single_checkpoint_inside_is_named(tmp_path: Path) -> None:
+    """Whatever its name is."""
+    sound(tmp_path / "model")
+    assert refused(tmp_path).endswith(f"no config.json; it holds model: name {tmp_path / 'model'}")
+    (tmp_path / "model" / "config.json").unlink()
+    assert refused(tmp_path).endswith("no config.json; name a directory that save_pretrained wrote")
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (TRAINER, "(model.safetensors); load the model where it was trained and save it again with save_pretrained()"),
+        ((*TRAINER, "pytorch_model.bin"), "pytorch_model.bin is not read, for pickled weights are not read"),
+        (("tf_model.h5",), "tf_model.h5 is not read"),
+        (
+            ("model.onnx",),
+            "model.onnx was exported for another program and is not read; name the checkpoint from which",
+        ),
+        (("onnx/model_quantized.onnx",), "onnx/model_quantized.onnx was exported for another program"),
+        (("model-q4.gguf",), "model-q4.gguf was exported"),
+    ],
+)
+def test_a_directory_without_its_weights_says_what_it_has(files: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    """Pickles of a training are no weights; graphs for other programs are none, either."""
+    folder = sound(tmp_path / "model", *files)
+    (folder / "model.safetensors").unlink()
+    assert said in refused(folder)
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (("config_setfit.json", "model_head.pkl", "modules.json"), "is a SetFit model, whose head is a pickle"),
+        (("config_setfit.json",), "is a SetFit model"),
+        (
+            ("modules.json", "config_sentence_transformers.json"),
+            "is a sentence-transformers model, which gives vectors",
+        ),
+        (("sentence_bert_config.json",), "is a sentence-transformers model"),
+        (("quantize_config.json",), "quantised (GPTQ); name the checkpoint from which it was made"),
+        (("quant_config.json",), "quantised (AWQ); name the checkpoint from which it was made"),
+    ],
+)
+def test_a_directory_of_another_program_is_named(files: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    """Though it has a config and weights that could be read."""
+    assert said in refused(sound(tmp_path / "model", *files))
+
+
+def test_a_cross_encoder_of_sentence_transformers_is_a_classifier(tmp_path: Path) -> None:
+    """It has the same files as one that gives vectors, and a head."""
+    folder = sound(tmp_path / "model", "modules.json", "sentence_bert_config.json")
+    (folder / "config_sentence_transformers.json").write_text('{"model_type": "CrossEncoder"}')
+    assert load_checkpoint(folder).labels
+    (folder / "config_sentence_transformers.json").write_text('{"model_type": "SentenceTransformer"}')
+    assert "gives vectors" in refused(folder)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            {"quant_method": "bitsandbytes", "load_in_4bit": True},
+            "is set: the weights are quantised by 'bitsandbytes';",
+        ),
+        ({"quant_method": "gptq", "bits": 4}, "quantised by 'gptq'; name the checkpoint from which they were made"),
+        ({"quant_method": "awq"}, "quantised by 'awq'"),
+        ({"load_in_8bit": True}, "the weights are quantised; name the checkpoint"),
+        ([1], "the weights are quantised; name the checkpoint"),
+    ],
+)
+def test_quantised_weights_are_refused_by_their_method(settings: object, said: str, tmp_path: Path) -> None:
+    """Before a weight is read."""
+    assert said in refused(sound(tmp_path / "model", quantization_config=settings))
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("deberta", "its attention compares relative positions"),
+        ("deberta-v2", "its attention compares relative positions"),
+        ("mpnet", "its attention adds a bias for relative positions"),
+        ("albert", "all of its layers share one set of weights"),
+        ("modernbert", "its positions rotate queries and keys"),
+        ("t5", "it has a decoder besides its encoder"),
+        ("bart", "it has a decoder besides its encoder"),
+        ("gpt2", "it is a decoder, in which a token sees only those before it"),
+        ("llama", "it is a decoder"),
+        ("xlm-roberta-xl", "it normalises before each sublayer"),
+    ],
+)
+def test_a_model_of_another_kind_is_refused_with_why_and_what_to_do(kind: str, why: str, tmp_path: Path) -> None:
+    """The types that are read are listed."""
+    said = refused(sound(tmp_path / "model", model_type=kind))
+    assert f"model type '{kind}' is not supported: {why}" in said
+    assert said.endswith("; fine-tune a checkpoint of one of " + ", ".join(ARCHITECTURES))
+
+
+@pytest.mark.parametrize("kind", ["an-encoder-of-tomorrow", "x" * 5000, "", None, 3, ["bert"], {"a": 1}])
+def test_an_unknown_model_type_is_refused_in_one_short_line(kind: object, tmp_path: Path) -> None:
+    """Whatever stands there."""
+    said = refused(sound(tmp_path / "model", model_type=kind))
+    assert ("is not supported; fine-tune" if isinstance(kind, str) else "names no model type") in said
+    assert len(said) < 300
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"architectures": ["BertForTokenClassification"]}, "which labels every token; only sequence classification"),
+        ({"architectures": ["BertForMultipleChoice"]}, "chooses among several texts"),
+        ({"architectures": ["BertModel"]}, "has no head for a task; fine-tune it"),
+        (
+            {"auto_map": {"AutoModel": "own.Model"}},
+            "auto_map names code of its own, which is never run; use a checkpoint",
+        ),
+    ],
+)
+def test_a_head_or_code_of_another_kind_is_refused(settings: dict[str, Any], said: str, tmp_path: Path) -> None:
+    """By what config.json says."""
+    assert said in refused(sound(tmp_path / "model", **settings))
+
+
+def test_a_vocabulary_that_needs_sentencepiece_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is not installed; and what else would do."""
+    folder = sound(tmp_path / "model", "sentencepiece.bpe.model")
+    (folder / "tokenizer.json").unlink()
+    monkeypatch.setattr("pgb_core.checkpoints.tokenization.importlib.util.find_spec", lambda name: None)
+    said = refused(folder)
+    assert "sentencepiece.bpe.model is read by sentencepiece, which is not installed; pip install sentencepiece" in said

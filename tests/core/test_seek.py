@@ -1,0 +1,121 @@
+"""The size that a loss or a speed asks for."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+
+from pgb_core import seek
+from pgb_core.artifact import open_artifact
+from pgb_core.cli import main
+from pgb_core.config import CompressConfig
+from pgb_core.data import Question
+from pgb_core.data.rows import TextRow
+from pgb_core.errors import ConfigError
+from pgb_core.pipeline import compress
+from pgb_core.tasks import Source
+from tests.core.small import WORDS, checkpoint
+
+USUAL = {"checkpoint": "here", "out": "there", "train": "rows"}
+
+
+@pytest.mark.parametrize("count", range(9))
+def test_the_search_finds_the_edge_in_few_runs(count: int) -> None:
+    """Wherever the edge is: the smallest that fits, or the largest, in at most log2 of the sizes and one."""
+    sizes = [1.0 - n / 10 for n in range(count)]
+    for edge in range(count + 1):
+        asked: list[float] = []
+
+        def fits(size: float, asked: list[float] = asked, edge: int = edge) -> bool:
+            asked.append(size)
+            return sizes.index(size) < edge
+
+        assert seek.smallest(sizes, fits) == (sizes[edge - 1] if edge else None)
+        assert len(asked) <= count.bit_length()
+        assert seek.largest(sizes, lambda size, edge=edge: sizes.index(size) >= edge) == (
+            sizes[edge] if edge < count else None
+        )
+
+
+def test_halves_share_no_row_and_no_context() -> None:
+    """Together they are all rows."""
+    texts = [TextRow(f"text {n}", None, "1", f"row {n}") for n in range(7)]
+    questions = [Question(f"id {n}", "who", f"context {n // 3}", [], f"row {n}") for n in range(9)]
+    for rows in (texts, questions):
+        source = Source("file", rows, list(range(len(rows))), "")
+        first, second = (seek.half(n)(source) for n in (0, 1))
+        assert sorted(itertools.chain(first.targets, second.targets), key=int) == list(range(len(rows)))  # type: ignore[call-overload]
+        shared = {getattr(row, "context", row) for row in first.rows} & {
+            getattr(row, "context", row) for row in second.rows
+        }
+        assert not shared
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"max_drop": 1.0}, "--eval"),
+        ({"max_drop": 1.0, "keep": 0.5, "eval": "rows"}, "give --keep, or --max-drop"),
+        ({"max_drop": 0.0, "eval": "rows"}, "max_drop"),
+        ({"min_speedup": -1.0, "eval": "rows"}, "min_speedup"),
+    ],
+)
+def test_what_cannot_be_sought_is_refused_first(given: dict[str, object], said: str) -> None:
+    """By name, before anything is read."""
+    with pytest.raises(ConfigError, match=said):
+        CompressConfig(**USUAL | given)
+
+
+def test_one_compression_does_not_guess_a_size() -> None:
+    """The settings ask for a search, and are not taken for half the weights."""
+    with pytest.raises(ConfigError, match="seek"):
+        compress(CompressConfig(**USUAL, max_drop=1.0, eval="rows"))
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    """Two hundred labelled texts."""
+    path = tmp_path / "rows.jsonl"
+    texts = [" ".join(words) for words in itertools.islice(itertools.permutations(WORDS[:9], 3), 200)]
+    path.write_text("".join(json.dumps({"text": text, "label": n % 2}) + "\n" for n, text in enumerate(texts)))
+    return path
+
+
+def test_a_loss_is_promised_on_one_half_and_confirmed_on_the_other(
+    tmp_path: Path, rows: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The artifact stands at --out, says what was promised, and the sizes that were tried are gone."""
+    monkeypatch.setattr(seek, "SIZES", (0.7, 0.4))
+    model = checkpoint(tmp_path / "model", "bert", "classification")
+    given = ["compress", str(model), "--train", str(rows), "--eval", str(rows), "--trust-labels", "--epochs", "0"]
+    given += ["--samples", "16", "--forms", "fp32", "--out", str(tmp_path / "small")]
+    assert main([*given, "--max-drop", "100"]) == 0
+    assert "keep 40%, found in 1 trainings" in capsys.readouterr().out
+    found = open_artifact(tmp_path / "small")
+    promise = found.manifest.measured["promise"]
+    assert promise["asked"] == {"max_drop": 100}
+    assert promise["rows"] == 100
+    assert promise["holds"] is True
+    assert found.manifest.name == "small"
+    assert found.manifest.measured["accuracy"]["rows"] == 100
+    assert not (tmp_path / ".small.sizes").exists()
+    assert main([*given, "--max-drop", "100"]) == 1
+    assert "--force" in capsys.readouterr().err
+
+
+def test_a_speed_that_no_size_has_is_told_with_what_was_measured(
+    tmp_path: Path, rows: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And nothing is put at --out."""
+    monkeypatch.setattr(seek, "SIZES", (0.5,))
+    monkeypatch.setattr(seek, "SHAPES", ((1, 16),))
+    monkeypatch.setattr(seek, "SECONDS", 0.01)
+    model = checkpoint(tmp_path / "model", "bert", "classification")
+    given = ["compress", str(model), "--train", str(rows), "--eval", str(rows), "--trust-labels", "--samples", "16"]
+    given += ["--forms", "fp32", "--out", str(tmp_path / "small"), "--min-speedup", "900"]
+    assert main(given) == 1
+    assert "no size is 900 times as fast as the fastest dense form (50%: " in capsys.readouterr().err
+    assert not (tmp_path / "small").exists()
