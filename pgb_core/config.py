@@ -100,10 +100,11 @@ class Asked(BaseModel):
 class CompressConfig(Asked):
     """What `pgb compress` was asked for. Options of the method may be given beside the other settings.
 
-    With `keep` of 1 the dense model is exported as it is, and no data is needed. Without `train` the re-finetuning
-    learns from the dense model on the `calibrate` rows. threads: sums depend on their number in their last bits, so a
-    run that takes over another's stages has as many as that one by default. resume: True goes on with a stopped run of
-    the same settings and data, or refuses; None takes over what fits of it; False starts anew. Raises ConfigError.
+    With `keep` of 1 the dense model is exported as it is, and no data is needed; methods that train for int8 train it
+    first. Without `train` the re-finetuning learns from the dense model on the `calibrate` rows. threads: sums depend
+    on their number in their last bits, so a run that takes over another's stages has as many as that one by default.
+    resume: True goes on with a stopped run of the same settings and data, or refuses; None takes over what fits of it;
+    False starts anew. Raises ConfigError.
     """
 
     out: Place = Field(description="directory of the artifact")
@@ -155,8 +156,13 @@ class CompressConfig(Asked):
 
     @property
     def noisy(self) -> bool:
-        """Whether a form is asked for that gains by quantisation noise."""
-        return any("int8" in form for form in (*self.forms, self.plan_for or ""))
+        """Whether a form is asked for that gains by quantisation noise, and no method trains for it otherwise."""
+        return not self.options.quantises and any("int8" in form for form in (*self.forms, self.plan_for or ""))
+
+    @property
+    def as_it_is(self) -> bool:
+        """Whether the dense model is exported as it is."""
+        return self.keep == 1 and not self.options.quantises
 
     @property
     def prices(self) -> str:
@@ -191,7 +197,7 @@ class CompressConfig(Asked):
 
     @model_validator(mode="after")
     def _has_data(self) -> Self:
-        if self.train is None and self.calibrate is None and self.keep < 1:
+        if self.train is None and self.calibrate is None and not self.as_it_is:
             raise ValueError("no data: give --train with labelled rows, or --calibrate with texts (labels not needed)")
         if self.options.learns and not self.epochs and self.keep < 1:
             raise ValueError(f"epochs 0: {self.method} learns in training what to keep; give more, such as --epochs 3")

@@ -20,6 +20,7 @@ PREFIX = "hf://"
 TOKEN = "HF_TOKEN"  # noqa: S105 - the name of the variable
 _ADDRESS = re.compile(rf"{PREFIX}(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)(@(?P<revision>[\w][\w./-]*))?")
 _REPO = re.compile(r"([\w-][\w.-]*/)?[\w-][\w.-]*")
+_REMEDY = "name a repository that pgb push filled"
 _PLAIN = re.compile(r"[\w-][\w.-]*")  # a name that is no pattern
 
 
@@ -45,6 +46,8 @@ def located(path: str | Path) -> Path:
     except ArtifactError:
         raise
     except Exception as error:  # the hub's errors, those of the network, and of the cache
+        if isinstance(error, client.errors.EntryNotFoundError) and hasattr(error, "response"):  # it was asked
+            raise ArtifactError(f"{path}: has no {MANIFEST}, so it is no artifact; {_REMEDY}") from error
         raise ResourceError(
             f"{path}: the hub did not give it ({_reason(error)}); check name, {TOKEN} and network"
         ) from error
@@ -102,8 +105,11 @@ def _named(manifest: Path, said: str) -> list[str]:
         raise ArtifactError(f"{said}: its manifest has more than {MAX_MANIFEST_BYTES} bytes, which is not read")
     try:
         names = list(Manifest.from_json(manifest.read_text("utf-8")).files)
-    except UnicodeDecodeError as error:
-        raise ArtifactError(f"{said}: {MANIFEST} is not UTF-8") from error
+    except (ArtifactError, UnicodeDecodeError) as error:
+        why = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error).partition(";")[0]
+        raise ArtifactError(
+            f"{said}: its {MANIFEST} is not that of an artifact which this version reads ({why}); {_REMEDY}"
+        ) from error
     if not all(_PLAIN.fullmatch(name) for name in names):
         raise ArtifactError(f"{said}: the manifest names what is not a plain file name")
     return names

@@ -29,7 +29,7 @@ from service.settings import Settings
 INLINE_CHARACTERS = 1024
 _INLINE_COST = 8 * INLINE_CHARACTERS  # of finding answers: those in a window or two
 # Characters of all the answers of one request: a megabyte of JSON or so.
-_MOST_CHARACTERS = 1_000_000
+MOST_CHARACTERS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Engine:
         for q in inputs:
             if left < 1:
                 raise TooLarge(f"the contexts need more windows than {self._settings.max_windows}")
-            found.append((yield from model.tokenizer.windows(q.question.strip(), q.context, length, stride, left)))
+            found.append((yield from model.tokenizer.windows(q.question, q.context, length, stride, left)))
             left -= len(found[-1])
         return found
 
@@ -272,6 +272,6 @@ def _decoded(
     for q, group, rows in zip(inputs, windows, logits, strict=True):
         found.append((yield from best(q.context, group, rows, options)))
         characters += sum(len(a.text) for a in found[-1])
-        if characters > _MOST_CHARACTERS:
+        if characters > MOST_CHARACTERS:
             raise TooLarge("the answers are too long in all; lower top_k or the length of an answer")
     return found

@@ -4,7 +4,7 @@ The model's own run is not a cost of the request: it has one thread, and its sec
 before, by batches as large as they may be.
 The server is started anew when an attack left more than 100 MB behind, or ended it.
 
-    python -m benchmarks.attack.costs CLASSIFIER QA [--service FOLDER] [--only WORDS]
+    python -m benchmarks.attack.costs CLASSIFIER QA RANKS ENTAILS [--service FOLDER] [--only WORDS]
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from benchmarks.attack.requests import Attack, listed, warm_up
+from benchmarks.attack.requests import Attack, listed, paired, warm_up
 from benchmarks.attack.watch import Liveness, cpu_seconds, forget_most, memory_mb, send
 from pgb_core.machine import facts
 
 MEMORY = 20 << 30  # bytes that the server may have: past it, it fails and not the machine
 PATIENCE = 60.0  # seconds in which an answer must come
 OUT = Path("benchmarks/results/attack.json")
-MODELS = ("sentiment", "answers")
+MODELS = ("sentiment", "answers", "ranks", "topics")
 
 
 def start(folder: Path, models: list[Path], port: int, *more: str) -> subprocess.Popen[bytes]:
     """A server of the code in a folder, ready."""
-    named = [f"{name}={path.resolve()}" for name, path in zip(MODELS, models, strict=True)]
+    named = [f"{name}={path.resolve()}" for name, path in zip(MODELS, models, strict=False)]
     command = [
         sys.executable,
         "-m",
@@ -63,7 +63,7 @@ def start(folder: Path, models: list[Path], port: int, *more: str) -> subprocess
             time.sleep(0.1)
     else:
         raise SystemExit("the server did not start")
-    for attack in warm_up(*MODELS):
+    for attack in warm_up(*MODELS[:2]):
         send(port, attack)
     return process
 
@@ -118,7 +118,7 @@ def free_port() -> int:
 def main() -> None:
     """Every attack, or those whose name has the words."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs=2, type=Path)
+    parser.add_argument("models", nargs=4, type=Path)
     parser.add_argument("--service", type=Path, default=Path(), help="folder of the code that is served")
     parser.add_argument("--only", default="")
     parser.add_argument("--part", default="after", help="name of the part of the result file")
@@ -129,7 +129,7 @@ def main() -> None:
     process = start(args.service, args.models, port)
     fresh, probes = memory_mb(process.pid, "VmRSS"), probing(port, process)
     try:
-        for attack in listed(*MODELS):
+        for attack in [*listed(*MODELS[:2]), *paired(*MODELS[2:])]:
             if args.only not in attack.name:
                 continue
             found[attack.name] = measured(port, process, attack, probes)

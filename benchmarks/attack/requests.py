@@ -183,6 +183,38 @@ def listed(classifier: str, answers: str, bomb_bytes: int = 1 << 30) -> list[Att
     ]  # fmt: skip
 
 
+def paired(ranks: str, entails: str) -> list[Attack]:
+    """Those that pair one text with many, for a model that ranks and one that knows entailment."""
+    long, labels = "word and " * 22_000, [f"label {n}" for n in range(128)]
+
+    def ranked(query: str, documents: list[str], **more: Value) -> bytes:
+        return http("/v2/rerank", as_json({"model": ranks, "query": query, "documents": documents, **more}))
+
+    def chosen(inputs: Value, named: Value, **more: Value) -> bytes:
+        return http(
+            f"/models/{entails}", as_json({"inputs": inputs, "parameters": {"candidate_labels": named, **more}})
+        )
+
+    return [
+        Attack("rerank: a query of 198,000 and 128 texts", (ranked(long, ["a"] * 128),)),
+        Attack("rerank: 128 texts of 30,000", (ranked("who?", many_texts("word and ", 128, 30_000)),)),
+        Attack("rerank: 128 texts of 30,000, repeated", (ranked("who?", many_texts("word and ", 128, 30_000),
+            return_documents=True),)),
+        Attack("rerank: a million texts", (http("/v2/rerank", filled('"a"', '{{"query":"a","documents":[{}]}}')),)),
+        Attack("rerank: 3,000 texts", (ranked("a", ["a"] * 3_000),)),
+        Attack("TEI: a million texts to rank", (http("/rerank", filled('"a"', '{{"query":"a","texts":[{}]}}')),)),
+        Attack("zero-shot: 128 labels of a text of 198,000", (chosen(long, labels),)),
+        Attack("zero-shot: 60 labels of each of 60 texts", (chosen(["a"] * 60, labels[:60]),)),
+        Attack("zero-shot: a label of 189,000 and 128 texts", (chosen(["a"] * 128, ["word and " * 21_000]),)),
+        Attack("zero-shot: a label of 95,000 ideographs and 128 texts", (chosen(["a"] * 128, ["漢 " * 95_000]),)),
+        Attack("zero-shot: 128 labels in a template of 1,000", (chosen("a", labels,
+            hypothesis_template="!" * 998 + "{}"),)),
+        Attack("zero-shot: a million labels", (http(f"/models/{entails}", filled(
+            '"a"', '{{"inputs":"a","parameters":{{"candidate_labels":[{}]}}}}')),)),
+        Attack("zero-shot: 2,000,000 labels between commas", (chosen("a", "a," * 2_000_000),)),
+    ]  # fmt: skip
+
+
 def warm_up(classifier: str, answers: str) -> list[Attack]:
     """What lets a runtime take the memory of the largest batches."""
     label = as_json({"inputs": many_texts("word and ", 16, 6_000), "model": classifier})

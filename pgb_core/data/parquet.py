@@ -13,7 +13,7 @@ from pgb_core.data.rows import Record, Records
 from pgb_core.data.words import shown
 from pgb_core.errors import DataError
 
-_BATCH = 256  # rows that are unpacked at once, or fewer
+_BATCH = 64  # rows that are unpacked at once
 
 
 def read_parquet(path: Path) -> Records:
@@ -27,6 +27,9 @@ def read_parquet(path: Path) -> Records:
         ) from error
     try:
         with parquet.ParquetFile(path) as file:
+            texts = _texts(file)
+        # A text that many rows share is held once, and how long all of them are is known before they are copied.
+        with parquet.ParquetFile(path, read_dictionary=texts) as file:
             return _records(path, file)
     except OverflowError as error:
         raise DataError(f"{path}: holds a date or a time that Python has no word for; write it as a text") from error
@@ -45,14 +48,37 @@ def _records(path: Path, file: Any) -> Records:
     names = _class_names(file.schema_arrow.metadata or {})
     rows: list[Record] = []
     size = 0
-    # A dictionary unpacks to more than the file says: each of its rows may hold the same text, as large as all of it.
-    at_once = max(1, min(_BATCH, LARGEST // max([1, *sizes])))
-    for batch in file.iter_batches(batch_size=at_once):
-        size += batch.nbytes
+    for batch in file.iter_batches(batch_size=_BATCH):
+        size += sum(map(_unpacked, batch.columns))
         _refuse_large(path, len(rows) + batch.num_rows, size)
         start = len(rows)
         rows += [Record(with_names(raw, names), f"{path}[{start + n}]") for n, raw in enumerate(batch.to_pylist())]
     return Records(str(path), columns, rows)
+
+
+def _texts(file: Any) -> list[str]:
+    """The columns, also those within others, whose values are of any length. A decimal number is not one of them."""
+    columns = [file.schema.column(n) for n in range(len(file.schema))]
+    return [
+        column.path
+        for column in columns
+        if column.physical_type == "BYTE_ARRAY" and column.logical_type.type != "DECIMAL"
+    ]
+
+
+def _unpacked(column: Any) -> int:
+    """Bytes of a column once every row has a copy of its texts, counted without copying one."""
+    import pyarrow
+    from pyarrow import compute
+
+    if isinstance(column, pyarrow.DictionaryArray):
+        sizes = compute.take(compute.binary_length(column.dictionary), column.indices)
+        return int(column.indices.nbytes + (compute.sum(sizes).as_py() or 0))
+    if isinstance(column, pyarrow.StructArray):
+        return sum(map(_unpacked, column.flatten()))
+    if isinstance(column, pyarrow.ListArray | pyarrow.LargeListArray | pyarrow.FixedSizeListArray):
+        return int(column.nbytes) + _unpacked(column.flatten())  # a map is a list of pairs
+    return int(column.nbytes)
 
 
 def _refuse_large(path: Path, rows: int, size: int) -> None:

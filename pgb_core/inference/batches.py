@@ -32,12 +32,12 @@ def prepare_texts(tokenizer: Tokenizer, texts: Sequence[Text], side: str | None 
 
 
 def prepare_question(tokenizer: Tokenizer, question: Question, windowing: Windowing) -> list[Window]:
-    """All windows over the context of a question.
+    """All windows over the context of a question, which is read as it came: white space counts for some tokenizers.
 
     Raises InvalidInput when the question leaves no room for its context, or the stride none between windows.
     """
     length, stride = windowing.within(tokenizer.max_length)
-    return all_of(tokenizer.windows(question.question.strip(), question.context, length, stride, sys.maxsize))
+    return all_of(tokenizer.windows(question.question, question.context, length, stride, sys.maxsize))
 
 
 def run_all(

@@ -12,7 +12,7 @@ from tokenizers import Encoding
 
 @dataclass(frozen=True)
 class Part:
-    """Tokens side by side. blanks: whether a blank before the token is a part of it, though not of its span."""
+    """Tokens side by side. blanks: whether one blank is at the front of the token, though not in its span."""
 
     ids: NDArray[np.int64]
     types: NDArray[np.int64]
@@ -31,14 +31,15 @@ class Part:
         words = self.words - self.words[0] + word if len(self) else self.words
         return Part(self.ids, self.types, self.spans + characters, words, self.blanks)
 
-    def with_blank(self) -> Part:
-        """The blank before its first token counted in, as the processor of byte-level tokens does where a text begins
-        that gets a blank in front."""
+    def with_blank(self, blank: int | None) -> Part:
+        """The blank at the front of its first token counted in, as the processor of byte-level tokens does where a text
+        begins that gets a blank in front. blank: the token of a blank alone, of which nothing is left then.
+        """
         if not self.blanks[0]:
             return self
         start, end = self.spans[0].tolist()
         spans = self.spans.copy()
-        spans[0] = start - 1, end if end > start else start - 1
+        spans[0] = start - 1, start - 1 if self.ids[0] == blank else end
         return Part(self.ids, self.types, spans, self.words, self.blanks)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 # Characters that are encoded at once: until it is read, an encoding takes a hundred times as much as its text.
 AT_ONCE = 16_384
 DUMMY = "a"  # stands for what was cut off in front; the tokenizer gives it tokens of its own
+BYTE_BLANK = "\u0120"  # a blank, as byte-level tokenizers write it
 BLANK = re.compile(r"(?<=[^\W_])[ \n]")
 MARK = re.compile(r"(?<=[^\W_])[ \n!-/:-@\[-`{-~]")
 BERT_MARK = re.compile(r"(?<=[^\W_])[ \n]|[!-/:-@\[-`{-~\u3001\u3002\u4e00-\u9fff]")

@@ -55,6 +55,7 @@ class Tokenizer:
         spec = json.loads(file)
         self._pieces = pieces.Pieces(spec)
         self._keeps_blank = pieces.keeps_blank(spec)
+        self._blank: int | None = self._plain.token_to_id(pieces.BYTE_BLANK)
         self._words = Words(spec, self._plain)
         # What stands around one text, and around two.
         dummy = self._encoded(DUMMY)
@@ -186,7 +187,7 @@ class Tokenizer:
             raw = part_of(encoded) if self._keeps_blank else None  # processing changes it
             part = sides_of(self._join.process(asked, encoded))[1]
             if raw is not None:
-                part = replace(part, blanks=raw.spans[:, 0] < part.spans[:, 0])
+                part = replace(part, blanks=part.spans[:, 0] - raw.spans[:, 0] == 1)  # of more, none was given
             if start:
                 part = part[int(np.searchsorted(part.spans[:, 0], len(DUMMY))) :]
                 part = part.moved(start - len(DUMMY), last + 1)
@@ -204,7 +205,7 @@ class Tokenizer:
         found = []
         for n in range(windows_of(count, room, stride)):
             part = given[n * step : n * step + max(room, 0)]
-            found.append(self._window(before, part.with_blank() if n and self._keeps_blank else part, after))
+            found.append(self._window(before, part.with_blank(self._blank) if n and self._keeps_blank else part, after))
         return found
 
     def _window(self, before: Part, part: Part, after: Part) -> Window:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from pgb_core.config import CompressConfig
 from pgb_core.methods.base import Compressed, Method
 from pgb_core.methods.dense import Dense
+from pgb_core.methods.flop import Flop
 from pgb_core.methods.magnitude import Magnitude
 from pgb_core.methods.movement import MovementPruning
 from pgb_core.methods.pgb import PGB
 from pgb_core.methods.pgb_paper import PGBPaper
 from pgb_core.methods.proximal import ProximalPruning
+from pgb_core.methods.q8bert import Q8Bert
+from pgb_core.methods.qbert import QBert
+from pgb_core.methods.quant_noise import QuantNoise
 
 METHODS: dict[str, Method] = {
     "pgb": PGB(),
@@ -17,12 +21,16 @@ METHODS: dict[str, Method] = {
     "magnitude": Magnitude(),
     "movement": MovementPruning(),
     "proximal": ProximalPruning(),
+    "flop": Flop(),
+    "q8bert": Q8Bert(),
+    "qbert": QBert(),
+    "quant-noise": QuantNoise(),
 }
 
 
 def method_of(config: CompressConfig) -> Method:
-    """What makes the model smaller; with a share of 1 there is nothing to do."""
-    return METHODS[config.method] if config.keep < 1 else Dense()
+    """What makes the model smaller; with a share of 1 most have nothing to do."""
+    return METHODS[config.method] if not config.as_it_is else Dense()
 
 
 __all__ = ["METHODS", "Compressed", "Method", "method_of"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pgb_core.methods import steps
 from pgb_core.methods.base import Compressed, Method
-from pgb_core.plan import Keep, Plan
+from pgb_core.methods.planned import whole
 from pgb_core.run.run import Run, Stage
 
 
@@ -23,7 +23,5 @@ class Dense(Method):
 
     def compress(self, run: Run) -> Compressed:
         """See Method."""
-        sites = run.dense.sites()
-        whole = {site: Keep((linear.out_features, linear.in_features)) for site, linear in sites.items()}
-        plan = Plan(run.checkpoint.digest, run.dense.config.head_dim, whole)
+        plan = whole(run)
         return Compressed(steps.cut(run, plan), plan)

@@ -44,7 +44,7 @@ def _rate(run: Run) -> float:
     options = run.options(MovementOptions)
     if options.score_rate is not None:
         return options.score_rate
-    return rate_for(steps.length(run, steps.SHAPING)) if options.structure == "soft" else SCORE_RATE
+    return rate_for(steps.step_count(run, steps.SHAPING)) if options.structure == "soft" else SCORE_RATE
 
 
 def _regime(run: Run, model: Encoder) -> Units | Hard:

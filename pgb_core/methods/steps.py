@@ -66,25 +66,33 @@ def _tokens(features: Sequence[Features]) -> int:
     return sum(len(item.ids) for item in features)
 
 
-def recovery(run: Run, plan: Stage) -> Sequence[Stage]:
-    """The stages of `recovered`, after the one that made the plan."""
+def recovery(run: Run, plan: Stage, *settings: object) -> Sequence[Stage]:
+    """The stages of `recovered`, after the one that made the plan. settings: all that its regimes depend on."""
+    if run.config.keep == 1:  # nothing went, so there is nothing to make up for
+        return (finish(run, plan, 1.0, *settings),)
     compensated = plan.then("compensated", run.inputs.calibration_digest, run.config.ridge)
-    return compensated, finish(run, compensated)
+    return compensated, finish(run, compensated, 1.0, *settings)
 
 
 def recovery_effort(run: Run) -> dict[str, float]:
     """Of `recovered`."""
     found = {"Compensating layer by layer": COMPENSATE + COMPENSATE_TOKEN * _tokens(run.inputs.calibration)}
-    return {**found, **finishing_effort(run)}
+    return {**(found if run.config.keep < 1 else {}), **finishing_effort(run)}
 
 
-def recovered(run: Run, plan: Plan, stages: Sequence[Stage]) -> Encoder:
-    """What a plan leaves of the dense model, compensated and re-finetuned. stages: as `recovery` has them."""
+def recovered(
+    run: Run, plan: Plan, stages: Sequence[Stage], regimes: Callable[[Encoder], Sequence[Regime]] = lambda model: ()
+) -> Encoder:
+    """What a plan leaves of the dense model, compensated and re-finetuned. stages: as `recovery` has them.
+
+    regimes: of the re-finetuning, made for the compact model.
+    """
     compact = cut(run, plan)
-    compensated, finetuned = stages
+    *compensated, finetuned = stages
     dense = ordered(run.dense, plan)  # hidden states of the two are compared
-    _compensate(run, dense, compact, plan, compensated)
-    return finished(run, compact, finetuned, stream=plan.stream)
+    for stage in compensated:
+        _compensate(run, dense, compact, plan, stage)
+    return finished(run, compact, finetuned, stream=plan.stream, regimes=regimes(compact))
 
 
 def shaping(run: Run, before: Stage, share: float, *settings: object) -> Stage:
@@ -170,10 +178,10 @@ def units_left(run: Run, weights: Weights, values: Values | None = None) -> dict
     return unit_choices(weights, head_dim, left)
 
 
-def finish(run: Run, before: Stage, share: float = 1.0) -> Stage:
-    """The stage of `finished`."""
+def finish(run: Run, before: Stage, share: float = 1.0, *settings: object) -> Stage:
+    """The stage of `finished`. settings: all that its regimes depend on."""
     noise = (run.config.noise,) if run.config.noisy else ()
-    return before.then("finetuned", *_learning(run), *([share] if share < 1 else []), *noise)
+    return before.then("finetuned", *_learning(run), *([share] if share < 1 else []), *noise, *settings)
 
 
 def finishing_effort(run: Run, share: float = 1.0) -> dict[str, float]:
@@ -207,11 +215,6 @@ def cut(run: Run, plan: Plan, trained: Encoder | None = None) -> Encoder:
     return compact
 
 
-def length(run: Run, share: float) -> int:
-    """Steps of a training for a share of the epochs."""
-    return max(1, round(share * run.config.epochs * len(grouped(run.inputs.training, run.config.tokens))))
-
-
 def _compensate(run: Run, dense: Encoder, compact: Encoder, plan: Plan, stage: Stage) -> None:
     """Let what is left make up for what went, in place."""
 
@@ -222,6 +225,12 @@ def _compensate(run: Run, dense: Encoder, compact: Encoder, plan: Plan, stage: S
         return compact.state_dict()
 
     compact.load_state_dict(dict(run.kept(stage, made)))
+
+
+def step_count(run: Run, share: float) -> int:
+    """Steps of a training for a share of the epochs."""
+    groups = grouped(run.inputs.training, run.config.tokens, run.config.seed)
+    return max(1, round(share * run.config.epochs * len(groups)))
 
 
 def _learning(run: Run) -> tuple[object, ...]:

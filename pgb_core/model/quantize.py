@@ -34,13 +34,13 @@ def scaled(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
 
 
 def even(largest: Tensor, weight: Tensor) -> Tensor:
-    """Factors [in] by which inputs are to be divided, and weights multiplied, before both are quantised.
+    """Factors [..., in] by which inputs are to be divided, and weights multiplied, before both are quantised.
 
-    largest: magnitude of each input, [in]. weight: [out, in]. Inputs that are much larger than the others would make
-    their common scale coarse; the weights, which have a scale an output, take a part of that over (SmoothQuant, Xiao et
-    al. 2023, arXiv 2211.10438).
+    largest: magnitude of each input, [..., in]. weight: [..., out, in]. Inputs that are much larger than the others
+    would make their common scale coarse; the weights, which have a scale an output, take a part of that over
+    (SmoothQuant, Xiao et al. 2023, arXiv 2211.10438).
     """
     smallest = 1e-5
-    columns = weight.detach().abs().amax(0).clamp_min(smallest)
+    columns = weight.detach().abs().amax(-2).clamp_min(smallest)
     factors = largest.clamp_min(smallest) ** MOVED / columns ** (1 - MOVED)
-    return factors / factors.median()
+    return factors / factors.median(-1, keepdim=True).values

@@ -12,6 +12,7 @@ from pgb_core.errors import PlanError
 from pgb_core.model.blocks import Attention, Constant, FeedForward, Layer, Sublayer
 from pgb_core.model.encoder import Encoder, Layers
 from pgb_core.model.linear import Linear, cut
+from pgb_core.model.linear.low_rank import LowRankLinear, factors
 from pgb_core.plan import WRITING, Choice, Plan, Role, Site
 
 
@@ -89,6 +90,19 @@ def merge_groups(model: Encoder) -> None:
                 setattr(parent, name, child.merged())
 
 
+def factorise(model: Encoder) -> dict[Site, LowRankLinear]:
+    """Make two products of every map, in place: of full rank, so that they compute the same. By address."""
+    found: dict[Site, LowRankLinear] = {}
+    addresses = {id(linear): site for site, linear in model.sites().items()}
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, Linear) and id(child) in addresses:
+                pair = factors(child.to_dense().detach(), min(child.out_features, child.in_features))
+                found[addresses[id(child)]] = LowRankLinear(*pair, child.bias.detach().clone())
+                setattr(parent, name, found[addresses[id(child)]])
+    return found
+
+
 def _layer(layer: Layer, plan: Plan) -> Layer:
     index, choices, maps = layer.index, plan.layer(layer.index), layer.maps()
 
@@ -97,7 +111,9 @@ def _layer(layer: Layer, plan: Plan) -> Layer:
         dense, site = maps[role], Site(index, role)
         inputs = torch.arange(dense.in_features) if writer is None else outputs(plan, Site(index, writer))
         weight = dense.to_dense().detach()
-        return cut(choices[role], weight, dense.bias.detach(), outputs(plan, site), inputs)
+        found = cut(choices[role], weight, dense.bias.detach(), outputs(plan, site), inputs)
+        found.exact = site in plan.exact
+        return found
 
     def constant(role: Role) -> Constant:
         return Constant(maps[role].bias.detach().clone())

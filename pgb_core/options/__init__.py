@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pgb_core.options.base import MethodOptions
+from pgb_core.options.flop import FlopOptions
 from pgb_core.options.magnitude import MagnitudeOptions
 from pgb_core.options.movement import MovementOptions
 from pgb_core.options.pgb import PGBOptions
 from pgb_core.options.pgb_paper import PGBPaperOptions
 from pgb_core.options.proximal import ProximalOptions
+from pgb_core.options.q8bert import Q8BertOptions
+from pgb_core.options.qbert import QBertOptions
+from pgb_core.options.quant_noise import QuantNoiseOptions
 
 METHODS: dict[str, type[MethodOptions]] = {
     "pgb": PGBOptions,
@@ -15,6 +19,10 @@ METHODS: dict[str, type[MethodOptions]] = {
     "magnitude": MagnitudeOptions,
     "movement": MovementOptions,
     "proximal": ProximalOptions,
+    "flop": FlopOptions,
+    "q8bert": Q8BertOptions,
+    "qbert": QBertOptions,
+    "quant-noise": QuantNoiseOptions,
 }
 # Forms of the exported model; `pgb_core.export.forms` writes them.
 FORMS = ("fp32", "int8", "openvino", "openvino-int8", "gpu", "torch", "torch-bf16")

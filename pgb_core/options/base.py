@@ -31,6 +31,11 @@ class MethodOptions(BaseModel):
         """Whether what is kept is decided by training."""
         return False
 
+    @property
+    def quantises(self) -> bool:
+        """Whether it trains for the numbers of int8 forms, with a model of full size too."""
+        return False
+
     def stored(self, keep: float) -> float:
         """Share of the encoder's weights that is stored when a share `keep` stays."""
         return keep

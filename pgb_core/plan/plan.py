@@ -10,7 +10,8 @@ from pgb_core.errors import PlanError
 from pgb_core.plan.kinds import Choice, decoded
 from pgb_core.plan.sites import ORDER, WRITING, Role, Site
 
-PLAN_SCHEMA = 2
+PLAN_SCHEMA = 3
+WITHOUT_EXACT = 2  # the schema before, which is read too
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,10 @@ class Plan:
 
     `made_for` is the form, and the instruction sets, by whose prices the parts were weighed; empty when by none.
 
-    Raises PlanError when the stream does not name each of its channels once.
+    `exact` are the maps that stay in float32 in forms whose products are in int8.
+
+    Raises PlanError when the stream does not name each of its channels once, or when `exact` names a map that is none
+    of the choices.
     """
 
     checkpoint: str
@@ -35,8 +39,11 @@ class Plan:
     choices: Mapping[Site, Choice] = field(default_factory=dict)
     stream: tuple[int, ...] | None = None
     made_for: str = ""
+    exact: frozenset[Site] = frozenset()
 
     def __post_init__(self) -> None:
+        if not self.exact <= self.choices.keys():
+            raise PlanError(f"plan: {min(self.exact - self.choices.keys())} is to be exact and has no choice")
         if self.stream is None:
             return
         if sorted(self.stream) != list(range(len(self.stream))):
@@ -80,6 +87,7 @@ class Plan:
                 "head_dim": self.head_dim,
                 "made_for": self.made_for,
                 "stream": self.stream,
+                "exact": [str(site) for site, _ in ordered if site in self.exact],
                 "choices": {str(site): choice.encoded() for site, choice in ordered},
             },
             separators=(",", ":"),
@@ -91,11 +99,14 @@ class Plan:
         """Inverse of `to_json`. Raises PlanError on anything it would not have written."""
         try:
             raw = json.loads(text)
-            if raw["schema"] != PLAN_SCHEMA:
-                raise PlanError(f"plan: schema {raw['schema']} is unknown; this version reads {PLAN_SCHEMA}")
+            if raw["schema"] not in (WITHOUT_EXACT, PLAN_SCHEMA):
+                known = f"{WITHOUT_EXACT} and {PLAN_SCHEMA}"
+                raise PlanError(f"plan: schema {raw['schema']} is unknown; this version reads {known}")
             choices = {Site.parse(name): decoded(value) for name, value in raw["choices"].items()}
             stream = None if raw["stream"] is None else tuple(map(int, raw["stream"]))
-            return cls(str(raw["checkpoint"]), int(raw["head_dim"]), choices, stream, str(raw["made_for"]))
+            named = [] if raw["schema"] == WITHOUT_EXACT else raw["exact"]
+            exact = frozenset(Site.parse(name) for name in named)
+            return cls(str(raw["checkpoint"]), int(raw["head_dim"]), choices, stream, str(raw["made_for"]), exact=exact)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise PlanError(f"plan: not a plan ({type(error).__name__})") from error
 

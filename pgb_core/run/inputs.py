@@ -59,9 +59,9 @@ def read_inputs(config: CompressConfig, checkpoint: Checkpoint, report: Report) 
                 report.warn(f"{rows.short}: some rows have no label; scores use labels drawn from the model for all")
             calibration, rows = [replace(item, target=None) for item in calibration], None
     picked = _sample(calibration, config.samples, config.seed)
-    if config.keep < 1 and len(picked) < FEW:
+    if not config.as_it_is and len(picked) < FEW:
         report.warn(f"only {len(picked)} inputs to score and compensate on: the result depends on which they are")
-    if not training and not config.distill and config.epochs and config.keep < 1:
+    if not training and not config.distill and config.epochs and not config.as_it_is:
         raise ConfigError("--no-distill without --train: nothing to re-finetune with; give labels or --epochs 0")
     held_out = config.eval and reading.read(config.eval, subject, options, report, "validation", "evaluation")
     return Inputs(picked, training or calibration, labelled or None, rows, held_out or None)

@@ -163,7 +163,7 @@ class Run:
         if config.options.learns:  # the dense model in training, and as much again for what else is learned
             kept += 2 * (rest + 6 * encoder)
         # Forms are written twice, to be tried before the artifact is there.
-        needed = int(4 * ((kept if config.keep < 1 else 0) + 2 * small * len(config.forms)))
+        needed = int(4 * ((0 if config.as_it_is else kept) + 2 * small * len(config.forms)))
         return max(0, needed - sum(self.workspace.size(stage.name, stage.digest) for stage in stages))
 
     def check_labels(self) -> dict[str, object]:
@@ -171,7 +171,7 @@ class Run:
         c, config, inputs = self.checkpoint, self.config, self.inputs
         predict = torch_predictor(self.dense)
         trial = reading.Trial(c.subject, c.served_tokenizer, predict, self.report, config.trust_labels, config.seed)
-        learned = [rows for rows in (inputs.labelled, inputs.calibrating) if rows is not None and config.keep < 1]
+        learned = [rows for rows in (inputs.labelled, inputs.calibrating) if rows is not None and not config.as_it_is]
         if config.options.uses_labels or inputs.labelled is not None:
             for rows in learned[1:]:
                 trial.check(rows, None)

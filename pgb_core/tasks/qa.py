@@ -183,7 +183,7 @@ def encode_questions(rows: Sequence[Question], tokenizer: Fast, length: int, str
     # The library gives the second text of all windows but the first type 1, whatever the tokenizer says.
     top = max(tokenizer.encode("a", "a").type_ids, default=0)
     for n, row in enumerate(rows):
-        question = _fitting(row.question.strip(), tokenizer, budget // 2)
+        question = _fitting(row.question, tokenizer, budget // 2)
         tokenizer.enable_truncation(length, stride=stride, strategy="only_second")
         try:
             first = tokenizer.encode(question, row.context)

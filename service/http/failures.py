@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from service import errors
@@ -134,7 +135,16 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     message = _WORDS.get(error.status_code, str(error.detail))
     body = _dialect(request).error(_CODES.get(error.status_code, "http"), message)
     headers = dict(error.headers or {})
-    allowed = headers.get("Allow", "").split(", ")
-    if "GET" in allowed and "HEAD" not in allowed:
-        headers["Allow"] += ", HEAD"
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_allowed(request, headers.get("Allow", "").split(", ")))
     return JSONResponse(body, error.status_code, headers)
+
+
+def _allowed(request: Request, said: Sequence[str]) -> list[str]:
+    """The methods of a path, where several routes share it and the first that fits has spoken for itself alone."""
+    methods = set(said)
+    route = request.scope.get("route")
+    if isinstance(route, APIRoute) and methods == route.methods:
+        same = [other for other in request.app.routes if isinstance(other, APIRoute) and other.path == route.path]
+        methods = methods.union(*(other.methods or () for other in same))
+    return sorted(methods | {"HEAD"} if "GET" in methods else methods)

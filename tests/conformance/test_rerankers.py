@@ -1,11 +1,7 @@
-"""Rankers of llama-index, Haystack and Cohere: themselves where they are installed, otherwise what they send and read.
-
-They are heavy, so that they are no part of the project's own installation.
-"""
+"""What rankers of llama-index, Haystack and Cohere send and read; `test_clients.py` asks with themselves."""
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urljoin
 
@@ -16,22 +12,8 @@ QUERY = "who sang"
 TEXTS = ["the film was dull", "the town sang a song", "not very good", "where it began"]
 
 
-def _has(name: str) -> bool:
-    try:
-        return find_spec(name) is not None
-    except ModuleNotFoundError:
-        return False
-
-
 def llama_index(url: str, top: int) -> list[tuple[str, float]]:
     """`TextEmbeddingInference` of llama-index-postprocessor-tei-rerank: as many scores as nodes, by their index."""
-    if _has("llama_index.postprocessor.tei_rerank"):
-        from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
-        from llama_index.postprocessor.tei_rerank import TextEmbeddingInference
-
-        nodes = [NodeWithScore(node=TextNode(text=text), score=0.0) for text in TEXTS]
-        found = TextEmbeddingInference(top_n=top, base_url=url).postprocess_nodes(nodes, QueryBundle(QUERY))
-        return [(one.node.get_content(), one.score) for one in found]
     headers = {"Content-Type": "application/json"}
     ranks = httpx.post(f"{url}/rerank", headers=headers, json={"query": QUERY, "texts": TEXTS}, timeout=60).json()
     assert len(ranks) == len(TEXTS)
@@ -41,13 +23,6 @@ def llama_index(url: str, top: int) -> list[tuple[str, float]]:
 
 def haystack(url: str, top: int) -> list[tuple[str, float]]:
     """`HuggingFaceTEIRanker` of huggingface-api-haystack, or of haystack-ai 2: a list that is sorted already."""
-    if _has("haystack_integrations.components.rankers.huggingface_api"):
-        from haystack import Document
-        from haystack_integrations.components.rankers.huggingface_api import HuggingFaceTEIRanker
-
-        documents = [Document(content=text) for text in TEXTS]
-        found = HuggingFaceTEIRanker(url=url, top_k=top, token=None).run(query=QUERY, documents=documents)["documents"]
-        return [(one.content, one.score) for one in found]
     body = {"query": QUERY, "texts": TEXTS, "raw_scores": False}
     ranks: Any = httpx.post(urljoin(url, "/rerank"), json=body, headers={}, timeout=30).json()
     assert isinstance(ranks, list)
@@ -56,13 +31,6 @@ def haystack(url: str, top: int) -> list[tuple[str, float]]:
 
 def cohere(url: str, top: int) -> list[tuple[str, float]]:
     """`ClientV2.rerank` of cohere: results with an index and a score."""
-    if _has("cohere"):
-        import cohere as package
-
-        with httpx.Client() as http:
-            client = package.ClientV2(api_key="none", base_url=url, httpx_client=http)
-            results = client.rerank(model="rank", query=QUERY, documents=TEXTS, top_n=top).results
-        return [(TEXTS[one.index], one.relevance_score) for one in results]
     body = {"model": "rank", "query": QUERY, "documents": TEXTS, "top_n": top}
     headers = {"authorization": "Bearer none", "x-fern-language": "Python", "content-type": "application/json"}
     found = httpx.post(f"{url}/v2/rerank", json=body, headers=headers, timeout=300).json()

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -132,19 +133,38 @@ def test_a_broken_or_too_large_file_is_refused(tmp_path: Path, monkeypatch: pyte
         read_data(path, "texts")
 
 
-def test_a_text_that_many_rows_share_is_unpacked_a_few_rows_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+SHARED = "a" * 200_000
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"text": SHARED}] * 256,
+        [{"text": "a", "labels": [SHARED] * 256}],
+        [{"text": {"a": [{"b": SHARED}] * 16}}] * 16,
+        [{"text": "a", "labels": [[SHARED] * 64]}, {"text": "b", "labels": [None, [], [None, *[SHARED] * 192]]}],
+    ],
+    ids=["rows", "a list", "objects", "lists in lists"],
+)
+def test_a_text_that_many_share_is_refused_before_it_is_copied(
+    rows: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So what is too large is refused before it is all in memory."""
-    path = write(tmp_path / "a.parquet", [{"text": "a" * 200_000}] * 256, compression="zstd")
-    assert path.stat().st_size < 10_000
-    seen: list[int] = []
-    refuse = parquet._refuse_large
-    monkeypatch.setattr(parquet, "LARGEST", 1 << 20)
-    monkeypatch.setattr(parquet, "_refuse_large", lambda p, rows, size: (seen.append(size), refuse(p, rows, size)))
-    with pytest.raises(DataError, match="unpacks to more than 20,000,000 rows or 1 MiB"):
-        read_data(path, "texts")
-    assert (1 << 20) < seen[-1] < (2 << 20)
+    """50 MB that the file holds in a few kilobytes: neither Arrow nor Python has more of them than are taken."""
+    path = write(tmp_path / "a.parquet", rows, compression="zstd")
+    assert path.stat().st_size < 100_000
+    pyarrow = pytest.importorskip("pyarrow", reason="the extra data is not installed")
+    monkeypatch.setattr(parquet, "LARGEST", 1 << 25)
+    usual, pool = pyarrow.default_memory_pool(), pyarrow.proxy_memory_pool(pyarrow.system_memory_pool())
+    pyarrow.set_memory_pool(pool)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="unpacks to more than 20,000,000 rows or 32 MiB"):
+            read_data(path, "texts")
+        assert pool.max_memory() < 1 << 24
+        assert tracemalloc.get_traced_memory()[1] < 1 << 25
+    finally:
+        tracemalloc.stop()
+        pyarrow.set_memory_pool(usual)
 
 
 @pytest.mark.parametrize(("kind", "unit"), [("timestamp", "ms"), ("timestamp", "us"), ("duration", "ms")])

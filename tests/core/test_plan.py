@@ -71,9 +71,19 @@ def test_a_plan_says_its_stream_and_what_it_was_made_for() -> None:
     choices = {Site(0, role): Keep((2, 2)) for role in Role}
     for plan in (Plan("", 2, choices), Plan("", 2, choices, (1, 0), "int8, avx2")):
         raw = json.loads(plan.to_json())
-        assert (raw["schema"], raw["made_for"]) == (2, plan.made_for)
+        assert (raw["schema"], raw["made_for"]) == (3, plan.made_for)
         assert raw["stream"] == (None if plan.stream is None else list(plan.stream))
         assert Plan.from_json(plan.to_json()) == plan
+
+
+def test_a_plan_of_the_schema_before_is_read() -> None:
+    """None of its maps is exact."""
+    plan = Plan("", 2, {Site(0, role): Keep((2, 2)) for role in Role}, exact=frozenset({Site(0, Role.KEY)}))
+    raw = json.loads(plan.to_json())
+    assert raw.pop("exact") == ["0.key"]
+    with pytest.raises(PlanError, match="not a plan"):
+        Plan.from_json(json.dumps(raw))
+    assert Plan.from_json(json.dumps({**raw, "schema": 2})).exact == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -83,7 +93,7 @@ def test_a_plan_says_its_stream_and_what_it_was_made_for() -> None:
         "[]",
         "{}",
         '{"schema": 9}',
-        '{"schema":2,"checkpoint":"x","head_dim":4,"choices":{}}',
+        '{"schema":3,"checkpoint":"x","head_dim":4,"choices":{}}',
         '{"schema":1,"checkpoint":"x","head_dim":4,"choices":{"0.nose":{"keep":[1,1]}}}',
     ],
 )

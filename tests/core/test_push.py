@@ -209,11 +209,21 @@ def test_what_was_altered_on_the_hub_is_refused(
     running.repos["owner/altered"] = {**files, "tokenizer.json": b"{}"}
     running.repos["owner/less"] = {name: content for name, content in files.items() if name != "plan.json"}
     running.repos["owner/other"] = {"config.json": b"{}"}
+    running.repos["owner/page"] = {MANIFEST: b'{"name": "a page", "icons": []}'}
+    running.repos["owner/list"] = {MANIFEST: b"[]"}
+    running.repos["owner/bytes"] = {MANIFEST: b"\xff"}
+    running.repos["owner/broken"] = {MANIFEST: b"{"}
+    no_artifact = "its manifest.json is not that of an artifact which this version reads"
+    remedy = "name a repository that pgb push filled"
     running.repos["owner/odd"] = {MANIFEST: files[MANIFEST].replace(b'"plan.json"', b'"*"')}
     for repo, says in {
         "altered": "tokenizer.json is not the file that was written",
         "less": "plan.json is missing",
-        "other": "the hub did not give it",
+        "other": f"hf://owner/other: has no manifest.json, so it is no artifact; {remedy}",
+        "page": f"hf://owner/page: {no_artifact} (manifest: its schema is not 2); {remedy}",
+        "list": f"hf://owner/list: {no_artifact} (manifest: its schema is not 2); {remedy}",
+        "bytes": f"hf://owner/bytes: {no_artifact} (it is not UTF-8); {remedy}",
+        "broken": f"hf://owner/broken: {no_artifact} (manifest: not JSON); {remedy}",
         "nothing": "the hub did not give it",
         "odd": "not a plain file name",
     }.items():

@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
-import pgb_core
 from pgb_core.inference.errors import EmptyInput, InferenceError, InvalidInput, WrongTask
 from pgb_core.inference.load import Loaded
-from service.app import create_app
-from service.settings import Settings
 
 CONTEXT = "the film was very good and the town sang a song. " * 6
 Asked = Callable[[Loaded], Any]
-
-
-@pytest.fixture(scope="module")
-def loaded(artifacts: tuple[Path, Path]) -> Iterator[tuple[Loaded, Loaded]]:
-    """Classifier and QA model, on one thread."""
-    with (
-        pgb_core.load(artifacts[0], "fp32", threads=1) as labels,
-        pgb_core.load(artifacts[1], "fp32", threads=1) as answers,
-    ):
-        yield labels, answers
-
-
-@pytest.fixture(scope="module")
-def client(artifacts: tuple[Path, Path]) -> Iterator[TestClient]:
-    """The application with the same models, which runs every input alone."""
-    settings = Settings(artifacts=tuple(map(str, artifacts)), form="fp32", threads=1, max_batch_tokens=1)
-    with TestClient(create_app(settings)) as found:
-        yield found
 
 
 def same(found: list[list[dict[str, Any]]], wanted: list[list[dict[str, Any]]]) -> None:

@@ -25,31 +25,11 @@ from pgb_core.inference.tasks import TASKS
 from pgb_core.inference.tasks.classification import Labelling
 from pgb_core.inference.tasks.qa import Options, Question, Windowing
 from pgb_core.inference.tokens import Tokens
-from service.app import create_app
 from service.errors import ServiceError, told
-from service.settings import Settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "runtimes.md"
 TEXTS = ["the film was dull", "a", "", "the town sang a song and the film was very good " * 9, "good film"]
 CONTEXT = "the film was very good and the town sang a song. " * 6
-
-
-@pytest.fixture(scope="module")
-def loaded(artifacts: tuple[Path, Path]) -> Iterator[tuple[Loaded, Loaded]]:
-    """Classifier and QA model, on one thread."""
-    with (
-        pgb_core.load(artifacts[0], "fp32", threads=1) as labels,
-        pgb_core.load(artifacts[1], "fp32", threads=1) as answers,
-    ):
-        yield labels, answers
-
-
-@pytest.fixture(scope="module")
-def client(artifacts: tuple[Path, Path]) -> Iterator[TestClient]:
-    """The application with the same models, which runs every input alone."""
-    settings = Settings(artifacts=tuple(map(str, artifacts)), form="fp32", threads=1, max_batch_tokens=1)
-    with TestClient(create_app(settings)) as found:
-        yield found
 
 
 @pytest.mark.parametrize("options", [Labelling(), Labelling("sigmoid", 1), Labelling("none", side="left")])

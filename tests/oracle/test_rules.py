@@ -64,17 +64,40 @@ def _refused(path: Path, length: int, stride: int) -> bool:
 @pytest.mark.parametrize(("length", "stride"), [(60, 0), (60, 20), (47, 9), (512, 128)])
 def test_windows_equal_those_of_a_truncated_pair(files: dict[str, Path], name: str, length: int, stride: int) -> None:
     """Tokens, types, words and characters are those that the tokenizer gives when it cuts a pair by itself."""
-    reference = Fast.from_file(str(files[name]))
+    assert _equal_windows(files[name], CONTEXT, length, stride) > 1 or length == 512
+
+
+@pytest.mark.parametrize("options", [(True, True), (True, False), (False, True)], ids=str)
+def test_windows_may_begin_with_any_number_of_blanks(tmp_path: Path, options: tuple[bool, bool]) -> None:
+    """One is taken for a blank that was put in front of the text, where there is such; more are not. So it is with the
+    blank that is put behind a special token and stands for no character."""
+    prefixed, trimmed = options
+    blank = "\u0120"
+    merges = [(blank, blank), (2 * blank, blank), (blank, "w")]
+    pieces = ["<s>", "<pad>", "</s>", *pre_tokenizers.ByteLevel.alphabet(), *map("".join, merges)]
+    tokenizer = Fast(models.BPE({piece: n for n, piece in enumerate(pieces)}, merges))
+    tokenizer.add_special_tokens(["</s>"])
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefixed)
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), trimmed, prefixed)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    context = "a b  c   d    e\n f \n\n  g\t\t h \u00a0 \u00a0i w</s>w</s>x </s> w  "
+    taken = len(tokenizer.encode(QUESTION).ids) + 2
+    for length in range(taken + 1, taken + 5):
+        assert _equal_windows(tmp_path / "tokenizer.json", context, length, 0) > 5
+
+
+def _equal_windows(path: Path, context: str, length: int, stride: int) -> int:
+    """How many windows there are, held against those that the tokenizer gives when it cuts a pair by itself."""
+    reference = Fast.from_file(str(path))
     reference.enable_truncation(length, stride=stride, strategy="only_second")
-    whole = reference.encode(QUESTION, CONTEXT)
-    found = all_of(Tokenizer.open(files[name], 512).windows(QUESTION, CONTEXT, length, stride, 256))
-    wanted = [whole, *whole.overflowing]
-    assert len(wanted) > 1 or length == 512
-    for window, encoding in zip(found, wanted, strict=True):
+    whole = reference.encode(QUESTION, context)
+    found = all_of(Tokenizer.open(path, 512).windows(QUESTION, context, length, stride, 256))
+    for window, encoding in zip(found, [whole, *whole.overflowing], strict=True):
         assert (list(window.tokens.ids), list(window.tokens.types)) == (encoding.ids, encoding.type_ids)
         assert [tuple(span) for span in window.spans.tolist()] == encoding.offsets
         assert [window.word(token) for token in range(len(window.tokens))] == encoding.word_ids
         assert list(window.context) == [n for n, side in enumerate(encoding.sequence_ids) if side == 1]
+    return len(found)
 
 
 def test_windows_are_refused_where_truncation_fails(files: dict[str, Path]) -> None:

@@ -6,14 +6,15 @@ Not wall time, so that a busy machine is no failure. `benchmarks.attack.costs` m
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from benchmarks.attack.requests import Attack, listed
+from benchmarks.attack.requests import Attack, listed, paired
 from benchmarks.attack.watch import cpu_seconds, forget_most, memory_mb, send
+from pgb_core.artifact import Artifact
 from tests.served import serving
 
 CPU, MEMORY = 1.0, 100.0  # seconds, MB
@@ -43,13 +44,25 @@ deflate: a million lists
 pipeline: 10,000 GET /
 chunks of one byte
 8,000 headers
+rerank: a query of 198,000 and 128 texts
+rerank: 128 texts of 30,000, repeated
+rerank: 3,000 texts
+rerank: a million texts
+zero-shot: 128 labels of a text of 198,000
+zero-shot: 60 labels of each of 60 texts
+zero-shot: a label of 95,000 ideographs and 128 texts
+zero-shot: 128 labels in a template of 1,000
+zero-shot: a million labels
 """.strip().splitlines()
 
 
 @pytest.fixture(scope="module")
-def server(artifacts: tuple[Path, Path]) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    """Both models with one thread, in a process that has been asked before."""
-    with serving(*artifacts, "--threads", "1") as (url, process):
+def server(
+    artifacts: tuple[Path, Path], labelled: Callable[..., Artifact]
+) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """A model of each kind with one thread, in a process that has been asked before."""
+    ranks, topics = labelled("relevant").path, labelled("contradiction", "neutral", "entailment").path
+    with serving(*artifacts, f"ranks={ranks}", f"topics={topics}", "--threads", "1") as (url, process):
         for _ in range(3):
             httpx.post(f"{url}/v1/classify", json={"inputs": ["the film " * 2_000] * 8})
         yield int(url.rpartition(":")[2]), process
@@ -58,7 +71,8 @@ def server(artifacts: tuple[Path, Path]) -> Iterator[tuple[int, subprocess.Popen
 @pytest.fixture(scope="module")
 def attacks() -> dict[str, Attack]:
     """Those of the list that are tried here."""
-    return {attack.name: attack for attack in listed("mood", "who", 1 << 24) if attack.name in NAMES}
+    every = [*listed("mood", "who", 1 << 24), *paired("ranks", "topics")]
+    return {attack.name: attack for attack in every if attack.name in NAMES}
 
 
 @pytest.mark.parametrize("name", NAMES)

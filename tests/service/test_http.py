@@ -80,6 +80,13 @@ def test_head_is_refused_where_nothing_can_be_got(client: TestClient) -> None:
     assert client.delete("/health").headers["allow"] == "GET, HEAD"
 
 
+def test_a_refusal_names_every_method_of_a_path(client: TestClient) -> None:
+    """Also where routes of several dialects share it."""
+    for method in ("PUT", "DELETE", "PATCH"):
+        reply = client.request(method, "/")
+        assert (reply.status_code, reply.headers["allow"]) == (405, "GET, HEAD, POST")
+
+
 def test_head_sends_no_body_by_itself() -> None:
     """Whatever the server makes of it; the route is there for the log."""
     sent: list[Any] = []
@@ -150,7 +157,7 @@ def test_the_address_itself_says_whether_it_is_ready(client: TestClient, accept:
     """200 and 503, for whoever does not ask for a page before all else."""
     state: Any = client.app.state  # type: ignore[attr-defined]
     reply = client.get("/", headers={"accept": accept})
-    assert (reply.status_code, reply.json()) == (200, {"status": "ready"})
+    assert (reply.status_code, reply.json()) == (200, {"status": "alive"})
     state.lifecycle.draining = True
     try:
         reply = client.get("/", headers={"accept": accept})

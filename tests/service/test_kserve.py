@@ -42,10 +42,11 @@ def test_a_reader_gives_the_answer_of_each_instance(client: TestClient) -> None:
     assert found[1] == {"answer": "", "start": 0, "end": 0, "score": 0.0}
 
 
+@pytest.mark.parametrize("verb", ["predict", "explain"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
-def test_predictions_are_asked_for_by_post_alone(client: TestClient, method: str) -> None:
+def test_predictions_are_asked_for_by_post_alone(client: TestClient, method: str, verb: str) -> None:
     """The path is not taken for that of a model of a longer name."""
-    reply = client.request(method, "/v1/models/mood:predict")
+    reply = client.request(method, f"/v1/models/mood:{verb}")
     assert (reply.status_code, reply.headers["allow"]) == (405, "POST")
     assert client.request("PUT", "/v1/models/mood").headers["allow"] == "GET, HEAD"
 
@@ -83,7 +84,8 @@ def test_a_model_is_ready_by_its_name(client: TestClient) -> None:
         (MOOD, {"instances": ["a"] * 9}, 413, "at most 8"),
         (MOOD, {"instances": ["a" * 6_000]}, 413, "too long"),
         ("/v1/models/zq-secret:predict", {"instances": ["a"]}, 404, "no model of that name"),
-        ("/v1/models/mood:explain", {"instances": ["a"]}, 405, "not allowed"),
+        ("/v1/models/mood:explain", {"instances": ["zq-secret"]}, 404, "no model here explains its predictions"),
+        ("/v1/models/zq-secret:explain", {"instances": ["a"]}, 404, "no model of that name"),
     ],
 )
 def test_a_refusal_says_why_in_the_protocol_s_shape(

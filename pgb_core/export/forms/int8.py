@@ -44,6 +44,8 @@ class Int8(Writer):
 
     def product(self, name: str, weight: Tensor, bias: Tensor | None, x: str, seen: Range | None) -> str:
         """Quantise, multiply, scale, add the bias: by one operator where the range of x is not known before."""
+        if self.exact(name):
+            return self.plain(name, self.g.constant(f"{name}.weight", weight.T), bias, x)
         g, bytes_of = self.g, self.known.get(x)
         if bytes_of is None and seen is not None:
             if seen.stream:
@@ -67,6 +69,8 @@ class Int8(Writer):
 
         So each has a scale of its own. Of all maps this one loses most by a scale for a whole batch.
         """
+        if self.exact(name):
+            return super().outer(name, chain, x)
         g = self.g
         low, least = RANGES.get(self.activation, (-1.0, 1e-6))
         size = x if low > -1 else g.op("Abs", f"{name}.size", x)

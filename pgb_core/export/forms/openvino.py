@@ -27,12 +27,7 @@ class OpenVino(Writer):
 
     def product(self, name: str, weight: Tensor, bias: Tensor | None, x: str, seen: Range | None) -> str:
         """A product with a constant, and a sum."""
-        return self.sum(name, x, self.g.constant(f"{name}.weight", weight.T), bias)
-
-    def sum(self, name: str, x: str, weight: str, bias: Tensor | None) -> str:
-        """x times weight, and a bias."""
-        y = self.g.op("MatMul", f"{name}.product" if bias is not None else name, x, weight)
-        return y if bias is None else self.g.op("Add", name, y, self.g.constant(f"{name}.bias", bias))
+        return self.plain(name, self.g.constant(f"{name}.weight", weight.T), bias, x)
 
     def attend(self, name: str, a: Attention, query: str, key: str, value: str) -> str:
         """Spelled out; the engine makes one operator of it."""
@@ -72,6 +67,8 @@ class OpenVinoInt8(OpenVino):
 
     def product(self, name: str, weight: Tensor, bias: Tensor | None, x: str, seen: Range | None) -> str:
         """The input as the engine reads a quantised one, and the weight as it reads one that is to stay in int8."""
+        if self.exact(name):
+            return super().product(name, weight, bias, x, seen)
         g, bits = self.g, 8
         if seen is not None:
             bits = EVERYWHERE
@@ -85,4 +82,4 @@ class OpenVinoInt8(OpenVino):
             x = g.op("DequantizeLinear", f"{name}.input", x, *of_x)
         whole, scales = quantized(weight, bits)
         stored = [g.constant(f"{name}.whole", whole.T), g.constant(f"{name}.scale", scales)]
-        return self.sum(name, x, g.op("DequantizeLinear", f"{name}.weight", *stored, axis=1), bias)
+        return self.plain(name, g.op("DequantizeLinear", f"{name}.weight", *stored, axis=1), bias, x)

@@ -37,11 +37,21 @@ class Writer(ABC):
     def __init__(self, g: Graph, model: Encoder, ranges: Ranges) -> None:
         self.g = g
         self.ranges = ranges
+        self._exact = {f"layer.{site.layer}.{site.role}" for site, linear in model.sites().items() if linear.exact}
         self.activation = model.config.activation
 
     @abstractmethod
     def product(self, name: str, weight: Tensor, bias: Tensor | None, x: str, seen: Range | None) -> str:
         """[batch, tokens, in] -> [batch, tokens, out]. weight: [out, in]; bias: [out]; seen: of x, where known."""
+
+    def exact(self, name: str) -> bool:
+        """Whether a map stays in float32. name: of the map, or of a product of it."""
+        return ".".join(name.split(".")[:3]) in self._exact
+
+    def plain(self, name: str, weight: str, bias: Tensor | None, x: str) -> str:
+        """A product of ONNX's own, and a sum. weight: a constant, [in, out]; bias: [out]."""
+        y = self.g.op("MatMul", f"{name}.product" if bias is not None else name, x, weight)
+        return y if bias is None else self.g.op("Add", name, y, self.g.constant(f"{name}.bias", bias))
 
     @abstractmethod
     def attend(self, name: str, a: Attention, query: str, key: str, value: str) -> str:
@@ -57,6 +67,8 @@ class Writer(ABC):
         if len(chains) < 2 or not all(len(c.products) == 1 and c.products[0].one_block for c in chains):
             return [self.map(name, chain, x) for name, chain in zip(names, chains, strict=True)]
         if not all(_same(firsts[0].in_index, other.in_index) for other in firsts[1:]):
+            return [self.map(name, chain, x) for name, chain in zip(names, chains, strict=True)]
+        if len({self.exact(name) for name in names}) > 1:
             return [self.map(name, chain, x) for name, chain in zip(names, chains, strict=True)]
         name = f"{names[0]}.together"
         weight = torch.cat([product.blocks[0] for product in firsts])

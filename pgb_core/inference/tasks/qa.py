@@ -60,7 +60,10 @@ class Options:
 
 @dataclass(frozen=True)
 class Answer:
-    """`context[start:end] == text`; an empty text says that the context holds no answer."""
+    """`context[start:end] == text`; an empty text at 0 says that the context holds no answer.
+
+    Of a tokenizer with tokens of white space, a text may be white space, or empty at another place.
+    """
 
     text: str
     start: int

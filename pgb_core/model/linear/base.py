@@ -92,11 +92,15 @@ class Chain:
 
 
 class Linear(nn.Module):
-    """`y = W x + b`: [..., in] -> [..., out]. Each kind has a class of its own."""
+    """`y = W x + b`: [..., in] -> [..., out]. Each kind has a class of its own.
+
+    exact: whether it stays in float32 where products are in int8.
+    """
 
     in_features: int
     out_features: int
     bias: nn.Parameter
+    exact = False
 
     def chain(self) -> Chain:
         """The map as a graph computes it; its tensors are the module's own."""

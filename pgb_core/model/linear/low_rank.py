@@ -44,14 +44,20 @@ class LowRankLinear(Linear):
 
 
 def cut(choice: LowRank, weight: Tensor, bias: Tensor, outputs: Tensor, inputs: Tensor) -> LowRankLinear:
-    """The best pair (Eckart and Young 1936), in the orders of its neighbours; see `pgb_core.model.linear.cut`.
+    """The best pair, in the orders of its neighbours; see `pgb_core.model.linear.cut`."""
+    down, up = factors(weight, choice.rank)
+    return LowRankLinear(down[:, inputs].contiguous(), up[outputs].contiguous(), bias[outputs].clone())
 
-    Each half has the square root of the singular values, and the largest entry of a row of `down` is positive, so that
-    equal matrices give equal pairs.
+
+def factors(weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """The pair down [rank, in] and up [out, rank] whose product is nearest to weight [out, in] (Eckart and Young 1936).
+
+    Directions are in the order of their singular values, and each half has the square root of these. The largest entry
+    of a row of `down` is positive, so that equal matrices give equal pairs.
     """
     u, s, v = torch.linalg.svd(weight.double(), full_matrices=False)
-    root = s[: choice.rank].sqrt()
-    down, up = root.unsqueeze(1) * v[: choice.rank], u[:, : choice.rank] * root
+    root = s[:rank].sqrt()
+    down, up = root.unsqueeze(1) * v[:rank], u[:, :rank] * root
     sign = down.gather(1, down.abs().argmax(1, keepdim=True)).sign()
-    down, up = (down * sign)[:, inputs].to(weight.dtype), (up * sign.T)[outputs].to(weight.dtype)
-    return LowRankLinear(down.contiguous(), up.contiguous(), bias[outputs].clone())
+    # The optimiser's fused step takes its own state to lie in memory as the parameters do, also when it was read back.
+    return (down * sign).to(weight.dtype).contiguous(), (up * sign.T).to(weight.dtype).contiguous()

@@ -10,7 +10,7 @@ from pgb_core.inference.tasks.classification import Labelling
 from pgb_core.inference.tokens import Text
 from service.dialects.common import call_of, engine_of, timed
 from service.dialects.huggingface import schemas as hf
-from service.engine import Need, Target
+from service.engine import MOST_CHARACTERS, Need, Target
 from service.errors import EmptyInput, InvalidInput, TooLarge
 
 _MANY = "too many texts with a candidate label each, at most {} are taken"
@@ -48,12 +48,16 @@ async def _zero_shot(
     template = entailment.TEMPLATE if p.hypothesis_template is None else p.hypothesis_template
     if not named:
         raise EmptyInput("there is no candidate label")
+    if texts == [""] and not several:  # as the pipeline, which takes an empty text in a list
+        raise EmptyInput("the text is empty")
     if not entailment.fits(template):
         raise InvalidInput("hypothesis_template has {} once, where the label goes")
     if p.function_to_apply is not None:
         raise InvalidInput("function_to_apply is not for candidate_labels; multi_label says how they are scored")
     if len(texts) * len(named) > most:
         raise TooLarge(_MANY.format(most))
+    if len(texts) * sum(map(len, named)) > MOST_CHARACTERS:  # each answer repeats every label
+        raise TooLarge("the candidate labels are too long for so many texts; shorten them, or send fewer texts")
     plain = [text for text in texts if isinstance(text, str)]
     if len(plain) < len(texts):
         raise InvalidInput("candidate_labels are for texts, not for pairs")

@@ -1,4 +1,4 @@
-"""/v1/models/{name} and /v1/models/{name}:predict: the first protocol of KServe."""
+"""/v1/models/{name}, and :predict and :explain behind it: the first protocol of KServe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from service.dialects.common import USE, Name, call_of, documented, engine_of, r
 from service.dialects.kserve import schemas as kserve
 from service.dialects.strict import StrictRoute
 from service.engine import Target
-from service.errors import InvalidInput, Unavailable
+from service.errors import InvalidInput, Unavailable, UnknownModel
 
 router = APIRouter(
     prefix="/v1/models",
@@ -48,10 +48,17 @@ async def predict(name: Name, asked: kserve.InstancesRequest, request: Request) 
     return timed({"predictions": answers}, call)
 
 
+@router.post("/{name}:explain", include_in_schema=False)
+async def explain(name: Name, request: Request) -> JSONResponse:
+    """The protocol has it for models with an explainer, and none here has one. Raises UnknownModel."""
+    registry_of(request).peek(name)
+    raise UnknownModel("no model here explains its predictions; ask :predict")
+
+
 @router.get("/{name}", response_model=kserve.ModelReady)
 async def ready(name: Name, request: Request) -> dict[str, object]:
     """200 when this model answers."""
-    if name.endswith(":predict"):  # the path of the other route
+    if name.endswith((":predict", ":explain")):  # the paths of the other routes
         raise HTTPException(405, headers={"Allow": "POST"})
     model = registry_of(request).peek(name)
     if request.app.state.lifecycle.draining or not model.healthy:

@@ -28,15 +28,17 @@ async def health(request: Request) -> dict[str, object]:
     return {"status": "ready", "models": models}
 
 
-@router.get("/", include_in_schema=False)
+@router.get(
+    "/", response_model=native.AliveBody, responses={307: {"description": "For browsers, to the page"}, **ERRORS}
+)
 async def root(request: Request) -> Response:
-    """What /health says, in short; whoever would rather see a page is led to it."""
+    """Whether it is ready, in the word that KServe's clients look for; whoever would rather see a page is led to it."""
     settings: Settings = request.app.state.settings
     vary = {"Vary": "Accept"}
     if settings.ui and _asks_for_a_page(request.headers.get("accept", "")):
         return RedirectResponse("ui/", 307, vary)
     request.app.state.lifecycle.check()
-    return JSONResponse({"status": "ready"}, headers=vary)
+    return JSONResponse({"status": "alive"}, headers=vary)
 
 
 @router.get(

@@ -211,6 +211,12 @@ class SplitRequest(Strict):
     weights: Annotated[dict[str, Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]], Field(min_length=1)]
 
 
+class AliveBody(BaseModel):
+    """Ready, in short."""
+
+    status: Literal["alive"]
+
+
 class HealthBody(BaseModel):
     """Ready, and with what."""
 

@@ -177,7 +177,7 @@ async def index(request: Request) -> list[dict[str, str]]:
 async def load(request: Request, name: Name) -> dict[str, object]:
     """Load the latest version from the folder of models and switch to it; on failure nothing changes."""
     if v2.parse_repository(v2.LoadRequest, await request.body()).parameters:
-        raise InvalidInput("a model is loaded as its folder has it; send no parameters")
+        raise InvalidInput("failed to load: a model is loaded as its folder has it; send no parameters")
     try:
         await registry_of(request).load(name)
     except UnknownModel as error:

@@ -1,0 +1,32 @@
+"""Options of training with quantisation noise."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from pgb_core.options.base import MethodOptions
+
+
+class QuantNoiseOptions(MethodOptions):
+    """A random share of the weights is rounded to int8 at each step of the re-finetuning."""
+
+    summary: ClassVar[str] = (
+        "trains with a random part of the weights in int8; below --keep 1 on the plan that pgb makes"
+    )
+    paper: ClassVar[str] = "Training with Quantization Noise for Extreme Model Compression, arXiv 2004.07320"
+    acts_on: ClassVar[str] = "numbers"
+
+    share: float = Field(0.5, gt=0, le=1, description="of the blocks, which is rounded at each step")
+    block: int = Field(1, ge=1, description="consecutive weights of one output that are rounded together")
+
+    @property
+    def quantises(self) -> bool:
+        """It is what the method is for."""
+        return True
+
+    @property
+    def uses_labels(self) -> bool:
+        """The scores of the plan do."""
+        return True
