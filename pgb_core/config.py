@@ -199,6 +199,8 @@ class CompressConfig(Asked):
     def _has_data(self) -> Self:
         if self.train is None and self.calibrate is None and not self.as_it_is:
             raise ValueError("no data: give --train with labelled rows, or --calibrate with texts (labels not needed)")
+        if self.options.learns and not self.epochs and self.keep < 1:
+            raise ValueError(f"epochs 0: {self.method} learns in training what to keep; give more, such as --epochs 3")
         if self.sought and "keep" in self.model_fields_set:
             raise ValueError("a size and what it is to be found by: give --keep, or --max-drop and --min-speedup")
         if self.sought and self.eval is None:

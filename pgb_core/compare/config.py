@@ -76,6 +76,11 @@ class CompareConfig(Asked):
     def _has_one_budget(self) -> Self:
         if self.minutes is not None and self.epochs is not None:
             raise ValueError("two budgets: give --minutes or --epochs, not both")
+        learning = [name for name in self.methods if METHODS[name]().learns]
+        if self.epochs == 0 and learning:
+            raise ValueError(
+                f"epochs 0: {', '.join(learning)} learn in training what to keep; give more, or other --methods"
+            )
         if self.train is None and self.calibrate is None:
             raise ValueError("no data: give --train with labelled rows, or --calibrate with texts (labels not needed)")
         return self

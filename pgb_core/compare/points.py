@@ -161,7 +161,7 @@ class Points:
         for _ in range(30):
             middle = (low + high) / 2
             low, high = (middle, high) if work(middle) <= tokens else (low, middle)
-        return round(low, 2)
+        return max(0.01, round(low, 2))  # a step at least, as some methods learn in training what to keep
 
     def _known(self) -> Comparison:
         """What was measured before the first point, now or by a comparison that was stopped."""

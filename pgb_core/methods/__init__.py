@@ -9,8 +9,10 @@ from pgb_core.methods.fixed_attention import FixedAttention
 from pgb_core.methods.flop import Flop
 from pgb_core.methods.kovaleva import Kovaleva
 from pgb_core.methods.magnitude import Magnitude
+from pgb_core.methods.movement import MovementPruning
 from pgb_core.methods.pgb import PGB
 from pgb_core.methods.pgb_paper import PGBPaper
+from pgb_core.methods.proximal import ProximalPruning
 from pgb_core.methods.q8bert import Q8Bert
 from pgb_core.methods.qbert import QBert
 from pgb_core.methods.quant_noise import QuantNoise
@@ -19,6 +21,8 @@ METHODS: dict[str, Method] = {
     "pgb": PGB(),
     "pgb-paper": PGBPaper(),
     "magnitude": Magnitude(),
+    "movement": MovementPruning(),
+    "proximal": ProximalPruning(),
     "flop": Flop(),
     "q8bert": Q8Bert(),
     "qbert": QBert(),

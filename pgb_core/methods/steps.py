@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from torch import Tensor
 
@@ -14,15 +15,20 @@ from pgb_core.learn.fisher import fisher
 from pgb_core.learn.noise import Noise
 from pgb_core.learn.regime import Regime
 from pgb_core.learn.teacher import Teaching, reordered
+from pgb_core.methods.base import Compressed
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.surgery import apply_plan, ordered
-from pgb_core.plan import Plan, Site
+from pgb_core.plan import Choice, Plan, Site
 from pgb_core.run.run import Run, Stage
 from pgb_core.run.workspace import to_device
 from pgb_core.search.importance import importance
+from pgb_core.search.planning import FLOPS_TOKENS
+from pgb_core.search.units import Values, Weights, fitting, share_of, unit_choices, units
 from pgb_core.tasks.features import Batch, Features, batches, grouped
 
+Given = TypeVar("Given", bound=Regime)
 CALIBRATION_TOKENS = 2048
+SHAPING = 0.6  # share of the epochs for the training that decides what stays
 # Expected work, in tokens through the dense model. A gradient of every weight a sample, and a forward and a backward
 # pass a token; one pass of either model and the products of moments a token, and the solutions; a forward and a
 # backward pass of what is left, and the optimiser.
@@ -109,6 +115,69 @@ def shaped(run: Run, stage: Stage, share: float, regimes: Callable[[Encoder], Se
     return model
 
 
+def shaping_stages(run: Run, *settings: object) -> Sequence[Stage]:
+    """The stages of `shaped_and_cut`. settings: the name of the method, and all that its regime depends on."""
+    shaped = shaping(run, run.first("begun", *settings), SHAPING)
+    plan = shaped.then("plan")
+    return shaped, plan, finish(run, plan, 1 - SHAPING)
+
+
+def shaping_stages_effort(run: Run) -> dict[str, float]:
+    """Of `shaped_and_cut`."""
+    return {**shaping_effort(run, SHAPING), **finishing_effort(run, 1 - SHAPING)}
+
+
+def shaped_and_cut(
+    run: Run,
+    stages: Sequence[Stage],
+    regime: Callable[[Encoder], Given],
+    chosen: Callable[[Mapping[Site, Tensor], Given], Mapping[Site, Choice]],
+) -> Compressed:
+    """Train the dense model under a regime, choose what stays of it, and re-finetune that.
+
+    stages: as `shaping_stages` has them. chosen: from the trained weights, [out, in] each on the CPU, and the regime at
+    its end. The two trainings share the epochs.
+    """
+    first, second, third = stages
+    made: list[Given] = []
+
+    def regimes(model: Encoder) -> Sequence[Given]:
+        made.append(regime(model))
+        return made
+
+    trained = shaped(run, first, SHAPING, regimes)
+
+    def planned() -> str:
+        return Plan(run.checkpoint.digest, run.dense.config.head_dim, chosen(weights_of(trained), made[0])).to_json()
+
+    plan = Plan.from_json(run.kept_text(second, planned))
+    return Compressed(finished(run, cut(run, plan, trained), third, 1 - SHAPING), plan)
+
+
+def weights_of(model: Encoder) -> dict[Site, Tensor]:
+    """The weights of every map, [out, in] each, on the CPU."""
+    return {site: linear.to_dense().detach().float().cpu() for site, linear in model.sites().items()}
+
+
+def counted_tokens(run: Run) -> int:
+    """Of an input whose products between tokens the budget counts; 0 where it counts weights alone."""
+    return FLOPS_TOKENS if run.config.budget == "flops" else 0
+
+
+def units_left(run: Run, weights: Weights, values: Values | None = None) -> dict[Site, Choice]:
+    """The heads and neurons that are worth most within the budget, or as many as fit, with a warning.
+
+    values: what they are worth; see `units`.
+    """
+    keep, head_dim = run.config.keep, run.dense.config.head_dim
+    every = list(units(weights, head_dim, counted_tokens(run), values))
+    left = fitting(every, keep)
+    share = share_of(left, every)
+    if share < keep - 0.01:
+        run.report.warn(f"heads and neurons are too large for {keep:.1%} of the model: {share:.1%} stays")
+    return unit_choices(weights, head_dim, left)
+
+
 def finish(run: Run, before: Stage, share: float = 1.0, *settings: object) -> Stage:
     """The stage of `finished`. settings: all that its regimes depend on."""
     noise = (run.config.noise,) if run.config.noisy else ()
@@ -138,10 +207,11 @@ def finished(
     return compact
 
 
-def cut(run: Run, plan: Plan) -> Encoder:
-    """What a plan leaves of the dense model, on the run's device."""
-    compact = apply_plan(run.dense.cpu(), plan).to(run.device).eval()
-    run.dense.to(run.device)
+def cut(run: Run, plan: Plan, trained: Encoder | None = None) -> Encoder:
+    """What a plan leaves of the dense model, or of the one that was trained toward it, on the run's device."""
+    source = trained or run.dense
+    compact = apply_plan(source.cpu(), plan).to(run.device).eval()
+    source.to(run.device)
     return compact
 
 

@@ -7,8 +7,10 @@ from pgb_core.options.fixed_attention import FixedAttentionOptions
 from pgb_core.options.flop import FlopOptions
 from pgb_core.options.kovaleva import KovalevaOptions
 from pgb_core.options.magnitude import MagnitudeOptions
+from pgb_core.options.movement import MovementOptions
 from pgb_core.options.pgb import PGBOptions
 from pgb_core.options.pgb_paper import PGBPaperOptions
+from pgb_core.options.proximal import ProximalOptions
 from pgb_core.options.q8bert import Q8BertOptions
 from pgb_core.options.qbert import QBertOptions
 from pgb_core.options.quant_noise import QuantNoiseOptions
@@ -17,6 +19,8 @@ METHODS: dict[str, type[MethodOptions]] = {
     "pgb": PGBOptions,
     "pgb-paper": PGBPaperOptions,
     "magnitude": MagnitudeOptions,
+    "movement": MovementOptions,
+    "proximal": ProximalOptions,
     "flop": FlopOptions,
     "q8bert": Q8BertOptions,
     "qbert": QBertOptions,

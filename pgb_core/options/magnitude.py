@@ -19,11 +19,21 @@ class MagnitudeOptions(MethodOptions):
         "units",
         description="units: heads and neurons; weights: single ones, which make a graph neither smaller nor faster",
     )
+    schedule: Literal["one-shot", "cubic"] = Field(
+        "one-shot",
+        description="one-shot: all goes at once, before training; cubic: more and more goes while the model trains, "
+        "fast at first (arXiv 1710.01878)",
+    )
 
     @property
     def saves_flops(self) -> bool:
         """Zeros are multiplied as all else."""
         return self.structure == "units"
+
+    @property
+    def learns(self) -> bool:
+        """What is small changes while the model trains."""
+        return self.schedule == "cubic"
 
     def stored(self, keep: float) -> float:
         """A graph with single weights gone holds their zeros."""

@@ -160,6 +160,8 @@ class Run:
         stored = config.options.stored(config.keep) * encoder
         small = rest + stored
         kept = encoder + small + (2 * (rest + 3 * stored) if config.epochs else 0)
+        if config.options.learns:  # the dense model in training, and as much again for what else is learned
+            kept += 2 * (rest + 6 * encoder)
         # Forms are written twice, to be tried before the artifact is there.
         needed = int(4 * ((0 if config.as_it_is else kept) + 2 * small * len(config.forms)))
         return max(0, needed - sum(self.workspace.size(stage.name, stage.digest) for stage in stages))

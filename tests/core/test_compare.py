@@ -96,6 +96,7 @@ def test_a_row_is_read_as_it_was_written(tmp_path: Path) -> None:
         ({"keep": "0.5,1"}, "below 1"),
         ({"keep": "half"}, "keep"),
         ({"minutes": 1.0, "epochs": 1.0}, "two budgets"),
+        ({"methods": "pgb,movement,proximal", "epochs": 0.0}, "epochs 0: movement, proximal learn in training"),
         ({"train": None}, "no data"),
     ],
 )

@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
+import pgb_core
 from pgb_core.artifact import open_artifact
 from pgb_core.config import CompressConfig
 from pgb_core.errors import ConfigError
-from pgb_core.methods.magnitude import keep_units, keep_weights, units
+from pgb_core.methods.magnitude import keep_units, keep_weights
 from pgb_core.pipeline import compress
 from pgb_core.plan import Plan, Role, Site, flops
 from pgb_core.progress.report import Report
+from pgb_core.search.units import units
 from tests.core.small import checkpoint, settings
 
 HIDDEN, NEURONS, HEAD = 48, 96, 8
@@ -91,6 +93,24 @@ def test_a_run_is_resumed_and_gives_an_artifact(
     assert "passes" not in said
 
 
+def test_a_schedule_prunes_while_the_model_trains(tmp_path: Path, texts: Path) -> None:
+    """From end to end; it needs epochs, and does not compensate."""
+    model = checkpoint(tmp_path / "model", "bert", "classification")
+    chosen = {"method": "magnitude", "structure": "weights", "schedule": "cubic"}
+    with pytest.raises(ConfigError, match="epochs 0: magnitude learns in training"):
+        settings(model, tmp_path / "small", texts, **chosen, epochs=0.0)
+    titles: list[str] = []
+    told = Report()
+    told.stage = lambda title, total=None: titles.append(title)  # type: ignore[method-assign]
+    compress(settings(model, tmp_path / "small", texts, **chosen), told)
+    assert "Training the dense model toward its plan" in titles
+    assert "Compensating layer by layer" not in titles
+    manifest = open_artifact(tmp_path / "small").manifest
+    assert manifest.weights["kept"] / manifest.weights["dense"] == pytest.approx(0.4, abs=0.01)
+    with pgb_core.load(tmp_path / "small", "fp32", threads=1) as loaded:
+        assert sum(found["score"] for found in loaded("the film was very good", top_k=2)) == pytest.approx(1)
+
+
 def test_options_of_another_method_are_refused() -> None:
     """By name; and by value, where methods have an option of the same name."""
     with pytest.raises(ConfigError, match="setting 'passes' is of another --method"):
@@ -104,9 +124,10 @@ def test_options_of_another_method_are_refused() -> None:
 
 
 def test_a_sublayer_that_writes_nothing_is_dropped() -> None:
-    """With what was kept of its other matrices."""
+    """With what was kept of its other matrices, whose share others get."""
     given = weights()
     given[Site(1, Role.ATTENTION_OUTPUT)] *= 1e-6
     plan = Plan("x", HEAD, keep_weights(given, 0.5))
+    assert plan.cost == plan.dense_cost // 2
     assert [plan.choices[Site(1, role)].cost for role in list(Role)[:4]] == [0, 0, 0, 0]
     assert plan.choices[Site(0, Role.QUERY)].cost

@@ -1,0 +1,38 @@
+"""Gradual magnitude pruning: what is small is 0 in every pass, more and more of it (Zhu and Gupta 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from pgb_core.learn.masking import Masking, cubic
+from pgb_core.learn.regime import Step
+from pgb_core.model.encoder import Encoder
+from pgb_core.plan import Site
+from pgb_core.search.singles import largest
+from pgb_core.search.units import mean_squares, unit_costs, unit_masks
+
+
+class Gradual(Masking):
+    """Masks by the size that weights have at each step, over the whole encoder.
+
+    whole: heads and neurons, by the mean square of their weights; single weights otherwise. tokens: as `units` has
+    them.
+    """
+
+    def __init__(self, model: Encoder, whole: bool, keep: float, tokens: int) -> None:
+        super().__init__(model)
+        self._whole = whole
+        self._keep = keep
+        self._head_dim = model.config.head_dim
+        self._tokens = tokens
+
+    def masks(self, step: Step) -> Mapping[Site, Tensor]:
+        """See Masking."""
+        keep = cubic(step.done, self._keep)
+        weights = {site: weight.detach() for site, weight in self.weights.items()}
+        if not self._whole:
+            return largest({site: weight.abs() for site, weight in weights.items()}, keep)
+        costs = unit_costs(weights, self._head_dim, self._tokens)
+        return unit_masks(mean_squares(weights, self._head_dim), costs, keep, self._head_dim)

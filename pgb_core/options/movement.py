@@ -1,0 +1,42 @@
+"""Options of movement pruning."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from pgb_core.options.base import MethodOptions
+
+
+class MovementOptions(MethodOptions):
+    """What training moves toward 0 goes: whole heads and neurons, or single weights."""
+
+    summary: ClassVar[str] = "heads and neurons, or single weights, by whether training makes them larger"
+    paper: ClassVar[str] = "Movement Pruning: Adaptive Sparsity by Fine-Tuning, arXiv 2005.07683"
+
+    structure: Literal["units", "hard", "soft"] = Field(
+        "units",
+        description="units: heads and neurons, by scores of blocks, rows and columns; hard: single weights, those of "
+        "each matrix with the highest scores; soft: single weights whose scores stay high under a penalty",
+    )
+    score_rate: float | None = Field(
+        None,
+        gt=0,
+        lt=10,
+        description="peak rate at which scores learn; by default 0.01, more for soft in a short training",
+    )
+
+    @property
+    def saves_flops(self) -> bool:
+        """Zeros are multiplied as all else."""
+        return self.structure == "units"
+
+    @property
+    def learns(self) -> bool:
+        """Scores do."""
+        return True
+
+    def stored(self, keep: float) -> float:
+        """A graph with single weights gone holds their zeros."""
+        return keep if self.structure == "units" else 1.0

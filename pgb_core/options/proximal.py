@@ -1,0 +1,35 @@
+"""Options of reweighted proximal pruning."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from pgb_core.options.base import MethodOptions
+
+
+class ProximalOptions(MethodOptions):
+    """What a penalty takes to 0 goes: whole heads and neurons, or single weights."""
+
+    summary: ClassVar[str] = "heads and neurons, or single weights, that a penalty takes to 0 while the model trains"
+    paper: ClassVar[str] = "Reweighted Proximal Pruning for Large-Scale Language Representation, arXiv 1909.12486"
+
+    structure: Literal["units", "weights"] = Field(
+        "units",
+        description="units: heads and neurons; weights: single ones, which make a graph neither smaller nor faster",
+    )
+
+    @property
+    def saves_flops(self) -> bool:
+        """Zeros are multiplied as all else."""
+        return self.structure == "units"
+
+    @property
+    def learns(self) -> bool:
+        """Weights reach 0 in training."""
+        return True
+
+    def stored(self, keep: float) -> float:
+        """A graph with single weights gone holds their zeros."""
+        return keep if self.structure == "units" else 1.0
