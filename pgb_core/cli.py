@@ -139,7 +139,7 @@ def _add_options(p: argparse.ArgumentParser) -> None:
         every = [_flag(METHODS[method], name) for method in owners[name]]
         said = "; ".join(f"{method}: {how['help']}" for method, how in zip(owners[name], every, strict=True))
         # Values of another method are refused by the settings, which know the method.
-        choices = [value for how in every for value in how.get("choices", ())]
+        choices = list(dict.fromkeys(value for how in every for value in how.get("choices", ())))
         several.add_argument(_spelt(name), **{**every[0], "help": said, **({"choices": choices} if choices else {})})
     for method, options in METHODS.items():
         group = p.add_argument_group(f"--method {method}", options.summary)

@@ -6,6 +6,7 @@ from pgb_core.config import CompressConfig
 from pgb_core.methods.base import Compressed, Method
 from pgb_core.methods.dense import Dense
 from pgb_core.methods.magnitude import Magnitude
+from pgb_core.methods.michel import Michel
 from pgb_core.methods.pgb import PGB
 from pgb_core.methods.pgb_paper import PGBPaper
 
@@ -13,6 +14,7 @@ METHODS: dict[str, Method] = {
     "pgb": PGB(),
     "pgb-paper": PGBPaper(),
     "magnitude": Magnitude(),
+    "michel": Michel(),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pgb_core.options.base import MethodOptions
 from pgb_core.options.magnitude import MagnitudeOptions
+from pgb_core.options.michel import MichelOptions
 from pgb_core.options.pgb import PGBOptions
 from pgb_core.options.pgb_paper import PGBPaperOptions
 
@@ -11,6 +12,7 @@ METHODS: dict[str, type[MethodOptions]] = {
     "pgb": PGBOptions,
     "pgb-paper": PGBPaperOptions,
     "magnitude": MagnitudeOptions,
+    "michel": MichelOptions,
 }
 # Forms of the exported model; `pgb_core.export.forms` writes them.
 FORMS = ("fp32", "int8", "openvino", "openvino-int8", "gpu", "torch", "torch-bf16")
