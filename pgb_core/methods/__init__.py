@@ -5,16 +5,20 @@ from __future__ import annotations
 from pgb_core.config import CompressConfig
 from pgb_core.methods.base import Compressed, Method
 from pgb_core.methods.dense import Dense
+from pgb_core.methods.layerdrop import Layerdrop
 from pgb_core.methods.magnitude import Magnitude
 from pgb_core.methods.michel import Michel
 from pgb_core.methods.pgb import PGB
 from pgb_core.methods.pgb_paper import PGBPaper
+from pgb_core.methods.voita import Voita
 
 METHODS: dict[str, Method] = {
     "pgb": PGB(),
     "pgb-paper": PGBPaper(),
     "magnitude": Magnitude(),
     "michel": Michel(),
+    "voita": Voita(),
+    "layerdrop": Layerdrop(),
 }
 
 
