@@ -13,7 +13,7 @@ from pgb_core.methods.units import check_heads_suffice, plan_of, sizes_of, tell_
 from pgb_core.options.michel import MichelOptions
 from pgb_core.plan import Plan
 from pgb_core.run.run import Run, Stage
-from pgb_core.search.units import Sizes, Units, without_lowest
+from pgb_core.search.units import Sizes, Units, by_layer, without_lowest
 from pgb_core.tasks.features import Batch, batches
 
 TITLE = "Scoring heads and neurons, round by round"
@@ -80,8 +80,3 @@ def _kept(run: Run) -> Units:
             without_lowest(by_layer(scores.neurons), kept.neurons, neurons),
         )
     return kept
-
-
-def by_layer(scores: torch.Tensor) -> torch.Tensor:
-    """Scores whose squares add up to 1 in each layer, [layers, units]; 0 where all of a layer are."""
-    return scores / scores.norm(dim=1, keepdim=True).clamp_min(torch.finfo(scores.dtype).tiny)

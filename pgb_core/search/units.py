@@ -82,6 +82,11 @@ class Sizes:
         return heads, min(int((budget - heads * self.head) // self.neuron), self.all_neurons)
 
 
+def by_layer(scores: Tensor) -> Tensor:
+    """Scores whose squares add up to 1 in each layer, [layers, units]; 0 where all of a layer are."""
+    return scores / scores.norm(dim=1, keepdim=True).clamp_min(torch.finfo(scores.dtype).tiny)
+
+
 def without_lowest(scores: Tensor, kept: Tensor, left: int) -> Tensor:
     """Which of the kept are still kept when `left` of them are: the highest. scores, kept: [layers, units]."""
     order = torch.where(kept, scores, -math.inf).flatten().argsort(descending=True, stable=True)

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from pgb_core.methods.michel import by_layer, rounds
+from pgb_core.methods.michel import rounds
 from pgb_core.plan import Plan, Role, Site, flops
-from pgb_core.search.units import Sizes, Units, choices, highest, without_lowest
+from pgb_core.search.units import Sizes, Units, by_layer, choices, highest, without_lowest
 
 SIZES = Sizes(layers=3, heads=6, neurons=96, hidden=48, head_dim=8)
 
