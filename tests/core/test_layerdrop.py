@@ -13,6 +13,7 @@ from pgb_core.artifact import open_artifact
 from pgb_core.learn.finetune import Schedule, Trainer
 from pgb_core.learn.layer_drop import LayerDrop
 from pgb_core.learn.regime import Step
+from pgb_core.learn.teacher import Teacher
 from pgb_core.pipeline import compress
 from pgb_core.plan import Plan
 from pgb_core.progress.report import Report
@@ -58,7 +59,7 @@ def test_what_is_left_out_learns_nothing_in_that_step() -> None:
     dense = small_encoder("bert", "classification")
     student = copy.deepcopy(dense)
     regime = LayerDrop(student, 0.5)
-    trainer = Trainer(student, dense, features(), LABEL, Schedule(epochs=1, tokens=96), [regime])
+    trainer = Trainer(student, Teacher(dense, features()), features(), LABEL, Schedule(epochs=1, tokens=96), [regime])
     with regime.applied(Step(0, trainer.steps, 0, 1e-4)):
         there = {layer.index for layer in student.layers}
     assert 0 < len(there) < 4

@@ -14,6 +14,7 @@ from pgb_core.errors import ConfigError
 from pgb_core.learn.finetune import Schedule, Trainer
 from pgb_core.learn.hard_gates import HardGates
 from pgb_core.learn.regime import Step
+from pgb_core.learn.teacher import Teacher
 from pgb_core.pipeline import compress
 from pgb_core.plan import Plan, Role
 from pgb_core.progress.report import Report
@@ -33,7 +34,9 @@ def trained(
     dense = small_encoder("bert", "classification")
     student = copy.deepcopy(dense)
     gates = HardGates(student, SIZES, keep, penalty=0.1, rate=0.3, neurons=neurons)
-    trainer = Trainer(student, dense, features(), LABEL, Schedule(epochs=epochs, tokens=64), [gates])
+    trainer = Trainer(
+        student, Teacher(dense, features()), features(), LABEL, Schedule(epochs=epochs, tokens=64), [gates]
+    )
     trainer.run(until)
     return trainer, gates
 
