@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pgb_core.learn.layer_drop import LayerDrop
 from pgb_core.methods import steps
 from pgb_core.methods.base import Compressed, Method
-from pgb_core.methods.units import tell_share
+from pgb_core.methods.whole_parts import tell_share
 from pgb_core.model.surgery import apply_plan
 from pgb_core.options.layerdrop import LayerDropOptions
 from pgb_core.plan import Choice, Keep, Plan, Site, nothing

@@ -9,11 +9,11 @@ import torch
 from pgb_core.learn.gates import importance_of_units
 from pgb_core.methods import steps
 from pgb_core.methods.base import Compressed, Method
-from pgb_core.methods.units import check_heads_suffice, plan_of, sizes_of, tell_share
+from pgb_core.methods.whole_parts import check_heads_suffice, plan_of, sizes_of, tell_share
 from pgb_core.options.michel import MichelOptions
 from pgb_core.plan import Plan
 from pgb_core.run.run import Run, Stage
-from pgb_core.search.units import Sizes, Units, by_layer, without_lowest
+from pgb_core.search.heads_and_neurons import Sizes, Units, by_layer, without_lowest
 from pgb_core.tasks.features import Batch, batches
 
 TITLE = "Scoring heads and neurons, round by round"

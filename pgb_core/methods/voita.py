@@ -8,13 +8,13 @@ from pgb_core.errors import ConfigError
 from pgb_core.learn.hard_gates import HardGates
 from pgb_core.methods import steps
 from pgb_core.methods.base import Compressed, Method
-from pgb_core.methods.units import check_heads_suffice, plan_of, sizes_of, tell_share
+from pgb_core.methods.whole_parts import check_heads_suffice, plan_of, sizes_of, tell_share
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.surgery import apply_plan
 from pgb_core.options.voita import VoitaOptions
 from pgb_core.plan import Plan
 from pgb_core.run.run import Run, Stage
-from pgb_core.search.units import Units, highest
+from pgb_core.search.heads_and_neurons import Units, highest
 
 GATED = 0.5  # share of the epochs that are trained with gates; the rest without what they closed
 

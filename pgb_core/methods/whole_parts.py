@@ -5,8 +5,8 @@ from __future__ import annotations
 from pgb_core.errors import PlanError
 from pgb_core.plan import Plan, flops
 from pgb_core.run.run import Run
+from pgb_core.search.heads_and_neurons import Sizes, Units, choices
 from pgb_core.search.planning import FLOPS_TOKENS
-from pgb_core.search.units import Sizes, Units, choices
 
 FAR = 0.01  # from the share that was asked for, which is told
 
