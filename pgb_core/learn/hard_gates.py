@@ -22,7 +22,7 @@ from pgb_core.search.heads_and_neurons import Sizes, Units
 OPEN = 2.0  # log_alpha at first: open with a probability of 0.94
 FALLING = 0.7  # of the steps, in which the share that should be open falls
 DECADES = 10.0  # that the price can rise or fall by in one training
-NEAR = 0.1  # a share of the encoder by which too much or too little is open; less moves the price less
+NEAR = 0.1  # of all that has gates: if what is open is off by less, the price moves less
 
 
 class HardGates(Regime):
@@ -85,7 +85,8 @@ class HardGates(Regime):
     def stepped(self, step: Step) -> None:
         """See Regime."""
         wanted = max(self._keep, self._first - (self._first - self._keep) * step.done / FALLING)
-        far = max(-1.0, min(1.0, (self.open - wanted) / NEAR))
+        whole = 1 - (0 if self._neurons else self._sizes.without_heads)
+        far = max(-1.0, min(1.0, (self.open - wanted) / (NEAR * whole)))
         self.price *= 10 ** (DECADES * far / step.of)
 
     def state(self) -> Mapping[str, Tensor]:

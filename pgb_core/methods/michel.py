@@ -16,7 +16,7 @@ from pgb_core.run.run import Run, Stage
 from pgb_core.search.heads_and_neurons import Sizes, Units, by_layer, without_lowest
 from pgb_core.tasks.features import Batch, batches
 
-TITLE = "Scoring heads and neurons, round by round"
+TITLE = "Scoring heads and neurons in rounds"
 
 
 class Michel(Method):
@@ -26,8 +26,8 @@ class Michel(Method):
         """See Method."""
         config, options = run.config, run.options(MichelOptions)
         check_heads_suffice(run, options.structure)
-        rounds = (options.structure, options.share_per_round, run.inputs.calibration_digest, config.seed)
-        plan = run.first("plan", "michel", *rounds, config.keep, config.budget)
+        scored = (options.structure, options.share_per_round, run.inputs.calibration_digest, config.seed)
+        plan = run.first("plan", "michel", *scored, config.keep, config.budget)
         return plan, *steps.recovery(run, plan)
 
     def effort(self, run: Run) -> dict[str, float]:
@@ -46,10 +46,10 @@ class Michel(Method):
 def rounds(sizes: Sizes, keep: float, neurons: bool, share: float) -> list[tuple[int, int]]:
     """How many heads and neurons are left after each round. neurons: whether some go; share: of each kind, a round."""
     every = (sizes.all_heads, sizes.all_neurons)
-    steps_of = [max(1, round(share * count)) for count in every]
+    most = [max(1, round(share * count)) for count in every]
     goals, left, found = sizes.counts(keep, neurons), every, []
     while left != goals:
-        heads, units = (max(goal, now - step) for goal, now, step in zip(goals, left, steps_of, strict=True))
+        heads, units = (max(goal, now - step) for goal, now, step in zip(goals, left, most, strict=True))
         left = (heads, units)
         found.append(left)
     return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgb_core.errors import ConfigError
 from pgb_core.learn.hard_gates import HardGates
 from pgb_core.methods import steps
 from pgb_core.methods.base import Compressed, Method
@@ -26,8 +25,6 @@ class Voita(Method):
         """See Method."""
         config, options = run.config, run.options(VoitaOptions)
         check_heads_suffice(run, options.structure)
-        if not config.epochs:
-            raise ConfigError("--method voita learns in training what goes; use --epochs above 0")
         begun = run.first("begun", "voita", config.budget)
         shaped = steps.shaping(run, begun, GATED, options.structure, options.gate_penalty, options.gate_rate)
         plan = shaped.then("plan")

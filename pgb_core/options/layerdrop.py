@@ -14,6 +14,7 @@ class LayerDropOptions(MethodOptions):
 
     summary: ClassVar[str] = "whole layers, after training in which each is left out at random"
     paper: ClassVar[str] = "Reducing Transformer Depth on Demand with Structured Dropout, arXiv 1909.11556"
+    acts_on: ClassVar[str] = "layers"
 
     layer_drop: float = Field(
         0.2,

@@ -14,6 +14,7 @@ class MichelOptions(MethodOptions):
 
     summary: ClassVar[str] = "heads, and neurons, by how much the loss depends on them, some a round"
     paper: ClassVar[str] = "Are Sixteen Heads Really Better than One?, arXiv 1905.10650"
+    acts_on: ClassVar[str] = "heads"
 
     structure: Literal["units", "heads"] = Field(
         "units",
@@ -21,7 +22,7 @@ class MichelOptions(MethodOptions):
         "thirds of the weights stay at the least",
     )
     share_per_round: float = Field(
-        0.1, gt=0, le=1, description="of the heads, and of the neurons, that go before all are scored again"
+        0.1, ge=0.01, le=1, description="of the heads, and of the neurons, that go before all are scored again"
     )
 
     @property

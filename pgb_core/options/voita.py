@@ -14,6 +14,7 @@ class VoitaOptions(MethodOptions):
 
     summary: ClassVar[str] = "heads, and neurons, by gates that training closes; needs epochs"
     paper: ClassVar[str] = "Analyzing Multi-Head Self-Attention, arXiv 1905.09418"
+    acts_on: ClassVar[str] = "heads"
 
     structure: Literal["units", "heads"] = Field(
         "units",
@@ -24,3 +25,8 @@ class VoitaOptions(MethodOptions):
         0.1, gt=0, description="added to the loss for each open gate, at first; it rises while too many are open"
     )
     gate_rate: float = Field(0.2, gt=0, description="peak learning rate of the gates")
+
+    @property
+    def learns(self) -> bool:
+        """Gates do."""
+        return True

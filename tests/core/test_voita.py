@@ -10,6 +10,7 @@ import torch
 
 import pgb_core
 from pgb_core.artifact import open_artifact
+from pgb_core.config import CompressConfig
 from pgb_core.errors import ConfigError
 from pgb_core.learn.finetune import Schedule, Trainer
 from pgb_core.learn.hard_gates import HardGates
@@ -108,8 +109,7 @@ def test_a_run_with_heads_alone_is_resumed_and_its_artifact_answers(
     assert sum(one["score"] for one in answer) == pytest.approx(1, abs=1e-3)
 
 
-def test_without_epochs_there_is_nothing_to_learn_from(tmp_path: Path, texts: Path) -> None:
-    """It is refused before any work."""
-    model = checkpoint(tmp_path / "model", "bert", "classification")
-    with pytest.raises(ConfigError, match="use --epochs above 0"):
-        compress(settings(model, tmp_path / "small", texts, method="voita", epochs=0.0))
+def test_without_epochs_there_is_nothing_to_learn_from() -> None:
+    """It is refused with the settings."""
+    with pytest.raises(ConfigError, match="epochs 0: this method learns in training what to keep; give more"):
+        CompressConfig(checkpoint="c", out="o", train="t", method="voita", epochs=0.0)
