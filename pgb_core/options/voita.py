@@ -22,9 +22,12 @@ class VoitaOptions(MethodOptions):
         "of the weights stay at the least",
     )
     gate_penalty: float = Field(
-        0.1, gt=0, description="added to the loss for each open gate, at first; it rises while too many are open"
+        0.1,
+        gt=0,
+        lt=1000,
+        description="added to the loss for each open gate, at first; it rises while too many are open",
     )
-    gate_rate: float = Field(0.2, gt=0, description="peak learning rate of the gates")
+    gate_rate: float = Field(0.2, gt=0, lt=10, description="peak learning rate of the gates")
 
     @property
     def learns(self) -> bool:
