@@ -96,11 +96,16 @@ def without_lowest(scores: Tensor, kept: Tensor, left: int) -> Tensor:
 
 
 def highest(scores: Units, sizes: Sizes, budget: float) -> Units:
-    """Heads and neurons, the highest scores first, each that the budget still holds; of equal ones the first."""
+    """Heads and neurons, the highest scores first, each that the budget still holds; of equal ones the first of every
+    layer, as large a share of either kind.
+    """
     every = torch.cat([scores.heads.flatten(), scores.neurons.flatten()])
+    within = [(torch.arange(kind.shape[1]) + 0.5) / kind.shape[1] for kind in (scores.heads, scores.neurons)]
+    order = torch.cat([place.repeat(sizes.layers) for place in within]).argsort(stable=True)
+    order = order[every[order].argsort(descending=True, stable=True)]
     costs = [sizes.head] * scores.heads.numel() + [sizes.neuron] * scores.neurons.numel()
     kept = torch.zeros(len(every), dtype=torch.bool)
-    for index in every.argsort(descending=True, stable=True).tolist():
+    for index in order.tolist():
         if costs[index] <= budget:
             budget -= costs[index]
             kept[index] = True
