@@ -16,6 +16,7 @@ from pgb_core.run.run import Run, Stage
 from pgb_core.search.heads_and_neurons import Units, highest
 
 GATED = 0.5  # share of the epochs that are trained with gates; the rest without what they closed
+UNSETTLED = 0.1  # more of the encoder is open than there should be, which is told
 
 
 class Voita(Method):
@@ -49,7 +50,10 @@ class Voita(Method):
 
         model = steps.shaped(run, shaping, GATED, regimes)
         (trained,) = gates
-        run.report.note(f"gates settled with {trained.open:.1%} of the {run.config.budget} open")
+        unsettled = trained.open > run.config.keep + UNSETTLED
+        told = run.report.warn if unsettled else run.report.note
+        more = "; they need more --epochs or a larger --gate-rate" if unsettled else ""
+        told(f"gates settled with {trained.open:.1%} of the {run.config.budget} open{more}")
         plan = Plan.from_json(run.kept_text(chosen, lambda: plan_of(run, _kept(run, trained.scores)).to_json()))
         tell_share(run, plan)
         compact = apply_plan(model.cpu(), plan).to(run.device).eval()
