@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor
@@ -42,24 +42,31 @@ def fisher(
 
         output.register_hook(accumulate)
 
-    frozen = {name: p.requires_grad for name, p in model.named_parameters()}
-    model.requires_grad_(False)
-    try:
-        with ExitStack() as hooks:
-            for linear in sites.values():
-                hooks.callback(linear.register_forward_hook(watch).remove)
-            for batch in batches:
-                batch = batch.to(device)
-                _backward(model, batch, objective, generator, from_predictions)
-    finally:
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(frozen[name])
+    with frozen(model), ExitStack() as hooks:
+        for linear in sites.values():
+            hooks.callback(linear.register_forward_hook(watch).remove)
+        for batch in batches:
+            batch = batch.to(device)
+            backward(model, batch, objective, generator, from_predictions)
     return sums
 
 
-def _backward(
+@contextmanager
+def frozen(model: Encoder) -> Iterator[None]:
+    """Inside, no parameter takes a gradient."""
+    before = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    model.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter, required in before:
+            parameter.requires_grad_(required)
+
+
+def backward(
     model: Encoder, batch: Batch, objective: Objective, generator: torch.Generator, from_predictions: bool
 ) -> None:
+    """One backward pass of the loss, summed over samples. Labels are drawn where there are none, or if asked for."""
     with torch.enable_grad():
         x = model.embeddings(batch.input_ids, batch.token_type_ids).detach().requires_grad_(True)
         mask = batch.attention_mask.bool()

@@ -8,7 +8,9 @@ from pgb_core.methods.dense import Dense
 from pgb_core.methods.fixed_attention import FixedAttention
 from pgb_core.methods.flop import Flop
 from pgb_core.methods.kovaleva import Kovaleva
+from pgb_core.methods.layerdrop import LayerDrop
 from pgb_core.methods.magnitude import Magnitude
+from pgb_core.methods.michel import Michel
 from pgb_core.methods.movement import MovementPruning
 from pgb_core.methods.pgb import PGB
 from pgb_core.methods.pgb_paper import PGBPaper
@@ -16,19 +18,23 @@ from pgb_core.methods.proximal import ProximalPruning
 from pgb_core.methods.q8bert import Q8Bert
 from pgb_core.methods.qbert import QBert
 from pgb_core.methods.quant_noise import QuantNoise
+from pgb_core.methods.voita import Voita
 
 METHODS: dict[str, Method] = {
     "pgb": PGB(),
     "pgb-paper": PGBPaper(),
+    "michel": Michel(),
+    "voita": Voita(),
+    "kovaleva": Kovaleva(),
     "magnitude": Magnitude(),
     "movement": MovementPruning(),
     "proximal": ProximalPruning(),
+    "layerdrop": LayerDrop(),
     "flop": Flop(),
+    "fixed-attention": FixedAttention(),
     "q8bert": Q8Bert(),
     "qbert": QBert(),
     "quant-noise": QuantNoise(),
-    "kovaleva": Kovaleva(),
-    "fixed-attention": FixedAttention(),
 }
 
 

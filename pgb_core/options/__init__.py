@@ -6,7 +6,9 @@ from pgb_core.options.base import MethodOptions
 from pgb_core.options.fixed_attention import FixedAttentionOptions
 from pgb_core.options.flop import FlopOptions
 from pgb_core.options.kovaleva import KovalevaOptions
+from pgb_core.options.layerdrop import LayerDropOptions
 from pgb_core.options.magnitude import MagnitudeOptions
+from pgb_core.options.michel import MichelOptions
 from pgb_core.options.movement import MovementOptions
 from pgb_core.options.pgb import PGBOptions
 from pgb_core.options.pgb_paper import PGBPaperOptions
@@ -14,19 +16,23 @@ from pgb_core.options.proximal import ProximalOptions
 from pgb_core.options.q8bert import Q8BertOptions
 from pgb_core.options.qbert import QBertOptions
 from pgb_core.options.quant_noise import QuantNoiseOptions
+from pgb_core.options.voita import VoitaOptions
 
 METHODS: dict[str, type[MethodOptions]] = {
     "pgb": PGBOptions,
     "pgb-paper": PGBPaperOptions,
+    "michel": MichelOptions,
+    "voita": VoitaOptions,
+    "kovaleva": KovalevaOptions,
     "magnitude": MagnitudeOptions,
     "movement": MovementOptions,
     "proximal": ProximalOptions,
+    "layerdrop": LayerDropOptions,
     "flop": FlopOptions,
+    "fixed-attention": FixedAttentionOptions,
     "q8bert": Q8BertOptions,
     "qbert": QBertOptions,
     "quant-noise": QuantNoiseOptions,
-    "kovaleva": KovalevaOptions,
-    "fixed-attention": FixedAttentionOptions,
 }
 # Forms of the exported model; `pgb_core.export.forms` writes them.
 FORMS = ("fp32", "int8", "openvino", "openvino-int8", "gpu", "torch", "torch-bf16")

@@ -22,6 +22,11 @@ class MethodOptions(BaseModel):
         return False
 
     @property
+    def learns(self) -> bool:
+        """Whether what is kept is decided by training."""
+        return False
+
+    @property
     def saves_flops(self) -> bool:
         """Whether what goes is not computed either."""
         return True

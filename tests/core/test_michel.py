@@ -1,0 +1,88 @@
+"""Head importance: the score, and a run from end to end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import pgb_core
+from pgb_core.artifact import open_artifact
+from pgb_core.errors import PlanError
+from pgb_core.learn.gates import gated, importance_of_units
+from pgb_core.pipeline import compress
+from pgb_core.progress.report import Report
+from pgb_core.search.heads_and_neurons import Units
+from pgb_core.tasks.features import collate
+from tests.conftest import TASKS, small_encoder
+from tests.core.small import checkpoint, settings
+from tests.core.test_training import OBJECTIVES, features
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_score_is_the_loss_change_of_a_gate_in_each_sample(task: str) -> None:
+    """Against central differences of the loss, sample by sample; what is gone already has none."""
+    model = small_encoder("bert", task).double()
+    data, objective = features(4, task=task), OBJECTIVES[task]
+    kept = Units(torch.ones(4, 6, dtype=torch.bool), torch.ones(4, 384, dtype=torch.bool))
+    kept.heads[1, 2] = False
+    kept.neurons[3, 7] = False
+    found = importance_of_units(model, [collate(data, 0)], objective, 0, kept)
+
+    def wanted(layer: int, head: int | None, neuron: int | None) -> float:
+        total = 0.0
+        for row in range(len(data)):
+            changed = 0.0
+            for sign in (1, -1):
+                heads, neurons = kept.heads.double(), kept.neurons.double()
+                if head is not None:
+                    heads[layer, head] += sign * 1e-4
+                if neuron is not None:
+                    neurons[layer, neuron] += sign * 1e-4
+                batch = collate(data[row : row + 1], 0)
+                assert batch.targets is not None
+                with torch.no_grad(), gated(model, list(heads), list(neurons)):
+                    logits = model(batch.input_ids, batch.attention_mask, batch.token_type_ids)
+                    one = objective.loss(logits, batch.targets, batch.attention_mask.bool(), "sum")
+                changed += sign * float(one)
+            total += abs(changed) / 2e-4
+        return total
+
+    for layer, head in ((0, 0), (1, 5), (3, 1)):
+        assert float(found.heads[layer, head]) == pytest.approx(wanted(layer, head, None), rel=1e-3)
+    for layer, neuron in ((0, 3), (3, 200)):
+        assert float(found.neurons[layer, neuron]) == pytest.approx(wanted(layer, None, neuron), rel=1e-3)
+    assert float(found.heads[1, 2]) == float(found.neurons[3, 7]) == 0
+    assert all(p.grad is None and p.requires_grad for p in model.parameters())
+    assert not any(module._forward_pre_hooks for module in model.modules())
+
+
+def test_a_run_is_resumed_and_its_artifact_answers(
+    tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plan, compensation and re-finetuning are kept."""
+    model = checkpoint(tmp_path / "model", "bert", "classification")
+    config = settings(model, tmp_path / "small", texts, method="michel", keep=0.25)
+    with monkeypatch.context() as patch:
+        patch.setattr("pgb_core.pipeline.write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            compress(config)
+    notes: list[str] = []
+    told = Report()
+    monkeypatch.setattr(told, "note", notes.append)
+    compress(config, told)
+    assert "taken over from a stopped run: compensated, finetuned, plan" in notes
+    manifest = open_artifact(tmp_path / "small").manifest
+    assert manifest.weights["kept"] / manifest.weights["dense"] == pytest.approx(0.25, abs=0.01)
+    assert manifest.provenance["settings"]["share_per_round"] == 0.1
+    answer = pgb_core.load(tmp_path / "small")("a very good film")
+    assert sum(one["score"] for one in answer) == pytest.approx(1, abs=1e-3)
+
+
+def test_heads_alone_are_refused_where_they_are_too_few(tmp_path: Path, texts: Path) -> None:
+    """Before any work, with what would do."""
+    model = checkpoint(tmp_path / "model", "bert", "classification")
+    config = settings(model, tmp_path / "small", texts, method="michel", structure="heads", keep=0.4)
+    with pytest.raises(PlanError, match=r"66.7% of the weights stay .* asks for 40.0%; use --structure units"):
+        compress(config)
