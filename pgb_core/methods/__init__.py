@@ -8,7 +8,7 @@ from pgb_core.methods.dense import Dense
 from pgb_core.methods.fixed_attention import FixedAttention
 from pgb_core.methods.flop import Flop
 from pgb_core.methods.kovaleva import Kovaleva
-from pgb_core.methods.layerdrop import LayerDrop
+from pgb_core.methods.layerdrop import LayerDropPruning
 from pgb_core.methods.magnitude import Magnitude
 from pgb_core.methods.michel import Michel
 from pgb_core.methods.movement import MovementPruning
@@ -29,7 +29,7 @@ METHODS: dict[str, Method] = {
     "magnitude": Magnitude(),
     "movement": MovementPruning(),
     "proximal": ProximalPruning(),
-    "layerdrop": LayerDrop(),
+    "layerdrop": LayerDropPruning(),
     "flop": Flop(),
     "fixed-attention": FixedAttention(),
     "q8bert": Q8Bert(),

@@ -17,7 +17,7 @@ from pgb_core.search.layers import evenly
 DROPPING = 0.5  # share of the epochs in which layers are left out at random; the rest trains those that stay
 
 
-class LayerDrop(Method):
+class LayerDropPruning(Method):
     """Train with layers left out, keep some evenly, re-finetune them."""
 
     def stages(self, run: Run) -> Sequence[Stage]:

@@ -32,11 +32,6 @@ class MethodOptions(BaseModel):
         return True
 
     @property
-    def learns(self) -> bool:
-        """Whether what is kept is decided by training."""
-        return False
-
-    @property
     def quantises(self) -> bool:
         """Whether it trains for the numbers of int8 forms, with a model of full size too."""
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -121,12 +122,12 @@ def choices(kept: Units, sizes: Sizes) -> dict[Site, Choice]:
         for role in Role:
             left = neurons.nonzero().flatten().tolist() if role in FEED_FORWARD else channels
             width = sizes.neurons if role in FEED_FORWARD else sizes.heads * sizes.head_dim
-            found[Site(layer, role)] = _choice(left, width, sizes.hidden, role in WRITING)
+            found[Site(layer, role)] = left_of(left, width, sizes.hidden, role in WRITING)
     return found
 
 
-def _choice(left: list[int], width: int, hidden: int, writes: bool) -> Choice:
-    """Of a matrix between units of `width` channels and the stream."""
+def left_of(left: Sequence[int], width: int, hidden: int, writes: bool) -> Choice:
+    """What is left of a matrix between units of `width` channels and the stream, when these channels are."""
     shape = (hidden, width) if writes else (width, hidden)
     if not left:
         return nothing(shape)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pgb_core.plan import ATTENTION, FEED_FORWARD, WRITING, Choice, Group, Grouping, Role, Site, nothing
+from pgb_core.plan import ATTENTION, FEED_FORWARD, WRITING, Choice, Role, Site
+from pgb_core.search.heads_and_neurons import left_of
 from pgb_core.search.importance import by_unit
 
 Weights = Mapping[Site, Tensor]  # [out, in] each
@@ -99,20 +100,17 @@ def unit_choices(weights: Weights, head_dim: int, left: Iterable[Unit]) -> dict[
     """What is left of every matrix when these heads and neurons are."""
     kept: dict[tuple[int, Role], list[int]] = {}
     for unit in left:
-        kept.setdefault((unit.layer, unit.kind), []).append(unit.index)
-    return {site: _choice(site, matrix, kept, head_dim) for site, matrix in weights.items()}
-
-
-def _choice(site: Site, matrix: Tensor, kept: Mapping[tuple[int, Role], list[int]], head_dim: int) -> Choice:
-    shape = (matrix.shape[0], matrix.shape[1])
-    feeds = site.role in FEED_FORWARD
-    indices = sorted(kept.get((site.layer, Role.FFN_IN if feeds else Role.VALUE), []))
-    if not indices:
-        return nothing(shape)
-    lines = indices if feeds else [head_dim * head + n for head in indices for n in range(head_dim)]
-    if site.role in WRITING:
-        return Grouping((Group(tuple(range(shape[0])), tuple(lines)),), shape)
-    return Grouping((Group(tuple(lines), tuple(range(shape[1]))),), shape)
+        lines = range(unit.index, unit.index + 1)
+        if unit.kind is Role.VALUE:
+            lines = range(head_dim * unit.index, head_dim * (unit.index + 1))
+        kept.setdefault((unit.layer, unit.kind), []).extend(lines)
+    found: dict[Site, Choice] = {}
+    for site, matrix in weights.items():
+        unit_kind = Role.FFN_IN if site.role in FEED_FORWARD else Role.VALUE
+        width, hidden = matrix.shape[::-1] if site.role in WRITING else matrix.shape
+        lines_left = sorted(kept.get((site.layer, unit_kind), []))
+        found[site] = left_of(lines_left, width, hidden, site.role in WRITING)
+    return found
 
 
 def unit_masks(values: Values, costs: Mapping[Role, int], keep: float, head_dim: int) -> dict[Site, Tensor]:
