@@ -49,7 +49,8 @@ class Teacher:
 
     def __init__(self, model: Encoder, features: Sequence[Features], most: int = MOST_BYTES) -> None:
         self.model = model
-        self._groups = self._fitting(grouped(features, TOKENS), most)
+        different = list({_key(item): item for item in features}.values())
+        self._groups = self._fitting(grouped(different, TOKENS), most)
         self._group = {_key(item): number for number, group in enumerate(self._groups) for item in group}
         self._known: dict[bytes, _Known] = {}
 

@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 from pgb_core import tasks
 from pgb_core.errors import DataError
 from pgb_core.learn import fisher
+from pgb_core.learn import teacher as teaching
 from pgb_core.learn.compensate import compensate
 from pgb_core.learn.finetune import Schedule, Trainer, counterparts, fast_bf16, hidden_loss
 from pgb_core.learn.regime import Regime, Step
@@ -303,3 +305,18 @@ def test_a_teacher_without_room_keeps_nothing_and_says_the_same(task: str) -> No
 def test_bfloat16_is_used_where_pytorch_says_that_the_processor_has_it() -> None:
     """Asked of the processor itself, since PyTorch 2.6 does not say."""
     assert fast_bf16(torch.device("cpu")) == torch.cpu.get_capabilities()["avx512_bf16"]
+
+
+def test_a_teacher_takes_the_same_input_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that repeat may stand in batches with different ones."""
+    monkeypatch.setattr(teaching, "TOKENS", 64)
+    dense = small_encoder("bert", "classification")
+    data = features(40)
+    data += [replace(item, row=40 + n) for n, item in enumerate(data[::3])]
+    teacher = Teacher(dense, data)
+    with torch.no_grad():
+        for group in (data[n : n + 5] for n in range(0, len(data), 5)):
+            logits, _ = teacher(group, collate(group, 0))
+            batch = collate(group, 0)
+            wanted = dense(batch.input_ids, batch.attention_mask, batch.token_type_ids)
+            torch.testing.assert_close(logits, wanted, rtol=1e-4, atol=1e-4)
