@@ -93,7 +93,7 @@ class Asked(BaseModel):
     cache: Place | None = Field(
         None,
         description="directory in which scores of weights outlive the run, at most 2 GiB; empty for none (default "
-        "pgb-serve in the user's cache directory)",
+        "what PGB_CACHE names, else pgb-serve in the user's cache directory)",
     )
 
 
@@ -205,8 +205,6 @@ class CompressConfig(Asked):
             raise ValueError("a size and what it is to be found by: give --keep, or --max-drop and --min-speedup")
         if self.sought and self.eval is None:
             raise ValueError("no rows to choose and to confirm by: give --eval with labelled rows")
-        if self.options.learns and not self.epochs and self.keep < 1:
-            raise ValueError("epochs 0: this method learns in training what to keep; give more, such as --epochs 3")
         if self.budget == "flops" and not self.options.saves_flops:
             raise ValueError("budget flops: this structure saves none, its graph is dense; use --budget weights")
         return self
