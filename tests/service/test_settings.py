@@ -105,6 +105,16 @@ def test_an_empty_value_is_refused(name: str, value: str, monkeypatch: pytest.Mo
         read_settings(["--config", str(file)])
 
 
+def test_help_shows_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    """A percent sign in a description is shown as it stands."""
+    with pytest.raises(SystemExit) as stopped:
+        read_settings(["--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert stopped.value.code == 0
+    assert [name for name in Settings.model_fields if name.replace("_", "-") not in said] == []
+    assert "99 % of the answers" in said
+
+
 def test_bodies_that_could_never_be_held_are_refused_at_the_start() -> None:
     """Nobody may hold more than is left free, and an eighth of the room is kept."""
     with pytest.raises(SettingsError, match="two and a half"):
