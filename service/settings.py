@@ -145,7 +145,9 @@ class Settings(BaseSettings):
         ge=1,
         description="Most open connections; when one more arrives, the connection that has been idle longest is closed",
     )
-    max_body_seconds: float = Field(30.0, gt=0, description="Time within which a whole request must have arrived")
+    max_body_seconds: float = Field(
+        30.0, gt=0, description="Time for a request's head to arrive, and the same again for its body"
+    )
     max_items: int = Field(128, ge=1, description="Most inputs in one request")
     max_characters: int = Field(200_000, ge=1, description="Most characters of one text")
     max_windows: int = Field(

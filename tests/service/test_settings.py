@@ -1,5 +1,6 @@
 """Where settings come from, and what a wrong one gets."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,13 @@ def test_every_setting_is_documented_with_its_default_and_meaning(name: str) -> 
     flag = f"`--{name.replace('_', '-')}`" if name != "artifacts" else "arguments"
     shown = "" if default in (None, ()) else f"`{str(default).lower() if isinstance(default, bool) else default}`"
     assert f"| {flag} | `PGB_{name.upper()}` | {shown} | {field.description} |" in DOCS.read_text()
+
+
+def test_the_limits_of_the_security_page_are_the_defaults() -> None:
+    """Where it says what a setting is by default."""
+    shown = re.findall(r"`(\w+)` \(([\d.]+)\)", (DOCS.parent / "security.md").read_text())
+    assert {"max_body_bytes", "max_load_seconds"} <= {name for name, _ in shown}
+    assert [(name, number) for name, number in shown if str(Settings.model_fields[name].default) != number] == []
 
 
 def test_a_flag_wins_over_the_environment_and_that_over_the_file(
