@@ -1,4 +1,4 @@
-"""`python -P -m service ARTIFACT …`: one server process, from start to drain.
+"""`python -P -m service ARTIFACT …`: one server process, from start to stop.
 
 -P keeps the current directory out of the path of modules: what lies there is not run.
 """

@@ -1,4 +1,4 @@
-"""Tokenise, admit, batch, run, decode: one path for every dialect."""
+"""The engine: tokenise, admit, batch, run, decode. All dialects go through it."""
 
 from __future__ import annotations
 

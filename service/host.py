@@ -1,4 +1,4 @@
-"""What tunes a process that serves, whether `python -m service` started it or Ray did."""
+"""Tunes a serving process, whether `python -m service` or Ray started it."""
 
 from __future__ import annotations
 

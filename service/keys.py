@@ -1,4 +1,4 @@
-"""API keys: a file of hashes, who may do what, and how a key is made.
+"""API keys: the file of hashes, what each key allows, and how a key is made.
 
 Each line of the file is `name scope sha256`, scope `use` or `admin`; a key is 256 random bits, so its
 plain SHA-256 cannot be reversed by guessing. `python -P -m service.keys FILE NAME [--admin]` adds one.

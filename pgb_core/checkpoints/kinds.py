@@ -1,4 +1,4 @@
-"""What a directory or a model is that cannot be read, and what to give instead.
+"""Recognises directories and models that cannot be read, and says what to give instead.
 
 Each refusal says what was found and what to do. Of files that belong to other programs only their names are looked at,
 and a few settings in JSON.

@@ -1,4 +1,4 @@
-"""How a checkpoint reads text: its tokenizer as transformers builds it, made whole in one file, and proved to fit.
+"""The tokenizer of a checkpoint as transformers builds it, written to one file and checked for the model.
 
 `AutoTokenizer` follows `tokenizer_config.json` where that differs from `tokenizer.json`, and so did the training. The
 artifact has one file, so what the two say together is written into it: normaliser, prefix space, types, length and

@@ -1,4 +1,4 @@
-"""Files by which transformers and Optimum open an artifact: `config.json` and `tokenizer_config.json`.
+"""Writes `config.json` and `tokenizer_config.json`, with which transformers and Optimum open an artifact.
 
 They say again what the manifest and `tokenizer.json` say, in the words that those libraries read.
 """

@@ -1,4 +1,4 @@
-"""The gate: from the same text to the same logits, by transformers, by our model in PyTorch, and by the graph.
+"""Checks that transformers, the PyTorch model and the graph give the same logits for the same text.
 
 A difference is allowed as a share of the size of the logits: float32 keeps about seven digits, so logits of a thousand
 differ by more than logits of one do.

@@ -1,4 +1,4 @@
-"""What an artifact does without a server: tokenise, run, decode. It needs neither torch nor transformers.
+"""Runs an artifact without a server: tokenise, run, decode. Needs neither torch nor transformers.
 
 load        an artifact as one object that classifies or answers
 prepare     texts and questions to inputs, all at once

@@ -1,4 +1,4 @@
-"""Any number of inputs, for whoever has all texts at hand: tokens of them, and logits of those in batches.
+"""Tokenises any number of inputs and computes their logits in batches, when all texts are known at once.
 
 A batch is of like lengths, which need little padding.
 """

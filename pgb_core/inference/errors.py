@@ -1,4 +1,4 @@
-"""What inference can refuse. A server says with which status; here there are none.
+"""The errors of inference. They have no status codes; the service maps them to its own errors.
 
     PGBError
     └── InferenceError

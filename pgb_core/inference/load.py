@@ -1,4 +1,4 @@
-"""An artifact as an object that labels texts or answers questions in this process, as the service would."""
+"""Opens an artifact as an object that labels texts or answers questions in this process, as the service would."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a long text may be cut, so that its pieces have the tokens of the whole.
+"""Finds the places where a long text can be cut without changing its tokens.
 
 A text may be cut where the tokens on either side do not depend on the other side. With the usual normalisers and
 pre-tokenisers that is so in front of a blank or a punctuation mark that follows a letter or a digit; with BERT's, in

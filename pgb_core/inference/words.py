@@ -1,4 +1,4 @@
-"""Tokens of plain texts from a table of whole words, which is much quicker than the library.
+"""Tokenises plain texts by a table of whole words, which is much faster than the library.
 
 The library keeps for every character where it came from, and looks each one up in tables of Unicode. A text of
 printable ASCII needs none of that where the tokenizer is of BERT's kind: it is split at blanks and around punctuation

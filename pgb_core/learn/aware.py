@@ -1,4 +1,4 @@
-"""Quantisation-aware training: maps compute with the numbers that int8 would give them (Zafrir et al. 2019).
+"""Quantisation-aware training: linear maps compute with weights and inputs rounded to int8 (Zafrir et al. 2019).
 
 Q8BERT (arXiv 1910.06188) rounds weights and what maps read to 8 bits with one scale each, and passes gradients straight
 through. The scale of what is read is from an exponential average of its maximum. Here both are rounded as the int8

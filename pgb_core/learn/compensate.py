@@ -1,4 +1,4 @@
-"""Let what is left make up for what went: ridge regression, layer by layer, in the order of data.
+"""Compensation: the weights that are left are fitted to replace those removed, by ridge regression, layer by layer.
 
 Each map is solved on the inputs that the pruned model really sees, toward the outputs that the
 dense model gives on its own inputs; maps that write to the residual stream also make up for the

@@ -1,4 +1,4 @@
-"""Gates that training opens or closes: Hard Concrete, at a price for each that is open (Voita et al. 2019).
+"""Gates that training opens or closes: Hard Concrete, with a penalty for each open gate (Voita et al. 2019).
 
 The price rises while more is open than there should be, and falls while less is. What should be open falls from all to
 the share that is asked for, evenly over the first part of the training.

@@ -1,4 +1,4 @@
-"""The dense model's logits and hidden states, computed once an input and kept while there is room.
+"""Logits and hidden states of the dense model, computed once for each input and kept while there is room.
 
 A re-finetuning asks for them in every epoch, and several runs on the same rows ask for the same ones. Which inputs are
 kept is settled beforehand, and those are always computed in the same company, so that a training that is taken up again

@@ -1,4 +1,4 @@
-"""Latency ratios that can be trusted: every graph in a process of its own, all alive, in short turns.
+"""Reliable latency ratios: each graph in a process of its own, all running at once, measured in short turns.
 
 Several ONNX Runtime sessions in one process spoil each other, and one process after another drifts
 with the machine. So each process runs for less than a tenth of a second, then the next one does: a

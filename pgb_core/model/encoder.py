@@ -1,4 +1,4 @@
-"""One post-norm encoder for every architecture that is read, dense or grouped.
+"""One post-norm encoder for all supported architectures, dense or grouped.
 
 They differ only in where positions start, whether there are token types, and in the head, so
 one module serves them all; which checkpoint key goes where is known to `pgb_core.checkpoints` alone.

@@ -1,4 +1,4 @@
-"""What several runs share: the cache on the disk, and what the dense model makes of the rows to learn from."""
+"""What several runs share: the cache on disk, and the dense model's outputs on the training rows."""
 
 from __future__ import annotations
 

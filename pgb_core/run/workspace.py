@@ -1,4 +1,4 @@
-"""Where a compression keeps what is done, so that nothing but success throws it away.
+"""The directory of a compression's finished stages. It is deleted only after success.
 
 A hidden directory beside the output. Each stage is a file whose name holds a digest of what the stage depends on and
 one of its own bytes, so a stage of other settings or a damaged one is never taken for this run's. One job at a time

@@ -1,4 +1,4 @@
-"""Who is let in, and whose turn it is. Pure: no clock, no threads, no models.
+"""Admission and fair turns. Pure: no clock, no threads, no models.
 
 A *flow* is whoever asks: the owner of a key, or a connection where there are no keys. A flow's *backlog* is its
 admitted work that is not done, in any unit. Flows take turns: work is done for the flow that was served least.

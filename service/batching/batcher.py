@@ -1,4 +1,4 @@
-"""One line of waiting inputs before one callable: admission, batches, deadlines, departures.
+"""One queue of inputs for one callable: admission, batches, deadlines and disconnects.
 
 Knows callables only. A thread of its own takes a batch, runs it, and takes the next at once: between
 two batches nothing goes through the event loop. A lone and brief request runs where it is submitted:

@@ -1,4 +1,4 @@
-"""Futures that requests wait for: each is settled once, and nobody minds who comes too late."""
+"""Futures that requests wait for. Each is settled once; settling it again has no effect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Long texts are tokenised piece by piece on a few threads, in fair turns, only while somebody waits for them."""
+"""Tokenises long texts in pieces on a few threads, in fair turns, and only while a request waits for them."""
 
 from __future__ import annotations
 

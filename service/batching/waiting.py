@@ -1,4 +1,4 @@
-"""What waits for a model, and which of it makes the next batch. No threads, no clock, no models.
+"""The queue of one model, and the choice of its next batch. No threads, no clock, no models.
 
 The next batch begins with the oldest entry of the flow that was served least (`admission.Turns`). Others join it,
 nearest lengths first, while the batch stays within its budget of padded tokens and one adds less padding than each

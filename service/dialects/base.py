@@ -1,4 +1,4 @@
-"""What a dialect is: everything in which one way of asking differs from the others."""
+"""What a dialect defines: everything in which one way of asking differs from the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every dialect needs of a request.
+"""What every dialect needs from a request.
 
 Plain functions of the request, and one dependency for keys: FastAPI resolves dependencies anew for every
 request, and each one costs as much as parsing the body.

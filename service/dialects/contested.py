@@ -1,4 +1,4 @@
-"""What clients of text-embeddings-inference send and get: at its own paths, and at / beside Hugging Face's."""
+"""Bodies and answers of text-embeddings-inference, at its own paths and at /, which it shares with Hugging Face."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is served, as more than one dialect tells it."""
+"""Facts about what is served that more than one dialect shows."""
 
 from __future__ import annotations
 

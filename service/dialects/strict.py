@@ -1,4 +1,4 @@
-"""What the bodies of every dialect share: bad input of any size costs little to refuse."""
+"""What the bodies of all dialects share, so that bad input of any size is cheap to refuse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ASGI middleware in front of every route: a request is named, timed, bounded, watched and logged."""
+"""ASGI middleware in front of every route. It names, times, limits, watches and logs each request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server may tell of the client of one request, beside what ASGI has: an extension of the scope.
+"""What a server tells about the client of one request beyond ASGI: an extension of the scope.
 
 Through ASGI alone a body is asked for message by message, and to hear of a client that leaves takes a task that waits
 for it. Where the server is not `protocol`, `Arrival` does it so.

@@ -1,4 +1,4 @@
-"""The one table from error to status. A dialect says where it differs, and what the body of an error is."""
+"""The one table from errors to statuses. A dialect defines its own exceptions to it, and its error bodies."""
 
 from __future__ import annotations
 

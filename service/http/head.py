@@ -1,4 +1,4 @@
-"""HEAD, wherever there is GET."""
+"""Answers HEAD wherever there is GET."""
 
 from __future__ import annotations
 

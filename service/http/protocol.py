@@ -1,4 +1,4 @@
-"""HTTP/1.1 with bounds on what is not body, on the requests that wait, and on the time that each step may take.
+"""HTTP/1.1 with limits on everything that is not body, on waiting requests, and on the time of each step.
 
 A connection that breaks a bound, or sends what is not HTTP, gets one last answer and is closed. The requests that
 came whole before it on the same connection are answered first.

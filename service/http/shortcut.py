@@ -1,4 +1,4 @@
-"""The short way to routes that check their key and read their body themselves.
+"""A faster way to routes that check their key and read their body themselves.
 
 For every request FastAPI opens three stacks of what may have to be closed, passes what is sent through five functions,
 and asks all routes in turn. A `DirectRoute` uses none of that. Everything else goes the usual way, and so does whatever

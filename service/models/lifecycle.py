@@ -1,4 +1,4 @@
-"""From start to stop: loading, ready, draining."""
+"""The states of the process: loading, ready, draining."""
 
 from __future__ import annotations
 

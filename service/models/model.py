@@ -1,4 +1,4 @@
-"""One version of one model: tokenizer, runtime, line of waiting inputs, and what it has done."""
+"""One version of one model: its tokenizer, its runtime, its queue, and its statistics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which models are served: names, versions, shares of traffic; loading and retiring them while serving."""
+"""The served models by name and version, their shares of traffic, and loading and unloading while serving."""
 
 from __future__ import annotations
 

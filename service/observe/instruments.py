@@ -1,4 +1,4 @@
-"""Prometheus: every figure that the service keeps of itself. One registry an application, no globals."""
+"""The Prometheus metrics of the service. One registry for each application, no globals."""
 
 from __future__ import annotations
 

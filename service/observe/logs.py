@@ -1,4 +1,4 @@
-"""One line of JSON for each request and each event, on standard error.
+"""The log: one line of JSON for each request and each event, on standard error.
 
 Nobody waits for whoever reads it: a thread writes what has gathered. When more gathers than `_MOST_LINES`, because
 the reader has stopped, further lines are dropped and counted.

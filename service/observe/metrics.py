@@ -1,4 +1,4 @@
-"""The latency of one request, stage by stage, from instants that were stamped once.
+"""The latency of one request by stage, from instants that are recorded once.
 
 Body, header, histograms and v2 statistics are all made from the same `Stamps`.
 """

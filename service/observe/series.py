@@ -1,4 +1,4 @@
-"""Series of metrics that are found and counted at once.
+"""Metric series whose labels are looked up once and which are then counted directly.
 
 The library takes a lock, makes texts of all labels and asks whether the metric may be counted, at every count; of five
 histograms a request that was a twentieth of what it cost beside the model. A series is counted by one thread at a

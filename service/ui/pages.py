@@ -1,4 +1,4 @@
-"""/ui, a page to try the models, and /docs, one of the API. Static files, all named here; they load nothing else."""
+"""/ui, a page for trying the models, and /docs, a page on the API: static files, all named here."""
 
 from __future__ import annotations
 

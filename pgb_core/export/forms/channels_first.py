@@ -1,4 +1,4 @@
-"""A compact encoder as it runs fastest.
+"""The layout in which a compact encoder runs fastest.
 
 Attention and grouped maps run on [batch, channels, tokens], where a permutation moves whole rows of
 tokens, a grouped map is a convolution of kernel size 1 and heads need no transpose; the residual

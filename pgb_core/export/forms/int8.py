@@ -1,4 +1,4 @@
-"""ONNX Runtime on a CPU, products in int8.
+"""Graphs for ONNX Runtime on a CPU, with products in int8.
 
 Neurons get a scale a token, computed as they come. Other inputs have one scale: the graph holds it where their range is
 known, so that an answer does not depend on what else is in its batch; else it is computed for the batch. A channel of

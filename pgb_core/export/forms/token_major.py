@@ -1,4 +1,4 @@
-"""Token-major graphs, [batch, tokens, channels] throughout: the one way through an encoder, whatever the engine.
+"""Token-major graphs, [batch, tokens, channels] throughout: one walk through the encoder for all engines.
 
 An engine's own file says how products, attention and sums are written for it, by a subclass of `Writer`.
 """

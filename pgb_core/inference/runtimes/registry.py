@@ -1,4 +1,4 @@
-"""Every runtime there is, and the one function that opens one.
+"""The table of all runtimes, and the function that opens one.
 
 To add one: a file with a class that is a `Runtime` and is made from an artifact and a `Setup`, and an entry in
 `RUNTIMES`. The one that is PyTorch stands beside the module that it runs, in `pgb_core.model`. Settings, their help and

@@ -1,4 +1,4 @@
-"""Question answering: start and end logits of overlapping windows to answers with character offsets.
+"""Question answering: from start and end logits of overlapping windows to answers with character offsets.
 
 Follows the rules of the `question-answering` pipeline of transformers 4.57: probabilities by window
 over context tokens, in single precision; spans scored by start x end; answers widened to whole words;

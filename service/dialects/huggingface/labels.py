@@ -1,4 +1,4 @@
-"""Text classification, and zero-shot classification, as the pipelines take and the clients read them."""
+"""Text classification and zero-shot classification, with the pipelines' inputs and the answers that clients read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""/ and /models/{name}: the Hugging Face dialect, for text classification, zero-shot too, and question answering."""
+"""Routes of the Hugging Face dialect, / and /models/{name}: classification, zero-shot too, and question answering."""
 
 from __future__ import annotations
 

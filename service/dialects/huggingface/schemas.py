@@ -1,4 +1,4 @@
-"""The Hugging Face dialect: what `InferenceClient` and `@huggingface/inference` send."""
+"""Schemas of the Hugging Face dialect: what `InferenceClient` and `@huggingface/inference` send."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""/v1/models/{name}, and :predict and :explain behind it: the first protocol of KServe."""
+"""Routes of the KServe v1 dialect: /v1/models/{name}, with :predict and :explain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first protocol of KServe: instances in, predictions out."""
+"""Schemas of the KServe v1 dialect: instances in, predictions out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""/health for people and load balancers, / for those that know no better path, /metrics for Prometheus."""
+"""/health for people and load balancers, / for clients that know no other path, /metrics for Prometheus."""
 
 from __future__ import annotations
 

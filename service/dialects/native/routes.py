@@ -1,4 +1,4 @@
-"""/v1: the native dialect."""
+"""Routes of the native dialect: /v1."""
 
 from __future__ import annotations
 

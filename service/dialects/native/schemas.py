@@ -1,4 +1,4 @@
-"""The native dialect: what /v1 takes and gives."""
+"""Schemas of the native dialect: bodies and answers of /v1."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dialect of Cohere's rerank: what its clients, and those that follow them, send and read."""
+"""Schemas of the rerank dialect: what Cohere's clients, and clients that follow them, send and read."""
 
 from __future__ import annotations
 

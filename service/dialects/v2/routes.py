@@ -1,4 +1,4 @@
-"""/v2: the Open Inference Protocol, with Triton's binary data, statistics, configuration and repository."""
+"""Routes of /v2: the Open Inference Protocol, with Triton's binary data, statistics, configuration and repository."""
 
 from __future__ import annotations
 
