@@ -1,6 +1,6 @@
 """`python -P -m service ARTIFACT …`: one server process, from start to stop.
 
--P keeps the current directory out of the path of modules: what lies there is not run.
+-P keeps the current directory out of the module path, so that modules in it are not run.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """API keys: the file of hashes, what each key allows, and how a key is made.
 
-Each line of the file is `name scope sha256`, scope `use` or `admin`; a key is 256 random bits, so its
-plain SHA-256 cannot be reversed by guessing. `python -P -m service.keys FILE NAME [--admin]` adds one.
+Each line of the file is `name scope sha256`, with scope `use` or `admin`. A key has 256 random bits, so it cannot be
+found from its plain SHA-256. `python -P -m service.keys FILE NAME [--admin]` adds a key.
 """
 
 from __future__ import annotations

@@ -1,27 +1,27 @@
 """Admission and fair turns. Pure: no clock, no threads, no models.
 
-A *flow* is whoever asks: the owner of a key, or a connection where there are no keys. A flow's *backlog* is its
-admitted work that is not done, in any unit. Flows take turns: work is done for the flow that was served least.
+A *flow* is the owner of a key, or a connection where there are no keys. A flow's *backlog* is its admitted work that
+is not done, in any unit. Flows take turns: work is done for the flow that was served least.
 
-**The wait.** A request of `amount` from flow f has to wait for f's own backlog b, and for other flows. While f gets
-b + amount done, fair turns give every other flow g at most as much: min(backlog of g, b + amount). So it waits for
+**The wait.** A request of `amount` from flow f waits for f's own backlog b, and for other flows. While b + amount is
+done for f, fair turns give every other flow g at most as much: min(backlog of g, b + amount). So the request waits for
 
     ahead = b + sum over g of min(backlog of g, b + amount)
 
-Work counts until its request is answered, not only until it runs: those who come later take turns, too, and in a line
-that stays full each answer is followed by another request as large.
+Work counts until its request is answered, not only until it runs. The reason is that requests that come later take
+turns too, and in a queue that stays full each answer is followed by another request of the same size.
 
-**Overtaking.** Inputs of like lengths are batched, so some that came later run before an older one. `waiting.py` lets
-only those overtake that came within `overtake` seconds of it, or within a third of the time that it waits. So a wait
-W that would be w without them is at most w + W/3, which is w + w/2, or w + overtake; and with nothing ahead there is
-no batch that anybody could join.
+**Overtaking.** Inputs of similar length are batched, so some that came later run before an older one. `waiting.py` lets
+an input overtake only if it came within `overtake` seconds after the older one, or within a third of the time that
+the older one waits. So a wait W that would be w without overtaking is at most w + W/3, which is w + w/2, or
+w + overtake. With nothing ahead there is no batch that another input could join.
 
-**The law.** A request is refused when `MARGIN` times that wait is more than the bound. Its own work does not count
-towards it: a large request of a patient client is run in slices between which the others get their turn.
+**The rule.** A request is refused when `MARGIN` times that wait is more than the bound. Its own work does not count
+towards the wait: a large request runs in slices, and other flows get their turn between two slices.
 
-**What follows.** Among N flows, whoever has at most bound / (1.5 MARGIN N) of work in line waits for at most
-N times that, whatever the others have, and is admitted: nobody is refused because of others while asking for less
-than its share. `tests/service/test_admission.py` holds the code to it.
+**The guarantee.** If there are N flows, a flow with at most bound / (1.5 MARGIN N) of queued work waits for at most N
+times that, whatever the others have, and is admitted. So nobody who asks for less than its share is refused because
+of others. `tests/service/test_admission.py` tests this.
 """
 
 from __future__ import annotations

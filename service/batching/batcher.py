@@ -1,12 +1,12 @@
 """One queue of inputs for one callable: admission, batches, deadlines and disconnects.
 
-Knows callables only. A thread of its own takes a batch, runs it, and takes the next at once: between
-two batches nothing goes through the event loop. A lone and brief request runs where it is submitted:
-waking one thread and then the other can take longer than a tenth of the run. Every waiter gets an
-answer: a batch that fails is run again in halves, down to the input that makes it fail.
+This module knows callables only, no models. A thread of its own takes a batch, runs it, and takes the next at once, so
+nothing goes through the event loop between two batches. A short request that is alone runs where it is submitted,
+because waking one thread and then the other can take longer than a tenth of the run. Every waiter gets an answer: when
+a batch fails, its halves are run again, and so on down to the input that makes it fail.
 
-An input that fails alone while the model's own check passes is at fault itself: its request is told so, and
-the model stays healthy.
+If an input fails alone while the model's own check passes, the input is at fault. Its request gets an error that says
+so, and the model stays healthy.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """The queue of one model, and the choice of its next batch. No threads, no clock, no models.
 
-The next batch begins with the oldest entry of the flow that was served least (`admission.Turns`). Others join it,
-nearest lengths first, while the batch stays within its budget of padded tokens and one adds less padding than each
-entry's share of starting the batch: until then a larger batch is a cheaper one for all in it.
+The next batch begins with the oldest entry of the flow that was served least (`admission.Turns`). Other entries join
+it, nearest lengths first, while the batch stays within its budget of padded tokens, and while an entry adds less
+padding than each entry's share of the cost of starting a batch. Up to that point a larger batch is cheaper for all.
 
-Two rules bound what an entry can lose by that. Of what came after the first entry, only what came within `overtake`
-seconds, or within a third of the time that it waits in all, may join. And a flow may not get further ahead of the
-flow whose turn it is than one batch.
+Two rules limit how much an entry can lose by this. An entry that came after the first one may join only if it came
+within `overtake` seconds after it, or within a third of the time that the first one has waited. And no flow may get
+more than one batch ahead of the flow whose turn it is.
 """
 
 from __future__ import annotations

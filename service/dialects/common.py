@@ -1,7 +1,7 @@
 """What every dialect needs from a request.
 
-Plain functions of the request, and one dependency for keys: FastAPI resolves dependencies anew for every
-request, and each one costs as much as parsing the body.
+These are plain functions of the request, and one dependency for keys. There are no more dependencies because FastAPI
+resolves them for every request, and each one costs as much as parsing the body.
 """
 
 from __future__ import annotations

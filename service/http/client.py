@@ -1,7 +1,7 @@
 """What a server tells about the client of one request beyond ASGI: an extension of the scope.
 
-Through ASGI alone a body is asked for message by message, and to hear of a client that leaves takes a task that waits
-for it. Where the server is not `protocol`, `Arrival` does it so.
+With plain ASGI a body arrives message by message, and a separate task has to wait for the message that says that the
+client has disconnected. `protocol` offers this extension; under other servers `Arrival` uses plain ASGI.
 """
 
 from __future__ import annotations

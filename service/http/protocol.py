@@ -1,7 +1,7 @@
 """HTTP/1.1 with limits on everything that is not body, on waiting requests, and on the time of each step.
 
-A connection that breaks a bound, or sends what is not HTTP, gets one last answer and is closed. The requests that
-came whole before it on the same connection are answered first.
+A connection that passes a limit, or sends what is not HTTP, gets one last answer and is closed. Requests that arrived
+whole before on the same connection are answered first.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The log: one line of JSON for each request and each event, on standard error.
 
-Nobody waits for whoever reads it: a thread writes what has gathered. When more gathers than `_MOST_LINES`, because
-the reader has stopped, further lines are dropped and counted.
+No request waits for the reader of the log: a thread writes the lines that have gathered. If the reader stops and more
+than `_MOST_LINES` gather, further lines are dropped and counted.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The SageMaker dialect: /invocations takes and gives the same as / of the Hugging Face dialect.
 
-Its other path, /ping, is the one that text-embeddings-inference has, too.
+Its other path, /ping, belongs to the dialect of text-embeddings-inference, which has it too.
 """
 
 import re
