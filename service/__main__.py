@@ -38,7 +38,7 @@ class Server(uvicorn.Server):
     pages = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Raises SettingsError where uvicorn would end the process from inside a task."""
+        """Start. Raises SettingsError where uvicorn would end the process from inside a task."""
         try:
             await super().startup(sockets)
         except SystemExit as stop:
@@ -48,7 +48,7 @@ class Server(uvicorn.Server):
         self._say_where()
 
     def _say_where(self) -> None:
-        """The addresses that a person opens: in the log, and on a terminal in words."""
+        """Write the addresses of the service to the log, and to a terminal if there is one."""
         port = self.servers[0].sockets[0].getsockname()[1]
         given = self.config.host
         named = {"0.0.0.0": "localhost", "::": "localhost"}.get(given, f"[{given}]" if ":" in given else given)  # noqa: S104
@@ -62,12 +62,12 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Nothing is captured here."""
+        """Capture no signals; `serve` handles them."""
         yield
 
 
 async def serve(settings: Settings) -> int:
-    """Serve until a signal comes: ready turns 503, serving goes on for the grace, work in flight ends."""
+    """Serve until a signal comes. Then readiness is 503, serving goes on for drain_seconds, and open requests end."""
     app = host.application(settings, background=True)
     lifecycle: Lifecycle = app.state.lifecycle
     server = Server(
@@ -112,7 +112,7 @@ async def serve(settings: Settings) -> int:
 
 
 def _end_within(seconds: float) -> None:
-    """A model that never comes back, or whatever else, does not keep the process from ending."""
+    """End the process after so many seconds, even if a model or anything else does not return."""
 
     def end() -> None:
         logs.problem("something did not end; the process ends without it", seconds=seconds)

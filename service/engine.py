@@ -34,7 +34,7 @@ MOST_CHARACTERS = 1_000_000
 
 @dataclass(frozen=True)
 class Need:
-    """What is asked of a model besides its task. said: what a client is told of a model that does not meet it."""
+    """A requirement on a model besides its task. said: the message for a model that does not meet it."""
 
     met: Suits
     said: str
@@ -46,8 +46,8 @@ RANKS = Need(lambda manifest: len(manifest.labels) == 1, "this model does not ra
 
 @dataclass(frozen=True)
 class Target:
-    """Which model is asked: by name and version, or the default of the task. need: without a name, the first model
-    that meets it is the default."""
+    """The requested model: by name and version, or the default of the task. need: without a name, the first model that
+    meets it is the default."""
 
     name: str | None = None
     version: str | None = None
@@ -141,7 +141,7 @@ class Engine:
 
     @contextmanager
     def _model(self, call: Call, target: Target, task: Task) -> Iterator[Model]:
-        """The model asked for, kept while it is needed; success and failure are counted to it."""
+        """The requested model, kept open while it is needed. Success and failure are counted for it."""
         need = target.need
         model = self.registry.pick(target.name, target.version, task.name, need.met if need else None)
         call.model, call.version, call.device = model.name, model.version, model.runtime.device
@@ -189,7 +189,7 @@ class Engine:
         return found
 
     async def _pooled(self, call: Call, model: Model, inputs: Sequence[Text], options: Labelling) -> list[Logits]:
-        """Of each text from all of its windows, which are batched like any input."""
+        """The pooled logits of each text from all of its windows, which are batched like other inputs."""
         texts = [item for item in inputs if isinstance(item, str)]
         if len(texts) < len(inputs):
             raise InvalidInput("a pair is not read in windows; send texts alone, or let the pair be cut")
@@ -206,7 +206,7 @@ class Engine:
     async def _tokenized(
         self, call: Call, model: Model, work: Work[Result], characters: int, estimate: float
     ) -> tuple[Result, Announced | None]:
-        """Short work is done at once. Long work is admitted by estimate first, and takes its turns with others."""
+        """Do short work at once. Admit long work by an estimate first, then do it in turns with other requests."""
         if call.characters <= INLINE_CHARACTERS:
             return all_of(work), None
         before = self._line.wait_seconds(call.flow, characters)
@@ -233,8 +233,8 @@ class Engine:
         return [r.result for r in ran]
 
     async def _still_alone(self) -> bool:
-        """Whether a request that waited for nothing so far is alone: others may have come in the same turn of the loop,
-        and are counted when theirs comes."""
+        """Whether this is the only request. Requests that arrive in the same turn of the event loop are counted when
+        their own turn comes, so this one lets them run first."""
         await asyncio.sleep(0)
         return self.in_flight == 1
 
@@ -257,7 +257,7 @@ class Engine:
 
 
 def _windowed(tokens: float, length: int, stride: int) -> float:
-    """About how many tokens the windows of a context of so many tokens have in all."""
+    """Estimate the tokens in all windows of a context with `tokens` tokens."""
     return max(tokens, length * tokens / max(1, length - stride)) + 2
 
 

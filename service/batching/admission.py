@@ -41,12 +41,12 @@ class Backlog:
         self._of: dict[Hashable, float] = {}
 
     def add(self, flow: Hashable, amount: float) -> None:
-        """So much more."""
+        """Add admitted work of a flow."""
         self.total += amount
         self._of[flow] = self._of.get(flow, 0.0) + amount
 
     def done(self, flow: Hashable, amount: float) -> None:
-        """So much less."""
+        """Remove work of a flow that is done."""
         left = self._of.get(flow, 0.0) - amount
         self.total -= amount
         if left > _NOTHING:
@@ -57,11 +57,11 @@ class Backlog:
                 self.total = 0.0  # what rounding left
 
     def of(self, flow: Hashable) -> float:
-        """A flow's own."""
+        """The backlog of a flow."""
         return self._of.get(flow, 0.0)
 
     def ahead(self, flow: Hashable, amount: float) -> float:
-        """What is done before `amount` more of this flow is, without that amount."""
+        """Work that is done before `amount` more of this flow is done, without that amount."""
         own = self._of.get(flow, 0.0)
         if own + amount >= self.total:  # nobody has more
             return self.total
@@ -74,8 +74,8 @@ class Backlog:
 class Turns:
     """Fair turns among flows: next is the one that was served least.
 
-    A flow that comes, or comes back, starts where the average of those that are here stands, so that nobody saves up
-    turns by staying away. Not thread-safe.
+    A flow that comes, or comes back, starts at the average of the flows that are here, so that no flow gains turns by
+    staying away. Not thread-safe.
     """
 
     def __init__(self) -> None:
@@ -84,14 +84,14 @@ class Turns:
         self._here: dict[Hashable, int] = {}
 
     def come(self, flow: Hashable, more: int = 1) -> None:
-        """So many more pieces of work of this flow wait."""
+        """`more` further pieces of work of this flow wait."""
         count = self._here.get(flow, 0)
         self._here[flow] = count + more
         if not count:
             self._served[flow] = max(self._served.get(flow, 0.0), self._level)
 
     def leave(self, flow: Hashable) -> None:
-        """One piece less waits: it was taken, or it went."""
+        """One piece of work no longer waits: it was taken or removed."""
         count = self._here[flow] - 1
         if count:
             self._here[flow] = count
@@ -102,20 +102,20 @@ class Turns:
             self._served = kept
 
     def serve(self, flow: Hashable, amount: float) -> None:
-        """A piece of work of that size was done for it. Called while the flow is here."""
+        """Work of size `amount` was done for the flow. Called while the flow has waiting work."""
         self._served[flow] = self._served.get(flow, self._level) + amount
         self._level += amount / max(1, len(self._here))
 
     def served(self, flow: Hashable) -> float:
-        """What it was served, on the scale on which flows are compared."""
+        """How much the flow was served, on the scale on which flows are compared."""
         return self._served.get(flow, self._level)
 
 
 def promised(wait: float, overtake: float) -> float:
-    """The longest that a wait of `wait` seconds can become by those who come later. See the module."""
+    """The longest that a wait of `wait` seconds can become through overtaking. See the module."""
     return wait + max(wait / 2, min(wait, overtake))
 
 
 def too_long(wait: float, overtake: float, bound: float) -> bool:
-    """Whether somebody who waits for `wait` seconds of work is refused under a bound of `bound` seconds."""
+    """Whether a request that waits for `wait` seconds of work is refused under a bound of `bound` seconds."""
     return MARGIN * promised(wait, overtake) > bound

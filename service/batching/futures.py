@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 
 
 def settle(future: asyncio.Future[Result], outcome: Result | BaseException) -> None:
-    """Give a result or an error to whoever still waits. On the loop of the future."""
+    """Give a result or an error to the waiter, if it still waits. Called on the loop of the future."""
     if future.done():
         return
     if isinstance(outcome, BaseException):

@@ -27,7 +27,7 @@ Direction = Annotated[
 
 
 class Cut(BaseModel):
-    """What both kinds of request say of long texts. A field that is not known is passed over, as TEI does."""
+    """Fields about long texts that both kinds of request have. Unknown fields are ignored, as TEI does."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -85,7 +85,7 @@ class Prediction(BaseModel):
 
 
 class Rank(BaseModel):
-    """Where a text stood in the request, and its score. `text` is there where it was asked for."""
+    """The position of a text in the request, and its score. `text` is present if it was asked for."""
 
     index: int
     score: float
@@ -105,7 +105,7 @@ async def predicted(asked: PredictRequest, request: Request) -> JSONResponse:
 
 
 async def ranked(asked: RerankRequest, request: Request) -> JSONResponse:
-    """Every text with its score, the highest first. The score is a sigmoid's, as TEI's."""
+    """Every text with its score, the highest first. The score is a sigmoid of the logit, as in TEI."""
     call = call_of(request)
     if not asked.texts or not (asked.query or all(asked.texts)):
         raise EmptyInput("query and texts cannot be empty")
@@ -119,7 +119,7 @@ def _shown(asked: RerankRequest, index: int) -> dict[str, str]:
 
 
 def speak(request: Request) -> None:
-    """Errors from here on are told, and the request is counted, as TEI's, whatever the path."""
+    """From here on the request is counted as TEI's and its errors have TEI's shape, whatever its path."""
     dialects: Sequence[Dialect] = request.app.state.dialects
     meant = [dialect for dialect in dialects if dialect.name == TEI]
     if meant:
@@ -135,7 +135,7 @@ def _text(item: str | list[str] | list[list[str]]) -> Text:
 
 
 def _headed(body: object, call: Call) -> JSONResponse:
-    """With TEI's headers beside ours."""
+    """The answer with TEI's headers in addition to the service's own."""
     response = timed(body, call)
     whole = {name: str(math.floor(value)) for name, value in vars(call.timings()).items()}
     headers = {

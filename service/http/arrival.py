@@ -49,7 +49,7 @@ class Parts:
 
 
 class Arrival:
-    """Reads a request whole within its limits, runs the route, and stops it when the client leaves."""
+    """Reads a whole request within its limits, runs the route, and stops it when the client disconnects."""
 
     def __init__(self, app: ASGIApp, parts: Parts) -> None:
         self._app = app
@@ -120,7 +120,7 @@ class Arrival:
             self._account(call, dialect, scope, status)
 
     def _check_room(self, call: Call, named: str | None, size: int | None) -> None:
-        """Refuse before the body is read what every model would refuse after it."""
+        """Refuse a request before its body is read if every model would refuse it afterwards."""
         try:
             self._parts.engine.registry.check(call.flow, size)
         except Overloaded:
@@ -132,10 +132,10 @@ class Arrival:
             raise
 
     def _hold(self, call: Call, count: int) -> None:
-        """So many bytes more, or less, until the request ends. Raises Overloaded.
+        """Count `count` more bytes, or fewer if negative, until the request ends. Raises Overloaded.
 
-        Nobody may hold more than is left free, and who holds much must leave an eighth of the room: so whoever holds
-        little finds some, however many hold much.
+        A client may not hold more bytes than are left free. A client that holds much must also leave an eighth of the
+        room free. So a client that holds little finds room, however many others hold much.
         """
         call.held_bytes += count
         if count < 0:
@@ -149,7 +149,7 @@ class Arrival:
             raise Overloaded("too many bytes are waiting already", 1.0)
 
     def _check_head(self, headers: Mapping[bytes, bytes], size: int | None, call: Call) -> None:
-        """Raises InvalidInput, TooLarge or Malformed for what no body can make good."""
+        """Check the head. Raises InvalidInput, TooLarge or Malformed for errors that do not depend on the body."""
         call.give(self._settings.max_request_seconds)
         wanted = headers.get(TIMEOUT_HEADER)
         if wanted is not None:
@@ -180,7 +180,7 @@ class Arrival:
             raise TooSlow(f"the body did not arrive within {self._settings.max_body_seconds:g} seconds") from None
 
     def _keep(self, call: Call, size: int, more: int) -> None:
-        """So many bytes came of a body that is `size` large by now. Raises TooLarge or Overloaded."""
+        """Count `more` bytes of a body that has `size` bytes by now. Raises TooLarge or Overloaded."""
         if size > self._settings.max_body_bytes:
             raise self._too_large()
         self._hold(call, more)

@@ -51,7 +51,7 @@ def status_of(dialect: Dialect, kind: type[errors.ServiceError]) -> int:
 
 
 def render(dialect: Dialect, error: errors.ServiceError) -> JSONResponse:
-    """The response to an error, which nobody looks at any more."""
+    """The response to an error. The error itself is released."""
     let_go(error)
     headers = {}
     if isinstance(error, errors.Overloaded):
@@ -62,10 +62,10 @@ def render(dialect: Dialect, error: errors.ServiceError) -> JSONResponse:
 
 
 def let_go(error: BaseException | None) -> None:
-    """Take the frames from an error, and from those that it took the place of.
+    """Remove the stack frames from an error, and from the errors that it replaced.
 
-    Where a future in one of the frames holds the error, only a collection would free them, and the request's body with
-    them.
+    If a future in one of the frames holds the error, only a garbage collection would free the frames, and the request's
+    body with them.
     """
     while error is not None:
         error.__traceback__ = None

@@ -35,8 +35,8 @@ _OFFER = re.compile(rb"\r\nupgrade(?=[ \t]*:)", re.IGNORECASE)
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which by itself takes heads and trailers of any size, as slowly as a client likes,
-    and keeps answers for as long as it does not fetch them."""
+    """uvicorn's protocol with limits. By itself, uvicorn accepts heads and trailers of any size, however slowly they
+    come, and keeps answers for as long as the client does not fetch them."""
 
     max_head_bytes = 32 << 10
     head_seconds = 30.0
@@ -178,8 +178,8 @@ class BoundedProtocol(HttpToolsProtocol):
                 )
 
     def on_response_complete(self) -> None:
-        """Of a request that was refused before its body was read, the body is let go: the connection keeps the request
-        until another comes."""
+        """Free the body of a request that was refused before its body was read. The connection would keep it until the
+        next request."""
         self._together.flush()
         for cycle in self._cycles:
             if not cycle.response_complete:
@@ -284,8 +284,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 class _Together:
-    """What an answer needs of a transport. A head waits for what follows it, and both are one write: every write
-    is a call of the system, and wakes the client."""
+    """The part of a transport that an answer uses. It sends a head and what follows as one write, because each
+    write is a system call and wakes the client."""
 
     __slots__ = ("_head", "_transport")
 

@@ -31,9 +31,9 @@ _LEAST = 8  # tokens: what a batch costs beside its run, however quick that is
 
 
 class Model:
-    """Ready to answer once it is made. Making it blocks: it loads, checks itself and measures itself.
+    """A model that is ready to answer once it is made. Making it blocks: it loads, checks and measures itself.
 
-    Raises RuntimeUnavailable when the runtime cannot be had, or answers otherwise than the artifact says.
+    Raises RuntimeUnavailable when the runtime is missing, or gives other logits than the artifact carries.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Model:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """While a request needs this version, which is not closed before."""
+        """Keep this version open while a request needs it."""
         self._uses += 1
         try:
             yield
@@ -129,11 +129,11 @@ class Model:
         return True
 
     async def probe(self) -> None:
-        """One small input through the line, as a request would go."""
+        """Send one small input through the queue, as a request would go."""
         await self.batcher.submit([self._filler(4)])
 
     async def retire(self) -> None:
-        """Wait for the requests that use it, finish what waits, free the runtime."""
+        """Wait for the requests that use it, finish queued work, free the runtime."""
         self._retiring = True
         if self._uses:
             await self._idle.wait()

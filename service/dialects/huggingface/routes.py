@@ -20,7 +20,7 @@ Answers = list[list[hf.Label]] | list[hf.Label] | hf.Answer | list[hf.Answer] | 
 
 @router.post("/", response_model=Answers | list[contested.Rank], responses=ERRORS)
 async def ask(asked: hf.Asked, request: Request) -> JSONResponse:
-    """Label texts, or answer questions, by what is sent. Requests of text-embeddings-inference are answered flat."""
+    """Label texts or answer questions, depending on the body. Requests of text-embeddings-inference get a flat list."""
     given = asked.root
     if isinstance(given, hf.Request):
         return await _ask(given, None, request)
@@ -46,7 +46,7 @@ async def model_health(request: Request, name: Name) -> Response:
 
 @router.get("/models/{name}/info", response_model=Info, response_model_exclude_unset=True, responses=ERRORS)
 async def model_info(request: Request, name: Name) -> dict[str, object]:
-    """What /info says, of this model."""
+    """The same as /info, for this model."""
     registry = registry_of(request)
     return information(request.app.state.settings, registry, registry.peek(name))
 

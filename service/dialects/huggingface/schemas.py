@@ -28,7 +28,7 @@ class Question(Strict):
 
 
 class Questions(Strict):
-    """Several questions: about one context, or each about its own."""
+    """Several questions, about one context or each about its own."""
 
     question: Annotated[list[str], Field(min_length=1, fail_fast=True)]
     context: str | Annotated[list[str], Field(fail_fast=True)]
@@ -97,7 +97,7 @@ class Parameters(Strict):
 
 
 class Request(Strict):
-    """One input or a list of them. `options` is what older clients add; nothing in it applies here."""
+    """One input or a list of them. `options` is sent by older clients and has no effect."""
 
     model_config = ConfigDict(
         json_schema_extra={

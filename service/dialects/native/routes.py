@@ -61,7 +61,7 @@ async def answer_with(name: Name, asked: native.AnswerRequest, request: Request)
 
 @router.get("/models", response_model=native.ModelsBody, dependencies=USE)
 async def models(request: Request) -> dict[str, object]:
-    """Every model and version, with what was measured when it was made."""
+    """Every model and version, with the figures measured when its artifact was made."""
     registry = registry_of(request)
     served = [described(model, registry) for model in registry.models]
     return {"models": served, "states": [asdict(state) for state in registry.index()]}

@@ -81,7 +81,7 @@ class AnswerRequest(Strict):
 
 
 class TimingsBody(BaseModel):
-    """Milliseconds by stage; the same figures stand in the Server-Timing header."""
+    """Milliseconds by stage; the header Server-Timing has the same figures."""
 
     tokenize: float
     queue: float
@@ -114,7 +114,7 @@ class AnswerBody(BaseModel):
 
 
 class ReplyBody(BaseModel):
-    """What every reply carries."""
+    """Fields of every answer."""
 
     model: ModelBody
     timings: TimingsBody
@@ -123,14 +123,14 @@ class ReplyBody(BaseModel):
 
 
 class ClassifyResponse(ReplyBody):
-    """Labels of each input, highest score first, in the order asked."""
+    """Labels of each input, highest score first; inputs in the order of the request."""
 
     results: list[list[LabelScore]]
     truncated: int = Field(description="How many inputs were cut to the model's length")
 
 
 class AnswerResponse(ReplyBody):
-    """Answers of each question, best first, in the order asked."""
+    """Answers to each question, best first; questions in the order of the request."""
 
     results: list[list[AnswerBody]]
 
@@ -184,7 +184,7 @@ class VersionState(BaseModel):
 
 
 class ModelsBody(BaseModel):
-    """What is served, and what comes, goes or failed."""
+    """Versions that are served, loading, unloading or failed."""
 
     models: list[ServedModel]
     states: list[VersionState]
@@ -198,13 +198,13 @@ class LoadRequest(Strict):
 
 
 class UnloadRequest(Strict):
-    """Which version to retire; by default all."""
+    """Which version to unload; by default all."""
 
     version: str | None = None
 
 
 class SplitRequest(Strict):
-    """Share of the traffic by version; what is given is scaled to sum to 1."""
+    """Share of the traffic by version. The values are scaled so that they sum to 1."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"weights": {"1": 0.9, "2": 0.1}}]})
 

@@ -10,7 +10,7 @@ from service.dialects.strict import Strict
 
 
 class Document(BaseModel):
-    """A document with its text. Other fields are passed over."""
+    """A document with its text. Other fields are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -48,7 +48,7 @@ class RerankDocumentsRequest(Strict):
 
 
 class Result(BaseModel):
-    """Where a document stood in the request, and its score. `document` is there where it was asked for."""
+    """The position of a document in the request, and its score. `document` is present if it was asked for."""
 
     index: int
     relevance_score: float
@@ -56,13 +56,13 @@ class Result(BaseModel):
 
 
 class ApiVersion(BaseModel):
-    """Of the path that was asked."""
+    """The version of the API, from the path of the request."""
 
     version: str
 
 
 class Meta(BaseModel):
-    """What Cohere's clients find beside the results."""
+    """Further data that Cohere's clients read."""
 
     api_version: ApiVersion
 
@@ -74,7 +74,7 @@ class Usage(BaseModel):
 
 
 class RerankResponse(BaseModel):
-    """Documents, highest score first. `id` is the request's."""
+    """Documents, highest score first. `id` is the id of the request."""
 
     id: str
     model: str
