@@ -602,7 +602,7 @@ def test_hostile_bytes_get_what_the_table_says(port: int, case: Wire) -> None:
     dialect = "v2" if case.path.startswith("/v2") else "Hugging Face" if case.path.startswith("/models") else "native"
     replies = check(port, case.send, case.gets, case.closed, dialect)
     given = replies[0].headers.get("x-request-id")
-    assert (given == "a.b-c:1/2+3=4") == case.what.startswith("a good `X-Request-Id`")
+    assert (given == "a.b-c:1/2+3=4") == case.what.startswith("a valid `X-Request-Id`")
 
 
 def test_who_asks_and_never_reads_is_cut_off(port: int, caplog: pytest.LogCaptureFixture) -> None:
@@ -936,7 +936,7 @@ def tables() -> str:
         *(f"| {case.what} | {' | '.join(map(str, case.gets))} |" for case in BODIES),
     ]
     for title, table in TABLES.items():
-        lines += ["", f"| {title} | gets |", "|---|---|", *(f"| {case.what} | {case.shown()} |" for case in table)]
+        lines += ["", f"| {title} | answer |", "|---|---|", *(f"| {case.what} | {case.shown()} |" for case in table)]
     return "\n".join(lines)
 
 
