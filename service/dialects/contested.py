@@ -22,7 +22,7 @@ TEI = "tei"  # the name of the dialect
 Item = Annotated[list[str], Field(min_length=1, max_length=2, fail_fast=True)]
 Direction = Annotated[
     Literal["left", "right", "Left", "Right"] | None,
-    Field(description="the end of a text that is cut; by default the one that the model was trained with"),
+    Field(description="the side on which a text is cut; by default the side that the model was trained with"),
 ]
 
 
@@ -31,9 +31,9 @@ class Cut(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    truncate: StrictBool | None = Field(None, description="cut a text that is too long, the default, or refuse it")
+    truncate: StrictBool | None = Field(None, description="cut a text that is too long (the default), or refuse it")
     truncation_direction: Direction = None
-    raw_scores: StrictBool = Field(False, description="logits")
+    raw_scores: StrictBool = Field(False, description="give logits as scores")
 
     def labelling(self, activation: str | None = None) -> Labelling:
         """The options of the engine. activation: what turns logits into scores; by default the model's own."""

@@ -29,7 +29,7 @@ async def health(request: Request) -> dict[str, object]:
 
 
 @router.get(
-    "/", response_model=native.AliveBody, responses={307: {"description": "For browsers, to the page"}, **ERRORS}
+    "/", response_model=native.AliveBody, responses={307: {"description": "Redirects browsers to the page"}, **ERRORS}
 )
 async def root(request: Request) -> Response:
     """200 when ready, in the words that KServe's clients look for. A browser is redirected to the page at /ui."""

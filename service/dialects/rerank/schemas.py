@@ -38,13 +38,13 @@ class RerankDocumentsRequest(Strict):
     top_n: int | None = Field(None, ge=1, description="By default all documents")
     return_documents: StrictBool | None = Field(None, description="Repeat each document beside its score")
     rank_fields: Annotated[list[Literal["text"]], Field(max_length=1)] | None = Field(
-        None, description="The text of a document is what is ranked"
+        None, description="Accepted, but only the text of a document is ranked"
     )
     max_tokens_per_doc: int | None = Field(
-        None, ge=8, description="Tokens at which query and document together are cut, where the model takes more"
+        None, ge=8, description="Tokens to which query and document together are cut, if the model takes more"
     )
-    max_chunks_per_doc: int | None = Field(None, ge=1, description="A document is one part, cut to the model's length")
-    priority: int | None = Field(None, description="Everyone's turns are fair, so it changes nothing")
+    max_chunks_per_doc: int | None = Field(None, ge=1, description="No effect: a document is never split into parts")
+    priority: int | None = Field(None, description="Has no effect: all clients get fair turns")
 
 
 class Result(BaseModel):
