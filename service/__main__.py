@@ -23,7 +23,7 @@ from service.models.lifecycle import Lifecycle
 from service.observe import logs
 from service.settings import Settings, SettingsError, read_settings
 
-# Past the time in which work in flight must have ended; then the process ends, whatever still runs.
+# Added to stop_seconds: after that the process ends, whatever still runs.
 _LAST_SECONDS = 5.0
 _LOG_SECONDS = 1.0
 _MAY_STAY = ("pgb-load", "pgb-batch", "pgb-tokenize")
@@ -134,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logs.drain(_LOG_SECONDS)
     if any(thread.name in _MAY_STAY and thread.is_alive() for thread in threading.enumerate()):
         sys.stdout.flush()
-        os._exit(code)  # ending in order would wait for a runtime that does not end, or pull it from under its feet
+        os._exit(code)  # a normal exit would wait for a runtime that does not end, or free it while it runs
     return code
 
 

@@ -28,7 +28,7 @@ from service.settings import Settings
 
 INLINE_CHARACTERS = 1024
 _INLINE_COST = 8 * INLINE_CHARACTERS  # of finding answers: those in a window or two
-# Characters of all the answers of one request: a megabyte of JSON or so.
+# Most characters of all answers to one request: about a megabyte of JSON.
 MOST_CHARACTERS = 1_000_000
 
 
@@ -40,7 +40,7 @@ class Need:
     said: str
 
 
-# What ranks texts scores each of them by itself.
+# A model that ranks gives each text one score.
 RANKS = Need(lambda manifest: len(manifest.labels) == 1, "this model does not rank: it has more than one label")
 
 
@@ -115,7 +115,7 @@ class Engine:
             self._check(call, QA, [(q.question, q.context) for q in inputs])
             length, stride = windowing.within(model.manifest.max_length)
             estimate = [_windowed(len(q.context) * model.density, length, stride) for q in inputs]
-            most = self._settings.max_windows * length  # more is refused for what it is
+            most = self._settings.max_windows * length  # a request with more is refused later
             work = self._cut(model, inputs, length, stride)
             windows, announced = await self._tokenized(call, model, work, call.characters, min(most, sum(estimate)))
             every = [window.tokens for group in windows for window in group]
@@ -148,7 +148,7 @@ class Engine:
         try:
             if need is not None and not need.met(model.manifest):
                 raise WrongTask(need.said)
-            model.batcher.check(call.flow, call.held_bytes)  # before work is put into what would be refused after it
+            model.batcher.check(call.flow, call.held_bytes)  # refuse before any work is done for the request
             with model.in_use():
                 yield model
         except ServiceError as error:

@@ -48,7 +48,7 @@ class Shortcut:
             await GZipMiddleware(response, COMPRESS_FROM, COMPRESS_LEVEL)(scope, receive, send)
 
     def _found(self, scope: Scope) -> DirectRoute | None:
-        """The route of a path, with what its words are in the scope."""
+        """The route of a path, with the path's parameters in the scope."""
         path = scope["path"]
         if scope.get("root_path") or scope["query_string"]:
             return None

@@ -46,7 +46,7 @@ class Model:
         tracer: Tracer | None = None,
         opened: Callable[[Runtime], None] = lambda _: None,
     ) -> None:
-        """opened: hears of the runtime before it first runs, to be able to stop it."""
+        """opened: gets the runtime before it first runs, so that it can stop it."""
         self.manifest = artifact.manifest
         self.digest = artifact.digest
         self.name = name
@@ -85,7 +85,7 @@ class Model:
 
     @property
     def healthy(self) -> bool:
-        """Whether the runtime answered lately."""
+        """Whether the runtime has not failed several times in a row."""
         return self.batcher.failures < BROKEN
 
     @property
@@ -102,7 +102,7 @@ class Model:
 
     @property
     def weights_kept(self) -> float:
-        """Share of the dense encoder's."""
+        """Share of the dense encoder's weights that is kept."""
         return round(self.manifest.weights["kept"] / self.manifest.weights["dense"], 4)
 
     @contextmanager

@@ -67,7 +67,7 @@ class Buckets:
 
 
 class Histogram(Collector):
-    """As the library's, and shown as it shows it."""
+    """A histogram that is shown like the library's own."""
 
     def __init__(
         self,
