@@ -29,7 +29,7 @@ _MOST_HEADERS = 128
 _MOST_WAITING = 32  # requests of one connection
 _MOST_DROPPED = 4 << 20
 _PIECE = 32  # bytes that each piece counts for, however short it is
-# The header of an offer to speak another protocol, such as h2c. It is hidden from the parser, which would otherwise take
+# The header of an offer of another protocol, such as h2c. It is hidden from the parser, which would otherwise take
 # the offer as accepted and read the body that follows as another request.
 _OFFER = re.compile(rb"\r\nupgrade(?=[ \t]*:)", re.IGNORECASE)
 
