@@ -44,7 +44,7 @@ class Server(uvicorn.Server):
         except SystemExit as stop:
             reason = str(getattr(stop.__context__, "strerror", None) or "see the log").rpartition(": ")[2]
             where = f"{self.config.host}:{self.config.port}"
-            raise SettingsError(f"{where} cannot be listened on: {reason}") from None
+            raise SettingsError(f"cannot listen on {where}: {reason}") from None
         self._say_where()
 
     def _say_where(self) -> None:

@@ -182,7 +182,7 @@ class Engine:
         if call.truncated and not options.truncate:
             if announced is not None:
                 model.batcher.withdraw(announced)
-            raise InvalidInput(f"a text has more than the {longest} tokens that are taken; shorten it or truncate")
+            raise InvalidInput(f"a text has more than {longest} tokens, which is the limit; shorten it or truncate")
         found = await self._run(call, model, tokens, announced)
         if not call.truncated and call.characters > INLINE_CHARACTERS:
             model.learn(call.characters, call.tokens - 2 * len(tokens))

@@ -227,7 +227,7 @@ class Batcher(Generic[Item, Result]):
             if job.future.done():
                 job.future.result()
             else:
-                with expiring(job.future, deadline, "the request's time was over before its answer was ready"):
+                with expiring(job.future, deadline, "the request's deadline passed before its answer was ready"):
                     await job.future
         except DeadlineExceeded:
             reason = "deadline"
@@ -291,16 +291,16 @@ class Batcher(Generic[Item, Result]):
             raise Unavailable("the model is shutting down")
         now = clock()
         if deadline <= now:
-            raise DeadlineExceeded("the request's time was over before it was queued")
+            raise DeadlineExceeded("the request's deadline passed before it was queued")
         ahead = self._backlog.ahead(flow, tokens)
         wait = before + self._busy(now) + ahead * self._seconds_per_token
         full = ahead + tokens > self._limits.queue_tokens
         if (self._room.count or before) and (full or too_long(wait, self._limits.overtake, self._limits.queue_seconds)):
             raise Overloaded(f"{round(self._backlog.total)} tokens are waiting already", wait)
         if now + wait > deadline:
-            raise Overloaded("the wait is longer than the time that the request gives", wait)
+            raise Overloaded("the estimated wait is longer than the request's deadline allows", wait)
         if _UNCERTAIN * (deadline - now) < tokens * self._seconds_per_token:
-            raise DeadlineExceeded("the inputs take longer than the time that the request has; send fewer at a time")
+            raise DeadlineExceeded("the inputs take longer than the request's deadline allows; send fewer at a time")
 
     def _leave(self, job: _Job[Item, Result], reason: str) -> None:
         """The job has ended: remove its waiting inputs, and stop counting its work."""

@@ -73,7 +73,7 @@ class TokenizingLine:
                 self._threads[-1].start()
             self._changed.notify()
         try:
-            with expiring(task.future, deadline, "the request's time was over before its texts were tokenised"):
+            with expiring(task.future, deadline, "the request's deadline passed before its texts were tokenised"):
                 result: Result = await task.future
                 return result
         finally:

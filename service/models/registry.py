@@ -156,7 +156,7 @@ class Registry:
                 raise LoadFailed(str(error)) from error
             model = await self._make(folder, name)
             if model.name in self._served:
-                raise LoadFailed(f"{path}: another artifact is served as {model.name}; say NAME={path}")
+                raise LoadFailed(f"{path}: another artifact is named {model.name}; give this one a name, NAME={path}")
             self._admit(model, 1.0)
             self._instruments.events.labels(model.name, "load").inc()
         if not self._settings.artifacts and self._settings.models_dir is not None:

@@ -53,7 +53,7 @@ async def model_info(request: Request, name: Name) -> dict[str, object]:
 
 async def _ask(asked: hf.Request, model: str | None, request: Request) -> JSONResponse:
     if request.scope["query_string"] and not hf.Parameters.model_fields.keys().isdisjoint(request.query_params):
-        raise InvalidInput("parameters stand in the body, under parameters, and not in the address")
+        raise InvalidInput("send parameters in the body, under parameters, and not in the address")
     parameters = asked.parameters or hf.Parameters.model_validate({})
     questions, several = answers.questions_of(asked.inputs)
     if questions:

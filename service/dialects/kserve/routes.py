@@ -52,7 +52,7 @@ async def predict(name: Name, asked: kserve.InstancesRequest, request: Request) 
 async def explain(name: Name, request: Request) -> JSONResponse:
     """Always 404: the protocol has this path for models with an explainer, and no model here has one."""
     registry_of(request).peek(name)
-    raise UnknownModel("no model here explains its predictions; ask :predict")
+    raise UnknownModel("no model has an explainer; use :predict")
 
 
 @router.get("/{name}", response_model=kserve.ModelReady)

@@ -28,7 +28,7 @@ async def classify(asked: native.ClassifyRequest, request: Request) -> JSONRespo
     given = asked.inputs if isinstance(asked.inputs, list) else [asked.inputs]
     inputs = [item if isinstance(item, str) else (item.text, item.pair) for item in given]
     if asked.stride is not None and asked.long is None:
-        raise InvalidInput("stride is for windows; say long, too")
+        raise InvalidInput("stride needs long; set long to mean or max")
     options = Labelling(asked.activation, asked.top_k, asked.truncate, pool=asked.long, stride=asked.stride)
     rows = await engine_of(request).classify(call, Target(asked.model, asked.version), inputs, options)
     results = [[{"label": s.label, "score": s.score} for s in row] for row in rows]

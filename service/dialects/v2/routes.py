@@ -289,7 +289,7 @@ def _check_outputs(asked: Asked, names: Sequence[str]) -> None:
         if output.name not in names:
             raise InvalidInput(f"an output is unknown; the model gives {', '.join(names)}")
         if "classification" in output.parameters and output.name != "scores":
-            raise InvalidInput("classification is of the output scores alone")
+            raise InvalidInput("the parameter classification is only for the output scores")
     _classification(asked)
 
 
