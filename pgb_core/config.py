@@ -101,7 +101,7 @@ class Asked(BaseModel):
     cache: Place | None = Field(
         None,
         description="directory that keeps scores of weights for later runs, at most 2 GiB; an empty value keeps none "
-        "(default pgb-serve in the user's cache directory)",
+        "(default: what PGB_CACHE names, else pgb-serve in the user's cache directory)",
     )
 
 

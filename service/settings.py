@@ -38,6 +38,7 @@ from pgb_core.inference.runtimes.registry import RUNTIMES, devices
 
 PREFIX = "PGB_"
 # What Kubernetes puts into every container beside a service whose name is pgb, or begins with pgb-.
+_OF_THE_JOB = f"{PREFIX}CACHE"  # where `pgb compress` keeps scores
 _LINKED = re.compile(rf"{PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_\d+_\w+)")
 
 
@@ -221,7 +222,7 @@ def read_settings(argv: Sequence[str]) -> Settings:
     """Read flags, environment and the file that --config or PGB_CONFIG names. Raises SettingsError."""
     flags = {name: value for name, value in vars(_parser().parse_args(argv)).items() if value not in (None, [])}
     config = flags.pop("config", None) or os.environ.get(f"{PREFIX}CONFIG")
-    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | {f"{PREFIX}CONFIG"}
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | {f"{PREFIX}CONFIG", _OF_THE_JOB}
     for name in os.environ:
         if name.startswith(PREFIX) and name not in known and not _LINKED.fullmatch(name):
             raise SettingsError(f"environment: {name} is not a setting; docs/settings.md lists them")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import itertools
 import os
 import shutil
 import tempfile
@@ -17,15 +18,22 @@ from pgb_core.checkpoints.config import encoder_config_of
 from pgb_core.model.encoder import Encoder, EncoderConfig
 
 pytest_plugins = ["tests.made", "tests.served"]  # the second imports the first
-os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="pgb-tests-")  # not the user's
-atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
+os.environ["PGB_CACHE"] = tempfile.mkdtemp(prefix="pgb-tests-")  # not the user's
+atexit.register(shutil.rmtree, os.environ["PGB_CACHE"], ignore_errors=True)
 settings.register_profile("steady", deadline=None)  # a machine that is busy is not a failure
 settings.load_profile("steady")
+_NUMBERS = itertools.count()
 SHARED = Path(os.environ.get("SHARED_DATA", Path(__file__).parent.parent.parent / "shared"))
 ARCHITECTURES = ("bert", "roberta", "distilbert", "electra", "xlm-roberta", "camembert")
 # What concerns layers alone is tried on these: the others' are BERT's.
 CORE_ARCHITECTURES = ARCHITECTURES[:3]
 TASKS = ("classification", "qa")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test scored, another scores again."""
+    monkeypatch.setenv("PGB_CACHE", str(tmp_path_factory.getbasetemp() / f"cache-{next(_NUMBERS)}"))
 
 
 def hf_config(architecture: str, **changes: object) -> transformers.PreTrainedConfig:

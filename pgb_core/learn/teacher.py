@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from pgb_core.model.encoder import Encoder
 from pgb_core.tasks.features import Batch, Features, collate, grouped
 
-MOST_BYTES = 2 << 30  # of what is kept
+MOST_BYTES = 1 << 30  # of what is kept
 TOKENS = 2048  # padded, of a pass of the dense model
 
 # From the inputs of a batch, and the batch, to its logits and the output of every layer.

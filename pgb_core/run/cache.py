@@ -25,8 +25,9 @@ _SHORT = 32  # characters of a digest in a file's name
 
 
 def usual_place() -> Path:
-    """`pgb-serve` in the user's directory for such files (XDG Base Directory Specification)."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pgb-serve"
+    """What PGB_CACHE names, else `pgb-serve` in the user's cache directory (XDG Base Directory Specification)."""
+    named = os.environ.get("PGB_CACHE")
+    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pgb-serve"
 
 
 class Cache:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pgb_core import __version__
 from pgb_core.checkpoints.load import Checkpoint
-from pgb_core.config import CompressConfig
+from pgb_core.config import Asked, CompressConfig
 from pgb_core.data.words import plain
 from pgb_core.errors import ConfigError, ResourceError
 from pgb_core.export.parity import Parity, inputs_of
@@ -66,10 +66,17 @@ class Run:
     def begin(cls, config: CompressConfig, report: Report, workspace: Workspace, shared: Shared) -> Run:
         """Read everything, and refuse what can be refused before the work begins. Raises PGBError."""
         device = pick_device(config.device)
-        report.stage("Loading the checkpoint and checking it against transformers")
-        checkpoint, parity = load_checked(config.checkpoint, config.task, report)
-        report.stage("Reading the data")
-        inputs = read_inputs(config, checkpoint, report).judged(shared.judging)
+
+        def loaded() -> tuple[Checkpoint, Parity]:
+            report.stage("Loading the checkpoint and checking it against transformers")
+            return load_checked(config.checkpoint, config.task, report)
+
+        def read() -> Inputs:
+            report.stage("Reading the data")
+            return read_inputs(config, checkpoint, report).judged(shared.judging)
+
+        checkpoint, parity = shared.once(key_of("checkpoint", config.checkpoint, config.task), loaded)
+        inputs = shared.once(key_of("inputs", *_reading(config)), read)
         return cls(config, checkpoint, parity, inputs, workspace, report, device, shared)
 
     @cached_property
@@ -168,6 +175,10 @@ class Run:
 
     def check_labels(self) -> dict[str, object]:
         """What the dense model makes of the labels, for the manifest. Raises DataError when they contradict it."""
+        asked = (self.config.options.uses_labels, self.config.trust_labels)
+        return self.shared.once(key_of("labels", *_reading(self.config), *asked), self._checked_labels)
+
+    def _checked_labels(self) -> dict[str, object]:
         c, config, inputs = self.checkpoint, self.config, self.inputs
         predict = torch_predictor(self.dense)
         trial = reading.Trial(c.subject, c.served_tokenizer, predict, self.report, config.trust_labels, config.seed)
@@ -186,9 +197,9 @@ class Run:
         reasons: dict[str, object] = {}
         metrics: Metrics | None = None
         for name, model in (("dense", self.dense), ("compressed", compact)):
-            # A question may have several windows, and progress is told in windows.
-            report.stage(f"Scoring the {name} model", None if self.checkpoint.task.windows else len(held_out.rows))
-            metrics = self._scored(held_out, torch_predictor(model), report.advance)
+            scored = partial(self._measured, name, model, held_out)
+            key = key_of("dense metrics", str(self.device), *_reading(self.config))
+            metrics = self.shared.once(key, scored) if name == "dense" else scored()
             found[name] = metrics.rounded(6)
             if metrics.reasons:
                 reasons[name] = metrics.reasons
@@ -196,6 +207,11 @@ class Run:
                 report.warn(f"{metric} of the {name} model is not defined: {reason}")
         said = {**found, "rows": len(held_out.rows), **({"reasons": reasons} if reasons else {})}
         return metrics, {"accuracy": said}
+
+    def _measured(self, name: str, model: Encoder, held_out: Source) -> Metrics:
+        # A question may have several windows, and progress is told in windows.
+        self.report.stage(f"Scoring the {name} model", None if self.checkpoint.task.windows else len(held_out.rows))
+        return self._scored(held_out, torch_predictor(model), self.report.advance)
 
     def metrics(self, predict: Predict) -> Metrics | None:
         """Of whatever gives logits, on the held-out rows; None without any."""
@@ -235,6 +251,13 @@ class Run:
             if shown[name]:
                 shown[name] = plain(str(shown[name]).rstrip("/").rpartition("/")[2])
         return {**shown, **self.config.options.model_dump()}
+
+
+def _reading(config: CompressConfig) -> Sequence[object]:
+    """All that decides what is read, and how."""
+    left_out = {"forms", "threads", "cache", "device", "distill"}
+    asked = config.model_dump(include=set(Asked.model_fields) - left_out)
+    return asked, config.seed, config.as_it_is, bool(config.epochs), config.distill
 
 
 def pick_device(name: str) -> torch.device:

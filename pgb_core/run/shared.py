@@ -1,13 +1,17 @@
-"""What several runs share: the cache on disk, and the dense model's outputs on the training rows."""
+"""What several runs of one process share: the cache on disk, the model, the rows, and the dense model's outputs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from pgb_core.learn.teacher import Teacher
 from pgb_core.run.cache import Cache
 from pgb_core.tasks import Source
+
+Made = TypeVar("Made")
+MOST_KEPT = 8  # of what is read and measured once
 
 
 def _all(rows: Source) -> Source:
@@ -21,6 +25,17 @@ class Shared:
     cache: Cache | None = None
     judging: Callable[[Source], Source] = _all
     _teachers: dict[str, Teacher] = field(default_factory=dict)
+    _known: dict[str, Any] = field(default_factory=dict)
+
+    def once(self, key: str, make: Callable[[], Made]) -> Made:
+        """What was made under this key, or is made now; the oldest of too many is made again."""
+        if key not in self._known:
+            made = make()
+            while len(self._known) >= MOST_KEPT:
+                del self._known[next(iter(self._known))]
+            self._known[key] = made
+        found: Made = self._known[key]
+        return found
 
     def teacher(self, key: str, make: Callable[[], Teacher]) -> Teacher:
         """The one of this key. Only the last one is held, as each may hold gigabytes."""

@@ -131,7 +131,7 @@ def test_the_dense_model_teaches_in_the_plan_s_order_of_the_stream(
             if note:
                 losses.append(float(note.removeprefix("loss ")))
 
-    monkeypatch.setattr("pgb_core.methods.pgb._plan", lambda run, scores: plan)
+    monkeypatch.setattr("pgb_core.methods.planned._searched", lambda run, options, scores: plan)
     paths = {"checkpoint": str(model), "out": str(tmp_path / "same"), "calibrate": str(texts)}
     done = compress(CompressConfig(**paths, epochs=1, learning_rate=1e-6, trust_labels=True, forms="fp32"), Told())
     assert losses
