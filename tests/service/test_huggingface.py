@@ -175,7 +175,7 @@ def test_of_a_pair_the_longer_text_is_cut(client: TestClient) -> None:
     given = {"text": "a", "text_pair": "b"}
     reply = client.post("/", json={"inputs": given, "parameters": {"truncation": "only_second"}})
     assert reply.status_code == 422
-    assert "the longer text is cut" in reply.json()["error"]
+    assert "cut at its longer text" in reply.json()["error"]
     assert same(ask(client, TEXT, truncation="only_first")[0], ask(client, TEXT)[0])
 
 
