@@ -1,7 +1,7 @@
-"""The artifact: one directory with a manifest, the only thing that crosses from job to service.
+"""The artifact: one directory with a manifest. It is all that the job hands to the service.
 
-`manifest.json` names every other file with its sha256. It is written whole or not at all, and
-opened only if every hash holds and every path stays inside. Standard library only.
+`manifest.json` names every other file with its SHA-256. An artifact is written whole or not at all. It is opened only
+if every hash matches and every path lies inside the directory. This module uses the standard library only.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""SVG by hand: scales, axes and marks. Pure; colours are CSS classes of the page."""
+"""Scales, axes and marks of charts as SVG. Pure functions; colours are CSS classes of the page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `pgb`: parse, call, print. Heavy imports wait until a command needs them."""
+"""The command `pgb`: it parses arguments, calls the library and prints. Heavy modules are imported inside commands."""
 
 from __future__ import annotations
 
@@ -33,39 +33,42 @@ _CHOICES = {"task": TASKS, "method": tuple(METHODS)}
 _EXAMPLES = """examples:
   pgb compress ./my-bert --task classification --train train.tsv --eval dev.tsv --out ./small
   pgb compress ./my-bert-qa --task qa --calibrate questions.json --keep 0.25 --out ./small-qa   # no labels needed
-  pgb compare ./my-bert --train train.tsv --eval dev.tsv --out ./compared --quick   # which method, which size?
+  pgb compare ./my-bert --train train.tsv --eval dev.tsv --out ./compared --quick   # compare methods and sizes
   pgb evaluate ./small --data dev.tsv
   pgb bench ./small --against ./my-bert
   pgb serve ./small ./small-qa
 """
 _COMPRESS_NOTES = """
-Data: GLUE .tsv, .csv, .json, .jsonl, .parquet, .txt (unlabelled), SQuAD as .json or as rows; packed as .gz, .bz2, .xz,
-.zst or .zip; or a hub dataset as owner/name[:config][:split].
-Columns and labels are found by ordinary names, told, and asked where two fit; docs/data.md has the rules.
-The dense model is tried on the labels first; if they contradict each other, the command stops.
-Without --train the re-finetuning learns from the dense model alone, on the --calibrate texts.
-Forms: {forms}; docs/runtimes.md has what each is for. gpu has run on no GPU yet.
-With --keep 1 the dense model is exported as it is, and no data is needed; q8bert, quant-noise and qbert train it first.
-Every stage is kept beside --out until the artifact stands: the same command again goes on from there.
-docs/method.md says what the settings of a method do.
+Data files: GLUE .tsv, .csv, .json, .jsonl, .parquet, .txt (unlabelled), and SQuAD as .json or as rows. They may be
+packed as .gz, .bz2, .xz, .zst or .zip. A hub dataset is written owner/name[:config][:split].
+Columns and labels are recognised by common names, and the command says which it took. If two fit, it stops and asks you
+to name one. docs/data.md has the rules.
+First the dense model is evaluated on the labels. If model and labels contradict each other, the command stops.
+Without --train, re-finetuning learns from the dense model alone, on the --calibrate texts.
+Forms: {forms}. docs/runtimes.md explains them. gpu has not been run on a GPU yet.
+With --keep 1 the dense model is exported unchanged, and no data is needed. q8bert, quant-noise and qbert train it
+first.
+Finished stages are kept beside --out until the artifact is complete. The same command continues from them.
+docs/method.md explains the settings of each method.
 """.replace("{forms}", ", ".join(FORMS))
 _COMPARE_NOTES = """
-Every point is an artifact that can be served. --minutes bounds each point, about; the whole takes as many times that as
-there are methods and sizes. Finished points are kept: the same command goes on from there, and with more --methods or
-sizes makes only what is new. --quick is a first look. docs/methods.md has the methods.
+A point is one method at one size. Each point is an artifact that can be served. --minutes is about the time for one
+point, and the whole takes that time for each method and size. Finished points are kept: the same command continues
+from them, and with more --methods or sizes it makes only the new points. --quick gives a first impression.
+docs/methods.md explains the methods.
 """
 _PUSH_NOTES = """
-Needs the extra `hub`, and HF_TOKEN in the environment. Only the files that the manifest names are sent, after each was
-held against its hash. `pgb serve hf://REPO` and `pgb_core.load("hf://REPO")` open it.
+Needs the extra `hub`, and HF_TOKEN in the environment. Only the files that the manifest names are sent, and each is
+checked against its hash first. `pgb serve hf://REPO` and `pgb_core.load("hf://REPO")` open the artifact.
 """
 _SERVE_NOTES = """
-Every setting of the service is taken too, such as --models-dir FOLDER (then ARTIFACT may be left out),
---keys-file FILE or --threads 2. `python -P -m service --help` lists them all.
+All settings of the service are accepted too, such as --models-dir FOLDER (then ARTIFACT may be left out),
+--keys-file FILE or --threads 2. `python -P -m service --help` lists all of them.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; 0 when it did what it was asked, 1 on a PGBError, 2 on wrong usage, 130 when it was stopped."""
+    """Run one command. Returns 0 on success, 1 on a PGBError, 130 when interrupted; wrong usage exits with 2."""
     given = list(sys.argv[1:] if argv is None else argv)
     if given[:1] == ["serve"] and not {"-h", "--help"} & set(given):
         serve(given[1:])  # the service knows its settings
@@ -83,13 +86,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"pgb {args.command}: {shown}", file=sys.stderr)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough
-        kept = "; the same command goes on from what is kept" if args.command == "compress" else ""
+        kept = (
+            "; run the same command again to continue from the stages that are finished"
+            if args.command == "compress"
+            else ""
+        )
         print(f"pgb {args.command}: stopped{kept}", file=sys.stderr)
         return 130
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
-        print(f"pgb {args.command}: the machine has not memory enough; try fewer samples or tokens", file=sys.stderr)
+        print(f"pgb {args.command}: not enough memory; try smaller --samples or --tokens", file=sys.stderr)
     except OSError as error:
         print(f"pgb {args.command}: {error.strerror or error}: {error.filename or ''}", file=sys.stderr)
     except ImportError as error:
@@ -117,7 +124,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_compress(p: argparse.ArgumentParser) -> None:
     p.add_argument("checkpoint", nargs="?", help=CompressConfig.model_fields["checkpoint"].description)
-    p.add_argument("--config", help="TOML file of the same settings; arguments win over it")
+    p.add_argument("--config", help="TOML file with the same settings; arguments win over the file")
     _add_settings(p, CompressConfig, [n for n in CompressConfig.model_fields if n not in ("checkpoint", "options")])
     _add_options(p)
 
@@ -125,7 +132,7 @@ def _add_compress(p: argparse.ArgumentParser) -> None:
 def _add_evaluate(p: argparse.ArgumentParser) -> None:
     p.add_argument("model", help="checkpoint or artifact")
     p.add_argument("--data", required=True, help="labelled rows")
-    p.add_argument("--form", help="of an artifact, which it is to be scored in (default: the first it carries)")
+    p.add_argument("--form", help="form of an artifact that is evaluated (default: its first form)")
     _add_settings(p, CompressConfig, ("task", "text_column", "pair_column", "label_column", "labels"))
     p.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
@@ -134,7 +141,7 @@ def _add_options(p: argparse.ArgumentParser) -> None:
     """A flag for each option of the methods. Methods with an option of the same name share its flag."""
     names = dict.fromkeys(name for options in METHODS.values() for name in options.model_fields)
     owners = {name: [method for method, options in METHODS.items() if name in options.model_fields] for name in names}
-    several = p.add_argument_group("of more than one --method")
+    several = p.add_argument_group("options of more than one --method")
     for name in (name for name in names if len(owners[name]) > 1):
         every = [_flag(METHODS[method], name) for method in owners[name]]
         said = "; ".join(f"{method}: {how['help']}" for method, how in zip(owners[name], every, strict=True))
@@ -189,40 +196,48 @@ def _add_compare(p: argparse.ArgumentParser) -> None:
 
 def _add_inspect(p: argparse.ArgumentParser) -> None:
     p.add_argument("artifact")
-    p.add_argument("--html", help="write a picture of the structure to this file")
-    p.add_argument("--json", action="store_true", help="the manifest as one JSON object")
-    p.add_argument("--triton", action="store_true", help="a config.pbtxt for Triton's ONNX Runtime backend")
-    p.add_argument("--form", help="with --triton: the form that it is for (default: the first that is a graph)")
+    p.add_argument("--html", help="write a picture of the structure to this HTML file")
+    p.add_argument("--json", action="store_true", help="print the manifest as one JSON object")
+    p.add_argument("--triton", action="store_true", help="print a config.pbtxt for Triton's ONNX Runtime backend")
+    p.add_argument("--form", help="with --triton: form that Triton runs (default: the first form that is a graph)")
 
 
 def _add_push(p: argparse.ArgumentParser) -> None:
     p.add_argument("artifact")
-    p.add_argument("repo", help="OWNER/NAME on the hub; made where it is not there")
-    p.add_argument("--private", action="store_true", help="for those only who are let in")
+    p.add_argument("repo", help="OWNER/NAME on the hub; created if it does not exist")
+    p.add_argument("--private", action="store_true", help="make the repository private")
 
 
 def _add_bench(p: argparse.ArgumentParser) -> None:
     p.add_argument("artifact")
     p.add_argument("--against", metavar="CHECKPOINT", help="the dense model to compare with")
     p.add_argument("--shapes", default="1x32,1x128,8x128,1x384", help="batch x tokens, comma-separated")
-    p.add_argument("--threads", type=int, help="default: the cores this process may use")
-    p.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where all run (default cpu)")
-    p.add_argument("--seconds", type=float, default=3.0, help="of each model and shape, in short turns (default 3)")
+    p.add_argument(
+        "--threads", type=int, help="threads of each model (default: one for each core this process may use)"
+    )
+    p.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="device of all models (default cpu)")
+    p.add_argument(
+        "--seconds", type=float, default=3.0, help="time for each model and shape, in short turns (default 3)"
+    )
     p.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
 
 def _add_serve(p: argparse.ArgumentParser) -> None:
-    p.add_argument("artifacts", nargs="*", metavar="ARTIFACT", help="a model: PATH, NAME=PATH or hf://REPO[@REVISION]")
+    p.add_argument(
+        "artifacts", nargs="*", metavar="ARTIFACT", help="model to serve: PATH, NAME=PATH or hf://REPO[@REVISION]"
+    )
     p.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
     p.add_argument("--port", default="8000", help="port to listen on (default 8000)")
 
 
 def _add_demo(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--dir", default=".demo", help="where it keeps its models (default .demo)")
+    p.add_argument("--dir", default=".demo", help="directory for its models (default .demo)")
     p.add_argument("--host", default="127.0.0.1")
     p.add_argument("--port", type=int, default=8000)
-    p.add_argument("--threads", type=int, help="to compress on (default: the cores this process may use)")
-    p.add_argument("--no-serve", action="store_true", help="stop after the table")
+    p.add_argument(
+        "--threads", type=int, help="threads to compress with (default: one for each core this process may use)"
+    )
+    p.add_argument("--no-serve", action="store_true", help="print the table and stop without serving")
 
 
 def _compress(args: argparse.Namespace) -> int:
@@ -258,11 +273,12 @@ def _sought(settings: CompressConfig, bars: Report) -> Artifact:
     speed = f"; {promise.speedup:.2f} times the fastest dense form" if promise.speedup is not None else ""
     print(
         f"keep {promise.keep:.0%}, found in {promise.runs} trainings: loses {promise.chosen:.2f} points on the rows "
-        f"that chose, {promise.confirmed:.2f} on {promise.rows} others{error}{speed}"
+        f"that chose the size, and {promise.confirmed:.2f} on {promise.rows} other rows{error}{speed}"
     )
     if not promise.holds:
         print(
-            "the loss on the rows that did not choose is larger than asked; give more --eval rows, or a larger --keep"
+            "on the rows that confirm, the model loses more than --max-drop allows; give more --eval rows, or a larger "
+            "--keep"
         )
     return artifact
 
@@ -278,20 +294,20 @@ def _compare(args: argparse.Namespace) -> int:
     with Bars(Console(stderr=True)) as bars:
         found = run.compare(settings, bars)
     print(run.table(found))
-    print(f"{Path(settings.out) / run.REPORT}: the picture")
+    print(f"{Path(settings.out) / run.REPORT}: the report with the picture")
     return 0
 
 
 def _held(measured: Mapping[str, Any], ran: bool) -> str:
-    """How near a form is to the model, in words."""
+    """A sentence on how closely a form agrees with the model."""
     if not ran:
-        return "has run nowhere yet; its engine or device is not here"
+        return "not run yet: its engine or device is not available here"
     if "parity" in measured:
         return f"logits within {measured['parity']['max_difference']:.1e} on {measured['parity']['inputs']} inputs"
     if "equal_answers" not in measured:
-        return "the model itself"
+        return "the PyTorch model itself"
     lost = f", loses {measured['drop']:.2f} points" if "drop" in measured else ""
-    return f"{measured['equal_answers']:.1%} of the answers on {measured['inputs']} inputs{lost}"
+    return f"{measured['equal_answers']:.1%} of the answers equal on {measured['inputs']} inputs{lost}"
 
 
 def _evaluate(args: argparse.Namespace) -> int:
@@ -350,7 +366,7 @@ def _inspect(args: argparse.Namespace) -> int:
     print(f"{'all':22} {'':>11} {'':>6} {'':>11} {plan.cost / plan.dense_cost:>6.1%} {total:>10.1f}")
     print(f"manifest sha256: {opened.digest}")
     if plan.stream is not None:
-        print("the residual stream has an order of its own, of which matrices read the first channels")
+        print("the channels of the residual stream are reordered; matrices read the first of them")
     print("layers dropped: " + (", ".join(map(str, plan.dropped_layers)) or "none"))
     return 0
 
@@ -386,12 +402,12 @@ def _bench(args: argparse.Namespace) -> int:
     for name, reason in found.left_out.items():
         print(f"left out: {name} ({reason})")
     if found.busy:
-        print(f"the machine was too busy to tell: {found.busy}; measure again when it is quiet")
+        print(f"the machine was too busy for reliable times: {found.busy}; measure again when it is idle")
     return 0
 
 
 def serve(arguments: Sequence[str]) -> None:
-    """Become the inference service. -P: not what lies in the current directory under that name."""
+    """Replace this process by the inference service. -P: a module `service` in the current directory is not run."""
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-P", "-m", "service", *arguments])
 
@@ -416,17 +432,21 @@ class _Command:
 
 _COMMANDS = {
     "compress": _Command(
-        "a fine-tuned checkpoint in, a verified artifact out", _add_compress, _compress, _COMPRESS_NOTES
+        "compress a fine-tuned checkpoint into a verified artifact", _add_compress, _compress, _COMPRESS_NOTES
     ),
     "compare": _Command(
-        "every method at several sizes, under one budget, in one picture", _add_compare, _compare, _COMPARE_NOTES
+        "compare methods and sizes, each trained for the same time", _add_compare, _compare, _COMPARE_NOTES
     ),
-    "evaluate": _Command("GLUE or SQuAD metrics of a checkpoint or an artifact", _add_evaluate, _evaluate),
-    "inspect": _Command("groups, share kept and FLOPs of every matrix", _add_inspect, _inspect),
-    "bench": _Command("latency, and its ratio to the best dense graph, in one run", _add_bench, _bench),
+    "evaluate": _Command("compute GLUE or SQuAD metrics of a checkpoint or an artifact", _add_evaluate, _evaluate),
+    "inspect": _Command("show groups, share kept and FLOPs of every matrix of an artifact", _add_inspect, _inspect),
+    "bench": _Command(
+        "measure the latency of an artifact, and its ratio to the fastest dense graph", _add_bench, _bench
+    ),
     "push": _Command("put an artifact on the Hugging Face hub", _add_push, _push, _PUSH_NOTES),
-    "serve": _Command("answer over HTTP (needs neither torch nor transformers)", _add_serve, None, _SERVE_NOTES),
-    "demo": _Command("compress the built-in sentiment and QA models, compare, and serve them", _add_demo, _demo),
+    "serve": _Command(
+        "serve artifacts over HTTP (needs neither torch nor transformers)", _add_serve, None, _SERVE_NOTES
+    ),
+    "demo": _Command("compress the built-in sentiment and QA models, compare them, and serve them", _add_demo, _demo),
 }
 
 

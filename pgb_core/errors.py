@@ -1,4 +1,4 @@
-"""Errors the offline job raises on purpose. Each names the thing, the fact and the remedy.
+"""Errors that the offline job raises on purpose. Each message says what is wrong, where, and what to do.
 
 PGBError
 ├── ConfigError       an option or its combination is out of range

@@ -1,4 +1,4 @@
-"""The dense model held against transformers, from text, before any work begins."""
+"""Compares the dense model with transformers, from text to logits, before any work begins."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Artifacts on the Hugging Face hub: one is put there by `push`, and opened from there by its address hf://REPO.
+"""Artifacts on the Hugging Face hub: `push` sends one, and the address hf://REPO opens it.
 
-Nothing is fetched or sent unless an address or `push` asks for it. What is fetched is checked as any artifact is. A
-token is taken from HF_TOKEN and from nowhere else.
+Nothing is fetched or sent unless an address or `push` asks for it. A fetched artifact is checked like any other. The
+token is read from HF_TOKEN only.
 """
 
 from __future__ import annotations

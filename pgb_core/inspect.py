@@ -1,4 +1,4 @@
-"""What a plan kept, as rows and as a picture."""
+"""Shows what a plan kept, as rows and as a picture."""
 
 from __future__ import annotations
 

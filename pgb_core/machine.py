@@ -1,4 +1,4 @@
-"""What this process may use of the machine, and the facts that belong beside a measurement."""
+"""What this process may use of the machine, and facts about the machine that belong with a measurement."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an ONNX file says of its tensors, read from the protobuf wire format itself: the service has no `onnx` package.
+"""Reads the tensors of an ONNX file from the protobuf format directly: the service does not install `onnx`.
 
 Field numbers are those of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
 """

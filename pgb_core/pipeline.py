@@ -1,4 +1,4 @@
-"""From a checkpoint to an artifact, by any method."""
+"""Makes an artifact from a checkpoint, by any method."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The smallest model within a loss, or the largest one of a speed, in few runs.
+"""Finds the smallest model within a loss, or the largest model of a given speed, in few runs.
 
-Half of the held-out rows chooses; the other half, which no choice has seen, says what the result is worth.
+One half of the held-out rows chooses the size. The other half, which no choice has used, measures the result.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A graph in ONNX Runtime before it is an artifact, to hold it against PyTorch. Logits may be infinite."""
+"""Runs a graph in ONNX Runtime before it is an artifact, to compare it with PyTorch. Logits may be infinite."""
 
 from __future__ import annotations
 

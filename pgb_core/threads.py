@@ -1,4 +1,4 @@
-"""How many threads PyTorch computes on."""
+"""Sets the number of threads that PyTorch computes with."""
 
 from __future__ import annotations
 

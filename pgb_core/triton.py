@@ -1,4 +1,4 @@
-"""What Triton Inference Server must be told to run a graph of an artifact: a `config.pbtxt`."""
+"""Writes the `config.pbtxt` with which Triton Inference Server runs a graph of an artifact."""
 
 from __future__ import annotations
 

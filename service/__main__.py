@@ -1,6 +1,6 @@
-"""`python -P -m service ARTIFACT …`: one server process, from start to drain.
+"""`python -P -m service ARTIFACT …`: one server process, from start to stop.
 
--P keeps the current directory out of the path of modules: what lies there is not run.
+-P keeps the current directory out of the module path, so that modules in it are not run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from service.models.lifecycle import Lifecycle
 from service.observe import logs
 from service.settings import Settings, SettingsError, read_settings
 
-# Past the time in which work in flight must have ended; then the process ends, whatever still runs.
+# Added to stop_seconds: after that the process ends, whatever still runs.
 _LAST_SECONDS = 5.0
 _LOG_SECONDS = 1.0
 _MAY_STAY = ("pgb-load", "pgb-batch", "pgb-tokenize")
@@ -38,17 +38,17 @@ class Server(uvicorn.Server):
     pages = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Raises SettingsError where uvicorn would end the process from inside a task."""
+        """Start. Raises SettingsError where uvicorn would end the process from inside a task."""
         try:
             await super().startup(sockets)
         except SystemExit as stop:
             reason = str(getattr(stop.__context__, "strerror", None) or "see the log").rpartition(": ")[2]
             where = f"{self.config.host}:{self.config.port}"
-            raise SettingsError(f"{where} cannot be listened on: {reason}") from None
+            raise SettingsError(f"cannot listen on {where}: {reason}") from None
         self._say_where()
 
     def _say_where(self) -> None:
-        """The addresses that a person opens: in the log, and on a terminal in words."""
+        """Write the addresses of the service to the log, and to a terminal if there is one."""
         port = self.servers[0].sockets[0].getsockname()[1]
         given = self.config.host
         named = {"0.0.0.0": "localhost", "::": "localhost"}.get(given, f"[{given}]" if ":" in given else given)  # noqa: S104
@@ -62,12 +62,12 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Nothing is captured here."""
+        """Capture no signals; `serve` handles them."""
         yield
 
 
 async def serve(settings: Settings) -> int:
-    """Serve until a signal comes: ready turns 503, serving goes on for the grace, work in flight ends."""
+    """Serve until a signal comes. Then readiness is 503, serving goes on for drain_seconds, and open requests end."""
     app = host.application(settings, background=True)
     lifecycle: Lifecycle = app.state.lifecycle
     server = Server(
@@ -112,7 +112,7 @@ async def serve(settings: Settings) -> int:
 
 
 def _end_within(seconds: float) -> None:
-    """A model that never comes back, or whatever else, does not keep the process from ending."""
+    """End the process after so many seconds, even if a model or anything else does not return."""
 
     def end() -> None:
         logs.problem("something did not end; the process ends without it", seconds=seconds)
@@ -134,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logs.drain(_LOG_SECONDS)
     if any(thread.name in _MAY_STAY and thread.is_alive() for thread in threading.enumerate()):
         sys.stdout.flush()
-        os._exit(code)  # ending in order would wait for a runtime that does not end, or pull it from under its feet
+        os._exit(code)  # a normal exit would wait for a runtime that does not end, or free it while it runs
     return code
 
 

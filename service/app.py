@@ -1,4 +1,4 @@
-"""The application factory. No globals: everything hangs on the application's state."""
+"""Creates the application. There are no globals: everything is on the application's state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokenise, admit, batch, run, decode: one path for every dialect."""
+"""The engine: tokenise, admit, batch, run, decode. All dialects go through it."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ from service.settings import Settings
 
 INLINE_CHARACTERS = 1024
 _INLINE_COST = 8 * INLINE_CHARACTERS  # of finding answers: those in a window or two
-# Characters of all the answers of one request: a megabyte of JSON or so.
+# Most characters of all answers to one request: about a megabyte of JSON.
 MOST_CHARACTERS = 1_000_000
 
 
 @dataclass(frozen=True)
 class Need:
-    """What is asked of a model besides its task. said: what a client is told of a model that does not meet it."""
+    """A requirement on a model besides its task. said: the message for a model that does not meet it."""
 
     met: Suits
     said: str
 
 
-# What ranks texts scores each of them by itself.
+# A model that ranks gives each text one score.
 RANKS = Need(lambda manifest: len(manifest.labels) == 1, "this model does not rank: it has more than one label")
 
 
 @dataclass(frozen=True)
 class Target:
-    """Which model is asked: by name and version, or the default of the task. need: without a name, the first model
-    that meets it is the default."""
+    """The requested model: by name and version, or the default of the task. need: without a name, the first model that
+    meets it is the default."""
 
     name: str | None = None
     version: str | None = None
@@ -115,7 +115,7 @@ class Engine:
             self._check(call, QA, [(q.question, q.context) for q in inputs])
             length, stride = windowing.within(model.manifest.max_length)
             estimate = [_windowed(len(q.context) * model.density, length, stride) for q in inputs]
-            most = self._settings.max_windows * length  # more is refused for what it is
+            most = self._settings.max_windows * length  # a request with more is refused later
             work = self._cut(model, inputs, length, stride)
             windows, announced = await self._tokenized(call, model, work, call.characters, min(most, sum(estimate)))
             every = [window.tokens for group in windows for window in group]
@@ -141,14 +141,14 @@ class Engine:
 
     @contextmanager
     def _model(self, call: Call, target: Target, task: Task) -> Iterator[Model]:
-        """The model asked for, kept while it is needed; success and failure are counted to it."""
+        """The requested model, kept open while it is needed. Success and failure are counted for it."""
         need = target.need
         model = self.registry.pick(target.name, target.version, task.name, need.met if need else None)
         call.model, call.version, call.device = model.name, model.version, model.runtime.device
         try:
             if need is not None and not need.met(model.manifest):
                 raise WrongTask(need.said)
-            model.batcher.check(call.flow, call.held_bytes)  # before work is put into what would be refused after it
+            model.batcher.check(call.flow, call.held_bytes)  # refuse before any work is done for the request
             with model.in_use():
                 yield model
         except ServiceError as error:
@@ -182,14 +182,14 @@ class Engine:
         if call.truncated and not options.truncate:
             if announced is not None:
                 model.batcher.withdraw(announced)
-            raise InvalidInput(f"a text has more than the {longest} tokens that are taken; shorten it or truncate")
+            raise InvalidInput(f"a text has more than {longest} tokens, which is the limit; shorten it or truncate")
         found = await self._run(call, model, tokens, announced)
         if not call.truncated and call.characters > INLINE_CHARACTERS:
             model.learn(call.characters, call.tokens - 2 * len(tokens))
         return found
 
     async def _pooled(self, call: Call, model: Model, inputs: Sequence[Text], options: Labelling) -> list[Logits]:
-        """Of each text from all of its windows, which are batched like any input."""
+        """The pooled logits of each text from all of its windows, which are batched like other inputs."""
         texts = [item for item in inputs if isinstance(item, str)]
         if len(texts) < len(inputs):
             raise InvalidInput("a pair is not read in windows; send texts alone, or let the pair be cut")
@@ -206,7 +206,7 @@ class Engine:
     async def _tokenized(
         self, call: Call, model: Model, work: Work[Result], characters: int, estimate: float
     ) -> tuple[Result, Announced | None]:
-        """Short work is done at once. Long work is admitted by estimate first, and takes its turns with others."""
+        """Do short work at once. Admit long work by an estimate first, then do it in turns with other requests."""
         if call.characters <= INLINE_CHARACTERS:
             return all_of(work), None
         before = self._line.wait_seconds(call.flow, characters)
@@ -233,8 +233,8 @@ class Engine:
         return [r.result for r in ran]
 
     async def _still_alone(self) -> bool:
-        """Whether a request that waited for nothing so far is alone: others may have come in the same turn of the loop,
-        and are counted when theirs comes."""
+        """Whether this is the only request. Requests that arrive in the same turn of the event loop are counted when
+        their own turn comes, so this one lets them run first."""
         await asyncio.sleep(0)
         return self.in_flight == 1
 
@@ -257,7 +257,7 @@ class Engine:
 
 
 def _windowed(tokens: float, length: int, stride: int) -> float:
-    """About how many tokens the windows of a context of so many tokens have in all."""
+    """Estimate the tokens in all windows of a context with `tokens` tokens."""
     return max(tokens, length * tokens / max(1, length - stride)) + 2
 
 

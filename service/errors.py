@@ -1,23 +1,23 @@
-"""What can go wrong with a request or a model. No status codes here; routes map each class once.
+"""The errors of a request or a model. They have no status codes: `service/http/failures.py` maps each class once.
 
     ServiceError
-    ├── InvalidInput      the request asks for something that cannot be
-    │   ├── EmptyInput    it asks for nothing
-    │   └── InputRejected the model is well and cannot run this input
-    ├── Malformed         the bytes are not what they claim to be
+    ├── InvalidInput      the request is well formed, but a value in it is not allowed
+    │   ├── EmptyInput    the input is missing or empty
+    │   └── InputRejected the model passes its check, but cannot run this input
+    ├── Malformed         the bytes are not valid JSON, UTF-8, gzip or binary tensors
     ├── UnknownModel      no model of that name or version is served
-    ├── WrongTask         the model answers another kind of question
-    ├── TooLarge          a limit on bytes, items, characters or tokens
+    ├── WrongTask         the model is for another task, or lacks the labels that the request needs
+    ├── TooLarge          a limit on bytes, items, characters or tokens was passed
     ├── TooSlow           the body did not arrive in time
-    ├── Unauthorized      no key, or not one of ours
-    ├── Forbidden         the key may not do this
-    ├── Overloaded        admission refused; `retry_after` seconds is when to come back
-    ├── DeadlineExceeded  the time the client gave has passed
-    ├── LoadFailed        a model could not be loaded; what was served is served on
-    └── Unavailable       not ready, draining, or switched off
+    ├── Unauthorized      the key is missing or unknown
+    ├── Forbidden         the key does not allow this
+    ├── Overloaded        too much work is waiting; `retry_after` is the number of seconds to wait
+    ├── DeadlineExceeded  the request's deadline has passed
+    ├── LoadFailed        a model could not be loaded; the versions served before are still served
+    └── Unavailable       the service is loading or shutting down, or a model does not answer
         └── RuntimeFailed the runtime failed on this request's batch
 
-Messages never repeat what was sent. What inference refuses has errors of its own; `told` says what each one is here.
+Messages never repeat what a client sent. `pgb_core.inference` has errors of its own; `told` translates each of them.
 """
 
 import re
@@ -26,7 +26,7 @@ from pgb_core.inference import errors as inference
 
 
 class ServiceError(Exception):
-    """Base of every error that a client is told about. code: the name of the class, as bodies of errors write it."""
+    """Base of every error that a client is told about. code: the class name in snake case, as error bodies show it."""
 
     code = "error"
 
@@ -35,19 +35,19 @@ class ServiceError(Exception):
 
 
 class InvalidInput(ServiceError):
-    """The request asks for something that cannot be."""
+    """The request is well formed, but a value in it is not allowed."""
 
 
 class EmptyInput(InvalidInput):
-    """The request asks for nothing."""
+    """The input is missing or empty."""
 
 
 class InputRejected(InvalidInput):
-    """The model is well and cannot run this input."""
+    """The model passes its check, but cannot run this input."""
 
 
 class Malformed(ServiceError):
-    """The bytes are not what they claim to be."""
+    """The bytes are not valid JSON, UTF-8, gzip or binary tensors."""
 
 
 class UnknownModel(ServiceError):
@@ -55,7 +55,7 @@ class UnknownModel(ServiceError):
 
 
 class WrongTask(ServiceError):
-    """The model answers another kind of question."""
+    """The model is for another task, or lacks the labels that the request needs."""
 
 
 class TooLarge(ServiceError):
@@ -67,15 +67,15 @@ class TooSlow(ServiceError):
 
 
 class Unauthorized(ServiceError):
-    """No key, or not one of ours."""
+    """The key is missing or unknown."""
 
 
 class Forbidden(ServiceError):
-    """The key may not do this."""
+    """The key does not allow this."""
 
 
 class Overloaded(ServiceError):
-    """More work is waiting than the service will hold."""
+    """Too much work is waiting already."""
 
     def __init__(self, message: str, retry_after: float) -> None:
         super().__init__(message)
@@ -83,15 +83,15 @@ class Overloaded(ServiceError):
 
 
 class DeadlineExceeded(ServiceError):
-    """The time the client gave has passed."""
+    """The request's deadline has passed."""
 
 
 class LoadFailed(ServiceError):
-    """A model could not be loaded; what was served is served on."""
+    """A model could not be loaded; the versions served before are still served."""
 
 
 class Unavailable(ServiceError):
-    """Not ready, draining, or switched off."""
+    """The service is loading or shutting down, or a model does not answer."""
 
 
 class RuntimeFailed(Unavailable):
@@ -108,5 +108,5 @@ _TOLD: dict[type[inference.InferenceError], type[ServiceError]] = {
 
 
 def told(error: inference.InferenceError) -> ServiceError:
-    """What a client is told of what inference refuses, in the same words."""
+    """The service's error for an error of inference, with the same message."""
     return _TOLD[type(error)](str(error))

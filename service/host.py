@@ -1,4 +1,4 @@
-"""What tunes a process that serves, whether `python -m service` started it or Ray did."""
+"""Tunes a serving process, whether `python -m service` or Ray started it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OWN_DESCRIPTORS = 64
 
 
 def application(settings: Settings, background: bool = False) -> FastAPI:
-    """`create_app` in a process that is here for nothing else, and logs as the settings say."""
+    """Call `create_app` in a process that only serves, and set up the log by the settings."""
     logs.set_up(settings.log_level)
     # Texts are tokenised on our own threads; the library's pool would fight the runtime for the cores.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -47,7 +47,7 @@ def protocol(settings: Settings) -> type[BoundedProtocol]:
 
 
 def loop_factory() -> type[asyncio.AbstractEventLoop] | None:
-    """The quickest event loop that there is."""
+    """The fastest event loop that is available."""
     try:
         import uvloop
     except ImportError:  # not made for every platform
@@ -56,7 +56,7 @@ def loop_factory() -> type[asyncio.AbstractEventLoop] | None:
 
 
 def _descriptors_for(connections: int) -> int:
-    """As many connections as this process may have beside its own files, at most so many."""
+    """The number of connections that this process may open beside its own files, at most `connections`."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections + _OWN_DESCRIPTORS
     if soft != resource.RLIM_INFINITY and soft < wanted:

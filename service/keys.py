@@ -1,7 +1,7 @@
-"""API keys: a file of hashes, who may do what, and how a key is made.
+"""API keys: the file of hashes, what each key allows, and how a key is made.
 
-Each line of the file is `name scope sha256`, scope `use` or `admin`; a key is 256 random bits, so its
-plain SHA-256 cannot be reversed by guessing. `python -P -m service.keys FILE NAME [--admin]` adds one.
+Each line of the file is `name scope sha256`, with scope `use` or `admin`. A key has 256 random bits, so it cannot be
+found from its plain SHA-256. `python -P -m service.keys FILE NAME [--admin]` adds a key.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Key:
 
 
 class Keys:
-    """The keys of a file, read again when it changes. A file that turns bad, or goes, leaves the last good keys in
-    force: the log says so, and the file is tried again until it can be read.
+    """The keys of a file, which is read again when it changes. If it cannot be read, the keys that were read last stay
+    valid, the log says so, and the file is tried again until it can be read.
 
     Without a file everyone may use the service, and nobody may administer it.
     """
@@ -102,7 +102,7 @@ class Keys:
 
 
 def secret_of(headers: Mapping[str, str]) -> str | None:
-    """The key that a request brings: as a bearer, or in X-API-Key."""
+    """The key in a request: as a bearer token, or in X-API-Key."""
     kind, _, secret = headers.get("authorization", "").partition(" ")
     bearer = secret.strip() if kind.lower() == "bearer" else None
     return bearer or headers.get("x-api-key")
@@ -127,7 +127,7 @@ def read_keys(path: Path) -> list[Key]:
 
 
 def make_key(path: Path, name: str, scope: str) -> str:
-    """Add a new key to the file, readable by its owner alone, and return the secret, which is kept nowhere."""
+    """Add a new key to the file, readable only by its owner, and return the secret, which is not stored."""
     secret = f"pgb_{secrets.token_urlsafe(32)}"
     line = f"{name} {scope} {hashlib.sha256(secret.encode()).hexdigest()}"
     if _LINE.fullmatch(line) is None:
@@ -140,7 +140,7 @@ def make_key(path: Path, name: str, scope: str) -> str:
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:
-    """What changes when the file does, or when who may read it does."""
+    """Values that change when the file, its owner or its mode changes."""
     try:
         found = path.stat()
     except OSError:

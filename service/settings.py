@@ -1,7 +1,7 @@
-"""Everything that can be set: by flag, from the environment (prefix PGB_), or from a TOML file.
+"""The settings of the service, read from flags, from environment variables (prefix PGB_) and from a TOML file.
 
-A flag wins over the environment, the environment over the file. A name that is not a setting is an
-error wherever it stands, so that a misspelt limit is not a missing one.
+A flag wins over an environment variable, and an environment variable wins over the file. A name that is not a
+setting is an error in all three, so that a misspelt limit is reported and not ignored.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ Several = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_several)]
 
 @dataclass(frozen=True)
 class _OneOf:
-    """A text that is one of those that a table has, as a Literal would say it of those that it has now."""
+    """A string that must be one of the names in a table. The table is read when the value is checked, not before."""
 
     names: Callable[[], tuple[str, ...]]
 
@@ -81,77 +81,112 @@ class Settings(BaseSettings):
 
     artifacts: Several = Field(
         (),
-        description="Models to serve, each as PATH, NAME=PATH or hf://REPO; the first of a task is its default",
+        description="Models to serve, each as PATH, NAME=PATH or hf://REPO; the first model of a task answers requests "
+        "that name none",
     )
     models_dir: Path | None = Field(
-        None, description="Folder with NAME/ or NAME/VERSION/ artifacts, from which models may be loaded while serving"
+        None,
+        description="Folder of artifacts at NAME/ or NAME/VERSION/; an administrator can load models from it while the "
+        "service runs",
     )
-    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for all of this machine")
-    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one")
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 means all addresses of this machine")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free port")
 
     form: str = Field(
         AUTO,
-        description="Which form of each model is served; auto times at load those that the artifact carries and serves "
-        "the fastest whose loss is small enough. Replicas that must agree name one",
+        description="Form in which each model is served. auto times the artifact's forms when the model loads, and "
+        "picks the fastest one that stays within max_form_drop. Name a form where replicas must give equal scores",
     )
     max_form_drop: float = Field(
         0.5,
         ge=0,
-        description="Points of the metric that a form chosen by auto may lose to fp32; where no labelled rows measured "
-        "it, 99 % of the answers must be equal",
+        description="Points of the task's metric that a form chosen by auto may lose against fp32. Where the loss was "
+        "not measured on labelled rows, 99 % of the answers must be equal",
     )
     runtime: Annotated[str, _OneOf(lambda: (AUTO, *RUNTIMES))] = Field(
-        AUTO, description="What runs the models; auto is the form's usual one"
+        AUTO, description="Runtime that runs the models; auto is the usual runtime of the form"
     )
-    device: Annotated[str, _OneOf(devices)] = Field("cpu", description="Where the runtime runs them")
-    threads: int = Field(0, ge=0, description="Threads of the runtime; 0 takes the cores this process may use")
+    device: Annotated[str, _OneOf(devices)] = Field("cpu", description="Device that the runtime uses")
+    threads: int = Field(
+        0, ge=0, description="Threads of the runtime; 0 means one for each core that this process may use"
+    )
 
-    max_batch_tokens: int = Field(1024, ge=1, description="Padded tokens of one batch")
-    max_queue_tokens: int = Field(131_072, ge=1, description="Tokens that may wait for one model")
+    max_batch_tokens: int = Field(1024, ge=1, description="Most tokens in one batch, padding included")
+    max_queue_tokens: int = Field(
+        131_072,
+        ge=1,
+        description="Most tokens ahead of a request at one model, its own included; a request past it gets 429",
+    )
     max_queue_seconds: float = Field(
-        2.0, gt=0, description="Longest time, by estimate, that an admitted request waits for others"
+        2.0,
+        gt=0,
+        description="Longest estimated wait for other requests; a request whose wait would be longer gets 429",
     )
     max_overtake_seconds: float = Field(
-        0.1, ge=0, description="How much younger than the oldest waiting input another may always be and run with it"
+        0.1,
+        ge=0,
+        description="An input may join the batch of an older one if it arrived at most this many seconds after it, or "
+        "within a third of the time that the older one has waited",
     )
-    max_request_seconds: float = Field(60.0, gt=0, description="Longest time a request may take; it may ask for less")
+    max_request_seconds: float = Field(
+        60.0, gt=0, description="Longest time that a request may take; a client can ask for less"
+    )
 
-    max_body_bytes: int = Field(4 << 20, ge=1024, description="Largest request body, as sent and decompressed")
-    max_pending_bytes: int = Field(256 << 20, ge=1024, description="Bodies held at one time, of all requests")
-    max_header_bytes: int = Field(32 << 10, ge=1024, description="Largest request head")
-    max_connections: int = Field(
-        4096, ge=1, description="Most connections; past it those that ask nothing are closed, the longest idle first"
+    max_body_bytes: int = Field(
+        4 << 20, ge=1024, description="Largest request body in bytes, both as sent and after decompression"
     )
-    max_body_seconds: float = Field(30.0, gt=0, description="Time in which a request must have arrived whole")
+    max_pending_bytes: int = Field(
+        256 << 20, ge=1024, description="Most bytes of request bodies held at one time, over all requests"
+    )
+    max_header_bytes: int = Field(
+        32 << 10, ge=1024, description="Largest request head in bytes: request line and headers"
+    )
+    max_connections: int = Field(
+        4096,
+        ge=1,
+        description="Most open connections; when one more arrives, the connection that has been idle longest is closed",
+    )
+    max_body_seconds: float = Field(
+        30.0, gt=0, description="Time for a request's head to arrive, and the same again for its body"
+    )
     max_items: int = Field(128, ge=1, description="Most inputs in one request")
-    max_characters: int = Field(200_000, ge=1, description="Longest single text")
-    max_windows: int = Field(256, ge=1, description="Most windows that one request's contexts may need")
+    max_characters: int = Field(200_000, ge=1, description="Most characters of one text")
+    max_windows: int = Field(
+        256, ge=1, description="Most windows into which the long texts or contexts of one request are cut"
+    )
 
     max_load_seconds: float = Field(
-        300.0, gt=0, description="Longest time in which a model must have loaded and checked itself"
+        300.0, gt=0, description="Time within which a model must have loaded and passed its check"
     )
     drain_seconds: float = Field(
-        5.0, ge=0, description="Time from the signal to stop, when ready turns 503, until connections are refused"
+        5.0,
+        ge=0,
+        description="Time from the signal to stop until new connections are refused; readiness is 503 meanwhile",
     )
-    stop_seconds: float = Field(30.0, gt=0, description="Time in which work in flight must end after that")
-    keep_alive_seconds: int = Field(75, ge=1, description="Time that an idle connection is kept")
+    stop_seconds: float = Field(
+        30.0, gt=0, description="Time after drain_seconds within which open requests must be answered"
+    )
+    keep_alive_seconds: int = Field(75, ge=1, description="Time after which an idle connection is closed")
 
     keys_file: Path | None = Field(
-        None, description="Hashed API keys; without it everyone may ask, nobody may administer"
+        None,
+        description="File of hashed API keys; without it everyone may ask models, and nobody may administer them",
     )
     metrics: bool = Field(True, description="Serve /metrics")
-    metrics_key: bool = Field(False, description="Ask for a key on /metrics too")
+    metrics_key: bool = Field(False, description="Require a key for /metrics too; needs keys_file")
     ui: bool = Field(True, description="Serve the pages at /ui and /docs")
-    cors_origins: Several = Field((), description="Origins whose pages may call this service")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Of the JSON log on stderr")
+    cors_origins: Several = Field((), description="Web origins whose pages may call this service (CORS)")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe level that the JSON log on standard error shows"
+    )
     otlp_endpoint: str | None = Field(
-        None, description="Where OpenTelemetry spans are sent, for example http://host:4318"
+        None, description="OTLP endpoint to which OpenTelemetry spans are sent, for example http://host:4318"
     )
 
     @field_validator("*", mode="before")
     @classmethod
     def _not_empty(cls, value: Any, info: ValidationInfo) -> Any:
-        """An empty host would be every address, an empty path the current directory."""
+        """An empty host would mean every address, and an empty path the current directory."""
         if isinstance(value, str) and not value.strip():
             raise ValueError("is empty; leave it out to take the default")
         return value
@@ -160,14 +195,14 @@ class Settings(BaseSettings):
     @classmethod
     def _room_for_two(cls, value: int, info: ValidationInfo) -> int:
         if value < 2.5 * info.data.get("max_body_bytes", 0):
-            raise ValueError("is less than two and a half of max_body_bytes; nobody may hold more than is left free")
+            raise ValueError("is less than two and a half times max_body_bytes; one body of that size would not fit")
         return value
 
     @field_validator("metrics_key")
     @classmethod
     def _needs_keys(cls, value: bool, info: ValidationInfo) -> bool:
         if value and info.data.get("keys_file") is None:
-            raise ValueError("needs keys_file; without it everyone may read them")
+            raise ValueError("needs keys_file; without one there are no keys to ask for")
         return value
 
     @classmethod
@@ -179,12 +214,12 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags, environment, file; the first that names a setting wins."""
+        """Flags, then environment, then file; the first that names a setting wins."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
 
 def read_settings(argv: Sequence[str]) -> Settings:
-    """From flags, environment and the file that --config or PGB_CONFIG names. Raises SettingsError."""
+    """Read flags, environment and the file that --config or PGB_CONFIG names. Raises SettingsError."""
     flags = {name: value for name, value in vars(_parser().parse_args(argv)).items() if value not in (None, [])}
     config = flags.pop("config", None) or os.environ.get(f"{PREFIX}CONFIG")
     known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | {f"{PREFIX}CONFIG", _OF_THE_JOB}
@@ -194,7 +229,7 @@ def read_settings(argv: Sequence[str]) -> Settings:
     if os.environ.get(f"{PREFIX}PORT", "").startswith("tcp://"):
         raise SettingsError(
             f"environment: {PREFIX}PORT is what Kubernetes sets near a service named pgb; "
-            "set enableServiceLinks: false, or name the service otherwise"
+            "set enableServiceLinks: false, or give the service another name"
         )
 
     class Configured(Settings):
@@ -213,11 +248,16 @@ def read_settings(argv: Sequence[str]) -> Settings:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -P -m service", description="Serve artifacts over HTTP.", epilog="Lists are given as a,b,c."
+        prog="python -P -m service", description="Serve artifacts over HTTP.", epilog="Write lists as a,b,c."
     )
-    parser.add_argument("artifacts", nargs="*", help=Settings.model_fields["artifacts"].description)
-    parser.add_argument("--config", help="TOML file of settings; or PGB_CONFIG")
+    parser.add_argument("artifacts", nargs="*", help=_help("artifacts"))
+    parser.add_argument("--config", help="TOML file of settings; PGB_CONFIG names one too")
     for name, field in Settings.model_fields.items():
         if name != "artifacts":
-            parser.add_argument(f"--{name.replace('_', '-')}", help=f"{field.description} [{field.default}]")
+            parser.add_argument(f"--{name.replace('_', '-')}", help=f"{_help(name)} [{field.default}]")
     return parser
+
+
+def _help(name: str) -> str:
+    """The description of a setting for argparse, which reads a percent sign as a format."""
+    return str(Settings.model_fields[name].description).replace("%", "%%")

@@ -1,1 +1,1 @@
-"""What the job reads of a fine-tuned model: its files, its weights, its tokenizer."""
+"""Reading a fine-tuned model: its files, its weights and its tokenizer."""

@@ -1,8 +1,8 @@
 """Merge the demo's own LoRA adapters, which are kept in the PEFT directory format, into their base weights.
 
-Adapters that are given as checkpoints are merged by PEFT itself: see `peft_adapter.py`.
-Reads `adapter_config.json` and `adapter_model.safetensors` as PEFT writes them: `W + (alpha / r) B A`
-for each pair, plus whole parameters (biases, `modules_to_save`). Neither base nor adapter code runs.
+Adapters that are given as checkpoints are merged by PEFT itself: see `peft_adapter.py`. This module reads
+`adapter_config.json` and `adapter_model.safetensors` as PEFT writes them. It adds `(alpha / r) B A` to W for each pair,
+and replaces whole parameters (biases, `modules_to_save`). It runs no code of the base or the adapter.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What config.json says: the architecture, the task, and the shape of the encoder."""
+"""Reads the architecture, the task and the shape of the encoder from config.json."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The files of a checkpoint: found here or fetched from the hub, and checked before weights are read from them.
 
 A checkpoint is a directory that `save_pretrained` wrote: `config.json`, a tokenizer, and weights in safetensors files.
-What else a directory may hold is never read: a pickle can run code.
+Other files in the directory are never read, because a pickle can run code.
 """
 
 from __future__ import annotations

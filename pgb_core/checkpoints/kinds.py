@@ -1,7 +1,7 @@
-"""What a directory or a model is that cannot be read, and what to give instead.
+"""Recognises directories and models that cannot be read, and says what to give instead.
 
-Each refusal says what was found and what to do. Of files that belong to other programs only their names are looked at,
-and a few settings in JSON.
+Each message says what was found and what to do. Of files that belong to other programs, only the names and a few
+settings in JSON are read.
 """
 
 from __future__ import annotations

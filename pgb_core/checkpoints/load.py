@@ -1,4 +1,4 @@
-"""A checkpoint, loaded: model, tokenizer, labels, and what transformers makes of it.
+"""Loads a checkpoint: its model, tokenizer and labels, and transformers' own model to compare with.
 
 A checkpoint is a Hugging Face directory or hub name with safetensors weights, or an adapter for one; pickled weights
 are refused.

@@ -1,8 +1,8 @@
 """An adapter that PEFT wrote, such as LoRA: its base, its head, and both as one model.
 
-A directory of an adapter has `adapter_config.json` and `adapter_model.safetensors`, and often a tokenizer. The base is
-what `base_model_name_or_path` names: a checkpoint's directory, or a name on the hub. `peft` itself puts the two
-together. `adapters.py` beside this merges the demo's own adapters, without peft.
+The directory of an adapter has `adapter_config.json` and `adapter_model.safetensors`, and often a tokenizer. The base
+is named by `base_model_name_or_path`: a checkpoint's directory, or a name on the hub. `peft` itself merges the two.
+`adapters.py` merges the demo's own adapters, without `peft`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What transformers itself makes of a text: the model and the tokenizer of a checkpoint, one text at a time."""
+"""The model and tokenizer of a checkpoint in transformers, for one text at a time, as a reference."""
 
 from __future__ import annotations
 

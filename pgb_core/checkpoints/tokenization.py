@@ -1,8 +1,9 @@
-"""How a checkpoint reads text: its tokenizer as transformers builds it, made whole in one file, and proved to fit.
+"""The tokenizer of a checkpoint as transformers builds it, written to one file and checked for the model.
 
-`AutoTokenizer` follows `tokenizer_config.json` where that differs from `tokenizer.json`, and so did the training. The
-artifact has one file, so what the two say together is written into it: normaliser, prefix space, types, length and
-side of the cut. What one file cannot say is refused by the name of its setting.
+Where `tokenizer_config.json` differs from `tokenizer.json`, `AutoTokenizer` follows the former, and so did
+training. The artifact has only one file, so it contains what both files say together: normaliser, prefix space, types,
+length, and the side on which texts are cut. If one file cannot express a setting, the checkpoint is refused, and the
+message names it.
 """
 
 from __future__ import annotations

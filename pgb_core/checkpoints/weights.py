@@ -1,4 +1,4 @@
-"""The weights of a checkpoint: as transformers reads them, and by our names."""
+"""Reads the weights of a checkpoint as transformers does, and gives them this project's names."""
 
 from __future__ import annotations
 

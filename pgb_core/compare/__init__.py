@@ -1,1 +1,1 @@
-"""Every method on one model, under one budget: rows, a picture, a recommendation."""
+"""Compares all methods on one model under one budget: results as rows, a picture and a recommendation."""

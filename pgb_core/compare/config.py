@@ -29,7 +29,7 @@ def _known(names: tuple[str, ...]) -> tuple[str, ...]:
     every = tuple(METHODS) if names == ("all",) else names
     for name in every:
         if name not in METHODS:
-            raise ValueError(f"names the unknown method {name!r}; choose of {', '.join(METHODS)}, or all")
+            raise ValueError(f"names the unknown method {name!r}; use {', '.join(METHODS)}, or all")
     if not every or len(set(every)) < len(every):
         raise ValueError("must name one method or more, each once")
     return every
@@ -42,27 +42,30 @@ def _shares(sizes: tuple[float, ...]) -> tuple[float, ...]:
 
 
 class CompareConfig(Asked):
-    """What `pgb compare` was asked for. Raises ConfigError."""
+    """Settings of `pgb compare`. Raises ConfigError."""
 
-    out: Place = Field(description="directory of the report and of the artifacts, one a point")
+    out: Place = Field(description="directory of the report and of the artifacts, one for each point")
     methods: Annotated[tuple[str, ...], BeforeValidator(_parts), AfterValidator(_known)] = Field(
         tuple(METHODS), description="methods to compare, separated by commas (default all)"
     )
     keep: Annotated[tuple[float, ...], BeforeValidator(_numbers), AfterValidator(_shares)] = Field(
-        (0.5, 0.25), description="shares of the encoder's weights that stay, separated by commas"
+        (0.5, 0.25), description="shares of the encoder's weights that are kept, separated by commas"
     )
     minutes: float | None = Field(
-        None, gt=0, le=1440, description="of a point, about, from which its epochs follow (default 8)"
+        None,
+        gt=0,
+        le=1440,
+        description="approximate minutes for each point, from which its epochs are computed (default 8)",
     )
     epochs: float | None = Field(
-        None, ge=0, le=1000, description="passes over the rows for every point, in place of minutes"
+        None, ge=0, le=1000, description="passes over the rows for each point, in place of --minutes"
     )
-    seeds: int = Field(1, ge=1, le=100, description="runs of each point, by different seeds")
+    seeds: int = Field(1, ge=1, le=100, description="runs of each point, with different seeds")
     quick: bool = Field(
-        False, description=f"a first look: {QUICK_MINUTES:g} minute a point, half the weights, few samples"
+        False, description=f"a first impression: {QUICK_MINUTES:g} minute a point, half the weights, few samples"
     )
-    seconds: float = Field(1.0, gt=0, le=600, description="of timing for each form and shape")
-    eval: Place = Field(description="labelled rows by which every point is judged")
+    seconds: float = Field(1.0, gt=0, le=600, description="seconds of timing for each form and shape")
+    eval: Place = Field(description="labelled rows on which every point is evaluated")
 
     def __init__(self, **settings: Any) -> None:
         if settings.get("quick"):
@@ -75,11 +78,12 @@ class CompareConfig(Asked):
     @model_validator(mode="after")
     def _has_one_budget(self) -> Self:
         if self.minutes is not None and self.epochs is not None:
-            raise ValueError("two budgets: give --minutes or --epochs, not both")
+            raise ValueError("--minutes and --epochs are two budgets; give only one")
         learning = [name for name in self.methods if METHODS[name]().learns]
         if self.epochs == 0 and learning:
             raise ValueError(
-                f"epochs 0: {', '.join(learning)} learn in training what to keep; give more, or other --methods"
+                f"epochs 0: {', '.join(learning)} need training to choose what to keep; use more epochs, or other "
+                "--methods"
             )
         if self.train is None and self.calibrate is None:
             raise ValueError("no data: give --train with labelled rows, or --calibrate with texts (labels not needed)")

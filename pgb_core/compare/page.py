@@ -1,4 +1,4 @@
-"""The report of a comparison: one HTML file that needs nothing else."""
+"""The report of a comparison as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -146,6 +146,7 @@ def _points(report: Report) -> str:
             [
                 one.name,
                 one.form,
+                f"{one.keep:.0%}",
                 f"{one.score:.2f}",
                 f"{one.score - report.dense:+.2f}",
                 f"{one.time:.2f}",
@@ -155,7 +156,7 @@ def _points(report: Report) -> str:
         )
         for one in sorted(report.candidates, key=lambda c: (not c.dense, c.name, c.time))
     ]
-    found = _table(["point", "form", report.metric, "to dense", "ms", "times dense", "MB"], rows)
+    found = _table(["point", "form", "kept", report.metric, "to dense", "ms", "times dense", "MB"], rows)
     refused = [
         f"<li>{html.escape(row.point.name)}: {html.escape(row.refused)}</li>" for row in report.rows if row.refused
     ]

@@ -1,4 +1,4 @@
-"""Make every point of a comparison, one after the other, and keep what came out of each."""
+"""Makes the points of a comparison one after the other, and keeps the result of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures of one point, as kept on the disk, and what follows from all of them. No torch."""
+"""The figures of each point, as kept on disk, and what is computed from all of them. Does not import torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole of `pgb compare`: points, times, report."""
+"""Runs `pgb compare`: makes the points, times them, writes the report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Time all points together, beside the dense model in its fastest forms."""
+"""Times all points side by side with the dense model in its fastest forms."""
 
 from __future__ import annotations
 

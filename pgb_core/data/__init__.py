@@ -1,4 +1,4 @@
-"""Labelled and unlabelled text, from files or the hub, and labels as a model's head wants them."""
+"""Reads labelled and unlabelled text from files or the hub, and converts labels to what a model's head needs."""
 
 from pgb_core.data.labels import read_labels
 from pgb_core.data.read import read_data

@@ -1,4 +1,4 @@
-"""Which column is the text, its pair and the label: as the caller says, else by ordinary names, else asked."""
+"""Finds the columns of the text, its pair and the label: by the caller's setting, by common names, or by asking."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels whose dataset says their names: ClassLabel of the package `datasets`, as it stands in what that exports."""
+"""Label names that a dataset brings itself: ClassLabel of the package `datasets`, as its exports contain it."""
 
 from __future__ import annotations
 

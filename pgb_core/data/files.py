@@ -1,4 +1,4 @@
-"""A file's text, and JSON in it. Every complaint names the file and says what to do."""
+"""Reads a file as text or JSON. Each error names the file and says what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One reading of the labels of a whole file: names, ids, vectors or numbers. Where two are possible it is asked."""
+"""Decides how to read the labels of a whole file: as names, ids, vectors or numbers. If two fit, the user is asked."""
 
 from __future__ import annotations
 

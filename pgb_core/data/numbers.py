@@ -1,4 +1,4 @@
-"""Numbers and truth values as label files write them."""
+"""Reads numbers and truth values as label files write them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows in JSON: an object a line, a list of objects, or one object around them as pandas and the hub write it."""
+"""Rows in JSON: one object a line, a list of objects, or one object around them, as pandas and the hub write it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bytes of a file, unpacked where its name ends in .gz, .bz2, .xz, .zst or .zip. Never more than a bound."""
+"""Reads a file, unpacked if its name ends in .gz, .bz2, .xz, .zst or .zip, up to a limit on its size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parquet files, read with pyarrow: from pandas, from `datasets`, from the hub's own pages."""
+"""Reads Parquet files with pyarrow: from pandas, from `datasets`, and from the hub's pages."""
 
 from __future__ import annotations
 

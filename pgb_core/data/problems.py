@@ -1,4 +1,4 @@
-"""What a classification head was trained for."""
+"""The kinds of problem that a classification head can be trained for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All rows of a source, and what was read of it: tables, JSON, Parquet, plain text, SQuAD, packed or not; the hub."""
+"""Reads all rows of a source: tables, JSON, Parquet, plain text or SQuAD, packed or not, from a file or the hub."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one label may mean, read in one way: as names, as ids, or as a vector of zeros and ones."""
+"""Reads one label in one way: as names, as an id, or as a vector of zeros and ones."""
 
 from __future__ import annotations
 

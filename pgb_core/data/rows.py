@@ -1,4 +1,4 @@
-"""What is read: texts with labels, questions with answers, and what is to be told about them."""
+"""The rows that are read: texts with labels, questions with answers, and notes to show to the user."""
 
 from __future__ import annotations
 

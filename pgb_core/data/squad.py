@@ -1,4 +1,4 @@
-"""Questions as SQuAD writes them, 1.1 and 2.0, and what other tools make of them."""
+"""Reads questions in the format of SQuAD 1.1 and 2.0, and in the formats that other tools make of it."""
 
 from __future__ import annotations
 

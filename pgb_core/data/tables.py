@@ -1,4 +1,4 @@
-"""Tables: .tsv as GLUE writes it (quotes are text), .csv as RFC 4180 has it."""
+"""Reads tables: .tsv as GLUE writes it, where quotes are text, and .csv by RFC 4180."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How what a file holds is said: short, printable, and never in Python's words."""
+"""Shows values from a file in messages: short, printable, and without Python's own notation."""
 
 from __future__ import annotations
 

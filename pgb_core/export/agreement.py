@@ -1,4 +1,4 @@
-"""How far a low-precision form is from the model: answers, probabilities, the metric."""
+"""Measures how far a low-precision form differs from the model: answers, probabilities and the metric."""
 
 from __future__ import annotations
 

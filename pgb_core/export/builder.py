@@ -1,4 +1,4 @@
-"""An ONNX graph in the making."""
+"""Builds an ONNX graph node by node."""
 
 from __future__ import annotations
 

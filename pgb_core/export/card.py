@@ -1,4 +1,4 @@
-"""The model card of an artifact: what it is, what was measured, and how it is called, from its manifest alone."""
+"""Writes the model card of an artifact from its manifest: what it is, what was measured, and how to call it."""
 
 from __future__ import annotations
 

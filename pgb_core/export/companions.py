@@ -1,6 +1,6 @@
-"""Files by which transformers and Optimum open an artifact: `config.json` and `tokenizer_config.json`.
+"""Writes `config.json` and `tokenizer_config.json`, with which transformers and Optimum open an artifact.
 
-They say again what the manifest and `tokenizer.json` say, in the words that those libraries read.
+The two files repeat facts of the manifest and of `tokenizer.json` in the format that those libraries read.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What both forms share: embeddings, products, norms, activations and the head."""
+"""Parts that all graph forms share: embeddings, products, norms, activations and the head."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Fixed attention in a graph: slices, means, and one product with a matrix of weights for what lies to one side.
 
-`pgb_core.model.patterns` says what each pattern attends to. All follows from the mask and the length of the input.
+`pgb_core.model.patterns` defines what each pattern attends to. The graph needs only the mask and the length of the
+input.
 """
 
 from __future__ import annotations

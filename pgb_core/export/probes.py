@@ -1,4 +1,4 @@
-"""Inputs made from a vocabulary, and the logits they must give wherever the artifact runs."""
+"""Inputs made from the vocabulary, and the logits that they must give wherever the artifact runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the maps of a model read, channel by channel, on real inputs: forms in int8 take their scales from it."""
+"""Measures what the linear maps read, channel by channel, on real inputs. int8 forms take their scales from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a compact model to a verified artifact: its forms, each held against the model, and the manifest."""
+"""Writes a verified artifact from a compact model: its forms, each compared with the model, and the manifest."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Any number of inputs, for whoever has all texts at hand: tokens of them, and logits of those in batches.
+"""Tokenises any number of inputs and computes their logits in batches, when all texts are known at once.
 
-A batch is of like lengths, which need little padding.
+A batch has inputs of similar length, which need little padding.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A model called as a function: plain texts and options in, plain dicts out."""
+"""Calls a model as a function: plain texts and options in, plain dicts out."""
 
 from __future__ import annotations
 

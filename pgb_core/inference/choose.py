@@ -1,4 +1,4 @@
-"""Which form of an artifact to run here: the fastest that answers as it should and loses no more than may be lost."""
+"""Chooses the form to run here: the fastest one that gives right answers and loses no more than allowed."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""What inference can refuse. A server says with which status; here there are none.
+"""The errors of inference. They have no status codes; the service maps them to its own errors.
 
     PGBError
     └── InferenceError
-        ├── InvalidInput            what is asked for cannot be
-        │   └── EmptyInput          nothing is asked for
-        ├── TooLarge                it would take too long, or too much memory
-        ├── WrongTask               the model answers another kind of question
-        └── RuntimeUnavailable      the runtime cannot be had, or does not give what the artifact says
+        ├── InvalidInput            a value that was given is not allowed
+        │   └── EmptyInput          the input is missing or empty
+        ├── TooLarge                the work would need too much time or memory
+        ├── WrongTask               the model is for another task
+        └── RuntimeUnavailable      the runtime is missing, or its logits differ from those in the artifact
 
 Messages never repeat what was given to the model.
 """

@@ -1,4 +1,4 @@
-"""An artifact as an object that labels texts or answers questions in this process, as the service would."""
+"""Opens an artifact as an object that labels texts or answers questions in this process, as the service would."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Loaded:
         tokens = prepare_texts(tokenizer, texts, options.side)
         if not options.truncate and any(item.cut for item in tokens):
             raise InvalidInput(
-                f"a text has more than the {tokenizer.max_length} tokens that are taken; shorten it or truncate"
+                f"a text has more than {tokenizer.max_length} tokens, which is the limit; shorten it or truncate"
             )
         return run_all(self.runtime.run, tokens, self.batch_tokens)
 

@@ -1,8 +1,8 @@
-"""Where a long text may be cut, so that its pieces have the tokens of the whole.
+"""Finds the places where a long text can be cut without changing its tokens.
 
-A text may be cut where the tokens on either side do not depend on the other side. With the usual normalisers and
-pre-tokenisers that is so in front of a blank or a punctuation mark that follows a letter or a digit; with BERT's, in
-front of every mark and ideograph. A tokenizer of another kind gets every text whole.
+A text can be cut where the tokens on one side do not depend on the other side. With the usual normalisers and
+pre-tokenisers such a place is before a blank or a punctuation mark that follows a letter or a digit. With BERT's, it is
+before every punctuation mark and ideograph. With any other tokenizer, texts are not cut.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Long work in steps: a generator that yields how much each step read, and returns its result.
 
-Whoever runs it can let others take their turn between two steps, or stop.
+The caller can run other work between two steps, or stop.
 """
 
 from __future__ import annotations

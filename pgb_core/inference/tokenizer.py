@@ -1,7 +1,7 @@
-"""Text to token ids, through `tokenizers` alone. Thread-safe: nothing is changed after construction.
+"""From text to token ids, with `tokenizers` only. Thread-safe: nothing changes after construction.
 
-Long work is a generator: each step tokenises one piece and yields, so that whoever runs it can let others take their
-turn, or stop. Of a text no more is tokenised than is read: as much as fills the model, or as the windows allow.
+Long work is a generator: each step tokenises one piece and yields, so that the caller can run other work or stop. Only
+the part of a text that is needed is tokenised: as much as fits the model, or as the windows allow.
 """
 
 from __future__ import annotations

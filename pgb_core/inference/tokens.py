@@ -1,4 +1,4 @@
-"""What tokenising gives: one model input, or a window of a context with where its tokens stand in the text."""
+"""The results of tokenising: one model input, or a window of a context with the positions of its tokens in the text."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""Tokens of plain texts from a table of whole words, which is much quicker than the library.
+"""Tokenises plain texts by a table of whole words, which is much faster than the library.
 
-The library keeps for every character where it came from, and looks each one up in tables of Unicode. A text of
-printable ASCII needs none of that where the tokenizer is of BERT's kind: it is split at blanks and around punctuation
-marks, and a word that the vocabulary has is one token, since the longest piece is taken first. Whatever is not so plain
-is left to the library, and so is every text of another tokenizer.
+The library records where each character came from, and looks each one up in Unicode tables. With a tokenizer of BERT's
+kind, a text of printable ASCII needs neither. It is split at blanks and around punctuation marks, and a word in the
+vocabulary is one token, because the longest piece is taken first. Other texts and other tokenizers use the library.
 """
 
 from __future__ import annotations

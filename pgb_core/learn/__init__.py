@@ -1,1 +1,1 @@
-"""What needs data and gradients: scores, compensation, re-finetuning."""
+"""Everything that needs data and gradients: scores, compensation, re-finetuning."""

@@ -1,8 +1,9 @@
-"""Quantisation-aware training: maps compute with the numbers that int8 would give them (Zafrir et al. 2019).
+"""Quantisation-aware training: linear maps compute with weights and inputs rounded to int8 (Zafrir et al. 2019).
 
-Q8BERT (arXiv 1910.06188) rounds weights and what maps read to 8 bits with one scale each, and passes gradients straight
-through. The scale of what is read is from an exponential average of its maximum. Here both are rounded as the int8
-forms round them: weights to 7 bits with a scale an output, channels of the stream evened first, neurons by token.
+Q8BERT (arXiv 1910.06188) rounds weights and the inputs of maps to 8 bits with one scale each, and passes gradients
+straight through. The scale of an input comes from an exponential average of its maximum. Here both are rounded as in
+the int8 forms: weights to 7 bits with one scale for each output, channels of the stream scaled to similar sizes first,
+and neurons with one scale for each token.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Let what is left make up for what went: ridge regression, layer by layer, in the order of data.
+"""Compensation: the weights that are left are fitted to replace those removed, by ridge regression, layer by layer.
 
-Each map is solved on the inputs that the pruned model really sees, toward the outputs that the
-dense model gives on its own inputs; maps that write to the residual stream also make up for the
-drift their layer received (He et al. 2017 reconstruct in the same order for convolutions).
+Each map is fitted on the inputs that the pruned model gives it, toward the outputs that the dense model gives on
+its own inputs. Maps that write to the residual stream also correct the error that the stream already has at their
+layer. (He et al. 2017 reconstruct convolutions in the same order.)
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Curvature of the loss along the weights of each layer: the largest eigenvalue of its block of the Hessian.
 
-Q-BERT (Shen et al. 2020, arXiv 1909.05840) finds it by power iteration, with products of the Hessian and a vector that
-two derivatives give, on several batches. A layer is sensitive where it is large, or differs between batches.
+Q-BERT (Shen et al. 2020, arXiv 1909.05840) finds it by power iteration, on several batches. The product of the Hessian
+and a vector is computed by two derivatives. A layer is sensitive if the eigenvalue is large or differs between batches.
 """
 
 from __future__ import annotations

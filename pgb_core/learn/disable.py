@@ -1,4 +1,4 @@
-"""What attention is worth: how much worse a model answers when a head, or all attention of a layer, is disabled.
+"""Measures how much worse a model answers when a head, or all attention of a layer, is disabled.
 
 Kovaleva et al. 2019 (arXiv 1908.08593) disable a head by weights that are the same for every token of the input.
 """

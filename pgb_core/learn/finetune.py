@@ -2,7 +2,7 @@
 
 Distillation matches the dense model's predictions (Hinton et al. 2015) and the hidden states of
 every layer that is left (Jiao et al. 2020), needs no labels, and so runs on unlabelled text.
-Every step draws its order from (seed, epoch) alone, so a run resumed at any step goes on the same.
+The order of rows depends only on (seed, epoch), so a run that is resumed at any step continues in the same way.
 """
 
 from __future__ import annotations

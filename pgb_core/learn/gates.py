@@ -1,4 +1,4 @@
-"""Gates on heads and neurons: numbers that multiply what each of them gives, and what the loss makes of them."""
+"""Gates that multiply the outputs of heads and neurons, and the gradients of the loss with respect to them."""
 
 from __future__ import annotations
 

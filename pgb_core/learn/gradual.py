@@ -1,4 +1,4 @@
-"""Gradual magnitude pruning: what is small is 0 in every pass, more and more of it (Zhu and Gupta 2017)."""
+"""Gradual magnitude pruning: the smallest weights are set to 0, more of them over time (Zhu and Gupta 2017)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Gates that training opens or closes: Hard Concrete, at a price for each that is open (Voita et al. 2019).
+"""Gates that training opens or closes: Hard Concrete, with a penalty for each open gate (Voita et al. 2019).
 
-The price rises while more is open than there should be, and falls while less is. What should be open falls from all to
-the share that is asked for, evenly over the first part of the training.
+The penalty rises while more gates are open than the target, and falls while fewer are. The target falls evenly from all
+gates to the requested share over the first part of the training.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Steps in which some layers are left out, so that the others learn to do without them (Fan et al. 2019)."""
+"""Training steps that skip some layers, so that the others learn to work without them (Fan et al. 2019)."""
 
 from __future__ import annotations
 

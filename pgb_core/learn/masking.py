@@ -1,4 +1,4 @@
-"""Masks during training: some weights are 0 in every pass, more of them from step to step."""
+"""Masks during training: some weights are 0 in every pass, and more of them from step to step."""
 
 from __future__ import annotations
 

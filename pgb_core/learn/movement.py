@@ -1,8 +1,8 @@
 """Movement pruning: scores learn which weights move away from 0 (Sanh et al. 2020, arXiv 2005.07683).
 
-A score is no part of what the model computes. Its gradient is that of its mask, as if the mask were the score
-(straight-through): `dL/dS = dL/dW' * W`, where W' is the masked weight. So a score rises while training would make its
-weight larger, masked or not.
+A score is not part of what the model computes. Its gradient is that of its mask, as if the mask were the score
+(straight-through): `dL/dS = dL/dW' * W`, where W' is the masked weight. So a score rises when training would make its
+weight larger, whether or not the weight is masked.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Quantisation noise: some maps compute with the weights that int8 would give them, and learn as if they did not.
+"""Quantisation noise: some maps compute with weights rounded to int8, with gradients as if they were not rounded.
 
-Quant-Noise (Fan et al. 2021, arXiv 2004.07320) quantises a random share of the weights at each step and passes
-gradients straight through. Here the share is of whole maps, each output with a scale of its own, as in the int8 forms.
+Quant-Noise (Fan et al. 2021, arXiv 2004.07320) quantises a random share of the weights in each step and passes
+gradients straight through. Here whole maps are quantised, with one scale for each output, as in the int8 forms.
 """
 
 from __future__ import annotations

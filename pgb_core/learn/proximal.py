@@ -1,7 +1,8 @@
 """Reweighted proximal pruning: after each step, weights move toward 0 (Guo et al. 2019, arXiv 1909.12486).
 
-The optimiser sees the loss alone. The penalty `lambda * sum |w| / (|w_before| + EPSILON)` has a proximal step of its
-own: small weights reach 0 and stay there, and large ones hardly move. `w_before` is from the start of a round.
+The optimiser minimises only the loss. The penalty `lambda * sum |w| / (|w_before| + EPSILON)` has a proximal step of
+its own: small weights reach 0 and stay there, and large ones hardly change. `w_before` is the weight at the start of
+a round.
 """
 
 from __future__ import annotations

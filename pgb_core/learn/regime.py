@@ -1,4 +1,4 @@
-"""What a method adds to training: gates, masks, noise, penalties, a step of its own after the optimiser's."""
+"""What a method can add to training: gates, masks, noise, penalties, and a step after the optimiser's step."""
 
 from __future__ import annotations
 

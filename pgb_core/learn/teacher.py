@@ -1,8 +1,8 @@
-"""The dense model's logits and hidden states, computed once an input and kept while there is room.
+"""Logits and hidden states of the dense model, computed once for each input and kept while there is room.
 
-A re-finetuning asks for them in every epoch, and several runs on the same rows ask for the same ones. Which inputs are
-kept is settled beforehand, and those are always computed in the same company, so that a training that is taken up again
-learns from the same numbers.
+Re-finetuning needs them in every epoch, and several runs on the same rows need the same ones. The inputs whose results
+are kept are chosen beforehand, and they are always computed in the same batches, so that a resumed training learns from
+the same numbers.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Figures of a model: its quality and its speed."""
+"""Measures the quality and the speed of a model."""

@@ -1,9 +1,9 @@
-"""Latency ratios that can be trusted: every graph in a process of its own, all alive, in short turns.
+"""Reliable latency ratios: each graph in a process of its own, all running at once, measured in short turns.
 
-Several ONNX Runtime sessions in one process spoil each other, and one process after another drifts
-with the machine. So each process runs for less than a tenth of a second, then the next one does: a
-busy moment meets all of them, ratios are taken between neighbouring turns, and the kernel's counts
-say whether the machine was too busy to tell. Run as `python -m pgb_core.measure.bench` this file is a worker.
+Several ONNX Runtime sessions in one process disturb each other, and if processes run one after another, changes of the
+machine affect them differently. So each process runs for less than a tenth of a second, then the next one does. A busy
+moment then affects all of them, and ratios are taken between neighbouring turns. The kernel's counts show whether the
+machine was too busy. Run as `python -m pgb_core.measure.bench`, this file is a worker.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every form of an artifact timed side by side with the dense model in every form, one process each, in turns."""
+"""Times every form of an artifact and of the dense model, in one process each, in turns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a machine was too busy for a measurement, from what the kernel counted meanwhile."""
+"""Decides whether a machine was too busy for a measurement, from what the kernel counted during it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics of a checkpoint or an artifact, whichever a path holds."""
+"""Computes the metrics of a checkpoint or of an artifact."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked of a method: from a run to a compact model and the plan that it follows."""
+"""What a method must do: from a run, make a compact model and the plan that it follows."""
 
 from __future__ import annotations
 

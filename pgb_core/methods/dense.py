@@ -1,4 +1,4 @@
-"""Nothing is pruned: the checkpoint as it is, in the form that is asked for."""
+"""Prunes nothing: the checkpoint unchanged, in the forms that are asked for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fixed attention: heads that attend by place get a pattern in place of query and key (Raganato et al. 2020)."""
+"""Fixed attention: heads that attend by position get a pattern, not query and key (Raganato et al. 2020)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LayerDrop: layers left out at random in training, and evenly in the end (Fan et al. 2019, arXiv 1909.11556)."""
+"""LayerDrop: layers skipped at random in training, and removed evenly at the end (Fan et al. 2019, 1909.11556)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Magnitude: what is small goes, heads and neurons or single weights (Han et al. 2015, arXiv 1506.02626).
+"""Magnitude: removes the smallest heads and neurons, or weights (Han et al. 2015, arXiv 1506.02626).
 
-In one shot and then compensated, or more and more while the model trains (Zhu and Gupta 2017, arXiv 1710.01878).
+Either in one shot with compensation, or gradually while the model trains (Zhu and Gupta 2017, arXiv 1710.01878).
 """
 
 from __future__ import annotations

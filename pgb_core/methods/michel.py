@@ -1,4 +1,4 @@
-"""Head importance: what the loss depends on least goes, a share a round (Michel et al. 2019, arXiv 1905.10650)."""
+"""Head importance: removes, in rounds, what the loss depends on least (Michel et al. 2019, arXiv 1905.10650)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Movement: what training moves toward 0 goes (Sanh et al. 2020, arXiv 2005.07683).
+"""Movement: removes what training moves toward 0 (Sanh et al. 2020, arXiv 2005.07683).
 
-Heads and neurons as Lagunas et al. 2021 (arXiv 2109.04838) have them, or single weights.
+Removes heads and neurons as in Lagunas et al. 2021 (arXiv 2109.04838), or single weights.
 """
 
 from __future__ import annotations

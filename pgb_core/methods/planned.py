@@ -1,4 +1,4 @@
-"""PGB's plan of the asked size, for PGB itself and for methods that choose no weights; with keep 1 all of the model."""
+"""Makes PGB's plan of the requested size, for PGB and for methods that choose no weights. With keep 1 it keeps all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reweighted proximal pruning: what a penalty takes to 0 goes (Guo et al. 2019, arXiv 1909.12486)."""
+"""Reweighted proximal pruning: removes what a penalty moves to 0 (Guo et al. 2019, arXiv 1909.12486)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Q8BERT: weights and activations are rounded as int8 rounds them while the model trains (arXiv 1910.06188)."""
+"""Q8BERT: weights and activations are rounded as in int8 while the model trains (arXiv 1910.06188)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Q-BERT: the layers along which the loss is curved most stay in float32, the others become int8 (arXiv 1909.05840)."""
+"""Q-BERT: the layers with the largest curvature of the loss stay in float32, others become int8 (arXiv 1909.05840)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quant-Noise: a random part of the weights is rounded at each step, the rest learns exactly (arXiv 2004.07320)."""
+"""Quant-Noise: a random part of the weights is rounded in each step, the rest is not (arXiv 2004.07320)."""
 
 from __future__ import annotations
 

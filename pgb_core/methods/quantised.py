@@ -1,4 +1,4 @@
-"""What methods of numbers share: PGB's plan of the asked size, re-finetuned for the numbers of int8."""
+"""What quantising methods share: PGB's plan of the requested size, re-finetuned for int8."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The encoder as PyTorch modules, and what replaces its parts."""
+"""The encoder as PyTorch modules, and the modules that replace its parts."""

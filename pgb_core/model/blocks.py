@@ -1,7 +1,7 @@
-"""The layers of an encoder, and the one way through them.
+"""The layers of an encoder, and the computation in them.
 
-A layer has two halves. Each half reads the stream by some maps, makes of it what one more map reads, writes that map's
-output to the stream, and normalises the sum. Whoever needs to see a layer's inside takes these steps one by one.
+A layer has two halves. Each half reads the stream by some maps, computes from them the input of one more map, adds that
+map's output to the stream, and normalises the sum. Code that needs intermediate values calls these steps one by one.
 """
 
 from __future__ import annotations

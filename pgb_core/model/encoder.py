@@ -1,9 +1,9 @@
-"""One post-norm encoder for every architecture that is read, dense or grouped.
+"""One post-norm encoder for all supported architectures, dense or grouped.
 
-They differ only in where positions start, whether there are token types, and in the head, so
-one module serves them all; which checkpoint key goes where is known to `pgb_core.checkpoints` alone.
-Every linear map of a layer may be of any kind of `pgb_core.model.linear`, heads may be of any number and width, and a
-sublayer may be absent, so a compressed model is as small as it claims to be.
+Architectures differ only in where positions start, whether there are token types, and in the head, so one module
+serves all of them. Only `pgb_core.checkpoints` knows the names in checkpoints. Each linear map of a layer may be of
+any kind in `pgb_core.model.linear`, heads may have any number and width, and a sublayer may be absent. So the module
+of a compressed model holds only what was kept.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Logits of a model in PyTorch, as a runtime gives those of an artifact."""
+"""Computes logits of a PyTorch model in the same shape as a runtime gives those of an artifact."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights as whole numbers: symmetric, one scale an output."""
+"""Weights as integers: symmetric, with one scale for each output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A compact encoder as one file of tensors, and back: with its plan, all that PyTorch needs to run it."""
+"""Saves a compact encoder as one file of tensors and loads it again. With the plan, this is all that PyTorch needs."""
 
 from __future__ import annotations
 

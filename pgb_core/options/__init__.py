@@ -1,4 +1,4 @@
-"""What may be chosen, by the names that settings have, without torch. `pgb_core.methods` has the methods themselves."""
+"""Names and options of the methods and forms, without importing torch. The methods are in `pgb_core.methods`."""
 
 from __future__ import annotations
 

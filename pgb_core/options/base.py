@@ -1,4 +1,4 @@
-"""What every method's options are."""
+"""The base class of the options of every method."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class MethodOptions(BaseModel):
-    """The options of one method. summary: what it does, in a line; paper: where it is from; acts_on: what goes."""
+    """The options of one method. summary: what it does, in a line; paper: its source; acts_on: what it removes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -28,14 +28,14 @@ class MethodOptions(BaseModel):
 
     @property
     def saves_flops(self) -> bool:
-        """Whether what goes is not computed either."""
+        """Whether the graph does not compute what was removed."""
         return True
 
     @property
     def quantises(self) -> bool:
-        """Whether it trains for the numbers of int8 forms, with a model of full size too."""
+        """Whether it trains for int8 forms, even with --keep 1."""
         return False
 
     def stored(self, keep: float) -> float:
-        """Share of the encoder's weights that is stored when a share `keep` stays."""
+        """Share of the encoder's weights that is stored when a share `keep` is kept."""
         return keep

@@ -10,15 +10,17 @@ from pgb_core.options.base import MethodOptions
 
 
 class FixedAttentionOptions(MethodOptions):
-    """Heads that attend by place get a fixed pattern in place of query and key."""
+    """Heads that attend by position get a fixed pattern instead of query and key."""
 
-    summary: ClassVar[str] = "heads that attend by place get a fixed pattern, all but one of each layer at most"
+    summary: ClassVar[str] = (
+        "gives heads that attend by position a fixed pattern; at least one head of each layer stays as it is"
+    )
     paper: ClassVar[str] = (
         "Fixed Encoder Self-Attention Patterns in Transformer-Based Machine Translation, arXiv 2002.10260"
     )
     acts_on: ClassVar[str] = "heads"
 
-    judged_rows: int = Field(128, ge=1, description="calibration rows that heads are judged on")
+    judged_rows: int = Field(128, ge=1, description="number of calibration rows on which heads are evaluated")
 
     def stored(self, keep: float) -> float:
         """Query and key are a sixth of the weights."""

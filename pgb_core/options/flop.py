@@ -10,19 +10,22 @@ from pgb_core.options.base import MethodOptions
 
 
 class FlopOptions(MethodOptions):
-    """Each matrix becomes two thin ones, of a rank that training finds."""
+    """Each matrix becomes a product of two of low rank; training finds the rank."""
 
-    summary: ClassVar[str] = "two thin products in place of a matrix, of a rank that training finds"
+    summary: ClassVar[str] = "replaces each matrix by two of low rank; training finds the rank"
     paper: ClassVar[str] = "Structured Pruning of Large Language Models, arXiv 1910.04732"
     acts_on: ClassVar[str] = "matrices"
 
     factor_share: float = Field(
-        0.5, gt=0, lt=1, description="share of the epochs in which ranks are found; the rest trains what is left"
+        0.5,
+        gt=0,
+        lt=1,
+        description="share of the epochs in which ranks are found; the rest trains the factors that are left",
     )
     rank_rate: float | None = Field(
         None,
         gt=0,
         le=1,
-        description="peak learning rate of the gates on the ranks; by default such that they can close in the steps "
-        "that there are",
+        description="peak learning rate of the gates on the ranks; by default large enough for them to close in the "
+        "available steps",
     )

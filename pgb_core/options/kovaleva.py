@@ -10,29 +10,31 @@ from pgb_core.options.base import MethodOptions
 
 
 class KovalevaOptions(MethodOptions):
-    """Heads attend to every token alike, or the attention of layers goes, where that changes the answers least."""
+    """Heads attend to every token alike, or layers lose their attention, where that changes the answers least."""
 
-    summary: ClassVar[str] = "heads that attend to every token alike, or layers without attention, by trial"
+    summary: ClassVar[str] = (
+        "disables single heads, or the attention of whole layers, where a trial shows the least change"
+    )
     paper: ClassVar[str] = "Revealing the Dark Secrets of BERT, arXiv 1908.08593"
     acts_on: ClassVar[str] = "heads"
 
     disable: Literal["heads", "layers"] = Field(
         "heads",
-        description="heads: single ones attend to every token alike, without query and key; layers: all attention of a "
-        "layer goes, and its mean stays; one layer keeps its own",
+        description="heads: single heads attend to every token alike, without query and key; layers: all attention of "
+        "a layer is replaced by its mean; one layer keeps its attention",
     )
     judged_by: Literal["agreement", "loss"] = Field(
         "agreement",
-        description="agreement: by how far predictions move from the dense model's; loss: by the loss on labels",
+        description="agreement: by how far predictions move from those of the dense model; loss: by the loss on labels",
     )
-    judged_rows: int = Field(128, ge=1, description="calibration rows that heads are judged on")
+    judged_rows: int = Field(128, ge=1, description="number of calibration rows on which heads are evaluated")
     judged_again: float = Field(
-        0.1, gt=0, le=1, description="share of all that is disabled before what is left is judged again; 1 judges once"
+        0.1, gt=0, le=1, description="share that is disabled before the rest is evaluated again; 1 evaluates only once"
     )
 
     @property
     def uses_labels(self) -> bool:
-        """A loss is one on labels."""
+        """The loss is computed on labels."""
         return self.judged_by == "loss"
 
     def stored(self, keep: float) -> float:

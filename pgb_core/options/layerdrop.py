@@ -10,9 +10,9 @@ from pgb_core.options.base import MethodOptions
 
 
 class LayerDropOptions(MethodOptions):
-    """Layers are left out at random while training, and evenly in the end."""
+    """Layers are skipped at random in training; at the end evenly spaced layers are removed."""
 
-    summary: ClassVar[str] = "whole layers, after training in which each is left out at random"
+    summary: ClassVar[str] = "removes whole layers, after training in which each layer is skipped at random"
     paper: ClassVar[str] = "Reducing Transformer Depth on Demand with Structured Dropout, arXiv 1909.11556"
     acts_on: ClassVar[str] = "layers"
 
@@ -20,5 +20,6 @@ class LayerDropOptions(MethodOptions):
         0.2,
         ge=0,
         lt=1,
-        description="chance of each layer to be left out of a step; 0.5 is advised where half of the layers or more go",
+        description="probability that a layer is skipped in a step; 0.5 is advised if half of the layers or more "
+        "are removed",
     )

@@ -10,24 +10,27 @@ from pgb_core.options.base import MethodOptions
 
 
 class MagnitudeOptions(MethodOptions):
-    """What is small goes: whole heads and neurons, or single weights."""
+    """What is small is removed: whole heads and neurons, or single weights."""
 
-    summary: ClassVar[str] = "heads and neurons, or single weights, by their size; needs data to recover alone"
+    summary: ClassVar[str] = (
+        "removes the smallest heads and neurons, or single weights; data is used only to re-finetune"
+    )
     paper: ClassVar[str] = "Learning both Weights and Connections for Efficient Neural Networks, arXiv 1506.02626"
 
     structure: Literal["units", "weights"] = Field(
         "units",
-        description="units: heads and neurons; weights: single ones, which make a graph neither smaller nor faster",
+        description="units: heads and neurons; weights: single weights, which makes the graph neither smaller nor "
+        "faster",
     )
     schedule: Literal["one-shot", "cubic"] = Field(
         "one-shot",
-        description="one-shot: all goes at once, before training; cubic: more and more goes while the model trains, "
-        "fast at first (arXiv 1710.01878)",
+        description="one-shot: all is removed at once, before training; cubic: more and more is removed while the "
+        "model trains, fast at first (arXiv 1710.01878)",
     )
 
     @property
     def saves_flops(self) -> bool:
-        """Zeros are multiplied as all else."""
+        """Zeros of single weights are still multiplied."""
         return self.structure == "units"
 
     @property
@@ -36,5 +39,5 @@ class MagnitudeOptions(MethodOptions):
         return self.schedule == "cubic"
 
     def stored(self, keep: float) -> float:
-        """A graph with single weights gone holds their zeros."""
+        """A graph still stores the zeros of single weights."""
         return keep if self.structure == "units" else 1.0

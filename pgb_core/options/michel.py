@@ -10,19 +10,22 @@ from pgb_core.options.base import MethodOptions
 
 
 class MichelOptions(MethodOptions):
-    """The heads whose gates the loss depends on least go, a share a round."""
+    """In rounds, a share of the heads is removed: those whose gates the loss depends on least."""
 
-    summary: ClassVar[str] = "heads, and neurons, by how much the loss depends on them, some a round"
+    summary: ClassVar[str] = "removes the heads and neurons on which the loss depends least, in rounds"
     paper: ClassVar[str] = "Are Sixteen Heads Really Better than One?, arXiv 1905.10650"
     acts_on: ClassVar[str] = "heads"
 
     structure: Literal["units", "heads"] = Field(
         "units",
-        description="units: heads and neurons, scored alike; heads: no neuron goes, as in the paper, and about two "
-        "thirds of the weights stay at the least",
+        description="units: heads and neurons, scored in the same way; heads: only heads, as in the paper, so at least "
+        "about two thirds of the weights are kept",
     )
     share_per_round: float = Field(
-        0.1, ge=0.01, le=1, description="of the heads, and of the neurons, that go before all are scored again"
+        0.1,
+        ge=0.01,
+        le=1,
+        description="share of the heads, and of the neurons, that is removed before all are scored again",
     )
 
     @property

@@ -10,9 +10,9 @@ from pgb_core.options.base import MethodOptions
 
 
 class MovementOptions(MethodOptions):
-    """What training moves toward 0 goes: whole heads and neurons, or single weights."""
+    """What training moves toward 0 is removed: whole heads and neurons, or single weights."""
 
-    summary: ClassVar[str] = "heads and neurons, or single weights, by whether training makes them larger"
+    summary: ClassVar[str] = "keeps the heads and neurons, or single weights, that training makes larger"
     paper: ClassVar[str] = "Movement Pruning: Adaptive Sparsity by Fine-Tuning, arXiv 2005.07683"
 
     structure: Literal["units", "hard", "soft"] = Field(
@@ -24,19 +24,19 @@ class MovementOptions(MethodOptions):
         None,
         gt=0,
         lt=10,
-        description="peak rate at which scores learn; by default 0.01, more for soft in a short training",
+        description="peak learning rate of the scores; by default 0.01, and more for soft in a short training",
     )
 
     @property
     def saves_flops(self) -> bool:
-        """Zeros are multiplied as all else."""
+        """Zeros of single weights are still multiplied."""
         return self.structure == "units"
 
     @property
     def learns(self) -> bool:
-        """Scores do."""
+        """Scores are learnt, and decide what is kept."""
         return True
 
     def stored(self, keep: float) -> float:
-        """A graph with single weights gone holds their zeros."""
+        """A graph still stores the zeros of single weights."""
         return keep if self.structure == "units" else 1.0

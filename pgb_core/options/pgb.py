@@ -10,21 +10,23 @@ from pgb_core.options.base import MethodOptions
 
 
 class PGBOptions(MethodOptions):
-    """Permutation and grouping: heads, channels, neurons and blocks by their importance to the loss."""
+    """Permutation and grouping: keeps the heads, channels, neurons and blocks that matter most to the loss."""
 
-    summary: ClassVar[str] = "permutation and grouping, in one shot"
+    summary: ClassVar[str] = "permutes and groups matrices in one shot, by the importance of weights to the loss"
     paper: ClassVar[str] = "PGB: One-Shot Pruning for BERT via Weight Grouping and Permutation, arXiv 2502.03984"
     acts_on: ClassVar[str] = "blocks"
 
     structure: Literal["auto", "shared", "disjoint", "nested"] = Field(
         "auto",
-        description="shared: groups that choose their inputs; disjoint: the paper's blocks; nested: no groups, and one "
-        "order of the channels, of which maps read the first ones; auto: in each half of a layer whichever of shared "
-        "and nested keeps the most for the time that it takes",
+        description="shared: groups that choose their inputs; disjoint: the paper's blocks; nested: no groups; "
+        "channels are put in one order, and each matrix reads the first of them; auto: in each half of a layer the one "
+        "of shared and nested that keeps more importance for the time that it takes",
     )
-    passes: int = Field(6, ge=1, description="of the search for groups")
+    passes: int = Field(6, ge=1, description="passes of the search for groups")
     g_max: int = Field(6, ge=1, description="most disjoint groups of a matrix")
-    from_predictions: bool = Field(False, description="score with labels drawn from the model, as without labels")
+    from_predictions: bool = Field(
+        False, description="score with labels drawn from the model's predictions, even if there are labels"
+    )
 
     @property
     def uses_labels(self) -> bool:

@@ -10,19 +10,20 @@ from pgb_core.options.base import MethodOptions
 
 
 class ProximalOptions(MethodOptions):
-    """What a penalty takes to 0 goes: whole heads and neurons, or single weights."""
+    """What a penalty moves to 0 is removed: whole heads and neurons, or single weights."""
 
-    summary: ClassVar[str] = "heads and neurons, or single weights, that a penalty takes to 0 while the model trains"
+    summary: ClassVar[str] = "removes heads and neurons, or single weights, that a penalty moves to 0 in training"
     paper: ClassVar[str] = "Reweighted Proximal Pruning for Large-Scale Language Representation, arXiv 1909.12486"
 
     structure: Literal["units", "weights"] = Field(
         "units",
-        description="units: heads and neurons; weights: single ones, which make a graph neither smaller nor faster",
+        description="units: heads and neurons; weights: single weights, which makes the graph neither smaller nor "
+        "faster",
     )
 
     @property
     def saves_flops(self) -> bool:
-        """Zeros are multiplied as all else."""
+        """Zeros of single weights are still multiplied."""
         return self.structure == "units"
 
     @property
@@ -31,5 +32,5 @@ class ProximalOptions(MethodOptions):
         return True
 
     def stored(self, keep: float) -> float:
-        """A graph with single weights gone holds their zeros."""
+        """A graph still stores the zeros of single weights."""
         return keep if self.structure == "units" else 1.0

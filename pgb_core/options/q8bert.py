@@ -12,20 +12,20 @@ from pgb_core.options.base import MethodOptions
 class Q8BertOptions(MethodOptions):
     """Weights and activations are rounded to 8 bits in all of the re-finetuning."""
 
-    summary: ClassVar[str] = "trains with the numbers of int8; below --keep 1 on the plan that pgb makes"
+    summary: ClassVar[str] = (
+        "trains with weights and activations rounded to int8; below --keep 1 it uses the plan of pgb"
+    )
     paper: ClassVar[str] = "Q8BERT: Quantized 8Bit BERT, arXiv 1910.06188"
     acts_on: ClassVar[str] = "numbers"
 
-    ema_decay: float = Field(
-        0.9999, ge=0, lt=1, description="share of its old value that the average of an activation's maximum keeps"
-    )
+    ema_decay: float = Field(0.9999, ge=0, lt=1, description="decay of the moving average of each activation's maximum")
 
     @property
     def quantises(self) -> bool:
-        """It is what the method is for."""
+        """That is the purpose of the method."""
         return True
 
     @property
     def uses_labels(self) -> bool:
-        """The scores of the plan do."""
+        """The scores of the plan use them."""
         return True

@@ -10,9 +10,11 @@ from pgb_core.options.base import MethodOptions
 
 
 class QBertOptions(MethodOptions):
-    """The layers to whose weights the loss is most sensitive stay in float32, the others learn to be int8."""
+    """The layers to whose weights the loss is most sensitive stay in float32; the others are trained for int8."""
 
-    summary: ClassVar[str] = "int8 but for the most sensitive layers; below --keep 1 on the plan that pgb makes"
+    summary: ClassVar[str] = (
+        "trains for int8, except in the most sensitive layers; below --keep 1 it uses the plan of pgb"
+    )
     paper: ClassVar[str] = "Q-BERT: Hessian Based Ultra Low Precision Quantization of BERT, arXiv 1909.05840"
     acts_on: ClassVar[str] = "numbers"
 
@@ -20,15 +22,15 @@ class QBertOptions(MethodOptions):
         0.25, ge=0, le=1, description="share of the layers that stay in float32 in int8 forms, the most sensitive ones"
     )
     sensitivity_rows: float = Field(
-        0.1, gt=0, le=1, description="share of the rows of calibration on which the curvature of the loss is measured"
+        0.1, gt=0, le=1, description="share of the calibration rows on which the curvature of the loss is measured"
     )
 
     @property
     def quantises(self) -> bool:
-        """It is what the method is for."""
+        """That is the purpose of the method."""
         return True
 
     @property
     def uses_labels(self) -> bool:
-        """The curvature is of the loss on them, and so are the scores of the plan."""
+        """Both the curvature and the scores of the plan come from the loss on labels."""
         return True

@@ -13,20 +13,20 @@ class QuantNoiseOptions(MethodOptions):
     """A random share of the weights is rounded to int8 at each step of the re-finetuning."""
 
     summary: ClassVar[str] = (
-        "trains with a random part of the weights in int8; below --keep 1 on the plan that pgb makes"
+        "trains with a random part of the weights rounded to int8; below --keep 1 it uses the plan of pgb"
     )
     paper: ClassVar[str] = "Training with Quantization Noise for Extreme Model Compression, arXiv 2004.07320"
     acts_on: ClassVar[str] = "numbers"
 
-    share: float = Field(0.5, gt=0, le=1, description="of the blocks, which is rounded at each step")
+    share: float = Field(0.5, gt=0, le=1, description="share of the blocks that is rounded in each step")
     block: int = Field(1, ge=1, description="consecutive weights of one output that are rounded together")
 
     @property
     def quantises(self) -> bool:
-        """It is what the method is for."""
+        """That is the purpose of the method."""
         return True
 
     @property
     def uses_labels(self) -> bool:
-        """The scores of the plan do."""
+        """The scores of the plan use them."""
         return True

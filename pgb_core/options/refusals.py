@@ -1,4 +1,4 @@
-"""What is wrong with settings, in a line that names the setting, the value and the remedy."""
+"""One-line messages about wrong settings. Each names the setting, the value and what to use instead."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LIMITS = {"ge": "{} or more", "gt": "above {}", "le": "at most {}", "lt": "belo
 
 
 def said(error: ValidationError, models: Sequence[type[BaseModel]]) -> str:
-    """The first thing that is wrong with what is there, or is missing. models: of the settings, the main one first."""
+    """The message for the first error in what was given, or for what is missing. models: the main model comes first."""
     every = error.errors(include_url=False)
     first = next((one for one in every if one["type"] != "missing"), every[0])
     kind, value, context = first["type"], first["input"], first.get("ctx", {})
@@ -41,7 +41,7 @@ def said(error: ValidationError, models: Sequence[type[BaseModel]]) -> str:
 
 
 def _range(name: str, models: Sequence[type[BaseModel]]) -> str:
-    """What a number may be, in words."""
+    """The allowed range of a number, in words."""
     field = next(model.model_fields[name] for model in models if name in model.model_fields)
     found = {
         rule: getattr(limit, rule)

@@ -10,26 +10,27 @@ from pgb_core.options.base import MethodOptions
 
 
 class VoitaOptions(MethodOptions):
-    """Every head has a gate that training opens or closes, at a price for each that is open."""
+    """Every head has a gate. Training opens or closes it, with a penalty for each open gate."""
 
-    summary: ClassVar[str] = "heads, and neurons, by gates that training closes; needs epochs"
+    summary: ClassVar[str] = "removes the heads and neurons whose gates training closes; needs --epochs above 0"
     paper: ClassVar[str] = "Analyzing Multi-Head Self-Attention, arXiv 1905.09418"
     acts_on: ClassVar[str] = "heads"
 
     structure: Literal["units", "heads"] = Field(
         "units",
-        description="units: heads and neurons have gates; heads: no neuron goes, as in the paper, and about two thirds "
-        "of the weights stay at the least",
+        description="units: heads and neurons have gates; heads: only heads have them, as in the paper, so at least "
+        "about two thirds of the weights are kept",
     )
     gate_penalty: float = Field(
         0.1,
         gt=0,
         lt=1000,
-        description="added to the loss for each open gate, at first; it rises while too many are open",
+        description="penalty in the loss for each open gate; this is its first value, and it rises while too "
+        "many are open",
     )
     gate_rate: float = Field(0.2, gt=0, lt=10, description="peak learning rate of the gates")
 
     @property
     def learns(self) -> bool:
-        """Gates do."""
+        """Gates are learnt, and decide what is kept."""
         return True

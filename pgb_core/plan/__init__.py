@@ -1,7 +1,7 @@
-"""What a compression decided, apart from doing it: sites, choices and their JSON.
+"""The plan: what a compression decided for each linear map, and its JSON. It does not carry the decision out.
 
-A plan holds no tensors, so a compressed model can be rebuilt from its plan and its dense weights, and a plan can be
-read without torch.
+A plan has no tensors. A compressed model can be made again from its plan and its dense weights, and a plan can be read
+without torch.
 """
 
 from pgb_core.plan.kinds import Choice, Group, Grouping, Keep, nothing

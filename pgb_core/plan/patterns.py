@@ -1,4 +1,4 @@
-"""Attention that is fixed: what a head attends to where it needs no query and no key."""
+"""Fixed attention patterns: what a head without query and key attends to."""
 
 from __future__ import annotations
 

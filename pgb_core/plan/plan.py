@@ -1,4 +1,4 @@
-"""The decision for a whole encoder, and its JSON."""
+"""The plan of a whole encoder, and its JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The addresses of the linear maps of an encoder."""
+"""Addresses of the linear maps of an encoder: layer and role."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prices of the parts of a model, as data: one file a form, with the machine that it was measured on."""
+"""Prices of the parts of a model as data: one file for each form, with the machine that it was measured on."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""How far a job is, and who is told."""
+"""Reports the progress of a job."""

@@ -1,4 +1,4 @@
-"""How long the rest of a job takes, by what it has done so far."""
+"""Estimates how long the rest of a job takes, from what it has done so far."""
 
 from __future__ import annotations
 

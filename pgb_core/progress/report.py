@@ -1,4 +1,4 @@
-"""Who is told how far a job is, and what it has read."""
+"""The interface through which a job reports its progress and what it has read."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""One run of a job: what it was asked, what it reads, where it keeps what is done."""
+"""One run of a job: its settings, its inputs, and the place where it keeps finished stages."""

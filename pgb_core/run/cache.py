@@ -1,8 +1,8 @@
-"""Stages that outlive a run: what depends on a checkpoint and its data alone, such as scores.
+"""A cache of stages that depend only on a checkpoint and its data, such as scores. It outlives a run.
 
-One directory for all runs of a user, a file a stage, the least recently used ones gone first. A file's name holds the
-digest of what the stage depends on and one of its own bytes. Whatever fails here costs a run nothing but the time to
-do the stage again.
+There is one directory for all runs of a user, with one file for each stage. The least recently used files are deleted
+first. A file's name has the digest of what the stage depends on, and the digest of the file's own bytes. If the cache
+fails, a run only has to do the stage again.
 """
 
 from __future__ import annotations

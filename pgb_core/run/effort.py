@@ -1,4 +1,4 @@
-"""What a whole job is expected to cost, before it begins, in tokens through the dense model."""
+"""Estimates the cost of a whole job before it begins, in tokens through the dense model."""
 
 from __future__ import annotations
 

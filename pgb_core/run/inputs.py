@@ -1,4 +1,4 @@
-"""What a compression reads before it begins: the data that its settings name, encoded, and its labels, tried."""
+"""Reads a compression's data before it begins, encodes it, and checks the labels against the model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where an artifact may go: settled before the work begins, and held to at its end."""
+"""Where an artifact is written. Checked before the work begins, and again at its end."""
 
 from __future__ import annotations
 

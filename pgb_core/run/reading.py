@@ -1,4 +1,4 @@
-"""Data files as a job needs them: read in one way, told, refused before the work begins, checked against the model."""
+"""Reads data files for a job: one reading, reported to the user, refused early, and checked against the model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One run: what it was asked, what it reads, where it keeps what is done, who is told."""
+"""One run: its settings, its inputs, the place of its finished stages, and who hears of its progress."""
 
 from __future__ import annotations
 

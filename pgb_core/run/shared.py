@@ -1,4 +1,4 @@
-"""What several runs of one process share: the cache on the disk, the model and the rows, what the dense model says."""
+"""What several runs of one process share: the cache on disk, the model, the rows, and the dense model's outputs."""
 
 from __future__ import annotations
 

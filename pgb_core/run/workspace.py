@@ -1,8 +1,8 @@
-"""Where a compression keeps what is done, so that nothing but success throws it away.
+"""The directory of a compression's finished stages. It is deleted only after success.
 
-A hidden directory beside the output. Each stage is a file whose name holds a digest of what the stage depends on and
-one of its own bytes, so a stage of other settings or a damaged one is never taken for this run's. One job at a time
-holds the directory.
+It is a hidden directory beside the output. Each stage is a file whose name has the digest of what the stage depends on,
+and the digest of the file's own bytes. So a stage of other settings, or a damaged one, is never used. Only one job at a
+time uses the directory.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What to keep of a model: pure mathematics on importances."""
+"""Decides what to keep of a model: pure functions of importances."""

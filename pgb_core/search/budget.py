@@ -1,11 +1,11 @@
 """Choose one option per sublayer so that the importance kept is largest within a budget.
 
-A multiple-choice knapsack: exact up to the rounding of prices, by dynamic programming. Dropping a
-sublayer is one of its options, so layers go where nothing important forms and nowhere else.
+This is a multiple-choice knapsack, solved by dynamic programming, and exact up to the rounding of prices. Dropping a
+sublayer is one of its options, so a layer is removed exactly where that loses the least importance.
 
-Two costs. `cost` is what the user's budget counts (weights, or FLOPs). `price` is what an option
-takes at run time, in weights of a dense product that takes as long, so that gathers and small
-kernels are not thought free: among plans of equal cost the faster one wins.
+There are two costs. `cost` is what the user's budget counts (weights, or FLOPs). `price` is what an option costs at run
+time, in weights of a dense product that takes as long, so that gathers and small kernels are not counted as free: among
+plans of equal cost the faster one is chosen.
 """
 
 from __future__ import annotations

@@ -1,17 +1,17 @@
 """The search for groups: which rows share which columns.
 
-Minimised throughout: the importance `sum I[i, j]` over weights in no group, at a fixed number of
-kept weights. Two structures have groups:
+The search minimises the importance `sum I[i, j]` of weights that are in no group, for a fixed number of kept
+weights. Two structures have groups:
 
 * `disjoint`: G equal blocks on a permuted diagonal; rows and columns are both partitioned
-  (the reading of PGB that METHOD notes describe; the alternation follows Zhao and Luk 2019).
-* `shared`: rows partitioned or left out, columns chosen by each group alone, overlap allowed.
-  At run time the permutation is a gather, and a gather may repeat an index for nothing.
+  (docs/method.md describes this reading of PGB; the alternation follows Zhao and Luk 2019).
+* `shared`: rows are partitioned or left out; each group chooses its own columns, and groups may share columns.
+  At run time the permutation is a gather, and repeating an index in a gather costs nothing.
 
 Row groups are `[groups, rows]` index tensors, column groups `[groups, cols]`.
 
-Sums are taken in float64, as products with masks of 0 and 1: what is chosen then does not depend on
-the order of summation, and so not on the number of threads.
+Sums are taken in float64, as products with masks of 0 and 1. So the choice does not depend on the order of summation,
+and not on the number of threads.
 """
 
 from __future__ import annotations

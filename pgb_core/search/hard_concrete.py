@@ -1,7 +1,7 @@
 """Hard Concrete gates: random numbers in [0, 1] that may be exactly 0 or 1 and pass gradients (Louizos et al. 2018).
 
-A binary concrete number, sigmoid((logit(u) + log_alpha) / temperature) of a uniform u, is stretched to (low, high),
-wider than [0, 1], and cut to [0, 1] (arXiv 1712.01312, equations 10 to 13).
+A binary concrete number is sigmoid((logit(u) + log_alpha) / temperature) of a uniform number u. It is stretched to
+(low, high), which is wider than [0, 1], and then cut to [0, 1] (arXiv 1712.01312, equations 10 to 13).
 """
 
 from __future__ import annotations

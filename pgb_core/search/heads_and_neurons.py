@@ -1,4 +1,4 @@
-"""Heads and neurons: something for each of them, what they cost, and the choices that keep some of them."""
+"""Heads and neurons: a value for each of them, their cost, and the choices that keep some of them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Importance of weights, of units (heads, neurons) and of what a structure keeps.
 
-The importance of a weight is the second-order estimate of the loss it saves, with the Fisher
-diagonal for the Hessian: `I = w^2 * F` (Optimal Brain Damage, LeCun 1989; PGB, arXiv 2502.03984).
+The importance of a weight is a second-order estimate of the loss that keeping it avoids, with the Fisher diagonal in
+place of the Hessian: `I = w^2 * F` (Optimal Brain Damage, LeCun 1989; PGB, arXiv 2502.03984).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which layers stay when some go whole."""
+"""Chooses which layers stay when whole layers are removed."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
 """The ways to prune one sublayer, each with its cost and the importance it keeps.
 
-`shared` couples what must be coupled: a neuron leaves both feed-forward matrices, a head leaves all
-four attention matrices, a query channel goes with its key channel and a value channel with its
-column of the output map. `disjoint` splits every matrix by itself, as the paper does. `nested` is in
-`pgb_core.search.nested`.
+`shared` keeps together what depends on each other: a neuron leaves both feed-forward matrices, a head leaves all four
+attention matrices, a query channel is removed with its key channel, and a value channel with its column of the output
+map. `disjoint` splits every matrix by itself, as the paper does. `nested` is in `pgb_core.search.nested`.
 """
 
 from __future__ import annotations

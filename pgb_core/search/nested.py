@@ -1,9 +1,9 @@
 """The ways to prune one sublayer when all maps that read the residual stream read a prefix of one order of it.
 
-One order of the stream's channels is chosen for the whole model. It is folded into the weights, so a map that reads the
-first channels of the stream reads them where they lie, and nothing is gathered. Query, key and value of a layer read
-the same prefix, and the feed-forward pair one of its own. Maps that write to the stream write all of it. What must be
-coupled is coupled as in `menus`: heads, channels a head and neurons leave every matrix that has them.
+One order of the stream's channels is chosen for the whole model and built into the weights. A map that reads the first
+channels then reads a contiguous slice, without a gather. Query, key and value of a layer read the same prefix; the
+feed-forward pair reads one of its own. Maps that write to the stream write all of it. As in `menus`, heads, channels of
+heads, and neurons leave every matrix that has them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which heads get fixed attention, and how near that comes to a budget."""
+"""Chooses which heads get fixed attention, and how close that comes to a budget."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From importances to a plan: one menu a sublayer, one choice from each, within the budget."""
+"""Makes a plan from importances: one menu for each sublayer, one choice from each menu, within the budget."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What the parts of a model take to run, so that gathers and small kernels are not thought free.
+"""What each part of a model costs to run, so that gathers and small kernels are not counted as free.
 
-The unit is a weight of a dense product over so many tokens as the prices are for. They were measured on some form of
-graph on some machine, and arrive as an argument.
+The unit is one weight of a dense product over the number of tokens that the prices are for. Prices were measured for
+one form of graph on one machine, and are passed as an argument.
 """
 
 from __future__ import annotations

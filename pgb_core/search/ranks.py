@@ -1,4 +1,4 @@
-"""Which directions of which matrices stay, within a budget of weights."""
+"""Chooses which directions of which matrices stay, within a budget of weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Single weights: which are worth most, and what is left of a matrix when they are."""
+"""Chooses the single weights that are worth most, and what is left of each matrix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PGB as published: one threshold on importance says into how many groups each matrix falls."""
+"""PGB as published: one threshold on importance decides how many groups each matrix gets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Heads and neurons: what they are worth, what they cost, and what is left of a matrix when some of them are."""
+"""Heads and neurons: their importance, their cost, and what is left of a matrix when some are removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What models are for, one file a task."""
+"""The tasks that models are made for, one file for each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the job asks of a task: its rows, its inputs, its losses and its metrics."""
+"""What a task defines for the job: its rows, its inputs, its losses and its metrics."""
 
 from __future__ import annotations
 

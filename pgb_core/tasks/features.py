@@ -1,4 +1,4 @@
-"""What a model takes: token ids, and padded batches of like lengths."""
+"""Model inputs: token ids, and padded batches of similar length."""
 
 from __future__ import annotations
 

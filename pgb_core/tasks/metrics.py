@@ -1,4 +1,4 @@
-"""Metrics of classifiers by their official definitions. What is not defined is None with a reason, never NaN."""
+"""Metrics of classifiers by their official definitions. An undefined metric is None with a reason, never NaN."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Extractive question answering: where in a context the answer to a question begins and ends."""
+"""Extractive question answering: the start and end of an answer in its context."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts that tell tokenizers apart: what a checkpoint is held to before any work on it begins."""
+"""Texts that different tokenizers split differently. A checkpoint is checked with them before any work begins."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Whether a fine-tuned model and the labels of a file can mean the same thing. Pure: predictions and targets in.
+"""Decides whether a model and the labels of a file can mean the same. Pure: predictions and labels in.
 
-A model that was trained for the task does better than chance on rightly read labels. Where it clearly does not, or
-does far better with its labels exchanged, the labels are another order, another task or noise. Every test has a
-margin, so that few rows do not raise a false alarm.
+A model that was trained for the task does better than chance on labels that are read correctly. If it clearly does
+not, or does far better with its labels exchanged, then the labels are in another order, belong to another task, or
+are noise. Every test has a margin, so that few rows do not cause a false alarm.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Who is admitted, who is next, and what runs together. Knows neither models nor HTTP."""
+"""Decides which requests are admitted, which is next, and which inputs run together. Knows no models and no HTTP."""

@@ -1,27 +1,27 @@
-"""Who is let in, and whose turn it is. Pure: no clock, no threads, no models.
+"""Admission and fair turns. Pure: no clock, no threads, no models.
 
-A *flow* is whoever asks: the owner of a key, or a connection where there are no keys. A flow's *backlog* is its
-admitted work that is not done, in any unit. Flows take turns: work is done for the flow that was served least.
+A *flow* is the owner of a key, or a connection where there are no keys. A flow's *backlog* is its admitted work that
+is not done, in any unit. Flows take turns: work is done for the flow that was served least.
 
-**The wait.** A request of `amount` from flow f has to wait for f's own backlog b, and for other flows. While f gets
-b + amount done, fair turns give every other flow g at most as much: min(backlog of g, b + amount). So it waits for
+**The wait.** A request of `amount` from flow f waits for f's own backlog b, and for other flows. While b + amount is
+done for f, fair turns give every other flow g at most as much: min(backlog of g, b + amount). So the request waits for
 
     ahead = b + sum over g of min(backlog of g, b + amount)
 
-Work counts until its request is answered, not only until it runs: those who come later take turns, too, and in a line
-that stays full each answer is followed by another request as large.
+Work counts until its request is answered, not only until it runs. The reason is that requests that come later take
+turns too, and in a queue that stays full each answer is followed by another request of the same size.
 
-**Overtaking.** Inputs of like lengths are batched, so some that came later run before an older one. `waiting.py` lets
-only those overtake that came within `overtake` seconds of it, or within a third of the time that it waits. So a wait
-W that would be w without them is at most w + W/3, which is w + w/2, or w + overtake; and with nothing ahead there is
-no batch that anybody could join.
+**Overtaking.** Inputs of similar length are batched, so some that came later run before an older one. `waiting.py` lets
+an input overtake only if it came within `overtake` seconds after the older one, or within a third of the time that
+the older one waits. So a wait W that would be w without overtaking is at most w + W/3, which is w + w/2, or
+w + overtake. With nothing ahead there is no batch that another input could join.
 
-**The law.** A request is refused when `MARGIN` times that wait is more than the bound. Its own work does not count
-towards it: a large request of a patient client is run in slices between which the others get their turn.
+**The rule.** A request is refused when `MARGIN` times that wait is more than the bound. Its own work does not count
+towards the wait: a large request runs in slices, and other flows get their turn between two slices.
 
-**What follows.** Among N flows, whoever has at most bound / (1.5 MARGIN N) of work in line waits for at most
-N times that, whatever the others have, and is admitted: nobody is refused because of others while asking for less
-than its share. `tests/service/test_admission.py` holds the code to it.
+**The guarantee.** If there are N flows, a flow with at most bound / (1.5 MARGIN N) of queued work waits for at most N
+times that, whatever the others have, and is admitted. So nobody who asks for less than its share is refused because
+of others. `tests/service/test_admission.py` tests this.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class Backlog:
         self._of: dict[Hashable, float] = {}
 
     def add(self, flow: Hashable, amount: float) -> None:
-        """So much more."""
+        """Add admitted work of a flow."""
         self.total += amount
         self._of[flow] = self._of.get(flow, 0.0) + amount
 
     def done(self, flow: Hashable, amount: float) -> None:
-        """So much less."""
+        """Remove work of a flow that is done."""
         left = self._of.get(flow, 0.0) - amount
         self.total -= amount
         if left > _NOTHING:
@@ -57,11 +57,11 @@ class Backlog:
                 self.total = 0.0  # what rounding left
 
     def of(self, flow: Hashable) -> float:
-        """A flow's own."""
+        """The backlog of a flow."""
         return self._of.get(flow, 0.0)
 
     def ahead(self, flow: Hashable, amount: float) -> float:
-        """What is done before `amount` more of this flow is, without that amount."""
+        """Work that is done before `amount` more of this flow is done, without that amount."""
         own = self._of.get(flow, 0.0)
         if own + amount >= self.total:  # nobody has more
             return self.total
@@ -74,8 +74,8 @@ class Backlog:
 class Turns:
     """Fair turns among flows: next is the one that was served least.
 
-    A flow that comes, or comes back, starts where the average of those that are here stands, so that nobody saves up
-    turns by staying away. Not thread-safe.
+    A flow that comes, or comes back, starts at the average of the flows that are here, so that no flow gains turns by
+    staying away. Not thread-safe.
     """
 
     def __init__(self) -> None:
@@ -84,14 +84,14 @@ class Turns:
         self._here: dict[Hashable, int] = {}
 
     def come(self, flow: Hashable, more: int = 1) -> None:
-        """So many more pieces of work of this flow wait."""
+        """`more` further pieces of work of this flow wait."""
         count = self._here.get(flow, 0)
         self._here[flow] = count + more
         if not count:
             self._served[flow] = max(self._served.get(flow, 0.0), self._level)
 
     def leave(self, flow: Hashable) -> None:
-        """One piece less waits: it was taken, or it went."""
+        """One piece of work no longer waits: it was taken or removed."""
         count = self._here[flow] - 1
         if count:
             self._here[flow] = count
@@ -102,20 +102,20 @@ class Turns:
             self._served = kept
 
     def serve(self, flow: Hashable, amount: float) -> None:
-        """A piece of work of that size was done for it. Called while the flow is here."""
+        """Work of size `amount` was done for the flow. Called while the flow has waiting work."""
         self._served[flow] = self._served.get(flow, self._level) + amount
         self._level += amount / max(1, len(self._here))
 
     def served(self, flow: Hashable) -> float:
-        """What it was served, on the scale on which flows are compared."""
+        """How much the flow was served, on the scale on which flows are compared."""
         return self._served.get(flow, self._level)
 
 
 def promised(wait: float, overtake: float) -> float:
-    """The longest that a wait of `wait` seconds can become by those who come later. See the module."""
+    """The longest that a wait of `wait` seconds can become through overtaking. See the module."""
     return wait + max(wait / 2, min(wait, overtake))
 
 
 def too_long(wait: float, overtake: float, bound: float) -> bool:
-    """Whether somebody who waits for `wait` seconds of work is refused under a bound of `bound` seconds."""
+    """Whether a request that waits for `wait` seconds of work is refused under a bound of `bound` seconds."""
     return MARGIN * promised(wait, overtake) > bound

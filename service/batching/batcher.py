@@ -1,12 +1,12 @@
-"""One line of waiting inputs before one callable: admission, batches, deadlines, departures.
+"""One queue of inputs for one callable: admission, batches, deadlines and disconnects.
 
-Knows callables only. A thread of its own takes a batch, runs it, and takes the next at once: between
-two batches nothing goes through the event loop. A lone and brief request runs where it is submitted:
-waking one thread and then the other can take longer than a tenth of the run. Every waiter gets an
-answer: a batch that fails is run again in halves, down to the input that makes it fail.
+This module knows callables only, no models. A thread of its own takes a batch, runs it, and takes the next at once, so
+nothing goes through the event loop between two batches. A short request that is alone runs where it is submitted,
+because waking one thread and then the other can take longer than a tenth of the run. Every waiter gets an answer: when
+a batch fails, its halves are run again, and so on down to the input that makes it fail.
 
-An input that fails alone while the model's own check passes is at fault itself: its request is told so, and
-the model stays healthy.
+If an input fails alone while the model's own check passes, the input is at fault. Its request gets an error that says
+so, and the model stays healthy.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class Cost:
 
 @dataclass(frozen=True)
 class Limits:
-    """batch_tokens: padded, of one batch. queue_tokens and queue_seconds: what a request may have to wait
-    for, in tokens and in seconds by estimate (`admission`). overtake: seconds by which an input may always
-    be younger than the first of a batch and run with it."""
+    """batch_tokens: tokens of one batch, padding included. queue_tokens and queue_seconds: the most that may be ahead
+    of a request, in tokens and in estimated seconds (`admission`). overtake: an input may always join the batch of an
+    older one that came at most this many seconds before it."""
 
     batch_tokens: int
     queue_tokens: int
@@ -78,7 +78,7 @@ class Announced:
 
 
 class Observer(Protocol):
-    """Hears what happens to work. Called from any thread."""
+    """Is told what happens to work. Called from any thread."""
 
     def batch(self, size: int, tokens: int, started: float, finished: float, error: Exception | None) -> object:
         """A batch ran, or failed with an error. What is returned reaches every input of it as `Ran.mark`."""
@@ -116,7 +116,7 @@ _Outcome = ServiceError | list[Ran[Any]]
 
 
 class Batcher(Generic[Item, Result]):
-    """One line before `run(items) -> results`, in the same order. Made and used on one event loop."""
+    """A queue in front of `run(items) -> results`. Results have the order of the items. Used on one event loop."""
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ class Batcher(Generic[Item, Result]):
         observer: Observer | None = None,
         check: Callable[[], bool] = lambda: False,
     ) -> None:
-        """check: whether the model itself is well; called between two batches when an input fails."""
+        """check: whether the model itself still works; called between two batches when an input fails."""
         self._run = run
         self._size_of = size_of
         self._limits = limits
@@ -150,23 +150,23 @@ class Batcher(Generic[Item, Result]):
 
     @property
     def waiting_tokens(self) -> int:
-        """Tokens in line."""
+        """Tokens in the queue."""
         return self._room.tokens
 
     @property
     def waiting_inputs(self) -> int:
-        """Inputs in line."""
+        """Inputs in the queue."""
         return self._room.count
 
     def wait_seconds(self) -> float:
-        """How long an input that came now would wait behind everything, by estimate."""
+        """Estimated seconds that an input would wait behind all admitted work if it came now."""
         return self._busy(clock()) + self._backlog.total * self._seconds_per_token
 
     def check(self, flow: Hashable = None, body: int | None = None) -> None:
         """Raises Overloaded when a request would be refused now.
 
-        It is taken to be as large as admitted ones usually are, or as its `body` in bytes tells if that is less: who is
-        refused here is not heard.
+        The request is assumed to be as large as admitted requests usually are, or smaller if its `body` has few bytes.
+        The usual size is not learnt from requests that are refused here.
         """
         with self._changed:
             tokens = self._usual if body is None else min(self._usual, body * min(self._density, _DENSEST))
@@ -183,7 +183,7 @@ class Batcher(Generic[Item, Result]):
             return Announced(flow, tokens)
 
     def withdraw(self, announced: Announced) -> None:
-        """It comes in its true size now, or not at all. Twice is once."""
+        """Stop counting it: its inputs are ready now, or will not come. A second call has no effect."""
         with self._changed:
             self._withdraw(announced)
 
@@ -227,7 +227,7 @@ class Batcher(Generic[Item, Result]):
             if job.future.done():
                 job.future.result()
             else:
-                with expiring(job.future, deadline, "the request's time was over before its answer was ready"):
+                with expiring(job.future, deadline, "the request's deadline passed before its answer was ready"):
                     await job.future
         except DeadlineExceeded:
             reason = "deadline"
@@ -256,7 +256,7 @@ class Batcher(Generic[Item, Result]):
         body: int,
         announced: Announced | None,
     ) -> bool:
-        """Put it in line, and wake the thread; or leave it asleep and return True: run it here."""
+        """Queue the job and wake the thread, or return True if the caller is to run it."""
         tokens, flow = job.tokens, job.flow
         with self._changed:
             if announced is not None:
@@ -286,24 +286,24 @@ class Batcher(Generic[Item, Result]):
         return max(0.0, self._busy_until - now)
 
     def _admit_or_refuse(self, flow: Hashable, tokens: float, deadline: float, before: float = 0.0) -> None:
-        """The law of `admission`. Called with the lock held."""
+        """Apply the rule of `admission`. Called with the lock held."""
         if self._closing:
             raise Unavailable("the model is shutting down")
         now = clock()
         if deadline <= now:
-            raise DeadlineExceeded("the request's time was over before it was queued")
+            raise DeadlineExceeded("the request's deadline passed before it was queued")
         ahead = self._backlog.ahead(flow, tokens)
         wait = before + self._busy(now) + ahead * self._seconds_per_token
         full = ahead + tokens > self._limits.queue_tokens
         if (self._room.count or before) and (full or too_long(wait, self._limits.overtake, self._limits.queue_seconds)):
             raise Overloaded(f"{round(self._backlog.total)} tokens are waiting already", wait)
         if now + wait > deadline:
-            raise Overloaded("the wait is longer than the time that the request gives", wait)
+            raise Overloaded("the estimated wait is longer than the request's deadline allows", wait)
         if _UNCERTAIN * (deadline - now) < tokens * self._seconds_per_token:
-            raise DeadlineExceeded("the inputs take longer than the time that the request has; send fewer at a time")
+            raise DeadlineExceeded("the inputs take longer than the request's deadline allows; send fewer at a time")
 
     def _leave(self, job: _Job[Item, Result], reason: str) -> None:
-        """It is answered, or will not be: what still waits of it goes, and its work counts no more."""
+        """The job has ended: remove its waiting inputs, and stop counting its work."""
         with self._changed:
             gone = [entry for entry in job.entries if self._room.discard(entry)] if job.left else []
             self._backlog.done(job.flow, job.tokens)
@@ -331,7 +331,7 @@ class Batcher(Generic[Item, Result]):
                 self._run_batch(batch, self._send)
 
     def _next(self) -> _Batch:
-        """The next batch; if there is none, whoever ran is done."""
+        """The next batch; if it is empty, the caller stops running batches."""
         with self._changed:
             batch = self._take()
             self._running = bool(batch)
@@ -372,7 +372,7 @@ class Batcher(Generic[Item, Result]):
         self._run_batch(batch[half:], send)
 
     def _verdict(self, error: Exception) -> ServiceError:
-        """Whose fault it is that one input failed alone: its own when the model's check passes."""
+        """The error for an input that failed alone: the input's fault if the model's check passes, else the model's."""
         scarce = exhausted(error)
         if clock() - self._checked > _CHECK_SECONDS:
             self._well = self._check()

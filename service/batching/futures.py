@@ -1,4 +1,4 @@
-"""Futures that requests wait for: each is settled once, and nobody minds who comes too late."""
+"""Futures that requests wait for. Each is settled once; settling it again has no effect."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 
 
 def settle(future: asyncio.Future[Result], outcome: Result | BaseException) -> None:
-    """Give a result or an error to whoever still waits. On the loop of the future."""
+    """Give a result or an error to the waiter, if it still waits. Called on the loop of the future."""
     if future.done():
         return
     if isinstance(outcome, BaseException):

@@ -1,4 +1,4 @@
-"""Long texts are tokenised piece by piece on a few threads, in fair turns, only while somebody waits for them."""
+"""Tokenises long texts in pieces on a few threads, in fair turns, and only while a request waits for them."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class _Task:
 
 
 class TokenizingLine:
-    """Tasks whose steps run on `threads` threads. Next is a step of the flow that was served least, and of that flow
-    the task that was read least: a short text waits for one step of a long one, not for all of it."""
+    """Tasks whose steps run on `threads` threads. The next step belongs to the flow that was served least, and to the
+    task of that flow that was read least. So a short text waits for one step of a long one, not for all of it."""
 
     def __init__(self, threads: int) -> None:
         self._size = threads
@@ -55,11 +55,11 @@ class TokenizingLine:
     async def run(
         self, work: Work[Result], flow: Hashable, characters: int, deadline: float, learns: bool = True
     ) -> Result:
-        """The generator's result. characters: about how many it reads, or how many are read in the time that it takes;
-        learns: whether its steps tell how long a character takes.
+        """Run the generator and return its result. characters: about how many it reads, or as many as are read in the
+        time that it takes. learns: whether its steps are used to measure the time of a character.
 
-        Raises what it raises, or DeadlineExceeded. Past the deadline, or when the call is cancelled, no more
-        steps are run.
+        Raises what the generator raises, or DeadlineExceeded. After the deadline, or when the call is cancelled, no
+        more steps are run.
         """
         task = _Task(work, flow, characters, asyncio.get_running_loop().create_future(), clock(), learns)
         with self._changed:
@@ -73,7 +73,7 @@ class TokenizingLine:
                 self._threads[-1].start()
             self._changed.notify()
         try:
-            with expiring(task.future, deadline, "the request's time was over before its texts were tokenised"):
+            with expiring(task.future, deadline, "the request's deadline passed before its texts were tokenised"):
                 result: Result = await task.future
                 return result
         finally:

@@ -1,12 +1,12 @@
-"""What waits for a model, and which of it makes the next batch. No threads, no clock, no models.
+"""The queue of one model, and the choice of its next batch. No threads, no clock, no models.
 
-The next batch begins with the oldest entry of the flow that was served least (`admission.Turns`). Others join it,
-nearest lengths first, while the batch stays within its budget of padded tokens and one adds less padding than each
-entry's share of starting the batch: until then a larger batch is a cheaper one for all in it.
+The next batch begins with the oldest entry of the flow that was served least (`admission.Turns`). Other entries join
+it, nearest lengths first, while the batch stays within its budget of padded tokens, and while an entry adds less
+padding than each entry's share of the cost of starting a batch. Up to that point a larger batch is cheaper for all.
 
-Two rules bound what an entry can lose by that. Of what came after the first entry, only what came within `overtake`
-seconds, or within a third of the time that it waits in all, may join. And a flow may not get further ahead of the
-flow whose turn it is than one batch.
+Two rules limit how much an entry can lose by this. An entry that came after the first one may join only if it came
+within `overtake` seconds after it, or within a third of the time that the first one has waited. And no flow may get
+more than one batch ahead of the flow whose turn it is.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class WaitingRoom(Generic[Item]):
         self._by_size: dict[int, dict[Hashable, _Line[Item]]] = {}
 
     def add(self, *entries: Entry[Item]) -> None:
-        """Last of their flow, which is the same of all; at least one."""
+        """Queue entries behind the others of their flow. There is at least one, and all have the same flow."""
         flow = entries[0].flow
         self._turns.come(flow, len(entries))
         line = self._arrivals.get(flow)
@@ -70,7 +70,7 @@ class WaitingRoom(Generic[Item]):
         self.count += len(entries)
 
     def discard(self, entry: Entry[Item]) -> bool:
-        """Take an entry out of line; False if it was not in it."""
+        """Remove an entry from the queue; False if it was not in it."""
         if not entry.waiting:
             return False
         entry.waiting = False
@@ -85,7 +85,7 @@ class WaitingRoom(Generic[Item]):
         return True
 
     def first(self) -> Entry[Item] | None:
-        """Whose turn it is: of the flows served least, the entry that came first."""
+        """The entry whose turn it is: the oldest of the flow that was served least."""
         best: Entry[Item] | None = None
         least = 0.0
         for flow, line in self._arrivals.items():
@@ -95,7 +95,7 @@ class WaitingRoom(Generic[Item]):
         return best
 
     def take(self, now: float) -> list[Entry[Item]]:
-        """The next batch, out of line; empty when nobody waits."""
+        """Remove the next batch from the queue and return it; empty when nothing waits."""
         head = self.first()
         if head is None:
             return []

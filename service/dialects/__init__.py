@@ -1,4 +1,4 @@
-"""The dialects, a folder each. A new one is a folder like these, and its line in `DIALECTS`."""
+"""The dialects, one folder for each. To add one: a folder like these, and its line in `DIALECTS`."""
 
 from service.dialects.base import Dialect
 from service.dialects.huggingface import HUGGING_FACE

@@ -1,4 +1,4 @@
-"""What a dialect is: everything in which one way of asking differs from the others."""
+"""What a dialect defines: everything in which one way of asking differs from the others."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ _READING = ("GET", "HEAD")
 
 @dataclass(frozen=True)
 class Dialect:
-    """name: in metrics and the log. routes: what it answers. paths: whole paths that are its own, also where no route
-    answers. work: those that put models to work; the group `model`, if there is one, is the model that they name.
-    error: the body of an error, of its code and its message. statuses: where its clients expect another one than
-    the common table gives. probes: routes that machines ask again and again; the log has them at level debug.
-    reads: paths that are its own where something is read, although they are another's where something is sent.
+    """One way of asking the service.
+
+    name: its name in metrics and the log. routes: its routes. paths: whole paths that belong to it, also those without
+    a route. work: paths that run a model; the group `model`, if there is one, is the model that the path names. error:
+    makes the body of an error from its code and its message. statuses: where they differ from the common table.
+    probes: routes that machines ask regularly; the log shows them at level debug. reads: paths that belong to it when
+    they are read, but to another dialect when something is sent to them.
     """
 
     name: str
@@ -33,7 +35,7 @@ class Dialect:
 
 
 def spoken(dialects: Sequence[Dialect], method: str, path: str) -> Dialect:
-    """The dialect whose path this is; where it is nobody's, the first."""
+    """The dialect to which a path belongs; the first dialect if it belongs to none."""
     if method in _READING:
         for dialect in dialects:
             if dialect.reads is not None and dialect.reads.fullmatch(path):

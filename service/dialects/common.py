@@ -1,7 +1,7 @@
-"""What every dialect needs of a request.
+"""What every dialect needs from a request.
 
-Plain functions of the request, and one dependency for keys: FastAPI resolves dependencies anew for every
-request, and each one costs as much as parsing the body.
+These are plain functions of the request, and one dependency for keys. There are no more dependencies because FastAPI
+resolves them for every request, and each one costs as much as parsing the body.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from service.keys import Keys, secret_of
 from service.models.registry import Registry
 from service.observe.metrics import Call
 
-Name = Annotated[str, Path(description="Of a served model")]
+Name = Annotated[str, Path(description="Name of a served model")]
 
 
 def documented(error: type[BaseModel], *more: int) -> dict[int | str, dict[str, object]]:
@@ -59,7 +59,7 @@ class Require(HTTPBearer):
     """A dependency that lets a request through only with a key of a scope, where keys are set."""
 
     def __init__(self, scope: str) -> None:
-        super().__init__(scheme_name="key", description="A key, where keys are set; or in the header x-api-key")
+        super().__init__(scheme_name="key", description="A key, where keys are set; x-api-key is another header for it")
         self.scope = scope
 
     async def __call__(self, request: Request) -> None:  # type: ignore[override]

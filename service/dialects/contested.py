@@ -1,4 +1,4 @@
-"""What clients of text-embeddings-inference send and get: at its own paths, and at / beside Hugging Face's."""
+"""Bodies and answers of text-embeddings-inference, at its own paths and at /, which it shares with Hugging Face."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ TEI = "tei"  # the name of the dialect
 Item = Annotated[list[str], Field(min_length=1, max_length=2, fail_fast=True)]
 Direction = Annotated[
     Literal["left", "right", "Left", "Right"] | None,
-    Field(description="the end of a text that is cut; by default the one that the model was trained with"),
+    Field(description="the side on which a text is cut; by default the side that the model was trained with"),
 ]
 
 
 class Cut(BaseModel):
-    """What both kinds of request say of long texts. A field that is not known is passed over, as TEI does."""
+    """Fields about long texts that both kinds of request have. Unknown fields are ignored, as TEI does."""
 
     model_config = ConfigDict(extra="ignore")
 
-    truncate: StrictBool | None = Field(None, description="cut a text that is too long, the default, or refuse it")
+    truncate: StrictBool | None = Field(None, description="cut a text that is too long (the default), or refuse it")
     truncation_direction: Direction = None
-    raw_scores: StrictBool = Field(False, description="logits")
+    raw_scores: StrictBool = Field(False, description="give logits as scores")
 
     def labelling(self, activation: str | None = None) -> Labelling:
         """The options of the engine. activation: what turns logits into scores; by default the model's own."""
@@ -85,7 +85,7 @@ class Prediction(BaseModel):
 
 
 class Rank(BaseModel):
-    """Where a text stood in the request, and its score. `text` is there where it was asked for."""
+    """The position of a text in the request, and its score. `text` is present if it was asked for."""
 
     index: int
     score: float
@@ -105,7 +105,7 @@ async def predicted(asked: PredictRequest, request: Request) -> JSONResponse:
 
 
 async def ranked(asked: RerankRequest, request: Request) -> JSONResponse:
-    """Every text with its score, the highest first. The score is a sigmoid's, as TEI's."""
+    """Every text with its score, the highest first. The score is a sigmoid of the logit, as in TEI."""
     call = call_of(request)
     if not asked.texts or not (asked.query or all(asked.texts)):
         raise EmptyInput("query and texts cannot be empty")
@@ -119,7 +119,7 @@ def _shown(asked: RerankRequest, index: int) -> dict[str, str]:
 
 
 def speak(request: Request) -> None:
-    """Errors from here on are told, and the request is counted, as TEI's, whatever the path."""
+    """From here on the request is counted as TEI's and its errors have TEI's shape, whatever its path."""
     dialects: Sequence[Dialect] = request.app.state.dialects
     meant = [dialect for dialect in dialects if dialect.name == TEI]
     if meant:
@@ -135,7 +135,7 @@ def _text(item: str | list[str] | list[list[str]]) -> Text:
 
 
 def _headed(body: object, call: Call) -> JSONResponse:
-    """With TEI's headers beside ours."""
+    """The answer with TEI's headers in addition to the service's own."""
     response = timed(body, call)
     whole = {name: str(math.floor(value)) for name, value in vars(call.timings()).items()}
     headers = {

@@ -1,4 +1,4 @@
-"""What is served, as more than one dialect tells it."""
+"""Facts about what is served that more than one dialect shows."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class Classifier(BaseModel):
 
 
 class ModelType(BaseModel):
-    """What kind of model answers /predict; one of a single label ranks, too."""
+    """The kind of model that answers /predict. A model with a single label also ranks."""
 
     classifier: Classifier | None = None
     reranker: Classifier | None = None
 
 
 class Info(BaseModel):
-    """What the service is, for TEI and Hugging Face clients; `models` has every model with what was measured."""
+    """Facts about the service for TEI and Hugging Face clients. `models` has every model with its measurements."""
 
     model_id: str
     model_sha: str | None
@@ -46,7 +46,7 @@ class Info(BaseModel):
 
 
 def described(model: Model, registry: Registry) -> dict[str, object]:
-    """A model, with what was measured when it was made."""
+    """A model, with the figures measured when its artifact was made."""
     manifest = model.manifest
     return {
         "name": model.name,

@@ -1,4 +1,4 @@
-"""What the bodies of every dialect share: bad input of any size costs little to refuse."""
+"""What the bodies of all dialects share, so that bad input of any size is cheap to refuse."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _VALUES_OF_INPUT, _OTHER_VALUES = 16, 1_000
 
 
 class Strict(BaseModel):
-    """Unknown fields are an error, so that a misspelt option is not ignored. A crowd of them is one error."""
+    """Unknown fields are an error, so that a misspelt option is not ignored. Many unknown fields give one error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -34,9 +34,9 @@ class Strict(BaseModel):
 
 
 def check_values(body: bytes, items: int) -> None:
-    """Count the values of JSON before one is made. Raises TooLarge when there are more than so many inputs can need.
+    """Count the values of JSON before any is created. Raises TooLarge when there are more than `items` inputs can need.
 
-    Values are bounded by the marks between them: commas, colons and opening brackets, but for those in strings.
+    The count is an upper bound: the commas, colons and opening brackets outside strings.
     """
     most = _VALUES_OF_INPUT * items + _OTHER_VALUES
     if len(body) <= most or _marks(body) <= most:
@@ -55,11 +55,11 @@ Answering = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class DirectRoute(APIRoute):
-    """A route that checks the key, then calls its function with words of its path and the request, and gets a response.
+    """A route that checks the key, then calls its function with parts of its path and the request.
 
-    FastAPI documents it. FastAPI also answers it where the server is another or more is asked, but at every request it
-    looks up what the route takes. So the function's own annotations say once what it takes, and `Shortcut` calls
-    `directly` past FastAPI. Where there is none, FastAPI must answer.
+    FastAPI documents the route. `Shortcut` calls `directly` without FastAPI, which looks up parameters at every
+    request; here they are read once from the function's annotations. FastAPI answers where `directly` is None, under
+    another server, and when a request asks for more.
     """
 
     directly: Answering | None = None

@@ -1,1 +1,1 @@
-"""HTTP itself: connections, requests as they arrive, and the answers to what fails."""
+"""HTTP: connections, arriving requests, and the answers to errors."""

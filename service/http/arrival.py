@@ -1,4 +1,4 @@
-"""ASGI middleware in front of every route: a request is named, timed, bounded, watched and logged."""
+"""ASGI middleware in front of every route. It names, times, limits, watches and logs each request."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ from service.settings import Settings
 
 TIMEOUT_HEADER = b"x-request-timeout-ms"
 CLIENT_GONE = 499
-RESERVE, LITTLE = 8, 4096  # parts of the room: what is kept for those who hold little, and how much is little
+# A client that holds more than max_pending_bytes / LITTLE must leave max_pending_bytes / RESERVE free.
+RESERVE, LITTLE = 8, 4096
 _ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 _ENCODINGS = ("gzip", "deflate")
 
@@ -49,21 +50,21 @@ class Parts:
 
 
 class Arrival:
-    """Reads a request whole within its limits, runs the route, and stops it when the client leaves."""
+    """Reads a whole request within its limits, runs the route, and stops it when the client disconnects."""
 
     def __init__(self, app: ASGIApp, parts: Parts) -> None:
         self._app = app
         self._parts = parts
         self._settings, self._instruments = parts.settings, parts.instruments
         self._held = Backlog()  # bytes of bodies
-        self._name, self._numbers = secrets.token_hex(8), itertools.count(1)  # of requests that bring no name
+        self._name, self._numbers = secrets.token_hex(8), itertools.count(1)  # for requests without an id of their own
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = dict(reversed(scope["headers"]))  # of a name that comes twice the first counts
+        headers = dict(reversed(scope["headers"]))  # if a header is given twice, the first one counts
         given = str(headers.get(b"x-request-id", b""), "latin-1")
         name = given if _ID.fullmatch(given) else f"{self._name}{next(self._numbers):016x}"
         dialect = spoken(self._parts.dialects, scope["method"], scope["path"])
@@ -89,7 +90,7 @@ class Arrival:
                 size = _declared(headers)
                 peer = scope.get("client")
                 call.flow = f"{peer[0]}:{peer[1]}" if peer else ""
-                if size != 0 and self._parts.keys.required:  # nobody's bytes are held who may not send any
+                if size != 0 and self._parts.keys.required:  # no bytes are held for clients without a valid key
                     call.owner = call.flow = self._parts.keys.check(secret_of(Headers(scope=scope)), "use")
                 work = dialect.work.fullmatch(scope["path"]) if scope["method"] == "POST" else None
                 if work:
@@ -107,7 +108,7 @@ class Arrival:
                 await render(dialect, error)(scope, receive, answer)
                 return
             await self._run(_whole(scope, call.body), call.body, receive, answer)
-        except Exception as error:  # ours to find, not the client's to see
+        except Exception as error:  # a fault of the service; the client sees a fixed text
             logs.LOGGER.exception("unexpected", extra={"fields": {"request_id": call.id}})
             let_go(error)
             if not begun:
@@ -120,7 +121,7 @@ class Arrival:
             self._account(call, dialect, scope, status)
 
     def _check_room(self, call: Call, named: str | None, size: int | None) -> None:
-        """Refuse before the body is read what every model would refuse after it."""
+        """Refuse a request before its body is read if every model would refuse it afterwards."""
         try:
             self._parts.engine.registry.check(call.flow, size)
         except Overloaded:
@@ -132,10 +133,10 @@ class Arrival:
             raise
 
     def _hold(self, call: Call, count: int) -> None:
-        """So many bytes more, or less, until the request ends. Raises Overloaded.
+        """Count `count` more bytes, or fewer if negative, until the request ends. Raises Overloaded.
 
-        Nobody may hold more than is left free, and who holds much must leave an eighth of the room: so whoever holds
-        little finds some, however many hold much.
+        A client may not hold more bytes than are left free. A client that holds much must also leave an eighth of the
+        room free. So a client that holds little finds room, however many others hold much.
         """
         call.held_bytes += count
         if count < 0:
@@ -149,7 +150,7 @@ class Arrival:
             raise Overloaded("too many bytes are waiting already", 1.0)
 
     def _check_head(self, headers: Mapping[bytes, bytes], size: int | None, call: Call) -> None:
-        """Raises InvalidInput, TooLarge or Malformed for what no body can make good."""
+        """Check the head. Raises InvalidInput, TooLarge or Malformed for errors that do not depend on the body."""
         call.give(self._settings.max_request_seconds)
         wanted = headers.get(TIMEOUT_HEADER)
         if wanted is not None:
@@ -180,7 +181,7 @@ class Arrival:
             raise TooSlow(f"the body did not arrive within {self._settings.max_body_seconds:g} seconds") from None
 
     def _keep(self, call: Call, size: int, more: int) -> None:
-        """So many bytes came of a body that is `size` large by now. Raises TooLarge or Overloaded."""
+        """Count `more` bytes of a body that has `size` bytes by now. Raises TooLarge or Overloaded."""
         if size > self._settings.max_body_bytes:
             raise self._too_large()
         self._hold(call, more)
@@ -238,7 +239,7 @@ class Arrival:
 
 
 def _waiting(receive: Receive, leave: Callable[[], None]) -> Callable[[], object]:
-    """Call `leave` when the client goes, until what is returned is called: as ASGI tells it, by the next message."""
+    """Call `leave` when ASGI's next message says that the client has gone, until the returned function is called."""
     departure = asyncio.ensure_future(receive())
     departure.add_done_callback(lambda done: None if done.cancelled() else leave())
     return departure.cancel
@@ -250,7 +251,7 @@ def _encoding(headers: Mapping[bytes, bytes]) -> str:
 
 
 def _declared(headers: Mapping[bytes, bytes]) -> int | None:
-    """Bytes of the body that the head announces; None when it comes in chunks and says nothing."""
+    """Bytes of the body that the head announces; None if the body comes in chunks, whose size is not known."""
     if b"transfer-encoding" in headers:
         return None
     declared = str(headers.get(b"content-length", b"0"), "latin-1")
@@ -258,7 +259,7 @@ def _declared(headers: Mapping[bytes, bytes]) -> int | None:
 
 
 def decompressed(body: bytes, limit: int) -> bytes:
-    """gzip or deflate undone, at most `limit` bytes. Raises Malformed or TooLarge."""
+    """Decompress gzip or deflate, to at most `limit` bytes. Raises Malformed or TooLarge."""
     undo = zlib.decompressobj(wbits=47)
     try:
         found = undo.decompress(body, limit + 1)
@@ -282,7 +283,7 @@ def _milliseconds(text: str) -> float:
 
 
 def _whole(scope: Scope, body: bytes) -> Scope:
-    """The scope as if the body had been sent plain."""
+    """The scope as if the body had been sent uncompressed."""
     if not any(name == b"content-encoding" for name, _ in scope["headers"]):
         return scope
     kept = [(n, v) for n, v in scope["headers"] if n not in (b"content-encoding", b"content-length")]

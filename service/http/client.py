@@ -1,7 +1,7 @@
-"""What a server may tell of the client of one request, beside what ASGI has: an extension of the scope.
+"""What a server tells about the client of one request beyond ASGI: an extension of the scope.
 
-Through ASGI alone a body is asked for message by message, and to hear of a client that leaves takes a task that waits
-for it. Where the server is not `protocol`, `Arrival` does it so.
+With plain ASGI a body arrives message by message, and a separate task has to wait for the message that says that the
+client has disconnected. `protocol` offers this extension; under other servers `Arrival` uses plain ASGI.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ EXTENSION = "pgb.client"
 
 
 class Client(Protocol):
-    """Of one request."""
+    """The client of one request."""
 
     gone: bool
 
     def whole(self) -> bytes | None:
-        """The body, once, if all of it has come; None when it must be waited for."""
+        """The body, if all of it has arrived; it is given only once. None if it has not arrived yet."""
 
     def watch(self, leave: Callable[[], None]) -> Callable[[], object]:
-        """Call `leave` when the client goes, until what is returned is called."""
+        """Call `leave` when the client disconnects, until the returned function is called."""
 
 
 def client_of(scope: Scope) -> Client | None:
-    """What the server tells; None when it tells nothing."""
+    """The client of a request, if the server offers this extension; else None."""
     extensions = scope.get("extensions")
     found: Client | None = extensions.get(EXTENSION) if extensions else None
     return found

@@ -1,4 +1,4 @@
-"""The one table from error to status. A dialect says where it differs, and what the body of an error is."""
+"""The one table from errors to statuses. A dialect defines its own exceptions to it, and its error bodies."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _CODES = {415: errors.Malformed.code}
 
 
 def install(app: FastAPI) -> None:
-    """Answer every failure in the dialect that was spoken."""
+    """Answer every error in the dialect of its request."""
     app.add_exception_handler(errors.ServiceError, _service)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _http)
@@ -51,7 +51,7 @@ def status_of(dialect: Dialect, kind: type[errors.ServiceError]) -> int:
 
 
 def render(dialect: Dialect, error: errors.ServiceError) -> JSONResponse:
-    """The response to an error, which nobody looks at any more."""
+    """The response to an error. The error itself is released."""
     let_go(error)
     headers = {}
     if isinstance(error, errors.Overloaded):
@@ -62,10 +62,10 @@ def render(dialect: Dialect, error: errors.ServiceError) -> JSONResponse:
 
 
 def let_go(error: BaseException | None) -> None:
-    """Take the frames from an error, and from those that it took the place of.
+    """Remove the stack frames from an error, and from the errors that it replaced.
 
-    Where a future in one of the frames holds the error, only a collection would free them, and the request's body with
-    them.
+    If a future in one of the frames holds the error, only a garbage collection would free the frames, and the request's
+    body with them.
     """
     while error is not None:
         error.__traceback__ = None
@@ -73,12 +73,12 @@ def let_go(error: BaseException | None) -> None:
 
 
 def internal(dialect: Dialect) -> JSONResponse:
-    """The response when the fault is ours."""
+    """The response to a fault of the service."""
     return JSONResponse(dialect.error("internal", "the service failed on this request"), 500)
 
 
 async def answer_to(request: Request, error: Exception) -> Response:
-    """The response to an error by its handler, which nobody looks at any more. Raises it where it has none."""
+    """The response of an error's handler; the error is released. Raises the error if it has no handler."""
     handlers = request.app.exception_handlers
     for kind in type(error).__mro__:
         if kind in handlers:
@@ -89,7 +89,7 @@ async def answer_to(request: Request, error: Exception) -> Response:
 
 
 def _dialect(request: Request) -> Dialect:
-    """Where the body said whose client sent it, that one's; otherwise the path's."""
+    """The dialect that the body showed, if it did; otherwise the dialect of the path."""
     meant: Dialect | None = request.scope.get("state", {}).get("dialect")
     if meant is not None:
         return meant
@@ -112,7 +112,7 @@ async def _validation(request: Request, error: Exception) -> JSONResponse:
 
 
 def _place(item: dict[str, Any], known: set[str]) -> str:
-    """The field, by the schema's own names; a name that the client made up is not repeated."""
+    """The place of a field, in names of the schema; names that the client made up are not repeated."""
     location: Sequence[Any] = item["loc"]
     parts = [str(part) for part in location if isinstance(part, int) or part in known]
     if item["type"] == "extra_forbidden":
@@ -141,7 +141,7 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 
 
 def _allowed(request: Request, said: Sequence[str]) -> list[str]:
-    """The methods of a path, where several routes share it and the first that fits has spoken for itself alone."""
+    """All methods of a path. If several routes share the path, an error names only those of the first."""
     methods = set(said)
     route = request.scope.get("route")
     if isinstance(route, APIRoute) and methods == route.methods:

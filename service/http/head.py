@@ -1,4 +1,4 @@
-"""HEAD, wherever there is GET."""
+"""Answers HEAD wherever there is GET."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class Head:
-    """ASGI middleware that asks a route as GET does and sends what it answers, without the body."""
+    """ASGI middleware that answers HEAD: it calls the route as GET would, and sends the answer without its body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

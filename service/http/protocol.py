@@ -1,7 +1,7 @@
-"""HTTP/1.1 with bounds on what is not body, on the requests that wait, and on the time that each step may take.
+"""HTTP/1.1 with limits on everything that is not body, on waiting requests, and on the time of each step.
 
-A connection that breaks a bound, or sends what is not HTTP, gets one last answer and is closed. The requests that
-came whole before it on the same connection are answered first.
+A connection that passes a limit, or sends what is not HTTP, gets one last answer and is closed. Requests that arrived
+whole before on the same connection are answered first.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _LAST_CALL_SECONDS = 0.5
 _MOST_HEADERS = 128
 _MOST_WAITING = 32  # requests of one connection
 _MOST_DROPPED = 4 << 20
-_PIECE = 32  # bytes: what it costs to be handed a piece, however short
-# Of an offer to speak another protocol, such as h2c, which is declined by not seeing it: taken for
-# accepted, the parser would read the body that follows as another request.
+_PIECE = 32  # bytes that each piece counts for, however short it is
+# The header of an offer of another protocol, such as h2c. It is hidden from the parser, which would otherwise take
+# the offer as accepted and read the body that follows as another request.
 _OFFER = re.compile(rb"\r\nupgrade(?=[ \t]*:)", re.IGNORECASE)
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which by itself takes heads and trailers of any size, as slowly as a client likes,
-    and keeps answers for as long as it does not fetch them."""
+    """uvicorn's protocol with limits. By itself, uvicorn accepts heads and trailers of any size, however slowly they
+    come, and keeps answers for as long as the client does not fetch them."""
 
     max_head_bytes = 32 << 10
     head_seconds = 30.0
@@ -45,7 +45,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._in_head = True  # or between two requests
-        self._frames = 0  # bytes of this request that are not body, and what its pieces cost
+        self._frames = 0  # bytes of this request that are not body, plus _PIECE for each piece
         self._body_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         self._due: float | None = None  # an instant of the loop; None while the clock stands
@@ -54,10 +54,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._idle = _IDLE.setdefault(self.server_state, _Idle())
         self._evicted = False
         self._dropped = 0
-        self._last_word: bytes | None = None  # once there is one, nothing more is read
+        self._last_word: bytes | None = None  # once it is set, nothing more is read as requests
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the clock. Where there are as many connections as there may be, one that asks nothing makes room."""
+        """Start the clock. If there are too many connections now, close the one that has been idle longest."""
         super().connection_made(transport)
         self._together = _Together(transport)
         self._start_clock()
@@ -86,7 +86,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
-        """The server stops. Whoever has connected and asked nothing yet may have a request on its way."""
+        """The server stops. A client that has connected but not asked yet may have a request on its way."""
         asked: object = self.cycle
         if asked is None:
             self.loop.call_later(_LAST_CALL_SECONDS, self._shut)
@@ -129,7 +129,7 @@ class BoundedProtocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """A head ends; one that came in a single piece is measured here."""
+        """A head ends. A head that came in a single piece is measured here."""
         self._in_head = False
         self._stop_clock()
         self._start_clock()
@@ -178,8 +178,8 @@ class BoundedProtocol(HttpToolsProtocol):
                 )
 
     def on_response_complete(self) -> None:
-        """Of a request that was refused before its body was read, the body is let go: the connection keeps the request
-        until another comes."""
+        """Free the body of a request that was refused before its body was read. The connection would keep it until the
+        next request."""
         self._together.flush()
         for cycle in self._cycles:
             if not cycle.response_complete:
@@ -194,18 +194,18 @@ class BoundedProtocol(HttpToolsProtocol):
             self._hurry()
 
     def pause_writing(self) -> None:
-        """Answers pile up that the client does not fetch."""
+        """The client does not fetch its answers, and the buffer is full."""
         super().pause_writing()
         self._hurry()
 
     def resume_writing(self) -> None:
-        """It fetched them."""
+        """The client has fetched its answers."""
         super().resume_writing()
         if not self.transport.is_closing():
             self._moves()
 
     def timeout_keep_alive_handler(self) -> None:
-        """Nothing more was asked. What was not fetched by now is dropped; closing would wait for it for ever."""
+        """The client asked nothing more. Drop what it has not fetched; a normal close could wait for it for ever."""
         self.transport.abort()
 
     def _moves(self) -> None:
@@ -234,7 +234,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._overdue()
 
     def _overdue(self) -> None:
-        """A head, or the rest of a body that was answered without, does not come."""
+        """A head did not come in time, or the rest of a body whose request was answered before."""
         if self.cycle is not None and not self.cycle.response_complete:
             self._start_clock()  # what is being answered, this request or the one before, has its own limit
         elif self._in_head:
@@ -244,7 +244,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._hurry()
 
     def _stop(self, answer: bytes) -> None:
-        """Refuse, and let the parser call nothing more of what it was given."""
+        """Refuse, and stop the parser, so that it makes no more calls for the data that it has."""
         self._refuse(answer, head=True)
         raise _RefusedError
 
@@ -271,21 +271,21 @@ class BoundedProtocol(HttpToolsProtocol):
         self._speak()
 
     def _speak(self) -> None:
-        """Say the last word once all others have been answered."""
+        """Send the last answer once all requests before it have been answered."""
         if all(cycle.response_complete for cycle in self._cycles) and not self.transport.is_closing():
             self.transport.write(self._last_word or b"")
             self.transport.close()
             self._hurry()
 
     def _hurry(self) -> None:
-        """The connection closes once what was written is fetched; nobody waits for that for ever."""
+        """Set a limit on the time in which the client must fetch what was written before the connection closes."""
         if self._stalled is None:
             self._stalled = self.loop.call_later(self.head_seconds, self.transport.abort)
 
 
 class _Together:
-    """What an answer needs of a transport. A head waits for what follows it, and both are one write: every write
-    is a call of the system, and wakes the client."""
+    """The part of a transport that an answer uses. It sends a head and what follows as one write, because each
+    write is a system call and wakes the client."""
 
     __slots__ = ("_head", "_transport")
 
@@ -294,7 +294,7 @@ class _Together:
         self._head = b""
 
     def write(self, data: bytes) -> None:
-        """A head is sent with the next of what is written."""
+        """Keep a head, and send it together with the next data."""
         if self._head:
             head, self._head = self._head, b""
             self._transport.writelines((head, data) if data else (head,))
@@ -304,7 +304,7 @@ class _Together:
             self._transport.write(data)
 
     def flush(self) -> None:
-        """Nothing follows a head, as of an answer to HEAD."""
+        """Send a head that nothing follows, such as the answer to HEAD."""
         if self._head:
             self.write(b"")
 
@@ -333,7 +333,7 @@ class _Client:
         return self.cycle is None or self.cycle.disconnected
 
     def whole(self) -> bytes | None:
-        """As the next message would have it."""
+        """The body as the next ASGI message would have it."""
         cycle = self.cycle
         if cycle is None or cycle.more_body or cycle.disconnected or cycle.waiting_for_100_continue:
             return None
@@ -343,7 +343,7 @@ class _Client:
         return body
 
     def watch(self, leave: Callable[[], None]) -> Callable[[], object]:
-        """The connection is read on, or its end would not be seen."""
+        """Go on reading the connection, so that its end is seen."""
         self._leave = leave
         if self.cycle is not None:
             self.cycle.flow.resume_reading()
@@ -359,7 +359,7 @@ class _Client:
 
 
 class _Idle:
-    """Connections of one server that ask nothing, longest first; and how many were told to leave and have not left."""
+    """Idle connections of one server, longest idle first; and how many were aborted but are not closed yet."""
 
     def __init__(self) -> None:
         self.order: OrderedDict[BoundedProtocol, None] = OrderedDict()

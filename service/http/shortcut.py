@@ -1,8 +1,8 @@
-"""The short way to routes that check their key and read their body themselves.
+"""A faster way to routes that check their key and read their body themselves.
 
-For every request FastAPI opens three stacks of what may have to be closed, passes what is sent through five functions,
-and asks all routes in turn. A `DirectRoute` uses none of that. Everything else goes the usual way, and so does whatever
-is answered under a path that a server put in front, or has a query.
+For every request FastAPI opens three stacks of things to close, passes messages through five functions, and tries all
+routes in turn. A `DirectRoute` does none of that. All other requests go through FastAPI. So do requests with a query,
+and requests under a path prefix that a server in front has added.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Shortcut:
             await GZipMiddleware(response, COMPRESS_FROM, COMPRESS_LEVEL)(scope, receive, send)
 
     def _found(self, scope: Scope) -> DirectRoute | None:
-        """The route of a path, with what its words are in the scope."""
+        """The route of a path, with the path's parameters in the scope."""
         path = scope["path"]
         if scope.get("root_path") or scope["query_string"]:
             return None

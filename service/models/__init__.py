@@ -1,1 +1,1 @@
-"""The models that are served: made, loaded, replaced and freed."""
+"""The served models: how they are made, loaded, replaced and freed."""

@@ -1,4 +1,4 @@
-"""From start to stop: loading, ready, draining."""
+"""The states of the process: loading, ready, draining."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from service.observe.logs import LOGGER, event, problem
 
 
 class Lifecycle:
-    """What a probe and a load balancer need to know. Liveness depends on none of it."""
+    """The state that probes and load balancers need. Liveness does not depend on it."""
 
     def __init__(self, registry: Registry, instruments: Instruments) -> None:
         self._registry = registry
@@ -36,12 +36,12 @@ class Lifecycle:
             raise Unavailable("a model does not answer")
 
     def load(self) -> asyncio.Task[None]:
-        """Start loading, beside serving the probes. `loaded` is set when it has ended, well or not."""
+        """Start loading while probes are served. `loaded` is set when loading has ended, with or without success."""
         self._loading = asyncio.create_task(self._load())
         return self._loading
 
     def drain(self) -> None:
-        """From now on not ready; what comes all the same is still served."""
+        """From now on the service is not ready. Requests that still arrive are served."""
         self.draining = True
         self._instruments.draining.set(1)
         event("draining")

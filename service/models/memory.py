@@ -1,4 +1,4 @@
-"""Memory that a model that is gone leaves with the C library."""
+"""Gives memory of a freed model back to the system, which the C library would keep."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One version of one model: tokenizer, runtime, line of waiting inputs, and what it has done."""
+"""One version of one model: its tokenizer, its runtime, its queue, and its statistics."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _LEAST = 8  # tokens: what a batch costs beside its run, however quick that is
 
 
 class Model:
-    """Ready to answer once it is made. Making it blocks: it loads, checks itself and measures itself.
+    """A model that is ready to answer once it is made. Making it blocks: it loads, checks and measures itself.
 
-    Raises RuntimeUnavailable when the runtime cannot be had, or answers otherwise than the artifact says.
+    Raises RuntimeUnavailable when the runtime is missing, or gives other logits than the artifact carries.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Model:
         tracer: Tracer | None = None,
         opened: Callable[[Runtime], None] = lambda _: None,
     ) -> None:
-        """opened: hears of the runtime before it first runs, to be able to stop it."""
+        """opened: gets the runtime before it first runs, so that it can stop it."""
         self.manifest = artifact.manifest
         self.digest = artifact.digest
         self.name = name
@@ -85,7 +85,7 @@ class Model:
 
     @property
     def healthy(self) -> bool:
-        """Whether the runtime answered lately."""
+        """Whether the runtime has not failed several times in a row."""
         return self.batcher.failures < BROKEN
 
     @property
@@ -102,12 +102,12 @@ class Model:
 
     @property
     def weights_kept(self) -> float:
-        """Share of the dense encoder's."""
+        """Share of the dense encoder's weights that is kept."""
         return round(self.manifest.weights["kept"] / self.manifest.weights["dense"], 4)
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """While a request needs this version, which is not closed before."""
+        """Keep this version open while a request needs it."""
         self._uses += 1
         try:
             yield
@@ -129,11 +129,11 @@ class Model:
         return True
 
     async def probe(self) -> None:
-        """One small input through the line, as a request would go."""
+        """Send one small input through the queue, as a request would go."""
         await self.batcher.submit([self._filler(4)])
 
     async def retire(self) -> None:
-        """Wait for the requests that use it, finish what waits, free the runtime."""
+        """Wait for the requests that use it, finish queued work, free the runtime."""
         self._retiring = True
         if self._uses:
             await self._idle.wait()

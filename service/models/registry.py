@@ -1,4 +1,4 @@
-"""Which models are served: names, versions, shares of traffic; loading and retiring them while serving."""
+"""The served models by name and version, their shares of traffic, and loading and unloading while serving."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Registry:
 
     @property
     def ready(self) -> bool:
-        """Every model made a forward pass, and none is broken."""
+        """Whether every model has made a forward pass and none fails."""
         return self.started and all(model.healthy for model in self.models)
 
     @property
@@ -99,7 +99,7 @@ class Registry:
         return found
 
     def meant(self, name: str | None) -> Model | None:
-        """What a request was for whose body nobody read: the model that its path names, or the only one."""
+        """The model of a request whose body was not read: the one that its path names, or the only one."""
         if name is None and len(self._served) == 1:
             name = next(iter(self._served))
         return None if name is None or name not in self._served else self.peek(name)
@@ -118,7 +118,7 @@ class Registry:
             raise min(refusals, key=lambda error: error.retry_after)
 
     def default(self, task: str, suits: Suits | None = None) -> str | None:
-        """The name that answers requests for a task which name no model. suits: the first that does goes first."""
+        """The model that answers requests for a task that name none. suits: the first suitable model is preferred."""
         first = {name: next(iter(served.versions.values())).manifest for name, served in self._served.items()}
         named = [name for name, manifest in first.items() if manifest.task == task]
         if suits is not None:
@@ -135,8 +135,8 @@ class Registry:
         return served.versions[version]
 
     def pick(self, name: str | None, version: str | None, task: str, suits: Suits | None = None) -> Model:
-        """The model for one request: by name and version; without a version as the traffic is split;
-        without a name the default of the task. Raises UnknownModel, WrongTask, or Unavailable as `served`."""
+        """The model for one request, by name and version. Without a version, the split of the traffic chooses one.
+        Without a name, it is the default of the task. Raises UnknownModel, WrongTask, or Unavailable as `served`."""
         name = self.default(task, suits) if name is None else name
         if name is None:
             raise self._absent(f"no model for {task} is served")
@@ -156,7 +156,7 @@ class Registry:
                 raise LoadFailed(str(error)) from error
             model = await self._make(folder, name)
             if model.name in self._served:
-                raise LoadFailed(f"{path}: another artifact is served as {model.name}; say NAME={path}")
+                raise LoadFailed(f"{path}: another artifact is named {model.name}; give this one a name, NAME={path}")
             self._admit(model, 1.0)
             self._instruments.events.labels(model.name, "load").inc()
         if not self._settings.artifacts and self._settings.models_dir is not None:
@@ -226,7 +226,7 @@ class Registry:
         served.split(weights)
 
     def index(self) -> list[State]:
-        """Every version: those that answer, come, go, or failed to load."""
+        """Every version that answers, is loading or unloading, or failed to load."""
         ready = [
             State(m.name, m.version, "READY" if m.healthy else "UNAVAILABLE", "" if m.healthy else "the runtime fails")
             for m in self.models
@@ -234,7 +234,7 @@ class Registry:
         return [*ready, *self._other.values()]
 
     async def repository(self) -> list[State]:
-        """Every version, and after those of the index what the folder of models holds besides. Raises Unavailable."""
+        """The versions of the index, then those in the folder of models that are not loaded. Raises Unavailable."""
         folder = self._settings.models_dir
         if folder is None:
             return self.index()
@@ -289,7 +289,7 @@ class Registry:
         return model
 
     async def _within_limit(self, make: Callable[[], Model], opened: _Opened) -> Model:
-        """Load on a thread that may be left behind: when it takes too long, or nobody wants the model any more."""
+        """Load on a thread that is abandoned if it takes too long, or if the model is no longer wanted."""
         loop = asyncio.get_running_loop()
         made: asyncio.Future[Model] = loop.create_future()
 
@@ -353,7 +353,7 @@ class Registry:
         task.add_done_callback(self._retiring.discard)
 
     def _forget(self, model: Model) -> None:
-        """Drop the figures of a version that is gone, unless the same version was loaded anew."""
+        """Drop the metrics of an unloaded version, unless the same version was loaded again."""
         served = self._served.get(model.name)
         if served is None or model.version not in served.versions:
             self._instruments.forget(model.name, model.version)

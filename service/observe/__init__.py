@@ -1,1 +1,1 @@
-"""What the service tells of itself: stamps, metrics, the log and spans."""
+"""What the service reports about itself: timings, metrics, the log and spans."""

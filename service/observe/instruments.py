@@ -1,4 +1,4 @@
-"""Prometheus: every figure that the service keeps of itself. One registry an application, no globals."""
+"""The Prometheus metrics of the service. One registry for each application, no globals."""
 
 from __future__ import annotations
 
@@ -77,14 +77,14 @@ class Instruments:
             self.truncated.labels(*labels).inc(call.truncated)
 
     def forget(self, model: str, version: str) -> None:
-        """Drop the series of a version that is gone."""
+        """Drop the series of an unloaded version."""
         every: list[Any] = [*self.stages.values(), self.request, self.inputs, self.truncated, *self.saved.values()]
         every += [self.batch_size, self.batch_tokens, self.batch_failures, self.load_seconds]
         for metric in every:
             metric.remove_by_labels({"model": model, "version": version})
 
     def text(self) -> bytes:
-        """Prometheus's text format. It has no word for when a series began, which would be a series more for each."""
+        """Prometheus's text format, without the start of each series, which would be one more series for each."""
         return generate_latest(_WithoutBeginnings(self.registry))
 
     def openmetrics(self) -> bytes:
@@ -105,7 +105,7 @@ class _WithoutBeginnings(Collector):
 
 class _Log(Collector):
     def collect(self) -> list[Metric]:
-        """What the log lost."""
+        """The number of dropped log lines."""
         return [CounterMetricFamily("pgb_log_dropped", "Lines of the log that nobody fetched", value=logs.lost())]
 
 
@@ -114,7 +114,7 @@ class _Models(Collector):
         self._served = served
 
     def collect(self) -> list[Metric]:
-        """What is true of each model now."""
+        """The current facts of each model."""
         inputs = GaugeMetricFamily("pgb_queue_inputs", "Inputs waiting", labels=("model", "version"))
         tokens = GaugeMetricFamily("pgb_queue_tokens", "Tokens waiting", labels=("model", "version"))
         info = InfoMetricFamily("pgb_model", "What is served, and what runs it", labels=("model", "version"))

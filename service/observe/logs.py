@@ -1,7 +1,7 @@
-"""One line of JSON for each request and each event, on standard error.
+"""The log: one line of JSON for each request and each event, on standard error.
 
-Nobody waits for whoever reads it: a thread writes what has gathered. When more gathers than `_MOST_LINES`, because
-the reader has stopped, further lines are dropped and counted.
+No request waits for the reader of the log: a thread writes the lines that have gathered. If the reader stops and more
+than `_MOST_LINES` gather, further lines are dropped and counted.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class Writer(logging.Handler):
-    """Formats where it is called, and writes on a thread of its own."""
+    """Formats a record on the caller's thread, and writes it on a thread of its own."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Writer(logging.Handler):
         self._some.set()
 
     def drained(self, seconds: float) -> bool:
-        """Wait until everything is written, no longer than that."""
+        """Wait until everything is written, at most that long."""
         return self._none.wait(seconds)
 
     def _write(self) -> None:
@@ -90,7 +90,7 @@ def set_up(level: str) -> None:
 
 
 def drain(seconds: float) -> None:
-    """Wait until what was logged is written, no longer than that."""
+    """Wait until everything that was logged is written, at most that long."""
     for handler in LOGGER.handlers:
         if isinstance(handler, Writer):
             handler.drained(seconds)
@@ -112,7 +112,7 @@ def problem(message: str, **fields: object) -> None:
 
 
 def request(call: Call, method: str, route: str, status: int, probe: bool) -> None:
-    """A request that ended. `route` is the pattern, not the path that was sent; of a probe, level debug tells alone."""
+    """A request that ended. `route` is the pattern, not the path that was sent. Probes are logged at level debug."""
     level = logging.DEBUG if probe else logging.INFO
     if not LOGGER.isEnabledFor(level):
         return

@@ -1,4 +1,4 @@
-"""The latency of one request, stage by stage, from instants that were stamped once.
+"""The latency of one request by stage, from instants that are recorded once.
 
 Body, header, histograms and v2 statistics are all made from the same `Stamps`.
 """
@@ -112,7 +112,7 @@ class Call:
 
 @dataclass
 class Spent:
-    """How often, and how long in all."""
+    """A count and the total time."""
 
     count: int = 0
     ns: int = 0
@@ -139,7 +139,7 @@ class Statistics:
     last: float = 0.0
 
     def answered(self, call: Call) -> None:
-        """A request went well."""
+        """A request was answered successfully."""
         self.success.add(call.stamps.total)
         for stage, seconds in zip(STAGES, call.stamps.stages(), strict=True):
             self.stages[stage].add(seconds)
@@ -147,7 +147,7 @@ class Statistics:
         self.last = time.time()
 
     def failed(self, call: Call) -> None:
-        """A request that named this model got an error, a refusal included."""
+        """A request for this model got an error or was refused."""
         self.fail.add(clock() - call.stamps.received)
 
     def ran(self, size: int, seconds: float) -> None:

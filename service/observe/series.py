@@ -1,8 +1,8 @@
-"""Series of metrics that are found and counted at once.
+"""Metric series whose labels are looked up once and which are then counted directly.
 
-The library takes a lock, makes texts of all labels and asks whether the metric may be counted, at every count; of five
-histograms a request that was a twentieth of what it cost beside the model. A series is counted by one thread at a
-time, and what is read meanwhile may lack the last count.
+At every count, the Prometheus library takes a lock, converts all labels to text and checks whether the metric may be
+counted. With five histograms for each request, that was a twentieth of a request's cost beside the model. Here one
+thread at a time counts a series, and a reader may miss the latest count.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Buckets:
 
 
 class Histogram(Collector):
-    """As the library's, and shown as it shows it."""
+    """A histogram that is shown like the library's own."""
 
     def __init__(
         self,

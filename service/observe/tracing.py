@@ -1,4 +1,4 @@
-"""OpenTelemetry spans of requests and batches, made after the fact from their stamps. Optional.
+"""OpenTelemetry spans of requests and batches, created afterwards from their timings. Optional.
 
 A request's span has its stages as children and links to the spans of the batches it ran in.
 """

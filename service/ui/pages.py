@@ -1,4 +1,4 @@
-"""/ui, a page to try the models, and /docs, one of the API. Static files, all named here; they load nothing else."""
+"""/ui, a page for trying the models, and /docs, a page on the API: static files, all named here."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ HEADERS = {
 
 @router.get("/ui")
 async def folder() -> RedirectResponse:
-    """To the folder, from where the page's relative addresses are right under any prefix."""
+    """Redirect to the folder, where the page's relative addresses are right under any prefix."""
     return RedirectResponse("ui/", status_code=308)
 
 
 @router.get("/ui/")
 @router.get("/ui/{name}")
 async def file(request: Request, name: str = PAGE) -> Response:
-    """The page, or a file that a page needs. The one of the API has another place, where its addresses are right."""
+    """The page, or a file that a page needs. The page of the API has another route, for its relative addresses."""
     if name not in MEDIA_TYPES or name == DOCS:
         raise HTTPException(404)
     return _sent(request, name)

@@ -169,7 +169,7 @@ def test_inspect_says_when_channels_have_another_order(
     for structure, said in (("shared", False), ("nested", True)):
         out = tmp_path / structure
         compress(settings(model, out, texts, epochs=0.0, structure=structure))
-        assert ("the residual stream has an order of its own" in run(capsys, "inspect", out)[1]) == said
+        assert ("the channels of the residual stream are reordered" in run(capsys, "inspect", out)[1]) == said
         run(capsys, "inspect", out, "--html", tmp_path / "page.html")
         assert ("in the one order that the plan gives them" in (tmp_path / "page.html").read_text()) == said
 
@@ -287,14 +287,14 @@ def test_an_argument_that_no_command_has_is_named(capsys: pytest.CaptureFixture[
     ("measured", "ran", "said"),
     [
         ({"parity": {"max_difference": 2e-6, "inputs": 4}}, True, "logits within 2.0e-06 on 4 inputs"),
-        ({"equal_answers": 0.995, "inputs": 200}, True, "99.5% of the answers on 200 inputs"),
+        ({"equal_answers": 0.995, "inputs": 200}, True, "99.5% of the answers equal on 200 inputs"),
         (
             {"equal_answers": 0.9, "inputs": 9, "drop": 0.25},
             True,
-            "90.0% of the answers on 9 inputs, loses 0.25 points",
+            "90.0% of the answers equal on 9 inputs, loses 0.25 points",
         ),
-        ({}, True, "the model itself"),
-        ({}, False, "has run nowhere yet; its engine or device is not here"),
+        ({}, True, "the PyTorch model itself"),
+        ({}, False, "not run yet: its engine or device is not available here"),
     ],
 )
 def test_what_each_form_is_worth_is_told(measured: dict[str, object], ran: bool, said: str) -> None:

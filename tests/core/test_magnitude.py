@@ -97,7 +97,7 @@ def test_a_schedule_prunes_while_the_model_trains(tmp_path: Path, texts: Path) -
     """From end to end; it needs epochs, and does not compensate."""
     model = checkpoint(tmp_path / "model", "bert", "classification")
     chosen = {"method": "magnitude", "structure": "weights", "schedule": "cubic"}
-    with pytest.raises(ConfigError, match="epochs 0: magnitude learns in training"):
+    with pytest.raises(ConfigError, match="epochs 0: magnitude needs training"):
         settings(model, tmp_path / "small", texts, **chosen, epochs=0.0)
     titles: list[str] = []
     told = Report()

@@ -186,7 +186,7 @@ def test_a_run_is_resumed_and_gives_an_artifact(
 
 def test_scores_need_training() -> None:
     """Refused before anything is read, with the remedy."""
-    with pytest.raises(ConfigError, match="epochs 0: movement learns in training what to keep; give more"):
+    with pytest.raises(ConfigError, match="epochs 0: movement needs training to choose what to keep; use more"):
         settings(Path("m"), Path("o"), Path("t"), method="movement", epochs=0.0)
     settings(Path("m"), Path("o"), Path("t"), method="magnitude", epochs=0.0)
     with pytest.raises(ConfigError, match="its graph is dense; use --budget weights"):

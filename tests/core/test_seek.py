@@ -58,7 +58,7 @@ def test_halves_share_no_row_and_no_context() -> None:
     ("given", "said"),
     [
         ({"max_drop": 1.0}, "--eval"),
-        ({"max_drop": 1.0, "keep": 0.5, "eval": "rows"}, "give --keep, or --max-drop"),
+        ({"max_drop": 1.0, "keep": 0.5, "eval": "rows"}, "--keep sets the size, --max-drop"),
         ({"max_drop": 0.0, "eval": "rows"}, "max_drop"),
         ({"min_speedup": -1.0, "eval": "rows"}, "min_speedup"),
     ],

@@ -111,5 +111,5 @@ def test_a_run_with_heads_alone_is_resumed_and_its_artifact_answers(
 
 def test_without_epochs_there_is_nothing_to_learn_from() -> None:
     """It is refused with the settings."""
-    with pytest.raises(ConfigError, match="epochs 0: voita learns in training what to keep; give more"):
+    with pytest.raises(ConfigError, match="epochs 0: voita needs training to choose what to keep; use more"):
         CompressConfig(checkpoint="c", out="o", train="t", method="voita", epochs=0.0)

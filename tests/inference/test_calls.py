@@ -99,7 +99,7 @@ def test_many_questions_on_many_contexts_or_on_one(loaded: tuple[Loaded, Loaded]
         (0, lambda m: m("a", top_k=0), InvalidInput, "top_k is at least 1"),
         (0, lambda m: m("a", truncate=1), InvalidInput, "truncate is true or false"),
         (0, lambda m: m("a", activation=1), InvalidInput, "activation is a word"),
-        (0, lambda m: m("a " * 99, truncate=False), InvalidInput, "more than the 64 tokens"),
+        (0, lambda m: m("a " * 99, truncate=False), InvalidInput, "more than 64 tokens"),
         (1, lambda m: m("who"), InvalidInput, "call it with question=... and context=..."),
         (1, lambda m: m(question="who"), InvalidInput, "this model answers questions"),
         (1, lambda m: m([("who", "a")]), InvalidInput, "this model answers questions"),

@@ -109,7 +109,7 @@ def test_there_may_be_more_texts_than_a_request_may_have(loaded: tuple[Loaded, L
         (lambda c, q: q.answer("who", "a", Options(), Windowing(0)), InvalidInput, "at least 1 token"),
         (lambda c, q: q.answer("who", "a", Options(), Windowing(None, -1)), InvalidInput, "no negative number"),
         (lambda c, q: c.classify(["\ud800"]), InvalidInput, "half of a surrogate pair"),
-        (lambda c, q: c.classify(TEXTS, Labelling(truncate=False)), InvalidInput, "more than the 64 tokens"),
+        (lambda c, q: c.classify(TEXTS, Labelling(truncate=False)), InvalidInput, "more than 64 tokens"),
         (lambda c, q: q.answer(" ", "a"), EmptyInput, "a question or a context is empty"),
         (lambda c, q: q.answer("who", "a", Options(), Windowing(16, 16)), InvalidInput, "lower the stride"),
     ],

@@ -180,12 +180,12 @@ BODIES = [
     _value("an empty text", (422, 200, 400, 200), '""'),
     _value("an empty list", (422, 422, 400, 400), "[]", 0),
     Body(
-        "more texts than are taken",
+        "more texts than the limit",
         (413, 413, 422, 400),
         lambda d: asked(json.dumps([MARK if d == "v2" else [MARK] if d == "TEI" else MARK] * 9), d, 9),
     ),
-    _value("a text longer than is taken", (413, 413, 422, 400), f'"{MARK * 500}"'),
-    _value("a body larger than is taken", LARGE, f'"{MARK * 6_000}"'),
+    _value("a text over the limit", (413, 413, 422, 400), f'"{MARK * 500}"'),
+    _value("a body over the limit", LARGE, f'"{MARK * 6_000}"'),
     Body("JSON called `text/plain`", (415, 415, 415, 200), lambda d: word(MARK, d), kind="content-type: text/plain"),
     Body(
         "JSON called a form",
@@ -197,8 +197,8 @@ BODIES = [
     Body("JSON without a content type", FINE, lambda d: word(MARK, d), kind=""),
     Body("no JSON, without a content type", FOUR, M, kind=""),
     Body("another charset declared", FINE, lambda d: word("the film", d), kind=f"{JSON}; charset={MARK}"),
-    _packed("gzip, as it should be", FINE, gzip.compress),
-    _packed("deflate, as it should be", FINE, zlib.compress, "deflate"),
+    _packed("valid gzip", FINE, gzip.compress),
+    _packed("valid deflate", FINE, zlib.compress, "deflate"),
     _packed("an unknown content encoding", FOUR, gzip.compress, MARK),
     _packed("gzip in gzip", FOUR, lambda body: gzip.compress(gzip.compress(body)), "gzip, gzip"),
     _packed("plain JSON called gzip", FOUR, bytes),
@@ -243,11 +243,11 @@ CHUNKED = f"POST {NATIVE} HTTP/1.1\r\nhost: a\r\n{JSON}\r\ntransfer-encoding: ch
 CHUNK = b"%x\r\n%s\r\n" % (len(GOOD), GOOD)
 H2C = ("connection: Upgrade, HTTP2-Settings", "upgrade: h2c", "http2-settings: AAMAAABkAAQAAP__")
 HTTP = [
-    Wire("noise", (400,), (b"\x00\x01\x02" + M + b"\r\n\r\n",), True),
+    Wire("random bytes", (400,), (b"\x00\x01\x02" + M + b"\r\n\r\n",), True),
     Wire("a TLS greeting", (400,), (bytes.fromhex("1603010200010001fc0303") + M,), True),
     Wire("the preface of HTTP/2", (400,), (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",), True),
     Wire("HTTP/1.0", (200,), (get("/health", version="1.0"),), True),
-    Wire("HTTP/3.0 in words", (400,), (get("/health", version="3.0"),), True),
+    Wire("a request line with HTTP/3.0", (400,), (get("/health", version="3.0"),), True),
     Wire("lines that end in LF alone", (400,), (get(f"/{MARK}").replace(b"\r", b""),), True),
     Wire("an unknown method", (400,), (get("/health", method=MARK.upper()),), True),
     Wire("CONNECT", (400,), (get(f"{MARK}:443", method="CONNECT"),), True),
@@ -255,29 +255,29 @@ HTTP = [
     Wire("TRACE, which would repeat the request", (405,), (get(NATIVE, f"x-a: {MARK}", method="TRACE"),)),
     Wire("OPTIONS \\*", (404,), (get("*", method="OPTIONS"),)),
     Wire("an unknown path", (404,), (get(f"/{MARK}"),)),
-    Wire("a slash too many", (404,), (get(f"/v1/models/?{MARK}", f"x-forwarded-host: {MARK}"),)),
+    Wire("one slash too many", (404,), (get(f"/v1/models/?{MARK}", f"x-forwarded-host: {MARK}"),)),
     Wire("bytes in a path that are not ASCII", (400,), (get(f"/{MARK}\xff\xfe"),), True),
     Wire("a path that climbs", (404,), (get(f"/../../etc/{MARK}"),)),
     Wire("a path that climbs, escaped", (404,), (get(f"/ui/..%2f..%2f{MARK}"),)),
-    Wire("a query of everything", (200,), (get(f"/health?{MARK}=%ff%00&&=;"),)),
-    Wire("an absolute URL of somewhere else", (200,), (get(f"http://{MARK}/health"),)),
-    Wire("a Host of somewhere else", (200,), (get("/health").replace(b"host: a", b"host: " + M),)),
+    Wire("a query string with unusual characters", (200,), (get(f"/health?{MARK}=%ff%00&&=;"),)),
+    Wire("an absolute URL of another host", (200,), (get(f"http://{MARK}/health"),)),
+    Wire("a `Host` of another site", (200,), (get("/health").replace(b"host: a", b"host: " + M),)),
     Wire("no Host", (400,), (get("/health").replace(b"host: a\r\n", b""),), True),
     Wire("two Hosts", (400,), (get("/health", f"host: {MARK}"),), True),
     Wire("no Host in HTTP/1.0", (200,), (get("/health").replace(b"host: a\r\n", b"").replace(b"/1.1", b"/1.0"),), True),
     Wire("200 headers", (431,), (get("/health", *["a:"] * 200),), True),
     Wire(
-        "40 requests in one piece: as many as may wait, and one refusal",
+        "40 requests in one piece: 32 answers and one refusal",
         (*[200] * 32, 429),
         (get("/health") * 40,),
         True,
     ),
-    Wire("a head larger than is taken", (431,), (get("/health", *(f"x-{n}: {MARK * 10}" for n in range(20))),), True),
-    Wire("a path larger than is taken", (431,), (get("/" + MARK * 200),), True),
-    Wire("a head larger than is taken, in pieces", (431,), cut(get("/", f"x: {MARK * 300}")[:2_100], 700), True),
-    Wire("half a head, and silence", (408,), (get(f"/{MARK}")[:-4], SECONDS), True),
-    Wire("nothing but line ends, and silence", (408,), (b"\r\n" * 9, SECONDS), True),
-    Wire("half a body, and silence, then a byte now and then", (408,), (post(NATIVE, M, length="99"), 4.0, b"a"), True),
+    Wire("a head over the limit", (431,), (get("/health", *(f"x-{n}: {MARK * 10}" for n in range(20))),), True),
+    Wire("a path over the limit", (431,), (get("/" + MARK * 200),), True),
+    Wire("a head over the limit, in pieces", (431,), cut(get("/", f"x: {MARK * 300}")[:2_100], 700), True),
+    Wire("half a head, then nothing", (408,), (get(f"/{MARK}")[:-4], SECONDS), True),
+    Wire("only line ends, then nothing", (408,), (b"\r\n" * 9, SECONDS), True),
+    Wire("half a body, then nothing, then single bytes", (408,), (post(NATIVE, M, length="99"), 4.0, b"a"), True),
     Wire("a length of 2^62 and a byte now and then", (413,), (post(NATIVE, M, length=str(1 << 62)), 4.0, b"a"), True),
     Wire("a length below zero", (400,), (post(NATIVE, GOOD, length="-5"),), True),
     Wire("a length of 30 digits", (400,), (post(NATIVE, GOOD, length="9" * 30),), True),
@@ -287,12 +287,12 @@ HTTP = [
     Wire("a length shorter than the body", (400, 400), (post(NATIVE, GOOD, length="5"),), True),
     Wire("a length and chunks", (400,), (CHUNKED + b"content-length: 5\r\n\r\n" + CHUNK + b"0\r\n\r\n",), True),
     Wire("an unknown transfer encoding", (400,), (post(NATIVE, GOOD, f"transfer-encoding: {MARK}"),), True),
-    Wire("chunks, as they should be", (200,), (CHUNKED + b"\r\n" + CHUNK, b"0\r\n\r\n")),
+    Wire("valid chunks", (200,), (CHUNKED + b"\r\n" + CHUNK, b"0\r\n\r\n")),
     Wire("chunks of a byte", (200,), (CHUNKED + b"\r\n", *(b"1\r\n%c\r\n" % c for c in GOOD), b"0\r\n\r\n")),
     Wire("a chunk whose size is no number", (400,), (CHUNKED + b"\r\n" + M + b"\r\n",), True),
     Wire("a chunk of 2^80 bytes", (400,), (CHUNKED + b"\r\n" + b"f" * 20 + b"\r\n",), True),
     Wire(
-        "chunks larger together than is taken",
+        "chunks that are together over the limit",
         (413,),
         (CHUNKED + b"\r\n", *(b"8000\r\n%s\r\n" % (M * 2731)[:32768],) * 2, b"0\r\n\r\n"),
     ),
@@ -304,14 +304,14 @@ HTTP = [
         True,
     ),
     Wire("two requests in one piece", (200, 200), (post(NATIVE, GOOD) * 2,)),
-    Wire("a good request, and a bad one in the same piece", (200, 400), (post(NATIVE, GOOD) + post(NATIVE, M),)),
-    Wire("a good request, and noise in the same piece", (200, 400), (post(NATIVE, GOOD) + b"\x00" + M,), True),
+    Wire("a valid request, and an invalid one in the same piece", (200, 400), (post(NATIVE, GOOD) + post(NATIVE, M),)),
+    Wire("a valid request, and random bytes in the same piece", (200, 400), (post(NATIVE, GOOD) + b"\x00" + M,), True),
     Wire("an offer of HTTP/2, with a body", (200,), (post(NATIVE, GOOD, *H2C),)),
-    Wire("the same, the body a request", (400,), (post(NATIVE, get(f"/{MARK}"), *H2C),)),
+    Wire("an offer of HTTP/2, with a body that looks like a request", (400,), (post(NATIVE, get(f"/{MARK}"), *H2C),)),
     Wire("an offer split over two pieces", (400,), halves(post(NATIVE, GOOD, *H2C), b"upgr"), True),
     Wire("an offer of a WebSocket", (200,), (get("/health", "connection: upgrade", "upgrade: websocket"),)),
     Wire("`Expect` of something unknown", (200,), (post(NATIVE, GOOD, f"expect: {MARK}"),)),
-    Wire("a good `X-Request-Id`: repeated, alone of all", (200,), (get("/health", "x-request-id: a.b-c:1/2+3=4"),)),
+    Wire("a valid `X-Request-Id`, which is repeated", (200,), (get("/health", "x-request-id: a.b-c:1/2+3=4"),)),
     Wire("a request id of 129 characters", (200,), (get("/health", f"x-request-id: {MARK}{'a' * 117}"),)),
     Wire("a request id with a quote", (200,), (get("/health", f'x-request-id: {MARK}"'),)),
     Wire("a request id beyond ASCII", (200,), (get("/health", f"x-request-id: {MARK}\xc3\xa9"),)),
@@ -379,17 +379,17 @@ OPTIONS = [
     _question("a question longer than a window", 422, question=f"{MARK} " * 300),
     _question("a blank question", 422, question=" \t "),
     _question("a blank context: no answer", 200, context=" \n "),
-    _question("more windows than are taken", 413, context="the film was good " * 270, max_length=8, stride=0),
+    _question("more windows than the limit", 413, context="the film was good " * 270, max_length=8, stride=0),
     _question("a question without a context", 422, context=None),
     *(
         Wire(f"candidate labels: {what}", (status,), (post("/", _zero_shot(**more)),), path="/models")
         for what, status, more in (
-            ("by a model that knows no entailment", 400, {"candidate_labels": [MARK]}),
+            ("to a model without an entailment label", 400, {"candidate_labels": [MARK]}),
             ("none", 422, {"candidate_labels": []}),
-            ("nothing between commas", 422, {"candidate_labels": " , ,"}),
-            ("more than are taken", 413, {"candidate_labels": [MARK] * 9}),
+            ("empty ones between commas", 422, {"candidate_labels": " , ,"}),
+            ("more than the limit", 413, {"candidate_labels": [MARK] * 9}),
             ("2,000 between commas", 413, {"candidate_labels": f"{MARK}," * 2_000}),
-            ("a template without a place", 422, {"candidate_labels": [MARK], "hypothesis_template": MARK}),
+            ("a template without `{}`", 422, {"candidate_labels": [MARK], "hypothesis_template": MARK}),
             ("a template that looks inside", 422, {"candidate_labels": [MARK], "hypothesis_template": "{0.__class__}"}),
             ("a template of 1,001 characters", 422, {"candidate_labels": [MARK], "hypothesis_template": "{}" * 501}),
         )
@@ -434,7 +434,7 @@ def _scores(count: int) -> tuple[bytes]:
 
 
 V2 = [
-    _v2("a binary tensor, as it should be", infer(tensor()), 200),
+    _v2("a valid binary tensor", infer(tensor()), 200),
     _v2("a shape of two and data of one", infer(tensor(shape=[2, 1]))),
     _v2("a shape of one and data of two", infer(_sized(24), tail=BINARY * 2)),
     _v2("a shape of none", infer(tensor(shape=[0, 1]))),
@@ -463,7 +463,7 @@ V2 = [
     _v2("a tensor that ends within a length", infer(_sized(14), tail=BINARY + b"\0\0")),
     _v2("a text that is not UTF-8", infer(tensor(), tail=struct.pack("<I", 8) + b"the \xfflm")),
     _v2("a text with half a surrogate pair", infer(tensor(), tail=struct.pack("<I", 8) + b"the \xed\xa0\x80m")),
-    _v2("more texts than are taken", infer(_sized(108) | {"shape": [9]}, tail=BINARY * 9)),
+    _v2("more texts than the limit", infer(_sized(108) | {"shape": [9]}, tail=BINARY * 9)),
     _v2("10,000 empty texts", infer(_sized(40_000) | {"shape": [10_000]}, tail=bytes(40_000))),
     _v2("a header length larger than the body", infer(tensor(), length=99_999)),
     _v2("a header length smaller than the header", infer(tensor(), length=20)),
@@ -602,7 +602,7 @@ def test_hostile_bytes_get_what_the_table_says(port: int, case: Wire) -> None:
     dialect = "v2" if case.path.startswith("/v2") else "Hugging Face" if case.path.startswith("/models") else "native"
     replies = check(port, case.send, case.gets, case.closed, dialect)
     given = replies[0].headers.get("x-request-id")
-    assert (given == "a.b-c:1/2+3=4") == case.what.startswith("a good `X-Request-Id`")
+    assert (given == "a.b-c:1/2+3=4") == case.what.startswith("a valid `X-Request-Id`")
 
 
 def test_who_asks_and_never_reads_is_cut_off(port: int, caplog: pytest.LogCaptureFixture) -> None:
@@ -936,7 +936,7 @@ def tables() -> str:
         *(f"| {case.what} | {' | '.join(map(str, case.gets))} |" for case in BODIES),
     ]
     for title, table in TABLES.items():
-        lines += ["", f"| {title} | gets |", "|---|---|", *(f"| {case.what} | {case.shown()} |" for case in table)]
+        lines += ["", f"| {title} | answer |", "|---|---|", *(f"| {case.what} | {case.shown()} |" for case in table)]
     return "\n".join(lines)
 
 

@@ -84,7 +84,7 @@ def test_a_model_is_ready_by_its_name(client: TestClient) -> None:
         (MOOD, {"instances": ["a"] * 9}, 413, "at most 8"),
         (MOOD, {"instances": ["a" * 6_000]}, 413, "too long"),
         ("/v1/models/zq-secret:predict", {"instances": ["a"]}, 404, "no model of that name"),
-        ("/v1/models/mood:explain", {"instances": ["zq-secret"]}, 404, "no model here explains its predictions"),
+        ("/v1/models/mood:explain", {"instances": ["zq-secret"]}, 404, "no model has an explainer"),
         ("/v1/models/zq-secret:explain", {"instances": ["a"]}, 404, "no model of that name"),
     ],
 )

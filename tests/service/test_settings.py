@@ -1,5 +1,6 @@
 """Where settings come from, and what a wrong one gets."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,13 @@ def test_every_setting_is_documented_with_its_default_and_meaning(name: str) -> 
     flag = f"`--{name.replace('_', '-')}`" if name != "artifacts" else "arguments"
     shown = "" if default in (None, ()) else f"`{str(default).lower() if isinstance(default, bool) else default}`"
     assert f"| {flag} | `PGB_{name.upper()}` | {shown} | {field.description} |" in DOCS.read_text()
+
+
+def test_the_limits_of_the_security_page_are_the_defaults() -> None:
+    """Where it says what a setting is by default."""
+    shown = re.findall(r"`(\w+)` \(([\d.]+)\)", (DOCS.parent / "security.md").read_text())
+    assert {"max_body_bytes", "max_load_seconds"} <= {name for name, _ in shown}
+    assert [(name, number) for name, number in shown if str(Settings.model_fields[name].default) != number] == []
 
 
 def test_a_flag_wins_over_the_environment_and_that_over_the_file(
@@ -103,6 +111,16 @@ def test_an_empty_value_is_refused(name: str, value: str, monkeypatch: pytest.Mo
     file.write_text(f'{name} = "{value}"\n')
     with pytest.raises(SettingsError, match=f"{name}: .*is empty"):
         read_settings(["--config", str(file)])
+
+
+def test_help_shows_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    """A percent sign in a description is shown as it stands."""
+    with pytest.raises(SystemExit) as stopped:
+        read_settings(["--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert stopped.value.code == 0
+    assert [name for name in Settings.model_fields if name.replace("_", "-") not in said] == []
+    assert "99 % of the answers" in said
 
 
 def test_bodies_that_could_never_be_held_are_refused_at_the_start() -> None:

@@ -384,5 +384,5 @@ def test_a_port_that_is_taken_ends_it_with_one_line(artifacts: tuple[Path, Path]
         command = [sys.executable, "-P", "-m", "service", str(artifacts[0]), "--port", port]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == f"pgb serve: 127.0.0.1:{port} cannot be listened on: address already in use"
+    assert done.stderr.splitlines()[-1] == f"pgb serve: cannot listen on 127.0.0.1:{port}: address already in use"
     assert "Traceback" not in done.stderr

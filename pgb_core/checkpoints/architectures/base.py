@@ -1,4 +1,4 @@
-"""What the file of an architecture says: where a checkpoint keeps its parts, and what its config.json calls them."""
+"""What the file of an architecture defines: the names of a checkpoint's tensors and of its settings in config.json."""
 
 from __future__ import annotations
 

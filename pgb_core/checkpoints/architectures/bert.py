@@ -1,4 +1,4 @@
-"""BERT (Devlin et al., 2019), and what was made of it under the same names, such as MiniLM."""
+"""BERT (Devlin et al., 2019), and models with the same names of tensors, such as MiniLM."""
 
 from pgb_core.checkpoints.architectures.base import Architecture, Classifier
 

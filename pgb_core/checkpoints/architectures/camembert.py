@@ -1,4 +1,4 @@
-"""CamemBERT (Martin et al., 2020): RoBERTa under the same names, trained on French."""
+"""CamemBERT (Martin et al., 2020): RoBERTa with the same names of tensors, trained on French."""
 
 from dataclasses import replace
 

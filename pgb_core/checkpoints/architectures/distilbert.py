@@ -1,4 +1,4 @@
-"""DistilBERT (Sanh et al., 2019): no token types, and an epsilon that its code fixes."""
+"""DistilBERT (Sanh et al., 2019): it has no token types, and its code fixes epsilon."""
 
 from pgb_core.checkpoints.architectures.base import Architecture, Classifier
 

@@ -1,4 +1,4 @@
-"""ELECTRA's discriminator (Clark et al., 2020): BERT's layers, on tables that may be narrower than the stream."""
+"""ELECTRA's discriminator (Clark et al., 2020): BERT's layers; embeddings may be narrower than the residual stream."""
 
 from dataclasses import replace
 

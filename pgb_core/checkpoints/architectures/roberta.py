@@ -1,4 +1,4 @@
-"""RoBERTa (Liu et al., 2019): BERT's layers; another head, and positions that leave padding out."""
+"""RoBERTa (Liu et al., 2019): BERT's layers with another head, and positions that skip padding."""
 
 from dataclasses import replace
 

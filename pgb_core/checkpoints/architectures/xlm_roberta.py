@@ -1,4 +1,4 @@
-"""XLM-RoBERTa (Conneau et al., 2020): RoBERTa under the same names, with a vocabulary of many languages."""
+"""XLM-RoBERTa (Conneau et al., 2020): RoBERTa with the same names of tensors and a multilingual vocabulary."""
 
 from dataclasses import replace
 

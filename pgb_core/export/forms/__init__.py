@@ -1,4 +1,4 @@
-"""The forms of a model, a file a layout. A new one is a file and a line of `FORMS`, and its name in `options`."""
+"""The forms of a model, one file for each. To add one: a file, a line in `FORMS`, and its name in `options`."""
 
 from __future__ import annotations
 

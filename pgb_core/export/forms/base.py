@@ -1,4 +1,4 @@
-"""What is known of a form: how a compact model becomes one graph file."""
+"""What every form defines: how a compact model becomes one graph file."""
 
 from __future__ import annotations
 

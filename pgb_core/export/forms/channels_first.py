@@ -1,8 +1,8 @@
-"""A compact encoder as it runs fastest.
+"""The layout in which a compact encoder runs fastest.
 
-Attention and grouped maps run on [batch, channels, tokens], where a permutation moves whole rows of
-tokens, a grouped map is a convolution of kernel size 1 and heads need no transpose; the residual
-stream, its norms and feed-forward maps without gathers stay [batch, tokens, channels].
+Attention and grouped maps run on [batch, channels, tokens]. In this layout a permutation moves whole rows of tokens, a
+grouped map is a convolution of kernel size 1, and heads need no transpose. The residual stream, its norms, and
+feed-forward maps without gathers stay [batch, tokens, channels].
 """
 
 from __future__ import annotations

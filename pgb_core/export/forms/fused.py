@@ -1,4 +1,4 @@
-"""A dense encoder the way ONNX Runtime's own transformer optimiser would write it: the baseline to compare with."""
+"""A dense encoder as ONNX Runtime's transformer optimiser would write it: the baseline of comparisons."""
 
 from __future__ import annotations
 

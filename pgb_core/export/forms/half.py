@@ -1,4 +1,4 @@
-"""A float32 graph in float16, with outputs that stay float32."""
+"""Converts a float32 graph to float16, with outputs in float32."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""ONNX Runtime on a CPU, products in int8.
+"""Graphs for ONNX Runtime on a CPU, with products in int8.
 
-Neurons get a scale a token, computed as they come. Other inputs have one scale: the graph holds it where their range is
-known, so that an answer does not depend on what else is in its batch; else it is computed for the batch. A channel of
-the stream that is much larger than the others would make that scale coarse for all, so channels are evened first.
+Inputs that are neurons get one scale for each token, computed at run time. Other inputs have one scale. If their range
+is known, the graph has that scale, so that an answer does not depend on other inputs of its batch. Otherwise the scale
+is computed for the batch. One channel of the stream that is much larger than the others would make the scale coarse
+for all. So channels are brought to similar sizes first.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""OpenVINO on a CPU: operators of ONNX alone, 3-D products with constant weights."""
+"""Graphs for OpenVINO on a CPU: only ONNX operators, and 3-D products with constant weights."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Token-major graphs, [batch, tokens, channels] throughout: the one way through an encoder, whatever the engine.
+"""Token-major graphs, [batch, tokens, channels] throughout: one walk through the encoder for all engines.
 
-An engine's own file says how products, attention and sums are written for it, by a subclass of `Writer`.
+The file of an engine defines a subclass of `Writer`, which says how products, attention and sums are written for it.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What runs a graph. A runtime is one file and one line of the table in `registry`."""
+"""The runtimes, which run graphs. Each is one file and one line of the table in `registry`."""

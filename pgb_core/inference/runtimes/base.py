@@ -1,4 +1,4 @@
-"""What is asked of a runtime, and what every runtime does with a batch: pad it, and cut the logits apart again."""
+"""What a runtime must offer, and what all of them do with a batch: pad it, run it, and separate the logits."""
 
 from __future__ import annotations
 

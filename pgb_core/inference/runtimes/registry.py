@@ -1,8 +1,8 @@
-"""Every runtime there is, and the one function that opens one.
+"""The table of all runtimes, and the function that opens one.
 
-To add one: a file with a class that is a `Runtime` and is made from an artifact and a `Setup`, and an entry in
-`RUNTIMES`. The one that is PyTorch stands beside the module that it runs, in `pgb_core.model`. Settings, their help and
-the chart's schema take names and devices from there.
+To add a runtime: write a file with a class that is a `Runtime` and takes an artifact and a `Setup`, and an entry in
+`RUNTIMES`. The runtime of PyTorch is in `pgb_core.model`, next to the module that it runs. Settings, their help and the
+chart's schema take the names of runtimes and devices from this table.
 """
 
 from __future__ import annotations

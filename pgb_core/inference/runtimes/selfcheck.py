@@ -1,4 +1,4 @@
-"""A first forward pass that is held against what the artifact says must come of it."""
+"""A first forward pass, whose logits are compared with those that the artifact carries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked of a model, and how its logits are read. A task is one file and one line of `TASKS`."""
+"""The tasks of inference: what a model is asked, and how its logits are read. One file and a line of `TASKS` each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every task knows of its graphs and its inputs."""
+"""What every task defines for its graphs and its inputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Classification: one text or a pair of texts to labelled scores."""
+"""Classification: from one text or a pair of texts to labels with scores."""
 
 from __future__ import annotations
 

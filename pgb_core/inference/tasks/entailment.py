@@ -1,7 +1,7 @@
-"""Labels that a model was not trained for: each is a hypothesis, and the text entails it or not.
+"""Zero-shot classification: each candidate label is a hypothesis that the text entails or not.
 
 The rules are those of the `zero-shot-classification` pipeline of transformers 5. A model of natural language inference
-does this, so it is no task of its own: its graphs are those of classification.
+is a classifier, so this is not a task of its own: its graphs are those of classification.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Question answering: start and end logits of overlapping windows to answers with character offsets.
+"""Question answering: from start and end logits of overlapping windows to answers with character offsets.
 
-Follows the rules of the `question-answering` pipeline of transformers 4.57: probabilities by window
-over context tokens, in single precision; spans scored by start x end; answers widened to whole words;
-equal answers merged. `tests/oracle` holds both against each other and says where they part.
+Follows the rules of the `question-answering` pipeline of transformers 4.57. Probabilities are computed for each window
+over context tokens, in single precision. The score of a span is start x end. Answers are widened to whole words, and
+equal answers are merged. `tests/oracle` compares the two and lists where they differ.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is asked of every linear map of an encoder, whatever it is made of."""
+"""What every kind of linear map of an encoder must offer."""
 
 from __future__ import annotations
 

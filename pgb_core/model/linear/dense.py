@@ -1,4 +1,4 @@
-"""A matrix as it is."""
+"""A linear map with an unchanged matrix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A linear map of two thin products."""
+"""A linear map of two matrices of low rank."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A linear map some of whose weights are 0 and stay so."""
+"""A linear map in which some weights are 0 and stay 0."""
 
 from __future__ import annotations
 

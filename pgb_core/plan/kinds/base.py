@@ -1,4 +1,4 @@
-"""What is asked of every kind of linear map that a plan may choose."""
+"""What every kind of linear map in a plan must define."""
 
 from __future__ import annotations
 

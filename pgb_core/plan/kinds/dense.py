@@ -1,4 +1,4 @@
-"""The matrix stays as it is."""
+"""The matrix stays unchanged."""
 
 from __future__ import annotations
 

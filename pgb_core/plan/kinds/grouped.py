@@ -1,4 +1,4 @@
-"""Dense blocks between outputs and inputs that belong together."""
+"""Groups: dense blocks, each between some outputs and some inputs of a matrix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two thin matrices, one after the other, in place of one."""
+"""Two matrices of low rank in place of one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Single weights kept and others not, wherever they stand."""
+"""Single weights are kept or removed, at any position of the matrix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the clients of Hugging Face's inference API ask: / and /models/{name}."""
+"""The dialect of Hugging Face's inference API: / and /models/{name}."""
 
 import re
 

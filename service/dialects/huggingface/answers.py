@@ -1,4 +1,4 @@
-"""Question answering, as the pipeline takes and gives it."""
+"""Question answering with the inputs and outputs of the pipeline."""
 
 from __future__ import annotations
 

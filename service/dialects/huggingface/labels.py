@@ -1,4 +1,4 @@
-"""Text classification, and zero-shot classification, as the pipelines take and the clients read them."""
+"""Text classification and zero-shot classification, with the pipelines' inputs and the answers that clients read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def labelled(given: object, p: hf.Parameters, model: str | None, request: 
     texts = [_text(item) for item in (given if isinstance(given, list) else [given])]
     cut = p.truncation not in (False, "do_not_truncate")
     if p.truncation in ("only_first", "only_second") and not all(isinstance(item, str) for item in texts):
-        raise InvalidInput("of a pair the longer text is cut; truncation is true, false or longest_first")
+        raise InvalidInput("a pair is cut at its longer text; set truncation to true, false or longest_first")
     if p.candidate_labels is not None:
         return await _zero_shot(texts, isinstance(given, list), p, cut, model, request)
     if p.hypothesis_template is not None or p.multi_label is not None:

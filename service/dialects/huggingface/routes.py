@@ -1,4 +1,4 @@
-"""/ and /models/{name}: the Hugging Face dialect, for text classification, zero-shot too, and question answering."""
+"""Routes of the Hugging Face dialect, / and /models/{name}: classification, zero-shot too, and question answering."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Answers = list[list[hf.Label]] | list[hf.Label] | hf.Answer | list[hf.Answer] | 
 
 @router.post("/", response_model=Answers | list[contested.Rank], responses=ERRORS)
 async def ask(asked: hf.Asked, request: Request) -> JSONResponse:
-    """Label texts, or answer questions, by what is sent. Requests of text-embeddings-inference are answered flat."""
+    """Label texts or answer questions, depending on the body. Requests of text-embeddings-inference get a flat list."""
     given = asked.root
     if isinstance(given, hf.Request):
         return await _ask(given, None, request)
@@ -46,14 +46,14 @@ async def model_health(request: Request, name: Name) -> Response:
 
 @router.get("/models/{name}/info", response_model=Info, response_model_exclude_unset=True, responses=ERRORS)
 async def model_info(request: Request, name: Name) -> dict[str, object]:
-    """What /info says, of this model."""
+    """The same as /info, for this model."""
     registry = registry_of(request)
     return information(request.app.state.settings, registry, registry.peek(name))
 
 
 async def _ask(asked: hf.Request, model: str | None, request: Request) -> JSONResponse:
     if request.scope["query_string"] and not hf.Parameters.model_fields.keys().isdisjoint(request.query_params):
-        raise InvalidInput("parameters stand in the body, under parameters, and not in the address")
+        raise InvalidInput("send parameters in the body, under parameters, and not in the address")
     parameters = asked.parameters or hf.Parameters.model_validate({})
     questions, several = answers.questions_of(asked.inputs)
     if questions:

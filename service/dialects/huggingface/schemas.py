@@ -1,4 +1,4 @@
-"""The Hugging Face dialect: what `InferenceClient` and `@huggingface/inference` send."""
+"""Schemas of the Hugging Face dialect: what `InferenceClient` and `@huggingface/inference` send."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Question(Strict):
 
 
 class Questions(Strict):
-    """Several questions: about one context, or each about its own."""
+    """Several questions, about one context or each about its own."""
 
     question: Annotated[list[str], Field(min_length=1, fail_fast=True)]
     context: str | Annotated[list[str], Field(fail_fast=True)]
@@ -68,17 +68,17 @@ class Parameters(Strict):
 
     function_to_apply: Literal["sigmoid", "softmax", "none"] | None = None
     return_all_scores: StrictBool | None = Field(
-        None, description="Where there is no `top_k`: all labels, as by default, or the best one alone"
+        None, description="Without `top_k`: true, the default, gives all labels; false gives only the best one"
     )
     top_k: int | None = Field(None, ge=1, le=10_000)
     max_length: int | None = Field(
-        None, ge=8, le=100_000, description="Tokens at which texts are cut, where the model takes more"
+        None, ge=8, le=100_000, description="Tokens to which texts are cut, if the model takes more"
     )
     truncation: StrictBool | Literal["longest_first", "only_first", "only_second", "do_not_truncate"] | None = Field(
         None, description="Texts that are too long are cut by default; `false` and `do_not_truncate` refuse them"
     )
     candidate_labels: str | Annotated[list[str], Field(min_length=1, fail_fast=True)] | None = Field(
-        None, description="Labels to choose from, by a model that knows entailment; a text has commas between them"
+        None, description="Labels to choose from, by a model with an entailment label; a list, or a text with commas"
     )
     hypothesis_template: str | None = Field(
         None,
@@ -97,7 +97,7 @@ class Parameters(Strict):
 
 
 class Request(Strict):
-    """One input or a list of them. `options` is what older clients add; nothing in it applies here."""
+    """One input or a list of them. `options` is sent by older clients and has no effect."""
 
     model_config = ConfigDict(
         json_schema_extra={

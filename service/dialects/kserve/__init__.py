@@ -1,4 +1,4 @@
-"""The first protocol of KServe: a model's own path below /v1/models."""
+"""The KServe v1 dialect: paths of a model below /v1/models."""
 
 import re
 

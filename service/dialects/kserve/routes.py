@@ -1,4 +1,4 @@
-"""/v1/models/{name}, and :predict and :explain behind it: the first protocol of KServe."""
+"""Routes of the KServe v1 dialect: /v1/models/{name}, with :predict and :explain."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ router = APIRouter(
 
 @router.post("/{name}:predict", response_model=kserve.PredictionsResponse)
 async def predict(name: Name, asked: kserve.InstancesRequest, request: Request) -> JSONResponse:
-    """Label texts, or answer questions, by what is sent."""
+    """Label texts or answer questions, depending on the body."""
     call, engine, target = call_of(request), engine_of(request), Target(name)
     given = [kserve.Instance(text=item) if isinstance(item, str) else item for item in asked.instances]
     texts = [one.text if one.text_pair is None else (one.text, one.text_pair) for one in given if one.text is not None]
@@ -50,9 +50,9 @@ async def predict(name: Name, asked: kserve.InstancesRequest, request: Request) 
 
 @router.post("/{name}:explain", include_in_schema=False)
 async def explain(name: Name, request: Request) -> JSONResponse:
-    """The protocol has it for models with an explainer, and none here has one. Raises UnknownModel."""
+    """Always 404: the protocol has this path for models with an explainer, and no model here has one."""
     registry_of(request).peek(name)
-    raise UnknownModel("no model here explains its predictions; ask :predict")
+    raise UnknownModel("no model has an explainer; use :predict")
 
 
 @router.get("/{name}", response_model=kserve.ModelReady)

@@ -1,4 +1,4 @@
-"""The first protocol of KServe: instances in, predictions out."""
+"""Schemas of the KServe v1 dialect: instances in, predictions out."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Given = Annotated[Annotated[str, Tag("text")] | Annotated[Instance, Tag("object"
 
 
 class InstancesRequest(BaseModel):
-    """Texts and pairs for a model that labels, questions for one that answers; `inputs` is another name for them."""
+    """Texts and pairs for classification, questions for question answering. `inputs` may stand for `instances`."""
 
     model_config = ConfigDict(
         extra="ignore",
@@ -77,13 +77,13 @@ class AnswerOfInstance(BaseModel):
 
 
 class PredictionsResponse(BaseModel):
-    """One prediction an instance, in their order: all labels, highest score first, or the best answer."""
+    """One prediction for each instance, in order: all labels, highest score first, or the best answer."""
 
     predictions: list[list[LabelOfInstance]] | list[AnswerOfInstance]
 
 
 class ModelReady(BaseModel):
-    """That a model answers."""
+    """Whether a model answers."""
 
     name: str
     ready: bool

@@ -1,4 +1,4 @@
-"""The native dialect: /v1, beside /health, /metrics, and what is read at /. A model's own path is KServe's."""
+"""The native dialect: /v1, /health, /metrics and GET /. The path of a model itself belongs to KServe v1."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""/health for people and load balancers, / for those that know no better path, /metrics for Prometheus."""
+"""/health for people and load balancers, / for clients that know no other path, /metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ async def health(request: Request) -> dict[str, object]:
 
 
 @router.get(
-    "/", response_model=native.AliveBody, responses={307: {"description": "For browsers, to the page"}, **ERRORS}
+    "/", response_model=native.AliveBody, responses={307: {"description": "Redirects browsers to the page"}, **ERRORS}
 )
 async def root(request: Request) -> Response:
-    """Whether it is ready, in the word that KServe's clients look for; whoever would rather see a page is led to it."""
+    """200 when ready, in the words that KServe's clients look for. A browser is redirected to the page at /ui."""
     settings: Settings = request.app.state.settings
     vary = {"Vary": "Accept"}
     if settings.ui and _asks_for_a_page(request.headers.get("accept", "")):
@@ -47,7 +47,7 @@ async def root(request: Request) -> Response:
     responses={200: {"content": {"text/plain": {}, _OPENMETRICS: {}}}, **ERRORS},
 )
 async def metrics(request: Request) -> Response:
-    """Every figure that the service keeps of itself, as Prometheus reads it: in its text format, or as OpenMetrics."""
+    """All metrics, in Prometheus's text format or as OpenMetrics."""
     settings: Settings = request.app.state.settings
     if not settings.metrics:
         raise UnknownModel("metrics are switched off")

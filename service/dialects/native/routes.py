@@ -1,4 +1,4 @@
-"""/v1: the native dialect."""
+"""Routes of the native dialect: /v1."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def classify(asked: native.ClassifyRequest, request: Request) -> JSONRespo
     given = asked.inputs if isinstance(asked.inputs, list) else [asked.inputs]
     inputs = [item if isinstance(item, str) else (item.text, item.pair) for item in given]
     if asked.stride is not None and asked.long is None:
-        raise InvalidInput("stride is for windows; say long, too")
+        raise InvalidInput("stride needs long; set long to mean or max")
     options = Labelling(asked.activation, asked.top_k, asked.truncate, pool=asked.long, stride=asked.stride)
     rows = await engine_of(request).classify(call, Target(asked.model, asked.version), inputs, options)
     results = [[{"label": s.label, "score": s.score} for s in row] for row in rows]
@@ -61,7 +61,7 @@ async def answer_with(name: Name, asked: native.AnswerRequest, request: Request)
 
 @router.get("/models", response_model=native.ModelsBody, dependencies=USE)
 async def models(request: Request) -> dict[str, object]:
-    """Every model and version, with what was measured when it was made."""
+    """Every model and version, with the figures measured when its artifact was made."""
     registry = registry_of(request)
     served = [described(model, registry) for model in registry.models]
     return {"models": served, "states": [asdict(state) for state in registry.index()]}

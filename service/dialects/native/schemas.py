@@ -1,4 +1,4 @@
-"""The native dialect: what /v1 takes and gives."""
+"""Schemas of the native dialect: bodies and answers of /v1."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class ClassifyRequest(Strict):
 
     inputs: Input | Annotated[list[Input], Field(min_length=1, fail_fast=True)]
     model: str | None = Field(None, description="By default the first classification model")
-    version: str | None = Field(None, description="Of a named model; by default as its traffic is split")
+    version: str | None = Field(None, description="Version of the named model; by default the traffic split chooses")
     activation: Literal["softmax", "sigmoid", "none"] | None = Field(None, description="By default the model's own")
     top_k: int | None = Field(None, ge=1, description="By default all labels")
-    truncate: bool = Field(True, description="Cut a text that is longer than the model takes, or refuse it")
+    truncate: bool = Field(True, description="True cuts a text that is longer than the model takes; false refuses it")
     long: Literal["mean", "max"] | None = Field(
         None,
         description="Read a text that is longer than the model takes in windows, and label it by the mean or the "
@@ -42,7 +42,7 @@ class ClassifyRequest(Strict):
     stride: int | None = Field(
         None, ge=0, description="Tokens that neighbouring windows of `long` share; by default 128"
     )
-    timeout_ms: float | None = Field(None, gt=0, le=3_600_000, description="Give up after this time from arrival")
+    timeout_ms: float | None = Field(None, gt=0, le=3_600_000, description="Give up this long after arrival")
 
 
 class QuestionInput(Strict):
@@ -70,18 +70,18 @@ class AnswerRequest(Strict):
     context: Text | None = None
     inputs: Annotated[list[QuestionInput], Field(min_length=1, fail_fast=True)] | None = None
     model: str | None = Field(None, description="By default the first QA model")
-    version: str | None = Field(None, description="Of a named model; by default as its traffic is split")
+    version: str | None = Field(None, description="Version of the named model; by default the traffic split chooses")
     top_k: int = Field(1, ge=1, le=100)
-    max_answer_length: int = Field(15, ge=1, le=4096, description="Tokens")
+    max_answer_length: int = Field(15, ge=1, le=4096, description="Most tokens of an answer")
     max_length: int | None = Field(None, ge=8, description="Tokens of a window; by default 384, at most the model's")
     stride: int | None = Field(None, ge=0, description="Tokens that neighbouring windows share; by default 128")
-    handle_impossible: bool = Field(False, description="Let 'no answer' compete")
+    handle_impossible: bool = Field(False, description="Allow an empty answer for a context that has none")
     align_to_words: bool = Field(True, description="Widen answers to whole words")
-    timeout_ms: float | None = Field(None, gt=0, le=3_600_000, description="Give up after this time from arrival")
+    timeout_ms: float | None = Field(None, gt=0, le=3_600_000, description="Give up this long after arrival")
 
 
 class TimingsBody(BaseModel):
-    """Milliseconds by stage; the same figures stand in the Server-Timing header."""
+    """Milliseconds by stage; the header Server-Timing has the same figures."""
 
     tokenize: float
     queue: float
@@ -114,7 +114,7 @@ class AnswerBody(BaseModel):
 
 
 class ReplyBody(BaseModel):
-    """What every reply carries."""
+    """Fields of every answer."""
 
     model: ModelBody
     timings: TimingsBody
@@ -123,14 +123,14 @@ class ReplyBody(BaseModel):
 
 
 class ClassifyResponse(ReplyBody):
-    """Labels of each input, highest score first, in the order asked."""
+    """Labels of each input, highest score first; inputs in the order of the request."""
 
     results: list[list[LabelScore]]
     truncated: int = Field(description="How many inputs were cut to the model's length")
 
 
 class AnswerResponse(ReplyBody):
-    """Answers of each question, best first, in the order asked."""
+    """Answers to each question, best first; questions in the order of the request."""
 
     results: list[list[AnswerBody]]
 
@@ -155,23 +155,23 @@ class ServedModel(BaseModel):
     version: str
     task: str
     labels: list[str]
-    activation: str = Field(description="What makes scores of a classifier's logits: softmax, sigmoid or none")
+    activation: str = Field(description="What turns a classifier's logits into scores: softmax, sigmoid or none")
     max_length: int
-    share: float = Field(description="Of the traffic that names no version")
+    share: float = Field(description="Share of the traffic that names no version")
     weights_kept: float
-    default: bool = Field(description="Whether requests for this task that name no model come here")
+    default: bool = Field(description="Whether this model answers requests for its task that name no model")
     runtime: str
-    device: str = Field(description="Where it really runs: cpu or cuda")
-    form: str = Field(description="Which of the artifact's forms is served")
-    numbers: str = Field(description="That its products are computed in")
-    why_form: str = Field(description="Why this form is served, in words")
+    device: str = Field(description="Device on which the model runs: cpu or cuda")
+    form: str = Field(description="Form of the artifact that is served")
+    numbers: str = Field(description="Number format in which products are computed")
+    why_form: str = Field(description="Reason why this form is served")
     form_milliseconds: dict[str, list[float]] = Field(
-        description="Of the forms that were timed at load: one short input and one long one"
+        description="Times of the forms that were timed at load, for one short input and one long one"
     )
-    forms: dict[str, dict[str, Any]] = Field(description="Every form that the artifact carries, with what it lost")
-    threads: int = Field(description="Of the runtime, on the CPU")
-    manifest_sha256: str = Field(description="Of manifest.json, which has the hash of every other file")
-    measured: dict[str, Any] = Field(description="Accuracy, parity and speed as they were when it was made")
+    forms: dict[str, dict[str, Any]] = Field(description="Every form that the artifact carries, with its loss")
+    threads: int = Field(description="Threads of the runtime on the CPU")
+    manifest_sha256: str = Field(description="SHA-256 of manifest.json, which has the hash of every other file")
+    measured: dict[str, Any] = Field(description="Accuracy, parity and speed, measured when the artifact was made")
 
 
 class VersionState(BaseModel):
@@ -184,7 +184,7 @@ class VersionState(BaseModel):
 
 
 class ModelsBody(BaseModel):
-    """What is served, and what comes, goes or failed."""
+    """Versions that are served, loading, unloading or failed."""
 
     models: list[ServedModel]
     states: list[VersionState]
@@ -194,17 +194,17 @@ class LoadRequest(Strict):
     """Which version to load from the folder of models; by default the latest."""
 
     version: str | None = None
-    share: float = Field(1.0, gt=0, le=1, description="Of the traffic; with all of it the versions before are retired")
+    share: float = Field(1.0, gt=0, le=1, description="Share of the traffic; with 1 the other versions are unloaded")
 
 
 class UnloadRequest(Strict):
-    """Which version to retire; by default all."""
+    """Which version to unload; by default all."""
 
     version: str | None = None
 
 
 class SplitRequest(Strict):
-    """Share of the traffic by version; what is given is scaled to sum to 1."""
+    """Share of the traffic by version. The values are scaled so that they sum to 1."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"weights": {"1": 0.9, "2": 0.1}}]})
 

@@ -1,4 +1,4 @@
-"""What Cohere's clients ask, and those that follow them: /v1/rerank and /v2/rerank."""
+"""The rerank dialect of Cohere's clients, and of clients that follow them: /v1/rerank and /v2/rerank."""
 
 import re
 

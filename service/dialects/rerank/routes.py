@@ -1,4 +1,4 @@
-"""/v1/rerank and /v2/rerank: documents ranked by a query, as Cohere's clients ask for it."""
+"""Routes of the rerank dialect, /v1/rerank and /v2/rerank: documents ranked by a query."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dialect of Cohere's rerank: what its clients, and those that follow them, send and read."""
+"""Schemas of the rerank dialect: what Cohere's clients, and clients that follow them, send and read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from service.dialects.strict import Strict
 
 
 class Document(BaseModel):
-    """A document with its text. Other fields are passed over."""
+    """A document with its text. Other fields are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -38,17 +38,17 @@ class RerankDocumentsRequest(Strict):
     top_n: int | None = Field(None, ge=1, description="By default all documents")
     return_documents: StrictBool | None = Field(None, description="Repeat each document beside its score")
     rank_fields: Annotated[list[Literal["text"]], Field(max_length=1)] | None = Field(
-        None, description="The text of a document is what is ranked"
+        None, description="Accepted, but only the text of a document is ranked"
     )
     max_tokens_per_doc: int | None = Field(
-        None, ge=8, description="Tokens at which query and document together are cut, where the model takes more"
+        None, ge=8, description="Tokens to which query and document together are cut, if the model takes more"
     )
-    max_chunks_per_doc: int | None = Field(None, ge=1, description="A document is one part, cut to the model's length")
-    priority: int | None = Field(None, description="Everyone's turns are fair, so it changes nothing")
+    max_chunks_per_doc: int | None = Field(None, ge=1, description="No effect: a document is never split into parts")
+    priority: int | None = Field(None, description="Has no effect: all clients get fair turns")
 
 
 class Result(BaseModel):
-    """Where a document stood in the request, and its score. `document` is there where it was asked for."""
+    """The position of a document in the request, and its score. `document` is present if it was asked for."""
 
     index: int
     relevance_score: float
@@ -56,13 +56,13 @@ class Result(BaseModel):
 
 
 class ApiVersion(BaseModel):
-    """Of the path that was asked."""
+    """The version of the API, from the path of the request."""
 
     version: str
 
 
 class Meta(BaseModel):
-    """What Cohere's clients find beside the results."""
+    """Further data that Cohere's clients read."""
 
     api_version: ApiVersion
 
@@ -74,7 +74,7 @@ class Usage(BaseModel):
 
 
 class RerankResponse(BaseModel):
-    """Documents, highest score first. `id` is the request's."""
+    """Documents, highest score first. `id` is the id of the request."""
 
     id: str
     model: str

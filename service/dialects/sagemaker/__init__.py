@@ -1,6 +1,6 @@
-"""What SageMaker asks of a container: /invocations takes and gives what / of the Hugging Face dialect does.
+"""The SageMaker dialect: /invocations takes and gives the same as / of the Hugging Face dialect.
 
-Its other path, /ping, is the one that text-embeddings-inference has, too.
+Its other path, /ping, belongs to the dialect of text-embeddings-inference, which has it too.
 """
 
 import re

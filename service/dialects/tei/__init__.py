@@ -1,4 +1,4 @@
-"""What the clients of text-embeddings-inference ask: /predict, /rerank, /info and /ping."""
+"""The dialect of text-embeddings-inference: /predict, /rerank, /info and /ping."""
 
 import re
 

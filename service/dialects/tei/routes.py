@@ -1,4 +1,4 @@
-"""/predict, /rerank, /info, /ping: the dialect of text-embeddings-inference."""
+"""Routes of the dialect of text-embeddings-inference: /predict, /rerank, /info, /ping."""
 
 from __future__ import annotations
 

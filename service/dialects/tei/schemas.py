@@ -1,4 +1,4 @@
-"""The dialect of text-embeddings-inference: its errors. What it takes and gives stands in `contested`."""
+"""The errors of the dialect of text-embeddings-inference. Its bodies and answers are in `contested`."""
 
 from __future__ import annotations
 

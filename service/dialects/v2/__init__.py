@@ -1,4 +1,4 @@
-"""The Open Inference Protocol: /v2."""
+"""The Open Inference Protocol dialect: /v2."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""/v2: the Open Inference Protocol, with Triton's binary data, statistics, configuration and repository."""
+"""Routes of /v2: the Open Inference Protocol, with Triton's binary data, statistics, configuration and repository."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ async def server() -> dict[str, object]:
 
 @router.get("/health/live")
 async def live() -> dict[str, bool]:
-    """200 as long as the process answers at all, whatever its load."""
+    """200 while the process answers, under any load."""
     return {"live": True}
 
 
@@ -126,7 +126,7 @@ async def metadata(request: Request, name: Name, version: str | None = None) -> 
 @router.get("/models/{name}/config", dependencies=USE)
 @router.get("/models/{name}/versions/{version}/config", dependencies=USE)
 async def configuration(request: Request, name: Name, version: str | None = None) -> dict[str, object]:
-    """What load tools read before they start."""
+    """The model's configuration, which load tools read before they start."""
     model = registry_of(request).peek(name, version)
     task = model.manifest.task
     platform, backend = RUNTIMES[model.kind].triton
@@ -166,7 +166,7 @@ async def statistics(request: Request, name: Name, version: str | None = None) -
 
 @router.post("/repository/index", dependencies=USE, openapi_extra=_body(v2.IndexRequest))
 async def index(request: Request) -> list[dict[str, str]]:
-    """Every version, whether it answers, comes, goes, failed, or could be loaded."""
+    """Every version that is served, loading, unloading, failed, or not loaded."""
     asked = v2.parse_repository(v2.IndexRequest, await request.body())
     registry = registry_of(request)
     states = [s for s in registry.index() if s.state == "READY"] if asked.ready else await registry.repository()
@@ -187,7 +187,7 @@ async def load(request: Request, name: Name) -> dict[str, object]:
 
 @router.post("/repository/models/{name}/unload", dependencies=ADMIN, openapi_extra=_body(v2.UnloadRequest))
 async def unload(request: Request, name: Name) -> dict[str, object]:
-    """Retire every version of a model. One that is not loaded is not loaded, and that is no error."""
+    """Unload every version of a model. A model that is not loaded is no error."""
     v2.parse_repository(v2.UnloadRequest, await request.body())
     with suppress(UnknownModel):
         await registry_of(request).unload(name)
@@ -269,7 +269,7 @@ async def _answer(
 
 
 def _refusal(error: ServiceError) -> ServiceError:
-    """The protocol knows 400 alone for a batch that is refused."""
+    """Refuse with 400, the protocol's only status for a refused batch."""
     return InvalidInput(str(error)) if isinstance(error, TooLarge) else error
 
 
@@ -289,7 +289,7 @@ def _check_outputs(asked: Asked, names: Sequence[str]) -> None:
         if output.name not in names:
             raise InvalidInput(f"an output is unknown; the model gives {', '.join(names)}")
         if "classification" in output.parameters and output.name != "scores":
-            raise InvalidInput("classification is of the output scores alone")
+            raise InvalidInput("the parameter classification is only for the output scores")
     _classification(asked)
 
 

@@ -24,7 +24,7 @@ _DEEPEST = 3
 
 
 def _none_without(given: Any) -> Any:
-    """Clients write null where they have no parameters, and for one that they do not set."""
+    """Accept null for missing parameters, and for a parameter that is not set: clients write it."""
     if given is None:
         return {}
     return {name: value for name, value in given.items() if value is not None} if isinstance(given, dict) else given
@@ -34,7 +34,7 @@ Parameters = Annotated[dict[str, Any], BeforeValidator(_none_without, dict[str, 
 
 
 class RequestInput(BaseModel):
-    """One tensor: its values under `data`, or behind the header, `binary_data_size` bytes of them."""
+    """One tensor. Its values are under `data`, or they are `binary_data_size` bytes after the JSON header."""
 
     name: str
     shape: Annotated[list[Count], Field(fail_fast=True)]
@@ -44,7 +44,7 @@ class RequestInput(BaseModel):
 
 
 class RequestOutput(BaseModel):
-    """One tensor asked for; parameters `binary_data`, and `classification` for the k best labels."""
+    """One requested output tensor; parameters `binary_data`, and `classification` for the k best labels."""
 
     name: str
     parameters: Parameters = {}
@@ -75,13 +75,13 @@ class IndexRequest(BaseModel):
 
 
 class LoadRequest(BaseModel):
-    """What a model is to be loaded with: nothing, for its folder says it all."""
+    """Parameters for loading a model. There are none, because a model is loaded as its folder has it."""
 
     parameters: Parameters = {}
 
 
 class UnloadRequest(BaseModel):
-    """How a model is to be unloaded; `unload_dependents` is taken, and no model depends on another."""
+    """Parameters for unloading a model. `unload_dependents` is accepted; no model depends on another."""
 
     parameters: Parameters = {}
 
@@ -100,7 +100,7 @@ class ResponseOutput(BaseModel):
 
 
 class InferResponse(BaseModel):
-    """The JSON header of an answer; binary tensors follow it in order."""
+    """The JSON header of an answer; its binary tensors follow in order."""
 
     model_name: str
     model_version: str
