@@ -101,6 +101,21 @@ def _forms(shown: Callable[[str, list[str]], bool]) -> str:
     return markdown(["task", "model", "fp32", "int8", "int8 loses (95 % interval)"], rows)
 
 
+def evened() -> str:
+    """What int8 loses since channels are evened, in either engine."""
+    rows = []
+    for name, row in results("accuracy_evened")["rows"].items():
+        task, _, keep, *_ = name.split(", ")
+        cells = [f"{row['dev']['fp32']['score']:.2f}"]
+        for form in ("int8", "openvino-int8"):
+            lost = row["dev"][form]["to fp32"]
+            cells.append(f"{lost['lost']:+.2f} ({lost['from']:+.2f} to {lost['to']:+.2f})")
+        label = f"{ACCURACY_TASKS[task]} ({row['dev']['fp32']['rows']:,} rows)"
+        rows.append([label, "dense" if float(keep) == 1 else _share(float(keep)), *cells])
+    heads = ["task", "model", "fp32", "`int8` loses (95 % interval)", "`openvino-int8` loses"]
+    return markdown(heads, sorted(rows))
+
+
 def nested() -> str:
     """What other structures lose to `shared`, row by row of the data."""
     rows = []
@@ -375,6 +390,7 @@ TABLES: dict[str, Callable[[], str]] = {
         gpu,
         forms,
         every_form,
+        evened,
         nested,
         accuracy,
         structures,
