@@ -80,6 +80,8 @@ class Trainer:
         self.steps = max(1, round(schedule.epochs * self.per_epoch))
         student.embeddings.requires_grad_(False)
         self.parameters = [p for p in student.parameters() if p.requires_grad]
+        for parameter in self.parameters:  # the fused optimiser takes a restored state to lie as its parameter does
+            parameter.data = parameter.data.contiguous()
         decayed = [p for p in self.parameters if p.dim() > 1]
         plain = [p for p in self.parameters if p.dim() <= 1]
         groups: list[dict[str, Any]] = [

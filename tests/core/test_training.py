@@ -167,6 +167,30 @@ def test_a_trainer_restored_at_any_step_goes_on_the_same() -> None:
         assert torch.equal(a, b)
 
 
+def test_weights_that_lie_transposed_are_restored_as_they_were() -> None:
+    """The optimiser's state is restored row by row, and so must the weights lie."""
+    dense = small_encoder("bert", "classification")
+    schedule = Schedule(epochs=3, tokens=96)
+
+    def turned() -> Encoder:
+        student = copy.deepcopy(dense)
+        weight = student.head.output.get_parameter("weight")
+        weight.data = weight.data.T.contiguous().T
+        assert not weight.is_contiguous()
+        return student
+
+    straight = Trainer(turned(), taught(dense), features(), LABEL, schedule)
+    straight.run()
+    first = Trainer(turned(), taught(dense), features(), LABEL, schedule)
+    first.run(straight.steps // 2)
+    second = Trainer(turned(), taught(dense), features(), LABEL, schedule)
+    second.restore({name: value.contiguous().clone() for name, value in first.state().items()})  # as a file has them
+    second.run()
+    assert torch.equal(
+        second.student.head.output.get_parameter("weight"), straight.student.head.output.get_parameter("weight")
+    )
+
+
 def test_distillation_losses_vanish_for_an_equal_model() -> None:
     """And grow away from it; padding does not count."""
     logits = torch.randn(3, 5, 2)
