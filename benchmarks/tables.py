@@ -111,7 +111,7 @@ def evened() -> str:
             lost = row["dev"][form]["to fp32"]
             cells.append(f"{lost['lost']:+.2f} ({lost['from']:+.2f} to {lost['to']:+.2f})")
         label = f"{ACCURACY_TASKS[task]} ({row['dev']['fp32']['rows']:,} rows)"
-        rows.append([label, "dense" if float(keep) == 1 else _share(float(keep)), *cells])
+        rows.append([label, "dense" if float(keep) == 1 else _share(keep), *cells])
     heads = ["task", "model", "fp32", "`int8` loses (95 % interval)", "`openvino-int8` loses"]
     return markdown(heads, sorted(rows))
 
