@@ -61,7 +61,7 @@ def test_kserve_s_client_finds_both_protocols(url: str) -> None:
     assert [row[0]["label"] for row in first["labels"]["predictions"]] == best
     assert first["answers"]["predictions"][0]["answer"]
     assert first["explained"][0] == first["unknown"][0] == 404
-    assert "no model here explains" in first["explained"][1]
+    assert "no model has an explainer" in first["explained"][1]
     assert "no model of that name" in first["unknown"][1]
     assert second["live"] is second["ready"] is second["known"] is True
     assert second["unknown"] is False
