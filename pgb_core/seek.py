@@ -25,7 +25,7 @@ from pgb_core.progress.report import Report
 from pgb_core.run.output import check_place
 from pgb_core.run.run import Run
 from pgb_core.run.shared import Shared
-from pgb_core.run.workspace import Workspace
+from pgb_core.run.workspace import Workspace, key_of
 from pgb_core.tasks import Source
 from pgb_core.tasks.metrics import Metrics, in_points, standard_error
 
@@ -73,8 +73,9 @@ def seek(config: CompressConfig, report: Report) -> tuple[Artifact, Promise]:
         seeker = _Seeker(config, folder, report)
         found = seeker.found()
         out = Path(config.out)
+        check_replaceable(out)  # once more: the search may have taken hours
         if out.exists():
-            shutil.rmtree(out)
+            os.replace(out, folder / "replaced")
         os.replace(seeker.place(found.keep), out)
     return measured_anew(out, {"promise": {**asdict(found), "holds": found.holds}}), found
 
@@ -107,12 +108,20 @@ class _Seeker:
         self._runs = 0
         begun = Run.begin(self._plain(0.5), report, Workspace(folder / ".none"), Shared(None, half(1)))
         self._confirming = begun
+        self._folder = folder / self._asked(begun)[:16]  # what other settings or data made is not taken for this
         rows = begun.inputs.held_out
         self._rows = len(rows.rows) if rows else 0
         if self._rows < FEWEST:
             raise ConfigError(
                 f"--eval: half of the rows are {self._rows}, too few to tell a loss; give {2 * FEWEST} or more"
             )
+
+    def _asked(self, run: Run) -> str:
+        """A digest of all that the sizes which are tried depend on."""
+        left_out = {"out", "force", "resume", "threads", "cache", "max_drop", "min_speedup"}
+        held_out = run.inputs.held_out
+        read = (run.inputs.training_digest, run.inputs.calibration_digest, repr(held_out and held_out.rows))
+        return key_of(run.checkpoint.digest, self._config.model_dump(exclude=left_out), *read)
 
     def place(self, keep: float) -> Path:
         """Where the artifact of a size is made; it has the name that it will have."""

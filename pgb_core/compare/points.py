@@ -96,14 +96,21 @@ class Points:
         """A row for each point, from the disk where it is there."""
         every = [Point(self._config.methods[0], 1.0), *points(self._config)]
         epochs = {point: self._epochs(point) for point in every}
-        waiting = [point for point in every if Row.load(self._folder, point) is None]
+        waiting = [point for point in every if self._kept(point) is None]
         self._report.begin(self._work(waiting, epochs))
         for point in every:
-            row = Row.load(self._folder, point)
+            row = self._kept(point)
             if row is None:
                 row = self._make(point, epochs[point])
+                if row.refused and point.keep == 1:
+                    raise ConfigError(f"the dense model cannot be exported: {row.refused}")
                 row.save(self._folder)
             yield row
+
+    def _kept(self, point: Point) -> Row | None:
+        """The row of a point that has its artifact; what was refused is tried again."""
+        row = Row.load(self._folder, point)
+        return None if row is None or row.refused else row
 
     def artifact(self, point: Point) -> Path:
         """Where the artifact of a point is."""

@@ -119,3 +119,6 @@ def test_a_speed_that_no_size_has_is_told_with_what_was_measured(
     assert main(given) == 1
     assert "no size is 900 times as fast as the fastest dense form (50%: " in capsys.readouterr().err
     assert not (tmp_path / "small").exists()
+    assert main([*given, "--samples", "8"]) == 1
+    kept = [path for path in (tmp_path / ".small.sizes").iterdir() if path.is_dir()]
+    assert len(kept) == 2  # sizes that other settings made are not taken for these
