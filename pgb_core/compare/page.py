@@ -64,6 +64,7 @@ def page(report: Report) -> str:
             ),
             _section("Every point", _points(report)),
             _section("What each layer kept", _layers(report.rows)),
+            _section("What each head is worth", _worth(report.rows)) if _tried(report.rows) else "",
             _section("Methods", _methods(report)),
             _section("Machine", _facts(report.machine)),
         ]
@@ -182,6 +183,35 @@ def _layers(rows: Sequence[Row]) -> str:
     )
     drawn = f'<table class="heat"><thead><tr><th></th>{heads}</tr></thead><tbody>{lines}</tbody></table>'
     said = "<p>Attention and feed-forward part of every layer; the darker, the more was kept.</p>"
+    return f'{said}<div class="wide">{drawn}</div>'
+
+
+def _tried(rows: Sequence[Row]) -> list[list[float]]:
+    """What each head is worth, as the first row that tried single heads says; empty where none did."""
+    return next((row.worth for row in rows if row.worth and len(row.worth[0]) > 1), [])
+
+
+def _worth(rows: Sequence[Row]) -> str:
+    """The map of heads of Kovaleva et al. 2019: how much worse the dense model is without each."""
+    table = _tried(rows)
+    most = max(0.0, *(value for line in table for value in line)) or 1.0
+    heads = "".join(f'<th scope="col">{n}</th>' for n in range(len(table[0])))
+    lines = "".join(
+        f'<tr><th scope="row">layer {layer}</th>'
+        + "".join(
+            f'<td class="{"good" if value < 0 else ""}" style="--share: {min(1.0, abs(value) / most):.0%}" '
+            f'title="layer {layer}, head {head}: {value:+.4f}"></td>'
+            for head, value in enumerate(line)
+        )
+        + "</tr>"
+        for layer, line in enumerate(table)
+    )
+    said = (
+        "<p>One row a layer, one cell a head. The darker a cell, the worse the dense model answers when this head "
+        f"attends to every token alike; the darkest adds {most:.4f} to the loss. In the other colour, it answers "
+        "better without.</p>"
+    )
+    drawn = f'<table class="heat heads"><thead><tr><th></th>{heads}</tr></thead><tbody>{lines}</tbody></table>'
     return f'{said}<div class="wide">{drawn}</div>'
 
 

@@ -235,7 +235,8 @@ def _row(done: Artifact, point: Point, epochs: float, seconds: float, notes: lis
     }
     sizes = {form: (done.path / record.file).stat().st_size for form, record in manifest.forms.items()}
     kept = manifest.weights["kept"] / manifest.weights["dense"]
-    return Row(point, kept, epochs, seconds, scores, sizes, layers_of(plan), notes)
+    worth: list[list[float]] = manifest.measured.get("worth", {}).get("table", [])
+    return Row(point, kept, epochs, seconds, scores, sizes, layers_of(plan), notes, worth)
 
 
 def layers_of(plan: Plan) -> list[tuple[float, float]]:

@@ -36,8 +36,9 @@ class Row:
     """What came out of a point.
 
     kept: share of the encoder's weights. epochs: that its budget allowed. seconds: of the whole point. scores: main
-    metric by form, in points of 100. layers: share kept of attention and of feed-forward, layer by layer. refused: why
-    there is no artifact.
+    metric by form, in points of 100. layers: share kept of attention and of feed-forward, layer by layer. worth: how
+    much worse the dense model is without each head, [layers][heads], where the method tried that. refused: why there is
+    no artifact.
     """
 
     point: Point
@@ -48,6 +49,7 @@ class Row:
     bytes: dict[str, int] = field(default_factory=dict)
     layers: list[tuple[float, float]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    worth: list[list[float]] = field(default_factory=list)
     refused: str = ""
 
     def save(self, folder: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from pgb_core.cli import main
 from pgb_core.compare import timing
 from pgb_core.compare.config import CompareConfig
-from pgb_core.compare.page import best_forms
+from pgb_core.compare.page import Report, best_forms, page
 from pgb_core.compare.points import points
 from pgb_core.compare.rows import Candidate, Point, Row, advice, fastest, frontier
 from pgb_core.errors import ConfigError, DataError
@@ -64,6 +64,18 @@ def test_the_advice_names_what_is_faster_at_each_price() -> None:
     assert "nothing is faster than dense int8" in said[1]
     assert said[2] == "1 point below dense at most: pgb at 50% in int8, 2.00 times as fast, accuracy 89.50."
     assert "not timed" in advice([candidate(90, 1)], 90, None, "accuracy")[0]
+
+
+def test_the_page_draws_what_each_head_is_worth_where_that_was_tried() -> None:
+    """A cell a head, the worst one darkest, a head that harms in a colour of its own; no section without trials."""
+    plain = Row(Point("pgb", 0.5), layers=[(0.5, 0.5)])
+    tried = Row(Point("kovaleva", 0.5), layers=[(0.5, 0.5)], worth=[[0.0, 0.2], [-0.1, 0.05]])
+    for rows, seen in (([plain], False), ([plain, tried], True)):
+        found = page(Report("m", "t", "accuracy", 10, 90.0, None, rows, [], "1x16", {}, {}, None))
+        assert ("What each head is worth" in found) is seen
+    assert found.count("--share: 100%") == 1
+    assert 'title="layer 0, head 1: +0.2000"' in found
+    assert found.count('class="good"') == 1
 
 
 def test_the_fastest_form_of_each_point_is_drawn_and_every_dense_one() -> None:
