@@ -51,7 +51,7 @@ class Task:
 
 TASKS = {
     "sst2": Task("classification", 8.0, (0.5, 0.25), "accuracy", "tsv", {}),
-    "qa": Task("qa", 15.0, (0.25,), "F1", "json", {"tokens": 3072, "samples": 512}),
+    "qa": Task("qa", 15.0, (0.25,), "F1", "json", {"samples": 512}),
 }
 
 

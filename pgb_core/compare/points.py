@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from pgb_core.run.effort import stages
 from pgb_core.run.run import Run
 from pgb_core.run.shared import Shared
 from pgb_core.run.workspace import Workspace, key_of
-from pgb_core.tasks.features import Features
+from pgb_core.tasks.features import Features, grouped
 from pgb_core.tasks.metrics import Metrics, in_points
 
 SETTINGS = "compare.json"
@@ -205,22 +206,21 @@ class Points:
         value = metrics[metrics.main] if metrics else None
         if metrics is None or value is None:
             raise DataError(f"{held_out.short}: the dense model's metric is not defined there; points cannot be judged")
-        pace = _pace(predict, run.inputs.training or run.inputs.calibration)
+        rows = run.inputs.training or run.inputs.calibration
+        pace = _pace(predict, grouped(rows, run.config.tokens, run.config.seed))
         score = in_points(metrics.main, value)
         return Comparison(run.checkpoint.task.name, pace, score, metrics.main, len(held_out.rows))
 
 
-def _pace(predict: Predict, rows: Sequence[Features]) -> float:
-    """Seconds a token of a forward pass, on some of the rows, alone."""
-    tokens, began = 0, time.perf_counter()
-    while time.perf_counter() < began + TRIED_SECONDS:
-        for start in range(0, len(rows), 16):
-            group = [item.tokens for item in rows[start : start + 16]]
-            predict(group)
-            tokens += sum(len(item.ids) for item in group)
-            if time.perf_counter() > began + TRIED_SECONDS:
-                break
-    return (time.perf_counter() - began) / tokens
+def _pace(predict: Predict, groups: Sequence[Sequence[Features]]) -> float:
+    """Seconds a token of a forward pass, on some of the groups that a training would take its steps on."""
+    predict([item.tokens for item in groups[0]])  # the first pass allocates
+    turns, tokens, began = cycle(groups), 0, time.perf_counter()
+    while (spent := time.perf_counter() - began) < TRIED_SECONDS:
+        group = next(turns)
+        predict([item.tokens for item in group])
+        tokens += sum(len(item.ids) for item in group)
+    return spent / tokens
 
 
 def _row(done: Artifact, point: Point, epochs: float, seconds: float, notes: list[str]) -> Row:
