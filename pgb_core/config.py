@@ -85,6 +85,14 @@ class Asked(BaseModel):
     labels: Literal["names", "ids", "vector"] | None = Field(
         None, description="how labels are written, if they can be read in two ways"
     )
+    vocabulary: Literal["all", "used"] = Field(
+        "all",
+        description="tokens that the artifact keeps: all, or those that the texts of the data use and what any other "
+        "text needs to be read by smaller tokens",
+    )
+    vocabulary_text: Place | None = Field(
+        None, description="more texts whose tokens are kept, such as a .txt with one a line; for --vocabulary used"
+    )
     trust_labels: bool = Field(False, description="continue even if the checkpoint contradicts the labels")
     distill: bool = Field(True, description="learn from the dense model as teacher in re-finetuning")
     samples: int = Field(1024, ge=1, description="number of rows to score and to compensate on")
@@ -103,6 +111,17 @@ class Asked(BaseModel):
         description="directory that keeps scores of weights for later runs, at most 2 GiB; an empty value keeps none "
         "(default: what PGB_CACHE names, else pgb-serve in the user's cache directory)",
     )
+
+    @model_validator(mode="after")
+    def _has_texts(self) -> Self:
+        sources = (self.train, self.calibrate, self.eval, self.vocabulary_text)
+        if self.vocabulary == "used" and all(source is None for source in sources):
+            raise ValueError(
+                "vocabulary used: no texts say what is used; give --train, --calibrate, --eval or --vocabulary-text"
+            )
+        if self.vocabulary_text is not None and self.vocabulary != "used":
+            raise ValueError("--vocabulary-text is read for --vocabulary used alone; give that too, or leave it out")
+        return self
 
 
 class CompressConfig(Asked):

@@ -39,6 +39,8 @@ def compress(config: CompressConfig, report: Report | None = None, shared: Share
         with threads(output.threads) as used:
             run, method = Run.begin(config, report, workspace, shared), method_of(config)
             found = {**run.check_labels(), "text_parity": asdict(run.text_parity)}
+            if run.vocabulary:
+                found["vocabulary"] = run.vocabulary
             if output.begin(run, method.stages(run), used):
                 return open_artifact(config.out)
             report.begin(stages(run, method.effort(run)))

@@ -121,7 +121,7 @@ class _Seeker:
         left_out = {"out", "force", "resume", "threads", "cache", "max_drop", "min_speedup"}
         held_out = run.inputs.held_out
         read = (run.inputs.training_digest, run.inputs.calibration_digest, repr(held_out and held_out.rows))
-        return key_of(run.checkpoint.digest, self._config.model_dump(exclude=left_out), *read)
+        return key_of(run.checkpoint.key, self._config.model_dump(exclude=left_out), *read)
 
     def place(self, keep: float) -> Path:
         """Where the artifact of a size is made; it has the name that it will have."""

@@ -6,6 +6,7 @@ are refused.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,8 @@ class Checkpoint:
 
     settings: its config.json. passed_on: what of it, as transformers understands it, tells others of the model, and
     transformers' class. notes and warnings: what was read, in words. probes: what transformers itself makes of the
-    probe texts, where that was asked for.
+    probe texts, where that was asked for. digest: of the weights as they were read. kept: the ids that the tokens had
+    before others were taken out of the vocabulary, None where none were.
     """
 
     model: Encoder
@@ -55,6 +57,14 @@ class Checkpoint:
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
     probes: tuple[Probe, ...]
+    kept: tuple[int, ...] | None = None
+
+    @property
+    def key(self) -> str:
+        """A digest of the weights and of the vocabulary that is left."""
+        if self.kept is None:
+            return self.digest
+        return hashlib.sha256(repr((self.digest, self.kept)).encode()).hexdigest()
 
     @property
     def tokenizer(self) -> Tokenizer:

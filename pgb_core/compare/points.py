@@ -176,7 +176,7 @@ class Points:
         path, config = self._folder / SETTINGS, self._config
         asked = key_of(
             config.model_dump(exclude={"out", "methods", "keep", "seeds", "seconds", "threads", "cache"}),
-            self._run.checkpoint.digest,
+            self._run.checkpoint.key,
             self._run.inputs.training_digest,
             self._run.inputs.calibration_digest,
         )

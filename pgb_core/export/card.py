@@ -75,6 +75,8 @@ def _facts(manifest: Manifest) -> Iterable[Sequence[str]]:
         yield "scores by", manifest.activation
     yield "longest input", f"{manifest.max_length} tokens"
     yield "weights of the encoder", f"{manifest.weights['kept']:,} of {manifest.weights['dense']:,}"
+    if tokens := manifest.measured.get("vocabulary", {}).get("tokens"):
+        yield "vocabulary", f"{tokens['after']:,} of {tokens['before']:,} tokens"
     yield "checkpoint", f"`{_source(manifest)}`, sha256 of its weights `{_told(said.get('checkpoint_sha256', ''))}`"
     for name, what in _DATA.items():
         if settings.get(name):

@@ -69,11 +69,19 @@ def embeddings(g: Graph, module: Embeddings, small: bool = False) -> str:
 
 def _table(g: Graph, name: str, weight: Tensor, index: str) -> str:
     """Look rows up; a table that float16 holds exactly is stored so, which halves its size for nothing."""
-    half = weight.detach().half()
-    if not torch.equal(half.float(), weight.detach().float()):
+    if not _halves(weight):
         return g.op("Gather", name, g.constant(f"{name}.table", weight), index, axis=0)
-    rows = g.op("Gather", f"{name}.half", g.constant(f"{name}.table", half), index, axis=0)
+    rows = g.op("Gather", f"{name}.half", g.constant(f"{name}.table", weight.detach().half()), index, axis=0)
     return g.op("Cast", name, rows, to=TensorProto.FLOAT)
+
+
+def _halves(weight: Tensor) -> bool:
+    return torch.equal(weight.detach().half().float(), weight.detach().float())
+
+
+def table_bytes(weight: Tensor) -> int:
+    """What a table takes in a form in float32."""
+    return weight.numel() * (2 if _halves(weight) else 4)
 
 
 def _small_table(g: Graph, name: str, weight: Tensor, index: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -22,17 +22,29 @@ FEW = 64  # inputs, below which a run is warned
 
 @dataclass(frozen=True)
 class Inputs:
-    """Encoded data for scores and compensation, and for re-finetuning; and the rows whose labels count, as read."""
+    """Encoded data for scores and compensation, and for re-finetuning; and the rows whose labels count, as read.
+
+    sources: all rows to learn from, whether or not their labels count.
+    """
 
     calibration: list[Features]
     training: list[Features]
     labelled: Source | None = None
     calibrating: Source | None = None
     held_out: Source | None = None
+    sources: tuple[Source, ...] = ()
 
     def judged(self, part: Callable[[Source], Source]) -> Inputs:
         """The same, with a part of the held-out rows."""
         return replace(self, held_out=part(self.held_out)) if self.held_out is not None else self
+
+    def renumbered(self, new: Mapping[int, int]) -> Inputs:
+        """The same, with other ids. new: each by the old one."""
+        calibration, training = (
+            [replace(item, ids=[new[n] for n in item.ids]) for item in items]
+            for items in (self.calibration, self.training)
+        )
+        return replace(self, calibration=calibration, training=training)
 
     @cached_property
     def calibration_digest(self) -> str:
@@ -51,8 +63,10 @@ def read_inputs(config: CompressConfig, checkpoint: Checkpoint, report: Report) 
     labelled = config.train and reading.read(config.train, subject, options, report, labelled="--train")
     training = _encoded(labelled, config, checkpoint, report) if labelled else []
     calibration, rows = training, None
+    sources = [labelled] if labelled else []
     if config.calibrate:
         rows = reading.read(config.calibrate, subject, reading.options_of(config, unlabelled=True), report)
+        sources.append(rows)
         calibration = _encoded(rows, config, checkpoint, report)
         if any(item.target is None for item in calibration):
             if any(item.target is not None for item in calibration):
@@ -64,7 +78,7 @@ def read_inputs(config: CompressConfig, checkpoint: Checkpoint, report: Report) 
     if not training and not config.distill and config.epochs and not config.as_it_is:
         raise ConfigError("--no-distill without --train: nothing to re-finetune with; give labels or --epochs 0")
     held_out = config.eval and reading.read(config.eval, subject, options, report, "validation", "evaluation")
-    return Inputs(picked, training or calibration, labelled or None, rows, held_out or None)
+    return Inputs(picked, training or calibration, labelled or None, rows, held_out or None, tuple(sources))
 
 
 def _digest(features: Sequence[Features]) -> str:

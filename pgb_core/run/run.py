@@ -28,6 +28,7 @@ from pgb_core.progress.report import Report
 from pgb_core.run import reading
 from pgb_core.run.inputs import Inputs, read_inputs
 from pgb_core.run.shared import Shared
+from pgb_core.run.vocabulary import Fitted, fitted
 from pgb_core.run.workspace import Workspace, key_of, to_device
 from pgb_core.tasks import Source
 from pgb_core.tasks.features import Features
@@ -51,7 +52,11 @@ class Stage:
 
 @dataclass(frozen=True)
 class Run:
-    """One compression. text_parity: how near the dense model is to transformers, from text."""
+    """One compression.
+
+    text_parity: how near the dense model is to transformers, from text. vocabulary: what is known of the tokens that
+    were taken out, for the manifest.
+    """
 
     config: CompressConfig
     checkpoint: Checkpoint
@@ -61,6 +66,7 @@ class Run:
     report: Report
     device: torch.device
     shared: Shared = field(default_factory=Shared)
+    vocabulary: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
     def begin(cls, config: CompressConfig, report: Report, workspace: Workspace, shared: Shared) -> Run:
@@ -71,13 +77,19 @@ class Run:
             report.stage("Loading the checkpoint and checking it against transformers")
             return load_checked(config.checkpoint, config.task, report)
 
-        def read() -> Inputs:
+        def read() -> Fitted:
             report.stage("Reading the data")
-            return read_inputs(config, checkpoint, report).judged(shared.judging)
+            inputs = read_inputs(config, checkpoint, report)
+            if config.vocabulary == "used":
+                return fitted(config, checkpoint, inputs, report)
+            return Fitted(checkpoint, parity, inputs)
 
         checkpoint, parity = shared.once(key_of("checkpoint", config.checkpoint, config.task), loaded)
-        inputs = shared.once(key_of("inputs", *_reading(config)), read)
-        return cls(config, checkpoint, parity, inputs, workspace, report, device, shared)
+        fit = shared.once(key_of("inputs", *_reading(config)), read)
+        inputs = fit.inputs.judged(shared.judging)
+        return cls(
+            config, fit.checkpoint, fit.text_parity, inputs, workspace, report, device, shared, vocabulary=fit.facts
+        )
 
     @cached_property
     def dense(self) -> Encoder:
@@ -87,7 +99,7 @@ class Run:
     @cached_property
     def teacher(self) -> Teacher:
         """What the dense model makes of the rows to learn from."""
-        key = key_of(self.checkpoint.digest, self.inputs.training_digest, str(self.device))
+        key = key_of(self.checkpoint.key, self.inputs.training_digest, str(self.device))
         return self.shared.teacher(key, lambda: Teacher(self.dense, self.inputs.training))
 
     def options(self, kind: type[Options]) -> Options:
@@ -100,7 +112,7 @@ class Run:
     def first(self, name: str, *settings: object) -> Stage:
         """A stage that depends on the model and on these settings."""
         c = self.checkpoint
-        model = (c.digest, c.architecture, c.problem_type, asdict(c.model.config))
+        model = (c.key, c.architecture, c.problem_type, asdict(c.model.config))
         return Stage(name, key_of(__version__, STAGES_VERSION, *model, *settings))
 
     def kept(self, stage: Stage, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
@@ -247,7 +259,7 @@ class Run:
     def described(self) -> dict[str, object]:
         """What a reader needs to make the artifact again; paths by their last part only."""
         shown = self.config.model_dump(exclude={"out", "resume", "force", "device", "threads", "cache", "options"})
-        for name in ("checkpoint", "train", "calibrate", "eval"):
+        for name in ("checkpoint", "train", "calibrate", "eval", "vocabulary_text"):
             if shown[name]:
                 shown[name] = plain(str(shown[name]).rstrip("/").rpartition("/")[2])
         return {**shown, **self.config.options.model_dump()}

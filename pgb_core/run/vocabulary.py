@@ -1,0 +1,155 @@
+"""Keeps the tokens that a run's texts use, and shows that these texts are read and answered as before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice
+
+from tokenizers import Tokenizer
+
+from pgb_core.checkpoints.load import Checkpoint
+from pgb_core.checkpoints.trim import trimmed
+from pgb_core.config import Asked
+from pgb_core.data import Question, Row, read_data
+from pgb_core.errors import CheckpointError
+from pgb_core.export.parity import Parity, parity_of
+from pgb_core.export.parts import table_bytes
+from pgb_core.gate import gate
+from pgb_core.inference.batches import run_all
+from pgb_core.model.predict import torch_predictor
+from pgb_core.progress.report import Report
+from pgb_core.run.inputs import Inputs
+
+ANSWERED = 64  # inputs that both models answer
+_AT_ONCE = 1000  # texts; an encoding takes thirty times as much as its text
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A checkpoint, how near it is to transformers, and its inputs, with the tokens that stay.
+
+    facts: of what went and what was compared, for the manifest.
+    """
+
+    checkpoint: Checkpoint
+    text_parity: Parity
+    inputs: Inputs
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+
+def fitted(config: Asked, checkpoint: Checkpoint, inputs: Inputs, report: Report) -> Fitted:
+    """Keep the tokens that the texts of the data use.
+
+    Every text is then read by both tokenizers, some inputs are answered by both models, and the probe texts go through
+    transformers' answers again. Raises CheckpointError when a token cannot go, or when a text is read otherwise;
+    DataError when --vocabulary-text cannot be read; ParityError when an answer differs.
+    """
+    learned = _texts(row for source in inputs.sources for row in source.rows)
+    if config.vocabulary_text is not None:
+        more = read_data(config.vocabulary_text, "texts", "train")
+        for told in more.notes:
+            report.note(told)
+        learned |= _texts(more.rows)
+    held_out = _texts(inputs.held_out.rows) if inputs.held_out else {}
+    every = {**held_out, **learned}
+    report.stage("Keeping the tokens that are used", 2 * len(every))
+    old = checkpoint.tokenizer
+    known = {n for item in chain(inputs.calibration, inputs.training) for n in item.ids}
+    known |= _ids(old, learned, report)
+    others = [text for text in held_out if text not in learned]
+    small = trimmed(checkpoint, known | _ids(old, others, report))
+    new = {n: place for place, n in enumerate(small.kept or ())}
+    _same_pieces(old, small.tokenizer, new, every, report)
+    fit = inputs.renumbered(new)
+    parity = _same_logits(checkpoint, small, inputs, fit)
+    before, after = _megabytes(checkpoint), _megabytes(small)
+    report.note(
+        f"vocabulary: {len(new):,} of {checkpoint.model.config.vocab:,} tokens stay; words and tokenizer take "
+        f"{after:.1f} MB in place of {before:.1f}; {len(every):,} texts have the same pieces"
+    )
+    facts: dict[str, object] = {
+        "tokens": {"before": checkpoint.model.config.vocab, "after": len(new)},
+        "megabytes": {"before": round(before, 3), "after": round(after, 3)},
+        "texts": len(every),
+        "same_pieces": len(every),
+        "inputs": parity.inputs,
+        "max_difference": parity.max_difference,
+    }
+    if inputs.held_out and learned:
+        alone = _without(checkpoint, known, held_out)
+        facts["held_out"] = {"texts": len(held_out), "with_tokens_of_their_own": alone}
+        report.note(
+            f"{inputs.held_out.short}: {alone:,} of {len(held_out):,} texts have tokens that no other text has; expect "
+            "as many of new texts to be read by smaller pieces"
+        )
+    return Fitted(small, gate(small), fit, facts)
+
+
+def _texts(rows: Iterator[Row] | Sequence[Row]) -> dict[str, str]:
+    """Each text once, with where it stands first."""
+    found: dict[str, str] = {}
+    for row in rows:
+        parts = (row.question, row.context) if isinstance(row, Question) else (row.text, row.pair)
+        for text in parts:
+            if text is not None:
+                found.setdefault(text, row.where)
+    return found
+
+
+def _encoded(tokenizer: Tokenizer, texts: Sequence[str] | Mapping[str, str]) -> Iterator[tuple[str, list[int]]]:
+    """Each text with its ids, without those that stand around it."""
+    rest = iter(texts)
+    while part := list(islice(rest, _AT_ONCE)):
+        for text, encoding in zip(part, tokenizer.encode_batch_fast(part, add_special_tokens=False), strict=True):
+            yield text, encoding.ids
+
+
+def _ids(tokenizer: Tokenizer, texts: Sequence[str] | Mapping[str, str], report: Report) -> set[int]:
+    found: set[int] = set()
+    for _, ids in _encoded(tokenizer, texts):
+        found.update(ids)
+        report.advance()
+    return found
+
+
+def _same_pieces(
+    old: Tokenizer, small: Tokenizer, new: Mapping[int, int], texts: Mapping[str, str], report: Report
+) -> None:
+    """Raises CheckpointError when a text has other pieces than before. texts: with where each stands."""
+    differ = []
+    for (text, was), (_, now) in zip(_encoded(old, texts), _encoded(small, texts), strict=True):
+        if [new.get(n) for n in was] != now:
+            differ.append(texts[text])
+        report.advance()
+    if differ:
+        raise CheckpointError(
+            f"{differ[0]}: has other pieces with the smaller vocabulary, as {len(differ):,} of {len(texts):,} texts "
+            "have; leave --vocabulary used out, and please report the checkpoint"
+        )
+
+
+def _same_logits(checkpoint: Checkpoint, small: Checkpoint, inputs: Inputs, fit: Inputs) -> Parity:
+    """Both models on the first inputs. Raises CheckpointError when they differ."""
+    want, got = (
+        run_all(torch_predictor(one.model), [item.tokens for item in given.calibration[:ANSWERED]])
+        for one, given in ((checkpoint, inputs), (small, fit))
+    )
+    found = parity_of(want, got)
+    if not found.max_difference <= found.allowed:
+        raise CheckpointError(
+            f"{checkpoint.source}: with the smaller vocabulary its logits differ by {found.max_difference:.1e}; leave "
+            "--vocabulary used out, and please report the checkpoint"
+        )
+    return found
+
+
+def _without(checkpoint: Checkpoint, known: set[int], texts: Mapping[str, str]) -> int:
+    """How many of these texts would lose a token if only the others' were kept."""
+    kept = set(trimmed(checkpoint, known).kept or ())
+    return sum(not kept.issuperset(ids) for _, ids in _encoded(checkpoint.tokenizer, texts))
+
+
+def _megabytes(checkpoint: Checkpoint) -> float:
+    """Of the table of words as the form fp32 stores it, and of the tokenizer."""
+    return (table_bytes(checkpoint.model.embeddings.word.weight) + len(checkpoint.reading.file())) / 1e6
