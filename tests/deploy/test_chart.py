@@ -104,7 +104,7 @@ def test_objects_of_keda_prometheus_and_the_gateway_are_valid(
 
 def test_what_the_chart_ships_is_what_the_stack_has() -> None:
     """`python deploy/helm/chart_files.py` copies it."""
-    assert {path for path in (CHART / "files").iterdir()} == set(COPIES)
+    assert set((CHART / "files").iterdir()) == set(COPIES)
     for copy, source in COPIES.items():
         assert copy.read_bytes() == source.read_bytes()
 
@@ -128,7 +128,7 @@ def test_the_rules_of_a_release_see_that_release_alone(helm: Path) -> None:
     """Every selector of every rule names it; and nothing else about the rules is changed."""
     spec = one(render(helm, CHART / "values-production.yaml", release="other"), "PrometheusRule")["spec"]
     found, source = json.dumps(spec), yaml.safe_load((ROOT / "docker/prometheus/rules.yml").read_text())
-    every, own = r'job=\"pgb\"', r'job=\"pgb\", namespace=\"ml\", service=\"other-pgb-serve\"'
+    every, own = r"job=\"pgb\"", r"job=\"pgb\", namespace=\"ml\", service=\"other-pgb-serve\""
     assert found.count(own) == json.dumps(source).count(every) == found.count(every)
     assert json.loads(found.replace(own, every)) == source
 

@@ -163,7 +163,8 @@ def test_the_log_and_the_metrics_name_what_was_asked(client: TestClient, caplog:
 def _counted(client: TestClient) -> dict[tuple[str, str], float]:
     """Answers of 200 by dialect and model."""
     pattern = r'pgb_requests_total\{dialect="(\w+)",model="(\w*)",status="200"\} (\S+)'
-    return {(dialect, model): float(count) for dialect, model, count in re.findall(pattern, client.get("/metrics").text)}
+    found = re.findall(pattern, client.get("/metrics").text)
+    return {(dialect, model): float(count) for dialect, model, count in found}
 
 
 @pytest.mark.parametrize("accept", ["*/*", "", "application/json", "application/json, text/html"])
