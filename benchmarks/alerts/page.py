@@ -10,10 +10,12 @@ from typing import Any
 
 from benchmarks.alerts.prometheus import Series
 from benchmarks.engine import ROOT
-from pgb_core.charts import Scale, axes, bar, line, svg, text, top
+from pgb_core.charts import Scale, axes, bar, line, number, svg, text, top
 
 DASHBOARD: dict[str, Any] = json.loads((ROOT / "docker/grafana/dashboards/service.json").read_text("utf-8"))
 COLUMN, ROW, GAP = 50, 27, 8
+# Seconds between the points of a line.
+STEP = 2
 COLOURS = ("#1f66c1", "#d95f00", "#2c8a57", "#8a3ffc", "#b8860b", "#c2185b", "#00838f", "#5d4037")
 _STYLE = """
 body { font: 14px/1.4 system-ui, sans-serif; margin: 24px; background: #fff; color: #1b1d21; width: 1200px; }
@@ -50,18 +52,32 @@ def panel(shown: Mapping[str, Any], lines: Sequence[tuple[str, list[tuple[float,
     place = shown["gridPos"]
     left, high = place["x"] * COLUMN, place["y"] * ROW
     width, height = place["w"] * COLUMN - GAP, place["h"] * ROW - GAP
-    room = 14 * ((len(lines) + 1) // 2)
-    x = Scale(0, span, left + 46, left + width - 8)
-    y = Scale(0, top((value for _, found in lines for _, value in found), 1e-6), high + height - room - 22, high + 30)
+    small, bytes_ = place["h"] < 8, shown["fieldConfig"]["defaults"]["unit"] == "bytes"
+    unit = 1e-6 if bytes_ else 1.0
+    bottom = high + height - 14 * ((len(lines) + 1) // 2) - (8 if small else 32)
+    x = Scale(0, span, left + (8 if small else 46), left + width - 24)
+    y = Scale(0, top((value * unit for _, found in lines for _, value in found), 1e-6), bottom, high + 30)
     body = f'<rect class="frame" x="{left}" y="{high}" width="{width}" height="{height}" rx="4"/>'
-    body += axes(x, y, "", "", ticks="y" if place["h"] < 8 else "xy", suffix=" s")
-    body += text(left + 8, high + 16, shown["title"], "title", "start")
+    if not small:
+        body += axes(x, y, "", "", ticks="xy", suffix=" s")
+    body += text(left + 8, high + 16, shown["title"] + (", MB" if bytes_ else ""), "title", "start")
     for n, (name, found) in enumerate(lines):
-        body += line([(x(at), y(value)) for at, value in found], f"k{n % len(COLOURS)}")
-        column, row = n % 2, n // 2
-        at = high + height - room + 14 * row + 4
-        body += text(left + 10 + column * width / 2, at, name[: width // 14], f"k{n % len(COLOURS)}", "start")
+        for piece in unbroken(found):
+            body += line([(x(at), y(value * unit)) for at, value in piece], f"k{n % len(COLOURS)}")
+        named = f"{name}: at most {number(max(value for _, value in found))}" if small and found else name
+        at = (left + 10 + (n % 2) * width / 2, high + height - 14 * ((len(lines) - 1) // 2 - n // 2) - 8)
+        body += text(*at, named[: width // 12], f"k{n % len(COLOURS)}", "start")
     return body
+
+
+def unbroken(found: Sequence[tuple[float, float]]) -> list[list[tuple[float, float]]]:
+    """The pieces of a line, which ends where more than two samples are missing."""
+    pieces: list[list[tuple[float, float]]] = []
+    for at, value in found:
+        if not pieces or at - pieces[-1][-1][0] > 3 * STEP:
+            pieces.append([])
+        pieces[-1].append((at, value))
+    return pieces
 
 
 def timeline(alerts: Mapping[str, Mapping[str, Sequence[float]]], span: float) -> str:

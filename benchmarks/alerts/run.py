@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.alerts.causes import CAUSES, SMALL, Cause, Service, repeated
-from benchmarks.alerts.page import DASHBOARD, asked, legend, page, panel, points, timeline
+from benchmarks.alerts.page import DASHBOARD, STEP, asked, legend, page, panel, points, timeline
 from benchmarks.alerts.prometheus import RULES, SHORTER, Prometheus, Target, prometheus, shortened
 from benchmarks.engine import ROOT
 from pgb_core.machine import facts
@@ -46,6 +46,7 @@ def caused(cause: Cause, ill: Service, beside: Prometheus, folder: Path) -> dict
         wanted = {(alert, ILL) for alert in cause.alerts}
         fired = wait(time.monotonic() + WAIT, lambda: wanted <= beside.firing())
         seconds = time.monotonic() - begun
+        time.sleep(5)  # or what is looked at has no rate yet
         firing = beside.firing()
         seen = {query: _plain(beside.query(query)) for query in cause.look}
         log = ill.said(cause.log) if cause.log else ""
@@ -90,8 +91,8 @@ def dashboard(beside: Prometheus, begin: float, end: float) -> tuple[list[dict[s
     for shown in DASHBOARD["panels"]:
         lines = []
         for target in shown["targets"]:
-            series = beside.history(asked(target["expr"], INTERVAL), begin, end, 2)
-            one = beside.history(asked(target["expr"], INTERVAL, "well"), begin, end, 2)
+            series = beside.history(asked(target["expr"], INTERVAL), begin, end, STEP)
+            one = beside.history(asked(target["expr"], INTERVAL, "well"), begin, end, STEP)
             services = {found["metric"].get("service", "") for found in series}
             counted.append(
                 {
@@ -130,7 +131,7 @@ def main() -> None:
             ):
                 begin = time.time()
                 time.sleep(10)
-                alerts = {}
+                alerts: dict[str, dict[str, Any]] = {}
                 for cause in CAUSES:
                     found = caused(cause, ill, beside, folder)
                     alerts |= dict.fromkeys(cause.alerts, found)
