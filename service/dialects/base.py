@@ -20,8 +20,8 @@ class Dialect:
     name: its name in metrics and the log. routes: its routes. paths: whole paths that belong to it, also those without
     a route. work: paths that run a model; the group `model`, if there is one, is the model that the path names. error:
     makes the body of an error from its code and its message. statuses: where they differ from the common table.
-    probes: routes that machines ask regularly; the log shows them at level debug. reads: paths that belong to it when
-    they are read, but to another dialect when something is sent to them.
+    probes: routes that machines ask regularly; the log shows them at level debug, and metrics count them as probes.
+    reads: paths that belong to it when they are read, but to another dialect when something is sent to them.
     """
 
     name: str

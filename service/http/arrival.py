@@ -30,6 +30,8 @@ from service.settings import Settings
 
 TIMEOUT_HEADER = b"x-request-timeout-ms"
 CLIENT_GONE = 499
+# In place of the dialect where requests to a probe's route are counted.
+PROBE = "probe"
 # A client that holds more than max_pending_bytes / LITTLE must leave max_pending_bytes / RESERVE free.
 RESERVE, LITTLE = 8, 4096
 _ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
@@ -232,8 +234,9 @@ class Arrival:
 
     def _account(self, call: Call, dialect: Dialect, scope: Scope, status: int) -> None:
         route = getattr(scope.get("route"), "path", "(none)")
-        self._instruments.requests.labels(call.dialect, call.model, status).inc()
-        logs.request(call, scope["method"], route, status, route in dialect.probes)
+        probe = route in dialect.probes
+        self._instruments.requests.labels(PROBE if probe else call.dialect, call.model, status).inc()
+        logs.request(call, scope["method"], route, status, probe)
         if self._parts.tracer is not None:
             self._parts.tracer.request(call, Headers(scope=scope), f"{scope['method']} {route}", status)
 

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from benchmarks.engine import EngineError
-from tests.containers.test_rules import queries, rules
+from tests.containers.test_rules import queries, rules, shown
 from tests.served import free_port
 
 Docker = Callable[..., str]
@@ -145,7 +145,7 @@ def test_a_load_test_runs_beside_it_and_fills_the_dashboard(running: Stack) -> N
     loaded = Stack(running.name, running.docker, running.files, env)
     loaded.compose("--profile", "load", "run", "--rm", "load")
     time.sleep(6)  # a scrape
-    asked = [query.replace("$__rate_interval", "1m").replace("$model", ".*") for query in queries()]
+    asked = [shown(query, "1m") for query in queries()]
     filled = {query for query in asked if running.query(query)}
     assert {query for query in asked if "duration_seconds" in query or "pgb_requests_total" in query} <= filled
 

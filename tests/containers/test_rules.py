@@ -27,6 +27,13 @@ def queries() -> list[str]:
     return [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
 
 
+def shown(query: str, interval: str) -> str:
+    """A query as Grafana sends it where every variable is set to All, or with none left as it was."""
+    query = re.sub(r"\$(namespace|service|model)\b", ".*", query.replace("$__rate_interval", interval))
+    assert "$" not in query
+    return query
+
+
 def served() -> set[str]:
     """Every series that the service can expose: of histograms, counters and gauges."""
     instruments = Instruments()
@@ -77,6 +84,36 @@ def test_every_figure_asked_for_exists(source: str) -> None:
     named = set(re.findall(r"\b(?:pgb_|pgb:|process_)[\w:]+", text))
     assert named
     assert named <= served() | recorded
+
+
+def test_every_selector_names_the_service() -> None:
+    """Rules leave room for the chart to name it; the dashboard has it from its variables."""
+    chosen = {variable["name"]: variable for variable in DASHBOARD["templating"]["list"]}
+    assert list(chosen) == ["datasource", "namespace", "service", "model"]
+    assert chosen["namespace"]["allValue"] == chosen["service"]["allValue"] == ".*"
+    (alerts,) = DASHBOARD["annotations"]["list"]
+    own = 'job="pgb", namespace=~"$namespace", service=~"$service"'
+    for texts, begins in (
+        ([str(rule["expr"]) for rule in rules()], 'job="pgb"'),
+        ([*queries(), alerts["expr"], chosen["model"]["query"]["query"]], own),
+    ):
+        for text in texts:
+            series = re.findall(r"(?:\bup|\bpgb[_:][\w:]+|\bprocess_\w+|\bALERTS)\b(?!:)", text)
+            selectors = re.findall(r"\{([^}]*)\}", text)
+            assert len(series) == len(selectors) > 0, text
+            assert all(begins in selector for selector in selectors), text
+
+
+def test_every_figure_is_of_one_service() -> None:
+    """No sum, quantile, least or most runs over services; and each panel says whose its lines are."""
+    texts = [str(rule["expr"]) for rule in rules()] + queries()
+    for text in texts:
+        for kept in re.findall(r"\b(?:sum|min|max|avg|count)\b(?: by \(([^)]*)\))?", text):
+            assert {"namespace", "service"} <= set(kept.split(", ")), text
+    for panel in DASHBOARD["panels"]:
+        for target in panel["targets"]:
+            assert target["legendFormat"].startswith("{{namespace}}/{{service}}")
+            assert target.get("datasource", panel["datasource"])["uid"] == "${datasource}"
 
 
 def test_panels_explain_themselves_and_do_not_overlap() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from deploy.helm.chart_files import COPIES
 from deploy.helm.settings_schema import SCHEMA, settings_schema
 from service.app import create_app
 from service.observe.instruments import Instruments
@@ -21,20 +22,30 @@ from tests.deploy.tools import Manifest, crd_faults, helm, k8s_faults
 
 __all__ = ["crd_faults", "helm"]
 CHART = SCHEMA.parent
-SETS = sorted((CHART / "ci").glob("*.yaml"))
+ROOT = CHART.parents[2]
+SETS = [*sorted((CHART / "ci").glob("*.yaml")), CHART / "values-production.yaml"]
 NAMES = [path.stem for path in SETS]
+# What whoever installs with values-production.yaml still has to say.
+OWN = ("--set", "image.repository=registry.example/ml/pgb-serve", "--set", f"image.digest=sha256:{'1' * 64}")
 # The oldest that the chart allows, one in between, the newest known.
 VERSIONS = ("1.27", "1.33", "1.37")
+# Groups of objects that are no part of Kubernetes.
+CRDS = ("keda.sh/", "monitoring.coreos.com/", "gateway.networking.k8s.io/")
 
 
 def _helm(helm: Path, *args: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([helm, *args], capture_output=True, text=True)
 
 
-def render(helm: Path, values: Path | str, *args: str) -> list[Manifest]:
-    """The objects of a set of values, as a cluster would get them."""
+def given(values: Path | str) -> tuple[str | Path, ...]:
+    """The arguments of a set of values."""
     path = values if isinstance(values, Path) else CHART / "ci" / f"{values}.yaml"
-    done = _helm(helm, "template", "web", CHART, "-n", "ml", "-f", path, *args)
+    return ("-f", path, *(OWN if path.stem == "values-production" else ()))
+
+
+def render(helm: Path, values: Path | str, *args: str, release: str = "web") -> list[Manifest]:
+    """The objects of a set of values, as a cluster would get them."""
+    done = _helm(helm, "template", release, CHART, "-n", "ml", *given(values), *args)
     assert done.returncode == 0, done.stderr
     return [found for found in yaml.safe_load_all(done.stdout) if found]
 
@@ -53,14 +64,14 @@ def pod(objects: list[Manifest]) -> Any:
 @pytest.mark.parametrize("values", SETS, ids=NAMES)
 def test_the_chart_has_nothing_to_complain_of(values: Path, helm: Path) -> None:
     """Not even a warning."""
-    done = _helm(helm, "lint", "--strict", CHART, "-f", values)
+    done = _helm(helm, "lint", "--strict", CHART, *given(values))
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("values", SETS, ids=NAMES)
 def test_every_object_is_valid_and_has_no_unknown_field(values: Path, helm: Path) -> None:
     """By the schemas of three versions of Kubernetes."""
-    known = [item for item in render(helm, values) if "." not in item["apiVersion"] or "k8s.io" in item["apiVersion"]]
+    known = [item for item in render(helm, values) if not item["apiVersion"].startswith(CRDS)]
     assert len(known) >= 2
     for version in VERSIONS:
         if values.stem == "image" and version == "1.27":
@@ -76,20 +87,127 @@ def test_a_field_that_is_misspelt_is_found(helm: Path) -> None:
     assert "readinessProb" in k8s_faults(deployment, "1.33")[0]
 
 
-def test_objects_of_keda_and_the_prometheus_operator_are_valid(
+def test_objects_of_keda_prometheus_and_the_gateway_are_valid(
     helm: Path, crd_faults: Callable[[list[Manifest]], list[str]]
 ) -> None:
     """By their own schemas; and one that is wrong is found."""
-    extra = [item for item in render(helm, "keda-monitoring-gpu") if item["apiVersion"].startswith(("keda", "monit"))]
-    assert {item["kind"] for item in extra} == {"ScaledObject", "ServiceMonitor", "PrometheusRule"}
-    assert crd_faults(extra) == ["", "", ""]
+    objects = [*render(helm, "keda-monitoring-gpu"), *render(helm, "init-hpa-keys")]
+    extra = [item for item in objects if item["apiVersion"].startswith(CRDS)]
+    assert {item["kind"] for item in extra} == {"ScaledObject", "PodMonitor", "PrometheusRule", "HTTPRoute"}
+    assert crd_faults(extra) == [""] * 4
     one(extra, "ScaledObject")["spec"]["triggers"][0]["metadata"]["threshold"] = 0.1
-    (endpoint,) = one(extra, "ServiceMonitor")["spec"]["endpoints"]
-    assert {"targetLabel": "job", "replacement": "pgb"} in endpoint["relabelings"]
-    assert 'job="pgb"' in (CHART.parents[2] / "docker/prometheus/rules.yml").read_text()
-    one(extra, "ServiceMonitor")["spec"]["endpoints"] = {}
+    one(extra, "PodMonitor")["spec"]["podMetricsEndpoints"] = {}
     one(extra, "PrometheusRule")["spec"]["groups"][0].pop("name")
+    one(extra, "HTTPRoute")["spec"]["parentRefs"][0].pop("name")
     assert all(crd_faults(extra))
+
+
+def test_what_the_chart_ships_is_what_the_stack_has() -> None:
+    """`python deploy/helm/chart_files.py` copies it."""
+    assert set((CHART / "files").iterdir()) == set(COPIES)
+    for copy, source in COPIES.items():
+        assert copy.read_bytes() == source.read_bytes()
+
+
+def test_pods_are_scraped_under_the_labels_that_tell_services_apart(helm: Path) -> None:
+    """The rules and the autoscaler of a release ask for the same."""
+    objects = render(helm, "keda-monitoring-gpu")
+    (endpoint,) = one(objects, "PodMonitor")["spec"]["podMetricsEndpoints"]
+    assert endpoint["relabelings"] == [
+        {"targetLabel": "job", "replacement": "pgb"},
+        {"targetLabel": "service", "replacement": "web-pgb-serve"},
+    ]
+    (port,) = pod(objects)["spec"]["containers"][0]["ports"]
+    assert endpoint["port"] == port["name"]
+    assert endpoint["authorization"] == {"credentials": {"name": "scrape", "key": "key"}}
+    (group,) = one(objects, "PrometheusRule")["spec"]["groups"]
+    assert group["rules"][0]["expr"] == 'up{job="pgb", namespace="ml", service="web-pgb-serve"} == 0'
+
+
+def test_the_rules_of_a_release_see_that_release_alone(helm: Path) -> None:
+    """Every selector of every rule names it; and nothing else about the rules is changed."""
+    spec = one(render(helm, CHART / "values-production.yaml", release="other"), "PrometheusRule")["spec"]
+    found, source = json.dumps(spec), yaml.safe_load((ROOT / "docker/prometheus/rules.yml").read_text())
+    every, own = r"job=\"pgb\"", r"job=\"pgb\", namespace=\"ml\", service=\"other-pgb-serve\""
+    assert found.count(own) == json.dumps(source).count(every) == found.count(every)
+    assert json.loads(found.replace(own, every)) == source
+
+
+def test_the_dashboard_is_a_config_map_that_grafana_finds(helm: Path) -> None:
+    """Whole, under the label that its sidecar looks for."""
+    found = one(render(helm, "image"), "ConfigMap")
+    assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+    (text,) = found["data"].values()
+    assert json.loads(text) == json.loads((ROOT / "docker/grafana/dashboards/service.json").read_text())
+
+
+def test_the_ways_in_lead_to_the_service(helm: Path) -> None:
+    """By the host that was set, and none is there unless asked for."""
+    objects = render(helm, "image")
+    service = one(objects, "Service")
+    spec = one(objects, "Ingress")["spec"]
+    (rule,) = spec["rules"]
+    assert rule["host"] == "pgb.example"
+    assert rule["http"]["paths"][0]["backend"] == {
+        "service": {"name": service["metadata"]["name"], "port": {"name": service["spec"]["ports"][0]["name"]}}
+    }
+    assert spec["tls"] == [{"hosts": ["pgb.example"], "secretName": "pgb-tls"}]
+    objects = render(helm, "init-hpa-keys")
+    spec = one(objects, "HTTPRoute")["spec"]
+    service = one(objects, "Service")
+    assert spec["rules"] == [
+        {"backendRefs": [{"name": service["metadata"]["name"], "port": service["spec"]["ports"][0]["port"]}]}
+    ]
+    assert spec["parentRefs"] == [{"name": "public", "namespace": "gateways"}]
+    assert not {"Ingress", "HTTPRoute"} & {item["kind"] for item in render(helm, "claim")}
+
+
+@pytest.mark.parametrize(
+    ("sets", "said"),
+    [
+        ("image.repository=", "image.repository is empty"),
+        ("image.tag=", "image.tag and image.digest are both empty"),
+        ("keys.enabled=true", "keys.secret is empty"),
+        ("keys.secret=a", "keys.enabled is false"),
+        ("settings.metrics_key=true", "keys.enabled is false"),
+        (
+            "keys.enabled=true,keys.secret=a,settings.metrics_key=true,podMonitor.enabled=true",
+            "podMonitor.keySecret.name is empty",
+        ),
+        ("ingress.enabled=true", "ingress.host is empty"),
+        ("httpRoute.enabled=true", "httpRoute.gateways is empty"),
+    ],
+)
+def test_what_is_missing_is_told_in_words(sets: str, said: str, helm: Path) -> None:
+    """With what to set; nothing is rendered."""
+    done = _helm(helm, "template", "web", CHART, *given("claim"), "--set", sets)
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert not done.stdout
+
+
+def test_keys_are_asked_for_and_pages_are_off_unless_switched(helm: Path) -> None:
+    """The chart's own values, with no more than what has to be said."""
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert values["image"] == {**values["image"], "repository": "", "tag": "", "digest": ""}
+    done = _helm(helm, "template", "web", CHART, *OWN, "--set", "models.claim.name=models", "--set", "keys.secret=pgb")
+    assert done.returncode == 0, done.stderr
+    container = pod([item for item in yaml.safe_load_all(done.stdout) if item])["spec"]["containers"][0]
+    env = {variable["name"]: variable["value"] for variable in container["env"]}
+    assert (env["PGB_KEYS_FILE"], env["PGB_UI"]) == ("/etc/pgb/keys", "false")
+    assert container["image"] == f"registry.example/ml/pgb-serve@sha256:{'1' * 64}"
+    without = pod(render(helm, "claim"))["spec"]["containers"][0]["env"]
+    assert "PGB_KEYS_FILE" not in {variable["name"] for variable in without}
+
+
+def test_what_a_pod_asks_for_is_what_was_measured() -> None:
+    """The most that a flood took, within 64 MiB; and room for one as large again."""
+    measured = json.loads((ROOT / "benchmarks/results/containers.json").read_text())["flood_in_512_mb"]
+    most = max(flood["resident_mb_at_most"] for flood in measured)
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    asked, limit = (int(values["resources"][kind]["memory"].removesuffix("Mi")) for kind in ("requests", "limits"))
+    assert most <= asked < most + 64
+    assert limit == 2 * asked
 
 
 @pytest.mark.parametrize("values", SETS, ids=NAMES)
@@ -137,6 +255,7 @@ def test_a_pod_gets_longer_to_end_than_the_service_needs(drain: float, stop: flo
         (
             "init-hpa-keys",
             {
+                "ui": False,
                 "cors_origins": ("https://a.example", "https://b.example"),
                 "metrics_key": True,
                 "log_level": "warning",
@@ -187,7 +306,10 @@ def test_the_schema_of_the_settings_is_that_of_the_service() -> None:
         "autoscaling.engine=keda",
         "autoscaling.queueWaitSeconds=0",
         "disruptionBudget.maxUnavailable=0",
-        "serviceMonitor.interval=15",
+        "serviceMonitor.enabled=true",
+        "podMonitor.interval=15",
+        "keys.enabled=maybe",
+        "ingress.host=a b",
         "user=0",
         "env[0].name=PGB_PORT",
         "resources.limits.cpu=two",
@@ -204,20 +326,18 @@ def test_wrong_values_are_refused(wrong: str, helm: Path) -> None:
 
 @pytest.mark.parametrize("values", SETS, ids=NAMES)
 def test_selectors_select(values: Path, helm: Path) -> None:
-    """Deployment, Service, disruption budget, network policy the pods; the monitor the Service."""
+    """Deployment, Service, disruption budget, network policy and monitor the pods."""
     objects = render(helm, values, "--set", "podLabels.more=x")
     labels = pod(objects)["metadata"]["labels"].items()
     assert ("more", "x") in labels
-    for item in objects:
+    for item in (item for item in objects if "spec" in item):
         spec = item["spec"]
-        if item["kind"] in ("Deployment", "PodDisruptionBudget"):
+        if item["kind"] in ("Deployment", "PodDisruptionBudget", "PodMonitor"):
             assert spec["selector"]["matchLabels"].items() <= labels
         elif item["kind"] == "Service":
             assert spec["selector"].items() <= labels
         elif item["kind"] == "NetworkPolicy":
             assert spec["podSelector"]["matchLabels"].items() <= labels
-        elif item["kind"] == "ServiceMonitor":
-            assert spec["selector"]["matchLabels"].items() <= one(objects, "Service")["metadata"]["labels"].items()
         elif item["kind"] in ("HorizontalPodAutoscaler", "ScaledObject"):
             assert spec["scaleTargetRef"]["name"] == one(objects, "Deployment")["metadata"]["name"]
     spread = pod(objects)["spec"]["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"]

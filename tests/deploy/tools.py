@@ -46,7 +46,7 @@ def helm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def crd_faults(tmp_path_factory: pytest.TempPathFactory) -> Callable[[list[Manifest]], list[str]]:
-    """Checks objects of KEDA and the Prometheus operator; what is wrong with each, '' where nothing is."""
+    """Checks objects of KEDA, the Prometheus operator and the Gateway API: what is wrong with each, or ''."""
     npm, node = shutil.which("npm"), shutil.which("node")
     if npm is None or node is None:
         pytest.skip("node is not installed")

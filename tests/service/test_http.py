@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import json
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,8 @@ def test_a_connection_goes_on_after_head(artifacts: tuple[Path, Path]) -> None:
 def test_the_log_and_the_metrics_name_what_was_asked(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
     """HEAD is not called GET, and / is of whoever answers it."""
     caplog.set_level(logging.DEBUG, "pgb")
+    before = _counted(client)
+    caplog.clear()
     client.head("/v1/models")
     client.get("/")
     client.head("/v1/models/mood")
@@ -149,7 +152,19 @@ def test_the_log_and_the_metrics_name_what_was_asked(client: TestClient, caplog:
         ("DEBUG", "HEAD /v1/models/{name}", "kserve"),
         ("INFO", "POST /", "huggingface"),
     ]
-    assert 'pgb_requests_total{dialect="kserve",model="",status="200"}' in client.get("/metrics").text
+    more = {key: count - before.get(key, 0) for key, count in _counted(client).items()}
+    assert {key: count for key, count in more.items() if count} == {
+        ("native", ""): 1,
+        ("huggingface", "mood"): 1,
+        ("probe", ""): 3,  # and the first look at the metrics
+    }
+
+
+def _counted(client: TestClient) -> dict[tuple[str, str], float]:
+    """Answers of 200 by dialect and model."""
+    pattern = r'pgb_requests_total\{dialect="(\w+)",model="(\w*)",status="200"\} (\S+)'
+    found = re.findall(pattern, client.get("/metrics").text)
+    return {(dialect, model): float(count) for dialect, model, count in found}
 
 
 @pytest.mark.parametrize("accept", ["*/*", "", "application/json", "application/json, text/html"])

@@ -1,0 +1,1 @@
+"""Each alert caused once beside a real Prometheus, and each query of the dashboard drawn."""
