@@ -37,6 +37,7 @@ _EXAMPLES = """examples:
   pgb evaluate ./small --data dev.tsv
   pgb bench ./small --against ./my-bert
   pgb serve ./small ./small-qa
+  pgb plan-capacity ./small --rate 2000 --lengths 32 --p99 50
 """
 _COMPRESS_NOTES = """
 Data files: GLUE .tsv, .csv, .json, .jsonl, .parquet, .txt (unlabelled), and SQuAD as .json or as rows. They may be
@@ -72,6 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     if given[:1] == ["serve"] and not {"-h", "--help"} & set(given):
         serve(given[1:])  # the service knows its settings
+        return 0
+    if given[:1] == ["plan-capacity"]:
+        _become("service.planning", given[1:])
         return 0
     args = _parser().parse_args(given)
     if argv is None:  # the process is ours, and torch is not imported yet
@@ -407,9 +411,14 @@ def _bench(args: argparse.Namespace) -> int:
 
 
 def serve(arguments: Sequence[str]) -> None:
-    """Replace this process by the inference service. -P: a module `service` in the current directory is not run."""
+    """Replace this process by the inference service."""
+    _become("service", arguments)
+
+
+def _become(module: str, arguments: Sequence[str]) -> None:
+    """Replace this process by a module. -P: one of that name in the current directory is not run."""
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "service", *arguments])
+    os.execv(sys.executable, [sys.executable, "-P", "-m", module, *arguments])
 
 
 def _demo(args: argparse.Namespace) -> int:
@@ -446,6 +455,7 @@ _COMMANDS = {
     "serve": _Command(
         "serve artifacts over HTTP (needs neither torch nor transformers)", _add_serve, None, _SERVE_NOTES
     ),
+    "plan-capacity": _Command("say how many replicas of which size hold a p99", lambda p: None, None),
     "demo": _Command("compress the built-in sentiment and QA models, compare them, and serve them", _add_demo, _demo),
 }
 

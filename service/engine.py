@@ -17,7 +17,8 @@ from pgb_core.inference.tasks.classification import CLASSIFICATION, Labelling, S
 from pgb_core.inference.tasks.qa import QA, Answer, Options, Question, Windowing, best, cost
 from pgb_core.inference.tokens import Text, Tokens, Window
 from pgb_core.machine import usable_cores
-from service.batching.batcher import Announced, Ran
+from service.batching.batcher import Ran
+from service.batching.queue import Announced
 from service.batching.tokenizing import TokenizingLine
 from service.errors import EmptyInput, InvalidInput, Overloaded, ServiceError, TooLarge, WrongTask, told
 from service.models.model import Model

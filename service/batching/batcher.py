@@ -17,44 +17,15 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
-from service.batching.admission import Backlog, too_long
 from service.batching.futures import expiring, settle
-from service.batching.waiting import Entry, WaitingRoom
-from service.errors import DeadlineExceeded, InputRejected, Overloaded, RuntimeFailed, ServiceError, Unavailable
+from service.batching.queue import Announced, Cost, Limits, Queue
+from service.batching.waiting import Entry
+from service.errors import DeadlineExceeded, InputRejected, RuntimeFailed, ServiceError
 from service.observe.metrics import clock
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-_SETTLING = 0.1
-_BRIEF = 0.01  # seconds that a lone request may keep the event loop from everything else
-_DENSEST = 0.25  # tokens that a byte is taken for at most: windows that overlap make many more of it
-_UNCERTAIN = 1.5  # times that an estimate must pass the time given before a request is told that it never can be done
 _CHECK_SECONDS = 1.0  # between two checks of a model whose inputs fail
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Seconds that a batch takes: `fixed` for being run, and `per_token` for each padded token."""
-
-    fixed: float
-    per_token: float
-
-    @property
-    def launch(self) -> float:
-        """Tokens that take as long as starting a batch does."""
-        return self.fixed / self.per_token
-
-
-@dataclass(frozen=True)
-class Limits:
-    """batch_tokens: tokens of one batch, padding included. queue_tokens and queue_seconds: the most that may be ahead
-    of a request, in tokens and in estimated seconds (`admission`). overtake: an input may always join the batch of an
-    older one that came at most this many seconds before it."""
-
-    batch_tokens: int
-    queue_tokens: int
-    queue_seconds: float
-    overtake: float
 
 
 @dataclass(eq=False, slots=True)
@@ -67,14 +38,6 @@ class Ran(Generic[Result]):
     batch_size: int
     batch_tokens: int
     mark: object = None
-
-
-@dataclass(eq=False, slots=True)
-class Announced:
-    """Work that was admitted by estimate, before its inputs are ready: it counts until it is withdrawn."""
-
-    flow: Hashable
-    tokens: float
 
 
 class Observer(Protocol):
@@ -130,20 +93,12 @@ class Batcher(Generic[Item, Result]):
         """check: whether the model itself still works; called between two batches when an input fails."""
         self._run = run
         self._size_of = size_of
-        self._limits = limits
         self._observer = observer
-        self._room: WaitingRoom[_Input[Item, Result]] = WaitingRoom(limits.batch_tokens, cost.launch, limits.overtake)
-        self._fixed = cost.fixed
-        self._seconds_per_token = cost.per_token + cost.fixed / limits.batch_tokens
-        self._backlog = Backlog()  # tokens
-        self._busy_until = 0.0
-        self._usual = 0.0  # tokens of an admitted request, and of each byte of its body
-        self._density = 0.0
+        self._queue: Queue[_Input[Item, Result]] = Queue(limits, cost)
         self.failures = 0  # batches that failed since the last one that did not
         self._check = check
         self._checked, self._well = float("-inf"), False
         self._running = False
-        self._closing = False
         self._changed = threading.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -151,45 +106,31 @@ class Batcher(Generic[Item, Result]):
     @property
     def waiting_tokens(self) -> int:
         """Tokens in the queue."""
-        return self._room.tokens
+        return self._queue.tokens
 
     @property
     def waiting_inputs(self) -> int:
         """Inputs in the queue."""
-        return self._room.count
+        return self._queue.count
 
     def wait_seconds(self) -> float:
         """Estimated seconds that an input would wait behind all admitted work if it came now."""
-        return self._busy(clock()) + self._backlog.total * self._seconds_per_token
+        return self._queue.wait_seconds(clock())
 
     def check(self, flow: Hashable = None, body: int | None = None) -> None:
-        """Raises Overloaded when a request would be refused now.
-
-        The request is assumed to be as large as admitted requests usually are, or smaller if its `body` has few bytes.
-        The usual size is not learnt from requests that are refused here.
-        """
+        """See `Queue.check`."""
         with self._changed:
-            tokens = self._usual if body is None else min(self._usual, body * min(self._density, _DENSEST))
-            self._admit_or_refuse(flow, tokens, float("inf"))
+            self._queue.check(flow, body, clock())
 
     def announce(self, flow: Hashable, tokens: float, deadline: float, before: float = 0.0) -> Announced:
-        """Admit work by estimate before its inputs are made, which waits `before` seconds for others.
-
-        It counts until `submit` gets it, or until `withdraw`. Raises what `submit` raises when it is refused.
-        """
+        """See `Queue.announce`; it counts until `submit` gets it, or until `withdraw`."""
         with self._changed:
-            self._admit_or_refuse(flow, tokens, deadline, before)
-            self._backlog.add(flow, tokens)
-            return Announced(flow, tokens)
+            return self._queue.announce(flow, tokens, deadline, clock(), before)
 
     def withdraw(self, announced: Announced) -> None:
-        """Stop counting it: its inputs are ready now, or will not come. A second call has no effect."""
+        """See `Queue.withdraw`."""
         with self._changed:
-            self._withdraw(announced)
-
-    def _withdraw(self, announced: Announced) -> None:
-        self._backlog.done(announced.flow, announced.tokens)
-        announced.tokens = 0.0
+            self._queue.withdraw(announced)
 
     async def submit(
         self,
@@ -214,7 +155,7 @@ class Batcher(Generic[Item, Result]):
         sizes = [self._size_of(item) for item in items]
         job.tokens = sum(sizes)
         job.entries = [
-            Entry(_Input(job, n, item), size, now, flow)
+            Entry(_Input(job, n, item), size, now, flow, deadline)
             for n, (item, size) in enumerate(zip(items, sizes, strict=True))
         ]
         job.results = [None] * len(items)
@@ -242,7 +183,7 @@ class Batcher(Generic[Item, Result]):
     async def close(self) -> None:
         """Finish what waits, then stop."""
         with self._changed:
-            self._closing = True
+            self._queue.closed = True
             self._changed.notify()
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join)
@@ -257,17 +198,10 @@ class Batcher(Generic[Item, Result]):
         announced: Announced | None,
     ) -> bool:
         """Queue the job and wake the thread, or return True if the caller is to run it."""
-        tokens, flow = job.tokens, job.flow
         with self._changed:
-            if announced is not None:
-                self._withdraw(announced)
-            self._admit_or_refuse(flow, tokens, job.deadline)
-            self._usual += (_SETTLING if self._usual else 1.0) * (tokens - self._usual)
-            if body:
-                self._density += (_SETTLING if self._density else 1.0) * (tokens / body - self._density)
-            here = alone and not self._running and not self._room.count and self._brief(tokens)
-            self._backlog.add(flow, tokens)
-            self._room.add(*job.entries)
+            idle = alone and not self._running and not self._queue.count
+            self._queue.admit(job.entries, clock(), body, announced)
+            here = idle and self._queue.brief(job.tokens)
             if here:
                 self._running = True
                 return True
@@ -278,42 +212,18 @@ class Batcher(Generic[Item, Result]):
             self._changed.notify()
             return False
 
-    def _brief(self, tokens: int) -> bool:
-        return self._fixed + tokens * self._seconds_per_token < _BRIEF
-
-    def _busy(self, now: float) -> float:
-        """Seconds until the batch that runs has run, by estimate."""
-        return max(0.0, self._busy_until - now)
-
-    def _admit_or_refuse(self, flow: Hashable, tokens: float, deadline: float, before: float = 0.0) -> None:
-        """Apply the rule of `admission`. Called with the lock held."""
-        if self._closing:
-            raise Unavailable("the model is shutting down")
-        now = clock()
-        if deadline <= now:
-            raise DeadlineExceeded("the request's deadline passed before it was queued")
-        ahead = self._backlog.ahead(flow, tokens)
-        wait = before + self._busy(now) + ahead * self._seconds_per_token
-        full = ahead + tokens > self._limits.queue_tokens
-        if (self._room.count or before) and (full or too_long(wait, self._limits.overtake, self._limits.queue_seconds)):
-            raise Overloaded(f"{round(self._backlog.total)} tokens are waiting already", wait)
-        if now + wait > deadline:
-            raise Overloaded("the estimated wait is longer than the request's deadline allows", wait)
-        if _UNCERTAIN * (deadline - now) < tokens * self._seconds_per_token:
-            raise DeadlineExceeded("the inputs take longer than the request's deadline allows; send fewer at a time")
-
     def _leave(self, job: _Job[Item, Result], reason: str) -> None:
         """The job has ended: remove its waiting inputs, and stop counting its work."""
         with self._changed:
-            gone = [entry for entry in job.entries if self._room.discard(entry)] if job.left else []
-            self._backlog.done(job.flow, job.tokens)
+            gone = [entry for entry in job.entries if self._queue.discard(entry)] if job.left else []
+            self._queue.leave(job.flow, job.tokens)
             job.entries = []  # each of which holds the job
         self._save(gone, reason)
 
     def _save(self, gone: Sequence[Entry[Any]], reason: str) -> None:
         if gone and self._observer is not None:
             tokens = sum(entry.size for entry in gone)
-            self._observer.saved(reason, len(gone), tokens, tokens * self._seconds_per_token)
+            self._observer.saved(reason, len(gone), tokens, tokens * self._queue.seconds_per_token)
 
     def _run_here(self) -> None:
         while batch := self._next():
@@ -322,8 +232,8 @@ class Batcher(Generic[Item, Result]):
     def _work(self) -> None:
         while True:
             with self._changed:
-                while self._running or not self._room.count:
-                    if self._closing and not self._running:
+                while self._running or not self._queue.count:
+                    if self._queue.closed and not self._running:
                         return
                     self._changed.wait()
                 self._running = True
@@ -333,21 +243,11 @@ class Batcher(Generic[Item, Result]):
     def _next(self) -> _Batch:
         """The next batch; if it is empty, the caller stops running batches."""
         with self._changed:
-            batch = self._take()
+            batch, late = self._queue.take(clock())
+            if late:
+                self._save(late, "deadline")
             self._running = bool(batch)
             return batch
-
-    def _take(self) -> _Batch:
-        now = clock()
-        while True:
-            batch = self._room.take(now)
-            alive = [entry for entry in batch if entry.item.job.deadline > now]
-            if len(alive) < len(batch):
-                self._save([entry for entry in batch if entry.item.job.deadline <= now], "deadline")
-            if alive or not batch:
-                break
-        self._busy_until = now + sum([entry.size for entry in alive]) * self._seconds_per_token
-        return alive
 
     def _run_batch(self, batch: _Batch, send: Callable[[_Batch, _Outcome], None]) -> None:
         sizes = [entry.size for entry in batch]
@@ -363,7 +263,7 @@ class Batcher(Generic[Item, Result]):
         else:
             finished = clock()
             self.failures = 0
-            self._learn(sum(sizes), finished - started)
+            self._queue.learn(sum(sizes), finished - started)
             mark = self._observe(len(batch), tokens, started)
             send(batch, [Ran(result, started, finished, len(batch), tokens, mark) for result in results])
             return
@@ -385,10 +285,6 @@ class Batcher(Generic[Item, Result]):
         self.failures = 0 if self._well else self.failures + 1
         failure.__cause__ = error
         return failure
-
-    def _learn(self, tokens: int, seconds: float) -> None:
-        if 4 * tokens >= self._limits.batch_tokens:
-            self._seconds_per_token += _SETTLING * (seconds / tokens - self._seconds_per_token)
 
     def _observe(self, size: int, tokens: int, started: float, error: Exception | None = None) -> object:
         return None if self._observer is None else self._observer.batch(size, tokens, started, clock(), error)

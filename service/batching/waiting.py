@@ -24,12 +24,14 @@ Item = TypeVar("Item")
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
 class Entry(Generic[Item]):
-    """One input. size: tokens; queued: seconds; flow: who asks; `waiting` turns False when it is taken or leaves."""
+    """One input. size: tokens; queued, deadline: seconds; flow: who asks; `waiting` turns False when it is taken or
+    leaves."""
 
     item: Item
     size: int
     queued: float
     flow: Hashable = None
+    deadline: float = float("inf")
     waiting: bool = True
 
 

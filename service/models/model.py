@@ -14,7 +14,8 @@ from pgb_core.inference.runtimes.base import Runtime
 from pgb_core.inference.tasks.base import Logits
 from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.inference.tokens import Tokens
-from service.batching.batcher import Batcher, Cost, Limits
+from service.batching.batcher import Batcher
+from service.batching.queue import Cost, Limits
 from service.observe import logs
 from service.observe.instruments import Instruments
 from service.observe.metrics import Statistics, clock
@@ -24,10 +25,8 @@ from service.settings import Settings
 BROKEN = 3
 _QUIET = 1.0  # seconds between two failures that are logged
 _SHORT, _LONG, _ROUNDS = 16, 256, 3
-_SLICE = 0.25  # of the promised wait, that one batch may take
 _SETTLING = 0.1
 _FIRST_DENSITY, _SPARSE, _DENSE = 0.25, 0.05, 1.5  # tokens of a character
-_LEAST = 8  # tokens: what a batch costs beside its run, however quick that is
 
 
 class Model:
@@ -73,14 +72,7 @@ class Model:
             raise RuntimeUnavailable(f"{name}: the graph does not run an input of max_length; make it again") from error
         self.cost = measure(self.runtime, self.manifest.max_length, self.manifest.pad_id + 1)
         self.density = _FIRST_DENSITY
-        # Others get their turn between two batches, so that none may take long.
-        slice_tokens = int(_SLICE * settings.max_queue_seconds / self.cost.per_token)
-        limits = Limits(
-            max(1, min(settings.max_batch_tokens, slice_tokens)),
-            settings.max_queue_tokens,
-            settings.max_queue_seconds,
-            settings.max_overtake_seconds,
-        )
+        limits = limits_of(settings).sliced(self.cost)
         self.batcher: Batcher[Tokens, Logits] = Batcher(self.runtime.run, len, limits, self.cost, self, self._well)
 
     @property
@@ -163,8 +155,17 @@ def measure(runtime: Runtime, max_length: int, token: int = 1) -> Cost:
     """What a batch costs, from a short input and a long one; the best of a few runs of each."""
     short, long = min(_SHORT, max_length // 2), min(_LONG, max_length)
     quick, slow = (min(_seconds(runtime, _filler(size, token)) for _ in range(_ROUNDS)) for size in (short, long))
-    per_token = max((slow - quick) / (long - short), 1e-9)
-    return Cost(max(quick - short * per_token, _LEAST * per_token), per_token)
+    return Cost.of(short, quick, long, slow)
+
+
+def limits_of(settings: Settings) -> Limits:
+    """What the settings say of one queue."""
+    return Limits(
+        settings.max_batch_tokens,
+        settings.max_queue_tokens,
+        settings.max_queue_seconds,
+        settings.max_overtake_seconds,
+    )
 
 
 def _seconds(runtime: Runtime, tokens: Tokens) -> float:

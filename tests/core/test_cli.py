@@ -221,6 +221,15 @@ def test_serve_becomes_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
     assert became == [[sys.executable, "-P", "-m", "service", *given]]
 
 
+def test_plan_capacity_becomes_the_planner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which explains itself, too."""
+    became: list[list[str]] = []
+    monkeypatch.setattr(cli.os, "execv", lambda path, command: became.append(command))
+    for given in (["small", "--rate", "5"], ["--help"]):
+        assert cli.main(["plan-capacity", *given]) == 0
+        assert became.pop() == [sys.executable, "-P", "-m", "service.planning", *given]
+
+
 @pytest.mark.parametrize(
     ("command", "names"),
     [

@@ -1,0 +1,256 @@
+"""`python -P -m service.planning ARTIFACT …`: the command `pgb plan-capacity`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pgb_core import machine
+from pgb_core.artifact import open_artifact
+from pgb_core.errors import ConfigError, PGBError
+from pgb_core.hub import located
+from pgb_core.inference.errors import InferenceError
+from pgb_core.inference.tokenizer import Tokenizer
+from service.errors import ServiceError
+from service.models.model import limits_of
+from service.planning.arrivals import Burst, Drawn, Mix, Trace, Traffic, read_texts, weights
+from service.planning.fleet import BALANCES, LEAST_CONNECTIONS, Goal, Replica
+from service.planning.measure import measure, sizes_here
+from service.planning.profile import Profile
+from service.planning.report import Row, as_json, table
+from service.planning.search import Conditions, alone, fewest, forecast
+from service.settings import Settings, SettingsError, read_settings
+
+_NAME = "pgb plan-capacity"
+_SIZE = re.compile(r"([1-9]\d{0,3})x([1-9]\d{0,3})")
+_LEAST_REQUESTS = 1_000
+# Of the service: those that decide how fast a model runs, and which requests wait.
+_SETTINGS = (
+    *("form", "runtime", "max_form_drop", "max_batch_tokens", "max_queue_tokens", "max_queue_seconds"),
+    *("max_overtake_seconds", "max_request_seconds", "max_items"),
+)
+_EXAMPLES = """examples:
+  pgb plan-capacity ./small --profile small.json                       # time it on this machine
+  pgb plan-capacity --profile small.json --rate 2000 --lengths 16:0.7,64:0.3 --p99 50
+  pgb plan-capacity ./small --profile small.json --rate 500 --burst 4:2:30 --texts dev.jsonl --p99 50
+  pgb plan-capacity --profile small.json --trace log.jsonl --replicas 4
+
+The service's own queue decides what is admitted and what runs together; clock and model are simulated. docs/capacity.md
+says what is assumed, and what a trace holds.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, simulate and print. 1 where that cannot be done."""
+    machine.wait_passively()
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    args = _parser().parse_args(argv)
+    try:
+        return _run(args)
+    except (PGBError, InferenceError, ServiceError, SettingsError) as error:
+        print(f"{_NAME}: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"{_NAME}: {error.strerror or error}: {error.filename or ''}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print(f"{_NAME}: stopped", file=sys.stderr)
+        return 130
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=_NAME,
+        description="Say how many replicas of which size hold a p99, by simulating the service under given requests.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("artifact", nargs="?", metavar="ARTIFACT", help="model to plan for; not needed where its --profile is there")
+    add("--profile", type=Path, metavar="FILE", help="times of the model: read if the file is there, written if not")
+    add("--sizes", metavar="WxT,WxT", help="sizes of a replica, workers x threads (default: those of the profile)")
+    asked = parser.add_argument_group("requests")
+    given = asked.add_mutually_exclusive_group()
+    given.add_argument("--rate", type=_positive, metavar="R", help="requests a second, at random instants")
+    given.add_argument("--trace", type=Path, metavar="FILE", help="requests that came, as JSON lines or CSV")
+    asked.add_argument(
+        "--burst", metavar="F:S:E", help="with --rate: F times the rate for S seconds in every E seconds"
+    )
+    lengths = asked.add_mutually_exclusive_group()
+    lengths.add_argument("--lengths", metavar="N:W,N:W", help="with --rate: tokens of an input, with weights")
+    lengths.add_argument("--texts", type=Path, metavar="FILE", help="with --rate: texts to take the lengths of")
+    asked.add_argument("--inputs", metavar="N:W,N:W", help="with --rate: inputs of a request, with weights (default 1)")
+    asked.add_argument(
+        "--clients",
+        type=_count,
+        metavar="N",
+        help="with --rate: clients that take turns, by key or connection (default 32)",
+    )
+    wanted = parser.add_argument_group("what is wanted")
+    either = wanted.add_mutually_exclusive_group()
+    either.add_argument("--p99", type=_positive, metavar="MS", help="find the fewest replicas that hold this p99")
+    either.add_argument("--replicas", type=_count, metavar="N", help="say what so many replicas do")
+    wanted.add_argument(
+        "--refused",
+        type=_share,
+        default=0.001,
+        metavar="SHARE",
+        help="with --p99: share of requests that may be refused (default 0.001)",
+    )
+    wanted.add_argument(
+        "--balance",
+        choices=BALANCES,
+        default=LEAST_CONNECTIONS,
+        help=f"how replicas are chosen (default {LEAST_CONNECTIONS})",
+    )
+    wanted.add_argument(
+        "--requests", type=_many, default=50_000, metavar="N", help="with --rate: requests to simulate (default 50000)"
+    )
+    wanted.add_argument("--seed", type=int, default=0, help="of everything that is drawn at random (default 0)")
+    wanted.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    service = parser.add_argument_group("settings of the service")
+    service.add_argument("--config", help="TOML file of settings")
+    for name in _SETTINGS:
+        field = Settings.model_fields[name]
+        said = str(field.description).replace("%", "%%")
+        service.add_argument(f"--{name.replace('_', '-')}", metavar="VALUE", help=f"{said} [{field.default}]")
+    return parser
+
+
+def _run(args: argparse.Namespace) -> int:
+    settings = _settings(args)
+    profile = _profile(args, settings)
+    if args.p99 is None and args.replicas is None:
+        print(f"{profile.model} in {profile.form} was timed; plan with --rate or --trace, and --p99 or --replicas")
+        return 0
+    traffic = _traffic(args, settings, profile)
+    given = Conditions(traffic, args.balance, args.requests, args.seed)
+    goal = None if args.p99 is None else Goal(args.p99 / 1e3, args.refused)
+    names = [f"{workers}x{threads}" for workers, threads in _sizes(args.sizes)] or [s.name for s in profile.sizes]
+    rows = []
+    for name in names:
+        size = profile.size(name)
+        replica = Replica(size, profile.overhead, limits_of(settings), settings.max_request_seconds, profile.max_length)
+        _told(f"simulating {name}")
+        if goal is None:
+            rows.append(Row(size, forecast(replica, args.replicas, given)))
+            continue
+        found = fewest(replica, given, goal)
+        rows.append(Row(size, found, alone(replica, given) if found is None else None))
+    shared = {"balance": args.balance, "seed": args.seed, **{name: getattr(settings, name) for name in _SETTINGS[3:]}}
+    figures = as_json(profile, traffic, goal, shared, rows)
+    print(json.dumps(figures, allow_nan=False) if args.json else table(figures))
+    return 0 if any(row.found is not None for row in rows) else 1
+
+
+def _settings(args: argparse.Namespace) -> Settings:
+    flags = [
+        f"--{name.replace('_', '-')}={getattr(args, name)}" for name in ("config", *_SETTINGS) if getattr(args, name)
+    ]
+    return read_settings(flags)
+
+
+def _profile(args: argparse.Namespace, settings: Settings) -> Profile:
+    """The profile that is there, or one that is measured now."""
+    if args.profile is not None and args.profile.exists():
+        profile = Profile.read(args.profile)
+        if args.artifact is not None and open_artifact(located(args.artifact)).digest != profile.digest:
+            raise ConfigError(
+                f"{args.profile}: is of another artifact; name another file for --profile to time this one"
+            )
+        if settings.form not in ("auto", profile.form):
+            raise ConfigError(
+                f"{args.profile}: is of the form {profile.form}; name another file to time {settings.form}"
+            )
+        _told(f"{args.profile}: times of {profile.model} in {profile.form}, read")
+    elif args.artifact is None:
+        raise ConfigError("name an ARTIFACT to time, or with --profile the file of one that was timed")
+    else:
+        profile = measure(located(args.artifact), settings, _sizes(args.sizes) or sizes_here(), _told)
+        if args.profile is not None:
+            args.profile.write_text(profile.model_dump_json(indent=1) + "\n", "utf-8")
+            _told(f"{args.profile}: written")
+    if profile.busy:
+        _told(f"the machine was too busy for reliable times: {profile.busy}; time the model again when it is idle")
+    return profile
+
+
+def _traffic(args: argparse.Namespace, settings: Settings, profile: Profile) -> Traffic:
+    if args.trace is not None:
+        for name in ("burst", "lengths", "texts", "inputs", "clients"):
+            if getattr(args, name) is not None:
+                raise ConfigError(f"--{name} is for requests that are drawn; a trace has its own")
+        trace = Trace.read(args.trace, profile.max_length, settings.max_items)
+        if trace.skipped:
+            _told(f"{args.trace}: {trace.skipped} lines left out, which name no inputs")
+        return trace
+    if args.rate is None:
+        raise ConfigError("say which requests come: --rate R, or --trace FILE")
+    inputs = weights("--inputs", args.inputs or "1")
+    if max(inputs) > settings.max_items:
+        raise ConfigError(f"--inputs {max(inputs)}: the service takes {settings.max_items} in one request, max_items")
+    if args.texts is not None:
+        if args.artifact is None:
+            raise ConfigError("--texts needs ARTIFACT, whose tokenizer reads them")
+        artifact = open_artifact(located(args.artifact))
+        kinds = read_texts(args.texts, profile.task, Tokenizer.open(artifact.tokenizer, profile.max_length))
+    elif args.lengths is not None:
+        kinds = {(length,): weight for length, weight in weights("--lengths", args.lengths).items()}
+    else:
+        raise ConfigError("say how long inputs are: --lengths 16:0.7,64:0.3, or --texts FILE")
+    longest = max(max(kind) for kind in kinds)
+    if longest > profile.max_length:
+        raise ConfigError(f"--lengths {longest}: the model takes {profile.max_length} tokens at most")
+    burst = None if args.burst is None else Burst.read(args.burst)
+    return Drawn(Mix(kinds, inputs, args.clients or 32), args.rate, burst)
+
+
+def _sizes(text: str | None) -> list[tuple[int, int]]:
+    """Workers and threads of each. Raises ConfigError."""
+    parts = text.split(",") if text else []
+    found = [match for part in parts if (match := _SIZE.fullmatch(part))]
+    if len(found) < len(parts):
+        raise ConfigError(f"--sizes {text}: write them as workers x threads, such as 1x1,1x2")
+    return [(int(match[1]), int(match[2])) for match in found]
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError("is a number above 0")
+    return value
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError("is a share from 0 to below 1")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("is a whole number from 1")
+    return value
+
+
+def _many(text: str) -> int:
+    value = int(text)
+    if value < _LEAST_REQUESTS:
+        raise argparse.ArgumentTypeError(f"is at least {_LEAST_REQUESTS}, for a p99 that means something")
+    return value
+
+
+def _told(said: str) -> None:
+    print(said, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

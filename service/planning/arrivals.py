@@ -1,0 +1,302 @@
+"""Which requests come when: from a file, or drawn at random.
+
+A file is JSON lines or CSV. A request has `at` (seconds, from any instant) and `lengths` (tokens of each of its inputs:
+a list in JSON, numbers between spaces in CSV). `client` says who asks, for fair turns; without it all ask as one. Lines
+of the service's own log are read too: `time`, `inputs`, `tokens`, `key` and `timings_ms` say the same.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import accumulate, chain, islice
+from pathlib import Path
+from typing import Any, Protocol
+
+from pgb_core.errors import ConfigError, DataError
+from pgb_core.inference.batches import prepare_question, prepare_texts
+from pgb_core.inference.errors import InferenceError
+from pgb_core.inference.tasks.qa import QA, Question, Windowing
+from pgb_core.inference.tokenizer import Tokenizer
+
+Lengths = tuple[int, ...]
+_WARM = 0.1  # of a drawn load, that is not counted: it begins with no queue
+_SAMPLE = 2_000  # requests
+_BURSTS = 3  # that a drawn load has at least
+_MOST_TEXTS = 10_000  # of a data file; more of them change no figure
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A request. at: seconds. lengths: tokens of each input. client: who asks."""
+
+    at: float
+    lengths: Lengths
+    client: str | int = ""
+
+
+@dataclass(frozen=True)
+class Load:
+    """Arrivals in order. counted: the instant from which requests are counted. expected: about how many are counted."""
+
+    arrivals: Iterator[Arrival]
+    counted: float
+    expected: float
+
+
+class Traffic(Protocol):
+    """All requests to all replicas."""
+
+    @property
+    def rate(self) -> float:
+        """Requests a second, on average."""
+
+    def lengths(self) -> Sequence[Lengths]:
+        """A sample of the requests."""
+
+    def load(self, share: float, requests: int, seed: int) -> Load:
+        """A share of the traffic, about `requests` of it where it has no end of its own."""
+
+
+@dataclass(frozen=True)
+class Mix:
+    """What requests look like. kinds: lengths of inputs with their weights; a kind has several inputs where they belong
+    together. inputs: how many kinds a request has, with weights. clients: how many there are."""
+
+    kinds: Mapping[Lengths, float]
+    inputs: Mapping[int, float]
+    clients: int
+
+    def drawn(self, draw: random.Random) -> Iterator[tuple[Lengths, int]]:
+        """Lengths and client of one request after the other."""
+        kinds, counts = list(self.kinds), list(self.inputs)
+        of_kinds, of_counts = list(accumulate(self.kinds.values())), list(accumulate(self.inputs.values()))
+        while True:
+            (count,) = draw.choices(counts, cum_weights=of_counts)
+            groups = draw.choices(kinds, cum_weights=of_kinds, k=count)
+            yield groups[0] if count == 1 else tuple(chain.from_iterable(groups)), int(draw.random() * self.clients)
+
+
+@dataclass(frozen=True)
+class Burst:
+    """At the end of each `every` seconds, for `seconds`, the rate is `factor` times the usual one."""
+
+    factor: float
+    seconds: float
+    every: float
+
+    @classmethod
+    def read(cls, text: str) -> Burst:
+        """FACTOR:SECONDS:EVERY. Raises ConfigError."""
+        try:
+            found = cls(*(float(part) for part in text.split(":")))
+        except (TypeError, ValueError):
+            found = cls(0, 0, 0)
+        if not (1 < found.factor < math.inf and 0 < found.seconds < found.every < math.inf):
+            raise ConfigError(
+                f"--burst {text}: write FACTOR:SECONDS:EVERY, FACTOR above 1 and SECONDS below EVERY, such as 4:2:30"
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Requests at random instants (a Poisson process) of `usual` a second, and more in bursts."""
+
+    mix: Mix
+    usual: float
+    burst: Burst | None = None
+
+    @property
+    def rate(self) -> float:
+        """Requests a second, on average."""
+        more = 0.0 if self.burst is None else (self.burst.factor - 1) * self.burst.seconds / self.burst.every
+        return self.usual * (1 + more)
+
+    def lengths(self) -> Sequence[Lengths]:
+        """A sample of the requests."""
+        return [lengths for lengths, _ in islice(self.mix.drawn(random.Random(0)), _SAMPLE)]  # noqa: S311 - no secret
+
+    def load(self, share: float, requests: int, seed: int) -> Load:
+        """As many seconds as `requests` take to come, and at least three bursts."""
+        seconds = requests / (self.rate * share)
+        if self.burst is not None:
+            seconds = max(seconds, _BURSTS * self.burst.every)
+        arrivals = self._until(seconds, share, random.Random(seed))  # noqa: S311 - no secret
+        return Load(arrivals, _WARM * seconds, (1 - _WARM) * seconds * self.rate * share)
+
+    def _until(self, seconds: float, share: float, draw: random.Random) -> Iterator[Arrival]:
+        at, requests = 0.0, self.mix.drawn(draw)
+        while True:
+            left = draw.expovariate(1.0)
+            while True:
+                rate, end = self._rate(at)
+                taken = left / (rate * share)
+                if at + taken <= end:
+                    break
+                left -= (end - at) * rate * share
+                at = end
+            at += taken
+            if at >= seconds:
+                return
+            yield Arrival(at, *next(requests))
+
+    def _rate(self, at: float) -> tuple[float, float]:
+        """The rate at an instant, and the instant until which it stays so."""
+        if self.burst is None:
+            return self.usual, math.inf
+        turn = math.floor(at / self.burst.every)
+        rises, ends = (turn + 1) * self.burst.every - self.burst.seconds, (turn + 1) * self.burst.every
+        if at < rises:
+            return self.usual, rises
+        return self.usual * self.burst.factor, max(ends, math.nextafter(at, math.inf))
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Requests that came. skipped: lines of a log without a request whose inputs are known."""
+
+    arrivals: Sequence[Arrival]
+    skipped: int = 0
+
+    @property
+    def rate(self) -> float:
+        """Requests a second, on average."""
+        return len(self.arrivals) / self._seconds
+
+    @property
+    def _seconds(self) -> float:
+        return max(self.arrivals[-1].at - self.arrivals[0].at, 1e-3)
+
+    def lengths(self) -> Sequence[Lengths]:
+        """A sample of the requests."""
+        return [arrival.lengths for arrival in self.arrivals[:: math.ceil(len(self.arrivals) / _SAMPLE)]]
+
+    def load(self, share: float, requests: int, seed: int) -> Load:
+        """All of them, or each with a chance of `share`."""
+        draw = random.Random(seed)  # noqa: S311 - no secret
+        kept = iter(self.arrivals) if share >= 1 else (a for a in self.arrivals if draw.random() < share)
+        return Load(kept, -math.inf, min(1.0, share) * len(self.arrivals))
+
+    @classmethod
+    def read(cls, path: Path, max_length: int, max_inputs: int) -> Trace:
+        """Raises DataError where a line is no request, or is one that the service would not take."""
+        skipped, found = 0, []
+        for place, row in _rows(path):
+            try:
+                arrival = _arrival(row)
+            except (KeyError, TypeError, ValueError):
+                raise DataError(
+                    f"{path}:{place}: a request has `at` in seconds and `lengths`, the tokens of each input; "
+                    "docs/capacity.md has examples"
+                ) from None
+            if arrival is None:
+                skipped += 1
+                continue
+            if len(arrival.lengths) > max_inputs:
+                raise DataError(f"{path}:{place}: more inputs than the service takes, max_items is {max_inputs}")
+            if max(arrival.lengths) > max_length:
+                raise DataError(f"{path}:{place}: an input is longer than the {max_length} tokens that the model takes")
+            found.append(arrival)
+        if not found:
+            raise DataError(f"{path}: there is no request in it")
+        found.sort(key=lambda arrival: arrival.at)
+        first = found[0].at
+        return cls([replace(arrival, at=arrival.at - first) for arrival in found], skipped)
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a file with their lines. Raises DataError."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            if path.suffix == ".csv":
+                reader = csv.DictReader(file)
+                for record in reader:
+                    yield reader.line_num, {**record, "lengths": (record.get("lengths") or "").split()}
+                return
+            for place, line in enumerate(file, 1):
+                if line.strip():
+                    row = json.loads(line)
+                    if not isinstance(row, dict):
+                        raise DataError(f"{path}:{place}: a line holds one JSON object")
+                    yield place, row
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, json.JSONDecodeError, csv.Error):
+        raise DataError(f"{path}: is neither JSON lines nor CSV (.csv) in UTF-8") from None
+
+
+def _arrival(row: Mapping[str, Any]) -> Arrival | None:
+    """A request of a trace, or of a line of the log; None for a line of the log that holds none."""
+    if "lengths" not in row and "time" in row:
+        if not (row.get("inputs") and row.get("tokens") and "timings_ms" in row):
+            return None
+        at = datetime.fromisoformat(row["time"]).timestamp() - row["timings_ms"]["total"] / 1e3
+        each, longer = divmod(int(row["tokens"]), int(row["inputs"]))
+        lengths = (each + 1,) * longer + (each,) * (int(row["inputs"]) - longer)
+        return Arrival(at, lengths, row.get("key", ""))
+    at, lengths = float(row["at"]), tuple(int(length) for length in row["lengths"])
+    if not math.isfinite(at) or not lengths or min(lengths) < 1:
+        raise ValueError
+    return Arrival(at, lengths, str(row.get("client") or ""))
+
+
+def weights(flag: str, text: str) -> dict[int, float]:
+    """VALUE:WEIGHT,VALUE:WEIGHT with whole values from 1; a value alone has weight 1. Raises ConfigError."""
+    found: dict[int, float] = {}
+    try:
+        for part in text.split(","):
+            value, _, weight = part.partition(":")
+            found[int(value)] = float(weight) if weight else 1.0
+    except ValueError:
+        found = {}
+    if not found or min(found) < 1 or not all(0 < weight < math.inf for weight in found.values()):
+        raise ConfigError(f"{flag} {text}: write whole numbers from 1 with their weights, such as 16:0.7,64:0.3")
+    return found
+
+
+def read_texts(path: Path, task: str, tokenizer: Tokenizer) -> dict[Lengths, float]:
+    """How long the inputs of a data file are, and how often.
+
+    The file has lines of text (.txt), or JSON lines with `text`, and `pair` where there are two, or with `question` and
+    `context`, whose windows belong together. At most 10,000 rows are read. Raises DataError.
+    """
+    rows = list(islice(_lines(path) if path.suffix == ".txt" else _rows(path), _MOST_TEXTS))
+    try:
+        if task == QA.name:
+            asked = [Question(_string(row["question"]), _string(row["context"])) for _, row in rows]
+            kinds = [tuple(len(w.tokens) for w in prepare_question(tokenizer, q, Windowing())) for q in asked]
+        else:
+            pairs = [(_string(row["text"]), row.get("pair")) for _, row in rows]
+            texts = [text if pair is None else (text, _string(pair)) for text, pair in pairs]
+            kinds = [(len(tokens),) for tokens in prepare_texts(tokenizer, texts)]
+    except (KeyError, TypeError, InferenceError):
+        needed = "`question` and `context`" if task == QA.name else "`text`"
+        raise DataError(f"{path}: each row needs {needed}; docs/capacity.md says what is read") from None
+    if not kinds:
+        raise DataError(f"{path}: there is no text in it")
+    return {kind: float(count) for kind, count in Counter(kinds).items()}
+
+
+def _string(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    try:
+        with path.open(encoding="utf-8") as file:
+            for place, line in enumerate(file, 1):
+                if line.strip():
+                    yield place, {"text": line.strip()}
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: is not UTF-8") from None

@@ -1,0 +1,421 @@
+"""The capacity planner: its arithmetic, its arrivals, and that it simulates what the service does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pgb_core.errors import ConfigError, DataError
+from service.batching.batcher import Batcher
+from service.batching.queue import Limits
+from service.planning import __main__ as command
+from service.planning import measure as measuring
+from service.planning.arrivals import Arrival, Burst, Drawn, Load, Mix, Trace, weights
+from service.planning.fleet import BALANCES, LEAST_CONNECTIONS, ROUND_ROBIN, Goal, Outcome, Replica, simulate
+from service.planning.measure import grid, measure
+from service.planning.profile import Overhead, Point, Profile, Size, Times
+from service.planning.search import MOST_PROCESSES, Conditions, fewest, forecast
+from service.settings import read_settings
+
+FREE = Overhead(per_request=0, per_input=0, per_token=0)
+LIMITS = Limits(batch_tokens=64, queue_tokens=100_000, queue_seconds=2.0, overtake=0.1)
+
+
+def replica(
+    points: Sequence[tuple[int, int, float]],
+    overhead: Overhead = FREE,
+    threads: int = 1,
+    limits: Limits = LIMITS,
+    spread: Sequence[float] = (1.0,),
+) -> Replica:
+    """One process whose batches of (rows, tokens) take so many seconds."""
+    measured = [Point(rows=rows, tokens=tokens, seconds=seconds) for rows, tokens, seconds in points]
+    return Replica(Size(workers=1, threads=threads, points=measured, spread=list(spread)), overhead, limits, 60.0, 512)
+
+
+# A batch takes 2 ms, and 0.1 ms for each of its tokens.
+PLAIN = replica([(rows, tokens, 0.002 + rows * tokens * 1e-4) for tokens in (8, 64) for rows in (1, 8)])
+ONE_LENGTH = Mix({(16,): 1.0}, {1: 1.0}, 8)
+
+
+def ran(one: Replica, *arrivals: tuple[float, int], replicas: int = 1) -> Outcome:
+    """One client sends an input of so many tokens at each instant."""
+    load = Load(iter([Arrival(at, (length,)) for at, length in arrivals]), -math.inf, len(arrivals))
+    return simulate(one, replicas, ROUND_ROBIN, load, 0)
+
+
+def test_times_are_those_measured_and_linear_between_and_beyond() -> None:
+    """In rows, and then in tokens."""
+    times = Times([Point(rows=r, tokens=t, seconds=r * 1.0 + t * 0.1) for r in (1, 4) for t in (10, 20)])
+    for rows, tokens in ((1, 10), (4, 20), (2, 15), (8, 10), (1, 40)):
+        assert times.seconds(rows, tokens) == pytest.approx(rows + tokens * 0.1)
+    assert Times([Point(rows=2, tokens=8, seconds=1.0)]).seconds(4, 8) == pytest.approx(2.0)
+
+
+def test_the_grid_has_the_largest_batch_of_every_length() -> None:
+    """And the model's own length, whatever it is."""
+    found = grid(100, 256)
+    assert {tokens for _, tokens in found} == {8, 16, 32, 64, 100}
+    assert {(32, 8), (1, 8), (4, 64), (2, 100), (1, 100)} <= set(found)
+    assert all(rows * tokens <= 256 or rows == 1 for rows, tokens in found)
+
+
+def test_a_lone_request_takes_its_overhead_and_its_batch() -> None:
+    """And nothing else."""
+    one = replica([(1, 8, 0.02), (1, 16, 0.04)], Overhead(per_request=0.001, per_input=0.002, per_token=0.001))
+    assert ran(one, (0.0, 16)).latencies == pytest.approx([0.001 + 0.002 + 0.016 + 0.04])
+
+
+def test_reading_and_a_batch_that_runs_share_the_cores() -> None:
+    """On one core each goes at half of its speed while both have work, and no work is lost."""
+    one = replica([(1, 8, 1.0), (1, 16, 1.0)], Overhead(per_request=0.1, per_input=0, per_token=0))
+    # The first is read until 0.1 and runs. The second is read from 0.5 to 0.7. The first ends at 1.1 + 0.1.
+    assert ran(one, (0.0, 8), (0.5, 8)).latencies == pytest.approx([1.2, 1.7])
+    two = replica([(1, 8, 1.0), (1, 16, 1.0)], Overhead(per_request=0.1, per_input=0, per_token=0), threads=2)
+    assert ran(two, (0.0, 8), (0.5, 8)).latencies[0] == pytest.approx(1.15)
+
+
+def test_one_queue_waits_as_theory_says() -> None:
+    """Poisson arrivals, one input a batch, always the same time: M/D/1 waits s r / (2 (1 - r)) on average."""
+    single = replica([(1, 16, 0.01), (2, 16, 0.02)], limits=replace(LIMITS, batch_tokens=16))
+    for used in (0.5, 0.8):
+        given = Conditions(Drawn(ONE_LENGTH, used / 0.01), ROUND_ROBIN, 12_000, 1)
+        found = forecast(single, 1, given).outcome
+        mean = sum(found.latencies) / len(found.latencies)
+        assert mean == pytest.approx(0.01 * (1 + used / (2 * (1 - used))), rel=0.08)
+        assert found.model == pytest.approx(used, rel=0.03)
+        assert found.refused == 0
+
+
+def test_the_simulation_makes_the_batches_that_the_service_makes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same requests, all there when the first batch ends, run together in the same way."""
+    draw = random.Random(3)  # noqa: S311 - no secret
+    requests = [(draw.randint(1, 60), f"client {draw.randint(0, 3)}") for _ in range(60)]
+    limits = Limits(64, 100_000, 1e6, 1e6)
+    real: list[tuple[int, int]] = []
+
+    async def served() -> None:
+        async def ask(length: int, client: str) -> None:
+            await batcher.submit([length], flow=client)
+
+        def run(items: Sequence[int]) -> list[int]:
+            real.append((len(items), max(items)))
+            return list(items)
+
+        batcher: Batcher[int, int] = Batcher(run, lambda length: length, limits, cost)
+        with batcher._changed:  # no batch is taken before all have come
+            waiting = [asyncio.ensure_future(ask(*request)) for request in requests]
+            await asyncio.sleep(0)
+        await asyncio.gather(*waiting)
+        await batcher.close()
+
+    one = replica([(1, 8, 0.1), (8, 8, 0.2), (1, 64, 0.2), (8, 64, 0.9)], limits=limits)
+    cost = one.size.times.cost(one.max_length)
+    asyncio.run(served())
+    simulated: list[tuple[int, int]] = []
+    seconds = Times.seconds
+
+    def recorded(times: Times, rows: int, tokens: int) -> float:
+        simulated.append((rows, tokens))
+        return seconds(times, rows, tokens)
+
+    monkeypatch.setattr(Times, "cost", lambda times, length: cost)
+    monkeypatch.setattr(Times, "seconds", recorded)
+    first = Arrival(0.0, (7,), "other")  # it runs while the others come
+    others = (Arrival(1e-4 * n, (length,), client) for n, (length, client) in enumerate(requests, 1))
+    load = Load(iter([first, *others]), -math.inf, 61)
+    assert len(simulate(one, 1, ROUND_ROBIN, load, 0).latencies) == 61
+    assert simulated[0] == (1, 7)
+    assert simulated[1:] == real
+    assert len(real) < 60
+
+
+@pytest.mark.parametrize("balance", BALANCES)
+def test_every_request_is_answered_or_refused_and_work_is_conserved(balance: str) -> None:
+    """At twice what two replicas can do, about half is refused and the wait stays within its bound."""
+    one = replica([(1, 16, 0.01), (2, 16, 0.02)], limits=replace(LIMITS, batch_tokens=16, queue_seconds=0.2))
+    load = Drawn(ONE_LENGTH, 400.0).load(1.0, 6_000, 0)
+    arrivals = list(load.arrivals)
+    found = simulate(one, 2, balance, Load(iter(arrivals), -math.inf, len(arrivals)), 0)  # type: ignore[arg-type]
+    assert found.requests == len(arrivals)
+    assert found.refused_share == pytest.approx(0.5, abs=0.03)
+    assert found.model == pytest.approx(1.0, abs=0.02)
+    assert found.model * found.seconds * 2 == pytest.approx(0.01 * len(found.latencies))
+    assert found.latencies[-1] < 0.25
+
+
+def test_a_request_that_waits_for_too_long_counts_as_refused() -> None:
+    """After max_request_seconds; its work is not run."""
+    points = [(1, 8, 1.0), (1, 16, 2.0)]
+    one = replica(
+        points, limits=replace(LIMITS, batch_tokens=8, queue_seconds=60.0), spread=[3.0]
+    )  # slower than it seems
+    found = ran(replace(one, request_seconds=2.5), (0.0, 8), (0.1, 8))
+    assert found.refused == 1
+    assert found.latencies == pytest.approx([3.0])
+    assert ran(one, (0.0, 8), (0.1, 8)).latencies == pytest.approx([3.0, 5.9])
+
+
+def test_the_same_seed_gives_the_same_figures() -> None:
+    """And another one does not."""
+    one = replace(PLAIN, size=PLAIN.size.model_copy(update={"spread": [0.9, 1.0, 1.2]}))
+    found = [forecast(one, 2, Conditions(Drawn(ONE_LENGTH, 500.0), ROUND_ROBIN, 2_000, seed)) for seed in (0, 0, 1)]
+    assert found[0] == found[1]
+    assert found[0] != found[2]
+
+
+@pytest.mark.parametrize("balance", BALANCES)
+def test_the_fewest_replicas_hold_the_goal_and_one_fewer_do_not(balance: str) -> None:
+    """Found without trying every number."""
+    goal = Goal(0.03, 0.001)
+    given = Conditions(Drawn(Mix({(8,): 1.0, (48,): 1.0}, {1: 1.0, 3: 0.2}, 8), 900.0), balance, 3_000, 0)  # type: ignore[arg-type]
+    found = fewest(PLAIN, given, goal)
+    assert found is not None
+    assert 1 < found.replicas < MOST_PROCESSES
+    assert found.outcome.holds(goal)
+    assert not forecast(PLAIN, found.replicas - 1, given).outcome.holds(goal)
+
+
+def test_where_an_idle_replica_takes_too_long_no_number_is_sought() -> None:
+    """None is the answer, at once."""
+    assert fewest(PLAIN, Conditions(Drawn(ONE_LENGTH, 1e6), ROUND_ROBIN, 1_000, 0), Goal(0.003, 0.0)) is None
+
+
+def test_of_a_large_fleet_a_part_stands_for_all() -> None:
+    """Its load for each replica is that of all."""
+    given = Conditions(Drawn(ONE_LENGTH, 100_000.0), LEAST_CONNECTIONS, 4_000, 0)
+    found = forecast(PLAIN, 400, given)
+    assert found.simulated == MOST_PROCESSES
+    small = forecast(PLAIN, MOST_PROCESSES, replace(given, traffic=Drawn(ONE_LENGTH, 250.0 * MOST_PROCESSES)))
+    assert found.outcome.percentile(0.99) == pytest.approx(small.outcome.percentile(0.99), rel=0.01)
+
+
+def test_fewest_connections_spread_long_requests_better_than_turns() -> None:
+    """One request in fifty is thirty times as long."""
+    mix = Mix({(8,): 49.0, (8,) * 30: 1.0}, {1: 1.0}, 8)
+    p99 = {
+        balance: forecast(PLAIN, 8, Conditions(Drawn(mix, 1_500.0), balance, 8_000, 0)).outcome.percentile(0.95)
+        for balance in (ROUND_ROBIN, LEAST_CONNECTIONS)
+    }
+    assert p99[LEAST_CONNECTIONS] < p99[ROUND_ROBIN]
+
+
+def test_bursts_come_at_the_end_of_each_period() -> None:
+    """At so many times the usual rate; the mean is what is told."""
+    drawn = Drawn(ONE_LENGTH, 100.0, Burst.read("4:2:10"))
+    assert drawn.rate == pytest.approx(160.0)
+    times = [arrival.at for arrival in drawn.load(1.0, 16_000, 0).arrivals]
+    assert times == sorted(times)
+    high = sum(at % 10 >= 8 for at in times)
+    assert high / (len(times) - high) == pytest.approx(4 * 2 / 8, rel=0.08)
+    assert len(times) == pytest.approx(16_000, rel=0.05)
+    assert len(list(drawn.load(0.25, 4_000, 0).arrivals)) == pytest.approx(4_000, rel=0.08)
+
+
+LOG = {
+    "time": "2026-01-02T00:00:01.500Z",
+    "inputs": 2,
+    "tokens": 9,
+    "key": "team",
+    "timings_ms": {"total": 500.0},
+}
+
+
+def test_traces_are_read_from_json_csv_and_the_log(tmp_path: Path) -> None:
+    """In order, from instant 0; lines of the log without inputs are counted."""
+    rows = tmp_path / "trace.jsonl"
+    rows.write_text('{"at": 12.5, "lengths": [3, 4]}\n\n{"at": 10, "lengths": [7], "client": "a"}\n')
+    table = tmp_path / "trace.csv"
+    table.write_text("at,lengths,client\n12.5,3 4,\n10,7,a\n")
+    expected = [Arrival(0.0, (7,), "a"), Arrival(2.5, (3, 4), "")]
+    assert Trace.read(rows, 512, 128) == Trace.read(table, 512, 128) == Trace(expected)
+    log = tmp_path / "log.jsonl"
+    lines = [LOG, {"time": "2026-01-02T00:00:03.000Z", "message": "model ready"}, {**LOG, "inputs": 3}]
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = Trace.read(log, 512, 128)
+    assert found.skipped == 1
+    assert [arrival.lengths for arrival in found.arrivals] == [(5, 4), (3, 3, 3)]
+    assert {arrival.client for arrival in found.arrivals} == {"team"}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"at": 1}', "trace.jsonl:2: a request has `at`"),
+        ('{"at": "soon", "lengths": [1]}', "trace.jsonl:2: a request has `at`"),
+        ('{"at": NaN, "lengths": [1]}', "trace.jsonl:2: a request has `at`"),
+        ('{"at": 1, "lengths": [0]}', "trace.jsonl:2: a request has `at`"),
+        ('{"at": 1, "lengths": []}', "trace.jsonl:2: a request has `at`"),
+        ('{"at": 1, "lengths": [600]}', "trace.jsonl:2: an input is longer than the 512 tokens"),
+        ('{"at": 1, "lengths": [1, 1, 1]}', "trace.jsonl:2: more inputs than the service takes, max_items is 2"),
+        ("[1, 2]", "trace.jsonl:2: a line holds one JSON object"),
+        ("at 1", "is neither JSON lines nor CSV"),
+    ],
+)
+def test_what_is_no_request_is_named_by_its_line(line: str, said: str, tmp_path: Path) -> None:
+    """With what a request has."""
+    path = tmp_path / "trace.jsonl"
+    path.write_text('{"at": 0, "lengths": [1]}\n' + line + "\n")
+    with pytest.raises(DataError, match="jsonl") as error:
+        Trace.read(path, 512, 2)
+    assert said in str(error.value)
+
+
+def test_a_trace_without_requests_is_refused(tmp_path: Path) -> None:
+    """And one that is not there."""
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("\n")
+    for path in (empty, tmp_path / "absent.jsonl"):
+        with pytest.raises(DataError, match=path.name):
+            Trace.read(path, 512, 2)
+
+
+@pytest.mark.parametrize("text", ["", "a", "0:1", "16:0", "16:-1", "16:nan", "1.5", "16:inf"])
+def test_weights_are_of_whole_numbers(text: str) -> None:
+    """Each with a weight above 0."""
+    assert weights("--lengths", "16:0.5,32") == {16: 0.5, 32: 1.0}
+    with pytest.raises(ConfigError, match="--lengths"):
+        weights("--lengths", text)
+
+
+@pytest.mark.parametrize("text", ["4", "4:2", "1:2:10", "4:10:10", "4:0:10", "a:b:c", "nan:1:2", "4:2:inf", "4:2:10:1"])
+def test_a_burst_that_cannot_be_is_refused(text: str) -> None:
+    """With the form of one that can."""
+    with pytest.raises(ConfigError, match="FACTOR:SECONDS:EVERY"):
+        Burst.read(text)
+
+
+PROFILE = Profile(
+    model="mood",
+    digest="0",
+    task="classification",
+    form="fp32",
+    runtime="onnxruntime",
+    device="cpu",
+    max_length=512,
+    weights_kept=0.5,
+    machine={"cpu": "a processor", "cores": 2},
+    busy=None,
+    overhead=Overhead(per_request=3e-4, per_input=5e-5, per_token=1e-6),
+    sizes=[PLAIN.size, PLAIN.size.model_copy(update={"threads": 2})],
+)
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> Path:
+    """A file."""
+    path = tmp_path / "mood.json"
+    path.write_text(PROFILE.model_dump_json())
+    return path
+
+
+def test_the_command_finds_the_fewest_replicas(profile: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As a table and as JSON, of every size of the profile."""
+    words = ["--profile", str(profile), "--rate", "600", "--lengths", "16:0.7,48:0.3", "--p99", "40"]
+    words += ["--requests", "2000"]
+    assert command.main(words) == 0
+    shown = capsys.readouterr().out
+    assert "fewest cores" in shown
+    assert command.main([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["size"] for one in found["sizes"]] == ["1x1", "1x2"]
+    for one in found["sizes"]:
+        assert one["p99_ms"] <= 40
+        assert one["refused"] <= 0.001
+        assert str(one["replicas"]) in shown
+    assert found["traffic"] == {
+        "requests_per_second": 600.0,
+        "inputs_per_request": 1.0,
+        "tokens_per_request": pytest.approx(16 * 0.7 + 48 * 0.3, rel=0.05),
+    }
+    assert "points" not in found["profile"]
+    assert command.main([*words[:4], "--lengths", "500", "--p99", "1", "--sizes", "1x2"]) == 1
+    assert "no number of replicas holds it" in capsys.readouterr().out
+
+
+def test_the_command_reads_a_trace_and_settings_of_the_service(
+    profile: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A queue that may be a tenth as long refuses more."""
+    trace = tmp_path / "trace.csv"
+    trace.write_text("at,lengths\n" + "".join(f"{n / 1000},40\n" for n in range(3000)))
+    refused = []
+    for seconds in ("2", "0.2"):
+        words = ["--profile", str(profile), "--trace", str(trace), "--replicas", "1", "--sizes", "1x1", "--json"]
+        assert command.main([*words, "--max-queue-seconds", seconds]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["settings"]["max_queue_seconds"] == float(seconds)
+        refused.append(found["sizes"][0]["refused"])
+    assert 0 < refused[0] < refused[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--p99", "5"], "--rate R, or --trace FILE"),
+        (["--rate", "5", "--p99", "5"], "--lengths 16:0.7,64:0.3, or --texts FILE"),
+        (["--rate", "5", "--p99", "5", "--texts", "x.txt"], "--texts needs ARTIFACT"),
+        (["--rate", "5", "--p99", "5", "--lengths", "513"], "the model takes 512 tokens"),
+        (["--rate", "5", "--p99", "5", "--lengths", "5", "--inputs", "129"], "max_items"),
+        (["--rate", "5", "--p99", "5", "--lengths", "5", "--sizes", "4x4"], "the profile has 1x1, 1x2"),
+        (["--rate", "5", "--p99", "5", "--lengths", "5", "--sizes", "4"], "workers x threads"),
+        (["--trace", "t", "--p99", "5", "--lengths", "5"], "--lengths is for requests that are drawn"),
+        (["--trace", "t", "--p99", "5"], "cannot be read"),
+        (["--rate", "5", "--p99", "5", "--form", "int8"], "is of the form fp32"),
+        (["--rate", "5", "--p99", "5", "--max-queue-seconds", "0"], "max_queue_seconds"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_a_line(
+    words: list[str], said: str, profile: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With what to do instead."""
+    assert command.main(["--profile", str(profile), *words]) == 1
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", PROFILE.model_dump_json().replace("0.002", "-1")])
+def test_a_file_that_is_no_profile_is_refused(content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By its name, with how to make one."""
+    path = tmp_path / "other.json"
+    path.write_text(content)
+    assert command.main(["--profile", str(path)]) == 1
+    assert f"{path}: no profile" in capsys.readouterr().err
+
+
+def test_a_model_is_timed_and_planned_for_with_its_own_texts(
+    artifacts: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file that is written is read the next time, and for this artifact only."""
+    monkeypatch.setattr(measuring, "_SECONDS", 0.001)
+    monkeypatch.setattr(measuring, "_ASK_SECONDS", 0.1)
+    monkeypatch.setenv("PGB_KEYS_FILE", str(tmp_path / "absent"))  # no setting of this process reaches the server
+    path, texts = tmp_path / "mood.json", tmp_path / "texts.jsonl"
+    words = [str(artifacts[0]), "--profile", str(path), "--sizes", "1x1", "--max-batch-tokens", "64"]
+    assert command.main(words) == 0
+    found = Profile.read(path)
+    assert (found.model, found.form, [size.name for size in found.sizes]) == ("mood", "fp32", ["1x1"])
+    times = {(point.rows, point.tokens): point.seconds for point in found.sizes[0].points}
+    assert set(times) == set(grid(found.max_length, 64))
+    assert found.overhead.seconds(1, 8) > 1e-5
+    texts.write_text('{"text": "the film was dull"}\n{"text": "a", "pair": "song of the town"}\n')
+    assert command.main([*words, "--rate", "10", "--texts", str(texts), "--replicas", "1", "--requests", "1000"]) == 0
+    told = capsys.readouterr()
+    assert "times of mood in fp32, read" in told.err
+    assert "1x1" in told.out
+    assert command.main([str(artifacts[1]), *words[1:]]) == 1
+    assert "is of another artifact" in capsys.readouterr().err
+
+
+def test_more_cores_than_there_are_are_not_timed(artifacts: tuple[Path, Path]) -> None:
+    """The message says how many there are."""
+    with pytest.raises(ConfigError, match="needs 1000000 cores"):
+        measure(artifacts[0], read_settings([]), [(1000, 1000)], lambda _: None)
+    with pytest.raises(ConfigError, match="on the CPU"):
+        measure(artifacts[0], read_settings(["--device", "cuda"]), [(1, 1)], lambda _: None)

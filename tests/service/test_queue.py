@@ -1,0 +1,74 @@
+"""The queue by itself: the caller says what time it is."""
+
+import pytest
+
+from service.batching.queue import Cost, Limits, Queue
+from service.batching.waiting import Entry
+from service.errors import DeadlineExceeded, Overloaded, Unavailable
+
+LIMITS = Limits(batch_tokens=100, queue_tokens=1000, queue_seconds=2.0, overtake=0.1)
+
+
+def filled(*sizes: int, limits: Limits = LIMITS, deadline: float = float("inf")) -> Queue[int]:
+    """One request an input, all at instant 0, of 10 ms a token."""
+    queue: Queue[int] = Queue(limits, Cost(0.0, 0.01))
+    for n, size in enumerate(sizes):
+        queue.admit([Entry(n, size, 0.0, n, deadline)], 0.0)
+    return queue
+
+
+def test_the_wait_is_of_admitted_work_until_it_leaves() -> None:
+    """Also while it runs, less what has passed of its run."""
+    queue = filled(30, 30, 30)
+    assert queue.wait_seconds(0.0) == pytest.approx(0.9)
+    batch, late = queue.take(0.0)
+    assert (len(batch), late, queue.count, queue.tokens) == (3, [], 0, 0)
+    assert queue.wait_seconds(0.5) == pytest.approx(0.9 + 0.4)
+    for entry in batch:
+        queue.leave(entry.flow, entry.size)
+    assert queue.wait_seconds(0.9) == 0.0
+
+
+def test_the_time_of_a_token_is_learnt_from_batches_that_are_not_small() -> None:
+    """A tenth of the difference each time."""
+    queue = filled()
+    queue.learn(24, 100.0)
+    assert queue.seconds_per_token == pytest.approx(0.01)
+    queue.learn(25, 25 * 0.02)
+    assert queue.seconds_per_token == pytest.approx(0.011)
+
+
+def test_a_request_that_would_wait_too_long_is_refused_with_the_wait() -> None:
+    """By the same rule before its body is read, when it is taken for a usual one."""
+    queue = filled(100, 100)
+    for refused in (lambda: queue.admit([Entry(9, 100, 0.0, "late")], 0.0), lambda: queue.check("late", None, 0.0)):
+        with pytest.raises(Overloaded) as error:
+            refused()
+        assert error.value.retry_after == pytest.approx(2.0)
+    queue.check("late", 40, 0.0)  # a body of 40 bytes holds 10 tokens at most
+    assert queue.count == 2
+
+
+def test_what_is_too_late_is_taken_out_and_told() -> None:
+    """And the batch that is returned has none of it."""
+    queue = filled(10, 10, deadline=1.0)
+    queue.admit([Entry(7, 10, 0.0, "patient")], 0.0)
+    batch, late = queue.take(1.0)
+    assert ([entry.item for entry in batch], sorted(entry.item for entry in late)) == ([7], [0, 1])
+    with pytest.raises(DeadlineExceeded):
+        queue.admit([Entry(8, 10, 1.0, "late", 1.0)], 1.0)
+
+
+def test_a_closed_queue_takes_nothing() -> None:
+    """Whatever waits is still taken."""
+    queue = filled(10)
+    queue.closed = True
+    with pytest.raises(Unavailable):
+        queue.check("any", None, 0.0)
+    assert len(queue.take(0.0)[0]) == 1
+
+
+@pytest.mark.parametrize(("per_token", "most"), [(1e-6, 100), (0.01, 50), (10.0, 1)])
+def test_a_batch_takes_at_most_a_quarter_of_the_longest_wait(per_token: float, most: int) -> None:
+    """At least one token, and never more than the setting."""
+    assert LIMITS.sliced(Cost(0.0, per_token)).batch_tokens == most
