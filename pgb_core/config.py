@@ -146,6 +146,11 @@ class CompressConfig(Asked):
         "a form in int8 is made",
     )
     tokens: int = Field(1024, ge=16, description="tokens in a step of re-finetuning, padding included")
+    best_state: bool = Field(
+        False,
+        description="hold back some rows (1 % an epoch, at most 512) from re-finetuning, and keep the state that is "
+        "best on them and not the last",
+    )
     ridge: float = Field(
         0.01, gt=0, le=1000, description="strength with which compensation holds weights near their old values"
     )

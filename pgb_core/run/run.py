@@ -166,7 +166,7 @@ class Run:
         rest = sum(parameter.numel() for parameter in model.parameters()) - encoder
         stored = config.options.stored(config.keep) * encoder
         small = rest + stored
-        kept = encoder + small + (2 * (rest + 3 * stored) if config.epochs else 0)
+        kept = encoder + small + (2 * (rest + (3 + config.best_state) * stored) if config.epochs else 0)
         if config.options.learns:  # the dense model in training, and as much again for what else is learned
             kept += 2 * (rest + 6 * encoder)
         # Forms are written twice, to be tried before the artifact is there.
