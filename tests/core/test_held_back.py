@@ -50,8 +50,7 @@ def test_rows_held_back_are_few_whole_and_drawn_by_the_seed(epochs: float) -> No
 
 
 def test_measuring_takes_a_small_part_of_the_training() -> None:
-    """Tokens through the student in all measurements, one pass of three and a half, against those of the training; room for numbers of twice
-    as many bits is left."""
+    """Passes forward in all measurements, each at twice the price, against three and a half passes of the training."""
     every = [Features([1] * (5 + n % 20), [0] * (5 + n % 20), None, n) for n in range(20_000)]
     _, held = held_back.split(every, 2.0, 0)
     tokens = sum(len(item.ids) for item in held)
