@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
+from torch import Tensor
+
 from pgb_core.artifact import FP32
+from pgb_core.learn.moments import read_by_writers
 from pgb_core.learn.trial import Trial
 from pgb_core.methods import steps
 from pgb_core.model.surgery import reordered
 from pgb_core.options import PGBOptions
-from pgb_core.plan import Keep, Plan
+from pgb_core.plan import Keep, Plan, Site
 from pgb_core.prices import Table, table_of
 from pgb_core.run.run import Run, Stage
 from pgb_core.search import planning
 from pgb_core.search.budget import Option
 from pgb_core.search.exchange import corrected
 from pgb_core.search.menus import Menu, Recipe
+from pgb_core.search.reconstruction import reselected
 from pgb_core.tasks.features import Features, batches
 
 TRIED = 4096  # tokens of calibration rows that propose exchanges, and as many that have to agree
 MOST_SECONDS = 600.0  # of exchanges
 TRIAL_TOKEN = 0.5  # expected work of a loss, a token: half of the model is computed in the mean
+MOMENT_TOKEN, SURGERY = 1.5, 4_000.0  # expected work of second moments, a token, and of what is chosen by them
 SEARCH = {"auto": 22_000.0, "shared": 20_000.0, "disjoint": 1_500.0, "nested": 2_000.0}  # expected work
 
 
@@ -35,7 +40,8 @@ def plan_stages(run: Run, options: PGBOptions) -> Sequence[Stage]:
     scores = run.first("scores", run.inputs.calibration_digest, config.seed, options.from_predictions)
     search = ("pgb", options.structure, options.passes, options.g_max, asdict(_table(run, options).prices))
     exchanges = ("exchanges", options.exchanges) if options.exchanges else ()
-    return scores, scores.then("plan", *search, config.keep, config.budget, *exchanges)
+    units = (options.units_by, config.ridge) if options.units_by != "importance" else ()
+    return scores, scores.then("plan", *search, config.keep, config.budget, *exchanges, *units)
 
 
 def plan_effort(run: Run, options: PGBOptions) -> dict[str, float]:
@@ -46,6 +52,9 @@ def plan_effort(run: Run, options: PGBOptions) -> dict[str, float]:
     if options.exchanges:
         tokens = sum(len(item.ids) for item in parted(run.inputs.calibration, TRIED)[0])
         found["Correcting the plan by its loss"] = TRIAL_TOKEN * tokens * options.exchanges
+    if options.units_by == "reconstruction":
+        tokens = sum(len(item.ids) for item in run.inputs.calibration)
+        found["Choosing heads and neurons by reconstruction"] = MOMENT_TOKEN * tokens + SURGERY
     return found
 
 
@@ -74,7 +83,21 @@ def _searched(run: Run, options: PGBOptions, scores: Stage) -> Plan:
 
     correction = partial(_corrected, run, options.exchanges, menus.stream) if options.exchanges else None
     plan = planning.choose(menus, config.keep, run.checkpoint.digest, shape.head_dim, config.budget, correction)
+    if options.units_by == "reconstruction":
+        plan = _reselected(run, plan, importances)
     return replace(plan, made_for=table.name)
+
+
+def _reselected(run: Run, plan: Plan, importances: Mapping[Site, Tensor]) -> Plan:
+    """The plan with heads and neurons chosen by the error of what their sublayer writes."""
+    dense, layers = run.dense, run.dense.config.layers
+    run.report.stage("Choosing heads and neurons by reconstruction", layers)
+    groups = list(batches(run.inputs.calibration, steps.CALIBRATION_TOKENS, dense.config.pad_id))
+    moments = read_by_writers(dense, groups, lambda layer: run.report.advance())
+    weights = {site: dense.sites()[site].to_dense().detach() for site in moments}
+    found, changed = reselected(plan, importances, moments, weights, run.config.ridge)
+    run.report.note(f"heads and neurons by reconstruction: other ones in {changed} of {2 * layers} sublayers")
+    return found
 
 
 @dataclass(frozen=True)

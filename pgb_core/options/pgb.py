@@ -28,6 +28,11 @@ class PGBOptions(MethodOptions):
         False, description="score with labels drawn from the model's predictions, even if there are labels"
     )
 
+    units_by: Literal["importance", "reconstruction"] = Field(
+        "importance",
+        description="what decides which heads, channels of heads and neurons of a sublayer stay, as many as importance "
+        "says; reconstruction: the error of what the sublayer writes, after the others were fitted",
+    )
     exchanges: int = Field(
         0,
         ge=0,
