@@ -50,9 +50,10 @@ def read_inputs(config: CompressConfig, checkpoint: Checkpoint, report: Report) 
     subject, options = checkpoint.subject, reading.options_of(config)
     labelled = config.train and reading.read(config.train, subject, options, report, labelled="--train")
     training = _encoded(labelled, config, checkpoint, report) if labelled else []
-    calibration, rows = training, None
+    calibration, rows, source = training, None, labelled
     if config.calibrate:
         rows = reading.read(config.calibrate, subject, reading.options_of(config, unlabelled=True), report)
+        source = labelled or rows
         calibration = _encoded(rows, config, checkpoint, report)
         if any(item.target is None for item in calibration):
             if any(item.target is not None for item in calibration):
@@ -64,7 +65,10 @@ def read_inputs(config: CompressConfig, checkpoint: Checkpoint, report: Report) 
     if not training and not config.distill and config.epochs and not config.as_it_is:
         raise ConfigError("--no-distill without --train: nothing to re-finetune with; give labels or --epochs 0")
     held_out = config.eval and reading.read(config.eval, subject, options, report, "validation", "evaluation")
-    return Inputs(picked, training or calibration, labelled or None, rows, held_out or None)
+    learned = training or calibration
+    if source and config.more_text and config.epochs and not config.as_it_is:
+        learned = [*learned, *_more(source, config, checkpoint, report)]
+    return Inputs(picked, learned, labelled or None, rows, held_out or None)
 
 
 def _digest(features: Sequence[Features]) -> str:
@@ -78,6 +82,16 @@ def _digest(features: Sequence[Features]) -> str:
 def _encoded(source: Source, config: CompressConfig, checkpoint: Checkpoint, report: Report) -> list[Features]:
     length = min(config.max_length or checkpoint.task.length, checkpoint.max_length)
     return checkpoint.task.encode(source, checkpoint.subject, checkpoint.tokenizer, length, report)
+
+
+def _more(source: Source, config: CompressConfig, checkpoint: Checkpoint, report: Report) -> list[Features]:
+    """Inputs made of the rows to learn from, without labels; their rows have numbers below 0."""
+    made = checkpoint.task.more(source, round(config.more_text * len(source.rows)), config.seed)
+    report.note(
+        f"{source.short}: {len(made.rows):,} more rows to learn from are made of it ({made.reading}), labelled by the "
+        "dense model"
+    )
+    return [replace(item, row=-1 - item.row) for item in _encoded(made, config, checkpoint, report)]
 
 
 def _sample(features: Sequence[Features], count: int, seed: int) -> list[Features]:

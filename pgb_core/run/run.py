@@ -257,7 +257,7 @@ def _reading(config: CompressConfig) -> Sequence[object]:
     """All that decides what is read, and how."""
     left_out = {"forms", "threads", "cache", "device", "distill"}
     asked = config.model_dump(include=set(Asked.model_fields) - left_out)
-    return asked, config.seed, config.as_it_is, bool(config.epochs), config.distill
+    return asked, config.seed, config.as_it_is, bool(config.epochs), config.distill, config.more_text
 
 
 def pick_device(name: str) -> torch.device:
