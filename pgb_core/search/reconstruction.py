@@ -17,8 +17,8 @@ from torch import Tensor
 from pgb_core.plan import ATTENTION, FEED_FORWARD, Choice, Group, Grouping, Keep, Plan, Role, Site
 from pgb_core.search import nested
 
-BLOCK = 16  # units that are removed between updates of all that is left
-CANDIDATES = 64  # units among which these are looked for: those that cost least before
+BLOCK = 32  # units that are removed between updates of all that is left
+CANDIDATES = 128  # units among which these are looked for: those that cost least before
 
 
 class Surgery:

@@ -61,7 +61,7 @@ def test_each_removal_is_the_one_that_costs_least(width: int, monkeypatch: pytes
         tried = [residual(moments, weight, torch.tensor([k for k in left if k not in unit])) for unit in units]
         worst = units[min(range(len(units)), key=tried.__getitem__)]
         left = [k for k in left if k not in worst]
-    for block in (1, 3, 16):
+    for block in (1, 3, 32):
         monkeypatch.setattr(reconstruction, "BLOCK", block)
         surgery = Surgery(moments, weight, RIDGE)
         surgery.remove(4, width)
