@@ -26,6 +26,7 @@ from pgb_core.search.reconstruction import reselected
 from pgb_core.tasks.features import Features, batches
 
 TRIED = 4096  # tokens of calibration rows that propose exchanges, and as many that have to agree
+MOST_HELD = 1 << 25  # numbers in the streams of these tokens behind every half of a layer, of which four sets are held
 MOST_SECONDS = 600.0  # of exchanges
 TRIAL_TOKEN = 0.5  # expected work of a loss, a token: half of the model is computed in the mean
 MOMENT_TOKEN, SURGERY = 1.5, 4_000.0  # expected work of second moments, a token, and of what is chosen by them
@@ -50,7 +51,7 @@ def plan_effort(run: Run, options: PGBOptions) -> dict[str, float]:
         return {}
     found = {**steps.scoring_effort(run), "Searching for groups": SEARCH[options.structure]}
     if options.exchanges:
-        tokens = sum(len(item.ids) for item in parted(run.inputs.calibration, TRIED)[0])
+        tokens = sum(len(item.ids) for item in _parts(run)[0])
         found["Correcting the plan by its loss"] = TRIAL_TOKEN * tokens * options.exchanges
     if options.units_by == "reconstruction":
         tokens = sum(len(item.ids) for item in run.inputs.calibration)
@@ -80,7 +81,6 @@ def _searched(run: Run, options: PGBOptions, scores: Stage) -> Plan:
     table = _table(run, options)
     search = planning.Search(table.prices, options.structure, options.passes, options.g_max)
     menus = planning.make_menus(importances, shape.head_dim, search, lambda layer: run.report.advance())
-
     correction = partial(_corrected, run, options.exchanges, menus.stream) if options.exchanges else None
     plan = planning.choose(menus, config.keep, run.checkpoint.digest, shape.head_dim, config.budget, correction)
     if options.units_by == "reconstruction":
@@ -126,7 +126,7 @@ def _corrected(
     """What is chosen, after exchanges that lower the loss on calibration rows. stream: as `Plan` has it."""
     report, pad_id = run.report, run.dense.config.pad_id
     report.stage("Correcting the plan by its loss", evaluations)
-    parts = parted(run.inputs.calibration, TRIED)
+    parts = _parts(run)
     if evaluations < 2 or not all(parts):
         report.warn("--exchanges: needs 2 evaluations and 2 calibration rows or more; the plan stays as it is")
         return chosen
@@ -150,6 +150,12 @@ def _corrected(
         f"that had to agree the loss went from {found.before:.4f} to {found.after:.4f}"
     )
     return found.chosen
+
+
+def _parts(run: Run) -> tuple[list[Features], list[Features]]:
+    """Calibration rows that propose exchanges, and those that have to agree."""
+    held = run.dense.config.hidden * 2 * run.dense.config.layers
+    return parted(run.inputs.calibration, min(TRIED, MOST_HELD // held))
 
 
 def parted(features: Sequence[Features], tokens: int) -> tuple[list[Features], list[Features]]:
