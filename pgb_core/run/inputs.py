@@ -67,7 +67,8 @@ def read_inputs(config: CompressConfig, checkpoint: Checkpoint, report: Report) 
     held_out = config.eval and reading.read(config.eval, subject, options, report, "validation", "evaluation")
     learned = training or calibration
     if source and config.more_text and config.epochs and not config.as_it_is:
-        learned = [*learned, *_more(source, config, checkpoint, report)]
+        more = _encoded(_more(source, config, checkpoint, report), config, checkpoint, report)
+        learned = [*learned, *(replace(item, row=-1 - item.row) for item in more)]
     return Inputs(picked, learned, labelled or None, rows, held_out or None)
 
 
@@ -84,14 +85,14 @@ def _encoded(source: Source, config: CompressConfig, checkpoint: Checkpoint, rep
     return checkpoint.task.encode(source, checkpoint.subject, checkpoint.tokenizer, length, report)
 
 
-def _more(source: Source, config: CompressConfig, checkpoint: Checkpoint, report: Report) -> list[Features]:
-    """Inputs made of the rows to learn from, without labels; their rows have numbers below 0."""
+def _more(source: Source, config: CompressConfig, checkpoint: Checkpoint, report: Report) -> Source:
+    """Rows made of those to learn from, without labels; how many they are is told."""
     made = checkpoint.task.more(source, round(config.more_text * len(source.rows)), config.seed)
     report.note(
         f"{source.short}: {len(made.rows):,} more rows to learn from are made of it ({made.reading}), labelled by the "
         "dense model"
     )
-    return [replace(item, row=-1 - item.row) for item in _encoded(made, config, checkpoint, report)]
+    return made
 
 
 def _sample(features: Sequence[Features], count: int, seed: int) -> list[Features]:
