@@ -112,14 +112,21 @@ def compress(row: Row, models: Path, work: Path, args: argparse.Namespace) -> Pa
 
 
 def dev_scores(loaded: Loaded, task: str, data: Path) -> Scores:
-    """Of each row of the dev set, 0 to 100: whether the label is right, or the F1 of the answer."""
+    """Of each row of the dev set; see `row_scores`."""
+    return row_scores(
+        loaded, task, data / ("glue/sst2/dev.tsv" if task == "sst2" else "squad/squad-dev-v1.1-half.json")
+    )
+
+
+def row_scores(loaded: Loaded, task: str, path: Path) -> Scores:
+    """Of each row of a file, 0 to 100: whether the label is right, or the F1 of the answer."""
     if task == "sst2":
-        rows = [r for r in read_data(data / "glue/sst2/dev.tsv", "texts").rows if isinstance(r, TextRow)]
+        rows = [r for r in read_data(path, "texts").rows if isinstance(r, TextRow)]
         gold = read_labels(rows, loaded.manifest.labels, None).targets
         found = loaded.classify([r.text for r in rows])
         labels = [loaded.manifest.labels.index(scores[0].label) for scores in found]
         return 100.0 * np.array([label == target for label, target in zip(labels, gold, strict=True)], float)
-    every = read_data(data / "squad/squad-dev-v1.1-half.json", "questions").rows
+    every = read_data(path, "questions").rows
     questions = [r for r in every if isinstance(r, QuestionRow)]
     answers = loaded.answers([Question(r.question, r.context) for r in questions])
     return 100.0 * np.array(

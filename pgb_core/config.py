@@ -165,6 +165,18 @@ class CompressConfig(Asked):
         "a form in int8 is made",
     )
     tokens: int = Field(1024, ge=16, description="tokens in a step of re-finetuning, padding included")
+    more_text: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="rows that are made of those to learn from and labelled by the dense model alone, as a share of "
+        "them; an epoch is longer by this share",
+    )
+    best_state: bool = Field(
+        False,
+        description="hold back some rows (1 % an epoch, at most 512) from re-finetuning, and keep the state that is "
+        "best on them and not the last",
+    )
     ridge: float = Field(
         0.01, gt=0, le=1000, description="strength with which compensation holds weights near their old values"
     )
@@ -238,6 +250,8 @@ class CompressConfig(Asked):
             raise ValueError(
                 f"epochs 0: {self.method} needs training to choose what to keep; use more, such as --epochs 3"
             )
+        if self.more_text and not self.distill:
+            raise ValueError("--more-text is labelled by the dense model, which --no-distill leaves out; drop one")
         if self.sought and "keep" in self.model_fields_set:
             raise ValueError("--keep sets the size, --max-drop and --min-speedup search for it; give one or the other")
         if self.sought and self.eval is None:

@@ -40,6 +40,11 @@ class Aware(Regime):
     @contextmanager
     def applied(self, step: Step) -> Iterator[None]:
         """See Regime."""
+        with self._rounded():
+            yield
+
+    @contextmanager
+    def _rounded(self) -> Iterator[None]:
         with ExitStack() as stack:
             others = [self._words]
             for site, linear in self._maps.items():
@@ -48,6 +53,16 @@ class Aware(Regime):
                 stack.enter_context(linear.register_forward_pre_hook(self._reading(site, linear, factors)))
             stack.enter_context(replaced(others))
             yield
+
+    @contextmanager
+    def judged(self) -> Iterator[None]:
+        """See Regime. The averages stay as they are."""
+        before = dict(self._largest)
+        try:
+            with self._rounded():
+                yield
+        finally:
+            self._largest = before
 
     def state(self) -> Mapping[str, Tensor]:
         """See Regime."""

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from pgb_core.errors import DataError
+from pgb_core.learn import held_back
+from pgb_core.learn.held_back import Best
 from pgb_core.learn.regime import Regime, Step
 from pgb_core.learn.teacher import Teaching, traced
 from pgb_core.machine import instruction_sets
@@ -51,7 +53,8 @@ def learning_rate(keep: float) -> float:
 class Trainer:
     """A re-finetuning that can be stopped after any step and taken up again.
 
-    `student` is changed in place; `teacher` may be None without distillation. regimes: what a method adds.
+    `student` is changed in place; `teacher` may be None without distillation. regimes: what a method adds. held: rows
+    that are not learned from; where there are any, the student ends in the state whose loss on them is lowest.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Trainer:
         objective: Objective,
         schedule: Schedule,
         regimes: Sequence[Regime] = (),
+        held: Sequence[Features] = (),
     ) -> None:
         self.student = student
         self.teacher = teacher if schedule.distill else None
@@ -69,19 +73,22 @@ class Trainer:
         self.objective = objective
         self.schedule = schedule
         self.regimes = regimes
-        self.labels = schedule.labels and all(f.target is not None for f in features)
-        if not self.labels and self.teacher is None:
+        self.labels = schedule.labels and any(f.target is not None for f in features)
+        if self.teacher is None and not (self.labels and all(f.target is not None for f in features)):
             raise DataError("re-finetuning needs labels or distillation; give labelled --train data or --distill")
         self.device = next(student.parameters()).device
         self.step = 0
         self._epoch: int | None = None
         self._groups: list[list[Features]] = []
-        self.per_epoch = len(grouped(features, schedule.tokens, schedule.seed))
+        self.per_epoch = len(epoch_of(features, schedule.tokens, schedule.seed))
         self.steps = max(1, round(schedule.epochs * self.per_epoch))
         student.embeddings.requires_grad_(False)
         self.parameters = [p for p in student.parameters() if p.requires_grad]
         for parameter in self.parameters:  # the fused optimiser takes a restored state to lie as its parameter does
             parameter.data = parameter.data.contiguous()
+        self._held = grouped(held, held_back.TOKENS)
+        self._goals: list[Tensor] = []  # the teacher's logits of each group of them, once they were asked for
+        self.best = Best(student, self.steps) if held else None
         decayed = [p for p in self.parameters if p.dim() > 1]
         plain = [p for p in self.parameters if p.dim() <= 1]
         groups: list[dict[str, Any]] = [
@@ -123,7 +130,11 @@ class Trainer:
             for regime in self.regimes:
                 regime.stepped(step)
             self.step += 1
+            if self.best is not None and self.step in self.best.steps:
+                self.best.offer(self.step, self._held_loss())
             progress(self.step, float(loss.detach()))
+        if self.best is not None and self.step == self.steps:
+            self.best.put_back()
 
     def state(self) -> dict[str, Tensor]:
         """Model, optimiser and step as flat tensors, for a safetensors file."""
@@ -132,6 +143,8 @@ class Trainer:
             tensors |= {f"optimizer.{index}.{name}": value for name, value in slot.items()}
         for number, regime in enumerate(self.regimes):
             tensors |= {f"regime.{number}.{name}": value for name, value in regime.state().items()}
+        if self.best is not None:
+            tensors |= {f"best.{name}": value for name, value in self.best.state().items()}
         return {**tensors, "step": torch.tensor(self.step)}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
@@ -149,6 +162,10 @@ class Trainer:
             prefix = f"regime.{number}."
             kept = {name: value for name, value in tensors.items() if name.startswith(prefix)}
             regime.restore({name.removeprefix(prefix): value.clone() for name, value in kept.items()})
+        if self.best is not None:
+            self.best.restore(
+                {name.removeprefix("best."): value for name, value in tensors.items() if name.startswith("best.")}
+            )
 
     def _group(self) -> list[Features]:
         """The inputs of this step."""
@@ -156,7 +173,7 @@ class Trainer:
         if epoch != self._epoch:
             self._epoch = epoch
             # The number of batches of an epoch does not depend on its order: lengths are sorted first.
-            self._groups = grouped(self.features, self.schedule.tokens, self.schedule.seed + 1000 * epoch)
+            self._groups = epoch_of(self.features, self.schedule.tokens, self.schedule.seed + 1000 * epoch)
         return self._groups[position]
 
     def _pace(self) -> float:
@@ -164,6 +181,29 @@ class Trainer:
         if self.step < warm:
             return (self.step + 1) / warm
         return max(0.0, (self.steps - self.step) / max(1, self.steps - warm))
+
+    @torch.no_grad()
+    def _held_loss(self) -> float:
+        """Mean over the rows held back: of the divergence from the teacher, or of the task's loss without one.
+
+        The student computes as in the form that the regimes train it for, and in no fewer bits than that.
+        """
+        total, rows = 0.0, 0
+        with ExitStack() as judged:
+            for regime in self.regimes:
+                judged.enter_context(regime.judged())
+            for number, group in enumerate(self._held):
+                batch = collate(group, self.student.config.pad_id).to(self.device)
+                mask = batch.attention_mask.bool()
+                logits = self.student(batch.input_ids, batch.attention_mask, batch.token_type_ids).float()
+                if self.teacher is not None:
+                    if number == len(self._goals):
+                        self._goals.append(self.teacher(group, batch)[0].float())
+                    loss = self.objective.distil(logits, self._goals[number], mask)
+                elif batch.targets is not None:
+                    loss = self.objective.loss(logits, batch.targets, mask)
+                total, rows = total + len(group) * float(loss), rows + len(group)
+        return total / rows
 
     def _loss(self, group: Sequence[Features], batch: Batch) -> Tensor:
         logits, states = traced(self.student, batch)
@@ -177,6 +217,19 @@ class Trainer:
             loss = loss + self.objective.distil(logits.float(), goal.float(), mask)
             loss = loss + hidden_loss(states, goals, mask)
         return loss
+
+
+def epoch_of(features: Sequence[Features], tokens: int, seed: int) -> list[list[Features]]:
+    """The inputs of each step of an epoch, at most `tokens` padded tokens each; their number does not depend on the
+    seed. A step has labels for all of its inputs or for none.
+    """
+    labelled = [item for item in features if item.target is not None]
+    if len(labelled) in (0, len(features)):
+        return grouped(features, tokens, seed)
+    groups = [*grouped(labelled, tokens, seed)]
+    groups += grouped([item for item in features if item.target is None], tokens, seed)
+    order = torch.randperm(len(groups), generator=torch.Generator().manual_seed(seed)).tolist()
+    return [groups[n] for n in order]
 
 
 def counterparts(states: dict[int, Tensor], last: int) -> dict[int, int]:

@@ -35,6 +35,12 @@ class Noise(Regime):
         with quantised(chosen):
             yield
 
+    @contextmanager
+    def judged(self) -> Iterator[None]:
+        """See Regime. All maps are quantised."""
+        with quantised(self._maps):
+            yield
+
 
 def picked(maps: Sequence[Linear], share: float, step: Step) -> list[Linear]:
     """A share of the maps, drawn by the step alone."""
@@ -60,6 +66,12 @@ class BlockNoise(Regime):
             for p in self._parameters
         ]
         with replaced(list(zip(self._parameters, noisy, strict=True))):
+            yield
+
+    @contextmanager
+    def judged(self) -> Iterator[None]:
+        """See Regime. All blocks are quantised."""
+        with replaced([(p, rounded(p, EVERYWHERE)) for p in self._parameters]):
             yield
 
 

@@ -37,6 +37,8 @@ class Regime:
     - `penalty`, which joins the loss;
     - `graded`, after the backward pass, with weights as they were before `applied` and gradients as it left them;
     - `stepped`, after the optimiser.
+
+    `judged` is called around a measurement of the model.
     """
 
     def groups(self) -> Sequence[dict[str, Any]]:
@@ -46,6 +48,11 @@ class Regime:
     @contextmanager
     def applied(self, step: Step) -> Iterator[None]:
         """Change the model for one pass, and change it back."""
+        yield
+
+    @contextmanager
+    def judged(self) -> Iterator[None]:
+        """Let the model compute as the form does that it is trained for, and change it back."""
         yield
 
     def penalty(self, step: Step) -> Tensor | None:

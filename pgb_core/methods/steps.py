@@ -9,8 +9,9 @@ from typing import TypeVar
 
 from torch import Tensor
 
+from pgb_core.learn import held_back
 from pgb_core.learn.compensate import compensate
-from pgb_core.learn.finetune import Schedule, Trainer, learning_rate
+from pgb_core.learn.finetune import Schedule, Trainer, epoch_of, learning_rate
 from pgb_core.learn.fisher import fisher
 from pgb_core.learn.noise import Noise
 from pgb_core.learn.regime import Regime
@@ -24,7 +25,7 @@ from pgb_core.run.workspace import to_device
 from pgb_core.search.importance import importance
 from pgb_core.search.planning import FLOPS_TOKENS
 from pgb_core.search.units import Values, Weights, fitting, share_of, unit_choices, units
-from pgb_core.tasks.features import Batch, Features, batches, grouped
+from pgb_core.tasks.features import Batch, Features, batches
 
 Given = TypeVar("Given", bound=Regime)
 CALIBRATION_TOKENS = 2048
@@ -181,7 +182,8 @@ def units_left(run: Run, weights: Weights, values: Values | None = None) -> dict
 def finish(run: Run, before: Stage, share: float = 1.0, *settings: object) -> Stage:
     """The stage of `finished`. settings: all that its regimes depend on."""
     noise = (run.config.noise,) if run.config.noisy else ()
-    return before.then("finetuned", *_learning(run), *([share] if share < 1 else []), *noise, *settings)
+    best = ("best state",) if run.config.best_state else ()
+    return before.then("finetuned", *_learning(run), *([share] if share < 1 else []), *noise, *best, *settings)
 
 
 def finishing_effort(run: Run, share: float = 1.0) -> dict[str, float]:
@@ -203,7 +205,7 @@ def finished(
     """
     noise = [Noise(compact, run.config.noise)] if run.config.noisy else []
     teacher = reordered(run.teacher, stream)
-    _train(run, compact, teacher, stage, "Re-finetuning", share, [*regimes, *noise])
+    _train(run, compact, teacher, stage, "Re-finetuning", share, [*regimes, *noise], run.config.best_state)
     return compact
 
 
@@ -229,7 +231,7 @@ def _compensate(run: Run, dense: Encoder, compact: Encoder, plan: Plan, stage: S
 
 def step_count(run: Run, share: float) -> int:
     """Steps of a training for a share of the epochs."""
-    groups = grouped(run.inputs.training, run.config.tokens, run.config.seed)
+    groups = epoch_of(run.inputs.training, run.config.tokens, run.config.seed)
     return max(1, round(share * run.config.epochs * len(groups)))
 
 
@@ -247,9 +249,19 @@ def _training_effort(run: Run, title: str, share: float, size: float) -> dict[st
 
 
 def _train(
-    run: Run, model: Encoder, teacher: Teaching, stage: Stage, title: str, share: float, regimes: Sequence[Regime]
+    run: Run,
+    model: Encoder,
+    teacher: Teaching,
+    stage: Stage,
+    title: str,
+    share: float,
+    regimes: Sequence[Regime],
+    best: bool = False,
 ) -> None:
-    """Train, in place, from the last step that is kept, for a share of the epochs."""
+    """Train, in place, from the last step that is kept, for a share of the epochs.
+
+    best: whether rows are held back, and the state that is best on them is kept.
+    """
     config, workspace, report = run.config, run.workspace, run.report
     if not config.epochs:
         return
@@ -261,7 +273,14 @@ def _train(
         distill=config.distill,
         seed=config.seed,
     )
-    trainer = Trainer(model, teacher, run.inputs.training, run.checkpoint.subject.objective, schedule, regimes)
+    learned, held = list(run.inputs.training), list[Features]()
+    if best:
+        learned, held = held_back.split(learned, schedule.epochs, config.seed)
+        if not held:
+            report.warn(
+                f"--best-state: fewer than {held_back.LEAST} rows could be held back, so the last state is kept"
+            )
+    trainer = Trainer(model, teacher, learned, run.checkpoint.subject.objective, schedule, regimes, held)
     saved = workspace.tensors(stage.name, stage.digest)
     if saved is not None:
         trainer.restore(to_device(saved, trainer.device))
@@ -277,3 +296,9 @@ def _train(
     while trainer.step < trainer.steps:
         trainer.run(trainer.step + config.checkpoint_every, told)
         workspace.save_tensors(stage.name, stage.digest, trainer.state())
+    if trainer.best is not None:
+        found = trainer.best
+        report.note(
+            f"best state: step {found.step:,} of {trainer.steps:,}, loss {found.loss:.4f} on {len(held):,} inputs held "
+            f"back (the last state's: {found.last:.4f})"
+        )

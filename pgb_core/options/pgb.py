@@ -28,6 +28,19 @@ class PGBOptions(MethodOptions):
         False, description="score with labels drawn from the model's predictions, even if there are labels"
     )
 
+    units_by: Literal["importance", "reconstruction"] = Field(
+        "importance",
+        description="what decides which heads, channels of heads and neurons of a sublayer stay, as many as importance "
+        "says; reconstruction: the error of what the sublayer writes, after the others were fitted",
+    )
+    exchanges: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="losses that are measured, without training, to correct the plan: sublayers exchange weights, and "
+        "what lowers the loss on calibration rows stays (0 for none, else 50 or more are of use)",
+    )
+
     @property
     def uses_labels(self) -> bool:
         """Scores are gradients of the loss on them."""

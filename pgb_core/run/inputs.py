@@ -78,7 +78,13 @@ def read_inputs(config: CompressConfig, checkpoint: Checkpoint, report: Report) 
     if not training and not config.distill and config.epochs and not config.as_it_is:
         raise ConfigError("--no-distill without --train: nothing to re-finetune with; give labels or --epochs 0")
     held_out = config.eval and reading.read(config.eval, subject, options, report, "validation", "evaluation")
-    return Inputs(picked, training or calibration, labelled or None, rows, held_out or None, tuple(sources))
+    learned = training or calibration
+    if sources and config.more_text and config.epochs and not config.as_it_is:
+        made = _more(sources[0], config, checkpoint, report)
+        sources.append(made)
+        more = _encoded(made, config, checkpoint, report)
+        learned = [*learned, *(replace(item, row=-1 - item.row) for item in more)]
+    return Inputs(picked, learned, labelled or None, rows, held_out or None, tuple(sources))
 
 
 def _digest(features: Sequence[Features]) -> str:
@@ -92,6 +98,16 @@ def _digest(features: Sequence[Features]) -> str:
 def _encoded(source: Source, config: CompressConfig, checkpoint: Checkpoint, report: Report) -> list[Features]:
     length = min(config.max_length or checkpoint.task.length, checkpoint.max_length)
     return checkpoint.task.encode(source, checkpoint.subject, checkpoint.tokenizer, length, report)
+
+
+def _more(source: Source, config: CompressConfig, checkpoint: Checkpoint, report: Report) -> Source:
+    """Rows made of those to learn from, without labels; how many they are is told."""
+    made = checkpoint.task.more(source, round(config.more_text * len(source.rows)), config.seed)
+    report.note(
+        f"{source.short}: {len(made.rows):,} more rows to learn from are made of it ({made.reading}), labelled by the "
+        "dense model"
+    )
+    return made
 
 
 def _sample(features: Sequence[Features], count: int, seed: int) -> list[Features]:

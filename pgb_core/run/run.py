@@ -178,7 +178,7 @@ class Run:
         rest = sum(parameter.numel() for parameter in model.parameters()) - encoder
         stored = config.options.stored(config.keep) * encoder
         small = rest + stored
-        kept = encoder + small + (2 * (rest + 3 * stored) if config.epochs else 0)
+        kept = encoder + small + (2 * (rest + (3 + config.best_state) * stored) if config.epochs else 0)
         if config.options.learns:  # the dense model in training, and as much again for what else is learned
             kept += 2 * (rest + 6 * encoder)
         # Forms are written twice, to be tried before the artifact is there.
@@ -269,7 +269,7 @@ def _reading(config: CompressConfig) -> Sequence[object]:
     """All that decides what is read, and how."""
     left_out = {"forms", "threads", "cache", "device", "distill"}
     asked = config.model_dump(include=set(Asked.model_fields) - left_out)
-    return asked, config.seed, config.as_it_is, bool(config.epochs), config.distill
+    return asked, config.seed, config.as_it_is, bool(config.epochs), config.distill, config.more_text
 
 
 def pick_device(name: str) -> torch.device:

@@ -60,6 +60,14 @@ class Draft:
         """Columns that a group reads, ascending."""
         return self.cols.unique()
 
+    @property
+    def mask(self) -> Tensor:
+        """Whether each weight is kept, [out, in]."""
+        kept = torch.zeros(self.shape, dtype=torch.bool)
+        if self.cost:
+            kept[self.rows.unsqueeze(2), self.cols.unsqueeze(1)] = True
+        return kept
+
     def choice(self) -> Choice:
         """The same in tuples; a matrix of which all is kept stays as it is, in any order."""
         if self.cost == self.shape[0] * self.shape[1]:

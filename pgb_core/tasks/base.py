@@ -116,6 +116,9 @@ class Task(Protocol):
     def encode(self, source: Source, subject: Subject, tokenizer: Fast, length: int, tell: Report) -> list[Features]:
         """Inputs to learn from, of at most `length` tokens. Raises DataError."""
 
+    def more(self, source: Source, count: int, seed: int) -> Source:
+        """Rows without labels that are made of those there are, up to `count`; its reading says of which kinds."""
+
     def score(self, source: Source, subject: Subject, tokenizer: Tokenizer, run: Predict) -> Metrics:
         """Official metrics of a model on labelled rows, which are read and answered as the service does by default.
 

@@ -22,6 +22,7 @@ from pgb_core.tasks import trust
 from pgb_core.tasks.base import Objective, Source, Subject, Task
 from pgb_core.tasks.features import Features, divergence
 from pgb_core.tasks.metrics import Metrics, many_labels, numbers, one_label
+from pgb_core.tasks.more_text import more_texts
 from pgb_core.tasks.texts import singles
 
 _AT_ONCE = 1000  # texts
@@ -150,6 +151,12 @@ class Classification(Task):
     def encode(self, source: Source, subject: Subject, tokenizer: Fast, length: int, tell: Report) -> list[Features]:
         """See Task."""
         return encode_texts(source.rows, source.targets, tokenizer, length, subject.side)
+
+    def more(self, source: Source, count: int, seed: int) -> Source:
+        """See Task."""
+        spans, mixtures = more_texts([row for row in source.rows if isinstance(row, TextRow)], count, seed)
+        rows, said = [*spans, *mixtures], f"{len(spans):,} spans and {len(mixtures):,} mixtures of two rows"
+        return Source(source.name, rows, [None] * len(rows), said)
 
     def score(self, source: Source, subject: Subject, tokenizer: Tokenizer, run: Predict) -> Metrics:
         """See Task."""

@@ -17,7 +17,9 @@ from pgb_core.inference.tokens import Tokens
 
 @dataclass(frozen=True)
 class Features:
-    """One model input. `target` is a label, or (start, end) tokens; `row` indexes the source rows."""
+    """One model input. `target` is a label, or (start, end) tokens; `row` indexes the source rows, and is below 0 where
+    the input was made from them.
+    """
 
     ids: list[int]
     types: list[int]

@@ -24,6 +24,7 @@ from pgb_core.tasks import texts, trust
 from pgb_core.tasks.base import Objective, Source, Subject, Task
 from pgb_core.tasks.features import Features, divergence
 from pgb_core.tasks.metrics import Metrics
+from pgb_core.tasks.more_text import more_questions
 from pgb_core.tasks.squad import answer_f1, squad_metrics
 
 MOST_LOST = 0.05  # share of questions whose answer has no place, of which training goes without
@@ -103,6 +104,12 @@ class QuestionAnswering(Task):
                 "for their answer has no place in the context"
             )
         return [f for f in features if f.row not in cut]
+
+    def more(self, source: Source, count: int, seed: int) -> Source:
+        """See Task."""
+        moved, clozes = more_questions(_questions(source), count, seed)
+        rows, said = [*moved, *clozes], f"{len(moved):,} with another context and {len(clozes):,} cloze questions"
+        return Source(source.name, rows, [None] * len(rows), said)
 
     def score(self, source: Source, subject: Subject, tokenizer: Tokenizer, run: Predict) -> Metrics:
         """On data with unanswerable questions EM and F1 are of a model that says nothing where that scores

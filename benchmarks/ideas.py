@@ -1,0 +1,132 @@
+"""What each idea for more accuracy a minute gains alone: every figure is of `pgb compress`, run by this script.
+
+A row is one task, one idea and one seed. All rows of a task have as many steps, and the same seed draws the same rows.
+Each is compared with the default of its seed, row by row of the data, on rows of the training set that nothing learns
+from: the dev sets are left for what is chosen in the end. A finished row is written at once, so a stopped run goes on.
+What differs by less than its interval, or than two seeds of the default do, was not told apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.accuracy import difference, prepare, row_scores
+from pgb_core.artifact import open_artifact
+from pgb_core.inference.load import load
+from pgb_core.machine import facts
+
+KEEP = 0.25
+DEFAULT = "default"
+MORE = 0.5  # share of text that is made
+IDEAS: dict[str, tuple[str, ...]] = {
+    DEFAULT: (),
+    "best state": ("--best-state",),
+    "exchanges": ("--exchanges", "300"),
+    "reconstruction": ("--units-by", "reconstruction"),
+    "more text": ("--more-text", f"{MORE:g}"),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One artifact to make."""
+
+    task: str
+    idea: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """As the results call it."""
+        return f"{self.task}, {self.idea}, seed {self.seed}"
+
+    @property
+    def file(self) -> str:
+        """As its files are called."""
+        return self.name.replace(", ", "-").replace(" ", "")
+
+    def epochs(self, given: float) -> float:
+        """As many steps as the default takes: an epoch with more text is longer."""
+        return given / (1 + MORE) if self.idea == "more text" else given
+
+
+def compress(row: Row, args: argparse.Namespace) -> Path:
+    """The artifact of a row, by the command line."""
+    out: Path = args.work / row.file
+    if (out / "manifest.json").exists():
+        return out
+    ending = "tsv" if row.task == "sst2" else "json"
+    given = ["--train", str(args.work / f"{row.task}-train.{ending}"), "--out", str(out), "--keep", f"{KEEP:g}"]
+    given += ["--task", "classification" if row.task == "sst2" else "qa", "--forms", args.forms]
+    given += ["--seed", str(row.seed), "--epochs", f"{row.epochs(args.epochs[row.task]):g}", "--device", args.device]
+    if row.task == "qa":
+        given += ["--tokens", "3072", "--samples", "512"]
+    command = [sys.executable, "-m", "pgb_core.cli", "compress", str(args.models / f"minilm-l6-{row.task}"), *given]
+    subprocess.run([*command, *IDEAS[row.idea]], check=True)
+    return out
+
+
+def measure(row: Row, args: argparse.Namespace) -> dict[str, Any]:
+    """Make the artifact, and score the rows to choose on once in every form."""
+    start = time.perf_counter()
+    path = compress(row, args)
+    minutes = (time.perf_counter() - start) / 60
+    manifest = open_artifact(path).manifest
+    chosen = args.work / f"{row.task}-choose.{'tsv' if row.task == 'sst2' else 'json'}"
+    found: dict[str, Any] = {
+        "weights_kept": round(manifest.weights["kept"] / manifest.weights["dense"], 4),
+        "minutes": round(minutes, 1),
+        "epochs": args.epochs[row.task],
+        "settings": manifest.provenance["settings"],
+        "seconds": manifest.measured["seconds"],
+        "scores": {},
+    }
+    for form in manifest.forms:
+        with load(path, form) as loaded:
+            scores = row_scores(loaded, row.task, chosen)
+        np.save(args.work / f"{row.file}-{form}.npy", scores)
+        found["scores"][form] = {"score": round(float(scores.mean()), 3), "rows": len(scores)}
+        default = args.work / f"{Row(row.task, DEFAULT, row.seed).file}-{form}.npy"
+        if row.idea != DEFAULT and default.exists():
+            found["scores"][form]["to the default"] = difference(np.load(default), scores)
+    return found
+
+
+def main() -> None:
+    """Run the rows that the result file lacks; the default comes first."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=Path, default=Path("../shared/models"))
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--work", type=Path, default=Path(".ideas"), help="artifacts and scores")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/ideas.json"))
+    parser.add_argument("--forms", default="fp32,int8")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--epochs-sst2", type=float, default=1)
+    parser.add_argument("--epochs-qa", type=float, default=1)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--tasks", nargs="+", choices=("sst2", "qa"), default=["sst2", "qa"])
+    parser.add_argument("--ideas", nargs="+", choices=tuple(IDEAS), default=list(IDEAS))
+    args = parser.parse_args()
+    args.epochs = {"sst2": args.epochs_sst2, "qa": args.epochs_qa}
+    prepare(args.data, args.work)
+    results = json.loads(args.out.read_text()) if args.out.exists() else {"rows": {}}
+    results["machine"] = facts()
+    for row in (Row(task, idea, seed) for seed in args.seeds for task in args.tasks for idea in args.ideas):
+        if row.name in results["rows"]:
+            continue
+        results["rows"][row.name] = measure(row, args)
+        args.out.write_text(json.dumps(results, indent=1) + "\n")
+        print(row.name, json.dumps(results["rows"][row.name]["scores"]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
