@@ -426,7 +426,7 @@ def _demo(args: argparse.Namespace) -> int:
 
     artifacts = demo.prepare(Path(args.dir), threads=args.threads)
     if not args.no_serve:
-        demo.print_calls(args.host, args.port)
+        demo.print_calls(args.host, args.port, artifacts[-1])
         serve([*map(str, artifacts), "--host", args.host, "--port", str(args.port)])
     return 0
 

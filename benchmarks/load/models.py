@@ -20,7 +20,7 @@ from pgb_core.progress.bars import Bars
 # By name: what is kept, and the form that is served; the fastest that the artifacts carry where none is named.
 SETS = {"dense fp32": (1.0, "fp32"), "dense int8": (1.0, "int8"), "keep 0.5": (0.5, ""), "keep 0.25": (0.25, "")}
 # The demo is learned to be accurate; at 0.25 only the speed counts here, which training does not change.
-_EPOCHS = 1
+_EPOCHS = 0.05
 _REQUEST = (4, 20)  # texts and tokens, for which the fastest form is sought
 
 

