@@ -124,13 +124,18 @@ def test_pods_are_scraped_under_the_labels_that_tell_services_apart(helm: Path) 
     assert group["rules"][0]["expr"] == 'up{job="pgb", namespace="ml", service="web-pgb-serve"} == 0'
 
 
-def test_the_rules_of_a_release_see_that_release_alone(helm: Path) -> None:
+def test_the_rules_of_a_release_see_that_release_alone(helm: Path, tmp_path: Path) -> None:
     """Every selector of every rule names it; and nothing else about the rules is changed."""
     spec = one(render(helm, CHART / "values-production.yaml", release="other"), "PrometheusRule")["spec"]
     found, source = json.dumps(spec), yaml.safe_load((ROOT / "docker/prometheus/rules.yml").read_text())
     every, own = r"job=\"pgb\"", r"job=\"pgb\", namespace=\"ml\", service=\"other-pgb-serve\""
     assert found.count(own) == json.dumps(source).count(every) == found.count(every)
     assert json.loads(found.replace(own, every)) == source
+    promtool = shutil.which("promtool")
+    if promtool is not None:
+        (tmp_path / "rules.yml").write_text(json.dumps(spec))  # JSON is YAML
+        checked = subprocess.run([promtool, "check", "rules", tmp_path / "rules.yml"], capture_output=True, text=True)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def test_the_dashboard_is_a_config_map_that_grafana_finds(helm: Path) -> None:
