@@ -21,8 +21,10 @@ from service.errors import DeadlineExceeded, Overloaded
 from service.planning.arrivals import Arrival, Load
 from service.planning.profile import Overhead, Size
 
-ROUND_ROBIN, LEAST_CONNECTIONS = BALANCES = ("round-robin", "least-connections")
 Balance = Literal["round-robin", "least-connections"]
+ROUND_ROBIN: Balance = "round-robin"
+LEAST_CONNECTIONS: Balance = "least-connections"
+BALANCES: tuple[Balance, ...] = (ROUND_ROBIN, LEAST_CONNECTIONS)
 _BYTES = 4  # of a body for each token, as many as admission takes a token to have at least
 _FEW = 20  # requests
 _NEVER = math.inf

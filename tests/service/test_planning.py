@@ -18,7 +18,7 @@ from service.batching.queue import Limits
 from service.planning import __main__ as command
 from service.planning import measure as measuring
 from service.planning.arrivals import Arrival, Burst, Drawn, Load, Mix, Trace, weights
-from service.planning.fleet import BALANCES, LEAST_CONNECTIONS, ROUND_ROBIN, Goal, Outcome, Replica, simulate
+from service.planning.fleet import BALANCES, LEAST_CONNECTIONS, ROUND_ROBIN, Balance, Goal, Outcome, Replica, simulate
 from service.planning.measure import grid, measure
 from service.planning.profile import Overhead, Point, Profile, Size, Times
 from service.planning.search import MOST_PROCESSES, Conditions, fewest, forecast
@@ -138,12 +138,12 @@ def test_the_simulation_makes_the_batches_that_the_service_makes(monkeypatch: py
 
 
 @pytest.mark.parametrize("balance", BALANCES)
-def test_every_request_is_answered_or_refused_and_work_is_conserved(balance: str) -> None:
+def test_every_request_is_answered_or_refused_and_work_is_conserved(balance: Balance) -> None:
     """At twice what two replicas can do, about half is refused and the wait stays within its bound."""
     one = replica([(1, 16, 0.01), (2, 16, 0.02)], limits=replace(LIMITS, batch_tokens=16, queue_seconds=0.2))
     load = Drawn(ONE_LENGTH, 400.0).load(1.0, 6_000, 0)
     arrivals = list(load.arrivals)
-    found = simulate(one, 2, balance, Load(iter(arrivals), -math.inf, len(arrivals)), 0)  # type: ignore[arg-type]
+    found = simulate(one, 2, balance, Load(iter(arrivals), -math.inf, len(arrivals)), 0)
     assert found.requests == len(arrivals)
     assert found.refused_share == pytest.approx(0.5, abs=0.03)
     assert found.model == pytest.approx(1.0, abs=0.02)
@@ -172,10 +172,10 @@ def test_the_same_seed_gives_the_same_figures() -> None:
 
 
 @pytest.mark.parametrize("balance", BALANCES)
-def test_the_fewest_replicas_hold_the_goal_and_one_fewer_do_not(balance: str) -> None:
+def test_the_fewest_replicas_hold_the_goal_and_one_fewer_do_not(balance: Balance) -> None:
     """Found without trying every number."""
     goal = Goal(0.03, 0.001)
-    given = Conditions(Drawn(Mix({(8,): 1.0, (48,): 1.0}, {1: 1.0, 3: 0.2}, 8), 900.0), balance, 3_000, 0)  # type: ignore[arg-type]
+    given = Conditions(Drawn(Mix({(8,): 1.0, (48,): 1.0}, {1: 1.0, 3: 0.2}, 8), 900.0), balance, 3_000, 0)
     found = fewest(PLAIN, given, goal)
     assert found is not None
     assert 1 < found.replicas < MOST_PROCESSES

@@ -1,0 +1,154 @@
+"""Throughput and p99 by workers and threads, to the cores that this machine has, held against a law of scaling.
+
+The law is the universal scalability law: n cores do X(n) = X(1) n / (1 + s (n - 1) + k n (n - 1)). With k = 0 it is
+Amdahl's: s is the share of the work that is not done in parallel. k is what cores cost each other. Both are fitted to
+threads of one process, and to processes of one thread. To hold the law against the measurement, it is fitted without
+the largest number of cores, and forecasts that.
+
+    python -m benchmarks.scaling ARTIFACT
+
+The generator has the last core. A layout that takes all cores shares it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.optimize import nnls
+
+from benchmarks.capacity import Subject, capacity, forecast_capacity, replica_of, subject_of
+from benchmarks.open_load import Sent, requests, send
+from benchmarks.service.harness import CORES, GENERATOR, pinned
+from service.planning.profile import Size
+
+_OVER = 1.2  # times what as many cores would do that lose nothing
+_AT = 0.6  # of the capacity, where p99 is measured
+_SKIP = 2.0  # seconds at the start that do not count
+_STEPS = 4  # from one core to all, each by the same factor
+
+
+@dataclass(frozen=True)
+class Law:
+    """X(n) = first n / (1 + serial (n - 1) + crosstalk n (n - 1)). first: X(1)."""
+
+    first: float
+    serial: float
+    crosstalk: float
+
+    def at(self, cores: int) -> float:
+        """X(cores)."""
+        return self.first * cores / (1 + self.serial * (cores - 1) + self.crosstalk * cores * (cores - 1))
+
+    @classmethod
+    def fitted(cls, measured: Mapping[int, float], crosstalk: bool = True) -> Law:
+        """To throughputs by cores, of which one core is the first. Least squares; neither coefficient is negative.
+        crosstalk: False fits Amdahl's law."""
+        first = measured[1]
+        more = [n for n in measured if n > 1]
+        if not more:
+            return cls(first, 0.0, 0.0)
+        columns = [[n - 1, n * (n - 1)] if crosstalk else [n - 1] for n in more]
+        found, _ = nnls(np.array(columns, float), np.array([n * first / measured[n] - 1 for n in more]).clip(0))
+        return cls(first, float(found[0]), float(found[1]) if crosstalk else 0.0)
+
+
+def held(measured: Mapping[int, float]) -> dict[str, Any]:
+    """Both laws fitted to all, and to all but the largest number of cores, which they then forecast."""
+    last = max(measured)
+    found: dict[str, Any] = {"measured": {str(n): round(x, 1) for n, x in measured.items()}}
+    for name, crosstalk in (("amdahl", False), ("universal", True)):
+        law = Law.fitted(measured, crosstalk)
+        found[name] = {"serial": round(law.serial, 4), "crosstalk": round(law.crosstalk, 5)}
+        if len(measured) > 2:
+            without = Law.fitted({n: x for n, x in measured.items() if n < last}, crosstalk)
+            found[name]["forecast of the last"] = round(without.at(last), 1)
+            found[name]["off by"] = round(without.at(last) / measured[last] - 1, 4)
+    return found
+
+
+def layouts(cores: int) -> list[tuple[int, int]]:
+    """Workers and threads: one process with more and more threads, and more and more processes with one."""
+    counts = sorted({round(cores ** (step / _STEPS)) for step in range(_STEPS + 1)})
+    return list(dict.fromkeys([*((1, n) for n in counts), *((n, 1) for n in counts)]))
+
+
+def measured(
+    subject: Subject, workers: int, threads: int, single: float, seconds: float, most: float
+) -> dict[str, Any]:
+    """Throughput of a layout under more than it can do, and latencies at a part of that. single: the forecast of one
+    core; most: requests a second that the generator may send."""
+    size = subject.profile.sizes[0].model_copy(update={"workers": workers, "threads": threads})
+    with replica_of(subject, size) as urls:
+        _sent(subject, size, urls, min(most, 0.3 * single), 3.0)  # it warms up
+        offered = min(most, _OVER * workers * threads * single)
+        full = _sent(subject, size, urls, offered, seconds)
+        reached = capacity(full, offered)
+        part = _sent(subject, size, urls, max(1.0, _AT * reached), seconds)
+    return {
+        "workers": workers,
+        "threads": threads,
+        "cores": workers * threads,
+        "offered": round(offered, 1),
+        "requests_per_second": round(reached, 1),
+        "saturated": reached < 0.97 * offered,
+        f"at {_AT:.0%}": part.summary(),
+    }
+
+
+def _sent(subject: Subject, size: Size, urls: list[str], rate: float, seconds: float) -> Sent:
+    arrivals = list(subject.loaded(size, rate, seconds)[0].arrivals)
+    bodies = requests(arrivals, subject.texts)
+    with pinned(GENERATOR):
+        return send(urls, arrivals, bodies, _SKIP)
+
+
+def main() -> None:
+    """Every layout, and the laws."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("artifact", type=Path)
+    parser.add_argument("--seconds", type=float, default=11.0, help="of each measurement, two for each layout")
+    parser.add_argument("--inputs", type=int, default=8, help="texts in a request")
+    parser.add_argument("--most", type=float, default=1500.0, help="requests a second that the generator may send")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/scaling.json"))
+    args = parser.parse_args()
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    subject = subject_of(args.artifact, [(1, 1)], args.inputs)
+    single = forecast_capacity(subject, subject.profile.sizes[0])
+    rows = []
+    for workers, threads in layouts(len(CORES)):
+        row = measured(subject, workers, threads, single, args.seconds, args.most)
+        rows.append(row)
+        print(
+            f"{workers}x{threads}: {row['requests_per_second']:.0f} requests a second"
+            f"{'' if row['saturated'] else ' (all that was offered)'}; p99 {row[f'at {_AT:.0%}']['p99_ms']:.1f} ms "
+            f"at {_AT:.0%} of it",
+            flush=True,
+        )
+    threads_of = {row["threads"]: row["requests_per_second"] for row in rows if row["workers"] == 1}
+    workers_of = {row["workers"]: row["requests_per_second"] for row in rows if row["threads"] == 1}
+    result = {
+        "machine": subject.profile.machine,
+        "busy": subject.profile.busy,
+        "model": subject.profile.model,
+        "form": subject.profile.form,
+        "inputs_per_request": args.inputs,
+        "seconds": args.seconds,
+        "rows": rows,
+        "threads of one process": held(threads_of),
+        "processes of one thread": held(workers_of),
+    }
+    for name in ("threads of one process", "processes of one thread"):
+        print(f"{name}: {json.dumps(result[name])}")
+    args.out.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"{args.out}: written")
+
+
+if __name__ == "__main__":
+    main()
