@@ -22,6 +22,7 @@ from pgb_core.progress.report import Report
 from pgb_core.run.inputs import Inputs
 
 ANSWERED = 64  # inputs that both models answer
+SILENT = Report()
 _AT_ONCE = 1000  # texts; an encoding takes thirty times as much as its text
 
 
@@ -80,8 +81,8 @@ def fitted(config: Asked, checkpoint: Checkpoint, inputs: Inputs, report: Report
         alone = _without(checkpoint, known, held_out)
         facts["held_out"] = {"texts": len(held_out), "with_tokens_of_their_own": alone}
         report.note(
-            f"{inputs.held_out.short}: {alone:,} of {len(held_out):,} texts have tokens that no other text has; expect "
-            "as many of new texts to be read by smaller pieces"
+            f"{inputs.held_out.short}: {alone:,} of {len(held_out):,} texts have tokens that no other text has; of new "
+            "texts about as large a share is read by smaller pieces"
         )
     return Fitted(small, gate(small), fit, facts)
 
@@ -97,19 +98,21 @@ def _texts(rows: Iterator[Row] | Sequence[Row]) -> dict[str, str]:
     return found
 
 
-def _encoded(tokenizer: Tokenizer, texts: Sequence[str] | Mapping[str, str]) -> Iterator[tuple[str, list[int]]]:
+def _encoded(
+    tokenizer: Tokenizer, texts: Sequence[str] | Mapping[str, str], report: Report = SILENT
+) -> Iterator[tuple[str, list[int]]]:
     """Each text with its ids, without those that stand around it."""
     rest = iter(texts)
     while part := list(islice(rest, _AT_ONCE)):
         for text, encoding in zip(part, tokenizer.encode_batch_fast(part, add_special_tokens=False), strict=True):
             yield text, encoding.ids
+        report.advance(len(part))
 
 
 def _ids(tokenizer: Tokenizer, texts: Sequence[str] | Mapping[str, str], report: Report) -> set[int]:
     found: set[int] = set()
-    for _, ids in _encoded(tokenizer, texts):
+    for _, ids in _encoded(tokenizer, texts, report):
         found.update(ids)
-        report.advance()
     return found
 
 
@@ -118,10 +121,9 @@ def _same_pieces(
 ) -> None:
     """Raises CheckpointError when a text has other pieces than before. texts: with where each stands."""
     differ = []
-    for (text, was), (_, now) in zip(_encoded(old, texts), _encoded(small, texts), strict=True):
+    for (text, was), (_, now) in zip(_encoded(old, texts), _encoded(small, texts, report), strict=True):
         if [new.get(n) for n in was] != now:
             differ.append(texts[text])
-        report.advance()
     if differ:
         raise CheckpointError(
             f"{differ[0]}: has other pieces with the smaller vocabulary, as {len(differ):,} of {len(texts):,} texts "

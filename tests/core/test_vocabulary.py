@@ -31,6 +31,7 @@ from pgb_core.run import vocabulary as used
 from pgb_core.run.run import Run
 from pgb_core.run.shared import Shared
 from pgb_core.run.workspace import locked
+from pgb_core.seek import half
 from pgb_core.tasks.texts import SINGLE
 from tests.conftest import ARCHITECTURES
 from tests.core.small import checkpoint
@@ -280,3 +281,18 @@ def test_stages_of_another_vocabulary_are_not_taken_over(tmp_path: Path) -> None
         assert sorted(item.ids for item in run.inputs.training) == sorted(texts)
         assert sorted(item.ids for item in run.inputs.calibration) == sorted(texts)
     assert digests[0] != digests[1]
+
+
+def test_both_halves_of_the_held_out_rows_are_judged_by_one_vocabulary(tmp_path: Path) -> None:
+    """The search for a size chooses on one half and confirms on the other."""
+    model = build(Variant("bert"), tmp_path / "model")
+    data, held_out = _rows(tmp_path / "a.jsonl", USED), _rows(tmp_path / "b.jsonl", ["One film", "supercalifragil"])
+    config = _config(model, tmp_path / "small", data, eval=str(held_out))
+    found = []
+    for number in (0, 1):
+        with locked(tmp_path / "small") as workspace:
+            run = Run.begin(config, Report(), workspace, Shared(None, half(number)))
+        found.append(run.checkpoint.kept)
+        assert run.inputs.held_out is not None
+        assert len(run.inputs.held_out.rows) == 1
+    assert found[0] == found[1]
