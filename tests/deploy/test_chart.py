@@ -173,7 +173,6 @@ def test_the_ways_in_lead_to_the_service(helm: Path) -> None:
         ("image.repository=", "image.repository is empty"),
         ("image.tag=", "image.tag and image.digest are both empty"),
         ("keys.enabled=true", "keys.secret is empty"),
-        ("keys.secret=a", "keys.enabled is false"),
         ("settings.metrics_key=true", "keys.enabled is false"),
         (
             "keys.enabled=true,keys.secret=a,settings.metrics_key=true,podMonitor.enabled=true",
@@ -201,7 +200,7 @@ def test_keys_are_asked_for_and_pages_are_off_unless_switched(helm: Path) -> Non
     env = {variable["name"]: variable["value"] for variable in container["env"]}
     assert (env["PGB_KEYS_FILE"], env["PGB_UI"]) == ("/etc/pgb/keys", "false")
     assert container["image"] == f"registry.example/ml/pgb-serve@sha256:{'1' * 64}"
-    without = pod(render(helm, "claim"))["spec"]["containers"][0]["env"]
+    without = pod(render(helm, "claim", "--set", "keys.secret=left"))["spec"]["containers"][0]["env"]
     assert "PGB_KEYS_FILE" not in {variable["name"] for variable in without}
 
 

@@ -39,9 +39,6 @@ labels:
 {{- if and $v.keys.enabled (not $v.keys.secret) }}
 {{- fail "keys.secret is empty. Name the Secret with the file of keys, or set keys.enabled to false, and everyone who reaches the port may ask" }}
 {{- end }}
-{{- if and $v.keys.secret (not $v.keys.enabled) }}
-{{- fail "keys.secret is set, but keys.enabled is false. Remove one of the two" }}
-{{- end }}
 {{- if and $v.settings.metrics_key (not $v.keys.enabled) }}
 {{- fail "settings.metrics_key is true, but keys.enabled is false. There is no key to ask for: remove one of the two" }}
 {{- end }}
