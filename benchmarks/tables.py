@@ -383,6 +383,32 @@ def versions() -> str:
     return markdown(["", *(f"{end} end" for end in ends)], rows)
 
 
+def vocabulary() -> str:
+    """What goes with the tokens that no text uses, and what becomes of other texts."""
+    found, rows = results("vocabulary"), []
+    for name, case in found["cases"].items():
+        sizes, tokens, held_out = case["files"], case["tokens"], case["held out"]
+        lost = f"{held_out['score_whole']:.2f} to {held_out['score_smaller']:.2f}"
+        files = [f"{sizes['before'][form]:.1f} to {sizes['after'][form]:.1f} MB" for form in ("fp32", "int8")]
+        others = [case["elsewhere"][place] for place in ("banking77", "MRPC")]
+        shares = [
+            f"{100 * one['other_pieces']:.0f} %, {100 * one['same_answers']:.1f} %" for one in (held_out, *others)
+        ]
+        rows.append([name, f"{tokens['after']:,} of {tokens['before']:,}", *files, f"{case['texts']:,}", *shares, lost])
+    heads = ["", "tokens", "`fp32`", "`int8`", "texts with the same pieces"]
+    other = [f"{name}: other pieces, same answers" for name in ("held out", "banking77", "MRPC")]
+    return markdown([*heads, *other, "score, held out"], rows)
+
+
+def low_rank() -> str:
+    """Tables of words in fewer bytes."""
+    rows = [
+        [name, f"{one['megabytes']:.1f} MB", f"{one['loss']:.4f}", f"{100 * one['same_answers']:.1f} %"]
+        for name, one in results("vocabulary")["low rank"]["tables"].items()
+    ]
+    return markdown(["table of words", "size", "cross-entropy", "same answers"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     f.__name__: f
     for f in (
@@ -406,6 +432,8 @@ TABLES: dict[str, Callable[[], str]] = {
         search,
         same_answers,
         versions,
+        vocabulary,
+        low_rank,
     )
 }
 

@@ -82,7 +82,7 @@ def fitted(config: Asked, checkpoint: Checkpoint, inputs: Inputs, report: Report
         facts["held_out"] = {"texts": len(held_out), "with_tokens_of_their_own": alone}
         report.note(
             f"{inputs.held_out.short}: {alone:,} of {len(held_out):,} texts have tokens that no other text has; of new "
-            "texts about as large a share is read by smaller pieces"
+            "texts about as large a share is read by smaller pieces; --vocabulary-text keeps the tokens of more texts"
         )
     return Fitted(small, gate(small), fit, facts)
 
