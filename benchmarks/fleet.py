@@ -28,6 +28,7 @@ from benchmarks.open_load import requests
 from benchmarks.service.harness import CORES
 from pgb_core.artifact import open_artifact
 from service.keys import Keys, make_key
+from service.observe import logs
 from service.observe.logs import JsonFormatter
 from service.observe.metrics import Call, Stamps
 from service.planning.arrivals import Drawn
@@ -107,11 +108,9 @@ def _line(subject: Subject) -> int:
     call = Call("0123456789abcdef0000000000000001", owner="some-team", dialect="native")
     call.model, call.version, call.inputs, call.tokens, call.batch_size = subject.profile.model, "1", 1, 24, 8
     call.stamps = Stamps(0.0, 0.0004, 0.0021, 0.0109, 0.0111)
-    fields: dict[str, object] = {"request_id": call.id, "dialect": call.dialect, "status": 200, "key": call.owner}
-    fields |= {"model": call.model, "version": call.version, "inputs": call.inputs, "tokens": call.tokens}
-    fields |= {"batch_size": call.batch_size, "timings_ms": vars(call.timings())}
-    record = logging.makeLogRecord({"msg": "POST /v1/classify", "levelname": "INFO", "fields": fields})
-    handler.emit(record)
+    logs.LOGGER.handlers = [handler]
+    logs.LOGGER.setLevel("INFO")
+    logs.request(call, "POST", "/v1/classify", 200, False)
     return len(stream.getvalue().encode())
 
 
