@@ -136,10 +136,12 @@ def forecast_capacity(subject: Subject, size: Size) -> float:
     return capacity(outcome, rate)
 
 
-def subject_of(artifact: Path, sizes: Sequence[tuple[int, int]], inputs: int) -> Subject:
-    """Time an artifact for these sizes."""
+def subject_of(
+    artifact: Path, sizes: Sequence[tuple[int, int]], inputs: int, profile: Profile | None = None
+) -> Subject:
+    """An artifact with its profile, which is measured for these sizes where there is none."""
     settings = read_settings([])
-    profile = measure(artifact, settings, sizes, lambda said: print(said, flush=True))
+    profile = profile or measure(artifact, settings, sizes, lambda said: print(said, flush=True))
     opened = open_artifact(artifact)
     texts = [json.loads(line)["text"] for line in TEXTS.read_text("utf-8").splitlines()]
     tokenizer = Tokenizer.open(opened.tokenizer, opened.manifest.max_length)

@@ -31,6 +31,7 @@ from service.planning.profile import Size
 _OVER = 1.2  # times what as many cores would do that lose nothing
 _AT = 0.6  # of the capacity, where p99 is measured
 _SKIP = 2.0  # seconds at the start that do not count
+_UNKNOWNS = 3  # of the universal law
 _STEPS = 4  # from one core to all, each by the same factor
 
 
@@ -64,6 +65,8 @@ def held(measured: Mapping[int, float]) -> dict[str, Any]:
     last = max(measured)
     found: dict[str, Any] = {"measured": {str(n): round(x, 1) for n, x in measured.items()}}
     for name, crosstalk in (("amdahl", False), ("universal", True)):
+        if crosstalk and len(measured) < _UNKNOWNS:
+            continue  # one number of cores more would fit any law
         law = Law.fitted(measured, crosstalk)
         found[name] = {"serial": round(law.serial, 4), "crosstalk": round(law.crosstalk, 5)}
         if len(measured) > 2:

@@ -409,6 +409,128 @@ def low_rank() -> str:
     return markdown(["table of words", "size", "cross-entropy", "same answers"], rows)
 
 
+def capacity() -> str:
+    """The planner's forecasts beside what was measured."""
+    found = _measured("capacity")
+    if found is None:
+        return _absent("capacity")
+    rows = []
+    for size, one in found["sizes"].items():
+        both = [f"{one[f'{kind}_capacity']:,.0f}" for kind in ("forecast", "measured")]
+        rows.append(
+            [f"{size}, capacity, requests/s", *both, _off(*(one[f"{k}_capacity"] for k in ("forecast", "measured")))]
+        )
+        for share, at in one["rates"].items():
+            for q in ("p50", "p99"):
+                pair = [at[kind][f"{q}_ms"] for kind in ("forecast", "measured")]
+                rows.append(
+                    [f"{size}, {q} at {share}, ms".replace("%", " %"), *(f"{ms:.1f}" for ms in pair), _off(*pair)]
+                )
+    return markdown(["workers x threads", "forecast", "measured", "off by"], rows)
+
+
+def scaling() -> str:
+    """Throughput by layout, and what the laws make of it."""
+    found = _measured("scaling")
+    if found is None:
+        return _absent("scaling")
+    rows = []
+    for name in ("threads of one process", "processes of one thread"):
+        one = found[name]
+        for law in ("amdahl", "universal"):
+            if law not in one:
+                continue
+            fit = one[law]
+            forecast = (
+                f"{fit['forecast of the last']:,.0f}, {fit['off by']:+.1%}" if "off by" in fit else "too few points"
+            )
+            each = ", ".join(f"{n}: {x:,.0f}" for n, x in one["measured"].items())
+            rows.append(
+                [name, each, law, f"{fit['serial']:.3f}", f"{fit['crosstalk']:.4f}", forecast.replace("%", " %")]
+            )
+    heads = ["", "requests/s by cores", "law", "serial", "crosstalk", "the last, forecast from the others"]
+    return markdown(heads, rows)
+
+
+def fleet() -> str:
+    """The fewest replicas of each size for the fleet on paper."""
+    found = _measured("fleet")
+    if found is None:
+        return _absent("fleet")
+    rows = [
+        [one["size"], "none holds it", "", "", "", ""]
+        if one["replicas"] is None
+        else [
+            one["size"],
+            f"{one['replicas']:,}",
+            f"{one['cores']:,}",
+            f"{one['requests_per_second_each']:,.0f}",
+            f"{one['p50_ms']:.1f}, {one['p99_ms']:.1f}",
+            f"{100 * one['model_busy']:.0f} %",
+        ]
+        for one in found["sizes"]
+    ]
+    heads = ["workers x threads", "replicas", "cores", "requests/s each", "p50, p99, ms", "model busy"]
+    return markdown(heads, rows)
+
+
+def fleet_around() -> str:
+    """What grows with the fleet."""
+    found = _measured("fleet")
+    if found is None:
+        return _absent("fleet")
+    every, one, given = found["all"], found["one"], found["assumed"]
+    checks = ", ".join(f"{us:g} µs with {int(n):,} keys" for n, us in one["key_check_microseconds"].items())
+    rows = [
+        ["replicas with spare ones", f"{every['replicas']:,} of {found['best']}", f"{given['spare']:.0%} spare"],
+        ["machines", f"{every['machines']:,}", f"{given['cores_of_a_machine']} cores each"],
+        [
+            "network",
+            f"{every['network_gbit']:g} Gbit/s",
+            f"{one['request_bytes']} B asked, {one['answer_bytes']} B answered",
+        ],
+        ["balancers", f"{every['balancers']:,}", f"{given['requests_per_second_of_a_balancer']:,} requests/s each"],
+        ["requests open at a time", f"{every['open_requests']:,}", "at p50"],
+        ["a key check", checks, "of the core that reads requests"],
+        [
+            "log",
+            f"{every['log_megabytes_a_second']:,} MB/s, {every['log_terabytes_a_day']:g} TB/day",
+            f"{one['log_bytes']} B a line",
+        ],
+        [
+            "scrapes",
+            f"{every['scrape_megabytes_a_second']:g} MB/s",
+            f"{one['scrape_bytes'] / 1e3:.0f} kB in {given['scrape_seconds']} s",
+        ],
+        [
+            "roll-out one by one",
+            f"{every['rollout_one_by_one_minutes']:,.0f} min",
+            f"{one['ready_seconds']:.1f} s until ready",
+        ],
+        [
+            "artifacts fetched",
+            f"{every['artifact_gigabytes_in_all']:,.0f} GB, {every['artifact_seconds_from_one_link']:,} s",
+            f"{one['artifact_bytes'] / 1e6:.0f} MB each, from one link of {given['link_gbit']} Gbit/s",
+        ],
+    ]
+    return markdown(
+        ["of the whole fleet", "", "from"], [[str(cell).replace("%", " %") for cell in row] for row in rows]
+    )
+
+
+def _measured(name: str) -> dict[str, Any] | None:
+    """What a benchmark wrote, if it has run."""
+    return results(name) if (ROOT / "benchmarks/results" / f"{name}.json").exists() else None
+
+
+def _absent(name: str) -> str:
+    return f"Not measured yet: run `python -m benchmarks.{name}`.\n"
+
+
+def _off(forecast: float, measured: float) -> str:
+    return f"{forecast / measured - 1:+.0%}".replace("%", " %")
+
+
 TABLES: dict[str, Callable[[], str]] = {
     f.__name__: f
     for f in (
@@ -434,6 +556,10 @@ TABLES: dict[str, Callable[[], str]] = {
         versions,
         vocabulary,
         low_rank,
+        capacity,
+        scaling,
+        fleet,
+        fleet_around,
     )
 }
 

@@ -29,6 +29,7 @@ Lengths = tuple[int, ...]
 _WARM = 0.1  # of a drawn load, that is not counted: it begins with no queue
 _SAMPLE = 2_000  # requests
 _BURSTS = 3  # that a drawn load has at least
+_MOST_TIMES = 20  # as many requests as were asked for, where bursts need more
 _MOST_TEXTS = 10_000  # of a data file; more of them change no figure
 
 
@@ -98,7 +99,7 @@ class Burst:
             found = cls(*(float(part) for part in text.split(":")))
         except (TypeError, ValueError):
             found = cls(0, 0, 0)
-        if not (1 < found.factor < math.inf and 0 < found.seconds < found.every < math.inf):
+        if not (1 < found.factor < math.inf and 0 < found.seconds < found.every < math.inf and found.every >= 1):
             raise ConfigError(
                 f"--burst {text}: write FACTOR:SECONDS:EVERY, FACTOR above 1 and SECONDS below EVERY, such as 4:2:30"
             )
@@ -124,10 +125,17 @@ class Drawn:
         return [lengths for lengths, _ in islice(self.mix.drawn(random.Random(0)), _SAMPLE)]  # noqa: S311 - no secret
 
     def load(self, share: float, requests: int, seed: int) -> Load:
-        """As many seconds as `requests` take to come, and at least three bursts."""
+        """As many seconds as `requests` take to come, and at least three bursts. Raises ConfigError when these are more
+        than twenty times as many requests."""
         seconds = requests / (self.rate * share)
         if self.burst is not None:
-            seconds = max(seconds, _BURSTS * self.burst.every)
+            least = _BURSTS * self.burst.every
+            if least > _MOST_TIMES * seconds:
+                raise ConfigError(
+                    f"--burst: {_BURSTS} periods have {least * self.rate * share:,.0f} requests to simulate; give "
+                    f"--requests {math.ceil(least * self.rate * share / _MOST_TIMES)} or more, or a shorter period"
+                )
+            seconds = max(seconds, least)
         arrivals = self._until(seconds, share, random.Random(seed))  # noqa: S311 - no secret
         return Load(arrivals, _WARM * seconds, (1 - _WARM) * seconds * self.rate * share)
 
@@ -190,8 +198,8 @@ class Trace:
         skipped, found = 0, []
         for place, row in _rows(path):
             try:
-                arrival = _arrival(row)
-            except (KeyError, TypeError, ValueError):
+                arrival = _arrival(row, max_inputs)
+            except (KeyError, TypeError, ValueError, OverflowError):
                 raise DataError(
                     f"{path}:{place}: a request has `at` in seconds and `lengths`, the tokens of each input; "
                     "docs/capacity.md has examples"
@@ -228,23 +236,29 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     yield place, row
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, csv.Error):
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError, csv.Error):
         raise DataError(f"{path}: is neither JSON lines nor CSV (.csv) in UTF-8") from None
 
 
-def _arrival(row: Mapping[str, Any]) -> Arrival | None:
-    """A request of a trace, or of a line of the log; None for a line of the log that holds none."""
+def _arrival(row: Mapping[str, Any], most: int) -> Arrival | None:
+    """A request of a trace, or of a line of the log; None for a line of the log that holds none.
+
+    most: inputs that a request may have; of one with more, one input too many is kept.
+    """
     if "lengths" not in row and "time" in row:
         if not (row.get("inputs") and row.get("tokens") and "timings_ms" in row):
             return None
         at = datetime.fromisoformat(row["time"]).timestamp() - row["timings_ms"]["total"] / 1e3
-        each, longer = divmod(int(row["tokens"]), int(row["inputs"]))
-        lengths = (each + 1,) * longer + (each,) * (int(row["inputs"]) - longer)
-        return Arrival(at, lengths, row.get("key", ""))
-    at, lengths = float(row["at"]), tuple(int(length) for length in row["lengths"])
+        inputs = int(row["inputs"])
+        each, longer = divmod(int(row["tokens"]), inputs)
+        lengths = tuple(each + (n < longer) for n in range(min(inputs, most + 1)))
+        client = row.get("key", "")
+    else:
+        at, lengths = float(row["at"]), tuple(int(length) for length in row["lengths"])
+        client = row.get("client")
     if not math.isfinite(at) or not lengths or min(lengths) < 1:
         raise ValueError
-    return Arrival(at, lengths, str(row.get("client") or ""))
+    return Arrival(at, lengths, str(client or ""))
 
 
 def weights(flag: str, text: str) -> dict[int, float]:
@@ -256,7 +270,7 @@ def weights(flag: str, text: str) -> dict[int, float]:
             found[int(value)] = float(weight) if weight else 1.0
     except ValueError:
         found = {}
-    if not found or min(found) < 1 or not all(0 < weight < math.inf for weight in found.values()):
+    if not found or min(found) < 1 or not (min(found.values()) > 0 and sum(found.values()) < math.inf):
         raise ConfigError(f"{flag} {text}: write whole numbers from 1 with their weights, such as 16:0.7,64:0.3")
     return found
 

@@ -27,6 +27,7 @@ def test_two_points_hold_no_law() -> None:
     """They are fitted, and nothing is said of how well."""
     found = held({1: 100.0, 2: 160.0})
     assert found["amdahl"] == {"serial": 0.25, "crosstalk": 0.0}
+    assert "universal" not in found
 
 
 def test_layouts_end_at_all_cores() -> None:

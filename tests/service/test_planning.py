@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+import logging
 import math
 import random
 from collections.abc import Sequence
@@ -15,6 +17,9 @@ import pytest
 from pgb_core.errors import ConfigError, DataError
 from service.batching.batcher import Batcher
 from service.batching.queue import Limits
+from service.observe import logs
+from service.observe.logs import LOGGER, JsonFormatter
+from service.observe.metrics import Call, Stamps
 from service.planning import __main__ as command
 from service.planning import measure as measuring
 from service.planning.arrivals import Arrival, Burst, Drawn, Load, Mix, Trace, weights
@@ -219,6 +224,15 @@ def test_bursts_come_at_the_end_of_each_period() -> None:
     assert len(list(drawn.load(0.25, 4_000, 0).arrivals)) == pytest.approx(4_000, rel=0.08)
 
 
+def test_bursts_that_are_too_far_apart_are_refused() -> None:
+    """With how many requests would do."""
+    drawn = Drawn(ONE_LENGTH, 100.0, Burst.read("4:2:1000"))
+    with pytest.raises(ConfigError, match="--requests") as error:
+        drawn.load(1.0, 1_000, 0)
+    enough = int(str(error.value).partition("--requests ")[2].partition(" ")[0])
+    assert drawn.load(1.0, enough, 0).expected == pytest.approx(0.9 * 20 * enough, rel=0.01)
+
+
 LOG = {
     "time": "2026-01-02T00:00:01.500Z",
     "inputs": 2,
@@ -245,6 +259,37 @@ def test_traces_are_read_from_json_csv_and_the_log(tmp_path: Path) -> None:
     assert {arrival.client for arrival in found.arrivals} == {"team"}
 
 
+def test_what_the_service_logs_is_a_trace(tmp_path: Path) -> None:
+    """As it is; nothing has to be changed."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter())
+    call = Call("1", owner="team", model="mood", version="1", inputs=2, tokens=9)
+    call.stamps = Stamps(10.0, 10.1, 10.2, 10.4, 10.5)
+    handlers, level = LOGGER.handlers, LOGGER.level
+    LOGGER.handlers = [handler]
+    LOGGER.setLevel("INFO")
+    try:
+        logs.request(call, "POST", "/v1/classify", 200, False)
+    finally:
+        LOGGER.handlers = handlers
+        LOGGER.setLevel(level)
+    path = tmp_path / "log.jsonl"
+    path.write_text(stream.getvalue())
+    assert Trace.read(path, 512, 128).arrivals == [Arrival(0.0, (5, 4), "team")]
+
+
+def test_the_examples_of_the_page_are_traces(tmp_path: Path) -> None:
+    """Both say the same."""
+    page = (Path(__file__).parents[2] / "docs/capacity.md").read_text("utf-8")
+    found = []
+    for kind, suffix in (("json", "jsonl"), ("csv", "csv")):
+        path = tmp_path / f"trace.{suffix}"
+        path.write_text(page.partition(f"```{kind}\n")[2].partition("```")[0])
+        found.append(Trace.read(path, 512, 128))
+    assert found[0] == found[1] == Trace([Arrival(0.0, (14, 31), "team-a")])
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -255,6 +300,12 @@ def test_traces_are_read_from_json_csv_and_the_log(tmp_path: Path) -> None:
         ('{"at": 1, "lengths": []}', "trace.jsonl:2: a request has `at`"),
         ('{"at": 1, "lengths": [600]}', "trace.jsonl:2: an input is longer than the 512 tokens"),
         ('{"at": 1, "lengths": [1, 1, 1]}', "trace.jsonl:2: more inputs than the service takes, max_items is 2"),
+        ('{"at": 1, "lengths": [1e400]}', "trace.jsonl:2: a request has `at`"),
+        ('{"at": 1' + 400 * "0" + ', "lengths": [1]}', "trace.jsonl:2: a request has `at`"),
+        (json.dumps({**LOG, "inputs": 10**9, "tokens": 10**12}), "trace.jsonl:2: more inputs than the service takes"),
+        (json.dumps({**LOG, "inputs": -1}), "trace.jsonl:2: a request has `at`"),
+        (json.dumps({**LOG, "time": 5}), "trace.jsonl:2: a request has `at`"),
+        (100_000 * "[", "is neither JSON lines nor CSV"),
         ("[1, 2]", "trace.jsonl:2: a line holds one JSON object"),
         ("at 1", "is neither JSON lines nor CSV"),
     ],
@@ -277,7 +328,7 @@ def test_a_trace_without_requests_is_refused(tmp_path: Path) -> None:
             Trace.read(path, 512, 2)
 
 
-@pytest.mark.parametrize("text", ["", "a", "0:1", "16:0", "16:-1", "16:nan", "1.5", "16:inf"])
+@pytest.mark.parametrize("text", ["", "a", "0:1", "16:0", "16:-1", "16:nan", "1.5", "16:inf", "1:1e308,2:1e308"])
 def test_weights_are_of_whole_numbers(text: str) -> None:
     """Each with a weight above 0."""
     assert weights("--lengths", "16:0.5,32") == {16: 0.5, 32: 1.0}
@@ -285,7 +336,9 @@ def test_weights_are_of_whole_numbers(text: str) -> None:
         weights("--lengths", text)
 
 
-@pytest.mark.parametrize("text", ["4", "4:2", "1:2:10", "4:10:10", "4:0:10", "a:b:c", "nan:1:2", "4:2:inf", "4:2:10:1"])
+@pytest.mark.parametrize(
+    "text", ["4", "4:2", "1:2:10", "4:10:10", "4:0:10", "a:b:c", "nan:1:2", "4:0.1:0.5", "4:2:inf", "4:2:10:1"]
+)
 def test_a_burst_that_cannot_be_is_refused(text: str) -> None:
     """With the form of one that can."""
     with pytest.raises(ConfigError, match="FACTOR:SECONDS:EVERY"):
