@@ -42,7 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Pace(config, config.getoption("fast")), "pace")
 
 
-@dataclass
+@dataclass(eq=False)  # pytest keeps plugins in sets
 class Pace:
     """The hooks of one run. costs: seconds of processor time by test; untrue: marks that are not."""
 
