@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.service.process import launched, pinned
+from benchmarks.service.process import launched
+from benchmarks.service.process import pinned as pinned
 
 HERE = Path(__file__).parent
 WARM_UP = 2  # seconds
