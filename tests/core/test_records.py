@@ -11,13 +11,21 @@ import pytest
 
 from pgb_core import cli, pipeline
 from pgb_core.artifact import CARD, Artifact
+from pgb_core.config import CompressConfig
 from pgb_core.errors import ResourceError
 from pgb_core.learn.finetune import Trainer
 from pgb_core.pipeline import compress
 from pgb_core.run import inputs, records
 from pgb_core.run.records import Records
 from pgb_core.run.workspace import Workspace
-from tests.core.small import checkpoint, settings
+from tests.core.small import checkpoint
+from tests.core.small import settings as usual
+
+
+def settings(model: Path, out: Path, data: Path, **changes: object) -> CompressConfig:
+    """A run that is quicker still."""
+    quick = {"epochs": 1.0, "samples": 32} | ({"structure": "nested"} if "method" not in changes else {})
+    return usual(model, out, data, **(quick | changes))
 
 
 @pytest.fixture
@@ -84,7 +92,7 @@ def test_without_rows_to_judge_by_no_model_is_scored(model: Path, tmp_path: Path
 
 def test_methods_that_train_first_record_that_too(model: Path, tmp_path: Path, texts: Path) -> None:
     """The model that they cut is the pruned one."""
-    asked = settings(model, tmp_path / "small", texts, method="movement", eval=str(texts))
+    asked = settings(model, tmp_path / "small", texts, method="movement", epochs=2.0, eval=str(texts))
     measured = compress(asked).manifest.measured
     assert list(measured["stages"]) == ["shaped", "plan", "finetuned"]
     assert measured["stages"]["shaped"]["steps"] > measured["stages"]["finetuned"]["steps"] > 0
