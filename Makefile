@@ -1,5 +1,7 @@
 # make demo   compress the built-in models, compare them with the dense ones, serve them
-# make test   lint, types, import rules, tests
+# make test   lint, types, import rules, tests; TEST=path::name for one test, with options of pytest if you like
+# make fast   the tests that fit into a minute, in one process
+# make fmt    format the code
 # make load   load tests of dense and compressed models, and a report; ARGS=--quick for two minutes
 # make lock   the versions and hashes that the images install
 # make sbom   a list of the parts of each image, in dist/
@@ -9,14 +11,26 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test load ray lint lock sbom clean
+.PHONY: demo test fast fmt load ray lint lock sbom clean
 
 demo: $(VENV)/.demo
 	$(BIN)/pgb demo
 
+ifdef TEST
+test: $(VENV)/.dev
+	CLIENTS_PYTHON=$(wildcard $(VENV)-clients/bin/python) $(BIN)/python -m pytest $(TEST)
+else
 test: $(VENV)/.dev $(VENV)-clients/.ready
 	$(MAKE) lint
 	CLIENTS_PYTHON=$(VENV)-clients/bin/python $(BIN)/python -m pytest
+endif
+
+fast: $(VENV)/.dev
+	$(BIN)/python -m pytest --fast $(TEST)
+
+fmt: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,19 +1,25 @@
-"""What compression costs in accuracy, form by form: every figure is of `pgb compress`, run by this script.
+"""What compression costs in accuracy, form by form and stage by stage: every figure is of `pgb compress`, run by this
+script.
 
 Rows: SST-2 and extractive questions; structures x shares kept, and several seeds of the default. 5,000 rows of SST-2's
-training set, and a part of the questions to learn from, are kept out of training; whatever is chosen is chosen there.
-The dev sets are scored once a row, in every form that the artifact has, and differences are taken row by row of the
-data: their mean and its 95 % interval. A finished row is written at once, so a stopped run goes on.
+training set, and a part of the questions to learn from, are kept out of training; whatever is chosen is chosen there,
+and the models between the stages are scored there. The dev sets are scored once a row, in every form that the artifact
+has, and differences are taken row by row of the data: their mean and its 95 % interval. A finished row is written at
+once, so a stopped run goes on. Structures that come to the same plan have the same artifact: it is made once.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
+import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +28,7 @@ import torch
 from numpy.typing import NDArray
 
 from pgb_core.artifact import FP32, open_artifact
+from pgb_core.config import CompressConfig
 from pgb_core.data import Question as QuestionRow
 from pgb_core.data import TextRow, read_data, read_labels
 from pgb_core.inference.load import Loaded, load
@@ -32,6 +39,7 @@ from pgb_core.tasks.squad import answer_f1
 CHOOSE = 5000  # rows of SST-2's training set that nothing learns from
 QUESTIONS = ("new_wiki", "amazon_reviews")
 CHOOSE_QUESTIONS = 0.05  # share of the articles
+MEASURED = ("accuracy", "stage_accuracy", "stages", "seconds")  # of the manifest
 Scores = NDArray[np.float64]
 
 
@@ -50,6 +58,15 @@ class Row:
         """As the results call it."""
         said = f"{self.task}, {self.structure}, {self.keep:g}, seed {self.seed}"
         return said if self.noise else f"{said}, no noise"
+
+    @property
+    def file(self) -> str:
+        """Of what is kept of it."""
+        return self.name.replace(", ", "-").replace(" ", "")
+
+    def same_but_structure(self, other: Row) -> bool:
+        """Whether the artifacts are the same if their plans are."""
+        return self != other and self == replace(other, structure=self.structure)
 
 
 ROWS = (
@@ -89,26 +106,60 @@ def prepare(data: Path, work: Path) -> None:
         (work / f"qa-{name}.json").write_text(json.dumps({"version": "1.1", "data": part}), "utf-8")
 
 
-def compress(row: Row, models: Path, work: Path, args: argparse.Namespace) -> Path:
+def compress(row: Row, args: argparse.Namespace) -> Path:
     """The artifact of a row, by the command line."""
-    out = work / row.name.replace(", ", "-").replace(" ", "")
-    if (out / "manifest.json").exists():
-        return out
-    task = "classification" if row.task == "sst2" else "qa"
-    ending = "tsv" if row.task == "sst2" else "json"
-    given = ["--task", task, "--keep", f"{row.keep:g}", "--forms", args.forms, "--out", str(out)]
-    given += ["--eval", str(work / f"{row.task}-choose.{ending}"), "--device", args.device, "--force"]
-    if row.keep == 1:
-        given += ["--calibrate", str(work / f"{row.task}-train.{ending}")]  # for the ranges that int8 forms want
-    else:
-        given += ["--train", str(work / f"{row.task}-train.{ending}"), "--structure", row.structure]
-        given += ["--seed", str(row.seed), "--epochs", str(args.epochs[row.task])]
-        given += ["--noise", f"{row.noise:g}"]
-        if row.task == "qa":
-            given += ["--tokens", "3072", "--samples", "512"]
-    command = [sys.executable, "-m", "pgb_core.cli", "compress", str(models / f"minilm-l6-{row.task}"), *given]
-    subprocess.run(command, check=True)
+    out: Path = args.work / row.file
+    if not (out / "manifest.json").exists():
+        ending = "tsv" if row.task == "sst2" else "json"
+        given = ["--forms", args.forms, "--eval", str(args.work / f"{row.task}-choose.{ending}")]
+        if row.keep < 1:
+            given += ["--epochs", str(args.epochs[row.task]), "--noise", f"{row.noise:g}"]
+        _run(row, args, out, given)
     return out
+
+
+def planned(row: Row, args: argparse.Namespace) -> str:
+    """The digest of the plan that the artifact of a row would have, by the command line and without training."""
+    prices = CompressConfig(checkpoint="-", out="-", train="-", forms=args.forms).prices  # as in the row's own run
+    out: Path = args.work / f"{row.file}-plan"
+    _run(row, args, out, ["--forms", FP32, "--plan-for", prices, "--epochs", "0"])
+    digest = open_artifact(out).manifest.plan_digest
+    shutil.rmtree(out)
+    return digest
+
+
+def _run(row: Row, args: argparse.Namespace, out: Path, given: list[str]) -> None:
+    rows = str(args.work / f"{row.task}-train.{'tsv' if row.task == 'sst2' else 'json'}")
+    task = "classification" if row.task == "sst2" else "qa"
+    asked = ["--task", task, "--keep", f"{row.keep:g}", "--out", str(out), "--device", args.device, "--force"]
+    if row.keep == 1:
+        asked += ["--calibrate", rows]  # for the ranges that int8 forms want
+    else:
+        asked += ["--train", rows, "--structure", row.structure, "--seed", str(row.seed)]
+        asked += ["--tokens", "3072", "--samples", "512"] if row.task == "qa" else []
+    command = [sys.executable, "-m", "pgb_core.cli", "compress", str(args.models / f"minilm-l6-{row.task}")]
+    subprocess.run([*command, *asked, *given], check=True)
+
+
+def twin(row: Row, found: Mapping[str, Any], plan: Callable[[], str]) -> Row | None:
+    """The row whose artifact is this row's too: of another structure, and with the same plan. None without one.
+
+    found: results by the names of rows. plan: the digest of this row's plan, made only where there is such a row.
+    """
+    others = [other for other in ROWS if row.same_but_structure(other) and "plan" in found.get(other.name, {})]
+    digest = plan() if others and row.keep < 1 else None
+    return next((other for other in others if found[other.name]["plan"] == digest), None)
+
+
+def copied(row: Row, other: Row, rows: Mapping[str, Any], work: Path) -> dict[str, Any]:
+    """The results of another row, whose artifact is this row's too, and its scores row by row of the data."""
+    found: dict[str, Any] = copy.deepcopy(rows[other.name])
+    for form, dev in found["dev"].items():
+        for name in [name for name in dev if name != f"to {FP32}" and name.startswith("to ")]:
+            del dev[name]  # `compared` has this row's own
+        if (work / f"{other.file}-{form}.npy").exists():
+            shutil.copy(work / f"{other.file}-{form}.npy", work / f"{row.file}-{form}.npy")
+    return {**found, "same as": other.name}
 
 
 def dev_scores(loaded: Loaded, task: str, data: Path) -> Scores:
@@ -148,15 +199,16 @@ def difference(one: Scores, other: Scores) -> dict[str, float]:
 def measure(row: Row, args: argparse.Namespace) -> dict[str, Any]:
     """Make the artifact, score dev once in every form."""
     start = time.perf_counter()
-    path = compress(row, args.models, args.work, args)
+    path = compress(row, args)
     minutes = (time.perf_counter() - start) / 60
     manifest = open_artifact(path).manifest
     found: dict[str, Any] = {
         "weights_kept": round(manifest.weights["kept"] / manifest.weights["dense"], 4),
         "minutes": round(minutes, 1),
         "device": args.device,
+        "plan": manifest.plan_digest,
         "settings": manifest.provenance["settings"],
-        "measured": {name: value for name, value in manifest.measured.items() if name in ("accuracy", "seconds")},
+        "measured": {name: manifest.measured[name] for name in MEASURED if name in manifest.measured},
         "forms": {name: dict(record.measured) for name, record in manifest.forms.items()},
         "dev": {},
     }
@@ -167,7 +219,7 @@ def measure(row: Row, args: argparse.Namespace) -> dict[str, Any]:
         found["dev"][form] = {"score": round(float(scores[form].mean()), 3), "rows": len(scores[form])}
         if form != FP32:
             found["dev"][form] |= {"to fp32": difference(scores[FP32], scores[form])}
-        np.save(args.work / f"{path.name}-{form}.npy", scores[form])
+        np.save(args.work / f"{row.file}-{form}.npy", scores[form])
     found["megabytes"] = {
         name: round((path / record.file).stat().st_size / 1e6, 1) for name, record in manifest.forms.items()
     }
@@ -177,12 +229,12 @@ def measure(row: Row, args: argparse.Namespace) -> dict[str, Any]:
 def compared(work: Path, results: dict[str, Any]) -> None:
     """Structures against `shared`, and everything against the dense model, row by row of the data, in place."""
     for row in ROWS:
-        mine = work / f"{row.name.replace(', ', '-').replace(' ', '')}-{FP32}.npy"
+        mine = work / f"{row.file}-{FP32}.npy"
         if row.name not in results["rows"] or not mine.exists():
             continue
         others = {"dense": Row(row.task, "auto", 1), "shared": Row(row.task, "shared", row.keep, row.seed)}
         for name, other in others.items():
-            theirs = work / f"{other.name.replace(', ', '-').replace(' ', '')}-{FP32}.npy"
+            theirs = work / f"{other.file}-{FP32}.npy"
             if other != row and theirs.exists():
                 results["rows"][row.name]["dev"][FP32][f"to {name}"] = difference(np.load(theirs), np.load(mine))
 
@@ -208,7 +260,10 @@ def main() -> None:
     for row in ROWS:
         if row.name in results["rows"] or (args.only and args.only != row.name):
             continue
-        results["rows"][row.name] = measure(row, args)
+        asked = {"epochs": args.epochs[row.task], "forms": args.forms.split(",")}
+        alike = {name: found for name, found in results["rows"].items() if found["settings"].items() >= asked.items()}
+        same = twin(row, alike, partial(planned, row, args))
+        results["rows"][row.name] = copied(row, same, alike, args.work) if same else measure(row, args)
         compared(args.work, results)
         args.out.write_text(json.dumps(results, indent=1) + "\n")
         print(row.name, json.dumps(results["rows"][row.name]["dev"]), flush=True)

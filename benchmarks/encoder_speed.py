@@ -28,6 +28,7 @@ import torch
 from benchmarks.random_models import BASE, artifact_of, by_nncf, kept_share, real_importance
 from pgb_core.artifact import GRAPH, Artifact
 from pgb_core.inference.errors import RuntimeUnavailable
+from pgb_core.inference.runtimes.onnx_runtime import session_options
 from pgb_core.inference.runtimes.registry import open_runtime, version_of
 from pgb_core.machine import facts, usable_cores
 from pgb_core.measure import bench
@@ -55,9 +56,7 @@ def dense_plan(model: Encoder) -> Plan:
 def breakdown(path: Path, shape: Shape, threads: int, runs: int = 20, least: float = 0.005) -> dict[str, float]:
     """Milliseconds by operator in ONNX Runtime, the best of the runs; those below the share `least` are left out."""
     with tempfile.TemporaryDirectory() as folder:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
+        options = session_options(threads, spinning=True)
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -14,6 +14,7 @@ import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from pgb_core.inference.runtimes.onnx_runtime import session_options
 from pgb_core.machine import facts, usable_cores
 from pgb_core.measure.bench import median_milliseconds
 
@@ -31,9 +32,7 @@ def milliseconds(nodes: list[object], constants: dict[str, object], channels: in
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
     model.ir_version = 10
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
+    options = session_options(threads, spinning=True)
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     feed = {"x": np.random.default_rng(0).standard_normal((1, channels, TOKENS)).astype(np.float32)}
     return median_milliseconds(lambda: session.run(None, feed), 0.5)

@@ -24,6 +24,7 @@ from pgb_core.measure.bench import random_feed
 from pgb_core.model.encoder import Encoder, EncoderConfig
 from pgb_core.plan import Plan, Role, Site
 from pgb_core.search.importance import importance
+from pgb_core.search.kept import importance_kept
 from pgb_core.tasks import TASKS
 from pgb_core.tasks.classification import encode_texts
 from pgb_core.tasks.features import batches
@@ -116,6 +117,4 @@ def artifact_of(
 
 def kept_share(plan: Plan, importances: Mapping[Site, torch.Tensor]) -> float:
     """Share of all importance that a plan keeps, up to four digits."""
-    from benchmarks.importance import importance_kept
-
     return round(importance_kept(plan, importances), 4)

@@ -18,7 +18,6 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from benchmarks.importance import importance_kept
 from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.data import TextRow, read_data
 from pgb_core.learn import fisher
@@ -28,6 +27,7 @@ from pgb_core.plan import Role, Site
 from pgb_core.prices import prices_of
 from pgb_core.search import planning
 from pgb_core.search.importance import importance
+from pgb_core.search.kept import importance_kept
 from pgb_core.tasks.classification import encode_texts
 from pgb_core.tasks.features import batches
 

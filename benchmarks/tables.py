@@ -16,7 +16,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 SPEED_SHAPES = ("1x32", "1x128", "8x128", "1x384")
 ACCURACY_TASKS = {"sst2": "SST-2 dev, accuracy", "qa": "SQuAD 1.1 dev, F1"}
-TASKS = {"sst2": "SST-2 dev, accuracy", "qa": "SQuAD 1.1 dev, F1 (1,500 questions)"}
+STAGE_METRICS = {"sst2": ("accuracy", 100), "qa": ("f1", 1)}  # and what makes points of it
 SETS = {"sst2": "SST-2 dev", "qa": "SQuAD 1.1 dev"}
 _PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -128,38 +128,27 @@ def nested() -> str:
     return markdown(["task", "weights kept", "structure", "loses to `shared` in fp32 (95 % interval)"], sorted(rows))
 
 
-def minutes(row: dict[str, Any]) -> str:
-    """Of the whole run on two cores: half the processor time where it is known."""
-    spent = row["core_minutes"] if "core_minutes" in row else row["minutes"]
-    return f"{sum(spent.values()) / (2 if 'core_minutes' in row else 1):.0f}"
-
-
-def accuracy() -> str:
-    """What `shared` reaches, stage by stage."""
+def stages() -> str:
+    """What the stages of each row measured: the models between them on the rows kept out of training, and minutes."""
     rows = []
-    for key, row in _quality("shared"):
-        task, keep, _, epochs, *rest = key.split(":")
-        label = TASKS[task] + (", unlabelled text only" if rest else "")
-        stages = [f"{row[stage]:.1f}" for stage in ("dense", "pruned", "compensated")]
-        rows.append([label, _share(keep), *stages, f"**{row['finetuned']:.1f}**", epochs, "" if rest else minutes(row)])
-    return markdown(
-        ["task", "weights kept", "dense", "pruned", "compensated", "re-finetuned", "epochs", "minutes"], rows
-    )
-
-
-def structures() -> str:
-    """`shared` beside `disjoint`."""
-    rows = []
-    labelled = {tuple(key.split(":")[:3]): row for key, row in _quality("") if not key.endswith("unlabelled")}
-    for (task, keep, structure), row in labelled.items():
-        if structure == "shared":
-            pair = (row, labelled[task, keep, "disjoint"])
-            figures = [
-                f"{pair[0][name]:.{digits}f} / {pair[1][name]:.{digits}f}"
-                for name, digits in (("importance_kept", 2), ("pruned", 1), ("compensated", 1), ("finetuned", 1))
-            ]
-            rows.append([TASKS[task], _share(keep), *figures])
-    return markdown(["task", "weights kept", "importance kept", "pruned", "compensated", "re-finetuned"], rows)
+    for name, row in results("accuracy")["rows"].items():
+        task, structure, keep, *rest = name.split(", ")
+        if float(keep) == 1 or rest != ["seed 0"]:
+            continue
+        metric, points = STAGE_METRICS[task]
+        measured = row["measured"]
+        whole = {"dense": measured["accuracy"]["dense"], "finetuned": measured["accuracy"]["compressed"]}
+        models = measured.get("stage_accuracy", whole)
+        kept = measured.get("stages", {}).get("plan", {}).get("importance_kept")
+        figures = [
+            f"{points * models[model][metric]:.1f}" if model in models else ""
+            for model in ("dense", "pruned", "compensated", "finetuned")
+        ]
+        label = f"{ACCURACY_TASKS[task].partition(' dev')[0]}, {_share(keep)}, `{structure}`"
+        shown = "" if kept is None else f"{kept:.2f}"
+        rows.append((task != "sst2", -float(keep), [label, shown, *figures, f"{measured['seconds'] / 60:.1f}"]))
+    heads = ["task, weights kept, structure", "importance kept", "dense", "pruned", "compensated", "re-finetuned"]
+    return markdown([*heads, "minutes"], [cells for *_, cells in sorted(rows, key=lambda row: row[:2])])
 
 
 def service() -> str:
@@ -540,8 +529,7 @@ TABLES: dict[str, Callable[[], str]] = {
         every_form,
         evened,
         nested,
-        accuracy,
-        structures,
+        stages,
         service,
         load,
         attacks,
@@ -572,12 +560,6 @@ def filled(page: str) -> str:
 def pages() -> list[Path]:
     """Those that may hold tables."""
     return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-
-
-def _quality(structure: str) -> list[tuple[str, dict[str, Any]]]:
-    """Rows by task, share and then kind."""
-    rows = [(key, row) for key, row in results("quality")["rows"].items() if structure in key]
-    return sorted(rows, key=lambda item: (item[0][:2] != "ss", -float(item[0].split(":")[1]), len(item[0])))
 
 
 def _share(keep: str) -> str:

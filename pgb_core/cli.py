@@ -372,6 +372,8 @@ def _inspect(args: argparse.Namespace) -> int:
     if plan.stream is not None:
         print("the channels of the residual stream are reordered; matrices read the first of them")
     print("layers dropped: " + (", ".join(map(str, plan.dropped_layers)) or "none"))
+    for line in inspect.stages(opened.manifest.measured):
+        print(line)
     return 0
 
 

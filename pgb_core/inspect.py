@@ -1,9 +1,10 @@
-"""Shows what a plan kept, as rows and as a picture."""
+"""Shows what a plan kept, as a picture, and what the stages measured."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from pgb_core.artifact import Artifact
 from pgb_core.plan import Choice, Pattern, Plan, Role, Site, flops
@@ -51,6 +52,20 @@ and inputs to the right; the darker a cell, the more of it was kept. {places}</p
 <table><thead><tr><th scope="col">layer</th>{heads}</tr></thead><tbody>{cells}</tbody></table>
 {attention}</body></html>
 """
+
+
+def stages(measured: Mapping[str, Any]) -> Iterator[str]:
+    """What the stages measured, in lines. measured: of a manifest."""
+    for name, found in measured.get("stages", {}).items():
+        told = [f"{found['seconds']:.1f} s"] if "seconds" in found else []
+        told += [f"{found['steps']:,} steps"] if "steps" in found else []
+        told += [f"keeps {found['importance_kept']:.1%} of the importance"] if "importance_kept" in found else []
+        yield f"stage {name}: {', '.join(told)}"
+    between = measured.get("stage_accuracy", {})
+    for name, metrics in between.items():
+        if name != "rows":
+            figures = (f"{key} {'not defined' if value is None else f'{value:.4g}'}" for key, value in metrics.items())
+            yield f"model {name}, on {between['rows']} rows: {', '.join(figures)}"
 
 
 def _fixed(heads: Mapping[int, Pattern]) -> str:

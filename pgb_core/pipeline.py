@@ -47,7 +47,14 @@ def compress(config: CompressConfig, report: Report | None = None, shared: Share
             started = time.perf_counter()
             done = method.compress(run)
             metrics, accuracy = run.measure(done.model)
-            measured = {**found, **accuracy, **done.measured, "seconds": round(time.perf_counter() - started, 1)}
+            stages_found = {stage.name: run.records.of(stage.digest) for stage in method.stages(run)}
+            measured = {
+                **found,
+                **accuracy,
+                **done.measured,
+                "stages": {name: figures for name, figures in stages_found.items() if figures},
+                "seconds": round(time.perf_counter() - started, 1),
+            }
             report.stage("Exporting every form and holding it against the model")
             features, rows = run.compared()
             made = Made(

@@ -17,7 +17,7 @@ from hypothesis import settings
 from pgb_core.checkpoints.config import encoder_config_of
 from pgb_core.model.encoder import Encoder, EncoderConfig
 
-pytest_plugins = ["tests.made", "tests.served"]  # the second imports the first
+pytest_plugins = ["tests.pace", "tests.made", "tests.served"]  # the last imports the one before
 os.environ["PGB_CACHE"] = tempfile.mkdtemp(prefix="pgb-tests-")  # not the user's
 atexit.register(shutil.rmtree, os.environ["PGB_CACHE"], ignore_errors=True)
 settings.register_profile("steady", deadline=None)  # a machine that is busy is not a failure

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
-import tempfile
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,14 +14,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks.service.process import free_port as free_port
+from benchmarks.service.process import launched
 from pgb_core.config import CompressConfig
 from pgb_core.export import write
 from pgb_core.pipeline import compress
 from tests.core.small import WORDS, checkpoint
 from tests.made import indulgent, rewritten
-
-_START_SECONDS = 60
-_STOP_SECONDS = 20
 
 
 @pytest.fixture(scope="session")
@@ -56,13 +52,6 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return made[0], made[1]
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 @contextmanager
 def serving(
     *args: str | Path,
@@ -75,25 +64,10 @@ def serving(
 
     Of the PGB_ variables it gets those in `env`; it drains at once unless told otherwise.
     """
-    port = free_port()
-    command = [sys.executable, "-m", module, *map(str, args), "--port", str(port)]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PGB_")}
-    url = f"http://127.0.0.1:{port}"
-    with (
-        log_file.open("w+b") if log_file else tempfile.TemporaryFile() as log
-    ):  # a pipe that nobody reads would fill and block the log
-        process = subprocess.Popen(command, stderr=log, env={**kept, "PGB_DRAIN_SECONDS": "0", **(env or {})})
-        try:
-            if wait and not _ready(url, process):
-                log.seek(0)
-                pytest.fail(f"the server did not become ready:\n{log.read().decode(errors='replace')}")
-            yield url, process
-            if process.poll() is None:
-                process.terminate()
-                process.wait(_STOP_SECONDS)
-        finally:
-            process.kill()
-            process.wait()
+    environment = {**kept, "PGB_DRAIN_SECONDS": "0", **(env or {})}
+    with launched([sys.executable, "-m", module, *map(str, args)], environment, wait=wait, log=log_file) as found:
+        yield found.url, found.process
 
 
 @contextmanager
@@ -115,16 +89,3 @@ def traffic(url: str, bodies: Sequence[object], pause: float = 0.0) -> Iterator[
         stop.set()
         for thread in threads:
             thread.join()
-
-
-def _ready(url: str, process: subprocess.Popen[bytes]) -> bool:
-    """Whether /health answers 200 before the process ends or the time is over."""
-    until = time.monotonic() + _START_SECONDS
-    while process.poll() is None and time.monotonic() < until:
-        try:
-            if httpx.get(f"{url}/health").status_code == 200:
-                return True
-        except httpx.TransportError:
-            pass
-        time.sleep(0.05)
-    return False

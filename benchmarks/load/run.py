@@ -27,7 +27,8 @@ from rich.console import Console
 from benchmarks.load.capacity import find
 from benchmarks.load.models import ArtifactSet, prepare
 from benchmarks.load.report import render
-from benchmarks.service.harness import GENERATOR, SERVICE, Server, pinned, server
+from benchmarks.service.harness import GENERATOR, SERVICE, Server, server
+from benchmarks.service.process import pinned
 from benchmarks.service.run import bare
 from pgb_core.demo import examples_folder
 from pgb_core.machine import facts

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import resource
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.service.process import launched
+from benchmarks.service.process import pinned as pinned
+
 HERE = Path(__file__).parent
 WARM_UP = 2  # seconds
 STAGES = ("tokenize", "queue", "infer", "postprocess", "total")
@@ -25,17 +27,6 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 # The generator gets the last core for itself and the service the others, so that neither takes from the other.
 CORES = sorted(os.sched_getaffinity(0))
 SERVICE, GENERATOR = (set(CORES[:-1]), {CORES[-1]}) if len(CORES) > 1 else (set(CORES), set(CORES))
-
-
-@contextmanager
-def pinned(cores: set[int]) -> Iterator[None]:
-    """This thread, and whatever it starts, on these cores only."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cores)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 @dataclass(frozen=True)
@@ -90,37 +81,9 @@ def server(
     command: Sequence[str] = (sys.executable, "-P", "-m", "service"),
 ) -> Iterator[Server]:
     """`python -P -m service ARGS`, from start to ready to stopped. checkout: whose code runs; by default this one's."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     environment = {**os.environ, **({"PYTHONPATH": str(checkout.resolve())} if checkout else {})}
-    begun = time.perf_counter()
-    with tempfile.TemporaryFile() as log:
-        with pinned(cores or set(CORES)):
-            process = subprocess.Popen(
-                [*command, *args, "--port", str(port), "--log-level", "warning"], stderr=log, env=environment
-            )
-        try:
-            found = Server(f"http://127.0.0.1:{port}", process, 0.0)
-            while True:
-                if process.poll() is not None:
-                    log.seek(0)
-                    raise SystemExit(f"the server did not start:\n{log.read().decode()}")
-                try:
-                    if found.get("/health")[0] == 200:
-                        break
-                except OSError:
-                    pass
-                time.sleep(0.005)
-            yield Server(found.url, process, time.perf_counter() - begun)
-        finally:
-            if process.poll() is None:
-                process.terminate()
-                try:
-                    process.wait(60)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+    with launched([*command, *args, "--log-level", "warning"], environment, cores or set(CORES)) as found:
+        yield Server(found.url, found.process, found.ready_seconds)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.service.harness import GENERATOR, SERVICE, Generator, Server, pinned, server
+from benchmarks.service.harness import GENERATOR, SERVICE, Generator, Server, server
+from benchmarks.service.process import pinned
 from benchmarks.service.run import EXAMPLES, FORM, bare
 from pgb_core.artifact import open_artifact
 from pgb_core.machine import facts

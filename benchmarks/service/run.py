@@ -28,7 +28,8 @@ from typing import Any
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # as the service does; it is faster, too
 
-from benchmarks.service.harness import GENERATOR, SERVICE, STAGES, Generator, Load, Server, pinned, server
+from benchmarks.service.harness import GENERATOR, SERVICE, STAGES, Generator, Load, Server, server
+from benchmarks.service.process import pinned
 from pgb_core.artifact import open_artifact
 from pgb_core.inference.runtimes.registry import open_runtime
 from pgb_core.inference.steps import all_of

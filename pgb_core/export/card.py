@@ -77,6 +77,9 @@ def _facts(manifest: Manifest) -> Iterable[Sequence[str]]:
     yield "weights of the encoder", f"{manifest.weights['kept']:,} of {manifest.weights['dense']:,}"
     if tokens := manifest.measured.get("vocabulary", {}).get("tokens"):
         yield "vocabulary", f"{tokens['after']:,} of {tokens['before']:,} tokens"
+    kept = manifest.measured.get("stages", {}).get("plan", {}).get("importance_kept")
+    if kept is not None:
+        yield "importance that the plan keeps", f"{kept:.1%}"
     yield "checkpoint", f"`{_source(manifest)}`, sha256 of its weights `{_told(said.get('checkpoint_sha256', ''))}`"
     for name, what in _DATA.items():
         if settings.get(name):
@@ -113,11 +116,20 @@ def _accuracy(manifest: Manifest) -> Iterable[str]:
         for name, record in manifest.forms.items()
         if "accuracy" in record.measured
     }
-    names = list(found["dense"])
     yield "## Accuracy"
-    rows = [[title, *(_figure(metrics.get(name)) for name in names)] for title, metrics in models.items()]
     yield f"On the {found['rows']} rows of the evaluation."
-    yield _table(("model", *names), rows)
+    yield _metrics(models)
+    between = manifest.measured.get("stage_accuracy")
+    if between:
+        yield f"The model after each stage, in PyTorch, on {between['rows']} of these rows."
+        yield _metrics({name: metrics for name, metrics in between.items() if name != "rows"})
+
+
+def _metrics(models: Mapping[str, Mapping[str, Any]]) -> str:
+    """A row a model. models: metrics by the model's title."""
+    names = list(next(iter(models.values())))
+    rows = [[title, *(_figure(metrics.get(name)) for name in names)] for title, metrics in models.items()]
+    return _table(("model", *names), rows)
 
 
 def _figure(value: object) -> str:

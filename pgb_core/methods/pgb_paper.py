@@ -13,6 +13,7 @@ from pgb_core.options.pgb_paper import PGBPaperOptions
 from pgb_core.plan import Choice, Group, Grouping, Keep, Plan, Role, Site, nothing
 from pgb_core.run.run import Run, Stage
 from pgb_core.search import grouping, threshold
+from pgb_core.search.kept import importance_kept
 from pgb_core.search.planning import FLOPS_TOKENS
 from pgb_core.threads import threads
 
@@ -36,13 +37,13 @@ class PGBPaper(Method):
     def compress(self, run: Run) -> Compressed:
         """See Method."""
         scores, chosen, *after = self.stages(run)
-        plan = Plan.from_json(run.kept_text(chosen, lambda: _plan(run, scores).to_json()))
+        plan = Plan.from_json(run.kept_text(chosen, lambda: _plan(run, scores, chosen).to_json()))
         return Compressed(steps.recovered(run, plan, after), plan)
 
 
-def _plan(run: Run, stage: Stage) -> Plan:
+def _plan(run: Run, scores: Stage, chosen: Stage) -> Plan:
     config, options, dense = run.config, run.options(PGBPaperOptions), run.dense.config
-    importances = steps.scores(run, stage, from_predictions=False)
+    importances = steps.scores(run, scores, from_predictions=False)
     run.report.stage("Searching for groups", dense.layers)
     mixed = 2 * FLOPS_TOKENS * dense.hidden if config.budget == "flops" else 0  # of a layer's products between tokens
 
@@ -64,7 +65,9 @@ def _plan(run: Run, stage: Stage) -> Plan:
             choices[site] = choice(importance, found.counts[site], options.passes)
             if site.role is Role.FFN_OUT:
                 run.report.advance()
-    return Plan(run.checkpoint.digest, dense.head_dim, choices)
+    plan = Plan(run.checkpoint.digest, dense.head_dim, choices)
+    run.records.add(chosen.digest, importance_kept=round(importance_kept(plan, importances), 4))
+    return plan
 
 
 def choice(importance: Tensor, count: int, passes: int) -> Choice:

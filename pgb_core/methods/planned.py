@@ -21,6 +21,7 @@ from pgb_core.run.run import Run, Stage
 from pgb_core.search import planning
 from pgb_core.search.budget import Option
 from pgb_core.search.exchange import corrected
+from pgb_core.search.kept import importance_kept
 from pgb_core.search.menus import Menu, Recipe
 from pgb_core.search.reconstruction import reselected
 from pgb_core.tasks.features import Features, batches
@@ -63,8 +64,7 @@ def planned(run: Run, options: PGBOptions, stages: Sequence[Stage]) -> Plan:
     """The plan, kept or made. stages: as `plan_stages` has them."""
     if run.config.keep == 1:
         return whole(run)
-    scores, chosen = stages
-    return Plan.from_json(run.kept_text(chosen, lambda: _searched(run, options, scores).to_json()))
+    return Plan.from_json(run.kept_text(stages[-1], lambda: _searched(run, options, stages).to_json()))
 
 
 def whole(run: Run) -> Plan:
@@ -74,7 +74,8 @@ def whole(run: Run) -> Plan:
     return Plan(run.checkpoint.digest, run.dense.config.head_dim, choices)
 
 
-def _searched(run: Run, options: PGBOptions, scores: Stage) -> Plan:
+def _searched(run: Run, options: PGBOptions, stages: Sequence[Stage]) -> Plan:
+    scores, chosen = stages
     config, shape = run.config, run.dense.config
     importances = steps.scores(run, scores, options.from_predictions)
     run.report.stage("Searching for groups", shape.layers)
@@ -85,6 +86,7 @@ def _searched(run: Run, options: PGBOptions, scores: Stage) -> Plan:
     plan = planning.choose(menus, config.keep, run.checkpoint.digest, shape.head_dim, config.budget, correction)
     if options.units_by == "reconstruction":
         plan = _reselected(run, plan, importances)
+    run.records.add(chosen.digest, importance_kept=round(importance_kept(plan, importances), 4))
     return replace(plan, made_for=table.name)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
@@ -20,6 +21,7 @@ from pgb_core.methods.base import Compressed
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.surgery import apply_plan, ordered
 from pgb_core.plan import Choice, Plan, Site
+from pgb_core.run.effort import judging
 from pgb_core.run.run import Run, Stage
 from pgb_core.run.workspace import to_device
 from pgb_core.search.importance import importance
@@ -36,6 +38,7 @@ SHAPING = 0.6  # share of the epochs for the training that decides what stays
 SCORE_SAMPLE, SCORE_TOKEN = 25, 3
 COMPENSATE_TOKEN, COMPENSATE = 2.5, 6_000
 TRAIN_TOKEN = 3.5
+REFINETUNING = "Re-finetuning"
 
 
 def scores(run: Run, stage: Stage, from_predictions: bool) -> dict[Site, Tensor]:
@@ -77,8 +80,11 @@ def recovery(run: Run, plan: Stage, *settings: object) -> Sequence[Stage]:
 
 def recovery_effort(run: Run) -> dict[str, float]:
     """Of `recovered`."""
-    found = {"Compensating layer by layer": COMPENSATE + COMPENSATE_TOKEN * _tokens(run.inputs.calibration)}
-    return {**(found if run.config.keep < 1 else {}), **finishing_effort(run)}
+    training = _training_effort(run, REFINETUNING, 1.0, run.config.keep)
+    if run.config.keep == 1:
+        return training
+    compensating = {"Compensating layer by layer": COMPENSATE + COMPENSATE_TOKEN * _tokens(run.inputs.calibration)}
+    return {**judging(run, "pruned"), **compensating, **judging(run, "compensated"), **training}
 
 
 def recovered(
@@ -92,8 +98,10 @@ def recovered(
     *compensated, finetuned = stages
     dense = ordered(run.dense, plan)  # hidden states of the two are compared
     for stage in compensated:
+        run.judge("pruned", compact)
         _compensate(run, dense, compact, plan, stage)
-    return finished(run, compact, finetuned, stream=plan.stream, regimes=regimes(compact))
+        run.judge("compensated", compact)
+    return _finetuned(run, compact, finetuned, 1.0, plan.stream, regimes(compact))
 
 
 def shaping(run: Run, before: Stage, share: float, *settings: object) -> Stage:
@@ -188,24 +196,27 @@ def finish(run: Run, before: Stage, share: float = 1.0, *settings: object) -> St
 
 def finishing_effort(run: Run, share: float = 1.0) -> dict[str, float]:
     """Of `finished`."""
-    return _training_effort(run, "Re-finetuning", share, run.config.keep)
+    return {**judging(run, "pruned"), **_training_effort(run, REFINETUNING, share, run.config.keep)}
 
 
-def finished(
+def finished(run: Run, compact: Encoder, stage: Stage, share: float = 1.0) -> Encoder:
+    """The compact model as it was cut, re-finetuned in place for a share of the epochs."""
+    run.judge("pruned", compact)
+    return _finetuned(run, compact, stage, share)
+
+
+def _finetuned(
     run: Run,
     compact: Encoder,
     stage: Stage,
-    share: float = 1.0,
+    share: float,
     stream: Sequence[int] | None = None,
     regimes: Sequence[Regime] = (),
 ) -> Encoder:
-    """The compact model, re-finetuned in place for a share of the epochs; with noise where a form gains by it.
-
-    stream: the order of its residual stream, as its plan has it.
-    """
+    """Train, in place; with noise where a form gains by it. stream: the order of the residual stream, as in a plan."""
     noise = [Noise(compact, run.config.noise)] if run.config.noisy else []
     teacher = reordered(run.teacher, stream)
-    _train(run, compact, teacher, stage, "Re-finetuning", share, [*regimes, *noise], run.config.best_state)
+    _train(run, compact, teacher, stage, REFINETUNING, share, [*regimes, *noise], run.config.best_state)
     return compact
 
 
@@ -284,6 +295,8 @@ def _train(
     saved = workspace.tensors(stage.name, stage.digest)
     if saved is not None:
         trainer.restore(to_device(saved, trainer.device))
+    known = run.records.of(stage.digest).get("seconds", 0.0) if saved is not None else 0.0
+    began = time.perf_counter()
     report.stage(title, trainer.steps)
     report.advance(trainer.step)
     average = math.nan
@@ -296,6 +309,8 @@ def _train(
     while trainer.step < trainer.steps:
         trainer.run(trainer.step + config.checkpoint_every, told)
         workspace.save_tensors(stage.name, stage.digest, trainer.state())
+        seconds = round(known + time.perf_counter() - began, 2)
+        run.records.add(stage.digest, seconds=seconds, steps=trainer.step)
     if trainer.best is not None:
         found = trainer.best
         report.note(

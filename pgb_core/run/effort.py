@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from pgb_core.data import Question, Row
 from pgb_core.run.run import Run
+from pgb_core.tasks import Source
 
 EXPORT = 10_000
 CHARACTERS = 4  # of a token
@@ -14,12 +15,18 @@ CHARACTERS = 4  # of a token
 def stages(run: Run, method: Mapping[str, float]) -> dict[str, float]:
     """Expected work by the title of the stage, in order. method: that of the method's stages."""
     found = dict(method)
-    if run.inputs.held_out:
-        tokens = sum(map(_tokens, run.inputs.held_out.rows))
-        found["Scoring the dense model"] = tokens
-        found["Scoring the compressed model"] = tokens * run.config.keep
+    found |= _scoring("dense", run.inputs.held_out, 1.0) | _scoring("compressed", run.inputs.held_out, run.config.keep)
     found["Exporting every form and holding it against the model"] = EXPORT
     return found
+
+
+def judging(run: Run, name: str) -> dict[str, float]:
+    """Of `Run.judge`, of a model of the size that is asked for."""
+    return _scoring(name, run.inputs.some, run.config.keep)
+
+
+def _scoring(name: str, rows: Source | None, size: float) -> dict[str, float]:
+    return {f"Scoring the {name} model": size * sum(map(_tokens, rows.rows))} if rows else {}
 
 
 def _tokens(row: Row) -> int:

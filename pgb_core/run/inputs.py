@@ -18,6 +18,7 @@ from pgb_core.tasks import Source
 from pgb_core.tasks.features import Features
 
 FEW = 64  # inputs, below which a run is warned
+SOME = 512  # held-out rows at most, on which models between two stages are scored
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,14 @@ class Inputs:
             for items in (self.calibration, self.training)
         )
         return replace(self, calibration=calibration, training=training)
+
+    @cached_property
+    def some(self) -> Source | None:
+        """Held-out rows for the models between two stages: all, or `SOME` of them at even distances."""
+        rows = self.held_out
+        if rows is None or len(rows.rows) <= SOME:
+            return rows
+        return rows.picked([n * len(rows.rows) // SOME for n in range(SOME)])
 
     @cached_property
     def calibration_digest(self) -> str:

@@ -27,6 +27,7 @@ from pgb_core.options import MethodOptions
 from pgb_core.progress.report import Report
 from pgb_core.run import reading
 from pgb_core.run.inputs import Inputs, read_inputs
+from pgb_core.run.records import Records
 from pgb_core.run.shared import Shared
 from pgb_core.run.vocabulary import Fitted, fitted
 from pgb_core.run.workspace import Workspace, key_of, to_device
@@ -97,6 +98,11 @@ class Run:
         return self.checkpoint.model.to(self.device)
 
     @cached_property
+    def records(self) -> Records:
+        """What the stages measured."""
+        return Records(self.workspace)
+
+    @cached_property
     def teacher(self) -> Teacher:
         """What the dense model makes of the rows to learn from."""
         key = key_of(self.checkpoint.key, self.inputs.training_digest, str(self.device))
@@ -117,11 +123,7 @@ class Run:
 
     def kept(self, stage: Stage, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
         """The tensors of a stage, on this run's device: those that are kept, or those that are made now."""
-        found = self.workspace.tensors(stage.name, stage.digest)
-        if found is None:
-            found = dict(make())
-            self.workspace.save_tensors(stage.name, stage.digest, found)
-        return to_device(found, self.device)
+        return self._kept(stage, lambda: self.records.timed(stage.digest, make))
 
     def lasting(self, stage: Stage, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
         """As `kept`, for a stage that other runs need as well: it outlives this one."""
@@ -132,18 +134,25 @@ class Run:
             if known is not None:
                 self.report.note(f"{stage.name}: known from a run before")
                 return known
-            made = make()
+            made = self.records.timed(stage.digest, make)
             if cache:
                 cache.save(stage.name, stage.digest, made)
             return made
 
-        return self.kept(stage, found)
+        return self._kept(stage, found)
+
+    def _kept(self, stage: Stage, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
+        found = self.workspace.tensors(stage.name, stage.digest)
+        if found is None:
+            found = dict(make())
+            self.workspace.save_tensors(stage.name, stage.digest, found)
+        return to_device(found, self.device)
 
     def kept_text(self, stage: Stage, make: Callable[[], str]) -> str:
         """The text of a stage: that which is kept, or the one that is made now."""
         found = self.workspace.text(stage.name, stage.digest)
         if found is None:
-            found = make()
+            found = self.records.timed(stage.digest, make)
             self.workspace.save_text(stage.name, stage.digest, found)
         return found
 
@@ -205,20 +214,38 @@ class Run:
         held_out, report = self.inputs.held_out, self.report
         if held_out is None:
             return None, {}
-        found: dict[str, object] = {}
-        reasons: dict[str, object] = {}
-        metrics: Metrics | None = None
-        for name, model in (("dense", self.dense), ("compressed", compact)):
-            scored = partial(self._measured, name, model, held_out)
-            key = key_of("dense metrics", str(self.device), *_reading(self.config))
-            metrics = self.shared.once(key, scored) if name == "dense" else scored()
-            found[name] = metrics.rounded(6)
-            if metrics.reasons:
-                reasons[name] = metrics.reasons
-            for metric, reason in metrics.reasons.items():
+        dense = self._of_dense("dense metrics", lambda: self._measured("dense", self.dense, held_out))
+        metrics = self._measured("compressed", compact, held_out)
+        models = {"dense": dense, "compressed": metrics}
+        for name, found in models.items():
+            for metric, reason in found.reasons.items():
                 report.warn(f"{metric} of the {name} model is not defined: {reason}")
-        said = {**found, "rows": len(held_out.rows), **({"reasons": reasons} if reasons else {})}
-        return metrics, {"accuracy": said}
+        reasons = {name: found.reasons for name, found in models.items() if found.reasons}
+        said = {**_rounded(models), "rows": len(held_out.rows), **({"reasons": reasons} if reasons else {})}
+        return metrics, {"accuracy": said, **self._between(dense, metrics, compact)}
+
+    def judge(self, name: str, model: Encoder) -> None:
+        """Record the metrics of a model between two stages, on some of the held-out rows, where there are any."""
+        if self.inputs.some is not None:
+            self.records.models[name] = self._measured(name, model, self.inputs.some)
+
+    def _between(self, dense: Metrics, final: Metrics, compact: Encoder) -> dict[str, object]:
+        """Metrics of the models between the stages, of the dense one and of the last one, on the same rows.
+
+        dense, final: of the first and the last one on all rows, which may be the same.
+        """
+        some, between = self.inputs.some, self.records.models
+        if some is None or not between:
+            return {}
+        if some is not self.inputs.held_out:
+            dense = self._of_dense("dense metrics of some", lambda: self._scored(some, torch_predictor(self.dense)))
+            final = self._scored(some, torch_predictor(compact))
+        last = {"finetuned": final} if self.config.epochs else {}
+        return {"stage_accuracy": {**_rounded({"dense": dense, **between, **last}), "rows": len(some.rows)}}
+
+    def _of_dense(self, name: str, make: Callable[[], Metrics]) -> Metrics:
+        """What is measured of the dense model once, for all runs of this process."""
+        return self.shared.once(key_of(name, str(self.device), *_reading(self.config)), make)
 
     def _measured(self, name: str, model: Encoder, held_out: Source) -> Metrics:
         # A question may have several windows, and progress is told in windows.
@@ -263,6 +290,10 @@ class Run:
             if shown[name]:
                 shown[name] = plain(str(shown[name]).rstrip("/").rpartition("/")[2])
         return {**shown, **self.config.options.model_dump()}
+
+
+def _rounded(models: Mapping[str, Metrics]) -> dict[str, object]:
+    return {name: metrics.rounded(6) for name, metrics in models.items()}
 
 
 def _reading(config: CompressConfig) -> Sequence[object]:

@@ -27,6 +27,7 @@ from pgb_core.artifact import sha256_of
 from pgb_core.errors import ConfigError, ResourceError
 
 _RUN = "run.json"
+_RECORDS = "records.json"
 _LOCK = "lock"
 VARIANTS = 3  # of a stage, by other settings, that are kept side by side
 _TRIES = 100  # of taking a lock that others take and remove
@@ -48,21 +49,21 @@ class Workspace:
 
     def run(self) -> dict[str, Any]:
         """What the run before this one was, or nothing."""
-        path = self.path / _RUN
-        if not path.exists():
-            return {}
-        try:
-            found = json.loads(path.read_text("utf-8"))
-        except (OSError, ValueError):
-            found = None
-        if isinstance(found, dict):
-            return found
-        self._warn(f"{path}: damaged and left out")
-        return {}
+        return self._object(self.path / _RUN)
 
     def save_run(self, run: Mapping[str, Any]) -> None:
         """Say what this run is."""
         self._write(self.path / _RUN, lambda path: path.write_text(json.dumps(dict(run)), "utf-8"))
+
+    def record(self, key: str) -> dict[str, Any]:
+        """What a stage of that digest measured of itself, or nothing."""
+        found = self._object(self.path / _RECORDS).get(key)
+        return found if isinstance(found, dict) else {}
+
+    def save_record(self, key: str, figures: Mapping[str, float]) -> None:
+        """Say what a stage measured of itself."""
+        known = {**self._object(self.path / _RECORDS), key: dict(figures)}
+        self._write(self.path / _RECORDS, lambda path: path.write_text(json.dumps(known), "utf-8"))
 
     def stages(self) -> list[str]:
         """Names of the stages that are kept, of whatever run."""
@@ -102,11 +103,25 @@ class Workspace:
         """Throw away every stage."""
         for path in self._kept():
             path.unlink(missing_ok=True)
-        (self.path / _RUN).unlink(missing_ok=True)
+        for name in (_RUN, _RECORDS):
+            (self.path / name).unlink(missing_ok=True)
 
     def finish(self) -> None:
         """The artifact stands: nothing is kept when the lock is given back."""
         self.finished = True
+
+    def _object(self, path: Path) -> dict[str, Any]:
+        """What a JSON file says; nothing where there is none, or a damaged one, which is told."""
+        if not path.exists():
+            return {}
+        try:
+            found = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError):
+            found = None
+        if isinstance(found, dict):
+            return found
+        self._warn(f"{path}: damaged and left out")
+        return {}
 
     def _kept(self) -> list[Path]:
         found = self.path.iterdir() if self.path.is_dir() else ()

@@ -23,7 +23,7 @@ ASKED = ["the film was good", "dull"]
 def said(program: str, *words: str) -> Any:
     """What a program prints."""
     python = os.environ.get("CLIENTS_PYTHON")
-    if python is None:
+    if not python:
         pytest.skip("these clients have an environment of their own; make test")
     environment = {**os.environ, "HAYSTACK_TELEMETRY_ENABLED": "False", "PYTHONPATH": ""}
     command = [python, str(PROGRAMS / f"{program}.py"), *words]

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib import resources
 from pathlib import Path
 
 HEAVY = ("torch", "transformers", "scipy", "onnx")
@@ -56,3 +57,8 @@ def test_the_runtime_that_is_pytorch_needs_nothing_else_of_the_job() -> None:
     """An installation with the torch extra has PyTorch and safetensors, and no SciPy, transformers or onnx."""
     found = loaded("import pgb_core.model.torch_runtime")
     assert found.isdisjoint({"scipy", "transformers", "onnx", "rich"})
+
+
+def test_both_packages_say_that_they_are_typed() -> None:
+    """Type checkers read the hints of a package that has `py.typed` (PEP 561)."""
+    assert [(resources.files(name) / "py.typed").is_file() for name in ("pgb_core", "service")] == [True, True]

@@ -131,6 +131,7 @@ def test_all_methods_at_all_sizes_are_points() -> None:
     assert CompareConfig(**usual, quick=True, keep="0.3", minutes=2.0).keep == (0.3,)
 
 
+@pytest.mark.slow
 def test_a_comparison_ends_in_artifacts_a_picture_and_advice(
     tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

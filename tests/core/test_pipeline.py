@@ -214,6 +214,7 @@ compress(settings(Path(model), Path(out), Path(data)), Killer())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "steps"),
     [

@@ -126,6 +126,7 @@ def real(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return compress(CompressConfig(checkpoint=checkpoint, out=str(out), keep=1.0, device="cpu", forms="fp32")).path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", REAL)
 def test_a_real_model_answers_alike_by_all_three(shared: Path, real: Path, file: str, tmp_path: Path) -> None:
     """Questions of SQuAD 1.1, and of 2.0, where some have no answer."""

@@ -32,7 +32,10 @@ def base() -> Path:
     return found
 
 
-@pytest.mark.parametrize("name", ["minilm-l6-sst2", "bert-tiny-sst2", "minilm-l6-qa"])
+@pytest.mark.parametrize(
+    "name",
+    ["bert-tiny-sst2", *(pytest.param(name, marks=pytest.mark.slow) for name in ("minilm-l6-sst2", "minilm-l6-qa"))],
+)
 def test_parity_on_256_real_inputs(name: str, shared: Path) -> None:
     """Exported dense graphs, both forms of the channels-first one and the fused one."""
     checkpoint = load_checkpoint(shared / "models" / name)
@@ -51,6 +54,7 @@ def test_parity_on_256_real_inputs(name: str, shared: Path) -> None:
         assert parity.max_difference < 1e-4
 
 
+@pytest.mark.slow
 def test_sentiment_at_half_without_training(shared: Path, tmp_path: Path) -> None:
     """Scores, plan and compensation alone keep SST-2 within 3 points of dense, from unlabelled text."""
     train = [r for r in read_data(shared / "data/glue/sst2/train.tsv", "texts").rows if isinstance(r, TextRow)]
@@ -73,12 +77,14 @@ def test_sentiment_at_half_without_training(shared: Path, tmp_path: Path) -> Non
     assert score(done.path, shared / "data/glue/sst2/dev.tsv")["accuracy"] == pytest.approx(small, abs=2e-3)
 
 
+@pytest.mark.slow
 def test_the_shipped_sentiment_adapter_keeps_its_quality(shared: Path, base: Path, tmp_path: Path) -> None:
     """Merged into its base: at least 89.0 on SST-2 dev."""
     merged = demo.merged(demo.EXAMPLES[0], base, tmp_path)
     assert 100 * score(merged, shared / "data/glue/sst2/dev.tsv")["accuracy"] >= 89.0
 
 
+@pytest.mark.slow
 def test_the_shipped_qa_adapter_keeps_its_quality(shared: Path, base: Path, tmp_path: Path) -> None:
     """Merged into its base: served answers within 1.5 points F1 of the checkpoint's, on an eighth of the rows."""
     rows = read_data(shared / SQUAD, "questions").rows[::8]

@@ -85,6 +85,7 @@ def test_eight_bits_are_not_served_where_they_saturate(tmp_path: Path, monkeypat
     assert "off the artifact's own" in str(found["why"])
 
 
+@pytest.mark.slow
 def test_seven_bits_are_right_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same model passes its check on a processor without VNNI."""
     forms = ("int8", "openvino-int8")

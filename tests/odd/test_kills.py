@@ -180,6 +180,7 @@ def unchecked() -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_artifact(tmp_path: Path) -> None:
     """At random instants, some of them twice; an artifact that stood there before is never lost."""
     script = "import sys; from tests.odd.test_kills import main; sys.exit(main(4, []))"

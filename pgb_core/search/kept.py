@@ -12,7 +12,10 @@ from pgb_core.search.nested import in_order
 
 
 def importance_kept(plan: Plan, importances: Mapping[Site, Tensor]) -> float:
-    """Share of all importance that lies in kept weights."""
+    """Share of all importance that lies in kept weights; of a plan that keeps rows and columns, or groups of them.
+
+    importances: [out, in] each, in the order of the dense model.
+    """
     kept = 0.0
     for site, values in importances.items():
         choice = plan.choices[site]
