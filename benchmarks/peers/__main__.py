@@ -22,7 +22,8 @@ from rich.console import Console
 
 from benchmarks.peers import models, requests
 from benchmarks.peers.environments import NotInstalledError, environment, installed
-from benchmarks.peers.measure import BOUND_MS, SMOKE, Contender, Lengths, Questions, WrongAnswersError, measure
+from benchmarks.peers.lengths import SMOKE, Lengths
+from benchmarks.peers.measure import BOUND_MS, Contender, Questions, WrongAnswersError, measure
 from benchmarks.peers.report import render
 from benchmarks.peers.rival import Rival
 from benchmarks.peers.rivals import NOT_RUN, OURS, RIVALS, fast_api
@@ -120,9 +121,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error(f"no contender is called {name}; there are {', '.join(known)}")
     figures: dict[str, Any] = json.loads(args.out.read_text("utf-8")) if args.out.exists() else {"contenders": {}}
     if figures.get("smoke", args.smoke) != args.smoke:
-        parser.error(
-            f"{args.out} has figures of {'a smoke' if figures['smoke'] else 'a whole'} run; name another --out"
-        )
+        kind = "smoke" if figures["smoke"] else "whole"
+        parser.error(f"{args.out} has the figures of a {kind} run; name another file with --out")
     bench = Bench(args, console)
     figures |= {"bound_ms": BOUND_MS, "requests": told(bench.questions), "smoke": args.smoke, "not_run": NOT_RUN}
     for name, entry in known.items():

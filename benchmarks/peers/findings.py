@@ -54,18 +54,22 @@ def fault_rows(figures: Figures) -> tuple[list[str], list[list[str]]]:
         clear += "" if one["malformed"]["answers_after"] else ", then no answers"
         twice, stopped = one["twice"], one["stopped"]
         refused = f"{number(twice['refused'])}, {number(twice['refused_with_retry_after'])}"
-        share = one["departed"]["spent_share"]
-        row = [name, DASH if share is None else percent(share), percent(one["costly"]["others_in_time"])]
-        row += [percent(goodput(one)), refused, clear, str(sum(body["echoes"] for body in bodies))]
+        row = [name, share_of(one["departed"]["spent_share"]), share_of(one["costly"]["others_in_time"])]
+        row += [share_of(goodput(one)), refused, clear, str(sum(body["echoes"] for body in bodies))]
         row += [DASH] * 3 if stopped is None else [str(stopped["lost"]), stopped["ready_said"], _left(stopped)]
         rows.append(row)
     return heads, rows
 
 
-def goodput(one: Figures) -> float:
-    """Answers within the bound at twice the load, as a share of the highest rate."""
-    twice = one["twice"]
-    return float(twice["in_time"] / twice["seconds"] / one["highest_per_second"])
+def goodput(one: Figures) -> float | None:
+    """Answers within the bound at twice the load, as a share of the highest rate; None when that is not known."""
+    twice, rate = one.get("twice"), one["highest_per_second"]
+    return twice["in_time"] / twice["seconds"] / rate if twice and rate else None
+
+
+def share_of(value: float | None) -> str:
+    """In hundredths; a dash for what is not known."""
+    return DASH if value is None else percent(value)
 
 
 def better(figures: Figures) -> list[str]:
@@ -128,7 +132,7 @@ _COMPARED: Sequence[tuple[str, str, bool, Callable[[Figures], float | None]]] = 
         "Answers in time at twice the load, of the highest rate",
         "",
         True,
-        lambda one: goodput(one) if "twice" in one else None,
+        goodput,
     ),
     ("Wrong bodies that are not refused as such, or come back", "", False, _wrong),
     ("Requests lost at SIGTERM", "", False, _lost),

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class Lengths:
     """probe, steady, fault: seconds of a run of the search, at a share of the highest rate, and of a fault.
 
-    tries: most runs of the search. crowd: clients that leave. costly_texts: of the one costly request. floor: requests a
-    second that are used further on when no rate was held; 0 leaves the rest out.
+    tries: most runs of the search. crowd: clients that leave. costly_texts: of the one costly request. floor: requests
+    a second that are used further on when no rate was held; 0 leaves the rest out.
     """
 
     probe: float = 8.0

@@ -19,7 +19,7 @@ import pytest
 from benchmarks.peers import faults, findings, requests, tree
 from benchmarks.peers.generator import COUNTED, SCRIPT, counts
 from benchmarks.peers.highest import highest
-from benchmarks.peers.measure import compared
+from benchmarks.peers.measure import WrongAnswersError, compared, right
 from benchmarks.peers.models import best
 from benchmarks.peers.report import rates, render
 from benchmarks.peers.rival import ROOT, Place, Rival
@@ -210,6 +210,13 @@ def test_answers_are_held_against_the_reference() -> None:
     }
 
 
+def test_too_many_other_labels_are_wrong_answers() -> None:
+    """One of a hundred may be a form's loss, six are not."""
+    assert right({"texts": 100, "same_label": 99})["same_label"] == 99
+    with pytest.raises(WrongAnswersError, match="94 of 100"):
+        right({"texts": 100, "same_label": 94})
+
+
 def test_the_best_form_is_the_fastest_that_a_server_takes() -> None:
     """And no other."""
     speed = {"fp32": 100.0, "int8": 180.0, "openvino-int8": 240.0}
@@ -289,6 +296,12 @@ def test_where_a_rival_is_better_is_said() -> None:
     alone = copy.deepcopy(FIGURES)
     alone["contenders"] = {"mosec": alone["contenders"]["mosec"]}
     assert findings.better(alone) == []
+
+
+def test_a_rate_that_is_not_known_has_no_share() -> None:
+    """Where not one rate was held."""
+    assert findings.goodput(one(0.0, 30.0)) is None
+    assert findings.goodput(one(5.0, 30.0)) == pytest.approx(10 / 8 / 5)
 
 
 def test_rows_have_a_cell_for_every_head() -> None:

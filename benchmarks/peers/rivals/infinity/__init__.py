@@ -1,7 +1,6 @@
 """Infinity with its engine for ONNX."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.inside.classifier import FILES
@@ -10,17 +9,11 @@ from benchmarks.peers.rival import ENGINES, POSITIVE, Place, Rival
 _OTHERS = ("config.json", "tokenizer.json", "tokenizer_config.json")
 
 
-def _folder(place: Place) -> Path:
-    return place.scratch / "model"
-
-
 def _files(place: Place) -> None:
-    """A folder as its engine looks for one: the graph at onnx/model.onnx."""
-    folder = _folder(place)
-    (folder / "onnx").mkdir(parents=True)
+    """The folder in which it is started, with one graph: it finds that of no other place, and none in a folder."""
     for name in _OTHERS:
-        os.symlink(place.artifact / name, folder / name)
-    (folder / "onnx" / "model.onnx").write_bytes((place.artifact / FILES[place.form]).read_bytes())
+        os.symlink(place.artifact / name, place.scratch / name)
+    (place.scratch / "model.onnx").write_bytes((place.artifact / FILES[place.form]).read_bytes())
 
 
 def _read(answer: Any) -> list[float]:
@@ -37,13 +30,15 @@ RIVAL = Rival(
         "--engine optimum": "ONNX Runtime, which its documentation has for CPUs",
         "--batch-size 32": "as the others; it is its default too",
         "--device cpu, --no-bettertransformer": "it otherwise looks for a GPU, and for a module that is gone",
+        "--onnx-disable-optimize": "the graph is optimised already",
+        "--no-model-warmup": "it cuts no text to what the model takes, and its own warm-up is longer than that",
         "DO_NOT_TRACK=1, INFINITY_ANONYMOUS_USAGE_STATS=0": "no telemetry",
     },
     command=lambda place: (
         str(place.tool / "infinity_emb"),
         "v2",
         "--model-id",
-        str(_folder(place)),
+        ".",
         "--served-model-name",
         "clf",
         "--engine",
@@ -51,6 +46,8 @@ RIVAL = Rival(
         "--device",
         "cpu",
         "--no-bettertransformer",
+        "--onnx-disable-optimize",
+        "--no-model-warmup",
         "--batch-size",
         "32",
         "--host",
@@ -64,6 +61,11 @@ RIVAL = Rival(
     ready="/health",
     body=lambda texts: {"model": "clf", "input": list(texts)},
     read=_read,
-    environment=lambda _: {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "INFINITY_ANONYMOUS_USAGE_STATS": "0"},
+    environment=lambda place: {
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(place.scratch / "cache"),
+        "DO_NOT_TRACK": "1",
+        "INFINITY_ANONYMOUS_USAGE_STATS": "0",
+    },
     prepare=_files,
 )

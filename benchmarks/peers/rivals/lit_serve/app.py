@@ -1,6 +1,4 @@
-"""The server: app.py PORT."""
-
-from __future__ import annotations
+"""The server: app.py PORT. It reads the annotations of the functions, so they are not postponed."""
 
 import sys
 from collections.abc import Sequence

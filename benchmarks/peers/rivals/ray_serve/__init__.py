@@ -6,8 +6,10 @@ from benchmarks.peers.rival import ANY_FORM, ENGINES, Place, Rival, read_rows, t
 def _environment(place: Place) -> dict[str, str]:
     return {
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_MODE": "disabled",
+        "RAY_raylet_start_wait_time_s": "120",
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
-        "RAY_TMPDIR": "/tmp/ray-peers",  # noqa: S108 - a socket's path must be short
+        "RAY_TMPDIR": str(place.scratch),
         "PEERS_PORT": str(place.port),
     }
 
@@ -25,6 +27,8 @@ RIVAL = Rival(
         "num_cpus=1, one replica, no dashboard": "there is one core",
         "access log off": "a line for each request costs time",
         "RAY_USAGE_STATS_ENABLED=0": "no telemetry",
+        "RAY_AUTH_MODE=disabled": "it otherwise writes a token into the user's home; it listens on this machine only",
+        "RAY_raylet_start_wait_time_s=120": "on one core its parts take longer to find each other",
     },
     command=lambda place: (str(place.python), "-m", "benchmarks.peers.rivals.ray_serve.app"),
     path="/",
