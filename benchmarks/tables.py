@@ -13,11 +13,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peers import findings
+from benchmarks.peers.rivals import RIVALS
+
 ROOT = Path(__file__).parents[1]
 SPEED_SHAPES = ("1x32", "1x128", "8x128", "1x384")
 ACCURACY_TASKS = {"sst2": "SST-2 dev, accuracy", "qa": "SQuAD 1.1 dev, F1"}
 TASKS = {"sst2": "SST-2 dev, accuracy", "qa": "SQuAD 1.1 dev, F1 (1,500 questions)"}
 SETS = {"sst2": "SST-2 dev", "qa": "SQuAD 1.1 dev"}
+_NOT_MEASURED = "Not measured yet.\n"
 _PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -229,6 +233,32 @@ def load() -> str:
     return markdown(["", "capacity, texts/s", *offered, "5 times its capacity: refused, p99 of the rest"], rows)
 
 
+def peers_better() -> str:
+    """Where a rival is better than this service with the same dense model; a line each."""
+    told = findings.better(results("peers")) if _has("peers") else []
+    return "".join(f"- {line}\n" for line in told) or _NOT_MEASURED
+
+
+def peers() -> str:
+    """Rates, latencies and memory of rivals and this service."""
+    return markdown(*findings.speed_rows(results("peers"))) if _has("peers") else _NOT_MEASURED
+
+
+def peers_faults() -> str:
+    """What becomes of rivals and this service when things go wrong."""
+    return markdown(*findings.fault_rows(results("peers"))) if _has("peers") else _NOT_MEASURED
+
+
+def peers_settings() -> str:
+    """What is not as a rival has it by default."""
+    rows = [
+        [rival.name, rival.version, f"`{name}`" if "=" in name or name.startswith("-") else name, why]
+        for rival in RIVALS.values()
+        for name, why in rival.settings.items()
+    ]
+    return markdown(["server", "version", "setting", "why"], rows)
+
+
 def attacks() -> str:
     """What each costly request that broke a bound took, before the bounds and with them; a request sent alone."""
     parts = [results("attack")["costs"][part]["requests"] for part in ("before", "after")]
@@ -396,6 +426,10 @@ TABLES: dict[str, Callable[[], str]] = {
         structures,
         service,
         load,
+        peers_better,
+        peers,
+        peers_faults,
+        peers_settings,
         attacks,
         mixtures,
         storm,
@@ -424,6 +458,10 @@ def _quality(structure: str) -> list[tuple[str, dict[str, Any]]]:
     """Rows by task, share and then kind."""
     rows = [(key, row) for key, row in results("quality")["rows"].items() if structure in key]
     return sorted(rows, key=lambda item: (item[0][:2] != "ss", -float(item[0].split(":")[1]), len(item[0])))
+
+
+def _has(name: str) -> bool:
+    return (ROOT / "benchmarks/results" / f"{name}.json").exists()
 
 
 def _share(keep: str) -> str:

@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers import tree
-from benchmarks.peers.rival import ROOT, Place, Rival
+from benchmarks.peers.rival import ROOT, Place, Rival, free_port
 from benchmarks.service.harness import CORES, pinned
 
 CORE = {CORES[0]}  # of the server; the generator has the last one
@@ -78,13 +77,6 @@ class Running:
             return self.rival.read(json.loads(reply.text))
         except (KeyError, IndexError, TypeError, StopIteration) as error:
             raise ValueError(f"an answer of another shape: {reply.text[:200]}") from error
-
-
-def free_port() -> int:
-    """One that nothing listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 @contextmanager

@@ -142,8 +142,8 @@ def test_a_rival_is_complete(rival: Rival, tmp_path: Path) -> None:
     if rival is not OURS:
         pinned = re.compile(rf"{re.escape(rival.package)}(\[[\w,]+\])?=={re.escape(rival.version)}")
         assert any(pinned.fullmatch(line) for line in rival.requirements)
-    for name in ("model.onnx", "model-int8.onnx"):
-        (tmp_path / name).write_bytes(b"graph")
+    for name in ("model.onnx", "model-int8.onnx", "config.json", "tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_text("{}")
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     place = Place(Path(sys.executable), tmp_path, "int8", scratch, 45678)

@@ -1,6 +1,6 @@
 """Ray Serve with its dynamic batching and its fast proxy."""
 
-from benchmarks.peers.rival import ANY_FORM, ENGINES, Place, Rival, read_rows, texts_body
+from benchmarks.peers.rival import ANY_FORM, ENGINES, Place, Rival, free_port, read_rows, texts_body
 
 
 def _environment(place: Place) -> dict[str, str]:
@@ -11,6 +11,7 @@ def _environment(place: Place) -> dict[str, str]:
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_TMPDIR": str(place.scratch),
         "PEERS_PORT": str(place.port),
+        "PEERS_PORTS": ",".join(str(free_port()) for _ in range(5)),
     }
 
 
@@ -29,6 +30,7 @@ RIVAL = Rival(
         "RAY_USAGE_STATS_ENABLED=0": "no telemetry",
         "RAY_AUTH_MODE=disabled": "it otherwise writes a token into the user's home; it listens on this machine only",
         "RAY_raylet_start_wait_time_s=120": "on one core its parts take longer to find each other",
+        "ray start with fixed ports": "a port that it chooses must be told within 15 s, or its node ends",
     },
     command=lambda place: (str(place.python), "-m", "benchmarks.peers.rivals.ray_serve.app"),
     path="/",
