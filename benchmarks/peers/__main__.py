@@ -56,18 +56,17 @@ def described(rival: Rival, python: Path) -> dict[str, Any]:
 class Bench:
     """What is made once for all contenders, when the first needs it."""
 
-    def __init__(self, args: argparse.Namespace, console: Console) -> None:
-        self._args, self._console = args, console
+    def __init__(self, args: argparse.Namespace, speeds: dict[str, dict[str, float]], console: Console) -> None:
+        self._args, self._speeds, self._console = args, speeds, console
         rows = requests.sentences(args.data)
         self.questions = Questions(rows, requests.usual(rows))
         self._texts = sorted({text for asked in self.questions.texts for text in asked})
         self._reference: dict[float, dict[str, float]] = {}
-        self._speeds: dict[float, dict[str, float]] = {}
 
     def run(self, name: str, entry: Entry) -> dict[str, Any]:
         """Make what it needs, and measure it; a reason where that does not work."""
         python, artifact, busy = Path(sys.executable), self._artifact(entry.keep), os.getloadavg()[0]
-        form = models.best(self._speeds[entry.keep], entry.forms)
+        form = models.best(self._speeds[f"{entry.keep:g}"], entry.forms)
         self._console.print(f"{name} in {form}")
         found: dict[str, Any] = {"form": form, "keep": entry.keep}
         try:
@@ -89,13 +88,14 @@ class Bench:
 
     def _artifact(self, keep: float) -> Path:
         artifact = models.artifact(keep, self._args.checkpoint, self._args.data, self._args.folder / "models")
-        if keep not in self._speeds:
+        if f"{keep:g}" not in self._speeds:
             with tempfile.TemporaryDirectory(prefix="peers-texts-") as scratch:
                 file = Path(scratch) / "texts.json"
                 file.write_text(json.dumps(self._texts), "utf-8")
-                self._speeds[keep] = models.speeds(Path(sys.executable), artifact, file)
+                self._speeds[f"{keep:g}"] = models.speeds(Path(sys.executable), artifact, file)
+        if keep not in self._reference:
             self._reference[keep] = models.probabilities(artifact, self._texts)
-            self._console.print(f"keep {keep:g}, texts a second without a server: {self._speeds[keep]}")
+            self._console.print(f"keep {keep:g}, texts a second without a server: {self._speeds[f'{keep:g}']}")
         return artifact
 
 
@@ -123,7 +123,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if figures.get("smoke", args.smoke) != args.smoke:
         kind = "smoke" if figures["smoke"] else "whole"
         parser.error(f"{args.out} has the figures of a {kind} run; name another file with --out")
-    bench = Bench(args, console)
+    # Kept with the figures, so that a run that goes on chooses the same forms.
+    bench = Bench(args, figures.setdefault("form_texts_per_second", {}), console)
     figures |= {"bound_ms": BOUND_MS, "requests": told(bench.questions), "smoke": args.smoke, "not_run": NOT_RUN}
     for name, entry in known.items():
         before = figures["contenders"].get(name, {"failed": ""})

@@ -20,9 +20,14 @@ from benchmarks.peers.inside.classifier import BATCH, WAIT_SECONDS, Classifier
 
 Scores = list[list[float]]
 _START_SECONDS = 110.0
-# A port that Ray chooses itself must be told within 15 seconds of the start, or its node ends; on one core it takes longer.
-_PORTS = ("--port", "--dashboard-agent-grpc-port", "--dashboard-agent-listen-port", "--runtime-env-agent-port")
-_PORTS += ("--metrics-export-port",)
+# A port that Ray chooses must be told within 15 seconds, or its node ends; on one core that may take longer.
+_PORTS = (
+    "--port",
+    "--dashboard-agent-grpc-port",
+    "--dashboard-agent-listen-port",
+    "--runtime-env-agent-port",
+    "--metrics-export-port",
+)
 
 
 @serve.deployment(num_replicas=1, max_ongoing_requests=2 * BATCH, ray_actor_options={"num_cpus": 1})
