@@ -13,6 +13,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peers import findings
+from benchmarks.peers.rivals import RIVALS
+
 ROOT = Path(__file__).parents[1]
 SPEED_SHAPES = ("1x32", "1x128", "8x128", "1x384")
 ACCURACY_TASKS = {"sst2": "SST-2 dev, accuracy", "qa": "SQuAD 1.1 dev, F1"}
@@ -216,6 +219,34 @@ def load() -> str:
         )
     offered = [f"p99 at {share * dense:.0f} texts/s" for share in (0.4, 0.8, 0.95)]
     return markdown(["", "capacity, texts/s", *offered, "5 times its capacity: refused, p99 of the rest"], rows)
+
+
+def peers_better() -> str:
+    """Where a rival is better than this service with the same dense model; a line each."""
+    found = _measured("peers")
+    return "".join(f"- {line}\n" for line in findings.better(found)) if found else _absent("peers")
+
+
+def peers() -> str:
+    """Rates, latencies and memory of rivals and this service."""
+    found = _measured("peers")
+    return markdown(*findings.speed_rows(found)) if found else _absent("peers")
+
+
+def peers_faults() -> str:
+    """What becomes of rivals and this service when things go wrong."""
+    found = _measured("peers")
+    return markdown(*findings.fault_rows(found)) if found else _absent("peers")
+
+
+def peers_settings() -> str:
+    """What is not as a rival has it by default."""
+    rows = [
+        [rival.name, rival.version, f"`{name}`" if "=" in name or name.startswith("-") else name, why]
+        for rival in RIVALS.values()
+        for name, why in rival.settings.items()
+    ]
+    return markdown(["server", "version", "setting", "why"], rows)
 
 
 def attacks() -> str:
@@ -532,6 +563,10 @@ TABLES: dict[str, Callable[[], str]] = {
         stages,
         service,
         load,
+        peers_better,
+        peers,
+        peers_faults,
+        peers_settings,
         attacks,
         mixtures,
         storm,

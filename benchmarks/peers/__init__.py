@@ -1,0 +1,1 @@
+"""Rival servers beside this one: the same model, the same requests, one core each."""
