@@ -168,6 +168,11 @@ def _profile(args: argparse.Namespace, settings: Settings) -> Profile:
             raise ConfigError(
                 f"{args.profile}: is of the form {profile.form}; name another file to time {settings.form}"
             )
+        if settings.max_batch_tokens > profile.batch_tokens:
+            raise ConfigError(
+                f"{args.profile}: has batches of up to {profile.batch_tokens} tokens, and max_batch_tokens is "
+                f"{settings.max_batch_tokens}; give a smaller --max-batch-tokens, or another file to time larger ones"
+            )
         _told(f"{args.profile}: times of {profile.model} in {profile.form}, read")
     elif args.artifact is None:
         raise ConfigError("name an ARTIFACT to time, or with --profile the file of one that was timed")

@@ -71,7 +71,8 @@ class Size(_Strict):
 
 
 class Profile(_Strict):
-    """A model's times. machine: what it was measured on. busy: why the times are not to be trusted, or None."""
+    """A model's times. batch_tokens: of the largest batches that were timed. machine: what it was measured on.
+    busy: why the times are not to be trusted, or None."""
 
     schema_version: Literal[1] = 1
     model: str
@@ -81,6 +82,7 @@ class Profile(_Strict):
     runtime: str
     device: str
     max_length: int = Field(ge=1)
+    batch_tokens: int = Field(ge=1)
     weights_kept: float
     machine: dict[str, Any]
     busy: str | None

@@ -353,6 +353,7 @@ PROFILE = Profile(
     runtime="onnxruntime",
     device="cpu",
     max_length=512,
+    batch_tokens=1024,
     weights_kept=0.5,
     machine={"cpu": "a processor", "cores": 2},
     busy=None,
@@ -423,6 +424,7 @@ def test_the_command_reads_a_trace_and_settings_of_the_service(
         (["--trace", "t", "--p99", "5"], "cannot be read"),
         (["--rate", "5", "--p99", "5", "--form", "int8"], "is of the form fp32"),
         (["--rate", "5", "--p99", "5", "--max-queue-seconds", "0"], "max_queue_seconds"),
+        (["--rate", "5", "--p99", "5", "--max-batch-tokens", "1025"], "has batches of up to 1024 tokens"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_a_line(
