@@ -78,7 +78,7 @@ def test_mistakes_are_one_line_and_leave_nothing(
         assert "Traceback" not in error
         assert not out.exists()
         kept = {path.name.partition("-")[0] for path in (tmp_path / ".out.work").glob("*")}
-        assert kept <= ({"run.json", "lock", "scores"} if reason == "try another --keep" else set())
+        assert kept <= ({"run.json", "records.json", "lock", "scores"} if reason == "try another --keep" else set())
         shutil.rmtree(tmp_path / ".out.work", ignore_errors=True)
 
 
