@@ -15,7 +15,7 @@ from pgb_core.search.budget import Option
 
 Recipe = TypeVar("Recipe")
 Given = TypeVar("Given", contravariant=True)
-STEPS = (0.5, 0.25, 0.125)  # of an exchange, in shares of what a sublayer costs in the mean
+STEPS = (4.0, 2.0, 1.0, 0.5, 0.25, 0.125)  # of an exchange, in shares of what a sublayer costs in the mean
 MISSES = 4  # pairs tried in turn to no use, after which the step becomes smaller
 SLACK = 0.005  # share of the budget that an exchange may leave unused beside what was unused before
 
@@ -115,10 +115,10 @@ class _Search(Generic[Recipe]):
             pair = self._promising(less, more, refused)
             if pair is None:
                 return
-            giver, taker = pair
-            if not self._accepted(giver, taker, size):
+            tried = self._pair(*pair, size)
+            if tried is None or not self._accepted(tried):
                 refused.add(pair)
-                misses += 1
+                misses += tried is not None
                 continue
             misses, refused = 0, set()
             for n in pair:
@@ -137,11 +137,8 @@ class _Search(Generic[Recipe]):
         best, giver, taker = min(sums, default=(0.0, 0, 0))
         return (giver, taker) if best < 0 else None
 
-    def _accepted(self, giver: int, taker: int, size: float) -> bool:
-        """Try an exchange, and keep it if both sets of rows lose less."""
-        tried = self._pair(giver, taker, size)
-        if tried is None:
-            return False
+    def _accepted(self, tried: list[Option[Recipe]]) -> bool:
+        """Measure an exchange, and keep it if both sets of rows lose less."""
         self._tried += 1
         loss = self._measured(self._proposing, tried)
         if loss >= self._loss:

@@ -61,6 +61,19 @@ def test_exchanges_lower_the_loss_within_the_budget_and_its_run_time() -> None:
     assert found.chosen[2].cost > 20 > 16 > found.chosen[3].cost
 
 
+def test_exchanges_that_cannot_be_made_are_passed_over() -> None:
+    """A sublayer that promises most, and has no larger option within the run time, does not end the search."""
+    dear = [Option(float(n), 2.0 * n if n <= 16 else 1e6, n**0.5, n) for n in range(33)]
+    every = [*MENUS, *MENUS[:2], dear]
+    worth = (1.0, 1.0, 4.0, 0.5, 1.0, 1.0, 100.0)
+    first = [menu[16] for menu in every]
+    found = corrected(every, first, 7 * 16, Counted(worth), Counted(worth), 300)
+    assert found.kept >= 1
+    assert found.chosen[2].cost > 16
+    assert found.chosen[6].cost == 16
+    assert sum(option.price for option in found.chosen) <= sum(option.price for option in first)
+
+
 def test_what_rows_propose_the_other_rows_have_to_agree_to() -> None:
     """Rows to which the opposite matters keep the plan as it was, whatever the first rows gain."""
     first = allocate(MENUS, 64)
