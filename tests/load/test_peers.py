@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -102,6 +103,8 @@ def test_a_process_is_found_and_ended_wherever_it_went() -> None:
     subprocess.run([sys.executable, "-c", child], env={tree.MARK: mark}, check=True)
     try:
         assert len(tree.members(mark)) == 1
+        tree.pin(mark, {min(os.sched_getaffinity(0))})
+        assert os.sched_getaffinity(tree.members(mark)[0]) == {min(os.sched_getaffinity(0))}
         resident, shared_out = tree.memory_mb(mark)
         assert resident >= shared_out > 0
         assert tree.end(mark, 5.0) == 0
@@ -171,7 +174,7 @@ def test_wrong_bodies_are_made_from_a_right_one(rival: Rival) -> None:
 
     made = requests.malformed(encode)
     assert len({*made.values(), encode([requests.MARKER])}) == len(made) + 1
-    assert sum(requests.MARKER.encode() in body for body in made.values()) >= 6
+    assert sum(requests.MARKER.encode() in body for body in made.values()) >= 5
     assert len(made["32 MiB that end early"]) > requests.BIG_BODY_BYTES
 
 
