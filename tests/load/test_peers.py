@@ -235,6 +235,13 @@ def test_readiness_is_what_was_said_before_the_end(statuses: list[int], told: st
     assert faults.readiness(statuses) == told
 
 
+def test_work_for_clients_that_left_is_a_share_of_answering_all() -> None:
+    """Also where some of those that stayed were refused."""
+    assert faults.spent_share(2.0, 1.0, 24, 24) == 0.5
+    assert faults.spent_share(1.0, 1.0, 12, 24) == 0.5
+    assert faults.spent_share(1.0, 1.0, 0, 24) is None
+
+
 def test_a_wrong_body_that_comes_back_is_an_echo() -> None:
     """And only a refusal that blames the sender is clear."""
     assert faults.judged(Reply(422, f"cannot read {requests.MARKER}", 0.1))["echoes"]
