@@ -98,4 +98,4 @@ $(VENV)/.release: $(VENV)/.torch pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-clients $(VENV)-ray .demo .load .same build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-clients $(VENV)-ray .demo .load .peers .same build dist .mypy_cache .ruff_cache .pytest_cache

@@ -60,8 +60,16 @@ def departed(asked: Asked) -> dict[str, Any]:
         "answered_when_they_stay": answered,
         "cpu_seconds_when_they_stay": round(stayed, 2),
         "cpu_seconds_when_they_leave": round(left, 2),
-        "spent_share": round(left / stayed, 2) if stayed > 0 else None,
+        "spent_share": spent_share(stayed, left, answered, len(bodies)),
     }
+
+
+def spent_share(stayed: float, left: float, answered: int, clients: int) -> float | None:
+    """Processor time of the second case as a share of what answering all clients would take; None if none was answered.
+
+    A server may refuse some of those that stay, so what it took is scaled to all of them.
+    """
+    return round(left / (stayed * clients / answered), 2) if stayed > 0 and answered else None
 
 
 def twice(asked: Asked) -> dict[str, Any]:

@@ -108,32 +108,26 @@ def _lost(one: Figures) -> float | None:
     return None if stopped is None else stopped["lost"]
 
 
+def _percent(value: float | None) -> float | None:
+    return None if value is None else 100 * value
+
+
 # What is compared: words, unit, whether more is better, and the value.
 _COMPARED: Sequence[tuple[str, str, bool, Callable[[Figures], float | None]]] = (
     ("Highest rate", " requests/s", True, lambda one: one["highest_per_second"]),
     ("p50 at half of the own highest rate", " ms", False, _steady("0.5", "p50")),
     ("p99 at half of the own highest rate", " ms", False, _steady("0.5", "p99")),
     ("p99 at 80 % of the own highest rate", " ms", False, _steady("0.8", "p99")),
-    ("Memory at first", " MB", False, lambda one: one["rss_mb"]),
+    ("Memory before the runs", " MB", False, lambda one: one["rss_mb"]),
     ("Start to the first answer", " s", False, lambda one: one["ready_seconds"]),
+    ("Work done for clients that left", " %", False, lambda one: _percent(one.get("departed", {}).get("spent_share"))),
     (
-        "Share of the work that is done for clients that left",
-        "",
-        False,
-        lambda one: one.get("departed", {}).get("spent_share"),
-    ),
-    (
-        "Share of others in time beside a costly request",
-        "",
+        "Others in time beside a costly request",
+        " %",
         True,
-        lambda one: one.get("costly", {}).get("others_in_time"),
+        lambda one: _percent(one.get("costly", {}).get("others_in_time")),
     ),
-    (
-        "Answers in time at twice the load, of the highest rate",
-        "",
-        True,
-        goodput,
-    ),
+    ("In time at twice the load, of the highest rate", " %", True, lambda one: _percent(goodput(one))),
     ("Wrong bodies that are not refused as such, or come back", "", False, _wrong),
     ("Requests lost at SIGTERM", "", False, _lost),
 )

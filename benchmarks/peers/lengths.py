@@ -17,7 +17,7 @@ class Lengths:
     steady: float = 10.0
     fault: float = 8.0
     tries: int = 6
-    crowd: int = 40
+    crowd: int = 24
     costly_texts: int = 1000
     floor: float = 0.0
 

@@ -52,9 +52,9 @@ def malformed(encode: Callable[[Sequence[str]], bytes]) -> dict[str, bytes]:
         "null for a text": right.replace(quoted, b"null"),
         "a number for a text": right.replace(quoted, b"7"),
         "an object for a text": right.replace(quoted, b'{"text": ' + quoted + b"}"),
-        "a list for a text": right.replace(quoted, b"[[" + quoted + b"]]"),
+        "true for a text": right.replace(quoted, b"true"),
         "bytes that are not UTF-8": right.replace(told, told + b"\xff\xfe"),
         "half a surrogate": right.replace(told, told + b"\\ud800"),
-        "lists 50,000 deep": right.replace(quoted, b"[" * 50_000 + quoted + b"]" * 50_000),
         "32 MiB that end early": right.replace(told, told + b"x" * BIG_BODY_BYTES)[:-3],
+        "lists 50,000 deep": right.replace(quoted, b"[" * 50_000 + quoted + b"]" * 50_000),
     }

@@ -35,7 +35,7 @@ class Rival:
     package, version: on PyPI. requirements: what its environment has, each pinned. forms: that it can run. settings:
     those that are not its defaults, each with the reason. command: that starts it. path: that is asked; a body is
     made from texts by `body`, and `read` gives the probability of the positive label for each text of an answer. ready:
-    path that tells whether it takes requests. files: written into the scratch folder before the start.
+    path that tells whether it takes requests. prepare: what is written into the scratch folder before the start.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Rival:
     read: Callable[[Any], list[float]]
     environment: Callable[[Place], Mapping[str, str]] = lambda _: {}
     prepare: Callable[[Place], None] = lambda _: None
+    starts_on_all_cores: bool = False
 
 
 # What a rival's script needs to run the model.

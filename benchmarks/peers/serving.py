@@ -22,6 +22,7 @@ from benchmarks.service.harness import CORES, pinned
 
 CORE = {CORES[0]}  # of the server; the generator has the last one
 _START_SECONDS = 120.0
+_REFUSALS = 50  # after which a server is believed not to answer at all
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": str(ROOT)}
 _FIRST = ("It works.",)
 
@@ -69,8 +70,17 @@ class Running:
             connection.close()
 
     def ask(self, texts: Sequence[str]) -> list[float]:
-        """The probability of the positive label, by text. Raises ValueError for what is no right answer."""
-        reply = self.send(json.dumps(self.rival.body(texts)).encode())
+        """The probability of the positive label, by text. Raises ValueError for what is no right answer.
+
+        A refusal for want of room is no answer: it is asked again.
+        """
+        body = json.dumps(self.rival.body(texts)).encode()
+        reply = self.send(body)
+        for _ in range(_REFUSALS):
+            if reply.status not in (429, 503):
+                break
+            time.sleep(0.2)
+            reply = self.send(body)
         if reply.status != 200:
             raise ValueError(f"status {reply.status}: {reply.text[:200]}")
         try:
@@ -89,7 +99,7 @@ def serving(rival: Rival, python: Path, artifact: Path, form: str) -> Iterator[R
     environment |= {"PATH": f"{place.tool}:{os.environ['PATH']}", **rival.environment(place)}
     log = (scratch / "log").open("wb")
     begun = time.perf_counter()
-    with pinned(CORE):
+    with pinned(set(CORES) if rival.starts_on_all_cores else CORE):
         process = subprocess.Popen(
             list(rival.command(place)), stdout=log, stderr=log, env=environment, cwd=scratch, start_new_session=True
         )
@@ -99,7 +109,9 @@ def serving(rival: Rival, python: Path, artifact: Path, form: str) -> Iterator[R
             if process.poll() is not None or time.perf_counter() - begun > _START_SECONDS:
                 raise DidNotStartError((scratch / "log").read_text("utf-8", "replace")[-2000:])
             time.sleep(0.05)
-        yield Running(rival, place.port, mark, process, time.perf_counter() - begun)
+        ready = time.perf_counter() - begun
+        tree.pin(mark, CORE)
+        yield Running(rival, place.port, mark, process, ready)
     finally:
         tree.end(mark, 10.0)
         process.wait()
@@ -108,6 +120,8 @@ def serving(rival: Rival, python: Path, artifact: Path, form: str) -> Iterator[R
 
 
 def _answers(running: Running) -> bool:
+    if running.send(json.dumps(running.rival.body(_FIRST)).encode()).status != 200:
+        return False
     try:
         return len(running.ask(_FIRST)) == len(_FIRST)
     except ValueError:

@@ -50,6 +50,16 @@ def cpu_seconds(mark: str) -> float:
     return total / _TICKS
 
 
+def pin(mark: str, cores: set[int]) -> None:
+    """All threads of all of them, and what they start later, on these cores only."""
+    for pid in members(mark):
+        try:
+            for thread in Path(f"/proc/{pid}/task").iterdir():
+                os.sched_setaffinity(int(thread.name), cores)
+        except _GONE:
+            continue
+
+
 def end(mark: str, patience: float) -> int:
     """SIGTERM to all, and SIGKILL to what is left after `patience` seconds. Returns how many were killed."""
     for number, limit in ((signal.SIGTERM, patience), (signal.SIGKILL, 5.0)):

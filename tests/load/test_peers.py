@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -102,6 +103,8 @@ def test_a_process_is_found_and_ended_wherever_it_went() -> None:
     subprocess.run([sys.executable, "-c", child], env={tree.MARK: mark}, check=True)
     try:
         assert len(tree.members(mark)) == 1
+        tree.pin(mark, {min(os.sched_getaffinity(0))})
+        assert os.sched_getaffinity(tree.members(mark)[0]) == {min(os.sched_getaffinity(0))}
         resident, shared_out = tree.memory_mb(mark)
         assert resident >= shared_out > 0
         assert tree.end(mark, 5.0) == 0
@@ -171,7 +174,7 @@ def test_wrong_bodies_are_made_from_a_right_one(rival: Rival) -> None:
 
     made = requests.malformed(encode)
     assert len({*made.values(), encode([requests.MARKER])}) == len(made) + 1
-    assert sum(requests.MARKER.encode() in body for body in made.values()) >= 6
+    assert sum(requests.MARKER.encode() in body for body in made.values()) >= 5
     assert len(made["32 MiB that end early"]) > requests.BIG_BODY_BYTES
 
 
@@ -230,6 +233,13 @@ def test_the_best_form_is_the_fastest_that_a_server_takes() -> None:
 def test_readiness_is_what_was_said_before_the_end(statuses: list[int], told: str) -> None:
     """A connection that is refused says nothing."""
     assert faults.readiness(statuses) == told
+
+
+def test_work_for_clients_that_left_is_a_share_of_answering_all() -> None:
+    """Also where some of those that stayed were refused."""
+    assert faults.spent_share(2.0, 1.0, 24, 24) == 0.5
+    assert faults.spent_share(1.0, 1.0, 12, 24) == 0.5
+    assert faults.spent_share(1.0, 1.0, 0, 24) is None
 
 
 def test_a_wrong_body_that_comes_back_is_an_echo() -> None:
@@ -292,6 +302,7 @@ def test_where_a_rival_is_better_is_said() -> None:
     told = findings.better(FIGURES)
     assert "Highest rate: LitServe 250 requests/s; pgb-serve 200 requests/s." in told
     assert "p99 at 80 % of the own highest rate: mosec 20 ms; pgb-serve 30 ms." in told
+    assert "In time at twice the load, of the highest rate: mosec 0.83 %; pgb-serve 0.62 %." in told
     assert not any("keep 0.5" in line or "Memory" in line for line in told)
     alone = copy.deepcopy(FIGURES)
     alone["contenders"] = {"mosec": alone["contenders"]["mosec"]}

@@ -7,7 +7,7 @@ import bentoml
 from benchmarks.peers.inside.classifier import BATCH, Classifier
 
 
-@bentoml.service(workers=1)
+@bentoml.service(workers=1, logging={"access": {"enabled": False}})
 class Sentiment:
     """Labels texts."""
 
