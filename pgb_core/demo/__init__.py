@@ -36,22 +36,22 @@ BASE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 SHAPES = ((1, 32), (1, 128), (8, 128))
 LESSONS = Passages(count=1200, seed=0, sentences=range(3, 7), questions=2)  # to learn from
 TRIALS = Passages(count=72, seed=1, sentences=range(5, 7))  # to score with
-OPINIONS = 3000  # to learn from
-SAMPLES = 256  # rows to score weights and to compensate on
-RIDGE = 0.1  # they are alike: stay near the old weights
 
 
 @dataclass(frozen=True)
 class Example:
-    """One built-in model: its adapter, its texts, what turns the base into its task, and how it is trained."""
+    """One built-in model: its adapter, its texts, what turns the base into its task, and its settings.
+
+    data: the name of the file whose rows were written by hand.
+    """
 
     name: str
     adapter: str
     task: str
     data: str
     head: dict[str, Any]
-    epochs: float
     metric: str
+    settings: dict[str, Any]
 
 
 EXAMPLES = (
@@ -65,10 +65,18 @@ EXAMPLES = (
             "id2label": {"0": "negative", "1": "positive"},
             "label2id": {"negative": 0, "positive": 1},
         },
-        12,
         "accuracy",
+        {"epochs": 12.0, "ridge": 1.0},  # a few thousand tokens: stay near the old weights
     ),
-    Example("answers", "qa", "qa", "questions.json", {"architectures": ["BertForQuestionAnswering"]}, 20, "f1"),
+    Example(
+        "answers",
+        "qa",
+        "qa",
+        "questions.json",
+        {"architectures": ["BertForQuestionAnswering"]},
+        "f1",
+        {"epochs": 1.0, "ridge": 0.1, "samples": 256},
+    ),
 )
 
 
@@ -123,8 +131,8 @@ def split_rows(example: Example, folder: Path) -> tuple[Path, Path]:
     """Write the rows to learn from and those to score with; return both files.
 
     Questions to learn from are about passages that are made. Those to score with are about passages made from other
-    sentences and other words, and about passages that were written by hand. Opinions to learn from have no labels:
-    every second one that was written by hand, and made ones; the other ones written by hand are held out.
+    sentences and other words, and about passages that were written by hand. Every second opinion is held out, and
+    those to learn from have no labels.
     """
     source = examples_folder() / "data"
     learn, score = folder / f"learn-{example.data}", folder / f"score-{example.data}"
@@ -138,9 +146,7 @@ def split_rows(example: Example, folder: Path) -> tuple[Path, Path]:
             path.write_text(json.dumps({"version": "1.1", "data": data}, allow_nan=False), "utf-8")
         return learn, score
     rows = [json.loads(line) for line in (source / example.data).read_text("utf-8").splitlines()]
-    made = passages.opinions((source / "opinions.txt").read_text("utf-8"), OPINIONS, seed=0)
-    unlabelled = [*(row["text"] for row in rows[0::2]), *made]
-    learn.write_text("".join(json.dumps({"text": text}, allow_nan=False) + "\n" for text in unlabelled), "utf-8")
+    learn.write_text("".join(json.dumps({"text": row["text"]}, allow_nan=False) + "\n" for row in rows[0::2]), "utf-8")
     score.write_text("".join(json.dumps(row, allow_nan=False) + "\n" for row in rows[1::2]), "utf-8")
     return learn, score
 
@@ -181,11 +187,9 @@ def _make(example: Example, base: Path, folder: Path, console: Console, threads:
             train=str(learn) if example.task == "qa" else None,
             calibrate=str(learn),
             eval=str(score),
-            epochs=example.epochs,
             max_length=256,
             threads=threads,
-            samples=SAMPLES,
-            ridge=RIDGE,
+            **example.settings,
         )
         done = compress(config, bars)
         timing = "Timing side by side with the dense model"

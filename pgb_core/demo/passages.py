@@ -76,10 +76,10 @@ def read_topics(text: str) -> tuple[Topic, ...]:
     return tuple(topics)
 
 
-def read_words(text: str, half: int | None = None) -> dict[str, list[str]]:
+def read_words(text: str, half: int) -> dict[str, list[str]]:
     """Pools of a file: `pool: word; word; …`. half: 0 takes the words at even places of each pool, 1 the others."""
     lines = [line.partition(": ") for line in text.splitlines() if line and not line.startswith("#")]
-    return {pool: words.split("; ")[half :: 1 if half is None else 2] for pool, _, words in lines}
+    return {pool: words.split("; ")[half::2] for pool, _, words in lines}
 
 
 def made(topics: Sequence[Topic], words: Words, asked: Passages) -> list[dict[str, object]]:
@@ -89,22 +89,6 @@ def made(topics: Sequence[Topic], words: Words, asked: Passages) -> list[dict[st
     """
     chance = random.Random(asked.seed)  # noqa: S311
     return [_passage(topics[n % len(topics)], words, chance, n, asked) for n in range(asked.count)]
-
-
-def opinions(text: str, count: int, seed: int) -> list[str]:
-    """Texts from a file whose lines are wordings, and whose pools of words follow a blank line.
-
-    Each wording serves in turn. Raises DataError for a gap whose pool is missing or too small.
-    """
-    wordings, _, pools = text.partition("\n\n")
-    words = read_words(pools)
-    lines = [Topic(line, ()) for line in wordings.splitlines() if not line.startswith("#")]
-    chance = random.Random(seed)  # noqa: S311
-    texts = []
-    for n in range(count):
-        line = lines[n % len(lines)]
-        texts.append(_written(_chosen(line.title, chance), _filled(line, words, chance))[0].strip())
-    return texts
 
 
 def _passage(topic: Topic, words: Words, chance: random.Random, number: int, asked: Passages) -> dict[str, object]:
@@ -148,7 +132,8 @@ def _filled(topic: Topic, words: Words, chance: random.Random) -> dict[str, str]
 
 def _written(text: str, filled: Mapping[str, str]) -> tuple[str, dict[str, tuple[int, int]]]:
     """A text with its gaps filled and a capital first, and where each gap's word lies in it."""
-    done, places, end = "", {}, 0
+    places: dict[str, tuple[int, int]] = {}
+    done, end = "", 0
     for gap in _GAP.finditer(text):
         done += text[end : gap.start()]
         word, end = filled[gap[1]], gap.end()

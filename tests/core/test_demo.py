@@ -110,15 +110,12 @@ def test_mistakes_in_templates_are_named(topic: str, words: str, said: str) -> N
 
 
 def test_opinions_to_learn_from_are_not_those_held_out(tmp_path: Path) -> None:
-    """They have no labels; and they are many different ones."""
+    """They have no labels."""
     learn, score = demo.split_rows(demo.EXAMPLES[0], tmp_path)
     learned, scored = ([json.loads(line) for line in path.read_text().splitlines()] for path in (learn, score))
-    assert {*learned[0]} == {"text"}
-    texts = {row["text"] for row in learned}
-    assert len(texts) > 2500
-    assert not texts & {row["text"] for row in scored}
-    assert len(scored) == 200
-    assert not [text for text in texts if set(text) & set("{}[]|")]
+    assert [*learned[0]] == ["text"]
+    assert not {row["text"] for row in learned} & {row["text"] for row in scored}
+    assert len(learned) == len(scored) == 200
 
 
 @pytest.mark.parametrize("scale", [0.1, 12.0])
