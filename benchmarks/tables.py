@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmarks.peers import findings
 from benchmarks.peers.rivals import RIVALS
+from pgb_core.forecast import FILE, expected, known
 
 ROOT = Path(__file__).parents[1]
 SPEED_SHAPES = ("1x32", "1x128", "8x128", "1x384")
@@ -152,6 +153,21 @@ def stages() -> str:
         rows.append((task != "sst2", -float(keep), [label, shown, *figures, f"{measured['seconds'] / 60:.1f}"]))
     heads = ["task, weights kept, structure", "importance kept", "dense", "pruned", "compensated", "re-finetuned"]
     return markdown([*heads, "minutes"], [cells for *_, cells in sorted(rows, key=lambda row: row[:2])])
+
+
+def forecast() -> str:
+    """What is foretold, and how far it was from trained models."""
+    fit, found = known(), json.loads(FILE.read_text("utf-8"))
+    rows: list[list[object]] = []
+    for kept in (0.9, 0.75, 0.6, 0.5, 0.4):
+        one = expected(fit, kept, 100.0)
+        rows.append([f"{kept:.0%}", f"{one.middle:.1f} %", f"{one.low:.1f} to {one.high:.1f} %"])
+    head = ["importance kept", "expected loss", f"4 in 5 of {fit.rows} models of {fit.checkpoints} checkpoints"]
+    row = found["mean error, leaving one row out"]
+    checkpoints = found["mean error, leaving a checkpoint out"]
+    rows.append(["mean error, a row left out of the fit", f"{row:.1%}", ""])
+    rows += [[f"mean error, {SETS[task]} left out", f"{error:.1%}", ""] for task, error in checkpoints.items()]
+    return markdown(head, rows)
 
 
 def service() -> str:
@@ -561,6 +577,7 @@ TABLES: dict[str, Callable[[], str]] = {
         evened,
         nested,
         stages,
+        forecast,
         service,
         load,
         peers_better,

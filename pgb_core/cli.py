@@ -28,6 +28,7 @@ from pgb_core.options import FORMS, METHODS
 from pgb_core.progress.report import Report
 
 _LISTS = {"forms": "FORM,FORM", "methods": "METHOD,METHOD", "keep": "SHARE,SHARE"}
+_COMPRESS_FLAGS = [name for name in CompressConfig.model_fields if name not in ("checkpoint", "options", "further")]
 _CHOICES = {"task": TASKS, "method": tuple(METHODS)}
 
 _EXAMPLES = """examples:
@@ -129,7 +130,12 @@ def _parser() -> argparse.ArgumentParser:
 def _add_compress(p: argparse.ArgumentParser) -> None:
     p.add_argument("checkpoint", nargs="?", help=CompressConfig.model_fields["checkpoint"].description)
     p.add_argument("--config", help="TOML file with the same settings; arguments win over the file")
-    _add_settings(p, CompressConfig, [n for n in CompressConfig.model_fields if n not in ("checkpoint", "options")])
+    p.add_argument(
+        "--forecast",
+        action="store_true",
+        help="print what each size is expected to score, in a range, and how long the rest takes; stop before training",
+    )
+    _add_settings(p, CompressConfig, _COMPRESS_FLAGS)
     _add_options(p)
 
 
@@ -173,6 +179,8 @@ def _flag(settings: type[BaseModel], name: str) -> dict[str, Any]:
     how: dict[str, Any] = {"type": kinds[0]}
     if get_origin(field.annotation) is Literal or get_origin(kinds[0]) is Literal:
         how = {"choices": kinds if get_origin(field.annotation) is Literal else get_args(kinds[0])}
+    elif name == "keep" and settings is CompressConfig:
+        how = {"metavar": _LISTS[name]}  # a share, or several
     elif name in _CHOICES:
         how = {"choices": _CHOICES[name]}
     elif name in _LISTS and get_origin(field.annotation) is tuple:
@@ -245,14 +253,30 @@ def _add_demo(p: argparse.ArgumentParser) -> None:
 
 
 def _compress(args: argparse.Namespace) -> int:
-    given = {k: v for k, v in vars(args).items() if k not in ("command", "run", "config") and v is not None}
+    left_out = ("command", "run", "config", "forecast")
+    given = {k: v for k, v in vars(args).items() if k not in left_out and v is not None}
     settings = from_toml(args.config, **given) if args.config else CompressConfig(**given)
     from rich.console import Console
 
     from pgb_core.progress.bars import Bars
 
+    if args.forecast:
+        from pgb_core.pipeline import forecast
+
+        with Bars(Console(stderr=True)) as bars:
+            ahead = forecast(settings, bars)
+        for one in ahead:
+            print(one.said)
+        return 0
     with Bars(Console(stderr=True)) as bars:
-        done = _sought(settings, bars) if settings.sought else _compressed(settings, bars)
+        done = [_sought(settings, bars)] if settings.sought else _compressed(settings, bars)
+    for artifact in done:
+        _tell(artifact)
+    return 0
+
+
+def _tell(done: Artifact) -> None:
+    """The place of an artifact, its size, its forms and its metrics."""
     m = done.manifest
     print(f"{done.path}: {m.weights['kept'] / m.weights['dense']:.1%} of the encoder's weights kept")
     for name, record in m.forms.items():
@@ -260,13 +284,13 @@ def _compress(args: argparse.Namespace) -> int:
     for name, metrics in m.measured.get("accuracy", {}).items():
         if isinstance(metrics, dict) and name != "reasons":
             print(f"  {name}: " + ", ".join(f"{key} {_figure(value, '.4g')}" for key, value in metrics.items()))
-    return 0
 
 
-def _compressed(settings: CompressConfig, bars: Report) -> Artifact:
+def _compressed(settings: CompressConfig, bars: Report) -> list[Artifact]:
+    from pgb_core.family import family
     from pgb_core.pipeline import compress
 
-    return compress(settings, bars)
+    return family(settings, bars) if settings.further else [compress(settings, bars)]
 
 
 def _sought(settings: CompressConfig, bars: Report) -> Artifact:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -108,8 +109,9 @@ class Asked(BaseModel):
     )
     cache: Place | None = Field(
         None,
-        description="directory that keeps scores of weights for later runs, at most 2 GiB; an empty value keeps none "
-        "(default: what PGB_CACHE names, else pgb-serve in the user's cache directory)",
+        description="directory that keeps scores of weights, and outputs of the dense model, for later runs, at most "
+        "2 GiB; an empty value keeps none (default: what PGB_CACHE names, else pgb-serve in the user's cache "
+        "directory)",
     )
 
     @model_validator(mode="after")
@@ -137,7 +139,16 @@ class CompressConfig(Asked):
     out: Place = Field(description="directory of the artifact")
     method: Annotated[str, _one_of(tuple(METHODS))] = Field("pgb", description="method that makes the model smaller")
     options: SerializeAsAny[MethodOptions] = Field(description="options of the method")
-    keep: float = Field(0.5, ge=0.01, le=1, description="share of the encoder's weights that is kept, 0.01 to 1")
+    keep: float = Field(
+        0.5,
+        ge=0.01,
+        le=1,
+        description="share of the encoder's weights that is kept, 0.01 to 1; of several, such as 0.5,0.25,0.12, each "
+        "is made from the one before it",
+    )
+    further: tuple[float, ...] = Field(
+        (), description="smaller sizes, the largest first, each made from the one before it; `keep` takes them too"
+    )
     max_drop: float | None = Field(
         None,
         gt=0,
@@ -154,6 +165,9 @@ class CompressConfig(Asked):
     )
     budget: Literal["weights", "flops"] = Field("weights", description="what --keep is a share of")
     epochs: float = Field(3.0, ge=0, le=1000, description="passes over the rows in re-finetuning, 0 for none")
+    steps: int | None = Field(
+        None, ge=1, le=100_000_000, description="steps of re-finetuning, of --tokens each, in place of --epochs"
+    )
     learning_rate: float | None = Field(
         None, gt=0, lt=1, description="peak learning rate; by default 1e-4 / sqrt(keep)"
     )
@@ -197,9 +211,28 @@ class CompressConfig(Asked):
     force: bool = Field(False, description="replace an artifact that exists at --out")
 
     @property
+    def sizes(self) -> tuple[float, ...]:
+        """Every size that is made, the largest first."""
+        return (self.keep, *self.further)
+
+    def members(self) -> list[CompressConfig]:
+        """The settings of each size; of several, each has a directory of its own in the output."""
+        if not self.further:
+            return [self]
+        return [
+            self.model_copy(update={"keep": size, "further": (), "out": str(Path(self.out) / f"keep-{size}")})
+            for size in self.sizes
+        ]
+
+    @property
     def sought(self) -> bool:
         """Whether the size is searched for, by --max-drop or --min-speedup."""
         return self.max_drop is not None or self.min_speedup is not None
+
+    @property
+    def trains(self) -> bool:
+        """Whether there is any re-finetuning."""
+        return self.steps is not None or self.epochs > 0
 
     @property
     def noisy(self) -> bool:
@@ -226,6 +259,7 @@ class CompressConfig(Asked):
     @classmethod
     def _with_options(cls, settings: dict[str, Any]) -> dict[str, Any]:
         """Move the method's options, which may be given among the other settings, into `options`."""
+        settings = _with_sizes(settings)
         method, given = settings.get("method", "pgb"), settings.get("options", {})
         if not isinstance(method, str) or method not in METHODS:
             return {**settings, "options": MethodOptions()}  # the field says what is wrong with the method
@@ -246,12 +280,21 @@ class CompressConfig(Asked):
     def _has_data(self) -> Self:
         if self.train is None and self.calibrate is None and not self.as_it_is:
             raise ValueError("no data: give --train with labelled rows, or --calibrate with texts (labels not needed)")
-        if self.options.learns and not self.epochs and self.keep < 1:
+        if self.steps is not None and "epochs" in self.model_fields_set:
+            raise ValueError("--steps and --epochs are two budgets; give only one")
+        if self.options.learns and not self.trains and self.keep < 1:
             raise ValueError(
                 f"epochs 0: {self.method} needs training to choose what to keep; use more, such as --epochs 3"
             )
         if self.more_text and not self.distill:
             raise ValueError("--more-text is labelled by the dense model, which --no-distill leaves out; drop one")
+        if self.further and not (self.keep < 1 and all(a > b >= 0.01 for a, b in pairwise(self.sizes))):
+            raise ValueError("keep: several sizes are shares from 0.01 to below 1, each once, such as 0.5,0.25,0.12")
+        if self.further and not self.options.continues:
+            raise ValueError(
+                f"keep: {self.method}, as set, cannot start from a model that is compressed already, so it makes one "
+                f"size a run; give one --keep, or a --method that can: {', '.join(_continuing())}"
+            )
         if self.sought and "keep" in self.model_fields_set:
             raise ValueError("--keep sets the size, --max-drop and --min-speedup search for it; give one or the other")
         if self.sought and self.eval is None:
@@ -263,6 +306,27 @@ class CompressConfig(Asked):
                 "budget flops: this structure saves no FLOPs, because its graph is dense; use --budget weights"
             )
         return self
+
+
+def _with_sizes(settings: dict[str, Any]) -> dict[str, Any]:
+    """Several sizes in `keep`, as a list or a text, become the largest and those that follow it."""
+    given = settings.get("keep")
+    if isinstance(given, str):
+        try:
+            given = [float(part) for part in given.split(",")]
+        except ValueError:
+            raise ValueError("keep must be a share, or shares separated by commas, such as 0.5,0.25") from None
+    if not isinstance(given, list | tuple) or not given:
+        return settings
+    if not all(isinstance(size, int | float) for size in given):
+        raise ValueError("keep must be a share, or shares separated by commas, such as 0.5,0.25")
+    first, *rest = sorted(map(float, given), reverse=True)
+    return {**settings, "keep": first, **({"further": tuple(rest)} if rest else {})}
+
+
+def _continuing() -> list[str]:
+    """Methods that can start from a model that is compressed already."""
+    return [name for name, kind in METHODS.items() if kind().continues]
 
 
 def from_toml(path: str | Path, **overrides: Any) -> CompressConfig:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pgb_core.artifact import Artifact, open_artifact
@@ -11,14 +11,26 @@ from pgb_core.config import CompressConfig
 from pgb_core.errors import ConfigError
 from pgb_core.export.write import Made, write
 from pgb_core.methods import method_of
+from pgb_core.methods.outlook import Outlook, outlook
 from pgb_core.progress.report import Report
 from pgb_core.run.cache import Cache, usual_place
 from pgb_core.run.effort import stages
 from pgb_core.run.output import Output
-from pgb_core.run.run import Run
+from pgb_core.run.run import Run, Start
 from pgb_core.run.shared import Shared
-from pgb_core.run.workspace import locked
+from pgb_core.run.workspace import Workspace, locked
 from pgb_core.threads import threads
+
+
+@dataclass(frozen=True)
+class Job:
+    """One artifact to make, in a workspace that this process holds. start: None to begin with the dense model."""
+
+    config: CompressConfig
+    output: Output
+    report: Report
+    shared: Shared
+    start: Start | None = None
 
 
 def compress(config: CompressConfig, report: Report | None = None, shared: Shared | None = None) -> Artifact:
@@ -32,48 +44,85 @@ def compress(config: CompressConfig, report: Report | None = None, shared: Share
     """
     if config.sought:
         raise ConfigError("compress() makes one size; for max_drop and min_speedup use pgb_core.seek.seek()")
+    if config.further:
+        raise ConfigError("compress() makes one size; for several use pgb_core.family.family()")
     report, shared = report or Report(), shared or Shared(cache_of(config))
     output = Output(config)
     with locked(Path(config.out), report.warn) as workspace:
         output.settle(workspace, report)
-        with threads(output.threads) as used:
-            run, method = Run.begin(config, report, workspace, shared), method_of(config)
-            found = {**run.check_labels(), "text_parity": asdict(run.text_parity)}
-            if run.vocabulary:
-                found["vocabulary"] = run.vocabulary
-            if output.begin(run, method.stages(run), used):
-                return open_artifact(config.out)
-            report.begin(stages(run, method.effort(run)))
-            started = time.perf_counter()
-            done = method.compress(run)
-            metrics, accuracy = run.measure(done.model)
-            stages_found = {stage.name: run.records.of(stage.digest) for stage in method.stages(run)}
-            measured = {
-                **found,
-                **accuracy,
-                **done.measured,
-                "stages": {name: figures for name, figures in stages_found.items() if figures},
-                "seconds": round(time.perf_counter() - started, 1),
-            }
-            report.stage("Exporting every form and holding it against the model")
-            features, rows = run.compared()
-            made = Made(
-                checkpoint=run.checkpoint,
-                model=done.model.cpu(),
-                plan=done.plan,
-                forms=config.forms,
-                features=features,
-                rows=rows,
-                observed=run.observed,
-                reference=metrics,
-                judge=run.metrics,
-                provenance={"settings": run.described()},
-                measured=measured,
-                threads=used,
-            )
-            artifact = write(config.out, made, output.ready)
-            workspace.finish()
-            return artifact
+        return made(Job(config, output, report, shared), workspace)[0]
+
+
+def made(job: Job, workspace: Workspace) -> tuple[Artifact, Run]:
+    """The artifact of a job, and the run that made it. The job's output has settled. Raises PGBError."""
+    config, output, report = job.config, job.output, job.report
+    with threads(output.threads) as used:
+        run, method = replace(Run.begin(config, report, workspace, job.shared), start=job.start), method_of(config)
+        found = {**run.check_labels(), "text_parity": asdict(run.text_parity)}
+        if run.vocabulary:
+            found["vocabulary"] = run.vocabulary
+        if output.begin(run, method.stages(run), used):
+            return open_artifact(config.out), run
+        report.begin(stages(run, method.effort(run)))
+        started = time.perf_counter()
+        run.dense_metrics()  # kept for later: it tells what an expected loss is of
+        if job.shared.foretell and not run.under_way(method.stages(run)):
+            ahead = outlook(run, method)
+            if ahead is not None:
+                report.note(ahead.said)
+        done = method.compress(run)
+        run.keep_teacher()
+        metrics, accuracy = run.measure(done.model)
+        stages_found = {stage.name: run.records.of(stage.digest) for stage in method.stages(run)}
+        measured = {
+            **found,
+            **accuracy,
+            **done.measured,
+            "stages": {name: figures for name, figures in stages_found.items() if figures},
+            "seconds": round(time.perf_counter() - started, 1),
+        }
+        report.stage("Exporting every form and holding it against the model")
+        features, rows = run.compared()
+        start = {"start": job.start.said} if job.start else {}
+        everything = Made(
+            checkpoint=run.checkpoint,
+            model=done.model.cpu(),
+            plan=done.plan,
+            forms=config.forms,
+            features=features,
+            rows=rows,
+            observed=run.observed,
+            reference=metrics,
+            judge=run.metrics,
+            provenance={"settings": run.described(), **start},
+            measured=measured,
+            threads=used,
+        )
+        artifact = write(config.out, everything, output.ready)
+        workspace.finish()
+        return artifact, run
+
+
+def forecast(config: CompressConfig, report: Report) -> list[Outlook]:
+    """What each size is expected to cost and to take, made from the dense model; nothing is trained. Raises PGBError.
+
+    Scores, plans and compensated models are kept beside the output, and the compression goes on from them.
+    """
+    if config.sought:
+        raise ConfigError("--forecast is of a size that --keep names; leave --max-drop and --min-speedup out")
+    if not config.trains:
+        raise ConfigError("--forecast tells what re-finetuning will give, and --epochs 0 asks for none")
+    shared, found = Shared(cache_of(config)), []
+    with locked(Path(config.out), report.warn) as workspace, threads(config.threads):
+        for member in config.members():
+            part = workspace.part(Path(member.out).name) if config.further else workspace
+            run, method = Run.begin(member, report, part, shared), method_of(member)
+            run.check_labels()
+            ahead = outlook(run, method)
+            if ahead is None:
+                raise ConfigError(f"--forecast: nothing is known of --method {config.method} before it trains")
+            found.append(ahead)
+    return found
 
 
 def cache_of(config: CompressConfig) -> Cache | None:

@@ -104,7 +104,7 @@ class _Seeker:
         self._config = config
         self._folder = folder
         self._report = report
-        self._choosing = Shared(cache_of(config), half(0))
+        self._choosing = Shared(cache_of(config), half(0), foretell=False)
         self._runs = 0
         begun = Run.begin(self._plain(0.5), report, Workspace(folder / ".none"), Shared(None, half(1)))
         self._confirming = begun
@@ -182,7 +182,7 @@ class _Seeker:
         """Whether a model of this size is fast enough: planned and cut, and not trained for it."""
         place = self._folder / f"{100 * keep:g}-untrained" / "model"
         place.parent.mkdir(parents=True, exist_ok=True)
-        settings = {"epochs": 0.0, "eval": None, "out": str(place), "force": True}
+        settings = {"epochs": 0.0, "steps": None, "eval": None, "out": str(place), "force": True}
         artifact = compress(self._plain(keep).model_copy(update=settings), self._report, self._choosing)
         self._report.stage(f"Timing keep {keep:.0%} beside the dense model", len(SHAPES))
         found = comparison.compare(

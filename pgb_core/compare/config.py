@@ -60,6 +60,9 @@ class CompareConfig(Asked):
     epochs: float | None = Field(
         None, ge=0, le=1000, description="passes over the rows for each point, in place of --minutes"
     )
+    steps: int | None = Field(
+        None, ge=1, le=100_000_000, description="steps of training for each point, in place of --minutes"
+    )
     seeds: int = Field(1, ge=1, le=100, description="runs of each point, with different seeds")
     quick: bool = Field(
         False, description=f"a first impression: {QUICK_MINUTES:g} minute a point, half the weights, few samples"
@@ -77,8 +80,9 @@ class CompareConfig(Asked):
 
     @model_validator(mode="after")
     def _has_one_budget(self) -> Self:
-        if self.minutes is not None and self.epochs is not None:
-            raise ValueError("--minutes and --epochs are two budgets; give only one")
+        given = [f"--{name}" for name in ("minutes", "epochs", "steps") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given[:2])} are two budgets; give only one")
         learning = [name for name in self.methods if METHODS[name]().learns]
         if self.epochs == 0 and learning:
             raise ValueError(
@@ -91,8 +95,8 @@ class CompareConfig(Asked):
 
     @property
     def budget(self) -> float | None:
-        """Minutes of a point; None where epochs are given."""
-        if self.epochs is not None:
+        """Minutes of a point; None where epochs or steps are given."""
+        if self.epochs is not None or self.steps is not None:
             return None
         return self.minutes or (QUICK_MINUTES if self.quick else 8.0)
 

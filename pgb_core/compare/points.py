@@ -20,6 +20,7 @@ from pgb_core.methods import method_of
 from pgb_core.model.predict import torch_predictor
 from pgb_core.pipeline import cache_of, compress
 from pgb_core.plan import ATTENTION, FEED_FORWARD, Plan, Role
+from pgb_core.progress.part import Part
 from pgb_core.progress.report import Report
 from pgb_core.run.effort import stages
 from pgb_core.run.run import Run
@@ -48,26 +49,20 @@ class Comparison:
     rows: int
 
 
-class _Quiet(Report):
-    """Passes on what a point says of itself, but for the stages of its own that the whole job has none of."""
+class _Quiet(Part):
+    """A point of the comparison; what it warns of is kept with its row, too."""
 
     def __init__(self, outer: Report, name: str) -> None:
-        self._outer = outer
-        self._name = name
+        super().__init__(outer, name)
         self.notes: list[str] = []
 
-    def stage(self, title: str, total: int | None = None) -> None:
-        """Named by the point."""
-        self._outer.stage(f"{self._name}: {title[0].lower()}{title[1:]}", total)
-
-    def advance(self, done: int = 1, note: str = "") -> None:
-        """As it is."""
-        self._outer.advance(done, note)
+    def note(self, text: str) -> None:
+        """Not told: there are many points."""
 
     def warn(self, text: str) -> None:
-        """Kept with the row, too."""
+        """Kept."""
         self.notes.append(text)
-        self._outer.warn(f"{self._name}: {text}")
+        super().warn(text)
 
 
 def points(config: CompareConfig) -> list[Point]:
@@ -89,7 +84,7 @@ class Points:
         self._folder = Path(config.out)
         self._folder.mkdir(parents=True, exist_ok=True)
         first = config.point(config.methods[0], config.keep[0], 0, 1.0, str(self._folder / "point"))
-        self._shared = Shared(cache_of(first))
+        self._shared = Shared(cache_of(first), foretell=False)
         self._run = Run.begin(first, report, Workspace(self._folder / ".none"), self._shared)
         self.common = self._known()
 
@@ -147,7 +142,7 @@ class Points:
         for point in waiting:
             run = self._of(point, epochs[point])
             for title, work in stages(run, method_of(run.config).effort(run)).items():
-                found[f"{point.name}: {title[0].lower()}{title[1:]}"] = work
+                found[Part.titled(point.name, title)] = work
         return found
 
     def _of(self, point: Point, epochs: float) -> Run:
@@ -156,7 +151,9 @@ class Points:
         return replace(self._run, config=config)
 
     def _epochs(self, point: Point) -> float:
-        """As many as fit into the budget, by the pace of the dense model."""
+        """As many as are asked for, or fit into the budget by the pace of the dense model."""
+        if self._config.steps is not None and point.keep < 1:
+            return self._config.steps / self._of(point, 1.0).per_epoch
         if self._config.budget is None or point.keep == 1:
             return float(self._config.epochs or 0.0)
         tokens = 60 * self._config.budget / self.common.pace

@@ -8,13 +8,14 @@ the same numbers.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from pgb_core.model.encoder import Encoder
+from pgb_core.tasks import TASKS
 from pgb_core.tasks.features import Batch, Features, collate, grouped
 
 MOST_BYTES = 1 << 30  # of what is kept
@@ -50,9 +51,16 @@ class Teacher:
     def __init__(self, model: Encoder, features: Sequence[Features], most: int = MOST_BYTES) -> None:
         self.model = model
         different = list({_key(item): item for item in features}.values())
+        self._different = len(different)
         self._groups = self._fitting(grouped(different, TOKENS), most)
         self._group = {_key(item): number for number, group in enumerate(self._groups) for item in group}
         self._known: dict[bytes, _Known] = {}
+        self._per_token = TASKS[model.config.task].per_token
+
+    @property
+    def share(self) -> float:
+        """Of the inputs, those whose outputs are kept once they are known."""
+        return len(self._group) / max(1, self._different)
 
     @property
     def kept(self) -> int:
@@ -71,6 +79,35 @@ class Teacher:
         logits = nn.utils.rnn.pad_sequence([one.logits for one in known], batch_first=True)
         states = nn.utils.rnn.pad_sequence([one.states.transpose(0, 1) for one in known], batch_first=True)
         return logits, {layer.index: states[:, :, n] for n, layer in enumerate(self.model.layers)}
+
+    def state(self, most: int) -> dict[str, Tensor]:
+        """Of the first inputs, as many as are known and fit into so many bytes; nothing where that is none.
+
+        logits: [inputs, labels], or [tokens, 2]; states: [tokens, layers, hidden].
+        """
+        found: list[_Known] = []
+        for group in self._groups:
+            known = [self._known.get(_key(item)) for item in group]
+            most -= sum(one.logits.nbytes + one.states.nbytes for one in known if one is not None)
+            if most < 0 or None in known:
+                break
+            found += [one for one in known if one is not None]
+        if not found:
+            return {}
+        logits = [one.logits.reshape(-1, one.logits.shape[-1]) for one in found]
+        return {"logits": torch.cat(logits), "states": torch.cat([one.states.transpose(0, 1) for one in found])}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Inverse of `state`, on the same inputs."""
+        logits, states = tensors["logits"], tensors["states"]
+        row = token = 0
+        for item in (item for group in self._groups for item in group):
+            length = len(item.ids)
+            if token + length > len(states):
+                return
+            own = logits[token : token + length] if self._per_token else logits[row]
+            self._known[_key(item)] = _Known(own, states[token : token + length].transpose(0, 1))
+            row, token = row + 1, token + length
 
     def _learn(self, group: Sequence[Features], device: torch.device) -> None:
         logits, states = traced(self.model, collate(group, self.model.config.pad_id).to(device))

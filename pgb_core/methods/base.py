@@ -35,6 +35,10 @@ class Method(ABC):
         left.
         """
 
+    def importance_kept(self, run: Run) -> float | None:
+        """Share of the importance that its plan keeps, by the stages before any training; None where there is none."""
+        return None
+
     @abstractmethod
     def compress(self, run: Run) -> Compressed:
         """Do the stages that are not kept. Raises PGBError."""

@@ -9,6 +9,7 @@ from pgb_core.methods.base import Compressed, Method
 from pgb_core.methods.planned import plan_effort, plan_stages, planned
 from pgb_core.options import PGBOptions
 from pgb_core.run.run import Run, Stage
+from pgb_core.search.kept import importance_kept
 
 
 class PGB(Method):
@@ -22,6 +23,14 @@ class PGB(Method):
     def effort(self, run: Run) -> dict[str, float]:
         """See Method."""
         return {**plan_effort(run, run.options(PGBOptions)), **steps.recovery_effort(run)}
+
+    def importance_kept(self, run: Run) -> float | None:
+        """See Method."""
+        if run.config.keep == 1:
+            return None
+        options, before = run.options(PGBOptions), plan_stages(run, run.options(PGBOptions))
+        plan = planned(run, options, before)
+        return importance_kept(plan, steps.scores(run, before[0], options.from_predictions))
 
     def compress(self, run: Run) -> Compressed:
         """See Method."""

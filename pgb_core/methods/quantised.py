@@ -54,5 +54,5 @@ def warn(run: Run) -> None:
     """Say what makes the method pointless."""
     if not any("int8" in form for form in run.config.forms):
         run.report.warn(f"--method {run.config.method} trains for int8, and --forms asks for no form in int8")
-    if not run.config.epochs:
+    if not run.config.trains:
         run.report.warn(f"--method {run.config.method} trains, and --epochs 0 leaves no steps for it")

@@ -6,8 +6,10 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 from pgb_core.learn import held_back
@@ -27,10 +29,12 @@ from pgb_core.run.workspace import to_device
 from pgb_core.search.importance import importance
 from pgb_core.search.planning import FLOPS_TOKENS
 from pgb_core.search.units import Values, Weights, fitting, share_of, unit_choices, units
+from pgb_core.tasks import Objective
 from pgb_core.tasks.features import Batch, Features, batches
 
 Given = TypeVar("Given", bound=Regime)
 CALIBRATION_TOKENS = 2048
+PACED = 3  # steps that are timed, to tell how long a training takes
 SHAPING = 0.6  # share of the epochs for the training that decides what stays
 # Expected work, in tokens through the dense model. A gradient of every weight a sample, and a forward and a backward
 # pass a token; one pass of either model and the products of moments a token, and the solutions; a forward and a
@@ -42,22 +46,37 @@ REFINETUNING = "Re-finetuning"
 
 
 def scores(run: Run, stage: Stage, from_predictions: bool) -> dict[Site, Tensor]:
-    """Importance of every weight to the loss, [out, in] each, on the CPU."""
+    """Importance of every weight to the loss, [out, in] each, on the CPU.
+
+    A model that is compressed already is scored by how far it is from the dense one: labels are drawn from the dense
+    model's predictions. Then the Fisher diagonal is that of the distillation. What is gone has no importance.
+    """
 
     def made() -> dict[str, Tensor]:
-        calibration, dense = run.inputs.calibration, run.dense
+        calibration, model = run.inputs.calibration, run.source
+        objective = run.checkpoint.subject.objective
+        generator = torch.Generator().manual_seed(run.config.seed)
         run.report.stage("Scoring every weight", len(calibration))
 
         def reported() -> Iterator[Batch]:
-            for batch in batches(calibration, CALIBRATION_TOKENS, dense.config.pad_id):
-                yield batch
+            for batch in batches(calibration, CALIBRATION_TOKENS, model.config.pad_id):
+                yield batch if run.start is None else _taught(run, batch.to(run.device), objective, generator)
                 run.report.advance(len(batch.input_ids))
 
-        objective = run.checkpoint.subject.objective
-        sums, sites = fisher(dense, reported(), objective, run.config.seed, from_predictions), dense.sites()
-        return {str(site): importance(sites[site].to_dense().detach(), sums[site]).cpu() for site in sums}
+        drawn = from_predictions and run.start is None
+        sums, sites = fisher(model, reported(), objective, run.config.seed, drawn), model.sites()
+        found = {str(site): importance(sites[site].to_dense().detach(), sums[site]).cpu() for site in sums}
+        gone = {str(site): one for site, one in run.dense.sites().items() if site not in sites}
+        return {**found, **{name: torch.zeros(one.out_features, one.in_features) for name, one in gone.items()}}
 
     return {Site.parse(name): value.cpu() for name, value in run.lasting(stage, made).items()}
+
+
+@torch.no_grad()
+def _taught(run: Run, batch: Batch, objective: Objective, generator: torch.Generator) -> Batch:
+    """A batch with labels drawn from the dense model's predictions."""
+    logits = run.dense(batch.input_ids, batch.attention_mask, batch.token_type_ids)
+    return replace(batch, targets=objective.draw(logits, batch.attention_mask.bool(), generator))
 
 
 def scoring_effort(run: Run) -> dict[str, float]:
@@ -90,16 +109,16 @@ def recovery_effort(run: Run) -> dict[str, float]:
 def recovered(
     run: Run, plan: Plan, stages: Sequence[Stage], regimes: Callable[[Encoder], Sequence[Regime]] = lambda model: ()
 ) -> Encoder:
-    """What a plan leaves of the dense model, compensated and re-finetuned. stages: as `recovery` has them.
+    """What a plan leaves of the run's first model, compensated toward it and re-finetuned.
 
-    regimes: of the re-finetuning, made for the compact model.
+    stages: as `recovery` has them. regimes: of the re-finetuning, made for the compact model.
     """
     compact = cut(run, plan)
     *compensated, finetuned = stages
-    dense = ordered(run.dense, plan)  # hidden states of the two are compared
+    source = ordered(run.source, plan)  # hidden states of the two are compared
     for stage in compensated:
         run.judge("pruned", compact)
-        _compensate(run, dense, compact, plan, stage)
+        _compensate(run, source, compact, plan, stage)
         run.judge("compensated", compact)
     return _finetuned(run, compact, finetuned, 1.0, plan.stream, regimes(compact))
 
@@ -221,20 +240,20 @@ def _finetuned(
 
 
 def cut(run: Run, plan: Plan, trained: Encoder | None = None) -> Encoder:
-    """What a plan leaves of the dense model, or of the one that was trained toward it, on the run's device."""
-    source = trained or run.dense
+    """What a plan leaves of the run's first model, or of the one that was trained toward it, on the run's device."""
+    source = trained or run.source
     compact = apply_plan(source.cpu(), plan).to(run.device).eval()
     source.to(run.device)
     return compact
 
 
-def _compensate(run: Run, dense: Encoder, compact: Encoder, plan: Plan, stage: Stage) -> None:
+def _compensate(run: Run, source: Encoder, compact: Encoder, plan: Plan, stage: Stage) -> None:
     """Let what is left make up for what went, in place."""
 
     def made() -> dict[str, Tensor]:
-        run.report.stage("Compensating layer by layer", dense.config.layers)
-        groups = list(batches(run.inputs.calibration, CALIBRATION_TOKENS, dense.config.pad_id))
-        compensate(dense, compact, plan, groups, run.config.ridge, lambda layer: run.report.advance())
+        run.report.stage("Compensating layer by layer", len(source.layers))
+        groups = list(batches(run.inputs.calibration, CALIBRATION_TOKENS, source.config.pad_id))
+        compensate(source, compact, plan, groups, run.config.ridge, lambda layer: run.report.advance())
         return compact.state_dict()
 
     compact.load_state_dict(dict(run.kept(stage, made)))
@@ -242,21 +261,62 @@ def _compensate(run: Run, dense: Encoder, compact: Encoder, plan: Plan, stage: S
 
 def step_count(run: Run, share: float) -> int:
     """Steps of a training for a share of the epochs."""
-    groups = epoch_of(run.inputs.training, run.config.tokens, run.config.seed)
-    return max(1, round(share * run.config.epochs * len(groups)))
+    return max(1, round(share * run.epochs * run.per_epoch))
 
 
 def _learning(run: Run) -> tuple[object, ...]:
     """What every training depends on."""
     config = run.config
-    learned = (config.epochs, config.tokens, config.learning_rate, config.distill, config.train is not None)
+    learned = (run.epochs, config.tokens, config.learning_rate, config.distill, config.train is not None)
     return run.inputs.training_digest, config.seed, config.keep, *learned
 
 
 def _training_effort(run: Run, title: str, share: float, size: float) -> dict[str, float]:
     """Of a training of a model of so large a part of the dense one."""
-    passes = share * run.config.epochs * _tokens(run.inputs.training)
+    passes = share * run.epochs * _tokens(run.inputs.training)
     return {title: passes * (TRAIN_TOKEN * size + run.config.distill)} if passes else {}
+
+
+def seconds_of_training(run: Run, compact: Encoder, stream: Sequence[int] | None) -> float:
+    """What the re-finetuning takes here, by the pace of a few steps of a copy of the compact model.
+
+    The first pass over the rows asks the dense model for its outputs. Later ones find those that are kept.
+    """
+    teacher = reordered(run.teacher, stream)
+    paces = []
+    for steps in (1, PACED, PACED):  # the first one sets up; the third is on the rows of the second
+        trainer, _ = _trainer(run, copy.deepcopy(compact), teacher, 1.0, ())
+        began = time.perf_counter()
+        trainer.run(steps)
+        paces.append((time.perf_counter() - began) / min(steps, trainer.steps))
+    _, fresh, known = paces
+    known += (fresh - known) * (1 - run.teacher.share)
+    count = step_count(run, 1.0)
+    return float(min(count, run.per_epoch) * fresh + max(0, count - run.per_epoch) * known)
+
+
+def _trainer(
+    run: Run, model: Encoder, teacher: Teaching, share: float, regimes: Sequence[Regime], best: bool = False
+) -> tuple[Trainer, list[Features]]:
+    """A training for a share of the epochs, at its first step; and the rows that are held back from it.
+
+    best: whether some are.
+    """
+    config, learned, held = run.config, list(run.inputs.training), list[Features]()
+    if best:
+        learned, held = held_back.split(learned, share * run.epochs, config.seed)
+    epochs = (
+        config.epochs if config.steps is None else config.steps / len(epoch_of(learned, config.tokens, config.seed))
+    )
+    schedule = Schedule(
+        epochs=share * epochs,
+        tokens=config.tokens,
+        learning_rate=config.learning_rate or learning_rate(config.keep),
+        labels=config.train is not None,
+        distill=config.distill,
+        seed=config.seed,
+    )
+    return Trainer(model, teacher, learned, run.checkpoint.subject.objective, schedule, regimes, held), held
 
 
 def _train(
@@ -274,24 +334,11 @@ def _train(
     best: whether rows are held back, and the state that is best on them is kept.
     """
     config, workspace, report = run.config, run.workspace, run.report
-    if not config.epochs:
+    if not config.trains:
         return
-    schedule = Schedule(
-        epochs=share * config.epochs,
-        tokens=config.tokens,
-        learning_rate=config.learning_rate or learning_rate(config.keep),
-        labels=config.train is not None,
-        distill=config.distill,
-        seed=config.seed,
-    )
-    learned, held = list(run.inputs.training), list[Features]()
-    if best:
-        learned, held = held_back.split(learned, schedule.epochs, config.seed)
-        if not held:
-            report.warn(
-                f"--best-state: fewer than {held_back.LEAST} rows could be held back, so the last state is kept"
-            )
-    trainer = Trainer(model, teacher, learned, run.checkpoint.subject.objective, schedule, regimes, held)
+    trainer, held = _trainer(run, model, teacher, share, regimes, best)
+    if best and not held:
+        report.warn(f"--best-state: fewer than {held_back.LEAST} rows could be held back, so the last state is kept")
     saved = workspace.tensors(stage.name, stage.digest)
     if saved is not None:
         trainer.restore(to_device(saved, trainer.device))

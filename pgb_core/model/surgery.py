@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pgb_core.errors import PlanError
 from pgb_core.model.blocks import Attention, Constant, FeedForward, Layer, Sublayer
-from pgb_core.model.encoder import Encoder, Layers
+from pgb_core.model.encoder import Encoder, EncoderConfig, Layers, dense_layer
 from pgb_core.model.linear import Linear, cut
 from pgb_core.model.linear.low_rank import LowRankLinear, factors
 from pgb_core.plan import WRITING, Choice, Pattern, Plan, Role, Site
@@ -25,16 +25,29 @@ def apply_plan(dense: Encoder, plan: Plan) -> Encoder:
     """
     _check(dense, plan)
     dense = ordered(dense, plan)
-    layers = dense.layers
-    dense.layers = Layers()
-    try:
-        compact = copy.deepcopy(dense)
-    finally:
-        dense.layers = layers
-    for layer in layers:
+    compact = _without_layers(dense)
+    for layer in dense.layers:
         if layer.index not in plan.dropped_layers:
             compact.layers.append(_layer(layer, plan))
     return compact
+
+
+@torch.no_grad()
+def expanded(compact: Encoder, plan: Plan) -> Encoder:
+    """An encoder of dense maps that computes what a plan's compact one does: its weights at their dense places, in the
+    checkpoint's order of the stream, and 0 where the plan left nothing. Layers that are gone stay gone.
+
+    A plan for what it may become is therefore a plan for the dense checkpoint. Raises PlanError where the attention of
+    a head is fixed, which no dense map computes.
+    """
+    if plan.patterns:
+        raise PlanError("a model with fixed attention has no dense form; begin with the checkpoint")
+    found = _without_layers(compact)
+    for layer in compact.layers:
+        found.layers.append(_dense(layer, plan, compact.config))
+    if plan.stream is None:
+        return found
+    return reordered(found, torch.tensor(plan.stream).argsort().tolist())
 
 
 def ordered(dense: Encoder, plan: Plan) -> Encoder:
@@ -106,6 +119,37 @@ def factorise(model: Encoder) -> dict[Site, LowRankLinear]:
     return found
 
 
+def _without_layers(model: Encoder) -> Encoder:
+    """A copy of the rest."""
+    layers = model.layers
+    model.layers = Layers()
+    try:
+        return copy.deepcopy(model)
+    finally:
+        model.layers = layers
+
+
+def _dense(layer: Layer, plan: Plan, config: EncoderConfig) -> Layer:
+    """A layer of dense maps that computes what a compact one does."""
+    found = dense_layer(config, layer.index)
+    for maps in found.maps().values():
+        for parameter in maps.parameters():
+            parameter.zero_()
+    dense = found.maps()
+    for role, linear in layer.maps().items():
+        reads = {Role.ATTENTION_OUTPUT: Role.VALUE, Role.FFN_OUT: Role.FFN_IN}.get(role)
+        rows = outputs(plan, Site(layer.index, role))
+        cols = torch.arange(linear.in_features) if reads is None else outputs(plan, Site(layer.index, reads))
+        dense[role].get_parameter("weight")[rows.unsqueeze(1), cols] = linear.to_dense().cpu()
+        dense[role].bias[rows] = linear.bias.cpu()
+    for half, role in zip(layer.halves, WRITING, strict=True):
+        if isinstance(half.sublayer, Constant):
+            dense[role].bias.copy_(half.sublayer.bias)
+    for norm, other in zip(found.halves, layer.halves, strict=True):
+        norm.norm.load_state_dict(other.norm.state_dict())
+    return found
+
+
 def _layer(layer: Layer, plan: Plan) -> Layer:
     index, choices, maps = layer.index, plan.layer(layer.index), layer.maps()
 
@@ -152,8 +196,11 @@ def _check(dense: Encoder, plan: Plan) -> None:
     unknown = sorted(set(plan.patterns) - set(range(plan.layers)))
     if unknown:
         raise PlanError(f"the plan fixes attention in layer {unknown[0]}, and has {plan.layers} layers")
-    if plan.layers != len(dense.layers):
-        raise PlanError(f"the plan has {plan.layers} layers, the model {len(dense.layers)}")
+    if plan.layers != dense.config.layers:
+        raise PlanError(f"the plan has {plan.layers} layers, the model {dense.config.layers}")
+    gone = set(range(plan.layers)) - {layer.index for layer in dense.layers} - set(plan.dropped_layers)
+    if gone:
+        raise PlanError(f"the plan keeps some of layer {min(gone)}, and the model no longer has it")
     for index in range(plan.layers):
         _check_layer(plan, index)
 

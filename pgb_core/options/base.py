@@ -36,6 +36,11 @@ class MethodOptions(BaseModel):
         """Whether it trains for int8 forms, even with --keep 1."""
         return False
 
+    @property
+    def continues(self) -> bool:
+        """Whether it can start from a model that is compressed already, and make that smaller."""
+        return False
+
     def stored(self, keep: float) -> float:
         """Share of the encoder's weights that is stored when a share `keep` is kept."""
         return keep

@@ -45,3 +45,8 @@ class PGBOptions(MethodOptions):
     def uses_labels(self) -> bool:
         """Scores are gradients of the loss on them."""
         return not self.from_predictions
+
+    @property
+    def continues(self) -> bool:
+        """Its plan comes from scores, which any encoder has; trials and fits of the plan are of the dense model."""
+        return not self.exchanges and self.units_by == "importance"

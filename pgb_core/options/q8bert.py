@@ -29,3 +29,8 @@ class Q8BertOptions(MethodOptions):
     def uses_labels(self) -> bool:
         """The scores of the plan use them."""
         return True
+
+    @property
+    def continues(self) -> bool:
+        """Its plan comes from scores, which any encoder has."""
+        return True

@@ -49,9 +49,15 @@ class Cache:
                 path.unlink()
         return None
 
+    def holds(self, stage: str, key: str) -> bool:
+        """Whether a stage is there, sound or not."""
+        return bool(self._files(f"{stage}-{key[:_SHORT]}-"))
+
     def save(self, stage: str, key: str, tensors: Mapping[str, Tensor]) -> None:
-        """Keep a stage's tensors, unless they are larger than all there is room for, or cannot be written."""
-        if sum(value.nbytes for value in tensors.values()) > self._most:
+        """Keep a stage's tensors, unless there are none, they are larger than all there is room for, or cannot be
+        written.
+        """
+        if not tensors or sum(value.nbytes for value in tensors.values()) > self._most:
             return
         plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         with suppress(OSError, SafetensorError):

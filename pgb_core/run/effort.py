@@ -14,8 +14,8 @@ CHARACTERS = 4  # of a token
 
 def stages(run: Run, method: Mapping[str, float]) -> dict[str, float]:
     """Expected work by the title of the stage, in order. method: that of the method's stages."""
-    found = dict(method)
-    found |= _scoring("dense", run.inputs.held_out, 1.0) | _scoring("compressed", run.inputs.held_out, run.config.keep)
+    held_out = run.inputs.held_out
+    found = {**_scoring("dense", held_out, 1.0), **method, **_scoring("compressed", held_out, run.config.keep)}
     found["Exporting every form and holding it against the model"] = EXPORT
     return found
 

@@ -84,7 +84,7 @@ def read_inputs(config: CompressConfig, checkpoint: Checkpoint, report: Report) 
     picked = _sample(calibration, config.samples, config.seed)
     if not config.as_it_is and len(picked) < FEW:
         report.warn(f"only {len(picked)} inputs to score and compensate on: the result depends on which they are")
-    if not training and not config.distill and config.epochs and not config.as_it_is:
+    if not training and not config.distill and config.trains and not config.as_it_is:
         raise ConfigError("--no-distill without --train: nothing to re-finetune with; give labels or --epochs 0")
     held_out = config.eval and reading.read(config.eval, subject, options, report, "validation", "evaluation")
     learned = training or calibration

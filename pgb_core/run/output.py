@@ -104,6 +104,19 @@ class Output:
 
 def check_place(out: str | Path, checkpoint: str | Path) -> None:
     """Raises ConfigError or ArtifactError when an artifact must not be written there."""
+    _check_where(out, checkpoint)
+    check_replaceable(out)
+
+
+def check_folder(out: str | Path, checkpoint: str | Path) -> None:
+    """Raises ConfigError when several artifacts must not be written there, each to a directory of its own."""
+    _check_where(out, checkpoint)
+    root = Path(out)
+    if (root / MANIFEST).exists() or (root.exists() and not root.is_dir()):
+        raise ConfigError(f"--out {out}: is no directory for several artifacts; choose another")
+
+
+def _check_where(out: str | Path, checkpoint: str | Path) -> None:
     root = Path(out)
     if not root.name.isprintable() or not writable(root.name):
         raise ConfigError(f"--out {str(out)!a}: the name must be printable text in UTF-8, for the artifact bears it")
@@ -116,7 +129,6 @@ def check_place(out: str | Path, checkpoint: str | Path) -> None:
         source = source.resolve()
         if where == source or where in source.parents or source in where.parents:
             raise ConfigError(f"--out {out}: is the checkpoint's directory, inside it or above it; choose another")
-    check_replaceable(root)
 
 
 def standing(out: str | Path) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from typing import TypeVar
 
@@ -20,7 +20,8 @@ from pgb_core.export.ranges import MOST
 from pgb_core.export.write import MOST_COMPARED
 from pgb_core.gate import load_checked
 from pgb_core.inference.batches import Predict, run_all
-from pgb_core.learn.teacher import Teacher
+from pgb_core.learn.finetune import epoch_of, fast_bf16
+from pgb_core.learn.teacher import TOKENS, Teacher
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.predict import torch_predictor
 from pgb_core.options import MethodOptions
@@ -36,6 +37,8 @@ from pgb_core.tasks.features import Features
 from pgb_core.tasks.metrics import Metrics
 
 Options = TypeVar("Options", bound=MethodOptions)
+_NOT_DESCRIBED = {"out", "resume", "force", "device", "threads", "cache", "options", "further"}
+TEACHER_BYTES = 512 << 20  # of the dense model's outputs that outlive a run: a quarter of the cache
 STAGES_VERSION = 3  # raised when a stage comes out otherwise than before, so that kept ones are done again
 
 
@@ -52,11 +55,24 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Start:
+    """The compressed model that a run begins with in place of the dense one.
+
+    stage: that made it. make: gives it, in the dense model's coordinates. said: what it is, for the manifest.
+    """
+
+    stage: Stage
+    make: Callable[[], Encoder]
+    said: Mapping[str, object]
+
+
+@dataclass(frozen=True)
 class Run:
     """One compression.
 
     text_parity: how near the dense model is to transformers, from text. vocabulary: what is known of the tokens that
-    were taken out, for the manifest.
+    were taken out, for the manifest. start: None where it begins with the dense model. Teacher, labels, metrics and
+    checks are the dense model's anyway.
     """
 
     config: CompressConfig
@@ -68,6 +84,7 @@ class Run:
     device: torch.device
     shared: Shared = field(default_factory=Shared)
     vocabulary: Mapping[str, object] = field(default_factory=dict)
+    start: Start | None = None
 
     @classmethod
     def begin(cls, config: CompressConfig, report: Report, workspace: Workspace, shared: Shared) -> Run:
@@ -102,11 +119,52 @@ class Run:
         """What the stages measured."""
         return Records(self.workspace)
 
+    @property
+    def unjudged(self) -> Run:
+        """The same, that scores no model between its stages."""
+        return replace(self, inputs=replace(self.inputs, held_out=None))
+
+    @cached_property
+    def source(self) -> Encoder:
+        """The model that parts are taken from, on the device of this run: the one that it begins with."""
+        return self.dense if self.start is None else self.start.make().to(self.device)
+
     @cached_property
     def teacher(self) -> Teacher:
         """What the dense model makes of the rows to learn from."""
-        key = key_of(self.checkpoint.key, self.inputs.training_digest, str(self.device))
-        return self.shared.teacher(key, lambda: Teacher(self.dense, self.inputs.training))
+        return self.shared.teacher(self._teacher_key, self._made_teacher)
+
+    @cached_property
+    def _teacher_key(self) -> str:
+        computed = (str(self.device), fast_bf16(self.device))
+        dense = replace(self, start=None)
+        return dense.first("teacher", self.inputs.training_digest, TOKENS, *computed).digest
+
+    def _made_teacher(self) -> Teacher:
+        teacher, cache = Teacher(self.dense, self.inputs.training), self.shared.cache
+        known = cache.tensors("teacher", self._teacher_key) if cache and self.config.distill else None
+        if known is not None:
+            self.report.note("outputs of the dense model: known from a run before")
+            teacher.restore(to_device(known, self.device))
+        return teacher
+
+    def keep_teacher(self) -> None:
+        """Keep what the dense model made of the rows for later runs: as much of it as the cache has room for."""
+        cache, config = self.shared.cache, self.config
+        if cache is None or not (config.distill and config.trains) or config.as_it_is:
+            return
+        if not cache.holds("teacher", self._teacher_key):
+            cache.save("teacher", self._teacher_key, self.teacher.state(TEACHER_BYTES))
+
+    @cached_property
+    def per_epoch(self) -> int:
+        """Steps of one pass over the rows to learn from."""
+        return max(1, len(epoch_of(self.inputs.training, self.config.tokens, self.config.seed)))
+
+    @property
+    def epochs(self) -> float:
+        """Passes over the rows in re-finetuning, as given or of so many steps."""
+        return self.config.epochs if self.config.steps is None else self.config.steps / self.per_epoch
 
     def options(self, kind: type[Options]) -> Options:
         """Those of the method, which are of this kind."""
@@ -119,15 +177,19 @@ class Run:
         """A stage that depends on the model and on these settings."""
         c = self.checkpoint
         model = (c.key, c.architecture, c.problem_type, asdict(c.model.config))
-        return Stage(name, key_of(__version__, STAGES_VERSION, *model, *settings))
+        start = () if self.start is None else (self.start.stage.digest,)
+        return Stage(name, key_of(__version__, STAGES_VERSION, *model, *start, *settings))
 
     def kept(self, stage: Stage, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
         """The tensors of a stage, on this run's device: those that are kept, or those that are made now."""
         return self._kept(stage, lambda: self.records.timed(stage.digest, make))
 
     def lasting(self, stage: Stage, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
-        """As `kept`, for a stage that other runs need as well: it outlives this one."""
-        cache = self.shared.cache
+        """As `kept`, for a stage that other runs need as well: it outlives this one.
+
+        What depends on a student does not: no other run has that.
+        """
+        cache = self.shared.cache if self.start is None else None
 
         def found() -> Mapping[str, Tensor]:
             known = cache.tensors(stage.name, stage.digest) if cache else None
@@ -155,6 +217,10 @@ class Run:
             found = self.records.timed(stage.digest, make)
             self.workspace.save_text(stage.name, stage.digest, found)
         return found
+
+    def under_way(self, stages: Sequence[Stage]) -> bool:
+        """Whether the last of these stages, of this run, has begun."""
+        return self.workspace.size(stages[-1].name, stages[-1].digest) > 0
 
     def take_over(self, stages: Sequence[Stage], kept: Mapping[str, object]) -> None:
         """Say which stages of a stopped run this one goes on from. Raises ConfigError when it was to be the same run.
@@ -187,7 +253,7 @@ class Run:
         rest = sum(parameter.numel() for parameter in model.parameters()) - encoder
         stored = config.options.stored(config.keep) * encoder
         small = rest + stored
-        kept = encoder + small + (2 * (rest + (3 + config.best_state) * stored) if config.epochs else 0)
+        kept = encoder + small + (2 * (rest + (3 + config.best_state) * stored) if config.trains else 0)
         if config.options.learns:  # the dense model in training, and as much again for what else is learned
             kept += 2 * (rest + 6 * encoder)
         # Forms are written twice, to be tried before the artifact is there.
@@ -240,12 +306,19 @@ class Run:
         if some is not self.inputs.held_out:
             dense = self._of_dense("dense metrics of some", lambda: self._scored(some, torch_predictor(self.dense)))
             final = self._scored(some, torch_predictor(compact))
-        last = {"finetuned": final} if self.config.epochs else {}
+        last = {"finetuned": final} if self.config.trains else {}
         return {"stage_accuracy": {**_rounded({"dense": dense, **between, **last}), "rows": len(some.rows)}}
 
     def _of_dense(self, name: str, make: Callable[[], Metrics]) -> Metrics:
         """What is measured of the dense model once, for all runs of this process."""
         return self.shared.once(key_of(name, str(self.device), *_reading(self.config)), make)
+
+    def dense_metrics(self) -> Metrics | None:
+        """Of the dense model on the held-out rows; None without any."""
+        held_out = self.inputs.held_out
+        if held_out is None:
+            return None
+        return self._of_dense("dense metrics", lambda: self._measured("dense", self.dense, held_out))
 
     def _measured(self, name: str, model: Encoder, held_out: Source) -> Metrics:
         # A question may have several windows, and progress is told in windows.
@@ -285,11 +358,11 @@ class Run:
 
     def described(self) -> dict[str, object]:
         """What a reader needs to make the artifact again; paths by their last part only."""
-        shown = self.config.model_dump(exclude={"out", "resume", "force", "device", "threads", "cache", "options"})
+        shown = self.config.model_dump(exclude=_NOT_DESCRIBED)
         for name in ("checkpoint", "train", "calibrate", "eval", "vocabulary_text"):
             if shown[name]:
                 shown[name] = plain(str(shown[name]).rstrip("/").rpartition("/")[2])
-        return {**shown, **self.config.options.model_dump()}
+        return {**shown, "epochs": round(self.epochs, 4), **self.config.options.model_dump()}
 
 
 def _rounded(models: Mapping[str, Metrics]) -> dict[str, object]:
@@ -300,7 +373,7 @@ def _reading(config: CompressConfig) -> Sequence[object]:
     """All that decides what is read, and how."""
     left_out = {"forms", "threads", "cache", "device", "distill"}
     asked = config.model_dump(include=set(Asked.model_fields) - left_out)
-    return asked, config.seed, config.as_it_is, bool(config.epochs), config.distill, config.more_text
+    return asked, config.seed, config.as_it_is, config.trains, config.distill, config.more_text
 
 
 def pick_device(name: str) -> torch.device:

@@ -20,10 +20,14 @@ def _all(rows: Source) -> Source:
 
 @dataclass
 class Shared:
-    """Of one process. cache: None where nothing is to outlive a run. judging: which of the held-out rows judge."""
+    """Of one process. cache: None where nothing is to outlive a run. judging: which of the held-out rows judge.
+
+    foretell: whether a run tells what it is expected to score, before it trains.
+    """
 
     cache: Cache | None = None
     judging: Callable[[Source], Source] = _all
+    foretell: bool = True
     _teachers: dict[str, Teacher] = field(default_factory=dict)
     _known: dict[str, Any] = field(default_factory=dict)
 

@@ -47,6 +47,18 @@ class Workspace:
         self.finished = False
         self._warn = warn
 
+    def part(self, name: str) -> Workspace:
+        """A workspace within this one, under the same lock. It goes with this one."""
+        found = Workspace(self.path / name, self._warn)
+        _writable(found.path)
+        return found
+
+    @property
+    def empty(self) -> bool:
+        """Whether no stage is kept, in none of its parts either."""
+        folders = [self.path, *(entry for entry in self.path.iterdir() if entry.is_dir())] if self.path.is_dir() else []
+        return not any(Workspace(folder).stages() for folder in folders)
+
     def run(self) -> dict[str, Any]:
         """What the run before this one was, or nothing."""
         return self._object(self.path / _RUN)
@@ -184,7 +196,7 @@ def locked(out: Path, warn: Callable[[str], None] = lambda text: None) -> Iterat
     try:
         yield workspace
     finally:
-        if workspace.finished or not workspace.stages():
+        if workspace.finished or workspace.empty:
             _remove(path, made)
         os.close(lock)
 
@@ -216,13 +228,18 @@ def to_device(tensors: Mapping[str, Tensor], device: torch.device) -> dict[str, 
     return {name: value.to(device) for name, value in tensors.items()}
 
 
+def _writable(path: Path) -> None:
+    """Make a directory, where there is none."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResourceError(f"{path}: cannot be written ({error.strerror}); choose another --out") from error
+
+
 def _acquire(path: Path, out: Path) -> int:
     """The lock's file, held; a holder that ends removes the directory, so the file held must still be the one there."""
     for _ in range(_TRIES):
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ResourceError(f"{path}: cannot be written ({error.strerror}); choose another --out") from error
+        _writable(path)
         try:
             descriptor = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         except FileNotFoundError:

@@ -8,11 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from pgb_core.artifact import CARD
 from pgb_core.config import CompressConfig
+from pgb_core.learn import teacher as teaching
+from pgb_core.learn.teacher import Teacher
 from pgb_core.pipeline import compress
 from pgb_core.progress.report import Report
 from pgb_core.run.cache import Cache
-from tests.core.small import checkpoint
+from pgb_core.tasks.features import Features, collate
+from tests.conftest import TASKS, small_encoder
+from tests.core.small import checkpoint, settings
 
 VALUES = {"a": torch.arange(6.0).view(2, 3)}
 KEY, OTHER = "a" * 64, "b" * 64
@@ -102,3 +107,53 @@ def test_another_size_of_the_same_model_does_not_score_again(kept: bool, tmp_pat
     assert "Scoring every weight" in said[0.5]
     assert ("Scoring every weight" in said[0.4]) is not kept
     assert ("scores: known from a run before" in said[0.4]) is kept
+
+
+def test_a_teacher_s_outputs_are_those_of_the_run_before(
+    tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another size asks the dense model for none of them, and becomes what it would be without the cache."""
+    model = checkpoint(tmp_path / "model", "bert", "classification", num_hidden_layers=2)
+    cache = tmp_path / "cache"
+    quick = {"structure": "nested", "samples": 16, "epochs": 1.0}
+    compress(settings(model, tmp_path / "first", texts, **quick, keep=0.5, cache=str(cache)))
+    (kept,) = cache.glob("teacher-*")
+    plain = compress(settings(model, tmp_path / "plain", texts, **quick, cache=""))
+    asked: list[int] = []
+    monkeypatch.setattr(Teacher, "_learn", lambda *given: asked.append(1))
+    told = Told()
+    found = compress(settings(model, tmp_path / "second", texts, **quick, cache=str(cache)), told)
+    assert not asked
+    assert "outputs of the dense model: known from a run before" in told.said
+    assert {**found.manifest.files, CARD: ""} == {**plain.manifest.files, CARD: ""}
+    assert list(cache.glob("teacher-*")) == [kept]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_as_many_of_a_teacher_s_outputs_are_kept_as_there_is_room_for(
+    task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole groups of inputs, and only those that are known; without room none."""
+    monkeypatch.setattr(teaching, "TOKENS", 256)
+    dense = small_encoder("bert", task)
+    data = [Features([2, *[5 + n % 7] * (2 + n), 3], [0] * (4 + n), 0, n) for n in range(40)]
+    teacher = Teacher(dense, data)
+    assert teacher.state(1 << 30) == {}
+    with torch.no_grad():
+        teacher(data, collate(data, 0))
+    whole = teacher.state(1 << 30)
+    size = sum(value.nbytes for value in whole.values())
+    part = teacher.state(size - 1)
+    assert 0 < len(part["states"]) < len(whole["states"]) == sum(len(item.ids) for item in data)
+    assert teacher.state(0) == {}
+    other = Teacher(dense, data)
+    other.restore(part)
+    assert other.kept == sum(value.nbytes for value in part.values())
+    with torch.no_grad():
+        first = [
+            item for n, item in enumerate(data) if sum(len(one.ids) for one in data[: n + 1]) <= len(part["states"])
+        ]
+        again, states = other(first, collate(first, 0))
+        wanted, goals = teacher(first, collate(first, 0))
+    assert torch.equal(again, wanted)
+    assert all(torch.equal(states[index], goal) for index, goal in goals.items())

@@ -176,7 +176,7 @@ def test_questions_without_answers_are_enough(labelled: bool, tmp_path: Path, qu
                 forms="fp32",
             )
         )
-    assert schedules == [False]
+    assert set(schedules) == {False}
 
 
 def test_equal_settings_give_equal_artifacts_and_a_seed_changes_them(tmp_path: Path, texts: Path) -> None:
