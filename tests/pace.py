@@ -55,8 +55,8 @@ class Pace:
     untrue: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if self.config.cache is not None:
-            self.costs = self.config.cache.get(_CACHED, {})
+        if cache := getattr(self.config, "cache", None):  # absent with -p no:cacheprovider
+            self.costs = cache.get(_CACHED, {})
         if self.fast:
             sys.addaudithook(self.refuse)
 
@@ -100,8 +100,8 @@ class Pace:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """What `--fast` left out, and marks that are not true."""
-        if self.config.cache is not None:
-            self.config.cache.set(_CACHED, self.costs)
+        if cache := getattr(self.config, "cache", None):  # absent with -p no:cacheprovider
+            cache.set(_CACHED, self.costs)
         for line in self.untrue:
             terminalreporter.write_line(f"slow: {line}")
         if self.left_out:
