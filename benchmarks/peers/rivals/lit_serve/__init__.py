@@ -11,6 +11,7 @@ RIVAL = Rival(
     settings={
         "max_batch_size=32, batch_timeout=0.002": "its documentation turns batching on; the default is 1",
         "workers_per_device=1": "there is one core",
+        "a pydantic model of the request": "its documentation has it; wrong bodies otherwise get 500",
         'accelerator="cpu"': "it otherwise looks for a GPU",
         "fast_queue=True": "its documentation has it for many small requests",
     },

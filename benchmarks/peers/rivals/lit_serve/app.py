@@ -2,13 +2,19 @@
 
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import litserve
+from pydantic import BaseModel
 
 from benchmarks.peers.inside.classifier import BATCH, WAIT_SECONDS, Classifier
 
 Scores = list[list[float]]
+
+
+class Texts(BaseModel):
+    """The body of a request."""
+
+    texts: list[str]
 
 
 class Api(litserve.LitAPI):
@@ -18,10 +24,9 @@ class Api(litserve.LitAPI):
         """Load the model in the worker."""
         self.classifier = Classifier.from_environment()
 
-    def decode_request(self, request: dict[str, Any]) -> list[str]:
+    def decode_request(self, request: Texts) -> list[str]:
         """The texts of one request."""
-        texts: list[str] = request["texts"]
-        return texts
+        return request.texts
 
     def batch(self, inputs: Sequence[list[str]]) -> Sequence[list[str]]:
         """The requests of one run, as they are."""

@@ -1,6 +1,4 @@
-"""The application, in a Ray of its own."""
-
-from __future__ import annotations
+"""The application, in a Ray of its own. FastAPI reads the annotations, so they are not postponed."""
 
 import os
 import signal
@@ -8,16 +6,25 @@ import threading
 from types import FrameType
 
 import ray
+from fastapi import FastAPI
+from pydantic import BaseModel
 from ray import serve
 from ray.serve.config import HTTPOptions
-from starlette.requests import Request
 
 from benchmarks.peers.inside.classifier import BATCH, WAIT_SECONDS, Classifier
 
 Scores = list[list[float]]
+app = FastAPI()
+
+
+class Texts(BaseModel):
+    """The body of a request."""
+
+    texts: list[str]
 
 
 @serve.deployment(num_replicas=1, max_ongoing_requests=2 * BATCH, ray_actor_options={"num_cpus": 1})
+@serve.ingress(app)
 class Sentiment:
     """Labels texts."""
 
@@ -30,9 +37,10 @@ class Sentiment:
         rows = iter(self.classifier([text for texts in requests for text in texts]))
         return [[next(rows) for _ in texts] for texts in requests]
 
-    async def __call__(self, request: Request) -> dict[str, Scores]:
+    @app.post("/classify")
+    async def classify(self, request: Texts) -> dict[str, Scores]:
         """The probability of each label, by text."""
-        return {"scores": await self.run((await request.json())["texts"])}
+        return {"scores": await self.run(request.texts)}
 
 
 def main() -> None:
