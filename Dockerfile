@@ -1,7 +1,7 @@
 # The serving image: one process that serves the artifacts under /models on CPU. Of the base image only Python and
 # the libraries it links to remain. See docs/containers.md.
 #
-#   docker build -t pgb-serve:0.1.0 .
+#   docker build -t pgb-serve:0.2.0 .
 #
 # A pip configuration of your own (an index, a proxy) is passed as a secret and stays out of the image:
 #   docker build --secret id=pip,src=pip.conf .
@@ -22,7 +22,7 @@ RUN python -m compileall -q /app
 
 FROM scratch
 ARG PYTHON_IMAGE
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="pgb-serve" \
       org.opencontainers.image.description="Serves pgb artifacts: classification and extractive question answering" \

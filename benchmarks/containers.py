@@ -26,7 +26,7 @@ from typing import Any
 from benchmarks.engine import SERVED, Clients, Container, container, docker, stand_in
 from pgb_core.machine import facts
 
-IMAGE = "pgb-serve:0.1.0"
+IMAGE = "pgb-serve:0.2.0"
 MEMORY = ("--memory=512m", "--memory-swap=512m")
 # As in the compose file.
 BODIES = ("--env=PGB_MAX_BODY_BYTES=1048576", "--env=PGB_MAX_PENDING_BYTES=2097152")
@@ -165,7 +165,7 @@ def stack(wheels: Path | None) -> dict[str, Any]:
                 "first_answer": answer["results"][0][0],
                 "requests_seen_by_prometheus": scraped[0]["value"][1] if scraped else None,
                 "again_with_the_volume_to_ready": _again(compose),
-                "job_image_mb": _size("pgb-job:0.1.0"),
+                "job_image_mb": _size("pgb-job:0.2.0"),
             }
         finally:
             compose("down", "--volumes", "--timeout", "1")

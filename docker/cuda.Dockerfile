@@ -1,7 +1,7 @@
 # The serving image for an NVIDIA GPU. CUDA and cuDNN come with the locked packages; the driver is the host's.
 #
-#   docker build -f docker/cuda.Dockerfile -t pgb-serve:0.1.0-cuda .
-#   docker run --gpus all -v ./models:/models:ro -p 8000:8000 pgb-serve:0.1.0-cuda
+#   docker build -f docker/cuda.Dockerfile -t pgb-serve:0.2.0-cuda .
+#   docker run --gpus all -v ./models:/models:ro -p 8000:8000 pgb-serve:0.2.0-cuda
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
@@ -16,7 +16,7 @@ RUN python -m compileall -q /app && mkdir /models
 
 FROM ${PYTHON_IMAGE}
 ARG PYTHON_IMAGE
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="pgb-serve, CUDA" \
       org.opencontainers.image.description="Serves pgb artifacts on an NVIDIA GPU" \

@@ -1,7 +1,7 @@
 # The offline job, with torch for CPU. Without a command it compresses the built-in models into /models.
 #
-#   docker build -f docker/job.Dockerfile -t pgb-job:0.1.0 .
-#   docker run --user "$(id -u):$(id -g)" -v ./models:/models pgb-job:0.1.0 \
+#   docker build -f docker/job.Dockerfile -t pgb-job:0.2.0 .
+#   docker run --user "$(id -u):$(id -g)" -v ./models:/models pgb-job:0.2.0 \
 #     compress /models/my-bert --train /models/train.tsv --out /models/small
 #
 # torch for CPU comes from PyTorch's own index. Where that is out of reach, give the locked wheel in a folder:
@@ -31,7 +31,7 @@ RUN python -m compileall -q /app && mkdir /models
 
 FROM ${PYTHON_IMAGE}
 ARG PYTHON_IMAGE
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="pgb-job" \
       org.opencontainers.image.description="Compresses fine-tuned BERT-family encoders to pgb artifacts" \

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pgb_core.inference.load import Loaded
     from pgb_core.model.encoder import Encoder
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # ONNX Runtime reports its use over the network unless it is told not to before it is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
