@@ -65,7 +65,7 @@ def outlook(run: Run, method: Method) -> Outlook | None:
     lost = None if above is None else expected(fit, kept, above)
     work = stages(run, method.effort(run))
     settings = run.config.model_copy(update={"epochs": 0.0, "steps": None})
-    untrained = method.compress(replace(run.unjudged, config=settings))
+    untrained = method.compress(replace(run, config=settings))
     training = steps.seconds_of_training(run, untrained.model, untrained.plan.stream)
     *_, first = (number for number, title in enumerate(work) if title == steps.REFINETUNING)
     to_come = list(work.values())[first:]

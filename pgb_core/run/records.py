@@ -1,4 +1,4 @@
-"""What the stages of one run measured: of themselves, and of the models between them."""
+"""What the stages of one run measured of themselves."""
 
 from __future__ import annotations
 
@@ -7,19 +7,14 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from pgb_core.run.workspace import Workspace
-from pgb_core.tasks.metrics import Metrics
 
 Made = TypeVar("Made")
 
 
 class Records:
-    """Of one run. What a stage measured is kept beside it, so that a run that goes on knows it too.
-
-    models: metrics of the models between the stages, by the name of the model, in order.
-    """
+    """Of one run. What a stage measured is kept beside it, so that a run that goes on knows it too."""
 
     def __init__(self, workspace: Workspace) -> None:
-        self.models: dict[str, Metrics] = {}
         self._workspace = workspace
         self._within = 0.0  # seconds of stages that were done within the one that is being done
 

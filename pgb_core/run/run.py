@@ -72,7 +72,7 @@ class Run:
 
     text_parity: how near the dense model is to transformers, from text. vocabulary: what is known of the tokens that
     were taken out, for the manifest. start: None where it begins with the dense model. Teacher, labels, metrics and
-    checks are the dense model's anyway.
+    checks are the dense model's anyway. between: metrics of the models between the stages, by name, in order.
     """
 
     config: CompressConfig
@@ -85,6 +85,7 @@ class Run:
     shared: Shared = field(default_factory=Shared)
     vocabulary: Mapping[str, object] = field(default_factory=dict)
     start: Start | None = None
+    between: dict[str, Metrics] = field(default_factory=dict)
 
     @classmethod
     def begin(cls, config: CompressConfig, report: Report, workspace: Workspace, shared: Shared) -> Run:
@@ -291,16 +292,19 @@ class Run:
         return metrics, {"accuracy": said, **self._between(dense, metrics, compact)}
 
     def judge(self, name: str, model: Encoder) -> None:
-        """Record the metrics of a model between two stages, on some of the held-out rows, where there are any."""
-        if self.inputs.some is not None:
-            self.records.models[name] = self._measured(name, model, self.inputs.some)
+        """Record the metrics of a model between two stages, on some of the held-out rows, where there are any.
+
+        Once a run: what is expected of it is told from the same models.
+        """
+        if self.inputs.some is not None and name not in self.between:
+            self.between[name] = self._measured(name, model, self.inputs.some)
 
     def _between(self, dense: Metrics, final: Metrics, compact: Encoder) -> dict[str, object]:
         """Metrics of the models between the stages, of the dense one and of the last one, on the same rows.
 
         dense, final: of the first and the last one on all rows, which may be the same.
         """
-        some, between = self.inputs.some, self.records.models
+        some, between = self.inputs.some, self.between
         if some is None or not between:
             return {}
         if some is not self.inputs.held_out:
