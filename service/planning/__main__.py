@@ -66,8 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=_NAME,
-        description="Find how many replicas, and of which size, keep the 99th percentile of latency (p99) within a "
-        "bound, by simulating the service under given requests.",
+        description="Find how many replicas, and of which size, keep p99 latency within a bound, by simulation.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
