@@ -150,7 +150,9 @@ class CompressConfig(Asked):
     stages that fit; False starts again. Raises ConfigError.
     """
 
-    out: Place = Field(description="directory of the artifact; of several sizes, the directory that holds one for each")
+    out: Place = Field(
+        description="directory of the artifact (required); of several sizes, the directory that holds one for each"
+    )
     method: Annotated[str, _one_of(tuple(METHODS))] = Field("pgb", description="method that makes the model smaller")
     options: SerializeAsAny[MethodOptions] = Field(description="options of the method")
     keep: float = Field(
@@ -175,7 +177,7 @@ class CompressConfig(Asked):
         gt=0,
         le=1000,
         description="in place of --keep: find the largest size that is this many times as fast as the fastest dense "
-        "form on this machine",
+        "form on this machine; needs --eval",
     )
     budget: Literal["weights", "flops"] = Field(
         "weights", description="what --keep is a share of: weights, or the FLOPs of an input of 128 tokens"
@@ -200,7 +202,7 @@ class CompressConfig(Asked):
         ge=0,
         le=10,
         description="make additional unlabelled rows from those to learn from, as a share of their number: 0.5 makes "
-        "half as many again. The dense model labels them, and an epoch is longer by this share",
+        "half as many again. The dense model labels them, and an epoch is longer by this share (default 0)",
     )
     best_state: bool = Field(
         False,
@@ -220,7 +222,10 @@ class CompressConfig(Asked):
         "--forms in int8, or else the first",
     )
     seed: int = Field(
-        0, ge=0, le=(1 << 32) - 1, description="seed of everything that is drawn at random, such as the order of rows"
+        0,
+        ge=0,
+        le=(1 << 32) - 1,
+        description="seed of everything that is drawn at random, such as the order of rows (default 0)",
     )
     checkpoint_every: int = Field(
         200, ge=1, description="save the state of the training every so many steps; a stopped run continues from it"

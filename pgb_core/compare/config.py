@@ -45,7 +45,7 @@ class CompareConfig(Asked):
     """Settings of `pgb compare`. Raises ConfigError."""
 
     out: Place = Field(
-        description="directory of the report and of the artifacts, one for each point (a method at a size)"
+        description="directory of the report and of the artifacts, one for each point (a method at a size); required"
     )
     methods: Annotated[tuple[str, ...], BeforeValidator(_parts), AfterValidator(_known)] = Field(
         tuple(METHODS), description="methods to compare, separated by commas (default all)"
