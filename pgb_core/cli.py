@@ -61,7 +61,7 @@ A point is one method at one size. Each point is an artifact that can be served.
 point; the whole comparison takes that time for each method, size and seed. Finished points are kept: the same command
 continues from them, and with more --methods or sizes it makes only the new points.
 The budget of a point is --minutes, --epochs or --steps; give one of them at most.
-docs/methods.md explains the methods, docs/method.md the terms.
+docs/methods.md explains the methods, docs/glossary.md the terms.
 """
 _PUSH_NOTES = """
 Needs the extra `hub`, and HF_TOKEN in the environment. Only the files that the manifest names are sent, and each is
