@@ -51,13 +51,17 @@ Forms: {forms}. docs/runtimes.md explains them. gpu has not been run on a GPU ye
 With --keep 1 the dense model is exported unchanged, and no data is needed. q8bert, quant-noise and qbert train it
 first.
 Finished stages are kept beside --out until the artifact is complete. The same command continues from them.
-docs/method.md explains the settings of each method.
+Terms: the dense model is the checkpoint as it was given; to compensate is to solve the weights that are left, layer by
+layer, so that the pruned model gives what the dense model gives; re-finetuning is the training after that.
+docs/method.md explains pgb and the settings that all methods share, docs/methods.md the other methods, and
+docs/glossary.md the terms.
 """.replace("{forms}", ", ".join(FORMS))
 _COMPARE_NOTES = """
 A point is one method at one size. Each point is an artifact that can be served. --minutes is about the time for one
-point, and the whole takes that time for each method and size. Finished points are kept: the same command continues
-from them, and with more --methods or sizes it makes only the new points. --quick gives a first impression.
-docs/methods.md explains the methods.
+point; the whole comparison takes that time for each method, size and seed. Finished points are kept: the same command
+continues from them, and with more --methods or sizes it makes only the new points.
+The budget of a point is --minutes, --epochs or --steps; give one of them at most.
+docs/methods.md explains the methods, docs/glossary.md the terms.
 """
 _PUSH_NOTES = """
 Needs the extra `hub`, and HF_TOKEN in the environment. Only the files that the manifest names are sent, and each is
@@ -190,7 +194,7 @@ def _flag(settings: type[BaseModel], name: str) -> dict[str, Any]:
         how = {"action": "append", "metavar": "NAME"}
     elif kinds[0] is bool:
         how = {"action": argparse.BooleanOptionalAction}
-    return {"default": None, "help": said, **how}
+    return {"default": None, "help": said.replace("%", "%%"), **how}  # argparse formats help texts with %
 
 
 def _joined(values: Sequence[object]) -> str:
@@ -469,9 +473,7 @@ _COMMANDS = {
     "compress": _Command(
         "compress a fine-tuned checkpoint into a verified artifact", _add_compress, _compress, _COMPRESS_NOTES
     ),
-    "compare": _Command(
-        "compare methods and sizes, each trained for the same time", _add_compare, _compare, _COMPARE_NOTES
-    ),
+    "compare": _Command("compare methods and sizes under one training budget", _add_compare, _compare, _COMPARE_NOTES),
     "evaluate": _Command("compute GLUE or SQuAD metrics of a checkpoint or an artifact", _add_evaluate, _evaluate),
     "inspect": _Command("show groups, share kept and FLOPs of every matrix of an artifact", _add_inspect, _inspect),
     "bench": _Command(
@@ -481,7 +483,9 @@ _COMMANDS = {
     "serve": _Command(
         "serve artifacts over HTTP (needs neither torch nor transformers)", _add_serve, None, _SERVE_NOTES
     ),
-    "plan-capacity": _Command("say how many replicas of which size hold a p99", lambda p: None, None),
+    "plan-capacity": _Command(
+        "find how many replicas, and of which size, keep p99 latency within a bound", lambda p: None, None
+    ),
     "demo": _Command("compress the built-in sentiment and QA models, compare them, and serve them", _add_demo, _demo),
 }
 

@@ -68,14 +68,18 @@ class Asked(BaseModel):
     task: Annotated[str, _one_of(TASKS)] | None = Field(
         None, description="task of the model; by default the one that the checkpoint was trained for"
     )
-    train: Place | None = Field(None, description="labelled rows for re-finetuning")
+    train: Place | None = Field(
+        None, description="file of labelled rows, from which the compressed model learns in re-finetuning"
+    )
     calibrate: Place | None = Field(
         None,
-        description="rows to score weights on and to compensate on, labelled or not; by default the rows of --train",
+        description="file of rows, labelled or not, on which weights are scored and the pruned model is compensated; "
+        "by default the rows of --train",
     )
     eval: Place | None = Field(
         None,
-        description="labelled rows; the metrics of the dense and the compressed model on them go into the manifest",
+        description="file of labelled rows; the metrics of the dense and the compressed model on them go into the "
+        "manifest",
     )
     text_column: str | None = Field(None, description="column of the text, if its name is not recognised")
     pair_column: str | None = Field(None, description="column of the second text of a pair")
@@ -84,34 +88,44 @@ class Asked(BaseModel):
         description="column of the label; repeat it for each column of 0 and 1 of a multi-label checkpoint",
     )
     labels: Literal["names", "ids", "vector"] | None = Field(
-        None, description="how labels are written, if they can be read in two ways"
+        None,
+        description="how labels are written, where a file can be read in two ways: as the names of the classes, as "
+        "their ids, or as a vector of 0 and 1",
     )
     vocabulary: Literal["all", "used"] = Field(
         "all",
-        description="tokens that the artifact keeps: all, or those that the texts of the data use and what any other "
-        "text needs to be read by smaller tokens",
+        description="tokens that the artifact keeps: all; or used: those that the texts of the data use, and the "
+        "smaller ones into which any other text can be split",
     )
     vocabulary_text: Place | None = Field(
-        None, description="more texts whose tokens are kept, such as a .txt with one a line; for --vocabulary used"
+        None,
+        description="file of more texts whose tokens are kept, such as a .txt with a text a line; only with "
+        "--vocabulary used",
     )
     trust_labels: bool = Field(False, description="continue even if the checkpoint contradicts the labels")
     distill: bool = Field(True, description="learn from the dense model as teacher in re-finetuning")
-    samples: int = Field(1024, ge=1, description="number of rows to score and to compensate on")
-    max_length: int | None = Field(None, ge=16, description="tokens to which training rows are cut")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="device to run on")
+    samples: int = Field(1024, ge=1, description="most rows on which weights are scored and the model is compensated")
+    max_length: int | None = Field(
+        None,
+        ge=16,
+        description="tokens to which rows are cut while learning; the artifact takes as many as the checkpoint "
+        "(default: 128, and 192 for qa)",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="device to compute on; auto takes a GPU if there is one"
+    )
     forms: Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_forms)] = Field(
         ("fp32", "int8"),
-        description="forms that the artifact carries, separated by commas; the service serves the fastest one that "
-        "loses little",
+        description="forms of the model that the artifact carries, separated by commas (docs/runtimes.md lists them); "
+        "the service serves the fastest one that loses little",
     )
     threads: int | None = Field(
         None, ge=1, le=1024, description="threads to compute with; by default one for each core of this process"
     )
     cache: Place | None = Field(
         None,
-        description="directory that keeps scores of weights, and outputs of the dense model, for later runs, at most "
-        "2 GiB; an empty value keeps none (default: what PGB_CACHE names, else pgb-serve in the user's cache "
-        "directory)",
+        description="directory that keeps scores of weights and outputs of the dense model for later runs, 2 GiB at "
+        "most; an empty value keeps none (default: what PGB_CACHE names, else pgb-serve in the user's cache directory)",
     )
 
     @model_validator(mode="after")
@@ -136,15 +150,17 @@ class CompressConfig(Asked):
     stages that fit; False starts again. Raises ConfigError.
     """
 
-    out: Place = Field(description="directory of the artifact")
+    out: Place = Field(
+        description="directory of the artifact (required); of several sizes, the directory that holds one for each"
+    )
     method: Annotated[str, _one_of(tuple(METHODS))] = Field("pgb", description="method that makes the model smaller")
     options: SerializeAsAny[MethodOptions] = Field(description="options of the method")
     keep: float = Field(
         0.5,
         ge=0.01,
         le=1,
-        description="share of the encoder's weights that is kept, 0.01 to 1; of several, such as 0.5,0.25,0.12, each "
-        "is made from the one before it",
+        description="share of the encoder's weights that is kept, 0.01 to 1; embeddings and the head of the task are "
+        "not counted. Of several, such as 0.5,0.25,0.12, each is made from the one before it",
     )
     further: tuple[float, ...] = Field(
         (), description="smaller sizes, the largest first, each made from the one before it; `keep` takes them too"
@@ -161,12 +177,14 @@ class CompressConfig(Asked):
         gt=0,
         le=1000,
         description="in place of --keep: find the largest size that is this many times as fast as the fastest dense "
-        "form on this machine",
+        "form on this machine; needs --eval",
     )
-    budget: Literal["weights", "flops"] = Field("weights", description="what --keep is a share of")
-    epochs: float = Field(3.0, ge=0, le=1000, description="passes over the rows in re-finetuning, 0 for none")
+    budget: Literal["weights", "flops"] = Field(
+        "weights", description="what --keep is a share of: weights, or the FLOPs of an input of 128 tokens"
+    )
+    epochs: float = Field(3.0, ge=0, le=1000, description="passes over the rows in re-finetuning, 0 for no training")
     steps: int | None = Field(
-        None, ge=1, le=100_000_000, description="steps of re-finetuning, of --tokens each, in place of --epochs"
+        None, ge=1, le=100_000_000, description="steps of re-finetuning, of --tokens tokens each, in place of --epochs"
     )
     learning_rate: float | None = Field(
         None, gt=0, lt=1, description="peak learning rate; by default 1e-4 / sqrt(keep)"
@@ -175,33 +193,42 @@ class CompressConfig(Asked):
         0.5,
         ge=0,
         le=1,
-        description="share of the matrices that are quantised at random in each of the last steps of re-finetuning, if "
-        "a form in int8 is made",
+        description="share of the matrices that are rounded to int8 at each of the last 30 % of the steps of "
+        "re-finetuning, drawn anew at each step; applies where --forms names a form in int8",
     )
     tokens: int = Field(1024, ge=16, description="tokens in a step of re-finetuning, padding included")
     more_text: float = Field(
         0.0,
         ge=0,
         le=10,
-        description="rows that are made of those to learn from and labelled by the dense model alone, as a share of "
-        "them; an epoch is longer by this share",
+        description="make additional unlabelled rows from those to learn from, as a share of their number: 0.5 makes "
+        "half as many again. The dense model labels them, and an epoch is longer by this share (default 0)",
     )
     best_state: bool = Field(
         False,
-        description="hold back some rows (1 % an epoch, at most 512) from re-finetuning, and keep the state that is "
-        "best on them and not the last",
+        description="hold some rows back from re-finetuning (1 % for each epoch, at most 5 % and 512 rows), and keep "
+        "the state of the training that is best on them in place of the last one",
     )
     ridge: float = Field(
-        0.01, gt=0, le=1000, description="strength with which compensation holds weights near their old values"
+        0.01,
+        gt=0,
+        le=1000,
+        description="penalty of the ridge regression in compensation: a larger one keeps weights nearer to their old "
+        "values",
     )
     plan_for: Annotated[str, AfterValidator(lambda name: _forms((name,))[0])] | None = Field(
         None,
-        description="form whose run times decide which parts are worth keeping; by default the first int8 form, else "
-        "the first form",
+        description="form whose measured run times decide which parts are worth keeping; by default the first form of "
+        "--forms in int8, or else the first",
     )
-    seed: int = Field(0, ge=0, le=(1 << 32) - 1, description="seed of sampling and of the order of rows")
+    seed: int = Field(
+        0,
+        ge=0,
+        le=(1 << 32) - 1,
+        description="seed of everything that is drawn at random, such as the order of rows (default 0)",
+    )
     checkpoint_every: int = Field(
-        200, ge=1, description="steps between saved states from which a stopped training continues"
+        200, ge=1, description="save the state of the training every so many steps; a stopped run continues from it"
     )
     resume: bool | None = Field(
         None,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from itertools import cycle, islice
 from pathlib import Path
 
-# A request in five has several texts, and one text in five is several sentences long.
+# A request in five has several texts, and one text in six is several sentences long.
 _SIZES = (1, 1, 1, 1, 4)
 _SENTENCES = (1, 1, 4, 1, 1, 1)
 REQUESTS = 400

@@ -44,7 +44,9 @@ def _shares(sizes: tuple[float, ...]) -> tuple[float, ...]:
 class CompareConfig(Asked):
     """Settings of `pgb compare`. Raises ConfigError."""
 
-    out: Place = Field(description="directory of the report and of the artifacts, one for each point")
+    out: Place = Field(
+        description="directory of the report and of the artifacts, one for each point (a method at a size); required"
+    )
     methods: Annotated[tuple[str, ...], BeforeValidator(_parts), AfterValidator(_known)] = Field(
         tuple(METHODS), description="methods to compare, separated by commas (default all)"
     )
@@ -55,7 +57,8 @@ class CompareConfig(Asked):
         None,
         gt=0,
         le=1440,
-        description="approximate minutes for each point, from which its epochs are computed (default 8)",
+        description="approximate minutes for each point, from which its epochs are computed (default 8, with --quick "
+        "1)",
     )
     epochs: float | None = Field(
         None, ge=0, le=1000, description="passes over the rows for each point, in place of --minutes"
@@ -63,12 +66,16 @@ class CompareConfig(Asked):
     steps: int | None = Field(
         None, ge=1, le=100_000_000, description="steps of training for each point, in place of --minutes"
     )
-    seeds: int = Field(1, ge=1, le=100, description="runs of each point, with different seeds")
+    seeds: int = Field(1, ge=1, le=100, description="number of runs of each point, each with another seed")
     quick: bool = Field(
-        False, description=f"a first impression: {QUICK_MINUTES:g} minute a point, half the weights, few samples"
+        False,
+        description=f"a first impression: --minutes {QUICK_MINUTES:g}, --keep {QUICK_SIZES[0]:g} and --samples "
+        f"{QUICK_SAMPLES}",
     )
-    seconds: float = Field(1.0, gt=0, le=600, description="seconds of timing for each form and shape")
-    eval: Place = Field(description="labelled rows on which every point is evaluated")
+    seconds: float = Field(
+        1.0, gt=0, le=600, description="seconds for which each form is timed at each shape (batch x tokens)"
+    )
+    eval: Place = Field(description="file of labelled rows on which every point is evaluated; required")
 
     def __init__(self, **settings: Any) -> None:
         if settings.get("quick"):

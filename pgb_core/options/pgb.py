@@ -18,27 +18,32 @@ class PGBOptions(MethodOptions):
 
     structure: Literal["auto", "shared", "disjoint", "nested"] = Field(
         "auto",
-        description="shared: groups that choose their inputs; disjoint: the paper's blocks; nested: no groups; "
-        "channels are put in one order, and each matrix reads the first of them; auto: in each half of a layer the one "
-        "of shared and nested that keeps more importance for the time that it takes",
+        description="auto: for each attention and each feed-forward part, shared or nested, whichever keeps more "
+        "importance for its run time; shared: groups of outputs, each with inputs of its own choice; disjoint: the "
+        "paper's blocks, which share no row and no column; nested: no groups, but one order of the channels of the "
+        "residual stream, of which each matrix reads the first ones",
     )
-    passes: int = Field(6, ge=1, description="passes of the search for groups")
+    passes: int = Field(6, ge=1, description="most passes of the search for groups")
     g_max: int = Field(6, ge=1, description="most disjoint groups of a matrix")
     from_predictions: bool = Field(
-        False, description="score with labels drawn from the model's predictions, even if there are labels"
+        False,
+        description="score weights with labels drawn from the predictions of the dense model, even if the rows have "
+        "labels",
     )
 
     units_by: Literal["importance", "reconstruction"] = Field(
         "importance",
-        description="what decides which heads, channels of heads and neurons of a sublayer stay, as many as importance "
-        "says; reconstruction: the error of what the sublayer writes, after the others were fitted",
+        description="what decides which heads, channels of heads and neurons of a sublayer stay; importance decides "
+        "how many in either case. reconstruction: those without which the output of the sublayer, with the others "
+        "fitted anew, would be furthest off",
     )
     exchanges: int = Field(
         0,
         ge=0,
         le=1000,
-        description="losses that are measured, without training, to correct the plan: sublayers exchange weights, and "
-        "what lowers the loss on calibration rows stays (0 for none, else 50 or more are of use)",
+        description="correct the plan by trial, without training: two sublayers exchange weights, and the exchange "
+        "stays if the loss on calibration rows falls. The value is the number of losses that may be measured: 0 for "
+        "no correction, else 50 or more (default 0)",
     )
 
     @property

@@ -41,8 +41,8 @@ _EXAMPLES = """examples:
   pgb plan-capacity ./small --profile small.json --rate 500 --burst 4:2:30 --texts dev.jsonl --p99 50
   pgb plan-capacity --profile small.json --trace log.jsonl --replicas 4
 
-The service's own queue decides what is admitted and what runs together; clock and model are simulated. docs/capacity.md
-says what is assumed, and what a trace holds.
+The simulation uses the service's own queue, which decides what is admitted and which inputs share a batch. The clock
+and the model are simulated. docs/capacity.md says what is assumed, and what a trace holds.
 """
 
 
@@ -66,56 +66,100 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=_NAME,
-        description="Say how many replicas of which size hold a p99, by simulating the service under given requests.",
+        description="Find how many replicas, and of which size, keep p99 latency within a bound, by simulation.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("artifact", nargs="?", metavar="ARTIFACT", help="model to plan for; not needed where its --profile is there")
-    add("--profile", type=Path, metavar="FILE", help="times of the model: read if the file is there, written if not")
-    add("--sizes", metavar="WxT,WxT", help="sizes of a replica, workers x threads (default: those of the profile)")
+    add(
+        "artifact",
+        nargs="?",
+        metavar="ARTIFACT",
+        help="model to plan for; not needed if the file of --profile exists, except for --texts",
+    )
+    add(
+        "--profile",
+        type=Path,
+        metavar="FILE",
+        help="JSON file with the times of the model; read if it exists, or else measured here and written",
+    )
+    add(
+        "--sizes",
+        metavar="WxT,WxT",
+        help="sizes of a replica: processes x threads of the model in each, such as 1x4,4x1 (default: those of the "
+        "profile; to measure one, 1x1, one process with all cores, and one process for each core)",
+    )
     asked = parser.add_argument_group("requests")
     given = asked.add_mutually_exclusive_group()
-    given.add_argument("--rate", type=_positive, metavar="R", help="requests a second, at random instants")
-    given.add_argument("--trace", type=Path, metavar="FILE", help="requests that came, as JSON lines or CSV")
+    given.add_argument("--rate", type=_positive, metavar="R", help="requests a second, at random instants (Poisson)")
+    given.add_argument(
+        "--trace",
+        type=Path,
+        metavar="FILE",
+        help="recorded requests: JSON lines, CSV (.csv), or the log of the service",
+    )
     asked.add_argument(
-        "--burst", metavar="F:S:E", help="with --rate: F times the rate for S seconds in every E seconds"
+        "--burst",
+        metavar="F:S:E",
+        help="with --rate: F times the rate in the last S of every E seconds, such as 4:2:30",
     )
     lengths = asked.add_mutually_exclusive_group()
-    lengths.add_argument("--lengths", metavar="N:W,N:W", help="with --rate: tokens of an input, with weights")
-    lengths.add_argument("--texts", type=Path, metavar="FILE", help="with --rate: texts to take the lengths of")
-    asked.add_argument("--inputs", metavar="N:W,N:W", help="with --rate: inputs of a request, with weights (default 1)")
+    lengths.add_argument(
+        "--lengths", metavar="N:W,N:W", help="with --rate: tokens of an input, with weights, such as 16:0.7,64:0.3"
+    )
+    lengths.add_argument(
+        "--texts",
+        type=Path,
+        metavar="FILE",
+        help="with --rate: the lengths of these texts, .txt or JSON lines; needs ARTIFACT",
+    )
+    asked.add_argument(
+        "--inputs",
+        metavar="N:W,N:W",
+        help="with --rate: inputs (texts, pairs or questions) of a request, with weights (default 1)",
+    )
     asked.add_argument(
         "--clients",
         type=_count,
         metavar="N",
-        help="with --rate: clients that take turns, by key or connection (default 32)",
+        help="with --rate: number of clients, which the service serves in turns (default 32)",
     )
     wanted = parser.add_argument_group("what is wanted")
     either = wanted.add_mutually_exclusive_group()
-    either.add_argument("--p99", type=_positive, metavar="MS", help="find the fewest replicas that hold this p99")
-    either.add_argument("--replicas", type=_count, metavar="N", help="say what so many replicas do")
+    either.add_argument(
+        "--p99",
+        type=_positive,
+        metavar="MS",
+        help="find the fewest replicas whose p99 is at most this, in milliseconds",
+    )
+    either.add_argument(
+        "--replicas", type=_count, metavar="N", help="instead: what latency and refusals this number of replicas has"
+    )
     wanted.add_argument(
         "--refused",
         type=_share,
         default=0.001,
         metavar="SHARE",
-        help="with --p99: share of requests that may be refused (default 0.001)",
+        help="with --p99: largest share of the requests that may be refused (default 0.001)",
     )
     wanted.add_argument(
         "--balance",
         choices=BALANCES,
         default=LEAST_CONNECTIONS,
-        help=f"how replicas are chosen (default {LEAST_CONNECTIONS})",
+        help=f"how the balancer picks the process for a request (default {LEAST_CONNECTIONS})",
     )
     wanted.add_argument(
-        "--requests", type=_many, default=50_000, metavar="N", help="with --rate: requests to simulate (default 50000)"
+        "--requests",
+        type=_many,
+        default=50_000,
+        metavar="N",
+        help="with --rate: requests to simulate for each number of replicas (default 50000)",
     )
-    wanted.add_argument("--seed", type=int, default=0, help="of everything that is drawn at random (default 0)")
-    wanted.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    wanted.add_argument("--seed", type=int, default=0, help="seed of everything that is drawn at random (default 0)")
+    wanted.add_argument("--json", action="store_true", help="print one JSON object in place of the table")
     service = parser.add_argument_group("settings of the service")
-    service.add_argument("--config", help="TOML file of settings")
+    service.add_argument("--config", help="TOML file of settings of the service")
     for name in _SETTINGS:
         field = Settings.model_fields[name]
         said = str(field.description).replace("%", "%%")

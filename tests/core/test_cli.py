@@ -4,14 +4,18 @@ import errno
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
 import pytest
 import torch
+from pydantic import BaseModel
 
 from pgb_core import cli
 from pgb_core.artifact import Artifact
+from pgb_core.compare.config import CompareConfig
+from pgb_core.config import CompressConfig
 from pgb_core.measure.comparison import DENSE_FORMS, dense
 from pgb_core.options import METHODS
 from pgb_core.pipeline import compress
@@ -254,6 +258,29 @@ def test_every_command_explains_itself(command: str, names: str, capsys: pytest.
     said = capsys.readouterr().out
     assert f"usage: pgb {command}" in said
     assert not [name for name in names.split() if name not in said]
+
+
+@pytest.mark.parametrize(
+    ("command", "settings"), [("compress", (CompressConfig, *METHODS.values())), ("compare", (CompareConfig,))]
+)
+def test_help_has_every_description_as_it_is_written(
+    command: str,
+    settings: Sequence[type[BaseModel]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A percent sign in it is one."""
+    monkeypatch.setenv("COLUMNS", "100000")
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    said = capsys.readouterr().out
+    told = [
+        str(field.description)
+        for kind in settings
+        for name, field in kind.model_fields.items()
+        if name not in ("options", "further")
+    ]
+    assert [description for description in told if description not in said] == []
 
 
 def test_methods_share_the_flag_of_an_option_that_they_share(capsys: pytest.CaptureFixture[str]) -> None:
