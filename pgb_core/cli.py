@@ -190,7 +190,7 @@ def _flag(settings: type[BaseModel], name: str) -> dict[str, Any]:
         how = {"action": "append", "metavar": "NAME"}
     elif kinds[0] is bool:
         how = {"action": argparse.BooleanOptionalAction}
-    return {"default": None, "help": said, **how}
+    return {"default": None, "help": said.replace("%", "%%"), **how}
 
 
 def _joined(values: Sequence[object]) -> str:

@@ -286,6 +286,9 @@ class CompressConfig(Asked):
             raise ValueError(
                 f"epochs 0: {self.method} needs training to choose what to keep; use more, such as --epochs 3"
             )
+        if not self.trains and not self.as_it_is and (self.more_text or self.best_state):
+            name = "--more-text" if self.more_text else "--best-state"
+            raise ValueError(f"{name} is for re-finetuning, and --epochs 0 asks for none; drop one")
         if self.more_text and not self.distill:
             raise ValueError("--more-text is labelled by the dense model, which --no-distill leaves out; drop one")
         if self.further and not (self.keep < 1 and all(a > b >= 0.01 for a, b in pairwise(self.sizes))):

@@ -50,6 +50,19 @@ def test_what_is_saved_is_found_under_its_own_digest(tmp_path: Path) -> None:
     assert cache.tensors("plan", KEY) is None
 
 
+def test_a_cache_that_is_only_readable_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though it cannot be noted when a file was used; and the file stays."""
+    cache = Cache(tmp_path / "cache")
+    cache.save("scores", KEY, VALUES)
+
+    def refused(path: Path) -> None:
+        raise PermissionError(path)
+
+    monkeypatch.setattr(os, "utime", refused)
+    assert cache.tensors("scores", KEY) is not None
+    assert cache.holds("scores", KEY)
+
+
 def test_a_damaged_file_is_no_stage(tmp_path: Path) -> None:
     """It goes, and the stage is done again."""
     cache = Cache(tmp_path)

@@ -24,6 +24,8 @@ GOOD: dict[str, Any] = {"checkpoint": "c", "out": "o", "calibrate": "t.txt"}
         ({"device": "tpu"}, "device"),
         ({"calibrate": None}, "no data: give --train"),
         ({"samples": 0}, "samples 0"),
+        ({"epochs": 0.0, "more_text": 1.0}, "--more-text is for re-finetuning, and --epochs 0 asks for none"),
+        ({"epochs": 0.0, "best_state": True}, "--best-state is for re-finetuning, and --epochs 0 asks for none"),
         ({"learning_rate": 2.0}, "learning_rate"),
         ({"threads": 0}, "threads 0 is out of range; use 1 to 1024"),
         ({"labels": "numbers"}, "labels 'numbers' is unknown; use one of names, ids, vector"),
