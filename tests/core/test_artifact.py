@@ -91,7 +91,7 @@ def test_what_was_written_opens_the_same(written: Artifact) -> None:
 
 def test_in_a_directory_of_several_artifacts_one_is_to_be_named(written: Artifact) -> None:
     """As the message says."""
-    with pytest.raises(ArtifactError, match="no manifest.json; it holds artifacts; name one of them, such as .*small"):
+    with pytest.raises(ArtifactError, match=r"no manifest.json; it holds artifacts; name one of them, such as .*small"):
         open_artifact(written.path.parent)
 
 
