@@ -146,7 +146,7 @@ class CompressConfig(Asked):
         description="share of the encoder's weights that is kept, 0.01 to 1; of several, such as 0.5,0.25,0.12, each "
         "is made from the one before it",
     )
-    further: tuple[float, ...] = Field(
+    further: Annotated[tuple[float, ...], BeforeValidator(_several)] = Field(
         (), description="smaller sizes, the largest first, each made from the one before it; `keep` takes them too"
     )
     max_drop: float | None = Field(
@@ -324,6 +324,8 @@ def _with_sizes(settings: dict[str, Any]) -> dict[str, Any]:
     if not all(isinstance(size, int | float) for size in given):
         raise ValueError("keep must be a share, or shares separated by commas, such as 0.5,0.25")
     first, *rest = sorted(map(float, given), reverse=True)
+    if rest and settings.get("further"):
+        raise ValueError("keep names several sizes already; leave further out")
     return {**settings, "keep": first, **({"further": tuple(rest)} if rest else {})}
 
 

@@ -24,6 +24,8 @@ GOOD: dict[str, Any] = {"checkpoint": "c", "out": "o", "calibrate": "t.txt"}
         ({"device": "tpu"}, "device"),
         ({"calibrate": None}, "no data: give --train"),
         ({"samples": 0}, "samples 0"),
+        ({"keep": [0.5, 0.3], "further": [0.1]}, "keep names several sizes already; leave further out"),
+        ({"further": 0.1}, "further must be a list, not 0.1"),
         ({"epochs": 0.0, "more_text": 1.0}, "--more-text is for re-finetuning, and --epochs 0 asks for none"),
         ({"epochs": 0.0, "best_state": True}, "--best-state is for re-finetuning, and --epochs 0 asks for none"),
         ({"learning_rate": 2.0}, "learning_rate"),
