@@ -38,6 +38,7 @@ CARD = "README.md"
 COMPANIONS = (CONFIG, TOKENIZER_CONFIG, CARD)  # for other programs and for people; nothing here reads them
 FP32 = "fp32"
 MAX_MANIFEST_BYTES = 1 << 20
+_LISTED = 4  # artifacts that a message names
 TASKS = ("classification", "qa")
 SCORINGS = ("softmax", "sigmoid", "none")
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -248,6 +249,15 @@ class Artifact:
         return self.path / WEIGHTS if WEIGHTS in self.manifest.files else None
 
 
+def _to_name(root: Path) -> str:
+    """Which directory to name instead of one without a manifest: of several sizes, one."""
+    inside = sorted(path.parent for path in root.glob(f"*/{MANIFEST}") if path.parent.name[0] != ".")
+    if not inside:
+        return "name a directory that pgb compress wrote"
+    few = [ascii(str(path))[1:-1] for path in inside[:_LISTED]]
+    return f"it holds artifacts; name one of them, such as {', '.join(few)}"
+
+
 def open_artifact(path: str | Path) -> Artifact:
     """Read and verify. Raises ArtifactError naming the file that is missing, altered or outside."""
     root = Path(path)
@@ -258,7 +268,7 @@ def open_artifact(path: str | Path) -> Artifact:
         content = (root / MANIFEST).read_bytes()
         manifest = Manifest.from_json(content.decode())
     except OSError as error:
-        raise ArtifactError(f"{root}: no {MANIFEST}; name a directory that pgb compress wrote") from error
+        raise ArtifactError(f"{root}: no {MANIFEST}; {_to_name(root)}") from error
     except UnicodeDecodeError as error:
         raise ArtifactError(f"{root}: {MANIFEST} is not UTF-8") from error
     named = [file for record in manifest.forms.values() for file in (record.file, record.check)]

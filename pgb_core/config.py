@@ -162,7 +162,7 @@ class CompressConfig(Asked):
         description="share of the encoder's weights that is kept, 0.01 to 1; embeddings and the head of the task are "
         "not counted. Of several, such as 0.5,0.25,0.12, each is made from the one before it",
     )
-    further: tuple[float, ...] = Field(
+    further: Annotated[tuple[float, ...], BeforeValidator(_several)] = Field(
         (), description="smaller sizes, the largest first, each made from the one before it; `keep` takes them too"
     )
     max_drop: float | None = Field(
@@ -313,6 +313,9 @@ class CompressConfig(Asked):
             raise ValueError(
                 f"epochs 0: {self.method} needs training to choose what to keep; use more, such as --epochs 3"
             )
+        if not self.trains and not self.as_it_is and (self.more_text or self.best_state):
+            name = "--more-text" if self.more_text else "--best-state"
+            raise ValueError(f"{name} is for re-finetuning, and --epochs 0 asks for none; drop one")
         if self.more_text and not self.distill:
             raise ValueError("--more-text is labelled by the dense model, which --no-distill leaves out; drop one")
         if self.further and not (self.keep < 1 and all(a > b >= 0.01 for a, b in pairwise(self.sizes))):
@@ -348,6 +351,8 @@ def _with_sizes(settings: dict[str, Any]) -> dict[str, Any]:
     if not all(isinstance(size, int | float) for size in given):
         raise ValueError("keep must be a share, or shares separated by commas, such as 0.5,0.25")
     first, *rest = sorted(map(float, given), reverse=True)
+    if rest and settings.get("further"):
+        raise ValueError("keep names several sizes already; leave further out")
     return {**settings, "keep": first, **({"further": tuple(rest)} if rest else {})}
 
 

@@ -15,7 +15,7 @@ from pgb_core.methods.outlook import Outlook, outlook
 from pgb_core.progress.report import Report
 from pgb_core.run.cache import Cache, usual_place
 from pgb_core.run.effort import stages
-from pgb_core.run.output import Output
+from pgb_core.run.output import Output, check_folder, check_place
 from pgb_core.run.run import Run, Start
 from pgb_core.run.shared import Shared
 from pgb_core.run.workspace import Workspace, locked
@@ -112,6 +112,9 @@ def forecast(config: CompressConfig, report: Report) -> list[Outlook]:
         raise ConfigError("--forecast is of a size that --keep names; leave --max-drop and --min-speedup out")
     if not config.trains:
         raise ConfigError("--forecast tells what re-finetuning will give, and --epochs 0 asks for none")
+    if config.as_it_is:
+        raise ConfigError("--forecast tells what re-finetuning will give, and --keep 1 asks for none")
+    (check_folder if config.further else check_place)(config.out, config.checkpoint)
     shared, found = Shared(cache_of(config)), []
     with locked(Path(config.out), report.warn) as workspace, threads(config.threads):
         for member in config.members():
@@ -126,7 +129,9 @@ def forecast(config: CompressConfig, report: Report) -> list[Outlook]:
 
 
 def cache_of(config: CompressConfig) -> Cache | None:
-    """Where stages outlive a run, as the settings say."""
+    """Where stages outlive a run, as the settings say. Raises ConfigError when they name something else."""
     if config.cache == "":
         return None
+    if config.cache and Path(config.cache).exists() and not Path(config.cache).is_dir():
+        raise ConfigError(f"--cache {config.cache}: is no directory; name one, or leave --cache out")
     return Cache(Path(config.cache) if config.cache else usual_place())

@@ -337,11 +337,11 @@ def _train(
     if not config.trains:
         return
     trainer, held = _trainer(run, model, teacher, share, regimes, best)
-    if best and not held:
-        report.warn(f"--best-state: fewer than {held_back.LEAST} rows could be held back, so the last state is kept")
     saved = workspace.tensors(stage.name, stage.digest)
     if saved is not None:
         trainer.restore(to_device(saved, trainer.device))
+    if best and not held and trainer.step < trainer.steps:
+        report.warn(f"--best-state: fewer than {held_back.LEAST} rows could be held back, so the last state is kept")
     known = run.records.of(stage.digest).get("seconds", 0.0) if saved is not None else 0.0
     began = time.perf_counter()
     report.stage(title, trainer.steps)

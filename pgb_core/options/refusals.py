@@ -12,6 +12,7 @@ _KINDS = {
     "int_type": "a whole number",
     "bool_type": "true or false",
     "string_type": "a text",
+    "tuple_type": "a list",
     "label_column": "a text or a list of texts",
 }
 _LIMITS = {"ge": "{} or more", "gt": "above {}", "le": "at most {}", "lt": "below {}"}

@@ -43,7 +43,8 @@ class Cache:
             with suppress(OSError, SafetensorError):
                 if path.stem.endswith(sha256_of(path)[:_SHORT]):
                     found = load_file(path)
-                    os.utime(path)
+                    with suppress(OSError):  # the cache may be only readable
+                        os.utime(path)
                     return found
             with suppress(OSError):
                 path.unlink()

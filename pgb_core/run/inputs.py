@@ -88,7 +88,7 @@ def read_inputs(config: CompressConfig, checkpoint: Checkpoint, report: Report) 
         raise ConfigError("--no-distill without --train: nothing to re-finetune with; give labels or --epochs 0")
     held_out = config.eval and reading.read(config.eval, subject, options, report, "validation", "evaluation")
     learned = training or calibration
-    if sources and config.more_text and config.epochs and not config.as_it_is:
+    if sources and config.more_text and config.trains and not config.as_it_is:
         made = _more(sources[0], config, checkpoint, report)
         sources.append(made)
         more = _encoded(made, config, checkpoint, report)

@@ -11,8 +11,9 @@ from tokenizers import Tokenizer
 from pgb_core.checkpoints.load import Checkpoint
 from pgb_core.checkpoints.trim import trimmed
 from pgb_core.config import Asked
-from pgb_core.data import Question, Row, read_data
-from pgb_core.errors import CheckpointError
+from pgb_core.data import Data, Question, Row, read_data
+from pgb_core.data.read import QUESTIONS
+from pgb_core.errors import CheckpointError, DataError
 from pgb_core.export.parity import Parity, parity_of
 from pgb_core.export.parts import table_bytes
 from pgb_core.gate import gate
@@ -48,9 +49,11 @@ def fitted(config: Asked, checkpoint: Checkpoint, inputs: Inputs, report: Report
     """
     learned = _texts(row for source in inputs.sources for row in source.rows)
     if config.vocabulary_text is not None:
-        more = read_data(config.vocabulary_text, "texts", "train")
+        more = more_texts(config.vocabulary_text)
         for told in more.notes:
             report.note(told)
+        for doubt in more.warnings:
+            report.warn(doubt)
         learned |= _texts(more.rows)
     held_out = _texts(inputs.held_out.rows) if inputs.held_out else {}
     every = {**held_out, **learned}
@@ -85,6 +88,17 @@ def fitted(config: Asked, checkpoint: Checkpoint, inputs: Inputs, report: Report
             "texts about as large a share is read by smaller pieces; --vocabulary-text keeps the tokens of more texts"
         )
     return Fitted(small, gate(small), fit, facts)
+
+
+def more_texts(place: str) -> Data:
+    """Texts, or questions with what they are about, whatever the model's task. Raises DataError."""
+    try:
+        return read_data(place, "texts", "train")
+    except DataError as refused:
+        try:
+            return read_data(place, QUESTIONS, "train")
+        except DataError:
+            raise refused from None
 
 
 def _texts(rows: Iterator[Row] | Sequence[Row]) -> dict[str, str]:

@@ -8,8 +8,10 @@ import math
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from pgb_core import machine
 from pgb_core.artifact import open_artifact
@@ -24,12 +26,15 @@ from service.planning.fleet import BALANCES, LEAST_CONNECTIONS, Goal, Replica
 from service.planning.measure import measure, sizes_here
 from service.planning.profile import Profile
 from service.planning.report import Row, as_json, table
-from service.planning.search import Conditions, alone, fewest, forecast
+from service.planning.search import MOST_REPLICAS, Conditions, alone, fewest, forecast
 from service.settings import Settings, SettingsError, read_settings
 
+Number = TypeVar("Number", int, float)
 _NAME = "pgb plan-capacity"
 _SIZE = re.compile(r"([1-9]\d{0,3})x([1-9]\d{0,3})")
-_LEAST_REQUESTS = 1_000
+_LEAST_REQUESTS, _REQUESTS = 1_000, 50_000
+_LEAST_RATE, _MOST_RATE = 1e-6, 1e8
+_REFUSED = 0.001
 # Of the service: those that decide how fast a model runs, and which requests wait.
 _SETTINGS = (
     *("form", "runtime", "max_form_drop", "max_batch_tokens", "max_queue_tokens", "max_queue_seconds"),
@@ -92,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     asked = parser.add_argument_group("requests")
     given = asked.add_mutually_exclusive_group()
-    given.add_argument("--rate", type=_positive, metavar="R", help="requests a second, at random instants (Poisson)")
+    given.add_argument("--rate", type=_rate, metavar="R", help="requests a second, at random instants (Poisson)")
     given.add_argument(
         "--trace",
         type=Path,
@@ -134,14 +139,13 @@ def _parser() -> argparse.ArgumentParser:
         help="find the fewest replicas whose p99 is at most this, in milliseconds",
     )
     either.add_argument(
-        "--replicas", type=_count, metavar="N", help="instead: what latency and refusals this number of replicas has"
+        "--replicas", type=_fleet, metavar="N", help="instead: what latency and refusals this number of replicas has"
     )
     wanted.add_argument(
         "--refused",
         type=_share,
-        default=0.001,
         metavar="SHARE",
-        help="with --p99: largest share of the requests that may be refused (default 0.001)",
+        help=f"with --p99: largest share of the requests that may be refused (default {_REFUSED})",
     )
     wanted.add_argument(
         "--balance",
@@ -152,9 +156,8 @@ def _parser() -> argparse.ArgumentParser:
     wanted.add_argument(
         "--requests",
         type=_many,
-        default=50_000,
         metavar="N",
-        help="with --rate: requests to simulate for each number of replicas (default 50000)",
+        help=f"with --rate: requests to simulate for each number of replicas (default {_REQUESTS})",
     )
     wanted.add_argument("--seed", type=int, default=0, help="seed of everything that is drawn at random (default 0)")
     wanted.add_argument("--json", action="store_true", help="print one JSON object in place of the table")
@@ -169,19 +172,24 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(args: argparse.Namespace) -> int:
     settings = _settings(args)
-    profile = _profile(args, settings)
-    if args.p99 is None and args.replicas is None:
+    _check(args)
+    profile, traffic = _known(args, settings), None
+    if args.p99 is not None or args.replicas is not None:  # what is wrong with the requests is told before the wait
+        of = profile or open_artifact(located(args.artifact)).manifest
+        traffic = _traffic(args, settings, of.task, of.max_length)
+    profile = profile or _measured(args, settings)
+    if profile.busy:
+        _told(f"the machine was too busy for reliable times: {profile.busy}; time the model again when it is idle")
+    if traffic is None:
         print(f"{profile.model} in {profile.form} was timed; plan with --rate or --trace, and --p99 or --replicas")
         return 0
-    traffic = _traffic(args, settings, profile)
-    given = Conditions(traffic, args.balance, args.requests, args.seed)
-    goal = None if args.p99 is None else Goal(args.p99 / 1e3, args.refused)
+    given = Conditions(traffic, args.balance, args.requests or _REQUESTS, args.seed)
+    goal = None if args.p99 is None else Goal(args.p99 / 1e3, _REFUSED if args.refused is None else args.refused)
     names = [f"{workers}x{threads}" for workers, threads in _sizes(args.sizes)] or [s.name for s in profile.sizes]
     rows = []
-    for name in names:
-        size = profile.size(name)
+    for size in [profile.size(name) for name in dict.fromkeys(names)]:
         replica = Replica(size, profile.overhead, limits_of(settings), settings.max_request_seconds, profile.max_length)
-        _told(f"simulating {name}")
+        _told(f"simulating {size.name}")
         if goal is None:
             rows.append(Row(size, forecast(replica, args.replicas, given)))
             continue
@@ -200,8 +208,18 @@ def _settings(args: argparse.Namespace) -> Settings:
     return read_settings(flags)
 
 
-def _profile(args: argparse.Namespace, settings: Settings) -> Profile:
-    """The profile that is there, or one that is measured now."""
+def _check(args: argparse.Namespace) -> None:
+    """Raises ConfigError where flags do not go together."""
+    if args.p99 is None and args.replicas is None and (args.rate is not None or args.trace is not None):
+        raise ConfigError("say what is wanted: --p99 MS, or --replicas N")
+    if args.refused is not None and args.p99 is None:
+        raise ConfigError("--refused belongs to a goal; give --p99 MS too, or leave it out")
+    if args.trace is not None and args.requests is not None:
+        raise ConfigError("--requests is for requests that are drawn; a trace has its own")
+
+
+def _known(args: argparse.Namespace, settings: Settings) -> Profile | None:
+    """The profile that is there; None where one is to be measured."""
     if args.profile is not None and args.profile.exists():
         profile = Profile.read(args.profile)
         if args.artifact is not None and open_artifact(located(args.artifact)).digest != profile.digest:
@@ -218,24 +236,31 @@ def _profile(args: argparse.Namespace, settings: Settings) -> Profile:
                 f"{settings.max_batch_tokens}; give a smaller --max-batch-tokens, or another file to time larger ones"
             )
         _told(f"{args.profile}: times of {profile.model} in {profile.form}, read")
-    elif args.artifact is None:
-        raise ConfigError("name an ARTIFACT to time, or with --profile the file of one that was timed")
-    else:
-        profile = measure(located(args.artifact), settings, _sizes(args.sizes) or sizes_here(), _told)
-        if args.profile is not None:
-            args.profile.write_text(profile.model_dump_json(indent=1) + "\n", "utf-8")
-            _told(f"{args.profile}: written")
-    if profile.busy:
-        _told(f"the machine was too busy for reliable times: {profile.busy}; time the model again when it is idle")
+        return profile
+    if args.artifact is None:
+        where = "" if args.profile is None else f"{args.profile}: there is no such file; "
+        raise ConfigError(f"{where}name an ARTIFACT to time, or with --profile the file of one that was timed")
+    if args.profile is not None and not os.access(args.profile.parent, os.W_OK | os.X_OK):
+        raise ConfigError(f"{args.profile}: no file can be written there; name a place for --profile that is there")
+    return None
+
+
+def _measured(args: argparse.Namespace, settings: Settings) -> Profile:
+    """A profile that is measured now, and kept where one is named."""
+    profile = measure(located(args.artifact), settings, _sizes(args.sizes) or sizes_here(), _told)
+    if args.profile is not None:
+        args.profile.write_text(profile.model_dump_json(indent=1) + "\n", "utf-8")
+        _told(f"{args.profile}: written")
     return profile
 
 
-def _traffic(args: argparse.Namespace, settings: Settings, profile: Profile) -> Traffic:
+def _traffic(args: argparse.Namespace, settings: Settings, task: str, max_length: int) -> Traffic:
+    """The requests that are asked for. task, max_length: of the model."""
     if args.trace is not None:
         for name in ("burst", "lengths", "texts", "inputs", "clients"):
             if getattr(args, name) is not None:
                 raise ConfigError(f"--{name} is for requests that are drawn; a trace has its own")
-        trace = Trace.read(args.trace, profile.max_length, settings.max_items)
+        trace = Trace.read(args.trace, max_length, settings.max_items)
         if trace.skipped:
             _told(f"{args.trace}: {trace.skipped} lines left out, which name no inputs")
         return trace
@@ -248,14 +273,14 @@ def _traffic(args: argparse.Namespace, settings: Settings, profile: Profile) -> 
         if args.artifact is None:
             raise ConfigError("--texts needs ARTIFACT, whose tokenizer reads them")
         artifact = open_artifact(located(args.artifact))
-        kinds = read_texts(args.texts, profile.task, Tokenizer.open(artifact.tokenizer, profile.max_length))
+        kinds = read_texts(args.texts, task, Tokenizer.open(artifact.tokenizer, max_length))
     elif args.lengths is not None:
         kinds = {(length,): weight for length, weight in weights("--lengths", args.lengths).items()}
     else:
         raise ConfigError("say how long inputs are: --lengths 16:0.7,64:0.3, or --texts FILE")
     longest = max(max(kind) for kind in kinds)
-    if longest > profile.max_length:
-        raise ConfigError(f"--lengths {longest}: the model takes {profile.max_length} tokens at most")
+    if longest > max_length:
+        raise ConfigError(f"--lengths {longest}: the model takes {max_length} tokens at most")
     burst = None if args.burst is None else Burst.read(args.burst)
     return Drawn(Mix(kinds, inputs, args.clients or 32), args.rate, burst)
 
@@ -269,32 +294,39 @@ def _sizes(text: str | None) -> list[tuple[int, int]]:
     return [(int(match[1]), int(match[2])) for match in found]
 
 
+def _number(kind: Callable[[str], Number], text: str, fits: Callable[[Number], bool], said: str) -> Number:
+    """Raises ArgumentTypeError when the text is none, or one that does not fit."""
+    with suppress(ValueError):
+        value = kind(text)
+        if fits(value):
+            return value
+    raise argparse.ArgumentTypeError(f"is {said}")
+
+
 def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError("is a number above 0")
-    return value
+    return _number(float, text, lambda value: 0 < value < math.inf, "a number above 0")
+
+
+def _rate(text: str) -> float:
+    said = f"a number from {_LEAST_RATE:f} to {_MOST_RATE:,.0f}"
+    return _number(float, text, lambda value: _LEAST_RATE <= value <= _MOST_RATE, said)
 
 
 def _share(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError("is a share from 0 to below 1")
-    return value
+    return _number(float, text, lambda value: 0 <= value < 1, "a share from 0 to below 1")
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("is a whole number from 1")
-    return value
+    return _number(int, text, lambda value: value >= 1, "a whole number from 1")
+
+
+def _fleet(text: str) -> int:
+    return _number(int, text, lambda value: 1 <= value <= MOST_REPLICAS, f"a whole number from 1 to {MOST_REPLICAS:,}")
 
 
 def _many(text: str) -> int:
-    value = int(text)
-    if value < _LEAST_REQUESTS:
-        raise argparse.ArgumentTypeError(f"is at least {_LEAST_REQUESTS}, for a p99 that means something")
-    return value
+    said = f"a whole number from {_LEAST_REQUESTS:,}, for a p99 that means something"
+    return _number(int, text, lambda value: value >= _LEAST_REQUESTS, said)
 
 
 def _told(said: str) -> None:

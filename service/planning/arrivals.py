@@ -30,6 +30,8 @@ _WARM = 0.1  # of a drawn load, that is not counted: it begins with no queue
 _SAMPLE = 2_000  # requests
 _BURSTS = 3  # that a drawn load has at least
 _MOST_TIMES = 20  # as many requests as were asked for, where bursts need more
+_LONGEST = 1e9  # seconds of a trace: of more, instants cannot be told apart
+_MOST_FACTOR = 1_000  # of a burst
 _MOST_TEXTS = 10_000  # of a data file; more of them change no figure
 
 
@@ -99,9 +101,10 @@ class Burst:
             found = cls(*(float(part) for part in text.split(":")))
         except (TypeError, ValueError):
             found = cls(0, 0, 0)
-        if not (1 < found.factor < math.inf and 0 < found.seconds < found.every < math.inf and found.every >= 1):
+        if not (1 < found.factor <= _MOST_FACTOR and 0 < found.seconds < found.every < math.inf and found.every >= 1):
             raise ConfigError(
-                f"--burst {text}: write FACTOR:SECONDS:EVERY, FACTOR above 1 and SECONDS below EVERY, such as 4:2:30"
+                f"--burst {text}: write FACTOR:SECONDS:EVERY, FACTOR above 1 and at most {_MOST_FACTOR:,}, SECONDS "
+                "below EVERY, and EVERY from 1, such as 4:2:30"
             )
         return found
 
@@ -216,13 +219,15 @@ class Trace:
             raise DataError(f"{path}: there is no request in it")
         found.sort(key=lambda arrival: arrival.at)
         first = found[0].at
+        if found[-1].at - first > _LONGEST:
+            raise DataError(f"{path}: its requests are {found[-1].at - first:.1e} seconds apart; `at` is in seconds")
         return cls([replace(arrival, at=arrival.at - first) for arrival in found], skipped)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The rows of a file with their lines. Raises DataError."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             if path.suffix == ".csv":
                 reader = csv.DictReader(file)
                 for record in reader:
@@ -236,7 +241,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     yield place, row
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError, csv.Error):
+    except (ValueError, RecursionError, csv.Error):  # ValueError: no UTF-8, no JSON, or a number of too many digits
         raise DataError(f"{path}: is neither JSON lines nor CSV (.csv) in UTF-8") from None
 
 
@@ -254,20 +259,31 @@ def _arrival(row: Mapping[str, Any], most: int) -> Arrival | None:
         lengths = tuple(each + (n < longer) for n in range(min(inputs, most + 1)))
         client = row.get("key", "")
     else:
-        at, lengths = float(row["at"]), tuple(int(length) for length in row["lengths"])
+        at, lengths = float(row["at"]), _whole(row["lengths"])
         client = row.get("client")
     if not math.isfinite(at) or not lengths or min(lengths) < 1:
         raise ValueError
     return Arrival(at, lengths, str(client or ""))
 
 
+def _whole(given: object) -> Lengths:
+    """The numbers of a list. Raises TypeError or ValueError for anything else than whole numbers."""
+    if not isinstance(given, list):
+        raise TypeError
+    found = tuple(map(int, given))
+    if any(number != length for number, length in zip(given, found, strict=True) if isinstance(number, float)):
+        raise ValueError
+    return found
+
+
 def weights(flag: str, text: str) -> dict[int, float]:
-    """VALUE:WEIGHT,VALUE:WEIGHT with whole values from 1; a value alone has weight 1. Raises ConfigError."""
+    """VALUE:WEIGHT,VALUE:WEIGHT with whole values from 1; a value alone has weight 1, and one that comes twice has both
+    weights. Raises ConfigError."""
     found: dict[int, float] = {}
     try:
         for part in text.split(","):
             value, _, weight = part.partition(":")
-            found[int(value)] = float(weight) if weight else 1.0
+            found[int(value)] = found.get(int(value), 0.0) + (float(weight) if weight else 1.0)
     except ValueError:
         found = {}
     if not found or min(found) < 1 or not (min(found.values()) > 0 and sum(found.values()) < math.inf):
@@ -306,7 +322,7 @@ def _string(value: object) -> str:
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             for place, line in enumerate(file, 1):
                 if line.strip():
                     yield place, {"text": line.strip()}

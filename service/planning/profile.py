@@ -107,7 +107,9 @@ class Profile(_Strict):
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, first["loc"])) or "the file"
-            raise DataError(f"{path}: no profile: {where}: {first['msg']}; make it with --save") from None
+            raise DataError(
+                f"{path}: no profile: {where}: {first['msg']}; make one: name an ARTIFACT and a new file for --profile"
+            ) from None
 
 
 class Times:

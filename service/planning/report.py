@@ -9,15 +9,15 @@ from typing import Any
 from service.planning.arrivals import Traffic
 from service.planning.fleet import Goal, Outcome
 from service.planning.profile import Profile, Size
-from service.planning.search import Forecast
+from service.planning.search import MOST_REPLICAS, Forecast
 
 _HEAD = ("size", "replicas", "cores", "req/s each", "p50 ms", "p95 ms", "p99 ms", "refused", "model", "in use")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A size of replica with its forecast. Without one, no number of replicas holds the goal, and `alone` is what
-    requests take that find everything idle."""
+    """A size of replica with its forecast. Without one, no number of replicas that was tried holds the goal, and
+    `alone` is what requests take that find everything idle."""
 
     size: Size
     found: Forecast | None
@@ -82,7 +82,10 @@ def table(found: dict[str, Any]) -> str:
     for one in found["sizes"]:
         if one["replicas"] is None:
             idle = one["p99_ms_of_an_idle_replica"]
-            lines.append(f"{one['size']:>11}  no number of replicas holds it: p99 of an idle replica is {idle} ms")
+            most = f"up to {MOST_REPLICAS:,} " if idle is not None and goal and idle <= goal["p99_ms"] else ""
+            lines.append(
+                f"{one['size']:>11}  no number of replicas {most}holds it: p99 of an idle replica is {idle} ms"
+            )
             continue
         times = (_shown(one[name]) for name in ("p50_ms", "p95_ms", "p99_ms"))
         cells = [one["size"], f"{one['replicas']:,}", f"{one['cores']:,}", f"{one['requests_per_second_each']:,.1f}"]

@@ -12,7 +12,7 @@ MOST_PROCESSES = 16  # that are simulated at one time: of more, these and their 
 _STEP = 1.25  # from a number of replicas that does not hold to the next one that is tried
 _NEAR = 100  # of more replicas than this, one in a hundred more or less is not told apart
 _ALONE = 1_000  # requests, each of which finds everything idle
-_MOST_REPLICAS = 10_000_000
+MOST_REPLICAS = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,15 @@ def forecast(replica: Replica, replicas: int, given: Conditions, goal: Goal | No
 
 
 def fewest(replica: Replica, given: Conditions, goal: Goal) -> Forecast | None:
-    """The fewest replicas that hold the goal; None when even a request that finds everything idle takes too long."""
+    """The fewest replicas that hold the goal; None when even a request that finds everything idle takes too long, or
+    when too many are needed."""
     if not alone(replica, given).holds(goal):
         return None
     low = 0  # does not hold
     high = _least(replica, given)
     while not (found := forecast(replica, high, given, goal)).outcome.holds(goal):
         low, high = high, max(high + 1, math.ceil(high * _STEP))
-        if high > _MOST_REPLICAS:
+        if high > MOST_REPLICAS:
             return None
     while high - low > max(1, high // _NEAR):
         middle = (low + high) // 2
@@ -69,7 +70,8 @@ def fewest(replica: Replica, given: Conditions, goal: Goal) -> Forecast | None:
 
 def alone(replica: Replica, given: Conditions) -> Outcome:
     """What a request takes that finds everything idle."""
-    sample = given.traffic.lengths()[:_ALONE]
+    every = given.traffic.lengths()
+    sample = every[:: math.ceil(len(every) / _ALONE)]  # of all of a trace, and not only of its beginning
     apart = replica.request_seconds + 1
     arrivals = (Arrival(n * apart, lengths) for n, lengths in enumerate(sample))
     return simulate(replica, 1, given.balance, Load(arrivals, -math.inf, len(sample)), given.seed)

@@ -89,6 +89,12 @@ def test_what_was_written_opens_the_same(written: Artifact) -> None:
     assert [p.name for p in written.path.parent.iterdir()] == ["small"]
 
 
+def test_in_a_directory_of_several_artifacts_one_is_to_be_named(written: Artifact) -> None:
+    """As the message says."""
+    with pytest.raises(ArtifactError, match=r"no manifest.json; it holds artifacts; name one of them, such as .*small"):
+        open_artifact(written.path.parent)
+
+
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_an_artifact_without_one_of_its_files_is_refused(tmp_path: Path, name: str) -> None:
     """Whole and hashed as the others may be."""

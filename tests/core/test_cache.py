@@ -10,6 +10,7 @@ import torch
 
 from pgb_core.artifact import CARD
 from pgb_core.config import CompressConfig
+from pgb_core.errors import ConfigError
 from pgb_core.learn import teacher as teaching
 from pgb_core.learn.teacher import Teacher
 from pgb_core.pipeline import compress
@@ -48,6 +49,27 @@ def test_what_is_saved_is_found_under_its_own_digest(tmp_path: Path) -> None:
     assert torch.equal(found["a"], VALUES["a"])
     assert cache.tensors("scores", OTHER) is None
     assert cache.tensors("plan", KEY) is None
+
+
+def test_a_cache_that_is_no_directory_is_refused(tmp_path: Path) -> None:
+    """And not left out in silence."""
+    (tmp_path / "file").write_text("")
+    config = settings(tmp_path / "model", tmp_path / "small", tmp_path / "texts", cache=str(tmp_path / "file"))
+    with pytest.raises(ConfigError, match="is no directory; name one, or leave --cache out"):
+        compress(config)
+
+
+def test_a_cache_that_is_only_readable_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though it cannot be noted when a file was used; and the file stays."""
+    cache = Cache(tmp_path / "cache")
+    cache.save("scores", KEY, VALUES)
+
+    def refused(path: Path) -> None:
+        raise PermissionError(path)
+
+    monkeypatch.setattr(os, "utime", refused)
+    assert cache.tensors("scores", KEY) is not None
+    assert cache.holds("scores", KEY)
 
 
 def test_a_damaged_file_is_no_stage(tmp_path: Path) -> None:

@@ -257,6 +257,7 @@ def test_every_command_explains_itself(command: str, names: str, capsys: pytest.
     assert stopped.value.code == 0
     said = capsys.readouterr().out
     assert f"usage: pgb {command}" in said
+    assert "{'" not in said  # a sign of percent is no format
     assert not [name for name in names.split() if name not in said]
 
 

@@ -106,7 +106,7 @@ def test_a_row_is_read_as_it_was_written(tmp_path: Path) -> None:
         ({"methods": "pgb,tea"}, "unknown method 'tea'"),
         ({"methods": "pgb,pgb"}, "each once"),
         ({"keep": "0.5,1"}, "below 1"),
-        ({"keep": "half"}, "keep"),
+        ({"keep": "half"}, "keep must be a list, not 'half'"),
         ({"minutes": 1.0, "epochs": 1.0}, "are two budgets"),
         ({"methods": "pgb,movement,proximal", "epochs": 0.0}, "epochs 0: movement, proximal need training"),
         ({"train": None}, "no data"),

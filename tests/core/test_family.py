@@ -35,10 +35,15 @@ class Told(Report):
 
     def __init__(self) -> None:
         self.stages: list[str] = []
+        self.warnings: list[str] = []
 
     def stage(self, title: str, total: int | None = None) -> None:
         """Kept."""
         self.stages.append(title)
+
+    def warn(self, text: str) -> None:
+        """Kept."""
+        self.warnings.append(text)
 
 
 def quick(tmp_path: Path, out: str, data: Path, **changes: object) -> CompressConfig:
@@ -161,6 +166,11 @@ def test_sizes_that_make_no_family_are_refused(changes: dict[str, Any], said: st
         CompressConfig(checkpoint="c", out="o", train="t", **changes)
 
 
+def test_further_sizes_may_be_a_list() -> None:
+    """As a file of settings has them."""
+    assert CompressConfig(checkpoint="c", out="o", train="t", keep=0.5, further=[0.25]).sizes == SIZES
+
+
 def test_one_size_in_a_list_is_one_size() -> None:
     """And several are put in order."""
     base: dict[str, Any] = {"checkpoint": "c", "out": "o", "train": "t"}
@@ -173,7 +183,10 @@ def test_one_size_in_a_list_is_one_size() -> None:
 
 def test_a_method_that_trains_for_int8_starts_from_a_student_too(tmp_path: Path, texts: Path) -> None:
     """Both sizes stand."""
-    found = family(quick(tmp_path, "sizes", texts, method="q8bert", epochs=0.5), Report())
+    told = Told()
+    found = family(quick(tmp_path, "sizes", texts, method="q8bert", epochs=0.5, best_state=True), told)
+    # Once for each size, though the next one takes the trained model up again.
+    assert [text.partition(":")[0] for text in told.warnings if "--best-state" in text] == ["keep 0.5", "keep 0.25"]
     assert [artifact.manifest.provenance["settings"]["method"] for artifact in found] == ["q8bert", "q8bert"]
 
 

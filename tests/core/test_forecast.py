@@ -107,6 +107,9 @@ def test_a_forecast_trains_nothing_and_the_run_goes_on_from_it(
     ("words", "said"),
     [
         (["--epochs", "0"], "--epochs 0 asks for none"),
+        (["--keep", "1"], "--keep 1 asks for none"),
+        (["--out", "."], "is the directory that this command runs in"),
+        (["--keep", "0.5,0.25", "--out", "."], "is the directory that this command runs in"),
         (["--method", "magnitude"], "nothing is known of --method magnitude before it trains"),
         (["--max-drop", "1", "--eval", "TEXTS"], "leave --max-drop and --min-speedup out"),
     ],

@@ -21,6 +21,7 @@ from pgb_core.checkpoints import vocabulary
 from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.checkpoints.trim import trimmed
 from pgb_core.config import CompressConfig
+from pgb_core.data import Question
 from pgb_core.errors import CheckpointError, ConfigError, DataError, ParityError
 from pgb_core.gate import gate
 from pgb_core.inference.batches import prepare_texts
@@ -253,6 +254,19 @@ def test_a_tokenizer_of_whole_words_is_refused_before_the_work(tmp_path: Path) -
     model = checkpoint(tmp_path / "model", "bert", "classification")
     with pytest.raises(CheckpointError, match="of the kind WordLevel"):
         compress(_config(model, tmp_path / "small", _rows(tmp_path / "a.jsonl", USED)))
+
+
+def test_more_texts_may_be_questions(tmp_path: Path) -> None:
+    """With what they are about; what is neither is refused as texts are."""
+    path = tmp_path / "more.json"
+    asked = {"id": "1", "question": "Who sang?", "answers": [{"text": "he", "answer_start": 0}]}
+    path.write_text(json.dumps({"data": [{"paragraphs": [{"context": "he sang", "qas": [asked]}]}]}))
+    (row,) = used.more_texts(str(path)).rows
+    assert isinstance(row, Question)
+    assert (row.question, row.context) == ("Who sang?", "he sang")
+    path.write_text("[]")
+    with pytest.raises(DataError, match="no rows"):
+        used.more_texts(str(path))
 
 
 def test_settings_that_name_no_texts_or_are_not_read_are_refused(tmp_path: Path) -> None:

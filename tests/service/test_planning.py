@@ -26,7 +26,7 @@ from service.planning.arrivals import Arrival, Burst, Drawn, Load, Mix, Trace, w
 from service.planning.fleet import BALANCES, LEAST_CONNECTIONS, ROUND_ROBIN, Balance, Goal, Outcome, Replica, simulate
 from service.planning.measure import grid, measure
 from service.planning.profile import Overhead, Point, Profile, Size, Times
-from service.planning.search import MOST_PROCESSES, Conditions, fewest, forecast
+from service.planning.search import MOST_PROCESSES, Conditions, alone, fewest, forecast
 from service.settings import read_settings
 
 FREE = Overhead(per_request=0, per_input=0, per_token=0)
@@ -250,6 +250,9 @@ def test_traces_are_read_from_json_csv_and_the_log(tmp_path: Path) -> None:
     table.write_text("at,lengths,client\n12.5,3 4,\n10,7,a\n")
     expected = [Arrival(0.0, (7,), "a"), Arrival(2.5, (3, 4), "")]
     assert Trace.read(rows, 512, 128) == Trace.read(table, 512, 128) == Trace(expected)
+    for path in (rows, table):
+        path.write_text(path.read_text(), "utf-8-sig")  # as spreadsheets write it
+        assert Trace.read(path, 512, 128) == Trace(expected)
     log = tmp_path / "log.jsonl"
     lines = [LOG, {"time": "2026-01-02T00:00:03.000Z", "message": "model ready"}, {**LOG, "inputs": 3}]
     log.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -296,6 +299,10 @@ def test_the_examples_of_the_page_are_traces(tmp_path: Path) -> None:
         ('{"at": 1}', "trace.jsonl:2: a request has `at`"),
         ('{"at": "soon", "lengths": [1]}', "trace.jsonl:2: a request has `at`"),
         ('{"at": NaN, "lengths": [1]}', "trace.jsonl:2: a request has `at`"),
+        ('{"at": 1, "lengths": "128"}', "trace.jsonl:2: a request has `at`"),
+        ('{"at": 1, "lengths": [1.5]}', "trace.jsonl:2: a request has `at`"),
+        ('{"at": 1e300, "lengths": [1]}', "its requests are 1.0e+300 seconds apart; `at` is in seconds"),
+        ('{"at": ' + 5_000 * "1" + ', "lengths": [1]}', "is neither JSON lines nor CSV"),
         ('{"at": 1, "lengths": [0]}', "trace.jsonl:2: a request has `at`"),
         ('{"at": 1, "lengths": []}', "trace.jsonl:2: a request has `at`"),
         ('{"at": 1, "lengths": [600]}', "trace.jsonl:2: an input is longer than the 512 tokens"),
@@ -332,12 +339,14 @@ def test_a_trace_without_requests_is_refused(tmp_path: Path) -> None:
 def test_weights_are_of_whole_numbers(text: str) -> None:
     """Each with a weight above 0."""
     assert weights("--lengths", "16:0.5,32") == {16: 0.5, 32: 1.0}
+    assert weights("--lengths", "16:0.5,32,16:0.25") == {16: 0.75, 32: 1.0}
     with pytest.raises(ConfigError, match="--lengths"):
         weights("--lengths", text)
 
 
 @pytest.mark.parametrize(
-    "text", ["4", "4:2", "1:2:10", "4:10:10", "4:0:10", "a:b:c", "nan:1:2", "4:0.1:0.5", "4:2:inf", "4:2:10:1"]
+    "text",
+    ["4", "4:2", "1:2:10", "4:10:10", "4:0:10", "a:b:c", "nan:1:2", "4:0.1:0.5", "4:2:inf", "4:2:10:1", "1e308:2:30"],
 )
 def test_a_burst_that_cannot_be_is_refused(text: str) -> None:
     """With the form of one that can."""
@@ -422,6 +431,9 @@ def test_the_command_reads_a_trace_and_settings_of_the_service(
         (["--rate", "5", "--p99", "5", "--lengths", "5", "--sizes", "4"], "workers x threads"),
         (["--trace", "t", "--p99", "5", "--lengths", "5"], "--lengths is for requests that are drawn"),
         (["--trace", "t", "--p99", "5"], "cannot be read"),
+        (["--trace", "t", "--p99", "5", "--requests", "2000"], "--requests is for requests that are drawn"),
+        (["--rate", "5", "--replicas", "5", "--lengths", "5", "--refused", "0"], "--refused belongs to a goal"),
+        (["--rate", "5", "--lengths", "5"], "say what is wanted: --p99 MS, or --replicas N"),
         (["--rate", "5", "--p99", "5", "--form", "int8"], "is of the form fp32"),
         (["--rate", "5", "--p99", "5", "--max-queue-seconds", "0"], "max_queue_seconds"),
         (["--rate", "5", "--p99", "5", "--max-batch-tokens", "1025"], "has batches of up to 1024 tokens"),
@@ -435,13 +447,75 @@ def test_what_does_not_fit_is_refused_in_a_line(
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--rate", "abc"], "--rate: is a number from 0.000001 to 100,000,000"),
+        (["--rate", "1e300"], "--rate: is a number from 0.000001 to 100,000,000"),
+        (["--replicas", "1.5"], "--replicas: is a whole number from 1 to 10,000,000"),
+        (["--replicas", "99999999"], "--replicas: is a whole number from 1 to 10,000,000"),
+        (["--requests", "abc"], "--requests: is a whole number from 1,000"),
+        (["--p99", "nan"], "--p99: is a number above 0"),
+        (["--refused", "all"], "--refused: is a share from 0 to below 1"),
+    ],
+)
+def test_a_number_that_cannot_be_is_refused(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """With those that can."""
+    with pytest.raises(SystemExit):
+        command.main(words)
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--profile", "absent/mood.json"], "absent/mood.json: no file can be written there"),
+        (["--rate", "5", "--p99", "5"], "--lengths 16:0.7,64:0.3, or --texts FILE"),
+        (["--trace", "absent.jsonl", "--p99", "5"], "absent.jsonl: cannot be read"),
+    ],
+)
+def test_what_is_wrong_is_told_before_a_model_is_timed(
+    words: list[str],
+    said: str,
+    artifacts: tuple[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As that takes long."""
+    monkeypatch.setattr(command, "measure", None)
+    assert command.main([str(artifacts[0]), *words]) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_a_size_comes_once_and_all_are_known_before_one_is_simulated(
+    profile: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By their names."""
+    words = ["--profile", str(profile), "--rate", "5", "--lengths", "5", "--replicas", "1", "--requests", "1000"]
+    assert command.main([*words, "--json", "--sizes", "1x1,1x1"]) == 0
+    told = capsys.readouterr()
+    assert len(json.loads(told.out)["sizes"]) == 1
+    assert command.main([*words, "--sizes", "1x1,4x4"]) == 1
+    assert "simulating" not in capsys.readouterr().err
+
+
+def test_a_request_alone_is_any_of_a_trace() -> None:
+    """And not one of its beginning, where longer ones may be."""
+    trace = Trace([Arrival(float(n), (64 if n < 1000 else 8,)) for n in range(2000)])
+    found = alone(PLAIN, Conditions(trace, ROUND_ROBIN, 1_000, 0))
+    assert found.latencies[0] == pytest.approx(0.0028)
+    assert found.latencies[-1] == pytest.approx(0.0084)
+
+
 @pytest.mark.parametrize("content", ["", "{}", "[]", PROFILE.model_dump_json().replace("0.002", "-1")])
 def test_a_file_that_is_no_profile_is_refused(content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """By its name, with how to make one."""
     path = tmp_path / "other.json"
     path.write_text(content)
     assert command.main(["--profile", str(path)]) == 1
-    assert f"{path}: no profile" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"{path}: no profile" in said
+    assert "--save" not in said  # which is no flag
 
 
 def test_a_model_is_timed_and_planned_for_with_its_own_texts(
