@@ -17,8 +17,8 @@ Build = Callable[[Encoder, Ranges], onnx.ModelProto]
 class Limits:
     """What a low-precision form may lose to the fp32 form before the export stops.
 
-    equal: least share of inputs with the same answer. change: most that a probability may move. drop: most points of
-    the task's metric.
+    equal: least share of inputs with the same answer. change: most that a probability may move, for 99 of 100 inputs.
+    drop: most points of the task's metric.
     """
 
     equal: float = 0.8
