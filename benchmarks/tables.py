@@ -213,6 +213,16 @@ def service() -> str:
     )
 
 
+def overhead() -> str:
+    """What the service takes beside a fast model, on one core."""
+    rows = []
+    for mix, one in results("overhead_int8")["share"].items():
+        bare = sorted(one["bare_rows_per_second"])[len(one["bare_rows_per_second"]) // 2]
+        share = f"{one['share']['after']:.0%}".replace("%", " %")
+        rows.append([mix, f"{bare:,.0f}", share, f"{one['ms_a_request_above_bare']['after']:.2f} ms"])
+    return markdown(["texts", "bare runtime, texts/s", "the service does", "a request takes more"], rows)
+
+
 def load() -> str:
     """Dense and compressed under the same load."""
     sets = results("load")["sets"]
@@ -580,6 +590,7 @@ TABLES: dict[str, Callable[[], str]] = {
         forecast,
         service,
         load,
+        overhead,
         peers_better,
         peers,
         peers_faults,
