@@ -290,7 +290,7 @@ def test_the_examples_of_the_page_are_traces(tmp_path: Path) -> None:
         path = tmp_path / f"trace.{suffix}"
         path.write_text(page.partition(f"```{kind}\n")[2].partition("```")[0])
         found.append(Trace.read(path, 512, 128))
-    assert found[0] == found[1] == Trace([Arrival(0.0, (14, 31), "team-a")])
+    assert found[0] == found[1] == Trace([Arrival(0.0, (14, 31), "team-a"), Arrival(0.014, (22,), "")])
 
 
 @pytest.mark.parametrize(
