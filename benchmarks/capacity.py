@@ -148,15 +148,20 @@ def subject_of(
     return Subject(artifact, profile, settings, by_length(texts, tokenizer), inputs)
 
 
+def arguments(description: str | None, seconds: float, inputs: int, out: str) -> argparse.Namespace:
+    """Of a script that loads an artifact's service. seconds: of each measurement; inputs: texts in a request."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("artifact", type=Path)
+    parser.add_argument("--seconds", type=float, default=seconds, help="of each measurement")
+    parser.add_argument("--inputs", type=int, default=inputs, help="texts in a request")
+    parser.add_argument("--most", type=float, default=1500.0, help="requests a second that the generator may send")
+    parser.add_argument("--out", type=Path, default=Path(out))
+    return parser.parse_args()
+
+
 def main() -> None:
     """Two sizes: one core, and all cores as threads of one process."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("artifact", type=Path)
-    parser.add_argument("--seconds", type=float, default=30.0, help="of each measurement")
-    parser.add_argument("--inputs", type=int, default=1, help="texts in a request")
-    parser.add_argument("--most", type=float, default=1500.0, help="requests a second that the generator may send")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/capacity.json"))
-    args = parser.parse_args()
+    args = arguments(__doc__, 30.0, 1, "benchmarks/results/capacity.json")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     sizes = list(dict.fromkeys([(1, 1), (1, len(CORES))]))
     subject = subject_of(args.artifact, sizes, args.inputs)

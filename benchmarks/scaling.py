@@ -12,18 +12,16 @@ The generator has the last core. A layout that takes all cores shares it.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.optimize import nnls
 
-from benchmarks.capacity import Subject, capacity, forecast_capacity, replica_of, subject_of
+from benchmarks.capacity import Subject, arguments, capacity, forecast_capacity, replica_of, subject_of
 from benchmarks.open_load import Sent, requests, send
 from benchmarks.service.harness import CORES, GENERATOR, pinned
 from service.planning.profile import Size
@@ -114,13 +112,7 @@ def _sent(subject: Subject, size: Size, urls: list[str], rate: float, seconds: f
 
 def main() -> None:
     """Every layout, and the laws."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("artifact", type=Path)
-    parser.add_argument("--seconds", type=float, default=11.0, help="of each measurement, two for each layout")
-    parser.add_argument("--inputs", type=int, default=8, help="texts in a request")
-    parser.add_argument("--most", type=float, default=1500.0, help="requests a second that the generator may send")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/scaling.json"))
-    args = parser.parse_args()
+    args = arguments(__doc__, 11.0, 8, "benchmarks/results/scaling.json")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     subject = subject_of(args.artifact, [(1, 1)], args.inputs)
     single = forecast_capacity(subject, subject.profile.sizes[0])
