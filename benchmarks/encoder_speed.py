@@ -140,7 +140,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         made = {"dense": (artifact_of(dense, dense_plan(dense), DENSE, Path(folder) / "dense"), dense_plan(dense), 12)}
         for structure in args.structures:
-            search = planning.Search(table.prices, structure, passes=3)
+            search = planning.Search(table.counted(), structure, passes=3)
             menus = planning.make_menus(importances, BASE.head_dim, search)
             for keep in args.keep:
                 plan = planning.choose(menus, keep, "random", BASE.head_dim)

@@ -63,7 +63,7 @@ def speed(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     importances = real_importance(args.models / "minilm-l6-sst2", args.data / "glue/sst2/train.tsv", 256)
     dense = Encoder(BASE).eval()
     table = table_of("int8")
-    menus = planning.make_menus(importances, BASE.head_dim, planning.Search(table.prices, "auto", passes=3))
+    menus = planning.make_menus(importances, BASE.head_dim, planning.Search(table.counted(), "auto", passes=3))
     plans = {"dense": dense_plan(dense)}
     plans |= {f"{keep:g}": planning.choose(menus, keep, "random", BASE.head_dim) for keep in args.keep}
     made = {}

@@ -1,19 +1,20 @@
 """What each idea for more accuracy a minute gains alone: every figure is of `pgb compress`, run by this script.
 
-A row is one task, one idea and one seed. All rows of a task have as many steps, and the same seed draws the same rows.
-Each is compared with the default of its seed, row by row of the data, on rows of the training set that nothing learns
-from: the dev sets are left for what is chosen in the end. A finished row is written at once, so a stopped run goes on.
-What differs by less than its interval, or than two seeds of the default do, was not told apart.
+A row is one task, one idea, one size and one seed. All rows of a task have as many steps, and the same seed draws
+the same rows. Each is compared with the default of its seed, row by row of the data, on rows of the training set that
+nothing learns from: the dev sets are left for what is chosen in the end. A finished row is written at once, so a
+stopped run goes on. What differs by less than its interval, or than two seeds of the default do, was not told apart.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,14 @@ from pgb_core.artifact import open_artifact
 from pgb_core.inference.load import load
 from pgb_core.machine import facts
 
-KEEP = 0.25
 DEFAULT = "default"
 MORE = 0.5  # share of text that is made
 IDEAS: dict[str, tuple[str, ...]] = {
     DEFAULT: (),
     "best state": ("--best-state",),
-    "exchanges": ("--exchanges", "300"),
+    "price weight 0": ("--price-weight", "0"),
+    "price weight 0.3": ("--price-weight", "0.3"),
+    "price weight 1": ("--price-weight", "1"),
     "reconstruction": ("--units-by", "reconstruction"),
     "more text": ("--more-text", f"{MORE:g}"),
 }
@@ -42,12 +44,13 @@ class Row:
 
     task: str
     idea: str
+    keep: float
     seed: int
 
     @property
     def name(self) -> str:
         """As the results call it."""
-        return f"{self.task}, {self.idea}, seed {self.seed}"
+        return f"{self.task}, {self.idea}, {self.keep:g}, seed {self.seed}"
 
     @property
     def file(self) -> str:
@@ -65,7 +68,7 @@ def compress(row: Row, args: argparse.Namespace) -> Path:
     if (out / "manifest.json").exists():
         return out
     ending = "tsv" if row.task == "sst2" else "json"
-    given = ["--train", str(args.work / f"{row.task}-train.{ending}"), "--out", str(out), "--keep", f"{KEEP:g}"]
+    given = ["--train", str(args.work / f"{row.task}-train.{ending}"), "--out", str(out), "--keep", f"{row.keep:g}"]
     given += ["--task", "classification" if row.task == "sst2" else "qa", "--forms", args.forms]
     given += ["--seed", str(row.seed), "--epochs", f"{row.epochs(args.epochs[row.task]):g}", "--device", args.device]
     if row.task == "qa":
@@ -86,6 +89,8 @@ def measure(row: Row, args: argparse.Namespace) -> dict[str, Any]:
         "weights_kept": round(manifest.weights["kept"] / manifest.weights["dense"], 4),
         "minutes": round(minutes, 1),
         "epochs": args.epochs[row.task],
+        "device": args.device,
+        "importance kept": manifest.measured["stages"]["plan"].get("importance_kept"),
         "settings": manifest.provenance["settings"],
         "seconds": manifest.measured["seconds"],
         "scores": {},
@@ -95,7 +100,7 @@ def measure(row: Row, args: argparse.Namespace) -> dict[str, Any]:
             scores = row_scores(loaded, row.task, chosen)
         np.save(args.work / f"{row.file}-{form}.npy", scores)
         found["scores"][form] = {"score": round(float(scores.mean()), 3), "rows": len(scores)}
-        default = args.work / f"{Row(row.task, DEFAULT, row.seed).file}-{form}.npy"
+        default = args.work / f"{replace(row, idea=DEFAULT).file}-{form}.npy"
         if row.idea != DEFAULT and default.exists():
             found["scores"][form]["to the default"] = difference(np.load(default), scores)
     return found
@@ -114,13 +119,15 @@ def main() -> None:
     parser.add_argument("--epochs-qa", type=float, default=1)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--tasks", nargs="+", choices=("sst2", "qa"), default=["sst2", "qa"])
+    parser.add_argument("--keep", type=float, nargs="+", default=[0.25])
     parser.add_argument("--ideas", nargs="+", choices=tuple(IDEAS), default=list(IDEAS))
     args = parser.parse_args()
     args.epochs = {"sst2": args.epochs_sst2, "qa": args.epochs_qa}
     prepare(args.data, args.work)
     results = json.loads(args.out.read_text()) if args.out.exists() else {"rows": {}}
     results["machine"] = facts()
-    for row in (Row(task, idea, seed) for seed in args.seeds for task in args.tasks for idea in args.ideas):
+    every = itertools.product(args.seeds, args.tasks, args.keep, args.ideas)
+    for row in (Row(task, idea, keep, seed) for seed, task, keep, idea in every):
         if row.name in results["rows"]:
             continue
         results["rows"][row.name] = measure(row, args)

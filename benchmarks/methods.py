@@ -8,6 +8,10 @@ together at the end (`--report`), on a quiet machine.
 
     python -m benchmarks.methods --only sst2
     python -m benchmarks.methods --only sst2 --report
+
+The budget becomes a number of epochs by the pace that the dense model had where the comparison began. A run that goes
+on with `--device cuda`, on a copy of the work directory, takes the steps that the budget allows on the first machine.
+With `--graphs` it leaves its artifacts without their weights, which can be carried to where they are timed.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.accuracy import dev_scores, prepare
+from benchmarks.hollow import emptied, filled
 from pgb_core.compare.config import CompareConfig
 from pgb_core.compare.page import Report, page
 from pgb_core.compare.points import Points
@@ -33,7 +38,7 @@ from pgb_core.options import METHODS
 from pgb_core.progress.bars import Bars
 from pgb_core.threads import threads
 
-FORMS = ("fp32", "int8", "openvino-int8")
+FORMS = ("fp32", "int8")
 SMALLEST, BEST = 0.12, 3
 
 
@@ -68,15 +73,15 @@ def settings(name: str, methods: tuple[str, ...], keep: float, args: argparse.Na
         keep=(keep,),
         minutes=args.minutes or task.minutes,
         forms=FORMS,
-        device="cpu",
+        device=args.device,
         **task.settings,
     )
 
 
 def made(name: str, rows: dict[str, Any], args: argparse.Namespace) -> Iterator[Row]:
     """The points that the results lack, one by one: all methods at each size, then the best at the smallest."""
-    for keep in (*TASKS[name].sizes, SMALLEST):
-        chosen = best(rows, TASKS[name].sizes[-1]) if keep == SMALLEST else tuple(METHODS)
+    for keep in args.keep or (*TASKS[name].sizes, SMALLEST):
+        chosen = tuple(args.methods or (best(rows, TASKS[name].sizes[-1]) if keep == SMALLEST else METHODS))
         missing = tuple(method for method in chosen if f"{method}-{100 * keep:g}" not in rows)
         if missing:
             with threads(), Bars(Console(stderr=True)) as bars:
@@ -109,12 +114,17 @@ def described(row: Row, path: Path, name: str, args: argparse.Namespace) -> dict
         "dev": dev,
         **kept,
         "machine": facts()["cpu"],
+        "device": args.device,
     }
 
 
 def report(name: str, found: dict[str, Any], args: argparse.Namespace) -> None:
     """Time all points side by side, and draw their dev scores against their times."""
     rows, folder = found["rows"], args.work / name
+    if args.graphs:
+        for path in sorted(args.graphs.glob("*/*/manifest.json")):
+            if path.parent.parent.name == name and not (folder / path.parent.name).exists():
+                filled(path.parent, folder / path.parent.name)
     artifacts = {point: folder / point for point in rows if (folder / point / "manifest.json").exists()}
     dense = artifacts.pop(DENSE)
     with threads() as count, Bars(Console(stderr=True)) as bars:
@@ -172,6 +182,10 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="of a point; default 8 for SST-2, 15 for questions")
     parser.add_argument("--seconds", type=float, default=1.0, help="of timing for each form and shape")
     parser.add_argument("--only", choices=TASKS, help="one of the two")
+    parser.add_argument("--methods", nargs="+", choices=tuple(METHODS), help="some of them")
+    parser.add_argument("--keep", nargs="+", type=float, help="some of the sizes")
+    parser.add_argument("--device", default="cpu", help="where points are trained; all are timed on the CPU")
+    parser.add_argument("--graphs", type=Path, help="directory of artifacts without weights: written, or timed")
     parser.add_argument("--report", action="store_true", help="time and draw what was made; makes nothing")
     args = parser.parse_args()
     prepare(args.data, args.work)
@@ -186,6 +200,8 @@ def main() -> None:
             path = args.work / name / row.point.name
             found["rows"][row.point.name] = described(row, path, name, args)
             args.out.write_text(json.dumps(results, indent=1) + "\n")
+            if args.graphs and not row.refused and not (args.graphs / name / row.point.name).exists():
+                emptied(path, args.graphs / name / row.point.name)
             print(name, row.point.name, json.dumps(found["rows"][row.point.name]["dev"]), flush=True)
 
 

@@ -28,7 +28,7 @@ from pgb_core.measure.bench import Timed
 from pgb_core.model import surgery
 from pgb_core.model.encoder import Encoder
 from pgb_core.plan import Choice, Group, Grouping, Plan, Role, Site, nothing
-from pgb_core.prices import FOLDER
+from pgb_core.prices import FOLDER, table_of
 
 SHAPE = (1, 128)
 CONFIG = replace(BASE, layers=2)
@@ -203,6 +203,7 @@ def main() -> None:
             "milliseconds of a million weights": round(1e6 * unit, 4),
             "middle relative error of the fit": round(error, 4),
             "busy": busy,
+            "weight": table_of(form).weight,  # chosen by what models with such plans lose, not measured here
             "prices": {"tokens": SHAPE[1], **prices},
         }
         print(form, json.dumps(result, indent=1), flush=True)

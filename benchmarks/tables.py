@@ -16,6 +16,7 @@ from typing import Any
 from benchmarks.peers import findings
 from benchmarks.peers.rivals import RIVALS
 from pgb_core.forecast import FILE, expected, known
+from pgb_core.prices import table_of
 
 ROOT = Path(__file__).parents[1]
 SPEED_SHAPES = ("1x32", "1x128", "8x128", "1x384")
@@ -153,6 +154,41 @@ def stages() -> str:
         rows.append((task != "sst2", -float(keep), [label, shown, *figures, f"{measured['seconds'] / 60:.1f}"]))
     heads = ["task, weights kept, structure", "importance kept", "dense", "pruned", "compensated", "re-finetuned"]
     return markdown([*heads, "minutes"], [cells for *_, cells in sorted(rows, key=lambda row: row[:2])])
+
+
+def price_weight() -> str:
+    """What plans keep and what models score by how much the prices count."""
+    found = []
+    for name, row in results("ideas")["rows"].items():
+        asked = row["settings"]
+        if (", price weight" in name or ", default" in name) and not asked.get("seed"):
+            weight = table_of("int8").weight if asked["price_weight"] is None else asked["price_weight"]
+            found.append((-asked["keep"], weight, row))
+    return markdown(
+        ["weights kept", "weight of the prices", "importance kept", "F1, `fp32`", "F1, `int8`"],
+        [
+            [
+                _share(str(-size)),
+                f"{weight:g}",
+                f"{row['importance kept']:.3f}",
+                *(f"{row['scores'][form]['score']:.1f}" for form in ("fp32", "int8")),
+            ]
+            for size, weight, row in sorted(found, key=lambda one: one[:2])
+        ],
+    )
+
+
+def ideas() -> str:
+    """What each idea for more accuracy brought, alone."""
+    rows = []
+    for name, row in results("ideas")["rows"].items():
+        found = row["scores"]
+        if ", price weight" not in name and "to the default" in found["fp32"]:
+            cells = [found[form]["to the default"] for form in ("fp32", "int8")]
+            rows.append(
+                [name.split(", ")[1], *(f"{-c['lost']:+.1f} ({-c['to']:+.1f} to {-c['from']:+.1f})" for c in cells)]
+            )
+    return markdown(["idea", *(f"points of F1, `{form}`" for form in ("fp32", "int8"))], rows)
 
 
 def forecast() -> str:
@@ -587,6 +623,8 @@ TABLES: dict[str, Callable[[], str]] = {
         evened,
         nested,
         stages,
+        price_weight,
+        ideas,
         forecast,
         service,
         load,

@@ -32,6 +32,13 @@ from pgb_core.tasks.metrics import Metrics, in_points
 SETTINGS = "compare.json"
 TRIED_SECONDS = 2.0  # of the dense model, to know its pace
 MOST_EPOCHS = 100.0
+# What may change from one run of a comparison to the next: what is made, and where things are.
+_ELSEWHERE = {"out", "methods", "keep", "seeds", "seconds", "threads", "cache", "device"} | {
+    "checkpoint",
+    "train",
+    "eval",
+    "calibrate",
+}
 
 
 @dataclass(frozen=True)
@@ -172,10 +179,11 @@ class Points:
         """What was measured before the first point, now or by a comparison that was stopped."""
         path, config = self._folder / SETTINGS, self._config
         asked = key_of(
-            config.model_dump(exclude={"out", "methods", "keep", "seeds", "seconds", "threads", "cache"}),
+            config.model_dump(exclude=_ELSEWHERE),
             self._run.checkpoint.key,
             self._run.inputs.training_digest,
             self._run.inputs.calibration_digest,
+            self._run.inputs.held_out_digest,
         )
         if path.exists():
             try:

@@ -15,16 +15,24 @@ _USUAL = "fp32"
 
 @dataclass(frozen=True)
 class Table:
-    """Prices, the form that they were measured for, and the instruction sets of the machine."""
+    """Prices as measured, the form that they were measured for, and the instruction sets of the machine.
+
+    weight: how much of them a plan counts; see `price_weight` of PGBOptions.
+    """
 
     form: str
     instruction_sets: tuple[str, ...]
     prices: Prices
+    weight: float = 1.0
 
     @property
     def name(self) -> str:
         """Form and instruction sets, in a line."""
         return f"{self.form} on {', '.join(self.instruction_sets)}"
+
+    def counted(self, weight: float | None = None) -> Prices:
+        """The prices that a plan counts. weight: in place of the table's."""
+        return self.prices.weighed(self.weight if weight is None else weight)
 
 
 def table_of(form: str) -> Table:
@@ -33,7 +41,8 @@ def table_of(form: str) -> Table:
     if not path.is_file():
         return table_of(_USUAL)
     found = json.loads(path.read_text("utf-8"))
-    return Table(form, tuple(found["machine"]["instruction_sets"]), Prices(**found["prices"]))
+    weight = float(found.get("weight", 1.0))
+    return Table(form, tuple(found["machine"]["instruction_sets"]), Prices(**found["prices"]), weight)
 
 
 def prices_of(form: str) -> Prices:

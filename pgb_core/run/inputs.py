@@ -65,6 +65,12 @@ class Inputs:
         """Of all that the re-finetuning reads."""
         return _digest(self.training)
 
+    @cached_property
+    def held_out_digest(self) -> str:
+        """Of the rows that models are judged by."""
+        rows = self.held_out.rows if self.held_out is not None else []
+        return hashlib.sha256(repr([replace(row, where="") for row in rows]).encode()).hexdigest()
+
 
 def read_inputs(config: CompressConfig, checkpoint: Checkpoint, report: Report) -> Inputs:
     """Read and encode the data that the config names. Raises DataError or ConfigError."""

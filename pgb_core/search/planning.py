@@ -10,7 +10,7 @@ from torch import Tensor
 from pgb_core.errors import PlanError
 from pgb_core.plan import ATTENTION, FEED_FORWARD, Plan, Role, Site
 from pgb_core.search import menus, nested
-from pgb_core.search.budget import Option, allocate, pareto
+from pgb_core.search.budget import allocate, pareto
 from pgb_core.search.menus import Draft, Menu, Recipe
 from pgb_core.search.prices import Prices
 from pgb_core.threads import threads
@@ -79,19 +79,14 @@ def make_menus(
     return Menus(found, None if order is None else tuple(order.tolist()))
 
 
-# A better choice of options, from menus with costs that the budget counts, the knapsack's choice, and the budget.
-Correction = Callable[[Sequence[Menu], Sequence[Option[Recipe]], float], Sequence[Option[Recipe]]]
-
-
 def choose(
     found: Menus,
     keep: float,
     checkpoint: str,
     head_dim: int,
     budget: str = "weights",
-    correction: Correction | None = None,
 ) -> Plan:
-    """The plan that keeps the most importance in at most a share `keep` of the encoder, and is then corrected.
+    """The plan that keeps the most importance in at most a share `keep` of the encoder.
 
     budget: 'weights', or 'flops' at 128 tokens. Raises PlanError when it cannot be met to one
     percent of the dense encoder.
@@ -101,9 +96,7 @@ def choose(
     dense = sum(
         count({role: Draft.whole(d.shape) for role, d in menu[-1].recipe.items()}) for _, menu in found.sublayers
     )
-    picked: Sequence[Option[Recipe]] = allocate(costed, keep * dense)
-    if correction is not None:
-        picked = correction(costed, picked, keep * dense)
+    picked = allocate(costed, keep * dense)
     choices = {
         Site(layer, role): choice
         for (layer, _), option in zip(found.sublayers, picked, strict=True)

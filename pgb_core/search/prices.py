@@ -6,7 +6,7 @@ one form of graph on one machine, and are passed as an argument.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,10 @@ class Prices:
     read: float = 0.0
     neuron: float = 0.0
     mixed: float = 1.0
+
+    def weighed(self, weight: float) -> Prices:
+        """The same with everything but the weights themselves times `weight`; with 0 only weights are counted."""
+        return replace(self, **{f.name: weight * getattr(self, f.name) for f in fields(self) if f.name != "tokens"})
 
     def of_blocks(self, groups: int, rows: int, cols: int, gathered: int) -> float:
         """`groups` blocks of rows x cols with `gathered` rows moved around them."""

@@ -153,7 +153,10 @@ def test_a_stopped_family_goes_on_with_the_size_that_it_was_at(
         ({"keep": "0.5,0.001"}, "from 0.01"),
         ({"keep": "half"}, "shares separated by commas"),
         ({"keep": [0.5, "a"]}, "shares separated by commas"),
-        ({"keep": "0.5,0.25", "exchanges": 50}, "pgb, as set, cannot start from a model that is compressed already"),
+        (
+            {"keep": "0.5,0.25", "units_by": "reconstruction"},
+            "pgb, as set, cannot start from a model that is compressed already",
+        ),
         (
             {"keep": "0.5,0.25", "method": "magnitude"},
             "magnitude, as set, cannot start from a model that is compressed already",
