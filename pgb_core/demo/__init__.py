@@ -75,7 +75,7 @@ EXAMPLES = (
         "questions.json",
         {"architectures": ["BertForQuestionAnswering"]},
         "f1",
-        {"epochs": 2.4, "ridge": 0.1, "samples": 256},
+        {"epochs": 2.2, "ridge": 0.1, "samples": 256},
     ),
 )
 
@@ -194,7 +194,7 @@ def _make(example: Example, base: Path, folder: Path, console: Console, threads:
         timing = "Timing side by side with the dense model"
         bars.begin({timing: 1.0})  # a job of its own: the compression is done
         bars.stage(timing, len(SHAPES))
-        found = comparison.compare(done, dense, SHAPES, seconds=1.0, threads=threads, progress=bars.advance)
+        found = comparison.compare(done, dense, SHAPES, seconds=0.5, threads=threads, progress=bars.advance)
     measured_anew(done.path, {"speed": found.as_json()})
 
 

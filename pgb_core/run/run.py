@@ -23,7 +23,7 @@ from pgb_core.inference.batches import Predict, run_all
 from pgb_core.learn.finetune import epoch_of, fast_bf16
 from pgb_core.learn.teacher import TOKENS, Teacher
 from pgb_core.model.encoder import Encoder
-from pgb_core.model.predict import torch_predictor
+from pgb_core.model.predict import remembering, torch_predictor
 from pgb_core.options import MethodOptions
 from pgb_core.progress.report import Report
 from pgb_core.run import reading
@@ -281,15 +281,15 @@ class Run:
         held_out, report = self.inputs.held_out, self.report
         if held_out is None:
             return None, {}
-        dense = self._of_dense("dense metrics", lambda: self._measured("dense", self.dense, held_out))
-        metrics = self._measured("compressed", compact, held_out)
+        dense, dense_of_some = self._of_dense(held_out)
+        metrics, of_some = self._measured("compressed", compact, held_out)
         models = {"dense": dense, "compressed": metrics}
         for name, found in models.items():
             for metric, reason in found.reasons.items():
                 report.warn(f"{metric} of the {name} model is not defined: {reason}")
         reasons = {name: found.reasons for name, found in models.items() if found.reasons}
         said = {**_rounded(models), "rows": len(held_out.rows), **({"reasons": reasons} if reasons else {})}
-        return metrics, {"accuracy": said, **self._between(dense, metrics, compact)}
+        return metrics, {"accuracy": said, **self._between(dense_of_some, of_some)}
 
     def judge(self, name: str, model: Encoder) -> None:
         """Record the metrics of a model between two stages, on some of the held-out rows, where there are any.
@@ -297,37 +297,32 @@ class Run:
         Once a run: what is expected of it is told from the same models.
         """
         if self.inputs.some is not None and name not in self.between:
-            self.between[name] = self._measured(name, model, self.inputs.some)
+            self.between[name], _ = self._measured(name, model, self.inputs.some)
 
-    def _between(self, dense: Metrics, final: Metrics, compact: Encoder) -> dict[str, object]:
-        """Metrics of the models between the stages, of the dense one and of the last one, on the same rows.
-
-        dense, final: of the first and the last one on all rows, which may be the same.
-        """
-        some, between = self.inputs.some, self.between
-        if some is None or not between:
+    def _between(self, dense: Metrics, final: Metrics) -> dict[str, object]:
+        """Metrics of the models between the stages, of the dense one and of the last one, on the same rows."""
+        if self.inputs.some is None or not self.between:
             return {}
-        if some is not self.inputs.held_out:
-            dense = self._of_dense("dense metrics of some", lambda: self._scored(some, torch_predictor(self.dense)))
-            final = self._scored(some, torch_predictor(compact))
         last = {"finetuned": final} if self.config.trains else {}
-        return {"stage_accuracy": {**_rounded({"dense": dense, **between, **last}), "rows": len(some.rows)}}
-
-    def _of_dense(self, name: str, make: Callable[[], Metrics]) -> Metrics:
-        """What is measured of the dense model once, for all runs of this process."""
-        return self.shared.once(key_of(name, str(self.device), *_reading(self.config)), make)
+        found = _rounded({"dense": dense, **self.between, **last})
+        return {"stage_accuracy": {**found, "rows": len(self.inputs.some.rows)}}
 
     def dense_metrics(self) -> Metrics | None:
         """Of the dense model on the held-out rows; None without any."""
-        held_out = self.inputs.held_out
-        if held_out is None:
-            return None
-        return self._of_dense("dense metrics", lambda: self._measured("dense", self.dense, held_out))
+        return None if self.inputs.held_out is None else self._of_dense(self.inputs.held_out)[0]
 
-    def _measured(self, name: str, model: Encoder, held_out: Source) -> Metrics:
+    def _of_dense(self, held_out: Source) -> tuple[Metrics, Metrics]:
+        """See `_measured`. Once for all runs of this process."""
+        key = key_of("dense metrics", str(self.device), *_reading(self.config))
+        return self.shared.once(key, lambda: self._measured("dense", self.dense, held_out))
+
+    def _measured(self, name: str, model: Encoder, rows: Source) -> tuple[Metrics, Metrics]:
+        """Metrics on these rows, and on those that the models between two stages are scored on."""
         # A question may have several windows, and progress is told in windows.
-        self.report.stage(f"Scoring the {name} model", None if self.checkpoint.task.windows else len(held_out.rows))
-        return self._scored(held_out, torch_predictor(model), self.report.advance)
+        self.report.stage(f"Scoring the {name} model", None if self.checkpoint.task.windows else len(rows.rows))
+        predict, some = remembering(torch_predictor(model)), self.inputs.some
+        whole = self._scored(rows, predict, self.report.advance)
+        return whole, whole if some is None or some is rows else self._scored(some, predict)
 
     def metrics(self, predict: Predict) -> Metrics | None:
         """Of whatever gives logits, on the held-out rows; None without any."""
