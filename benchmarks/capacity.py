@@ -77,11 +77,9 @@ def replica_of(subject: Subject, size: Size) -> Iterator[list[str]]:
         yield found
 
 
-def capacity(outcome: Outcome | Sent, rate: float) -> float:
-    """Answers a second, of requests that came faster than that."""
-    if isinstance(outcome, Sent):
-        return outcome.goodput
-    return rate * (1 - outcome.refused_share)
+def capacity(outcome: Outcome, skipped: float) -> float:
+    """Answers a second, of requests that came faster than that. skipped: seconds at the start that do not count."""
+    return len(outcome.latencies) / (outcome.seconds - skipped)
 
 
 def offered(subject: Subject, size: Size, urls: Sequence[str], rate: float, seconds: float) -> tuple[Outcome, Sent]:
@@ -103,7 +101,7 @@ def compared(subject: Subject, size: Size, seconds: float, most: float) -> dict[
         offered(subject, size, urls, min(most, 0.3 * forecast), 4.0)  # it warms up
         over = min(most, _OVER * forecast)
         _, sent = offered(subject, size, urls, over, seconds)
-        reached = capacity(sent, over)
+        reached = sent.goodput
         found |= {"measured_capacity": round(reached, 1), "at_capacity": {"offered": round(over, 1), **sent.summary()}}
         print(f"  capacity: forecast {forecast:.0f}, measured {reached:.0f} requests a second", flush=True)
         for share in SHARES:
@@ -133,7 +131,7 @@ def forecast_capacity(subject: Subject, size: Size) -> float:
     arrivals = subject.loaded(size, rate, max(10.0, 4 * subject.settings.max_queue_seconds))[0].arrivals
     waited = subject.settings.max_queue_seconds  # until then the queue fills
     outcome = simulate(replica, 1, ROUND_ROBIN, Load(arrivals, waited, 0), _SEED)
-    return capacity(outcome, rate)
+    return capacity(outcome, waited)
 
 
 def subject_of(

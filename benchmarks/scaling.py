@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import nnls
 
-from benchmarks.capacity import Subject, arguments, capacity, forecast_capacity, replica_of, subject_of
+from benchmarks.capacity import Subject, arguments, forecast_capacity, replica_of, subject_of
 from benchmarks.open_load import Sent, requests, send
 from benchmarks.service.harness import CORES, GENERATOR, pinned
 from service.planning.profile import Size
@@ -90,7 +90,7 @@ def measured(
         _sent(subject, size, urls, min(most, 0.3 * single), 3.0)  # it warms up
         offered = min(most, _OVER * workers * threads * single)
         full = _sent(subject, size, urls, offered, seconds)
-        reached = capacity(full, offered)
+        reached = full.goodput
         part = _sent(subject, size, urls, max(1.0, _AT * reached), seconds)
     return {
         "workers": workers,

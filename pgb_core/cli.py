@@ -251,7 +251,9 @@ def _add_demo(p: argparse.ArgumentParser) -> None:
     p.add_argument("--host", default="127.0.0.1")
     p.add_argument("--port", type=int, default=8000)
     p.add_argument(
-        "--threads", type=int, help="threads to compress with (default: one for each core this process may use)"
+        "--threads",
+        type=int,
+        help="threads to compress with (default: one for each core this process may use, or OMP_NUM_THREADS if less)",
     )
     p.add_argument("--no-serve", action="store_true", help="print the table and stop without serving")
 

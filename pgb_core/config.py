@@ -120,7 +120,11 @@ class Asked(BaseModel):
         "the service serves the fastest one that loses little",
     )
     threads: int | None = Field(
-        None, ge=1, le=1024, description="threads to compute with; by default one for each core of this process"
+        None,
+        ge=1,
+        le=1024,
+        description="threads to compute with; by default one for each core of this process, or "
+        "OMP_NUM_THREADS if that is less",
     )
     cache: Place | None = Field(
         None,

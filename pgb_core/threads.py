@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -20,13 +20,19 @@ def allowed(count: int) -> int:
     return count
 
 
+def usual(environment: Mapping[str, str] = os.environ) -> int:
+    """Threads of a process that is not told how many: one for each of its cores, or OMP_NUM_THREADS if that is less."""
+    said = environment.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # of the outermost level
+    return min(usable_cores(), int(said)) if said.isascii() and said.isdigit() and int(said) > 0 else usable_cores()
+
+
 @contextmanager
 def threads(count: int | None = None) -> Iterator[int]:
-    """Compute on so many threads inside, by default as many as this process has cores; restored afterwards.
+    """Compute on so many threads inside, by default the `usual` number; restored afterwards.
 
     Raises ConfigError as `allowed` does: more than there are processors would only wait for each other.
     """
-    wanted = usable_cores() if count is None else allowed(count)
+    wanted = usual() if count is None else allowed(count)
     before = torch.get_num_threads()
     torch.set_num_threads(wanted)
     try:

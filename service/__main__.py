@@ -60,10 +60,38 @@ class Server(uvicorn.Server):
             with suppress(OSError):  # nobody reads it
                 print(f"pgb serve: listening on {address}{more}", flush=True)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop. Whose connection the kernel has taken, and nobody accepted yet, is served like those before."""
+        loop = asyncio.get_running_loop()
+        taken = [one for server in self.servers for listener in server.sockets for one in _waiting(listener.fileno())]
+        for server in self.servers:
+            server.close()  # at once, so that no other one comes between
+        for one in taken:
+            await loop.connect_accepted_socket(self._protocol, one)
+        await super().shutdown(sockets)
+
+    def _protocol(self) -> asyncio.Protocol:
+        """That of a new connection, as uvicorn makes it."""
+        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Capture no signals; `serve` handles them."""
         yield
+
+
+def _waiting(listener: int) -> Iterator[socket.socket]:
+    """Accept the connections that wait at a listening socket, and wait for no other. listener: its file number."""
+    with socket.socket(fileno=os.dup(listener)) as again:
+        again.setblocking(False)
+        with suppress(OSError):  # none is left
+            while True:
+                one, _ = again.accept()
+                one.setblocking(False)
+                yield one
 
 
 async def serve(settings: Settings) -> int:

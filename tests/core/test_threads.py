@@ -46,6 +46,7 @@ def _fail(count: int) -> None:
 def test_by_default_they_are_the_cores_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """As affinity and control groups allow them."""
     monkeypatch.setattr(threads, "usable_cores", lambda: 3)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     with threads.threads() as found:
         assert found == torch.get_num_threads() == 3
 
@@ -56,3 +57,17 @@ def test_sessions_take_the_same_number_and_do_not_spin() -> None:
         options = session_options(torch.get_num_threads())
     assert options.intra_op_num_threads == 3
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [("1", 1), (" 2 ", 2), ("1,4", 1), ("4096", 3), ("", 3), ("0", 3), ("-1", 3), ("many", 3), ("\u00b2", 3)],
+)
+def test_several_processes_may_share_the_cores(said: str, found: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OMP_NUM_THREADS may lower the number, as it does PyTorch's. What is no number says nothing."""
+    monkeypatch.setattr(threads, "usable_cores", lambda: 3)
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    with threads.threads() as count:
+        assert count == torch.get_num_threads() == found
+        with threads.threads(4) as more:
+            assert more == 4

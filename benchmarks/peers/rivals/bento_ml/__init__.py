@@ -10,7 +10,7 @@ RIVAL = Rival(
     forms=ANY_FORM,
     settings={
         "batchable=True, max_batch_size=32": "its documentation turns adaptive batching on; it is off by default",
-        "max_latency_ms=50": "the bound of this comparison; by default it refuses nothing for a minute",
+        "max_latency_ms=100": "the bound of this comparison; by default it refuses nothing for a minute",
         "workers=1": "there is one core",
         "access log off": "a line for each request costs time",
         "BENTOML_DO_NOT_TRACK=True": "no telemetry",

@@ -14,7 +14,7 @@ class Sentiment:
     def __init__(self) -> None:
         self.classifier = Classifier.from_environment()
 
-    @bentoml.api(batchable=True, max_batch_size=BATCH, max_latency_ms=50)
+    @bentoml.api(batchable=True, max_batch_size=BATCH, max_latency_ms=100)
     def classify(self, texts: list[str]) -> list[list[float]]:
         """The probability of each label, by text."""
         return self.classifier(texts)
