@@ -88,9 +88,14 @@ def better(figures: Figures) -> list[str]:
         }
         if ahead:
             order = sorted(ahead.items(), key=lambda item: -item[1] if most else item[1])
-            each = ", ".join(f"{name} {number(theirs)}{unit}" for name, theirs in order)
-            told.append(f"{what}: {each}; {OURS} {number(own)}{unit}.")
+            each = ", ".join(f"{name} {_said(theirs)}{unit}" for name, theirs in order)
+            told.append(f"{what}: {each}; {OURS} {_said(own)}{unit}.")
     return told
+
+
+def _said(value: float | None) -> str:
+    """A count as it is, and any other number to the digits that tell something."""
+    return f"{value:,}" if isinstance(value, int) else number(value)
 
 
 def _steady(share: str, part: str) -> Callable[[Figures], float | None]:
