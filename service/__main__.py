@@ -63,11 +63,13 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop. Whose connection the kernel has taken, and nobody accepted yet, is served like those before."""
         loop = asyncio.get_running_loop()
-        taken = [one for server in self.servers for listener in server.sockets for one in _waiting(listener.fileno())]
+        listeners = [one for server in self.servers for one in server.sockets]
+        taken = [one for listener in listeners for one in _waiting(listener.fileno(), self.config.backlog)]
         for server in self.servers:
             server.close()  # at once, so that no other one comes between
         for one in taken:
-            await loop.connect_accepted_socket(self._protocol, one)
+            with suppress(OSError):  # this client has left
+                await loop.connect_accepted_socket(self._protocol, one)
         await super().shutdown(sockets)
 
     def _protocol(self) -> asyncio.Protocol:
@@ -83,15 +85,22 @@ class Server(uvicorn.Server):
         yield
 
 
-def _waiting(listener: int) -> Iterator[socket.socket]:
-    """Accept the connections that wait at a listening socket, and wait for no other. listener: its file number."""
+def _waiting(listener: int, most: int) -> Iterator[socket.socket]:
+    """Accept the connections that wait at a listening socket, and wait for no other.
+
+    listener: its file number. most: connections that can wait there; those who come after them are too late.
+    """
     with socket.socket(fileno=os.dup(listener)) as again:
         again.setblocking(False)
-        with suppress(OSError):  # none is left
-            while True:
-                one, _ = again.accept()
-                one.setblocking(False)
-                yield one
+        for _ in range(most):
+            try:
+                one, _address = again.accept()
+            except ConnectionAbortedError:  # this client has left
+                continue
+            except OSError:  # none is left, or no room for one
+                return
+            one.setblocking(False)
+            yield one
 
 
 async def serve(settings: Settings) -> int:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
+from collections.abc import Callable
 
+import pytest
 import uvicorn
 
 from service import host
@@ -21,7 +24,8 @@ async def app(scope: dict[str, object], receive: object, send: object) -> None:
     await send({"type": "http.response.body", "body": b"ok"})  # type: ignore[operator]
 
 
-def test_who_has_connected_is_answered() -> None:
+@pytest.mark.parametrize("loop", [host.loop_factory(), asyncio.new_event_loop], ids=["as served", "asyncio"])
+def test_who_has_connected_is_answered(loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
     """Their connections wait in the kernel when the server stops, and nobody has accepted them."""
 
     async def scenario() -> list[bytes]:
@@ -43,6 +47,9 @@ def test_who_has_connected_is_answered() -> None:
         clients = [socket.create_connection(address, timeout=5) for _ in range(CLIENTS)]  # the loop stands still here
         for client in clients:
             client.sendall(REQUEST)
+        left = socket.create_connection(address, timeout=5)  # and goes again, with a reset
+        left.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        left.close()
         await server.shutdown()
         found = []
         for client in clients:
@@ -50,6 +57,6 @@ def test_who_has_connected_is_answered() -> None:
                 found.append(client.recv(4096))
         return found
 
-    with asyncio.Runner(loop_factory=host.loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop) as runner:
         answers = runner.run(scenario())
     assert [answer.partition(b"\r\n")[0] for answer in answers] == [b"HTTP/1.1 200 OK"] * CLIENTS
