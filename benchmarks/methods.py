@@ -9,8 +9,8 @@ together at the end (`--report`), on a quiet machine.
     python -m benchmarks.methods --only sst2
     python -m benchmarks.methods --only sst2 --report
 
-The budget becomes a number of epochs by the pace that the dense model had where the comparison began. A run that goes
-on with `--device cuda`, on a copy of the work directory, takes the steps that the budget allows on the first machine.
+The budget becomes a number of epochs by the pace that the dense model had where the comparison began. The results keep
+the pace, so a run that goes on elsewhere, or with `--device cuda`, takes as many steps as the first machine would.
 With `--graphs` it leaves its artifacts without their weights, which can be carried to where they are timed.
 """
 
@@ -29,7 +29,7 @@ from benchmarks.accuracy import dev_scores, prepare
 from benchmarks.hollow import emptied, filled
 from pgb_core.compare.config import CompareConfig
 from pgb_core.compare.page import Report, page
-from pgb_core.compare.points import Points
+from pgb_core.compare.points import SETTINGS, Points
 from pgb_core.compare.rows import DENSE, Candidate, Point, Row, frontier
 from pgb_core.compare.timing import timed
 from pgb_core.inference.load import load
@@ -88,6 +88,14 @@ def made(name: str, rows: dict[str, Any], args: argparse.Namespace) -> Iterator[
                 for row in Points(settings(name, missing, keep, args), bars).made():
                     if row.point.name not in rows:
                         yield row
+
+
+def resumed(name: str, found: dict[str, Any], args: argparse.Namespace) -> None:
+    """Put the beginning of the comparison, as the results have it, where `pgb compare` looks for it."""
+    path = args.work / name / SETTINGS
+    if "begun" in found and not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(found["begun"], indent=1) + "\n", "utf-8")
 
 
 def best(rows: Mapping[str, Any], keep: float) -> tuple[str, ...]:
@@ -196,8 +204,10 @@ def main() -> None:
             report(name, found, args)
             args.out.write_text(json.dumps(results, indent=1) + "\n")
             continue
+        resumed(name, found, args)
         for row in made(name, found["rows"], args):
             path = args.work / name / row.point.name
+            found["begun"] = json.loads((args.work / name / SETTINGS).read_text("utf-8"))
             found["rows"][row.point.name] = described(row, path, name, args)
             args.out.write_text(json.dumps(results, indent=1) + "\n")
             if args.graphs and not row.refused and not (args.graphs / name / row.point.name).exists():
