@@ -365,8 +365,13 @@ def _continuing() -> list[str]:
     return [name for name, kind in METHODS.items() if kind().continues]
 
 
+_INSTEAD = ({"steps", "epochs"}, {"keep", "max_drop"}, {"keep", "min_speedup"})  # settings that replace one another
+
+
 def from_toml(path: str | Path, **overrides: Any) -> CompressConfig:
     """Read settings from a TOML file with the same names; arguments that are not None win.
+
+    An argument also replaces what it cannot stand beside: `steps` replaces the `epochs` of the file.
 
     Raises ConfigError when the file is missing, malformed or names an unknown setting.
     """
@@ -377,7 +382,8 @@ def from_toml(path: str | Path, **overrides: Any) -> CompressConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML ({error})") from error
     given = {name: value for name, value in overrides.items() if value is not None}
+    replaced = {name for group in _INSTEAD for one in group & given.keys() for name in group - {one}}
     try:
-        return CompressConfig(**{**raw, **given})
+        return CompressConfig(**{name: value for name, value in raw.items() if name not in replaced} | given)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgb_core.errors import PlanError
 from pgb_core.learn.gradual import Gradual
 from pgb_core.methods import steps
 from pgb_core.methods.base import Compressed, Method
@@ -15,7 +14,7 @@ from pgb_core.options.magnitude import MagnitudeOptions
 from pgb_core.plan import Choice, Plan, Site
 from pgb_core.run.run import Run, Stage
 from pgb_core.search.singles import largest_written, single_choices
-from pgb_core.search.units import Weights, fitting, share_of, unit_choices, units
+from pgb_core.search.units import Weights
 
 
 class Magnitude(Method):
@@ -38,39 +37,26 @@ class Magnitude(Method):
         """See Method."""
         config, options = run.config, run.options(MagnitudeOptions)
         whole = options.structure == "units"
+
+        def kept(weights: Weights) -> dict[Site, Choice]:
+            return steps.units_left(run, weights) if whole else keep_weights(weights, config.keep)
+
         if options.schedule == "cubic":
             tokens = steps.counted_tokens(run)
             return steps.shaped_and_cut(
                 run,
                 self.stages(run),
                 lambda model: Gradual(model, whole, config.keep, tokens),
-                lambda weights, regime: steps.units_left(run, weights) if whole else keep_weights(weights, config.keep),
+                lambda weights, regime: kept(weights),
             )
         chosen, *after = self.stages(run)
 
         def planned() -> str:
-            weights, head_dim = steps.weights_of(run.dense), run.dense.config.head_dim
-            tokens = steps.counted_tokens(run)
-            choices = (
-                keep_units(weights, head_dim, config.keep, tokens) if whole else keep_weights(weights, config.keep)
-            )
-            return Plan(run.checkpoint.digest, head_dim, choices).to_json()
+            choices = kept(steps.weights_of(run.dense))
+            return Plan(run.checkpoint.digest, run.dense.config.head_dim, choices).to_json()
 
         plan = Plan.from_json(run.kept_text(chosen, planned))
         return Compressed(steps.recovered(run, plan, after), plan)
-
-
-def keep_units(weights: Weights, head_dim: int, keep: float, tokens: int = 0) -> dict[Site, Choice]:
-    """The heads and neurons whose weights are largest on average, over all layers, within a share `keep`.
-
-    weights: [out, in] each. tokens: of an input whose products between tokens count too; 0 for weights alone.
-    Raises PlanError when no such choice comes within one percent of the share.
-    """
-    every = list(units(weights, head_dim, tokens))
-    left = fitting(every, keep)
-    if share_of(left, every) < keep - 0.01:
-        raise PlanError(f"heads and neurons are too large to keep {keep:.1%} of the model; try another --keep")
-    return unit_choices(weights, head_dim, left)
 
 
 def keep_weights(weights: Weights, keep: float) -> dict[Site, Choice]:

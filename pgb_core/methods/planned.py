@@ -16,6 +16,7 @@ from pgb_core.prices import Table, table_of
 from pgb_core.run.run import Run, Stage
 from pgb_core.search import planning
 from pgb_core.search.kept import importance_kept
+from pgb_core.search.patterns import share
 from pgb_core.search.prices import Prices
 from pgb_core.search.reconstruction import reselected
 from pgb_core.tasks.features import batches
@@ -68,6 +69,7 @@ def _searched(run: Run, options: PGBOptions, stages: Sequence[Stage]) -> Plan:
     search = planning.Search(_prices(run, options), options.structure, options.passes, options.g_max)
     menus = planning.make_menus(importances, shape.head_dim, search, lambda layer: run.report.advance())
     plan = planning.choose(menus, config.keep, run.checkpoint.digest, shape.head_dim, config.budget)
+    steps.tell_share(run, share(plan, config.budget))
     if options.units_by == "reconstruction":
         plan = _reselected(run, plan, importances)
     run.records.add(chosen.digest, importance_kept=round(importance_kept(plan, importances), 4))

@@ -28,7 +28,7 @@ from pgb_core.run.run import Run, Stage
 from pgb_core.run.workspace import to_device
 from pgb_core.search.importance import importance
 from pgb_core.search.planning import FLOPS_TOKENS
-from pgb_core.search.units import Values, Weights, fitting, share_of, unit_choices, units
+from pgb_core.search.units import Values, Weights, largest
 from pgb_core.tasks import Objective
 from pgb_core.tasks.features import Batch, Features, batches
 
@@ -197,13 +197,20 @@ def units_left(run: Run, weights: Weights, values: Values | None = None) -> dict
 
     values: what they are worth; see `units`.
     """
-    keep, head_dim = run.config.keep, run.dense.config.head_dim
-    every = list(units(weights, head_dim, counted_tokens(run), values))
-    left = fitting(every, keep)
-    share = share_of(left, every)
-    if share < keep - 0.01:
-        run.report.warn(f"heads and neurons are too large for {keep:.1%} of the model: {share:.1%} stays")
-    return unit_choices(weights, head_dim, left)
+    keep = run.config.keep
+    choices, share = largest(weights, run.dense.config.head_dim, keep, counted_tokens(run), values)
+    tell_share(run, share)
+    return choices
+
+
+def tell_share(run: Run, share: float) -> None:
+    """Warn where less is kept than was asked for, by more than one percent of the encoder."""
+    config = run.config
+    if share < config.keep - 0.01:
+        run.report.warn(
+            f"{share:.1%} of the {config.budget} are kept where {config.keep:.1%} was asked: the parts of this model "
+            "are too large to come nearer"
+        )
 
 
 def finish(run: Run, before: Stage, share: float = 1.0, *settings: object) -> Stage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
@@ -11,8 +12,9 @@ from tokenizers import Tokenizer
 from pgb_core.checkpoints.load import Checkpoint
 from pgb_core.checkpoints.trim import trimmed
 from pgb_core.config import Asked
-from pgb_core.data import Data, Question, Row, read_data
+from pgb_core.data import Columns, Data, Question, Row, read_data
 from pgb_core.data.read import QUESTIONS
+from pgb_core.data.rows import ORDINARY
 from pgb_core.errors import CheckpointError, DataError
 from pgb_core.export.parity import Parity, parity_of
 from pgb_core.export.parts import table_bytes
@@ -49,7 +51,7 @@ def fitted(config: Asked, checkpoint: Checkpoint, inputs: Inputs, report: Report
     """
     learned = _texts(row for source in inputs.sources for row in source.rows)
     if config.vocabulary_text is not None:
-        more = more_texts(config.vocabulary_text)
+        more = more_texts(config.vocabulary_text, Columns(config.text_column, config.pair_column, (), True))
         for told in more.notes:
             report.note(told)
         for doubt in more.warnings:
@@ -90,15 +92,18 @@ def fitted(config: Asked, checkpoint: Checkpoint, inputs: Inputs, report: Report
     return Fitted(small, gate(small), fit, facts)
 
 
-def more_texts(place: str) -> Data:
-    """Texts, or questions with what they are about, whatever the model's task. Raises DataError."""
+def more_texts(place: str, columns: Columns = ORDINARY) -> Data:
+    """Texts, or questions with what they are about, whatever the model's task. Raises DataError.
+
+    columns: of the texts, where the file has them; another file than those of the rows may name its columns otherwise.
+    """
     try:
-        return read_data(place, "texts", "train")
-    except DataError as refused:
-        try:
-            return read_data(place, QUESTIONS, "train")
-        except DataError:
-            raise refused from None
+        return read_data(place, "texts", "train", columns)
+    except DataError:
+        for kind in ("texts", QUESTIONS):
+            with suppress(DataError):
+                return read_data(place, kind, "train")
+        raise
 
 
 def _texts(rows: Iterator[Row] | Sequence[Row]) -> dict[str, str]:

@@ -73,7 +73,7 @@ def allocate(menus: Sequence[Sequence[Option[Recipe]]], budget: float) -> list[O
     Raises PlanError when even the cheapest options are dearer.
     """
     if sum(min(o.cost for o in menu) for menu in menus) > budget:
-        raise PlanError(f"no plan costs {budget:.0f} or less; raise --keep")
+        raise PlanError(f"no plan costs {budget:.0f} or less; use a larger --keep")
     menus = [sorted(menu, key=lambda o: o.price) for menu in menus]  # of equals the first is taken
     low = sum(min(o.price for o in menu) for menu in menus)
     high = sum(max(o.price for o in menu) for menu in menus) * (1 + len(menus) / BINS)  # room for rounding up

@@ -13,6 +13,7 @@ from pgb_core.search import menus, nested
 from pgb_core.search.budget import allocate, pareto
 from pgb_core.search.menus import Draft, Menu, Recipe
 from pgb_core.search.prices import Prices
+from pgb_core.search.units import above
 from pgb_core.threads import threads
 
 FLOPS_TOKENS = 128  # of an input, whose products between tokens a budget of FLOPs counts
@@ -88,8 +89,7 @@ def choose(
 ) -> Plan:
     """The plan that keeps the most importance in at most a share `keep` of the encoder.
 
-    budget: 'weights', or 'flops' at 128 tokens. Raises PlanError when it cannot be met to one
-    percent of the dense encoder.
+    budget: 'weights', or 'flops' at 128 tokens. Raises PlanError when no plan with any weights is that small.
     """
     count = _weights if budget == "weights" else _flops
     costed = [[replace(option, cost=count(option.recipe)) for option in menu] for _, menu in found.sublayers]
@@ -97,14 +97,14 @@ def choose(
         count({role: Draft.whole(d.shape) for role, d in menu[-1].recipe.items()}) for _, menu in found.sublayers
     )
     picked = allocate(costed, keep * dense)
+    if not any(option.cost for option in picked):
+        least = min(option.cost for menu in costed for option in menu if option.cost) / dense
+        raise PlanError(f"no plan keeps {keep:.1%} of the {budget}; use --keep {above(least):g} or more")
     choices = {
         Site(layer, role): choice
         for (layer, _), option in zip(found.sublayers, picked, strict=True)
         for role, choice in menus.chosen(option.recipe).items()
     }
-    met = sum(option.cost for option in picked) / dense
-    if abs(met - keep) > 0.01:
-        raise PlanError(f"kept {met:.1%} of the {budget} where {keep:.1%} was asked; try another --keep")
     return Plan(checkpoint, head_dim, choices, found.stream)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from pgb_core.errors import PlanError
 from pgb_core.plan import ATTENTION, FEED_FORWARD, WRITING, Choice, Role, Site
 from pgb_core.search.heads_and_neurons import left_of
 from pgb_core.search.importance import by_unit
@@ -89,6 +91,27 @@ def fitting(every: Sequence[Unit], keep: float) -> list[Unit]:
             budget -= unit.cost
             left.append(unit)
     return left
+
+
+def largest(
+    weights: Weights, head_dim: int, keep: float, tokens: int = 0, values: Values | None = None
+) -> tuple[dict[Site, Choice], float]:
+    """The heads and neurons that are worth most, over all layers, within a share `keep`; and the share that they are.
+
+    weights: [out, in] each. tokens: of an input whose products between tokens count too; 0 for weights alone. values:
+    what they are worth; see `units`. Raises PlanError when not one of them fits.
+    """
+    every = list(units(weights, head_dim, tokens, values))
+    left = fitting(every, keep)
+    if not left:
+        least = share_of([min(every, key=lambda unit: unit.cost)], every)
+        raise PlanError(f"no head or neuron fits into {keep:.1%} of the encoder; use --keep {above(least):g} or more")
+    return unit_choices(weights, head_dim, left), share_of(left, every)
+
+
+def above(share: float) -> float:
+    """The next share of three decimals, to name one that is large enough."""
+    return math.ceil(1000 * share) / 1000
 
 
 def share_of(left: Iterable[Unit], every: Iterable[Unit]) -> float:

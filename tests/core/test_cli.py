@@ -66,7 +66,7 @@ def test_mistakes_are_one_line_and_leave_nothing(
         ((model, "--train", texts, "--config", tmp_path / "absent.toml"), "cannot be read"),
         (
             (model, "--train", texts, "--trust-labels", "--keep", "0.011", "--structure", "disjoint", "--epochs", "0"),
-            "try another --keep",
+            "no plan keeps 1.1% of the weights; use --keep 0.",
         ),
         ((model, "--train", texts), "the checkpoint contradicts the labels: accuracy 0."),
     ]
@@ -82,8 +82,21 @@ def test_mistakes_are_one_line_and_leave_nothing(
         assert "Traceback" not in error
         assert not out.exists()
         kept = {path.name.partition("-")[0] for path in (tmp_path / ".out.work").glob("*")}
-        assert kept <= ({"run.json", "records.json", "lock", "scores"} if reason == "try another --keep" else set())
+        assert kept <= ({"run.json", "records.json", "lock", "scores"} if reason.startswith("no plan") else set())
         shutil.rmtree(tmp_path / ".out.work", ignore_errors=True)
+
+
+def test_the_size_that_an_error_names_can_be_made(
+    tmp_path: Path, model: Path, texts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In place of one that is too small."""
+    given = ("compress", model, "--train", texts, "--trust-labels", "--structure", "disjoint", "--epochs", "0")
+    code, _, error = run(capsys, *given, "--keep", "0.011", "--out", tmp_path / "none")
+    assert code == 1
+    named = error.rpartition("use --keep ")[2].partition(" ")[0]
+    code, printed, error = run(capsys, *given, "--keep", named, "--forms", "fp32", "--out", tmp_path / "least")
+    assert code == 0, error
+    assert "of the encoder's weights kept" in printed
 
 
 def test_a_full_disk_is_one_line(

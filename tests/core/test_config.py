@@ -1,5 +1,6 @@
 """Settings: checked, from TOML or arguments."""
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,31 @@ def test_toml_gives_settings_and_arguments_win(tmp_path: Path) -> None:
     path.write_text('checkpoint = "c"\nout = "o"\ncalibrate = "t.txt"\nkeep = 0.25\nepochs = 2\n')
     config = from_toml(path, keep=0.12, seed=None)
     assert (config.keep, config.epochs, config.seed) == (0.12, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("file", "argument", "gone"),
+    [
+        ("epochs = 2", {"steps": 10}, "epochs"),
+        ("steps = 10", {"epochs": 2.0}, "steps"),
+        ("keep = 0.25", {"max_drop": 1.0}, "keep"),
+        ("keep = [0.5, 0.25]", {"min_speedup": 4.0}, "further"),
+        ("max_drop = 1.0", {"keep": 0.25}, "max_drop"),
+    ],
+)
+def test_an_argument_replaces_what_it_cannot_stand_beside(
+    tmp_path: Path, file: str, argument: dict[str, Any], gone: str
+) -> None:
+    """The file's setting counts as not given; the two in one file are still refused."""
+    path = tmp_path / "run.toml"
+    start = 'checkpoint = "c"\nout = "o"\ntrain = "t.tsv"\neval = "e.tsv"\n'
+    path.write_text(start + file + "\n")
+    config = from_toml(path, **argument)
+    assert argument.items() <= config.model_dump().items()
+    assert gone not in config.model_fields_set
+    assert getattr(config, gone) == CompressConfig(**GOOD).model_dump()[gone]
+    with pytest.raises(ConfigError, match="give"):
+        CompressConfig(**GOOD, eval="e.tsv", **tomllib.loads(file), **argument)
 
 
 @pytest.mark.parametrize(

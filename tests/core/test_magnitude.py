@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -10,12 +11,13 @@ import torch
 import pgb_core
 from pgb_core.artifact import open_artifact
 from pgb_core.config import CompressConfig
-from pgb_core.errors import ConfigError
-from pgb_core.methods.magnitude import keep_units, keep_weights
+from pgb_core.errors import ConfigError, PlanError
+from pgb_core.methods import steps
+from pgb_core.methods.magnitude import keep_weights
 from pgb_core.pipeline import compress
 from pgb_core.plan import Plan, Role, Site, flops
 from pgb_core.progress.report import Report
-from pgb_core.search.units import units
+from pgb_core.search.units import largest, units
 from tests.core.small import checkpoint, settings
 
 HIDDEN, NEURONS, HEAD = 48, 96, 8
@@ -33,7 +35,7 @@ def test_the_largest_units_stay(keep: float) -> None:
     given = weights()
     given[Site(1, Role.FFN_IN)][7] *= 30
     given[Site(0, Role.VALUE)][:HEAD] *= 30
-    plan = Plan("x", HEAD, keep_units(given, HEAD, keep))
+    plan = Plan("x", HEAD, largest(given, HEAD, keep)[0])
     assert plan.cost / plan.dense_cost == pytest.approx(keep, abs=0.01)
     heads = {(n, Role.VALUE, row // HEAD) for n in range(2) for row in plan.choices[Site(n, Role.VALUE)].rows}
     kept = heads | {(n, Role.FFN_IN, row) for n in range(2) for row in plan.choices[Site(n, Role.FFN_IN)].rows}
@@ -47,6 +49,34 @@ def test_the_largest_units_stay(keep: float) -> None:
         one = plan.layer(layer)
         assert set(one[Role.FFN_OUT].cols) == set(one[Role.FFN_IN].rows)
         assert one[Role.QUERY].rows == one[Role.KEY].rows == one[Role.VALUE].rows
+
+
+def test_a_share_that_is_too_small_is_refused_with_one_that_is_not() -> None:
+    """The share that the error names keeps one unit."""
+    given = weights()
+    with pytest.raises(PlanError, match="no head or neuron fits into") as refused:
+        largest(given, HEAD, 0.0001)
+    named = float(str(refused.value).rpartition("--keep ")[2].partition(" ")[0])
+    choices, share = largest(given, HEAD, named)
+    assert 0 < share <= named
+    assert Plan("x", HEAD, choices).cost > 0
+
+
+def test_a_size_that_cannot_be_met_gives_the_nearest_below(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a warning that names both."""
+    given = {site: torch.ones_like(matrix) for site, matrix in weights(1).items()}
+    least = min(unit.cost for unit in units(given, HEAD, 0))
+    whole = sum(unit.cost for unit in units(given, HEAD, 0))
+    monkeypatch.setattr("pgb_core.search.units.fitting", lambda every, keep: list(every)[:1])
+    warned: list[str] = []
+    run = Mock()
+    run.config.keep, run.config.budget, run.dense.config.head_dim = 0.9, "weights", HEAD
+    run.report.warn = warned.append
+    choices = steps.units_left(run, given)
+    share = Plan("x", HEAD, choices).cost / whole
+    assert share >= least / whole
+    (said,) = warned
+    assert said.startswith(f"{share:.1%} of the weights are kept where 90.0% was asked")
 
 
 @pytest.mark.parametrize("keep", [0.1, 0.5])
@@ -64,7 +94,7 @@ def test_the_largest_weights_stay(keep: float) -> None:
 def test_a_budget_of_flops_counts_products_between_tokens() -> None:
     """Heads are dearer then; single weights that are gone save none at all."""
     given = weights()
-    plan = Plan("x", HEAD, keep_units(given, HEAD, 0.5, tokens=128))
+    plan = Plan("x", HEAD, largest(given, HEAD, 0.5, tokens=128)[0])
     assert flops(plan, 128) / flops(plan, 128, dense=True) == pytest.approx(0.5, abs=0.02)
     with pytest.raises(ConfigError, match="its graph is dense; use --budget weights"):
         CompressConfig(checkpoint="c", out="o", train="t", method="magnitude", structure="weights", budget="flops")

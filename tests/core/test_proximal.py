@@ -11,10 +11,11 @@ import pgb_core
 from pgb_core.artifact import open_artifact
 from pgb_core.learn.proximal import EPSILON, Proximal, shrunk
 from pgb_core.learn.regime import Step
-from pgb_core.methods.magnitude import keep_units, keep_weights
+from pgb_core.methods.magnitude import keep_weights
 from pgb_core.pipeline import compress
 from pgb_core.plan import Plan, Role, Site
 from pgb_core.progress.report import Report
+from pgb_core.search.units import largest
 from tests.conftest import small_encoder
 from tests.core.small import checkpoint, settings
 from tests.core.trained import assert_resumed_the_same, trained
@@ -70,7 +71,7 @@ def test_what_the_budget_has_no_place_for_is_0_at_the_end(whole: bool, keep: flo
     assert regime.zeros() == pytest.approx(1 - keep, abs=0.03)
     weights = {site: linear.to_dense().detach() for site, linear in done.student.sites().items()}
     head_dim = done.student.config.head_dim
-    choices = keep_units(weights, head_dim, keep) if whole else keep_weights(weights, keep)
+    choices = largest(weights, head_dim, keep)[0] if whole else keep_weights(weights, keep)
     plan = Plan("test", head_dim, choices)
     assert plan.cost / plan.dense_cost == pytest.approx(keep, abs=0.01)
 

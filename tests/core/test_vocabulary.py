@@ -21,7 +21,7 @@ from pgb_core.checkpoints import vocabulary
 from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.checkpoints.trim import trimmed
 from pgb_core.config import CompressConfig
-from pgb_core.data import Question
+from pgb_core.data import Columns, Question
 from pgb_core.errors import CheckpointError, ConfigError, DataError, ParityError
 from pgb_core.gate import gate
 from pgb_core.inference.batches import prepare_texts
@@ -254,6 +254,18 @@ def test_a_tokenizer_of_whole_words_is_refused_before_the_work(tmp_path: Path) -
     model = checkpoint(tmp_path / "model", "bert", "classification")
     with pytest.raises(CheckpointError, match="of the kind WordLevel"):
         compress(_config(model, tmp_path / "small", _rows(tmp_path / "a.jsonl", USED)))
+
+
+def test_more_texts_are_in_the_column_that_is_named(tmp_path: Path) -> None:
+    """Where the file has it; another file is read by ordinary names."""
+    named, ordinary = tmp_path / "named.csv", tmp_path / "ordinary.csv"
+    named.write_text("body,text\nthis one,not this\n")
+    ordinary.write_text("text\nthat one\n")
+    columns = Columns("body", None, (), True)
+    assert [row.text for row in used.more_texts(str(named), columns).rows] == ["this one"]
+    assert [row.text for row in used.more_texts(str(ordinary), columns).rows] == ["that one"]
+    with pytest.raises(DataError, match="no such file"):
+        used.more_texts(str(tmp_path / "absent.csv"), columns)
 
 
 def test_more_texts_may_be_questions(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_allocation_is_within_rounding_of_the_optimum(found: list[list[Option]],
 
 def test_an_unreachable_budget_is_an_error() -> None:
     """It names the remedy."""
-    with pytest.raises(PlanError, match="raise --keep"):
+    with pytest.raises(PlanError, match="use a larger --keep"):
         allocate([[Option(10, 10, 1.0, None)]], 5)
 
 
