@@ -1,9 +1,9 @@
 """Fits what compression costs in accuracy to the importance that a plan keeps, from the rows of other benchmarks.
 
-Losses are those on the dev sets, in fp32, of `accuracy.json` and `accuracy_evened.json`. Where these lack the
-importance, `--measure` makes the plans again and keeps it in `forecast.json`. That file also has rows of an earlier
-script, trained on two cores with the prices of then. The metric of the compensated model before training is not used:
-on SST-2 it is that of chance from 25 % down, where training gives nearly everything back.
+Losses are those on the dev sets, in fp32, of `accuracy.json` and `structures.json`. Where these lack the importance,
+`--measure` makes the plans again and keeps it in `forecast.json`. That file also has earlier rows, of plans in which
+prices counted in full. The metric of the compensated model before training is not used: on SST-2 it is that of chance
+from 25 % down, where training gives nearly everything back.
 
 A row is foretold by a fit to all others. The errors of these say how wide the range is. The fit without a whole
 checkpoint is written too: it says how little two checkpoints are.
@@ -50,12 +50,12 @@ class Row:
 
 
 def measure(models: Path, data: Path, work: Path) -> None:
-    """The importance that the plan of every row of `accuracy.json` keeps, of those that have none yet."""
+    """The importance that the plan of every row of `structures.json` keeps, of those that have none yet."""
     prepare(data, work)
     out = RESULTS / "forecast.json"
     found = json.loads(out.read_text("utf-8")) if out.exists() else {"rows": {}}
     shared: dict[str, Shared] = {}
-    every = _rows("accuracy")
+    every = _rows("structures")
     for name, row in sorted(every.items(), key=lambda item: SEARCHES.index(item[1]["settings"]["structure"])):
         asked = row["settings"]
         twin = name.replace(" auto,", " nested,")
@@ -90,7 +90,7 @@ def rows() -> list[Row]:
         lost = (row["dense"] - row["finetuned"]) / (row["dense"] - CHANCE[task])
         found.append(Row(f"earlier: {name}", task, row["importance_kept"], lost))
     known = _rows("forecast")
-    for file in ("accuracy", "accuracy_evened"):
+    for file in ("structures", "accuracy"):
         every = _rows(file)
         for name, row in every.items():
             task, structure = name.split(", ")[:2]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import tables
 from benchmarks.accuracy import Row, compared, copied, twin
+from benchmarks.tables import accuracy
 
 AUTO, NESTED, SHARED = (Row("sst2", structure, 0.5) for structure in ("auto", "nested", "shared"))
 OTHER_SEED = Row("sst2", "auto", 0.5, seed=1)
@@ -61,19 +61,37 @@ def test_a_copied_row_says_so_and_is_compared_by_itself(tmp_path: Path) -> None:
 
 
 def test_the_table_of_stages_shows_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the rows of the stages; cells of older rows are empty, and no figure of other rows stands in for them."""
-    accuracy = {"dense": {"accuracy": 0.98}, "compressed": {"accuracy": 0.91}, "rows": 5000}
+    """On the rows of the stages, of pruned models alone."""
     between = {"dense": 0.97, "pruned": 0.5, "compensated": 0.8, "finetuned": 0.9}
-    new = {
-        "accuracy": accuracy,
+    measured = {
         "stage_accuracy": {**{name: {"accuracy": value} for name, value in between.items()}, "rows": 512},
         "stages": {"plan": {"importance_kept": 0.93}},
         "seconds": 90,
     }
-    rows = {AUTO.name: {"measured": new}, NESTED.name: {"measured": {"accuracy": accuracy, "seconds": 60}}}
-    rows |= {OTHER_SEED.name: {}, Row("sst2", "auto", 1).name: {}}
-    monkeypatch.setattr(tables, "results", lambda name: {"accuracy": {"rows": rows}}[name])
-    assert tables.stages().splitlines()[2:] == [
-        "| SST-2, 50 %, `auto` | 0.93 | 97.0 | 50.0 | 80.0 | 90.0 | 1.5 |",
-        "| SST-2, 50 %, `nested` | | 98.0 | | | 91.0 | 1.0 |",
+    rows = {AUTO.name: {"measured": measured}, Row("sst2", "auto", 1).name: {}}
+    monkeypatch.setattr(accuracy, "results", lambda name: {"accuracy": {"rows": rows}}[name])
+    assert accuracy.stages().splitlines()[2:] == ["| SST-2, 50 % | 0.93 | 97.0 | 50.0 | 80.0 | 90.0 | 1.5 |"]
+
+
+def test_the_table_of_methods_has_the_best_of_each_size_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the time of the fastest form, beside the fastest dense one; a point that was refused is named."""
+
+    def point(method: str, keep: float, score: float) -> dict[str, Any]:
+        dev = {form: {"score": score, "error": 1.0} for form in ("fp32", "int8")} if score else {}
+        return {"method": method, "keep": keep, "kept": keep, "dev": dev}
+
+    rows = {
+        "dense": point("dense", 1.0, 90.0),
+        "low-25": point("low", 0.25, 80.0),
+        "high-25": point("high", 0.25, 85.0),
+        "none-25": point("none", 0.25, 0.0),
+    }
+    times = {"dense": {"fp32": {"8x128": 20.0}, "int8": {"8x128": 10.0}}}
+    times |= {name: {"fp32": {"8x128": 4.0}, "int8": {"8x128": 5.0}} for name in ("low-25", "high-25")}
+    monkeypatch.setattr(accuracy, "measured_by", lambda name: {"sst2": {"rows": rows, "times": times}})
+    assert [line.split(" | ")[1:] for line in accuracy.methods_sst2().splitlines()[2:]] == [
+        ["`dense`", "90.00", "90.00", "`int8`", "10.00", "1.00x |"],
+        ["`high`", "85.00", "85.00", "`fp32`", "4.00", "2.50x |"],
+        ["`low`", "80.00", "80.00", "`fp32`", "4.00", "2.50x |"],
+        ["`none`", "refused", "|", "| |"],
     ]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from benchmarks import tables
+from benchmarks.tables.made import results
 
 ROOT = Path(__file__).parents[2]
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
@@ -42,7 +42,7 @@ def test_nothing_is_installed_by_a_name_that_no_index_has(page: Path) -> None:
 
 def test_the_lower_ends_are_those_that_were_tried() -> None:
     """All that was tried there worked, with the first version that each range allows: benchmarks/results has them."""
-    tried = tables.results("versions")["ends"]["lower"]
+    tried = results("versions")["ends"]["lower"]
     assert tried["status"] == 0
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     asked = [*map(Requirement, [*project["dependencies"], *EXTRAS["compress"]])]
