@@ -14,6 +14,8 @@ from pydantic import BaseModel
 
 from pgb_core import cli
 from pgb_core.artifact import Artifact
+from pgb_core.commands import serve
+from pgb_core.commands.figures import held
 from pgb_core.compare.config import CompareConfig
 from pgb_core.config import CompressConfig
 from pgb_core.measure.comparison import DENSE_FORMS, dense
@@ -232,7 +234,7 @@ def test_bench_says_that_there_is_no_gpu(small: Artifact, capsys: pytest.Capture
 def test_serve_becomes_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
     """With everything that it was given, in that order."""
     became: list[list[str]] = []
-    monkeypatch.setattr(cli.os, "execv", lambda path, command: became.append(command))
+    monkeypatch.setattr(serve.os, "execv", lambda path, command: became.append(command))
     given = ["small", "--models-dir", "all", "other=x", "--ui=false", "--port", "1"]
     assert cli.main(["serve", *given]) == 0
     assert became == [[sys.executable, "-P", "-m", "service", *given]]
@@ -241,7 +243,7 @@ def test_serve_becomes_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_plan_capacity_becomes_the_planner(monkeypatch: pytest.MonkeyPatch) -> None:
     """Which explains itself, too."""
     became: list[list[str]] = []
-    monkeypatch.setattr(cli.os, "execv", lambda path, command: became.append(command))
+    monkeypatch.setattr(serve.os, "execv", lambda path, command: became.append(command))
     for given in (["small", "--rate", "5"], ["--help"]):
         assert cli.main(["plan-capacity", *given]) == 0
         assert became.pop() == [sys.executable, "-P", "-m", "service.planning", *given]
@@ -349,4 +351,4 @@ def test_an_argument_that_no_command_has_is_named(capsys: pytest.CaptureFixture[
 )
 def test_what_each_form_is_worth_is_told(measured: dict[str, object], ran: bool, said: str) -> None:
     """Also of an artifact that does not carry fp32."""
-    assert cli._held(measured, ran) == said
+    assert held(measured, ran) == said

@@ -1,0 +1,56 @@
+"""`pgb bench`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from pgb_core.commands.base import Command
+
+
+def add(p: argparse.ArgumentParser) -> None:
+    """Artifact, rival, shapes and time."""
+    p.add_argument("artifact")
+    p.add_argument("--against", metavar="CHECKPOINT", help="the dense model to compare with")
+    p.add_argument("--shapes", default="1x32,1x128,8x128,1x384", help="batch x tokens, comma-separated")
+    p.add_argument(
+        "--threads", type=int, help="threads of each model (default: one for each core this process may use)"
+    )
+    p.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="device of all models (default cpu)")
+    p.add_argument(
+        "--seconds", type=float, default=3.0, help="time for each model and shape, in short turns (default 3)"
+    )
+    p.add_argument("--json", action="store_true", help="one JSON object on standard output")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Time an artifact, and print the table."""
+    from pgb_core import artifact
+    from pgb_core.errors import ConfigError
+    from pgb_core.measure import comparison
+
+    try:
+        shapes = [(int(b), int(s)) for b, s in (part.split("x") for part in args.shapes.split(","))]
+    except ValueError as error:
+        raise ConfigError(f"--shapes {args.shapes!r}: write them as 1x128,8x128") from error
+    if not shapes or min(min(shape) for shape in shapes) < 1:
+        raise ConfigError(f"--shapes {args.shapes!r}: batch and tokens must be 1 or more")
+    opened = artifact.open_artifact(args.artifact)
+    found = comparison.compare(opened, args.against, shapes, args.seconds, args.threads, device=args.device)
+    left_out = [f"{b}x{s}" for b, s in shapes if (b, s) not in found.shapes]
+    if left_out:
+        most = opened.manifest.max_length
+        print(f"left out: {', '.join(left_out)}; the model takes {most} tokens at most", file=sys.stderr)
+    if args.json:
+        print(json.dumps(found.as_json(), allow_nan=False))
+        return 0
+    print(comparison.table(found))
+    for name, reason in found.left_out.items():
+        print(f"left out: {name} ({reason})")
+    if found.busy:
+        print(f"the machine was too busy for reliable times: {found.busy}; measure again when it is idle")
+    return 0
+
+
+COMMAND = Command("measure the latency of an artifact, and its ratio to the fastest dense graph", add, run)

@@ -1,0 +1,107 @@
+"""`pgb compress`."""
+
+from __future__ import annotations
+
+import argparse
+
+from pgb_core.artifact import Artifact
+from pgb_core.commands.base import Command
+from pgb_core.commands.figures import figure, held
+from pgb_core.commands.flags import add_options, add_settings
+from pgb_core.config import CompressConfig, from_toml
+from pgb_core.options import FORMS
+from pgb_core.progress.report import Report
+
+_FLAGS = [name for name in CompressConfig.model_fields if name not in ("checkpoint", "options", "further")]
+_NOTES = """
+Data files: GLUE .tsv, .csv, .json, .jsonl, .parquet, .txt (unlabelled), and SQuAD as .json or as rows. They may be
+packed as .gz, .bz2, .xz, .zst or .zip. A hub dataset is written owner/name[:config][:split].
+Columns and labels are recognised by common names, and the command says which it took. If two fit, it stops and asks you
+to name one. docs/data.md has the rules.
+First the dense model is evaluated on the labels. If model and labels contradict each other, the command stops.
+Without --train, re-finetuning learns from the dense model alone, on the --calibrate texts.
+Forms: {forms}. docs/runtimes.md explains them. gpu has not been run on a GPU yet.
+With --keep 1 the dense model is exported unchanged, and no data is needed. q8bert, quant-noise and qbert train it
+first.
+Finished stages are kept beside --out until the artifact is complete. The same command continues from them.
+Terms: the dense model is the checkpoint as it was given; to compensate is to solve the weights that are left, layer by
+layer, so that the pruned model gives what the dense model gives; re-finetuning is the training after that.
+docs/method.md explains pgb and the settings that all methods share, docs/methods.md the other methods, and
+docs/glossary.md the terms.
+""".replace("{forms}", ", ".join(FORMS))
+
+
+def add(p: argparse.ArgumentParser) -> None:
+    """Flags of every setting and every option."""
+    p.add_argument("checkpoint", nargs="?", help=CompressConfig.model_fields["checkpoint"].description)
+    p.add_argument("--config", help="TOML file with the same settings; arguments win over the file")
+    p.add_argument(
+        "--forecast",
+        action="store_true",
+        help="print what each size is expected to score, in a range, and how long the rest takes; stop before training",
+    )
+    add_settings(p, CompressConfig, _FLAGS)
+    add_options(p)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make what the settings ask for, or forecast it."""
+    left_out = ("command", "run", "config", "forecast")
+    given = {k: v for k, v in vars(args).items() if k not in left_out and v is not None}
+    settings = from_toml(args.config, **given) if args.config else CompressConfig(**given)
+    from rich.console import Console
+
+    from pgb_core.progress.bars import Bars
+
+    if args.forecast:
+        from pgb_core.pipeline import forecast
+
+        with Bars(Console(stderr=True)) as bars:
+            ahead = forecast(settings, bars)
+        for one in ahead:
+            print(one.said)
+        return 0
+    with Bars(Console(stderr=True)) as bars:
+        done = [_sought(settings, bars)] if settings.sought else _compressed(settings, bars)
+    for artifact in done:
+        _tell(artifact)
+    return 0
+
+
+def _compressed(settings: CompressConfig, bars: Report) -> list[Artifact]:
+    from pgb_core.family import family
+    from pgb_core.pipeline import compress
+
+    return family(settings, bars) if settings.further else [compress(settings, bars)]
+
+
+def _sought(settings: CompressConfig, bars: Report) -> Artifact:
+    from pgb_core.seek import seek
+
+    artifact, promise = seek(settings, bars)
+    error = f", standard error {promise.error:.2f}" if promise.error is not None else ""
+    speed = f"; {promise.speedup:.2f} times the fastest dense form" if promise.speedup is not None else ""
+    print(
+        f"keep {promise.keep:.0%}, found in {promise.runs} trainings: loses {promise.chosen:.2f} points on the rows "
+        f"that chose the size, and {promise.confirmed:.2f} on {promise.rows} other rows{error}{speed}"
+    )
+    if not promise.holds:
+        print(
+            "on the rows that confirm, the model loses more than --max-drop allows; give more --eval rows, or a larger "
+            "--keep"
+        )
+    return artifact
+
+
+def _tell(done: Artifact) -> None:
+    """The place of an artifact, its size, its forms and its metrics."""
+    m = done.manifest
+    print(f"{done.path}: {m.weights['kept'] / m.weights['dense']:.1%} of the encoder's weights kept")
+    for name, record in m.forms.items():
+        print(f"  form {name}: {held(record.measured, bool(record.ran))}")
+    for name, metrics in m.measured.get("accuracy", {}).items():
+        if isinstance(metrics, dict) and name != "reasons":
+            print(f"  {name}: " + ", ".join(f"{key} {figure(value, '.4g')}" for key, value in metrics.items()))
+
+
+COMMAND = Command("compress a fine-tuned checkpoint into a verified artifact", add, run, _NOTES)

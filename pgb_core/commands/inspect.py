@@ -1,0 +1,58 @@
+"""`pgb inspect`."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+from pgb_core.commands.base import Command
+
+
+def add(p: argparse.ArgumentParser) -> None:
+    """Artifact, and in which shape to show it."""
+    p.add_argument("artifact")
+    p.add_argument("--html", help="write a picture of the structure to this HTML file")
+    p.add_argument("--json", action="store_true", help="print the manifest as one JSON object")
+    p.add_argument("--triton", action="store_true", help="print a config.pbtxt for Triton's ONNX Runtime backend")
+    p.add_argument("--form", help="with --triton: form that Triton runs (default: the first form that is a graph)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show the structure of an artifact."""
+    from pgb_core import artifact, inspect
+    from pgb_core.plan import Plan, flops
+
+    opened = artifact.open_artifact(args.artifact)
+    plan = Plan.from_json(opened.plan.read_text("utf-8"))
+    if args.html:
+        Path(args.html).write_text(inspect.page(opened, plan), "utf-8")
+        print(f"{args.html}: written")
+        return 0
+    if args.json:
+        print(opened.manifest.to_json())
+        return 0
+    if args.triton:
+        from pgb_core import triton
+
+        print(triton.config(opened, args.form), end="")
+        return 0
+    print(f"{'matrix':22} {'shape':>11} {'groups':>6} {'block':>11} {'kept':>6} {'MFLOP@128':>10}")
+    for index in range(plan.layers):
+        for role, choice in plan.layer(index).items():
+            groups, size = choice.described
+            shape, block = (f"{rows}x{cols}" for rows, cols in (choice.shape, size))
+            kept, flop = choice.cost / math.prod(choice.shape), 2 * 128 * choice.products
+            print(f"{f'{index}.{role}':22} {shape:>11} {groups:>6} {block:>11} {kept:>6.1%} {flop / 1e6:>10.1f}")
+    total = flops(plan, 128) / 1e6
+    print(f"{'all':22} {'':>11} {'':>6} {'':>11} {plan.cost / plan.dense_cost:>6.1%} {total:>10.1f}")
+    print(f"manifest sha256: {opened.digest}")
+    if plan.stream is not None:
+        print("the channels of the residual stream are reordered; matrices read the first of them")
+    print("layers dropped: " + (", ".join(map(str, plan.dropped_layers)) or "none"))
+    for line in inspect.stages(opened.manifest.measured):
+        print(line)
+    return 0
+
+
+COMMAND = Command("show groups, share kept and FLOPs of every matrix of an artifact", add, run)
