@@ -45,19 +45,20 @@ Scores = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Row:
-    """One artifact to make. keep 1 is the dense model."""
+    """One artifact to make. keep 1 is the dense model. Without `labels` it learns from the dense model alone."""
 
     task: str
     structure: str
     keep: float
     seed: int = 0
     noise: float = 0.5
+    labels: bool = True
 
     @property
     def name(self) -> str:
         """As the results call it."""
         said = f"{self.task}, {self.structure}, {self.keep:g}, seed {self.seed}"
-        return said if self.noise else f"{said}, no noise"
+        return said + ("" if self.noise else ", no noise") + ("" if self.labels else ", no labels")
 
     @property
     def file(self) -> str:
@@ -78,6 +79,7 @@ ROWS = (
     *(Row("qa", structure, keep) for structure in ("shared", "nested") for keep in (0.5, 0.25)),
     *(Row("sst2", structure, 0.5, seed) for structure in ("auto", "shared") for seed in (1, 2)),
     *(Row(task, "auto", 0.5, noise=0.0) for task in ("sst2", "qa")),
+    *(Row("sst2", "auto", keep, labels=False) for keep in (0.5, 0.25)),
 )
 
 
@@ -135,7 +137,14 @@ def _run(row: Row, args: argparse.Namespace, out: Path, given: list[str]) -> Non
     if row.keep == 1:
         asked += ["--calibrate", rows]  # for the ranges that int8 forms want
     else:
-        asked += ["--train", rows, "--structure", row.structure, "--seed", str(row.seed)]
+        asked += [
+            "--train" if row.labels else "--calibrate",
+            rows,
+            "--structure",
+            row.structure,
+            "--seed",
+            str(row.seed),
+        ]
         asked += ["--tokens", "3072", "--samples", "512"] if row.task == "qa" else []
     command = [sys.executable, "-m", "pgb_core.cli", "compress", str(args.models / f"minilm-l6-{row.task}")]
     subprocess.run([*command, *asked, *given], check=True)

@@ -18,10 +18,10 @@ def forms() -> str:
     """What models lose on the dev sets, in every form, with the default settings."""
     rows = []
     for name, row in results("accuracy")["rows"].items():
-        task, _, keep, _ = name.split(", ")
+        task, _, keep, seed, *rest = name.split(", ")
         dev = row["dev"]
         size = float(keep)
-        made = "dense" if size == 1 else share_of(keep)
+        made = "dense" if size == 1 else ", ".join([share_of(keep), *([seed] if seed != "seed 0" else []), *rest])
         lost = dev["fp32"].get("to dense")
         cells = [_interval(one) if one else "" for one in (lost, *(dev[form]["to fp32"] for form in INT8))]
         minutes = "" if size == 1 else f"{row['minutes']:.0f}"
@@ -70,8 +70,8 @@ def stages() -> str:
     """What the stages of each row measured: the models between them on the rows kept out of training, and minutes."""
     rows = []
     for name, row in results("accuracy")["rows"].items():
-        task, _, keep, _ = name.split(", ")
-        if float(keep) == 1:
+        task, _, keep, *rest = name.split(", ")
+        if float(keep) == 1 or rest != ["seed 0"]:
             continue
         metric, points = STAGE_METRICS[task]
         measured = row["measured"]
