@@ -1,0 +1,262 @@
+"""Who is let in: keys and their scopes, origins, and what is shown to whom."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import re
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import onnx
+import onnxruntime
+import pytest
+from fastapi.testclient import TestClient
+
+from pgb_core.artifact import MANIFEST, MODEL
+from service.app import create_app
+from service.errors import LoadFailed
+from service.keys import Keys, make_key, read_keys
+from service.settings import Settings
+from tests.service.hostile import MARK
+from tests.service.test_worst_minutes import running
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """An application with a file of keys, and the keys."""
+
+    client: TestClient
+    file: Path
+    use: str
+    admin: str
+
+    def status(self, method: str, path: str, key: str | None, header: str = "authorization") -> int:
+        """Of a request with that key."""
+        value = f"Bearer {key}" if header == "authorization" else key or ""
+        headers = {} if key is None else {header: value.encode()}
+        return self.client.request(method, path, headers=headers).status_code
+
+
+@pytest.fixture
+def guarded(artifacts: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guarded]:
+    """Keys that are looked at anew with every request."""
+    monkeypatch.setattr("service.keys._RECHECK_SECONDS", -1.0)
+    file = tmp_path / "keys"
+    use, admin = make_key(file, "someone", "use"), make_key(file, "root", "admin")
+    settings = Settings(artifacts=(str(artifacts[0]),), threads=1, keys_file=file, metrics_key=True)
+    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+        yield Guarded(client, file, use, admin)
+
+
+OPEN = {("get", path) for path in ("/", "/health", "/ping", "/v2", "/v2/health/live", "/v2/health/ready")}
+
+
+def test_every_operation_asks_for_the_key_that_it_should(guarded: Guarded) -> None:
+    """All of the OpenAPI document: probes are open, administration is for admin keys, the rest for any key."""
+    paths = guarded.client.get("/openapi.json").json()["paths"]
+    seen = {"open": 0, "use": 0, "admin": 0}
+    for template, operations in paths.items():
+        path = template.replace("{name}", "mood").replace("{version}", "1")
+        for method in operations:
+            if (method, template) in OPEN:
+                assert guarded.status(method, path, None) == 200
+                assert guarded.status("head", path, None) == 200
+                seen["open"] += 1
+                continue
+            for wrong in (None, "", "pgb_wrong", guarded.use + "a", guarded.use[:-1], "clé"):
+                assert guarded.status(method, path, wrong) == 401, (method, path, wrong)
+            assert "WWW-Authenticate" in guarded.client.request(method, path).headers
+            if method == "get":
+                assert guarded.status("head", path, None) == 401
+                assert guarded.status("head", path, guarded.use) == guarded.status("get", path, guarded.use)
+            admin = template.endswith(("/load", "/unload", "/split"))
+            assert (guarded.status(method, path, guarded.use) == 403) == admin
+            if not template.endswith("unload"):
+                assert guarded.status(method, path, guarded.admin) not in (401, 403)
+            seen["admin" if admin else "use"] += 1
+    assert seen["open"] == len(OPEN)
+    assert seen["admin"] == 5
+    assert seen["use"] > 15
+
+
+def test_without_a_file_of_keys_nobody_administers(artifacts: tuple[Path, Path]) -> None:
+    """And everyone may ask."""
+    with TestClient(create_app(Settings(artifacts=(str(artifacts[0]),), threads=1))) as client:
+        assert client.post("/v1/classify", json={"inputs": "the film"}).status_code == 200
+        for path in ("/v1/models/mood/unload", "/v2/repository/models/mood/unload"):
+            assert client.post(path, headers={"authorization": "Bearer a"}, json={}).status_code == 403
+
+
+@pytest.mark.parametrize("header", ["authorization", "x-api-key"])
+def test_a_key_that_is_taken_out_of_the_file_ends_and_a_new_one_begins(guarded: Guarded, header: str) -> None:
+    """While the service runs; a file that turns bad, or goes, leaves the last good keys."""
+    assert guarded.status("get", "/v1/models", guarded.use, header) == 200
+    kept = [line for line in guarded.file.read_text().splitlines() if not line.startswith("someone ")]
+    guarded.file.write_text("# without someone\n" + "\n".join(kept) + "\n")
+    new = make_key(guarded.file, "new", "use")
+    assert guarded.status("get", "/v1/models", guarded.use, header) == 401
+    assert guarded.status("get", "/v1/models", new, header) == 200
+    guarded.file.write_text("nonsense\n")
+    assert guarded.status("get", "/v1/models", new, header) == 200
+    guarded.file.unlink()
+    assert guarded.status("get", "/v1/models", new, header) == 200
+    assert guarded.status("get", "/v1/models", "pgb_wrong", header) == 401
+
+
+def test_a_file_of_keys_that_cannot_be_read_is_read_again_until_it_can(
+    guarded: Guarded, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A key that was taken out while the file could not be read ends as soon as it can; the log says what holds."""
+    text = guarded.file.read_text()
+    away = guarded.file.with_name("away")
+    guarded.file.rename(away)
+    guarded.file.mkdir()  # cannot be read by anybody, not even by root
+    assert guarded.status("get", "/v1/models", guarded.use) == 200
+    assert [record.levelname for record in caplog.records if "cannot be read" in record.message] == ["ERROR"]
+    assert guarded.status("get", "/v1/models", guarded.use) == 200
+    assert len([record for record in caplog.records if "cannot be read" in record.message]) == 1
+    guarded.file.rmdir()
+    away.write_text("\n".join(line for line in text.splitlines() if not line.startswith("someone ")))
+    before = away.stat()
+    away.rename(guarded.file)
+    os.utime(guarded.file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert guarded.status("get", "/v1/models", guarded.use) == 401
+
+
+def test_a_file_of_keys_that_changes_hands_is_read_again(guarded: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its mode and owner count, not only its time and size."""
+    read: list[Path] = []
+    monkeypatch.setattr("service.keys.read_keys", lambda path: read.append(path) or read_keys(path))
+    guarded.status("get", "/v1/models", guarded.use)
+    assert not read
+    guarded.file.chmod(0o640)
+    guarded.status("get", "/v1/models", guarded.use)
+    assert len(read) == 1
+
+
+def test_nobody_s_bytes_are_held_who_has_no_key(artifacts: tuple[Path, Path], tmp_path: Path) -> None:
+    """Of 64 who promise four megabytes each without a key, every one is refused from its head; the owner is served."""
+    file = tmp_path / "keys"
+    use = make_key(file, "someone", "use")
+    settings = Settings(artifacts=(str(artifacts[0]),), threads=1, keys_file=file)
+    head = b"POST /v1/classify HTTP/1.1\r\nhost: x\r\ncontent-length: 4000000\r\n\r\n"
+    with running(settings) as url, ExitStack() as stack:
+        address = ("127.0.0.1", int(url.rpartition(":")[2]))
+        for _ in range(64):
+            connection = stack.enter_context(socket.create_connection(address, 20))
+            connection.sendall(head)
+            assert connection.recv(4096).startswith(b"HTTP/1.1 401")
+        headers = {"x-api-key": use, "content-type": "application/json"}
+        reply = httpx.post(f"{url}/v1/classify", json={"inputs": "the film"}, headers=headers)
+        assert reply.status_code == 200
+
+
+def test_who_has_no_key_is_not_told_whether_a_body_would_do(guarded: Guarded) -> None:
+    """The key comes first, whatever was sent."""
+    for body in (b"{", b"", b'{"inputs": 7}', b'{"inputs": "x"}'):
+        for path in (
+            *("/v1/classify", "/", "/predict", "/v1/models/mood/classify", "/v2/models/mood/infer"),
+            *("/v1/models/mood:predict", "/invocations"),
+        ):
+            reply = guarded.client.post(path, content=body, headers={"content-type": "application/json"})
+            assert reply.status_code == 401, (path, body)
+
+
+def test_a_secret_is_nowhere_but_with_its_owner(guarded: Guarded) -> None:
+    """The file holds hashes and is its owner's alone; no answer and no error repeats a key."""
+    assert guarded.use not in guarded.file.read_text()
+    assert hashlib.sha256(guarded.use.encode()).hexdigest() in guarded.file.read_text()
+    assert guarded.file.stat().st_mode & 0o077 == 0
+    for key in (guarded.use, guarded.use + "x"):
+        reply = guarded.client.get("/v1/models", headers={"authorization": f"Bearer {key}"})
+        assert guarded.use not in reply.text + str(reply.headers)
+
+
+def test_a_key_is_added_to_a_file_that_somebody_wrote_by_hand(tmp_path: Path) -> None:
+    """Which may lack its last newline."""
+    file = tmp_path / "keys"
+    secrets = [make_key(file, "a", "use")]
+    file.write_text(file.read_text().rstrip("\n"))
+    secrets.append(make_key(file, "b", "use"))
+    assert [Keys(file).check(secret, "use") for secret in secrets] == ["a", "b"]
+
+
+def test_no_key_is_not_the_key_whose_hash_is_that_of_nothing(guarded: Guarded) -> None:
+    """A line made by hashing an unset variable lets nobody in."""
+    with guarded.file.open("a") as file:
+        file.write(f"slip admin {hashlib.sha256(b'').hexdigest()}\n")
+    for key in (None, "", " "):
+        assert guarded.status("get", "/v1/models", key) == 401
+
+
+def test_keys_are_compared_in_constant_time_and_all_of_them(guarded: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever in the file the right one stands, and whether there is one."""
+    compared: list[str] = []
+    real = hmac.compare_digest
+
+    def noted(first: str, second: str) -> bool:
+        compared.append(first)
+        return real(first, second)
+
+    monkeypatch.setattr("service.keys.hmac.compare_digest", noted)
+    for key, status in ((guarded.use, 200), (guarded.admin, 200), ("pgb_wrong", 401)):
+        compared.clear()
+        assert guarded.status("get", "/v1/models", key) == status
+        assert len(compared) == 2
+        assert all(len(digest) == 64 for digest in compared)
+
+
+def test_origins_are_let_in_only_where_they_are_named(artifacts: tuple[Path, Path]) -> None:
+    """No CORS header unless configured, and then for those origins alone."""
+    for origins, origin, allowed in (
+        ((), "https://a.example", None),
+        (("https://a.example",), "https://a.example", "https://a.example"),
+        (("https://a.example",), f"https://{MARK}.example", None),
+    ):
+        with TestClient(create_app(Settings(artifacts=(str(artifacts[0]),), cors_origins=origins))) as client:
+            reply = client.get("/health", headers={"origin": origin})
+            assert reply.headers.get("access-control-allow-origin") == allowed
+            assert "access-control-allow-credentials" not in reply.headers
+            refused = client.post("/v1/classify", content=b"{}", headers={"origin": origin, "content-encoding": "br"})
+            assert refused.status_code == 400
+            assert refused.headers.get("access-control-allow-origin") == allowed
+            assert ("x-request-id" in refused.headers.get("access-control-expose-headers", "")) == bool(origins)
+
+
+def test_metrics_can_be_switched_off(artifacts: tuple[Path, Path]) -> None:
+    """Then there is no such path."""
+    with TestClient(create_app(Settings(artifacts=(str(artifacts[0]),), metrics=False))) as client:
+        assert client.get("/metrics").status_code == 404
+
+
+def test_a_graph_that_keeps_tensors_in_other_files_is_not_loaded(artifacts: tuple[Path, Path], tmp_path: Path) -> None:
+    """No hash of the manifest would cover them. The runtime alone would load it."""
+    copy = tmp_path / "mood"
+    shutil.copytree(artifacts[0], copy)
+    graph = onnx.load(copy / MODEL)
+    onnx.save_model(graph, copy / MODEL, save_as_external_data=True, location="weights.bin", size_threshold=1024)
+    manifest = json.loads((copy / MANIFEST).read_text())
+    manifest["files"][MODEL] = hashlib.sha256((copy / MODEL).read_bytes()).hexdigest()
+    (copy / MANIFEST).write_text(json.dumps(manifest))
+    onnxruntime.InferenceSession(copy / MODEL)
+    with pytest.raises(LoadFailed, match="other files"), TestClient(create_app(Settings(artifacts=(str(copy),)))):
+        pass
+
+
+def test_the_openapi_document_is_whole(guarded: Guarded) -> None:
+    """What it refers to is in it, and of every operation but probes it says that a key is needed."""
+    text = guarded.client.get("/openapi.json").text
+    document = json.loads(text)
+    assert set(re.findall(r"#/components/schemas/([^\"]+)", text)) <= set(document["components"]["schemas"])
+    assert "#/$defs" not in text
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            assert ("security" in operation) == ((method, path) not in OPEN and path != "/metrics"), path
