@@ -7,6 +7,7 @@ the same numbers.
 
 from __future__ import annotations
 
+import time
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,16 +52,37 @@ class Teacher:
     def __init__(self, model: Encoder, features: Sequence[Features], most: int = MOST_BYTES) -> None:
         self.model = model
         different = list({_key(item): item for item in features}.values())
-        self._different = len(different)
-        self._groups = self._fitting(grouped(different, TOKENS), most)
+        groups = grouped(different, TOKENS)
+        self._some = groups[len(groups) // 2] if groups else []
+        self._groups = self._fitting(groups, most)
         self._group = {_key(item): number for number, group in enumerate(self._groups) for item in group}
         self._known: dict[bytes, _Known] = {}
+        self._tokens = _size(different)
+        self.asked = 0  # tokens that the dense model computed so far
         self._per_token = TASKS[model.config.task].per_token
 
     @property
-    def share(self) -> float:
-        """Of the inputs, those whose outputs are kept once they are known."""
-        return len(self._group) / max(1, self._different)
+    def waiting(self) -> int:
+        """Tokens whose outputs will be kept and are not known yet."""
+        return sum(_size(group) for group in self._groups if _key(group[0]) not in self._known)
+
+    @property
+    def passing(self) -> int:
+        """Tokens whose outputs are not kept, and are computed in every epoch."""
+        return self._tokens - sum(map(_size, self._groups))
+
+    def pace(self) -> float:
+        """Seconds a token, by one pass over some inputs; 0 without any."""
+        if not self._some:
+            return 0.0
+        batch = collate(self._some, self.model.config.pad_id).to(next(self.model.parameters()).device)
+        seconds = 0.0
+        for _ in range(2):  # the first pass of a shape allocates
+            began = time.perf_counter()
+            with torch.no_grad():
+                traced(self.model, batch)[0].sum().item()  # waits for the device
+            seconds = time.perf_counter() - began
+        return seconds / _size(self._some)
 
     @property
     def kept(self) -> int:
@@ -71,6 +93,7 @@ class Teacher:
         """Logits of a batch, and the output of every layer. features: what the batch was collated from."""
         numbers = {self._group.get(_key(item)) for item in features}
         if None in numbers:  # some are never kept: all of them together are one pass
+            self.asked += _size(features)
             return traced(self.model, batch)
         for number in sorted(n for n in numbers if n is not None):
             if _key(self._groups[number][0]) not in self._known:
@@ -110,6 +133,7 @@ class Teacher:
             row, token = row + 1, token + length
 
     def _learn(self, group: Sequence[Features], device: torch.device) -> None:
+        self.asked += _size(group)
         logits, states = traced(self.model, collate(group, self.model.config.pad_id).to(device))
         stacked = torch.stack(list(states.values()), 1).to(torch.bfloat16) if states else logits.new_zeros(0)
         for n, item in enumerate(group):
@@ -140,6 +164,11 @@ def reordered(teacher: Teaching, stream: Sequence[int] | None) -> Teaching:
         return logits, {index: state[..., order] for index, state in states.items()}
 
     return teaching
+
+
+def _size(features: Sequence[Features]) -> int:
+    """Tokens, without padding."""
+    return sum(len(item.ids) for item in features)
 
 
 def _key(item: Features) -> bytes:

@@ -34,7 +34,7 @@ from pgb_core.tasks.features import Batch, Features, batches
 
 Given = TypeVar("Given", bound=Regime)
 CALIBRATION_TOKENS = 2048
-PACED = 3  # steps that are timed, to tell how long a training takes
+PACED = 5  # steps that are timed, to tell how long a training takes
 SHAPING = 0.6  # share of the epochs for the training that decides what stays
 # Expected work, in tokens through the dense model. A gradient of every weight a sample, and a forward and a backward
 # pass a token; one pass of either model and the products of moments a token, and the solutions; a forward and a
@@ -287,19 +287,19 @@ def _training_effort(run: Run, title: str, share: float, size: float) -> dict[st
 def seconds_of_training(run: Run, compact: Encoder, stream: Sequence[int] | None) -> float:
     """What the re-finetuning takes here, by the pace of a few steps of a copy of the compact model.
 
-    The first pass over the rows asks the dense model for its outputs. Later ones find those that are kept.
+    To it comes what the dense model takes: once for each row whose outputs are kept, and in every epoch for the others.
     """
-    teacher = reordered(run.teacher, stream)
-    paces = []
+    teacher, dense = reordered(run.teacher, stream), run.teacher
     for steps in (1, PACED, PACED):  # the first one sets up; the third is on the rows of the second
         trainer, _ = _trainer(run, copy.deepcopy(compact), teacher, 1.0, ())
-        began = time.perf_counter()
+        asked, began = dense.asked, time.perf_counter()
         trainer.run(steps)
-        paces.append((time.perf_counter() - began) / min(steps, trainer.steps))
-    _, fresh, known = paces
-    known += (fresh - known) * (1 - run.teacher.share)
+        seconds, asked = time.perf_counter() - began, dense.asked - asked
+    pace = dense.pace() if run.config.distill else 0.0
+    step = max(0.0, seconds - pace * asked) / min(PACED, trainer.steps)
     count = step_count(run, 1.0)
-    return float(min(count, run.per_epoch) * fresh + max(0, count - run.per_epoch) * known)
+    epochs = count / run.per_epoch
+    return float(count * step + pace * (min(1.0, epochs) * dense.waiting + epochs * dense.passing))
 
 
 def _trainer(
