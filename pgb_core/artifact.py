@@ -364,7 +364,7 @@ def _staged(root: Path) -> Iterator[Path]:
         raise ResourceError(f"{root}: cannot be written ({error.strerror}); choose another --out") from error
     try:
         yield staging
-        _swap(staging, root)
+        swap(staging, root)
     except OSError as error:
         raise ResourceError(f"{root}: could not be written ({error.strerror}); nothing was left behind") from error
     finally:
@@ -389,7 +389,7 @@ def scratch_beside(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(found, ignore_errors=True)
 
 
-def _swap(staging: Path, root: Path) -> None:
+def swap(staging: Path, root: Path) -> None:
     """Put one directory in the place of another: in one step where the system has one, else in two.
 
     Between the two steps a kill leaves no artifact; `repair` puts the old one back.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Container, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -329,7 +330,7 @@ class CompressConfig(Asked):
                 f"keep: {self.method}, as set, cannot start from a model that is compressed already, so it makes one "
                 f"size a run; give one --keep, or a --method that can: {', '.join(_continuing())}"
             )
-        if self.sought and "keep" in self.model_fields_set:
+        if self.sought and {"keep", "further"} & self.model_fields_set:
             raise ValueError("--keep sets the size, --max-drop and --min-speedup search for it; give one or the other")
         if self.sought and self.eval is None:
             raise ValueError(
@@ -365,7 +366,16 @@ def _continuing() -> list[str]:
     return [name for name, kind in METHODS.items() if kind().continues]
 
 
-_INSTEAD = ({"steps", "epochs"}, {"keep", "max_drop"}, {"keep", "min_speedup"})  # settings that replace one another
+# Settings that replace one another.
+_INSTEAD = (
+    {"steps", "epochs"},
+    *({size, goal} for size in ("keep", "further") for goal in ("max_drop", "min_speedup")),
+    {"keep", "further"},
+)
+
+
+def _without(settings: Mapping[str, Any], names: Container[str]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in names}
 
 
 def from_toml(path: str | Path, **overrides: Any) -> CompressConfig:
@@ -382,8 +392,10 @@ def from_toml(path: str | Path, **overrides: Any) -> CompressConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML ({error})") from error
     given = {name: value for name, value in overrides.items() if value is not None}
+    if isinstance(raw.get("options"), dict):
+        raw["options"] = _without(raw["options"], given)
     replaced = {name for group in _INSTEAD for one in group & given.keys() for name in group - {one}}
     try:
-        return CompressConfig(**{name: value for name, value in raw.items() if name not in replaced} | given)
+        return CompressConfig(**_without(raw, replaced) | given)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error

@@ -7,6 +7,7 @@ PGBError
 ├── PlanError         a plan does not fit its model, or its budget cannot be met
 ├── ArtifactError     an artifact is incomplete, altered or of another schema
 ├── ParityError       the exported graph does not reproduce the PyTorch model
+├── TrainingError     a training does not converge
 └── ResourceError     no disk space, or a device that is not there
 """
 
@@ -41,3 +42,11 @@ class ParityError(PGBError):
 
 class ResourceError(PGBError):
     """The machine lacks something: disk space, a device."""
+
+
+class TrainingError(PGBError):
+    """A training does not converge."""
+
+
+# What may be wrong with one size, where another one is still possible.
+OF_ONE_SIZE = (PlanError, ParityError, TrainingError)

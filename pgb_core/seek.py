@@ -6,16 +6,15 @@ One half of the held-out rows chooses the size. The other half, which no choice 
 from __future__ import annotations
 
 import math
-import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pgb_core.artifact import Artifact, check_replaceable, open_artifact
+from pgb_core.artifact import MANIFEST, Artifact, Manifest, check_replaceable, open_artifact, swap
 from pgb_core.config import CompressConfig
-from pgb_core.errors import ConfigError, PlanError
+from pgb_core.errors import OF_ONE_SIZE, ConfigError, PlanError
 from pgb_core.export.card import measured_anew
 from pgb_core.inference.load import load
 from pgb_core.measure import comparison
@@ -25,9 +24,9 @@ from pgb_core.progress.report import Report
 from pgb_core.run.output import check_place
 from pgb_core.run.run import Run
 from pgb_core.run.shared import Shared
-from pgb_core.run.workspace import Workspace, key_of
+from pgb_core.run.workspace import Workspace, locked
 from pgb_core.tasks import Source
-from pgb_core.tasks.metrics import Metrics, in_points, standard_error
+from pgb_core.tasks.metrics import Metrics, standard_error
 
 SIZES = (0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05)
 FEWEST = 40  # rows of a half, below which nothing can be promised
@@ -69,19 +68,20 @@ def seek(config: CompressConfig, report: Report) -> tuple[Artifact, Promise]:
     if not config.force and Path(config.out).exists():
         check_replaceable(config.out)
         raise ConfigError(f"{config.out}: exists; --force replaces it when the new artifact is done, or choose another")
-    with _tried_beside(Path(config.out)) as folder:
+    out = Path(config.out)
+    with locked(out, report.warn), _tried_beside(out) as folder:
         seeker = _Seeker(config, folder, report)
         found = seeker.found()
-        out = Path(config.out)
         check_replaceable(out)  # once more: the search may have taken hours
-        if out.exists():
-            os.replace(out, folder / "replaced")
-        os.replace(seeker.place(found.keep), out)
+        swap(seeker.place(found.keep), out)
     return measured_anew(out, {"promise": {**asdict(found), "holds": found.holds}}), found
 
 
-def smallest(sizes: Sequence[float], fits: Callable[[float], bool]) -> float | None:
-    """The last size that fits, when each smaller one fits less: by halves, from the middle. None when none does."""
+def smallest(sizes: Sequence[float], fits: Callable[[float], bool | None]) -> float | None:
+    """The last size that fits, when each smaller one fits less: by halves, from the middle. None when none does.
+
+    sizes: the largest first. fits: None where neither that size nor a smaller one can be made.
+    """
     low, high, found = 0, len(sizes), None
     while low < high:
         middle = (low + high) // 2
@@ -92,9 +92,17 @@ def smallest(sizes: Sequence[float], fits: Callable[[float], bool]) -> float | N
     return found
 
 
-def largest(sizes: Sequence[float], fits: Callable[[float], bool]) -> float | None:
-    """The first size that fits, when each smaller one fits more. None when none does."""
-    return smallest(sizes[::-1], fits)
+def largest(sizes: Sequence[float], fits: Callable[[float], bool | None]) -> float | None:
+    """The first size that fits, when each smaller one that can be made fits more; see `smallest`."""
+    low, high, found = 0, len(sizes), None
+    while low < high:
+        middle = (low + high - 1) // 2
+        answer = fits(sizes[middle])
+        if answer is False:
+            low = middle + 1
+        else:
+            found, high = (sizes[middle] if answer else found), middle
+    return found
 
 
 class _Seeker:
@@ -105,10 +113,11 @@ class _Seeker:
         self._folder = folder
         self._report = report
         self._choosing = Shared(cache_of(config), half(0), foretell=False)
-        self._runs = 0
         begun = Run.begin(self._plain(0.5), report, Workspace(folder / ".none"), Shared(None, half(1)))
         self._confirming = begun
         self._folder = folder / self._asked(begun)[:16]  # what other settings or data made is not taken for this
+        if config.resume is False:
+            shutil.rmtree(self._folder, ignore_errors=True)
         rows = begun.inputs.held_out
         self._rows = len(rows.rows) if rows else 0
         if self._rows < FEWEST:
@@ -121,7 +130,8 @@ class _Seeker:
         left_out = {"out", "force", "resume", "threads", "cache", "max_drop", "min_speedup"}
         held_out = run.inputs.held_out
         read = (run.inputs.training_digest, run.inputs.calibration_digest, repr(held_out and held_out.rows))
-        return key_of(run.checkpoint.key, self._config.model_dump(exclude=left_out), *read)
+        labels = tuple(run.checkpoint.subject.labels)
+        return run.first("sought", self._config.model_dump(exclude=left_out), labels, *read).digest
 
     def place(self, keep: float) -> Path:
         """Where the artifact of a size is made; it has the name that it will have."""
@@ -131,11 +141,13 @@ class _Seeker:
         """The search, and the confirmation."""
         config = self._config
         speeds: dict[float, float] = {}
+        tried: dict[float, str] = {}
         if config.min_speedup is not None:
-            keep = largest(SIZES, lambda size: self._fast(size, config.min_speedup or 0.0, speeds))
+            keep = largest(SIZES, lambda size: self._fast(size, config.min_speedup or 0.0, speeds, tried))
             if keep is None:
-                best = ", ".join(f"{size:.0%}: {speed:.2f}" for size, speed in speeds.items())
-                raise PlanError(f"no size is {config.min_speedup:g} times as fast as the fastest dense form ({best})")
+                raise PlanError(
+                    f"no size is {config.min_speedup:g} times as fast as the fastest dense form ({_told(tried)})"
+                )
             self._report.note(f"keep {keep:.0%} is fast enough: {speeds[keep]:.2f} times the fastest dense form")
             drop = self._drop(keep)
             if config.max_drop is not None and drop > config.max_drop:
@@ -143,47 +155,56 @@ class _Seeker:
                     f"keep {keep:.0%} is {speeds[keep]:.2f} times as fast and loses {drop:.2f} points; no size has both"
                 )
         else:
-            drops: dict[float, float] = {}
-            keep = smallest(SIZES, lambda size: self._small(size, config.max_drop or 0.0, drops))
+            keep = smallest(SIZES, lambda size: self._small(size, config.max_drop or 0.0, tried))
             if keep is None:
-                best = ", ".join(f"{size:.0%}: {drop:.2f}" for size, drop in drops.items())
                 raise PlanError(
-                    f"no size loses at most {config.max_drop:g} points ({best}); more rows, epochs or --train may help"
+                    f"no size loses at most {config.max_drop:g} points ({_told(tried)}); more rows, epochs or --train "
+                    "may help"
                 )
-            drop = drops[keep]
+            drop = self._drop(keep)
         return self._confirmed(keep, drop, speeds.get(keep))
 
-    def _small(self, keep: float, most: float, drops: dict[float, float]) -> bool:
-        drops[keep] = self._drop(keep)
-        self._report.note(f"keep {keep:.0%}: loses {drops[keep]:.2f} points where {most:g} are allowed")
-        return drops[keep] <= most
+    def _small(self, keep: float, most: float, tried: dict[float, str]) -> bool | None:
+        """Whether a model of this size loses little enough. tried: gets what it loses, or that it cannot be made."""
+        try:
+            drop = self._drop(keep)
+        except OF_ONE_SIZE as error:
+            self._refused(keep, error, tried)
+            return None
+        tried[keep] = f"{drop:.2f}"
+        self._report.note(f"keep {keep:.0%}: loses {drop:.2f} points where {most:g} are allowed")
+        return drop <= most
+
+    def _refused(self, keep: float, error: Exception, tried: dict[float, str]) -> None:
+        """No model of this size: larger ones are tried."""
+        tried[keep] = "cannot be made"
+        self._report.warn(f"keep {keep:.0%}: {error}")
 
     def _drop(self, keep: float) -> float:
         """Points that the worst form of a size loses on the half that chooses."""
-        artifact = self._made(keep)
-        accuracy = artifact.manifest.measured["accuracy"]
-        main = Metrics(accuracy["dense"]).main
-        every = [
-            record.measured.get("accuracy", accuracy["compressed"])[main] for record in artifact.manifest.forms.values()
-        ]
-        if accuracy["dense"][main] is None or None in every:
-            raise ConfigError(f"--eval: {main} is not defined on these rows, so no loss can be told")
-        return in_points(main, accuracy["dense"][main]) - min(in_points(main, value) for value in every)
+        manifest = self._made(keep).manifest
+        accuracy = manifest.measured["accuracy"]
+        dense = Metrics(accuracy["dense"])
+        found = [manifest.forms[form].measured.get("accuracy", accuracy["compressed"]) for form in _run_here(manifest)]
+        return _lost(dense, [Metrics(metrics) for metrics in found])
 
     def _made(self, keep: float) -> Artifact:
         place = self.place(keep)
-        if (place / "manifest.json").exists():
+        if (place / MANIFEST).exists():
             return open_artifact(place)
-        self._runs += 1
         place.parent.mkdir(parents=True, exist_ok=True)
         return compress(self._plain(keep), self._report, self._choosing)
 
-    def _fast(self, keep: float, least: float, speeds: dict[float, float]) -> bool:
+    def _fast(self, keep: float, least: float, speeds: dict[float, float], tried: dict[float, str]) -> bool | None:
         """Whether a model of this size is fast enough: planned and cut, and not trained for it."""
         place = self._folder / f"{100 * keep:g}-untrained" / "model"
         place.parent.mkdir(parents=True, exist_ok=True)
         settings = {"epochs": 0.0, "steps": None, "eval": None, "out": str(place), "force": True}
-        artifact = compress(self._plain(keep).model_copy(update=settings), self._report, self._choosing)
+        try:
+            artifact = compress(self._plain(keep).model_copy(update=settings), self._report, self._choosing)
+        except OF_ONE_SIZE as error:
+            self._refused(keep, error, tried)
+            return None
         self._report.stage(f"Timing keep {keep:.0%} beside the dense model", len(SHAPES))
         found = comparison.compare(
             artifact, self._config.checkpoint, SHAPES, SECONDS, self._config.threads, self._report.advance
@@ -193,6 +214,7 @@ class _Seeker:
             for shape in found.shapes
         ]
         speeds[keep] = math.exp(sum(map(math.log, ratios)) / len(ratios))
+        tried[keep] = f"{speeds[keep]:.2f}"
         self._report.note(f"keep {keep:.0%}: {speeds[keep]:.2f} times the fastest dense form where {least:g} are asked")
         return speeds[keep] >= least
 
@@ -203,13 +225,16 @@ class _Seeker:
         dense = run.metrics(torch_predictor(run.dense))
         scores = []
         for form in artifact.manifest.forms:
+            if form not in _run_here(artifact.manifest):
+                self._report.warn(f"form {form}: its engine is not available here, so nothing is promised of it")
+                continue
             with load(artifact.path, form) as loaded:
                 scores.append(run.metrics(loaded.runtime.run))
-        values = [metrics[metrics.main] for metrics in (dense, *scores) if metrics is not None]
-        if dense is None or None in values:
+        score = dense.points() if dense else None
+        if dense is None or score is None:
             raise ConfigError("--eval: the metric is not defined on half of the rows; give more")
-        first, *others = (in_points(dense.main, value) for value in values if value is not None)
-        error = standard_error(dense.main, first, self._rows)
+        confirmed = _lost(dense, [metrics for metrics in scores if metrics is not None])
+        error = standard_error(dense.main, score, self._rows)
         asked = {name: getattr(self._config, name) for name in ("max_drop", "min_speedup")}
         return Promise(
             asked={name: value for name, value in asked.items() if value is not None},
@@ -217,16 +242,37 @@ class _Seeker:
             metric=dense.main,
             rows=self._rows,
             chosen=round(drop, 3),
-            confirmed=round(first - min(others), 3),
+            confirmed=round(confirmed, 3),
             error=None if error is None else round(error, 3),
             speedup=None if speed is None else round(speed, 3),
-            runs=self._runs,
+            runs=sum((self.place(size) / MANIFEST).exists() for size in SIZES),
         )
 
     def _plain(self, keep: float) -> CompressConfig:
         """A compression to this size."""
         settings = {"keep": keep, "max_drop": None, "min_speedup": None, "out": str(self.place(keep))}
         return self._config.model_copy(update=settings)
+
+
+def _run_here(manifest: Manifest) -> list[str]:
+    """The forms that were run when the artifact was written; others lack their engine or device."""
+    return [name for name, record in manifest.forms.items() if record.ran]
+
+
+def _lost(dense: Metrics, forms: Sequence[Metrics]) -> float:
+    """Points that the worst form loses. Raises ConfigError where a metric is not defined, or no form was run."""
+    before, after = dense.points(), [metrics.points() for metrics in forms]
+    defined = [value for value in after if value is not None]
+    if before is None or len(defined) < len(after):
+        raise ConfigError(f"--eval: {dense.main} is not defined on these rows, so no loss can be told")
+    if not defined:
+        raise ConfigError("--forms: none of these can be run here, so no loss can be told; add fp32")
+    return before - min(defined)
+
+
+def _told(tried: Mapping[float, str]) -> str:
+    """What each size came to."""
+    return ", ".join(f"{size:.0%}: {found}" for size, found in tried.items())
 
 
 def half(number: int) -> Callable[[Source], Source]:

@@ -11,10 +11,11 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+from pgb_core import __version__
 from pgb_core.artifact import MANIFEST, Artifact, open_artifact
 from pgb_core.compare.config import CompareConfig
 from pgb_core.compare.rows import Point, Row
-from pgb_core.errors import ArtifactError, ConfigError, DataError, ParityError, PlanError
+from pgb_core.errors import OF_ONE_SIZE, ArtifactError, ConfigError, DataError
 from pgb_core.inference.batches import Predict
 from pgb_core.methods import method_of
 from pgb_core.model.predict import torch_predictor
@@ -23,21 +24,21 @@ from pgb_core.plan import ATTENTION, FEED_FORWARD, Plan, Role
 from pgb_core.progress.part import Part
 from pgb_core.progress.report import Report
 from pgb_core.run.effort import stages
+from pgb_core.run.output import check_folder
 from pgb_core.run.run import Run
 from pgb_core.run.shared import Shared
 from pgb_core.run.workspace import Workspace, key_of
 from pgb_core.tasks.features import Features, grouped
-from pgb_core.tasks.metrics import Metrics, in_points
+from pgb_core.tasks.metrics import Metrics
 
 SETTINGS = "compare.json"
 TRIED_SECONDS = 2.0  # of the dense model, to know its pace
 MOST_EPOCHS = 100.0
-# What may change from one run of a comparison to the next: what is made, and where things are.
+AS_IT_IS = "pgb"  # the method of the dense point: some others train the model for int8 where keep is 1
+# What may change from one run of a comparison to the next: what is made, and where things are. The minutes of a point
+# stand in the key as they come out.
 _ELSEWHERE = {"out", "methods", "keep", "seeds", "seconds", "threads", "cache", "device"} | {
-    "checkpoint",
-    "train",
-    "eval",
-    "calibrate",
+    *("checkpoint", "train", "eval", "calibrate", "trust_labels", "minutes", "quick")
 }
 
 
@@ -73,9 +74,12 @@ class _Quiet(Part):
 
 
 def points(config: CompareConfig) -> list[Point]:
-    """Every method at every size, the largest sizes first; without the dense model."""
+    """Every method at every size, the largest sizes first; without the dense model.
+
+    All methods of one seed stand together, because they have their rows and the dense model's scores in common.
+    """
     return [
-        Point(method, keep, seed) for keep in config.keep for method in config.methods for seed in range(config.seeds)
+        Point(method, keep, seed) for keep in config.keep for seed in range(config.seeds) for method in config.methods
     ]
 
 
@@ -88,6 +92,7 @@ class Points:
     def __init__(self, config: CompareConfig, report: Report) -> None:
         self._config = config
         self._report = report
+        check_folder(config.out, config.checkpoint)
         self._folder = Path(config.out)
         self._folder.mkdir(parents=True, exist_ok=True)
         first = config.point(config.methods[0], config.keep[0], 0, 1.0, str(self._folder / "point"))
@@ -97,7 +102,7 @@ class Points:
 
     def made(self) -> Iterator[Row]:
         """A row for each point, from the disk where it is there."""
-        every = [Point(self._config.methods[0], 1.0), *points(self._config)]
+        every = [Point(AS_IT_IS, 1.0), *points(self._config)]
         epochs = {point: self._epochs(point) for point in every}
         waiting = [point for point in every if self._kept(point) is None]
         self._report.begin(self._work(waiting, epochs))
@@ -113,7 +118,8 @@ class Points:
     def _kept(self, point: Point) -> Row | None:
         """The row of a point that has its artifact; what was refused is tried again."""
         row = Row.load(self._folder, point)
-        return None if row is None or row.refused else row
+        stands = row is not None and not row.refused and (self.artifact(point) / MANIFEST).exists()
+        return row if stands else None
 
     def artifact(self, point: Point) -> Path:
         """Where the artifact of a point is."""
@@ -124,7 +130,7 @@ class Points:
         told, began = _Quiet(self._report, point.name), time.perf_counter()
         try:
             done = self._standing(point) or compress(config, told, self._shared)
-        except (PlanError, ConfigError, ParityError) as error:  # of this point alone
+        except (*OF_ONE_SIZE, ConfigError) as error:  # of this point alone
             self._report.warn(f"{point.name}: {error}")
             return Row(point, epochs=epochs, seconds=time.perf_counter() - began, refused=str(error))
         return _row(done, point, epochs, time.perf_counter() - began, told.notes)
@@ -180,6 +186,8 @@ class Points:
         path, config = self._folder / SETTINGS, self._config
         asked = key_of(
             config.model_dump(exclude=_ELSEWHERE),
+            config.budget,
+            __version__,
             self._run.checkpoint.key,
             self._run.inputs.training_digest,
             self._run.inputs.calibration_digest,
@@ -208,12 +216,11 @@ class Points:
         predict = torch_predictor(run.dense)
         self._report.stage("Scoring the dense model")
         metrics = run.metrics(predict)
-        value = metrics[metrics.main] if metrics else None
-        if metrics is None or value is None:
+        score = metrics.points() if metrics else None
+        if metrics is None or score is None:
             raise DataError(f"{held_out.short}: the dense model's metric is not defined there; points cannot be judged")
         rows = run.inputs.training or run.inputs.calibration
         pace = _pace(predict, grouped(rows, run.config.tokens, run.config.seed))
-        score = in_points(metrics.main, value)
         return Comparison(run.checkpoint.task.name, pace, score, metrics.main, len(held_out.rows))
 
 
@@ -232,12 +239,11 @@ def _row(done: Artifact, point: Point, epochs: float, seconds: float, notes: lis
     manifest = done.manifest
     plan = Plan.from_json(done.plan.read_text("utf-8"))
     accuracy = manifest.measured["accuracy"]
-    main = Metrics(accuracy["compressed"]).main
-    scores = {
-        form: in_points(main, record.measured.get("accuracy", accuracy["compressed"])[main])
+    points = {
+        form: Metrics(record.measured.get("accuracy", accuracy["compressed"])).points()
         for form, record in manifest.forms.items()
-        if record.measured.get("accuracy", accuracy["compressed"]).get(main) is not None
     }
+    scores = {form: value for form, value in points.items() if value is not None}
     sizes = {form: (done.path / record.file).stat().st_size for form, record in manifest.forms.items()}
     kept = manifest.weights["kept"] / manifest.weights["dense"]
     worth: list[list[float]] = manifest.measured.get("worth", {}).get("table", [])

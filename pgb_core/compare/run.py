@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +15,7 @@ from pgb_core.compare.rows import DENSE, Candidate, Row, advice
 from pgb_core.compare.timing import FUSED, Measured, timed
 from pgb_core.machine import facts
 from pgb_core.progress.report import Report as Progress
+from pgb_core.run.workspace import locked
 from pgb_core.tasks.metrics import standard_error
 from pgb_core.threads import threads
 
@@ -25,7 +27,7 @@ def compare(config: CompareConfig, progress: Progress) -> Report:
 
     Every finished point is kept: the same command goes on from there. Raises PGBError.
     """
-    with threads(config.threads) as count:
+    with locked(Path(config.out), progress.warn), threads(config.threads) as count:
         points = Points(config, progress)
         rows = list(points.made())
         made = {row.point.name: points.artifact(row.point) for row in rows if not row.refused}
@@ -34,9 +36,16 @@ def compare(config: CompareConfig, progress: Progress) -> Report:
         times = timed(config.checkpoint, dense, made, count, config.seconds, progress.advance)
     report = _report(config, points.common, rows, times)
     folder = Path(config.out)
-    (folder / REPORT).write_text(page(report), "utf-8")
-    (folder / FIGURES).write_text(json.dumps(asdict(report), indent=1, allow_nan=False) + "\n", "utf-8")
+    _written(folder / REPORT, page(report))
+    _written(folder / FIGURES, json.dumps(asdict(report), indent=1, allow_nan=False) + "\n")
     return report
+
+
+def _written(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_text(text, "utf-8")
+    os.replace(temporary, path)
 
 
 def _report(config: CompareConfig, common: Comparison, rows: Sequence[Row], measured: Measured) -> Report:

@@ -18,6 +18,14 @@ _COLON = re.compile(r":(?![^\[]*\])")  # outside train[:100]
 _SPLIT = re.compile(r"(train|validation|test)\b.*")
 
 
+# Of data files. A dataset on the hub may have another one in its name, such as `owner/texts-v1.1`.
+ENDINGS = (
+    *(".tsv", ".csv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet"),
+    *(".gz", ".bz2", ".xz", ".zst", ".zip", ".tar", ".tgz"),
+    *(".arrow", ".feather", ".xlsx", ".xls", ".pkl"),
+)
+
+
 @dataclass(frozen=True)
 class Loaded:
     """What the hub gave, and what was asked of it."""
@@ -30,7 +38,8 @@ class Loaded:
 
 def load(name: str, split: str) -> Loaded:
     """The dataset, as the package `datasets` gives it. split: where the name says none. Raises DataError."""
-    if Path(name).suffix or name.startswith((".", "/")):
+    ending = Path(name).suffix.lower()
+    if ending in ENDINGS or name.startswith((".", "/")) or (ending and "/" not in name):
         raise DataError(f"{name}: no such file; give the path of a data file, or a hub dataset by name")
     try:
         import datasets

@@ -49,7 +49,7 @@ def read_labels(
     if not given:
         return LabelReading("none", [None] * len(rows), "no row has a label")
     if regression:
-        return _numbers(rows)
+        return _unlabelled(rows) if len(given) > 1 and _minus_one(given) else _numbers(rows)
     names = Names(labels)
     if any(isinstance(row.label, Flags) for row in given):
         return _columns(rows, names, multiple, wanted, source)
@@ -60,8 +60,8 @@ def read_labels(
         fitting = ["names"]  # the dataset's own ids need not be the head's
     if wanted and wanted not in fitting:
         _refuse_row(given, {wanted: found[wanted]}, names, multiple)
-    if not fitting and not multiple and all(whole_number(row.label) == -1 for row in given):
-        return LabelReading("none", [None] * len(rows), "every label is -1, which stands for no label")
+    if not fitting and not multiple and _minus_one(given):
+        return _unlabelled(rows)
     if not fitting:
         _refuse_row(given, found, names, multiple)
     if not wanted:
@@ -76,6 +76,15 @@ def _read(reader: Reader, given: Sequence[TextRow]) -> list[Label]:
     """What each label means; each text or number is looked at once."""
     once = lru_cache(maxsize=None, typed=True)(reader)  # 1, 1.0 and true are equal, and not the same
     return [reader(row.label) if isinstance(row.label, tuple) else once(row.label) for row in given]
+
+
+def _minus_one(given: Sequence[TextRow]) -> bool:
+    """Whether every label is -1, as in the test sets of GLUE."""
+    return all(whole_number(row.label) == -1 for row in given)
+
+
+def _unlabelled(rows: Sequence[TextRow]) -> LabelReading:
+    return LabelReading("none", [None] * len(rows), "every label is -1, which stands for no label")
 
 
 def _is_named(label: RawLabel) -> bool:

@@ -33,7 +33,11 @@ def read_parquet(path: Path) -> Records:
             return _records(path, file)
     except OverflowError as error:
         raise DataError(f"{path}: holds a date or a time that Python has no word for; write it as a text") from error
+    except pyarrow.ArrowNotImplementedError as error:
+        raise DataError(f"{path}: is packed or encrypted in a way that is not read; write it again without") from error
     except (pyarrow.ArrowException, OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise DataError(f"{path}: cannot be read ({error.strerror})") from error
         raise DataError(f"{path}: is not a whole Parquet file; write it again") from error
 
 

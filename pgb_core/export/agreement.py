@@ -87,9 +87,8 @@ def agreement(
     same = [_answer(a, activation) == _answer(b, activation) for a, b in zip(want, got, strict=True)]
     drop = None
     if reference is not None and found is not None:
-        before, after = reference[reference.main], found[reference.main]
-        scale = 1.0 if reference.main == "f1" and "exact_match" in reference else 100.0
-        drop = scale * (before - after) if before is not None and after is not None else None
+        before, after = reference.points(), found.points()
+        drop = before - after if before is not None and after is not None else None
     metrics = found.rounded(6) if found is not None else {}
     within = float(np.quantile(changes, 0.99, method="higher"))
     middle = float(np.median(changes))

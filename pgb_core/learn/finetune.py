@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pgb_core.errors import DataError
+from pgb_core.errors import DataError, TrainingError
 from pgb_core.learn import held_back
 from pgb_core.learn.held_back import Best
 from pgb_core.learn.regime import Regime, Step
@@ -118,7 +118,7 @@ class Trainer:
                 for penalty in (regime.penalty(step) for regime in self.regimes):
                     loss = loss if penalty is None else loss + penalty
                 if not torch.isfinite(loss):
-                    raise DataError(
+                    raise TrainingError(
                         f"re-finetuning: the loss is {float(loss)} at step {self.step}; lower the learning rate"
                     )
                 loss.backward()

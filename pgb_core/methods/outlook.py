@@ -10,7 +10,6 @@ from pgb_core.methods.base import Method
 from pgb_core.progress.remaining import about
 from pgb_core.run.effort import stages
 from pgb_core.run.run import Run
-from pgb_core.tasks.metrics import in_points
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,7 @@ def outlook(run: Run, method: Method) -> Outlook | None:
         return None
     metrics = run.dense_metrics()
     metric = None if metrics is None else metrics.main
-    value = None if metrics is None or metric is None else metrics[metric]
-    dense = None if metric is None or value is None else in_points(metric, value)
+    dense = None if metrics is None else metrics.points()
     above = None if dense is None else _above_chance(run, dense)
     lost = None if above is None else expected(fit, kept, above)
     work = stages(run, method.effort(run))

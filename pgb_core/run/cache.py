@@ -8,7 +8,9 @@ fails, a run only has to do the stage again.
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -20,7 +22,8 @@ from torch import Tensor
 from pgb_core.artifact import sha256_of
 
 MOST_BYTES = 2 << 30
-_SUFFIX = ".safetensors"
+LEFT_SECONDS = 3600.0  # after which what is being saved counts as left behind
+_SUFFIX, _NEW = ".safetensors", ".new-"
 _SHORT = 32  # characters of a digest in a file's name
 
 
@@ -63,7 +66,7 @@ class Cache:
         plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         with suppress(OSError, SafetensorError):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=self._folder, prefix=".new-") as temporary:
+            with tempfile.TemporaryDirectory(dir=self._folder, prefix=_NEW) as temporary:
                 path = Path(temporary) / "stage"
                 save_file(plain, path)
                 os.replace(path, self._folder / f"{stage}-{key[:_SHORT]}-{sha256_of(path)[:_SHORT]}{_SUFFIX}")
@@ -75,7 +78,10 @@ class Cache:
         return []
 
     def _trim(self) -> None:
-        """Remove what was used longest ago until the rest fits."""
+        """Remove what a run left that was killed while it saved, and what was used longest ago until the rest fits."""
+        for left in self._folder.glob(f"{_NEW}*"):
+            if time.time() - left.stat().st_mtime > LEFT_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
         known = sorted(((path.stat(), path) for path in self._files()), key=lambda pair: pair[0].st_mtime)
         held = sum(stat.st_size for stat, _ in known)
         for stat, path in known:

@@ -32,13 +32,11 @@ class Shared:
     _known: dict[str, Any] = field(default_factory=dict)
 
     def once(self, key: str, make: Callable[[], Made]) -> Made:
-        """What was made under this key, or is made now; the oldest of too many is made again."""
-        if key not in self._known:
-            made = make()
-            while len(self._known) >= MOST_KEPT:
-                del self._known[next(iter(self._known))]
-            self._known[key] = made
-        found: Made = self._known[key]
+        """What was made under this key, or is made now. Of too many, what was used longest ago is made again."""
+        found: Made = self._known.pop(key) if key in self._known else make()
+        while len(self._known) >= MOST_KEPT:
+            del self._known[next(iter(self._known))]
+        self._known[key] = found
         return found
 
     def teacher(self, key: str, make: Callable[[], Teacher]) -> Teacher:

@@ -27,6 +27,11 @@ class Metrics(dict[str, float | None]):
         """The one by which a model is judged: F1 of answers, else the first."""
         return "f1" if "exact_match" in self else next(iter(self))
 
+    def points(self) -> float | None:
+        """The main one in points of 100; None where it is not defined. SQuAD's metrics are in points already."""
+        value = self[self.main]
+        return None if value is None else round(value if "exact_match" in self else 100 * value, 4)
+
     def rounded(self, digits: int) -> dict[str, float | None]:
         """The values with so many digits after the point."""
         return {name: value if value is None else round(value, digits) for name, value in self.items()}
@@ -92,11 +97,6 @@ def numbers(scores: Array, target: Array) -> Metrics:
         return Metrics(dict.fromkeys(names), dict.fromkeys(names, _same(target)))
     pearson = float(stats.pearsonr(scores, target).statistic)
     return Metrics({"pearson": pearson, "spearman": float(stats.spearmanr(scores, target).statistic)})
-
-
-def in_points(metric: str, value: float) -> float:
-    """A metric in points of 100. SQuAD's are so already."""
-    return round(value if metric in ("f1", "exact_match") and value > 1 else 100 * value, 4)
 
 
 def standard_error(metric: str, score: float, rows: int) -> float | None:

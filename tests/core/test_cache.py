@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from pgb_core.learn import teacher as teaching
 from pgb_core.learn.teacher import Teacher
 from pgb_core.pipeline import compress
 from pgb_core.progress.report import Report
-from pgb_core.run.cache import Cache
+from pgb_core.run.cache import LEFT_SECONDS, Cache
+from pgb_core.run.shared import MOST_KEPT, Shared
 from pgb_core.tasks.features import Features, collate
 from tests.conftest import TASKS, small_encoder
 from tests.core.small import checkpoint, settings
@@ -179,3 +181,29 @@ def test_as_many_of_a_teacher_s_outputs_are_kept_as_there_is_room_for(
         wanted, goals = teacher(first, collate(first, 0))
     assert torch.equal(again, wanted)
     assert all(torch.equal(states[index], goal) for index, goal in goals.items())
+
+
+def test_what_a_killed_run_left_goes(tmp_path: Path) -> None:
+    """After a while, as another run may be saving."""
+    cache, stage = Cache(tmp_path, 1000), {"a": torch.zeros(4)}
+    for name, age in ((".new-old", 2 * LEFT_SECONDS), (".new-now", 0.0)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "stage").write_bytes(b"half")
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    cache.save("scores", "k" * 64, stage)
+    assert [path.name for path in tmp_path.glob(".new-*")] == [".new-now"]
+
+
+def test_of_too_much_what_was_used_longest_ago_is_made_again() -> None:
+    """What every run asks for stays."""
+    shared, made = Shared(None), list[str]()
+
+    def ask(key: str) -> None:
+        shared.once(key, lambda: made.append(key))
+
+    for n in range(2 * MOST_KEPT):
+        ask("all")
+        ask(f"own {n}")
+    ask("own 0")
+    assert made.count("all") == 1
+    assert made.count("own 0") == 2

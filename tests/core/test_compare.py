@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from pgb_core.cli import main
 from pgb_core.compare import timing
 from pgb_core.compare.config import CompareConfig
 from pgb_core.compare.page import Report, best_forms, page
-from pgb_core.compare.points import points
+from pgb_core.compare.points import AS_IT_IS, points
 from pgb_core.compare.rows import Candidate, Point, Row, advice, fastest, frontier
 from pgb_core.errors import ConfigError, DataError
 from pgb_core.inference.load import load
@@ -131,6 +132,14 @@ def test_all_methods_at_all_sizes_are_points() -> None:
     assert CompareConfig(**usual, quick=True, keep="0.3", minutes=2.0).keep == (0.3,)
 
 
+def test_the_dense_point_is_the_model_as_it_is() -> None:
+    """Whichever method stands first: some train it for int8 where keep is 1."""
+    usual = {"checkpoint": "here", "out": "there", "train": "rows", "eval": "others"}
+    config = CompareConfig(**usual, methods="qbert,pgb", epochs=1.0)
+    assert config.point(AS_IT_IS, 1.0, 0, 0.0, "there/dense").as_it_is
+    assert not config.point("qbert", 1.0, 0, 0.0, "there/dense").as_it_is
+
+
 @pytest.mark.slow
 def test_a_comparison_ends_in_artifacts_a_picture_and_advice(
     tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -139,10 +148,13 @@ def test_a_comparison_ends_in_artifacts_a_picture_and_advice(
     monkeypatch.setattr(timing, "SHAPES", ((1, 16),))
     model, out = checkpoint(tmp_path / "model", "bert", "classification"), tmp_path / "compared"
     common = [str(model), "--train", str(texts), "--eval", str(texts), "--trust-labels", "--out", str(out)]
+    assert main(["compare", *[str(model) if word == str(out) else word for word in common]]) == 1
+    assert "is the checkpoint's directory" in capsys.readouterr().err
     common += ["--epochs", "0.5", "--samples", "16", "--seconds", "0.01", "--forms", "fp32"]
     assert main(["compare", *common, "--methods", "magnitude", "--keep", "0.5"]) == 0
     assert "The fastest dense form is" in capsys.readouterr().out
     first = (out / "magnitude-50" / "manifest.json").stat().st_mtime_ns
+    shutil.rmtree(out / "dense")  # is made again
     assert main(["compare", *common, "--methods", "magnitude,pgb", "--keep", "0.5"]) == 0
     assert (out / "magnitude-50" / "manifest.json").stat().st_mtime_ns == first
     figures = json.loads((out / "report.json").read_text())

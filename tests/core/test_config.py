@@ -56,6 +56,8 @@ def test_toml_gives_settings_and_arguments_win(tmp_path: Path) -> None:
         ("keep = 0.25", {"max_drop": 1.0}, "keep"),
         ("keep = [0.5, 0.25]", {"min_speedup": 4.0}, "further"),
         ("max_drop = 1.0", {"keep": 0.25}, "max_drop"),
+        ("keep = 0.5\nfurther = [0.25]", {"max_drop": 1.0}, "further"),
+        ("keep = 0.5\nfurther = [0.25]", {"keep": 0.3}, "further"),
     ],
 )
 def test_an_argument_replaces_what_it_cannot_stand_beside(
@@ -69,8 +71,18 @@ def test_an_argument_replaces_what_it_cannot_stand_beside(
     assert argument.items() <= config.model_dump().items()
     assert gone not in config.model_fields_set
     assert getattr(config, gone) == CompressConfig(**GOOD).model_dump()[gone]
-    with pytest.raises(ConfigError, match="give"):
-        CompressConfig(**GOOD, eval="e.tsv", **tomllib.loads(file), **argument)
+    if not argument.keys() & tomllib.loads(file).keys():
+        with pytest.raises(ConfigError, match="give"):
+            CompressConfig(**GOOD, eval="e.tsv", **tomllib.loads(file), **argument)
+
+
+def test_an_argument_wins_over_the_options_of_the_file(tmp_path: Path) -> None:
+    """Wherever they stand in it; the other options stay."""
+    path = tmp_path / "run.toml"
+    path.write_text('checkpoint = "c"\nout = "o"\ntrain = "t.tsv"\n[options]\nstructure = "shared"\npasses = 2\n')
+    options = from_toml(path, structure="nested").options
+    assert isinstance(options, PGBOptions)
+    assert (options.structure, options.passes) == ("nested", 2)
 
 
 @pytest.mark.parametrize(

@@ -214,6 +214,12 @@ def test_a_hub_dataset_is_split_by_what_it_is_for(monkeypatch: pytest.MonkeyPatc
     data = read_data("squad:test", "texts")
     assert asked.pop() == ("squad", None, "test")
     assert "squad:test: 1 row, 3 columns, split 'test' of squad: text from 'question'" in data.notes[0]
+    read_data("owner/texts-v1.1", "texts")
+    assert asked.pop() == ("owner/texts-v1.1", None, "validation")
+    for name in ("owner/texts.csv", "texts-v1.1"):
+        with pytest.raises(DataError, match="no such file"):
+            read_data(name, "texts")
+    assert asked[-1] == ("nyu-mll/glue", "sst2", "test")
     with pytest.raises(DataError, match=r"no question as SQuAD has it \(lacks 'context'\)"):
         read_data("google/boolq", "questions")
 

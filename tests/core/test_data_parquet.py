@@ -200,3 +200,27 @@ def test_datasets_writes_what_is_read(tmp_path: Path) -> None:
         (found,) = read_data(tmp_path / name, "questions").rows
         assert isinstance(found, Question)
         assert found.answers == (("sang", 13),)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(13, "Permission denied"), r"cannot be read \(Permission denied\)"),
+        (None, "is packed or encrypted in a way that is not read"),
+        (OSError("no magic bytes"), "is not a whole Parquet file"),
+    ],
+)
+def test_why_a_file_is_not_read_is_told(
+    error: Exception | None, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that nobody may read is not called broken. Without an error: one of pyarrow's own."""
+    arrow = pytest.importorskip("pyarrow", reason="the extra data is not installed")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise error or arrow.ArrowNotImplementedError("LZO")
+
+    path = tmp_path / "rows.parquet"
+    path.write_bytes(b"PAR1")
+    monkeypatch.setattr("pyarrow.parquet.ParquetFile", refuse)
+    with pytest.raises(DataError, match=said):
+        read_data(path, "texts")

@@ -49,6 +49,13 @@ def test_what_fits_one_reading_is_read_so(
     assert (found.kind, found.targets) == (kind, targets)
 
 
+def test_minus_one_alone_is_no_label_of_a_regression_either() -> None:
+    """As in the test set of STS-B. Among other numbers it is a number."""
+    assert read([-1.0, "-1.0"], ("score",), "regression").targets == [None, None]
+    assert read([-1.0, 2.0], ("score",), "regression").targets == [-1.0, 2.0]
+    assert read([-1.0], ("score",), "regression").targets == [-1.0]
+
+
 @pytest.mark.parametrize(
     ("given", "labels", "kind", "said"),
     [

@@ -16,7 +16,9 @@ from pgb_core.data import Question
 from pgb_core.data.rows import TextRow
 from pgb_core.errors import ConfigError
 from pgb_core.pipeline import compress
+from pgb_core.run.workspace import locked
 from pgb_core.tasks import Source
+from pgb_core.tasks.metrics import Metrics
 from tests.core.small import WORDS, checkpoint
 
 USUAL = {"checkpoint": "here", "out": "there", "train": "rows"}
@@ -106,6 +108,42 @@ def test_a_loss_is_promised_on_one_half_and_confirmed_on_the_other(
     assert "--force" in capsys.readouterr().err
 
 
+def test_a_size_that_cannot_be_made_is_too_small(
+    tmp_path: Path, rows: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With heads alone most sizes are out of reach. The search goes on to larger ones. One search runs at a time."""
+    monkeypatch.setattr(seek, "SIZES", (0.8, 0.4, 0.2))
+    model = checkpoint(tmp_path / "model", "bert", "classification")
+    given = ["compress", str(model), "--train", str(rows), "--eval", str(rows), "--trust-labels", "--epochs", "0"]
+    given += ["--samples", "16", "--forms", "fp32", "--method", "michel", "--structure", "heads"]
+    given += ["--out", str(tmp_path / "small"), "--max-drop", "100"]
+    with locked(tmp_path / "small"):
+        assert main(given) == 1
+    assert "another job is writing" in capsys.readouterr().err
+    assert main(given) == 0
+    said = capsys.readouterr()
+    assert "keep 80%, found in 1 trainings" in said.out
+    assert "warning: keep 40%: --structure heads" in " ".join(said.err.split())
+
+
+def test_a_form_without_its_engine_is_not_promised(tmp_path: Path, rows: Path) -> None:
+    """The worst of the others counts, and without any nothing can be told."""
+    dense = Metrics({"accuracy": 0.9})
+    assert seek._lost(dense, [Metrics({"accuracy": 0.85}), Metrics({"accuracy": 0.88})]) == pytest.approx(5.0)
+    with pytest.raises(ConfigError, match="none of these can be run here"):
+        seek._lost(dense, [])
+    with pytest.raises(ConfigError, match="not defined"):
+        seek._lost(dense, [Metrics({"accuracy": None})])
+
+
+def test_points_of_answers_are_points_however_few() -> None:
+    """An F1 below 1 is less than one point of 100, and not a share."""
+    assert Metrics({"exact_match": 0.5, "f1": 0.8}).points() == 0.8
+    assert Metrics({"accuracy": 0.8, "f1": 0.7}).points() == 80.0
+    assert Metrics({"accuracy": None}).points() is None
+
+
+@pytest.mark.slow
 def test_a_speed_that_no_size_has_is_told_with_what_was_measured(
     tmp_path: Path, rows: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
