@@ -15,7 +15,7 @@ from pgb_core.inference.tasks.base import Logits
 from pgb_core.inference.tokens import Tokens
 from pgb_core.model.predict import torch_predictor
 from pgb_core.progress.report import Report
-from pgb_core.run.reading import Options, Trial, read
+from pgb_core.run.reading import EVALUATION, Options, Trial, read
 from pgb_core.tasks import TASKS, Subject
 from pgb_core.tasks.metrics import Metrics
 from pgb_core.threads import threads
@@ -52,7 +52,7 @@ def score(
 
 
 def _scored(model: Trial, data: str | Path, options: Options) -> Metrics:
-    found = read(str(data), model.subject, options, model.tell, "validation", "evaluation")
+    found = read(str(data), model.subject, options, model.tell, "validation", EVALUATION)
     model.check(None, found)
     return model.subject.task.score(found, model.subject, model.tokenizer, partial(run_all, model.predict))
 

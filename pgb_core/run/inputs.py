@@ -92,7 +92,7 @@ def read_inputs(config: CompressConfig, checkpoint: Checkpoint, report: Report) 
         report.warn(f"only {len(picked)} inputs to score and compensate on: the result depends on which they are")
     if not training and not config.distill and config.trains and not config.as_it_is:
         raise ConfigError("--no-distill without --train: nothing to re-finetune with; give labels or --epochs 0")
-    held_out = config.eval and reading.read(config.eval, subject, options, report, "validation", "evaluation")
+    held_out = config.eval and reading.read(config.eval, subject, options, report, "validation", reading.EVALUATION)
     learned = training or calibration
     if sources and config.more_text and config.trains and not config.as_it_is:
         made = _more(sources[0], config, checkpoint, report)

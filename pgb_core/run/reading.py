@@ -18,6 +18,9 @@ from pgb_core.tasks import Source, Subject
 from pgb_core.tasks.trust import Verdict
 
 
+EVALUATION = "evaluation"  # what labels are for that nothing learns from
+
+
 @dataclass(frozen=True)
 class Options:
     """How the caller wants files read: which columns, and whether labels are names, ids or a vector."""
@@ -37,7 +40,7 @@ def read(
 ) -> Source:
     """All rows, once it is certain what they mean; what was read is told. Raises DataError.
 
-    labelled: what labels are needed for ('--train' or 'evaluation'); without it rows may have none.
+    labelled: what labels are needed for ('--train' or EVALUATION); without it rows may have none.
     """
     data = read_data(source, subject.task.kind, split, options.columns)
     for text in data.notes:
@@ -49,6 +52,9 @@ def read(
         tell.note(f"{data.notes[0].partition(': ')[0]}: {found.reading}")
     if labelled:
         _refuse_unlabelled(found, labelled)
+    fault = "" if labelled == EVALUATION else subject.task.fault(found, subject)
+    if fault:
+        raise DataError(f"{source}: {fault}")
     return found
 
 

@@ -113,6 +113,10 @@ class Task(Protocol):
         Raises DataError.
         """
 
+    def fault(self, source: Source, subject: Subject) -> str:
+        """Why nothing can be learned from these labels; empty where it can."""
+        return ""
+
     def encode(self, source: Source, subject: Subject, tokenizer: Fast, length: int, tell: Report) -> list[Features]:
         """Inputs to learn from, of at most `length` tokens. Raises DataError."""
 

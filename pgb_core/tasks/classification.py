@@ -88,10 +88,9 @@ class MultiLabel:
 
 
 class Regression:
-    """A number. targets: [batch]. declared: whether the checkpoint says so; a head of one output need not."""
+    """A number. targets: [batch]."""
 
-    def __init__(self, declared: bool) -> None:
-        self.activation = "none" if declared else "sigmoid"
+    activation = "none"
 
     def loss(self, logits: Tensor, targets: Tensor, mask: Tensor, reduction: str = "mean") -> Tensor:
         """Squared error."""
@@ -114,6 +113,21 @@ class Regression:
         return trust.judge_numbers(logits[:, 0], gold)
 
 
+class Probability(Regression):
+    """A number that a sigmoid makes of one output, such as a cross-encoder's. targets: [batch], from 0 to 1."""
+
+    activation = "sigmoid"
+
+    def loss(self, logits: Tensor, targets: Tensor, mask: Tensor, reduction: str = "mean") -> Tensor:
+        """Binary cross-entropy, as sentence-transformers trains such a head."""
+        wanted = targets.float().view(-1)
+        return functional.binary_cross_entropy_with_logits(logits[:, 0], wanted, reduction=reduction)
+
+    def draw(self, logits: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
+        """0 or 1, by the probability."""
+        return torch.bernoulli(logits.float().cpu()[:, 0].sigmoid(), generator=generator).to(logits.device)
+
+
 class Classification(Task):
     """Texts in, a score a label out."""
 
@@ -133,7 +147,7 @@ class Classification(Task):
         heads: Mapping[Problem, _Head] = {
             Problem.SINGLE_LABEL: SingleLabel(),
             Problem.MULTI_LABEL: MultiLabel(),
-            Problem.REGRESSION: Regression(declared == Problem.REGRESSION),
+            Problem.REGRESSION: Regression() if declared == Problem.REGRESSION else Probability(),
         }
         return heads[problem_of(declared, labels)]
 
@@ -147,6 +161,18 @@ class Classification(Task):
         rows = [row for row in data.rows if isinstance(row, TextRow)]
         told = read_labels(rows, subject.labels, subject.problem, labels, source)
         return Source(source, rows, told.targets, told.sentence)
+
+    def fault(self, source: Source, subject: Subject) -> str:
+        """See Task."""
+        if not isinstance(subject.objective, Probability):
+            return ""
+        beyond = [float(one) for one in source.targets if isinstance(one, int | float) and not 0 <= one <= 1]
+        return (
+            f"a label is {beyond[0]:g}, and the head gives one number from 0 to 1: its config.json does not name a "
+            'regression. Write "problem_type": "regression" there, or give labels from 0 to 1'
+            if beyond
+            else ""
+        )
 
     def encode(self, source: Source, subject: Subject, tokenizer: Fast, length: int, tell: Report) -> list[Features]:
         """See Task."""

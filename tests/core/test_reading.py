@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from pgb_core.config import CompressConfig
 from pgb_core.data import Columns, Question
@@ -153,3 +154,21 @@ def test_settings_say_how_files_are_read() -> None:
     config = CompressConfig(checkpoint="c", out="o", train="t", text_column="a", label_column=("b", "c"), labels="ids")
     assert reading.options_of(config) == reading.Options(Columns("a", None, ("b", "c")), "ids")
     assert reading.options_of(config, unlabelled=True).columns.unlabelled
+
+
+def test_one_output_behind_a_sigmoid_is_learned_as_a_probability(tmp_path: Path) -> None:
+    """A cross-encoder that is right has no loss, whatever its scale; labels beyond 0 to 1 are refused to learn from."""
+    score = Subject(TASKS["classification"], ("relevant",), None)
+    logits, mask = torch.tensor([[9.0], [-9.0]]), torch.ones(2, 4, dtype=torch.bool)
+    targets = torch.tensor([1.0, 0.0])
+    assert score.objective.loss(logits, targets, mask) < 1e-3
+    drawn = score.objective.draw(logits.repeat(50, 1), mask, torch.Generator().manual_seed(0))
+    assert drawn.tolist() == [1.0, 0.0] * 50
+    path = tmp_path / "pairs.jsonl"
+    path.write_text('{"text": "the film", "label": 0}\n{"text": "the town", "label": 4}\n')
+    assert reading.read(str(path), score, reading.Options(), Told(), labelled=reading.EVALUATION).targets == [0.0, 4.0]
+    with pytest.raises(DataError, match=r'a label is 4, .* Write "problem_type": "regression" there'):
+        reading.read(str(path), score, reading.Options(), Told(), labelled="--train")
+    number = Subject(TASKS["classification"], ("stars",), "regression")
+    assert reading.read(str(path), number, reading.Options(), Told(), labelled="--train").targets == [0.0, 4.0]
+    assert number.objective.loss(logits, targets, mask) == pytest.approx(((9 - 1) ** 2 + 9**2) / 2)
