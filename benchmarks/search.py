@@ -24,7 +24,7 @@ from pgb_core.learn import fisher
 from pgb_core.machine import facts
 from pgb_core.options import PGBOptions
 from pgb_core.plan import Role, Site
-from pgb_core.prices import prices_of
+from pgb_core.prices import table_of
 from pgb_core.search import planning
 from pgb_core.search.importance import importance
 from pgb_core.search.kept import importance_kept
@@ -69,7 +69,7 @@ def base_importances(seed: int = 7) -> dict[Site, Tensor]:
 def measure(importances: Mapping[Site, Tensor], head_dim: int, structure: str, keep: float) -> dict[str, float]:
     """Menus and one choice, and what it keeps."""
     clock, cpu = time.perf_counter(), time.process_time()
-    menus = planning.make_menus(importances, head_dim, planning.Search(prices_of("fp32"), structure))
+    menus = planning.make_menus(importances, head_dim, planning.Search(table_of("fp32").prices, structure))
     plan = planning.choose(menus, keep, "search", head_dim)
     return {
         "seconds": round(time.perf_counter() - clock, 2),

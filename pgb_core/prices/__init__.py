@@ -43,8 +43,3 @@ def table_of(form: str) -> Table:
     found = json.loads(path.read_text("utf-8"))
     weight = float(found.get("weight", 1.0))
     return Table(form, tuple(found["machine"]["instruction_sets"]), Prices(**found["prices"]), weight)
-
-
-def prices_of(form: str) -> Prices:
-    """See `table_of`."""
-    return table_of(form).prices

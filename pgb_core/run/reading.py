@@ -17,7 +17,6 @@ from pgb_core.progress.report import Report
 from pgb_core.tasks import Source, Subject
 from pgb_core.tasks.trust import Verdict
 
-
 EVALUATION = "evaluation"  # what labels are for that nothing learns from
 
 

@@ -8,7 +8,7 @@ import torch
 
 from pgb_core.model.encoder import Encoder
 from pgb_core.plan import Choice, Group, Grouping, Keep, Pattern, Plan, Role, Site, nothing
-from pgb_core.prices import prices_of
+from pgb_core.prices import table_of
 from pgb_core.search import planning
 from pgb_core.tasks import TASKS
 
@@ -60,7 +60,9 @@ def random_plan(model: Encoder, keep: float, structure: str, seed: int = 0) -> P
         site: torch.rand(linear.out_features, linear.in_features, generator=g) ** 8 / (1 + 2 * site.layer)
         for site, linear in model.sites().items()
     }
-    menus = planning.make_menus(scores, model.config.head_dim, planning.Search(prices_of("fp32"), structure, passes=2))
+    menus = planning.make_menus(
+        scores, model.config.head_dim, planning.Search(table_of("fp32").prices, structure, passes=2)
+    )
     return planning.choose(menus, keep, "test", model.config.head_dim)
 
 

@@ -8,7 +8,7 @@ import torch
 
 from pgb_core.pipeline import compress
 from pgb_core.plan import Site
-from pgb_core.prices import FOLDER, prices_of, table_of
+from pgb_core.prices import FOLDER, table_of
 from pgb_core.search import planning
 from pgb_core.search.kept import importance_kept
 from tests.conftest import small_encoder
@@ -20,7 +20,7 @@ FORMS = sorted(path.stem for path in FOLDER.glob("*.json"))
 @pytest.mark.parametrize("form", FORMS)
 def test_weights_count_in_full_and_the_rest_by_its_share(form: str) -> None:
     """Of every part, whatever the form."""
-    prices, table = prices_of(form), table_of(form)
+    prices, table = table_of(form).prices, table_of(form)
     assert prices.weighed(1.0) == prices
     half, none = asdict(prices.weighed(0.5)), prices.weighed(0.0)
     assert all(half[part] == (value if part == "tokens" else value / 2) for part, value in asdict(prices).items())
@@ -39,7 +39,7 @@ def test_with_less_weight_more_importance_is_kept_in_as_many_weights() -> None:
         importances[site] = torch.rand(linear.out_features, linear.in_features) ** 4
     found = {}
     for weight in (0.0, 1.0):
-        prices = prices_of("int8").weighed(weight)
+        prices = table_of("int8").prices.weighed(weight)
         menus = planning.make_menus(importances, model.config.head_dim, planning.Search(prices, passes=1))
         plan = planning.choose(menus, 0.5, "test", model.config.head_dim)
         found[weight] = importance_kept(plan, importances)

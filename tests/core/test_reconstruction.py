@@ -12,7 +12,7 @@ from pgb_core.model.encoder import Encoder
 from pgb_core.model.surgery import apply_plan
 from pgb_core.pipeline import compress
 from pgb_core.plan import Keep, Plan, Role, Site
-from pgb_core.prices import prices_of
+from pgb_core.prices import table_of
 from pgb_core.search import planning, reconstruction
 from pgb_core.search.reconstruction import Surgery, reselected
 from pgb_core.tasks.features import batches
@@ -104,7 +104,7 @@ def test_as_many_inputs_stay_of_each_part_as_asked(least: int) -> None:
 def planned(model: Encoder, structure: str) -> tuple[Plan, dict[Site, Tensor]]:
     """A plan of half the weights by importance, and the importances."""
     importances = {site: linear.to_dense().detach().square() for site, linear in model.sites().items()}
-    found = planning.make_menus(importances, 16, planning.Search(prices_of("int8"), structure, passes=1))
+    found = planning.make_menus(importances, 16, planning.Search(table_of("int8").prices, structure, passes=1))
     return planning.choose(found, 0.5, "test", 16), importances
 
 

@@ -13,7 +13,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from pgb_core.plan import ATTENTION, FEED_FORWARD, Choice, Group, Grouping, Keep, Role
-from pgb_core.prices import prices_of
+from pgb_core.prices import table_of
 from pgb_core.search.budget import Option, pareto
 from pgb_core.search.grouping import Blocks
 from pgb_core.search.importance import by_unit
@@ -23,7 +23,7 @@ Recipe = Mapping[Role, Choice]
 Importances = Mapping[Role, Tensor]
 
 
-PRICES = prices_of("fp32")
+PRICES = table_of("fp32").prices
 
 
 def importance_kept(importance: Tensor, rows: Tensor, cols: Tensor) -> float:

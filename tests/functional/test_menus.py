@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pgb_core.errors import PlanError
 from pgb_core.plan import ATTENTION, FEED_FORWARD, Choice, Grouping, Keep, Plan, Role, Site
-from pgb_core.prices import prices_of
+from pgb_core.prices import table_of
 from pgb_core.search import grouping, menus, planning
 from pgb_core.search.budget import Option, combine, pareto
 from tests.functional import slow_search
@@ -88,7 +88,7 @@ def plan_of(found: planning.Menus, keep: float, budget: str) -> str:
 def test_plans_are_those_of_the_slow_search(kind: str, seed: int) -> None:
     """Byte for byte, at several shares and for both budgets."""
     scores = importances(seed)
-    fast = planning.make_menus(scores, HEAD_DIM, planning.Search(prices_of("fp32"), kind, passes=3))
+    fast = planning.make_menus(scores, HEAD_DIM, planning.Search(table_of("fp32").prices, kind, passes=3))
     slow = slow_menus(scores, kind, 3, 6)
     assert [len(menu) for _, menu in fast.sublayers] == [len(menu) for _, menu in slow.sublayers]
     for (_, menu), (_, wanted) in zip(fast.sublayers, slow.sublayers, strict=True):
@@ -165,7 +165,7 @@ def test_a_draft_is_the_choice_that_it_becomes() -> None:
 def test_a_chosen_plan_has_no_drafts() -> None:
     """It is written as JSON and read back."""
     scores = importances(3)
-    found = planning.make_menus(scores, HEAD_DIM, planning.Search(prices_of("fp32"), passes=1))
+    found = planning.make_menus(scores, HEAD_DIM, planning.Search(table_of("fp32").prices, passes=1))
     plan = planning.choose(found, 0.5, "test", HEAD_DIM)
     assert all(isinstance(choice, Keep | Grouping) for choice in plan.choices.values())
     assert Plan.from_json(plan.to_json()) == plan
@@ -181,7 +181,7 @@ def test_the_search_uses_one_thread_and_gives_the_others_back() -> None:
         planning.make_menus(
             importances(0, layers=1),
             HEAD_DIM,
-            planning.Search(prices_of("fp32"), "disjoint"),
+            planning.Search(table_of("fp32").prices, "disjoint"),
             lambda n: seen.append(torch.get_num_threads()),
         )
         assert seen == [1]

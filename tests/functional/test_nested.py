@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pgb_core.plan import ATTENTION, FEED_FORWARD, WRITING, Plan, Role, Site
-from pgb_core.prices import prices_of
+from pgb_core.prices import table_of
 from pgb_core.search import nested, planning
 from pgb_core.search.menus import Menu
 from tests.functional.test_menus import HEAD_DIM, HIDDEN, NEURONS, importances
 
-PRICES = replace(prices_of("fp32"), gathered_row=0.0)  # so that narrow prefixes stay on the menus
+PRICES = replace(table_of("fp32").prices, gathered_row=0.0)  # so that narrow prefixes stay on the menus
 SEARCH = planning.Search(PRICES, "nested")
 READING = [role for role in Role if role not in WRITING]
 
@@ -134,6 +134,6 @@ def test_no_neurons_keep_more_over_the_same_prefix(seed: int) -> None:
 
 def test_a_shorter_prefix_has_the_price_of_its_slice() -> None:
     """The whole stream is read where it lies."""
-    prices = prices_of("fp32")
+    prices = table_of("fp32").prices
     assert prices.of_prefix(8, 96, 96) == prices.of_blocks(1, 8, 96, 0)
     assert prices.of_prefix(8, 64, 96) == prices.of_blocks(1, 8, 64, 0) + 64 * prices.sliced_row
