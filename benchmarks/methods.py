@@ -60,7 +60,9 @@ TASKS = {
 }
 
 
-def settings(name: str, methods: tuple[str, ...], keep: float, args: argparse.Namespace) -> CompareConfig:
+def settings(
+    name: str, minutes: float, methods: tuple[str, ...], keep: float, args: argparse.Namespace
+) -> CompareConfig:
     """Of `pgb compare`, for some methods at one size."""
     task = TASKS[name]
     return CompareConfig(
@@ -71,21 +73,22 @@ def settings(name: str, methods: tuple[str, ...], keep: float, args: argparse.Na
         out=str(args.work / name),
         methods=methods,
         keep=(keep,),
-        minutes=args.minutes or task.minutes,
+        minutes=minutes,
         forms=FORMS,
         device=args.device,
         **task.settings,
     )
 
 
-def made(name: str, rows: dict[str, Any], args: argparse.Namespace) -> Iterator[Row]:
+def made(name: str, found: dict[str, Any], args: argparse.Namespace) -> Iterator[Row]:
     """The points that the results lack, one by one: all methods at each size, then the best at the smallest."""
+    rows, minutes = found["rows"], found["minutes"]
     for keep in args.keep or (*TASKS[name].sizes, SMALLEST):
         chosen = tuple(args.methods or (best(rows, TASKS[name].sizes[-1]) if keep == SMALLEST else METHODS))
         missing = tuple(method for method in chosen if f"{method}-{100 * keep:g}" not in rows)
         if missing:
             with threads(), Bars(Console(stderr=True)) as bars:
-                for row in Points(settings(name, missing, keep, args), bars).made():
+                for row in Points(settings(name, minutes, missing, keep, args), bars).made():
                     if row.point.name not in rows:
                         yield row
 
@@ -187,7 +190,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--work", type=Path, default=Path(".methods"), help="artifacts and pictures")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/methods.json"))
-    parser.add_argument("--minutes", type=float, help="of a point; default 8 for SST-2, 15 for questions")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        help="of a point where a task has no results yet; default 8 for SST-2, 15 for questions",
+    )
     parser.add_argument("--seconds", type=float, default=1.0, help="of timing for each form and shape")
     parser.add_argument("--only", choices=TASKS, help="one of the two")
     parser.add_argument("--methods", nargs="+", choices=tuple(METHODS), help="some of them")
@@ -205,7 +212,7 @@ def main() -> None:
             args.out.write_text(json.dumps(results, indent=1) + "\n")
             continue
         resumed(name, found, args)
-        for row in made(name, found["rows"], args):
+        for row in made(name, found, args):
             path = args.work / name / row.point.name
             found["begun"] = json.loads((args.work / name / SETTINGS).read_text("utf-8"))
             found["rows"][row.point.name] = described(row, path, name, args)
