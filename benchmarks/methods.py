@@ -20,6 +20,7 @@ import argparse
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from rich.console import Console
 from benchmarks.accuracy import dev_scores, prepare
 from benchmarks.hollow import emptied, filled
 from pgb_core.compare.config import CompareConfig
-from pgb_core.compare.page import Report, page
+from pgb_core.compare.page import Report, page, picture
 from pgb_core.compare.points import SETTINGS, Points
 from pgb_core.compare.rows import DENSE, Candidate, Point, Row, frontier
 from pgb_core.compare.timing import timed
@@ -176,6 +177,15 @@ def report(name: str, found: dict[str, Any], args: argparse.Namespace) -> None:
         busy=measured.busy,
     )
     (args.work / f"{name}.html").write_text(page(drawn), "utf-8")
+    (args.pictures / f"methods-{name}.svg").write_text(alone(picture(drawn)), "utf-8")
+
+
+def alone(drawn: str) -> str:
+    """A picture of the report with the styles of the page, as a file of its own."""
+    css = files("pgb_core.compare").joinpath("page.css").read_text("utf-8")
+    head, end, rest = drawn.partition(">")
+    paper = '<rect width="100%" height="100%" style="fill:var(--surface)"/>'
+    return f'{head} font-family="system-ui, sans-serif"{end}<style>{css}</style>{paper}{rest}\n'
 
 
 def _point(row: Mapping[str, Any]) -> Point:
@@ -201,6 +211,7 @@ def main() -> None:
     parser.add_argument("--keep", nargs="+", type=float, help="some of the sizes")
     parser.add_argument("--device", default="cpu", help="where points are trained; all are timed on the CPU")
     parser.add_argument("--graphs", type=Path, help="directory of artifacts without weights: written, or timed")
+    parser.add_argument("--pictures", type=Path, default=Path("docs/images"), help="where the report's pictures go")
     parser.add_argument("--report", action="store_true", help="time and draw what was made; makes nothing")
     args = parser.parse_args()
     prepare(args.data, args.work)
