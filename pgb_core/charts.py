@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import html
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 Point = tuple[float, float]
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+LABEL = 6.2  # width of a character beside a point, about
 TIMES, DASH = "\u00d7", "\u2013"
 _SHAPES = ("circle", "square", "triangle", "diamond")
 
@@ -123,6 +126,36 @@ def bar(x: float, y: float, width: float, height: float, kind: str, told: str = 
     title = f"<title>{html.escape(told)}</title>" if told else ""
     size = f'width="{width:.1f}" height="{max(0.0, height):.1f}"'
     return f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" {size}>{title}</rect>'
+
+
+class Labels:
+    """Puts texts beside points, where they meet neither another text nor another point.
+
+    area: left, top, right and bottom of where they may be. points: x and y of every marker.
+    """
+
+    def __init__(self, area: Box, points: Iterable[Point]) -> None:
+        self._area = area
+        self._taken: list[Box] = [(x - 6, y - 6, x + 6, y + 6) for x, y in points]
+
+    def beside(self, x: float, y: float, words: str, kind: str) -> str:
+        """The text of a point, right or left of it; empty where there is no room."""
+        width = LABEL * len(words)
+        for right, down in itertools.product((True, False), (-8.0, 4.0, 16.0)):
+            start = x + 9 if right else x - 9 - width
+            box = (start, y + down - 10, start + width, y + down + 2)
+            if _within(box, self._area) and not any(_meet(box, other) for other in self._taken):
+                self._taken.append(box)
+                return text(x + 9 if right else x - 9, y + down, words, kind, "start" if right else "end")
+        return ""
+
+
+def _within(box: Box, area: Box) -> bool:
+    return box[0] >= area[0] and box[1] >= area[1] and box[2] <= area[2] and box[3] <= area[3]
+
+
+def _meet(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def svg(width: int, height: int, label: str, body: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
-from pgb_core.charts import Scale, axes, line, log_ends, marker, number, svg, text
+from pgb_core.charts import Labels, Scale, axes, line, log_ends, marker, number, svg
 from pgb_core.compare.rows import CONFIDENT, Candidate, Row, advice, frontier
 from pgb_core.options import METHODS
 
@@ -105,16 +105,17 @@ def picture(report: Report) -> str:
     body += f'<path class="reference" d="M{LEFT} {y(report.dense)}H{RIGHT}"/>'
     leading = frontier(shown)
     body += line([(x(one.time), y(one.score)) for one in leading], "c0")
+    places = {(one.name, one.form): (x(one.time), y(one.score)) for one in shown}
+    labels = Labels((LEFT, TOP, RIGHT, BOTTOM), places.values())
+    for one in sorted(shown, key=lambda c: c not in leading):
+        body += labels.beside(*places[one.name, one.form], _named(one), "point")
     for one in sorted(shown, key=lambda c: c in leading):
         series = _series(one)
-        at, up = x(one.time), y(one.score)
+        at, up = places[one.name, one.form]
         if error:
             body += f'<path class="error c{series}" d="M{at} {y(one.score - error)}V{y(one.score + error)}"/>'
         told = f"{_named(one)}: {report.metric} {one.score:.2f}, {one.time:.2f} ms, {one.bytes / 1e6:.1f} MB"
         body += marker(at, up, series, told, 6 if one in leading else 4.5)
-        if one in leading:
-            right = at < RIGHT - 120
-            body += text(at + 9 if right else at - 9, up - 8, _named(one), "point", "start" if right else "end")
     return svg(WIDTH, HEIGHT, f"{report.metric} against milliseconds of every point", body)
 
 

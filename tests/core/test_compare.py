@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from pgb_core.charts import Labels
 from pgb_core.cli import main
 from pgb_core.compare import timing
 from pgb_core.compare.config import CompareConfig
@@ -88,6 +90,17 @@ def test_the_fastest_form_of_each_point_is_drawn_and_every_dense_one() -> None:
         ("dense", "fp32"),
         ("dense", "int8"),
     }
+
+
+def test_labels_meet_neither_each_other_nor_a_point() -> None:
+    """A point without room has none."""
+    points = [(100.0, 100.0), (104.0, 102.0), (108.0, 101.0), (980.0, 300.0)]
+    labels = Labels((50, 20, 1000, 500), points)
+    drawn = [labels.beside(x, y, f"point {n}", "point") for n, (x, y) in enumerate(points)]
+    assert 'text-anchor="end"' in drawn[3]  # right of it is the edge
+    places = [re.findall(r'[xy]="([\d.]+)"', one) for one in drawn if one]
+    assert len(places) == len({tuple(place) for place in places}) >= 3
+    assert Labels((0, 0, 10, 10), [(5, 5)]).beside(5, 5, "far too long", "point") == ""
 
 
 def test_a_row_is_read_as_it_was_written(tmp_path: Path) -> None:
