@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 from pgb_core.data.numbers import flag, truth, whole_number
 from pgb_core.data.rows import Flags, Label, Named, RawLabel, Written
 
 Reader = Callable[[RawLabel], Label]
+_BEGINS = re.compile(r"\s*(\d{1,9})\b")
 
 
 class Names:
     """The head's labels, found by a written name: exactly, else but for blanks, case or the way of writing a number.
 
-    A looser way counts only where it leads to one label.
+    A looser way counts only where it leads to one label. The loosest is a number alone for the label whose name begins
+    with it: 1 for "1 star".
     """
 
     def __init__(self, labels: Sequence[str]) -> None:
@@ -24,6 +27,10 @@ class Names:
             for n, label in enumerate(labels):
                 table.setdefault(level(label), set()).add(n)
             self._levels.append(table)
+        self._numbered: dict[int, set[int]] = {}
+        for n, label in enumerate(labels):
+            if begins := _BEGINS.match(label):
+                self._numbered.setdefault(int(begins[1]), set()).add(n)
 
     def find(self, written: object) -> int | None:
         """The label's index, or None when no label or more than one is meant."""
@@ -35,8 +42,9 @@ class Names:
         for level, table in zip(_LEVELS, self._levels, strict=True):
             found = table.get(level(text))
             if found:
-                return next(iter(found)) if len(found) == 1 else None
-        return None
+                return _only(found)
+        number = whole_number(text)
+        return None if number is None else _only(self._numbered.get(number, set()))
 
     def id(self, written: object) -> int | None:
         """The label's index where the id is written; true and false are ids of a head of two."""
@@ -47,6 +55,10 @@ class Names:
             return int(said) if len(self.labels) == 2 else None
         number = whole_number(written)
         return number if number is not None and 0 <= number < len(self.labels) else None
+
+
+def _only(found: set[int]) -> int | None:
+    return next(iter(found)) if len(found) == 1 else None
 
 
 def _number_or_text(text: str) -> str:

@@ -49,6 +49,24 @@ def test_what_fits_one_reading_is_read_so(
     assert (found.kind, found.targets) == (kind, targets)
 
 
+STARS = ("1 star", "2 stars", "3 stars", "4 stars", "5 stars")
+
+
+def test_a_number_may_be_the_one_that_a_name_begins_with() -> None:
+    """1 to 5 can be nothing else; without a 5 they may be ids too, which is asked. Other texts are not taken for it."""
+    assert read([1, "5", 2.0], STARS).targets == [0, 4, 1]
+    assert read([0, "4"], STARS).targets == [0, 4]
+    with pytest.raises(DataError, match=r"as names 1 is label 0 \(1 star\); as ids 1 is label 1 \(2 stars\)"):
+        read([1, 2, 3, 4], STARS)
+    assert read([1, 2, 3, 4], STARS, wanted="names").targets == [0, 1, 2, 3]
+    assert read([1, 2, 3, 4], STARS, wanted="ids").targets == [1, 2, 3, 4]
+    with pytest.raises(DataError, match="is not one of the checkpoint's"):
+        read(["5 moons"], STARS)
+    assert read([0, 1], ("0: bad", "1: good")).targets == [0, 1]
+    with pytest.raises(DataError):
+        read([3], ("3 a", "3 b"))
+
+
 def test_minus_one_alone_is_no_label_of_a_regression_either() -> None:
     """As in the test set of STS-B. Among other numbers it is a number."""
     assert read([-1.0, "-1.0"], ("score",), "regression").targets == [None, None]
