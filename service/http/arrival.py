@@ -96,7 +96,7 @@ class Arrival:
                     call.owner = call.flow = self._parts.keys.check(secret_of(Headers(scope=scope)), "use")
                 work = dialect.work.fullmatch(scope["path"]) if scope["method"] == "POST" else None
                 if work:
-                    self._check_room(call, work.groupdict().get("model"), size)
+                    self._check_room(call, work.groupdict().get("model"), size or 0)
                 self._check_head(headers, size, call)
                 body = client.whole() if client is not None else None
                 if body is None:
@@ -122,8 +122,11 @@ class Arrival:
             self._instruments.open.dec()
             self._account(call, dialect, scope, status)
 
-    def _check_room(self, call: Call, named: str | None, size: int | None) -> None:
-        """Refuse a request before its body is read if every model would refuse it afterwards."""
+    def _check_room(self, call: Call, named: str | None, size: int) -> None:
+        """Refuse a request before its body is read if every model would refuse it afterwards.
+
+        size: 0 for a body in chunks; the engine checks the request again once its size is known.
+        """
         try:
             self._parts.engine.registry.check(call.flow, size)
         except Overloaded:

@@ -104,7 +104,7 @@ class Registry:
             name = next(iter(self._served))
         return None if name is None or name not in self._served else self.peek(name)
 
-    def check(self, flow: Hashable, body: int | None) -> None:
+    def check(self, flow: Hashable, body: int) -> None:
         """Raises Overloaded, with the shortest wait, when no model would take a request of so many bytes."""
         refusals = []
         for model in self.models:
