@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.batching.admission import Backlog
 from service.dialects.base import Dialect, spoken
 from service.engine import Engine
-from service.errors import InvalidInput, Malformed, Overloaded, ServiceError, TooLarge, TooSlow
+from service.errors import InvalidInput, Malformed, Overloaded, ServiceError, TooLarge, TooSlow, Unavailable
 from service.http.client import client_of
 from service.http.failures import internal, let_go, render
 from service.keys import Keys, secret_of
@@ -110,6 +110,12 @@ class Arrival:
                 await render(dialect, error)(scope, receive, answer)
                 return
             await self._run(_whole(scope, call.body), call.body, receive, answer)
+        except asyncio.CancelledError:
+            if begun or not self._given_up():
+                raise
+            if client is None or not client.gone:
+                meant = scope["state"].get("dialect", dialect)
+                await render(meant, Unavailable("the service is shutting down"))(scope, receive, answer)
         except Exception as error:  # a fault of the service; the client sees a fixed text
             logs.LOGGER.exception("unexpected", extra={"fields": {"request_id": call.id}})
             let_go(error)
@@ -121,6 +127,15 @@ class Arrival:
             self._parts.engine.in_flight -= 1
             self._instruments.open.dec()
             self._account(call, dialect, scope, status)
+
+    def _given_up(self) -> bool:
+        """Whether the server stops and has cancelled this request, as its time to be answered is over. The
+        cancellation is taken back, so that the client can be told."""
+        running = asyncio.current_task()
+        if running is None or not self._parts.lifecycle.draining:
+            return False
+        running.uncancel()
+        return True
 
     def _check_room(self, call: Call, named: str | None, size: int) -> None:
         """Refuse a request before its body is read if every model would refuse it afterwards.
