@@ -32,26 +32,33 @@ async def app(scope: dict[str, object], receive: object, send: object) -> None:
     await send({"type": "http.response.body", "body": b"ok"})  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("loop", [host.loop_factory(), asyncio.new_event_loop], ids=["as served", "asyncio"])
+async def started() -> tuple[Server, tuple[str, int]]:
+    """A server of that application, and its address."""
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        port=0,
+        http=host.protocol(read_settings([])),
+        lifespan="off",
+        log_config=None,
+        timeout_graceful_shutdown=5,
+    )
+    config.load()
+    server = Server(config)
+    server.pages = False
+    server.lifespan = config.lifespan_class(config)
+    await server.startup()
+    return server, server.servers[0].sockets[0].getsockname()
+
+
+LOOPS = pytest.mark.parametrize("loop", [host.loop_factory(), asyncio.new_event_loop], ids=["as served", "asyncio"])
+
+
+@LOOPS
 def test_who_has_connected_is_answered(loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
     """Their connections wait in the kernel when the server stops, and nobody has accepted them."""
 
     async def scenario() -> list[bytes]:
-        settings = read_settings([])
-        config = uvicorn.Config(
-            app,  # type: ignore[arg-type]
-            port=0,
-            http=host.protocol(settings),
-            lifespan="off",
-            log_config=None,
-            timeout_graceful_shutdown=5,
-        )
-        config.load()
-        server = Server(config)
-        server.pages = False
-        server.lifespan = config.lifespan_class(config)
-        await server.startup()
-        address = server.servers[0].sockets[0].getsockname()
+        server, address = await started()
         clients = [socket.create_connection(address, timeout=5) for _ in range(CLIENTS)]  # the loop stands still here
         for client in clients:
             client.sendall(REQUEST)
@@ -68,6 +75,35 @@ def test_who_has_connected_is_answered(loop: Callable[[], asyncio.AbstractEventL
     with asyncio.Runner(loop_factory=loop) as runner:
         answers = runner.run(scenario())
     assert [answer.partition(b"\r\n")[0] for answer in answers] == [b"HTTP/1.1 200 OK"] * CLIENTS
+
+
+@LOOPS
+@pytest.mark.parametrize("pause", [0.0, 0.2])
+def test_who_asks_again_on_an_idle_connection_is_answered(
+    loop: Callable[[], asyncio.AbstractEventLoop], pause: float
+) -> None:
+    """What was sent before the server stopped, or at that moment, is not reset; who asks nothing is let go."""
+
+    async def scenario() -> tuple[list[bytes], bytes]:
+        server, address = await started()
+        with socket.create_connection(address, 5) as client, socket.create_connection(address, 5) as silent:
+            for one in (client, silent):
+                one.sendall(REQUEST)
+            found = [await asyncio.to_thread(one.recv, 4096) for one in (silent, client)][1:]
+            if not pause:
+                client.sendall(REQUEST)  # the loop stands still until the server stops
+            stopping = asyncio.create_task(server.shutdown())
+            if pause:
+                await asyncio.sleep(pause)
+                client.sendall(REQUEST)
+            await stopping
+            found.append(client.recv(4096))
+            return found, silent.recv(4096)
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        answers, rest = runner.run(scenario())
+    assert [answer.partition(b"\r\n")[0] for answer in answers] == [b"HTTP/1.1 200 OK"] * 2
+    assert rest == b""
 
 
 def test_a_request_that_is_open_when_the_time_is_over_is_told(artifacts: tuple[Path, Path], tmp_path: Path) -> None:
