@@ -19,7 +19,7 @@ from service.dialects.base import Dialect, spoken
 from service.engine import Engine
 from service.errors import InvalidInput, Malformed, Overloaded, ServiceError, TooLarge, TooSlow, Unavailable
 from service.http.client import client_of
-from service.http.failures import internal, let_go, render
+from service.http.failures import internal, let_go, no_path, render
 from service.keys import Keys, secret_of
 from service.models.lifecycle import Lifecycle
 from service.observe import logs
@@ -35,6 +35,7 @@ PROBE = "probe"
 # A client that holds more than max_pending_bytes / LITTLE must leave max_pending_bytes / RESERVE free.
 RESERVE, LITTLE = 8, 4096
 _ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ENCODINGS = ("gzip", "deflate")
 
 
@@ -88,6 +89,9 @@ class Arrival:
         self._instruments.open.inc()
         self._parts.engine.in_flight += 1
         try:
+            if _CONTROL.search(scope["path"]):  # a route's pattern would match a path with a line end behind it
+                await no_path(dialect)(scope, receive, answer)
+                return
             try:
                 size = _declared(headers)
                 peer = scope.get("client")

@@ -160,6 +160,22 @@ def test_the_log_and_the_metrics_name_what_was_asked(client: TestClient, caplog:
     }
 
 
+@pytest.mark.parametrize("end", ["%0A", "%0D", "%00", "%7F"])
+@pytest.mark.parametrize("path", ["/metrics", "/health", "/openapi.json", "/v1/models", "/v2/models/mood", "/ui/"])
+def test_a_control_character_in_a_path_leads_nowhere(client: TestClient, path: str, end: str) -> None:
+    """A server in front that compares whole paths may have let it through."""
+    assert client.get(path).status_code == 200
+    reply = client.get(f"{path}{end}")
+    assert reply.status_code == 404
+    assert "no such path" in reply.text
+
+
+@pytest.mark.parametrize("path", ["/v1/classify", "/v2/models/mood/infer", "/models/mood"])
+def test_a_control_character_in_a_path_runs_no_model(client: TestClient, path: str) -> None:
+    """Whatever the body is."""
+    assert client.post(f"{path}%0A", json={"inputs": "the film"}).status_code == 404
+
+
 def _counted(client: TestClient) -> dict[tuple[str, str], float]:
     """Answers of 200 by dialect and model."""
     pattern = r'pgb_requests_total\{dialect="(\w+)",model="(\w*)",status="200"\} (\S+)'
