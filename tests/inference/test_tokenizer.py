@@ -247,7 +247,7 @@ def test_work_stops_once_it_has_read_too_much(tmp_path: Path) -> None:
     ours = Tokenizer.open(path, 512)
     words = f"{'a' * 150} " * 100  # each of them is one token, so a window holds them all
     assert sum(ours.windows(words, "the lamp", 512, 8, 10)) > 2 * len(words)
-    read = []
+    read: list[int] = []
     with pytest.raises(TooLarge, match="too long to tokenise"):
         read.extend(limited(ours.windows(words, words, 512, 8, 10), len(words)))
     assert sum(read) <= len(words)
