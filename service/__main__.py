@@ -20,13 +20,13 @@ from service import host
 from service.errors import ServiceError
 from service.keys import KeysError
 from service.models.lifecycle import Lifecycle
-from service.observe import logs
+from service.observe import logs, tracing
 from service.settings import Settings, SettingsError, read_settings
 
 # Added to stop_seconds: after that the process ends, whatever still runs.
 _LAST_SECONDS = 5.0
 _LOG_SECONDS = 1.0
-_MAY_STAY = ("pgb-load", "pgb-batch", "pgb-tokenize")
+_MAY_STAY = ("pgb-load", "pgb-batch", "pgb-tokenize", tracing.THREAD)
 
 
 class Server(uvicorn.Server):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import lru_cache
+from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.gzip import GZipMiddleware
+from fastapi.responses import JSONResponse
 
 from service import __version__
 from service.dialects import DIALECTS
@@ -25,6 +28,8 @@ from service.observe.instruments import Instruments
 from service.observe.tracing import Tracer
 from service.settings import Settings
 from service.ui import pages as ui
+
+_PREFIXES = 4  # of one application; a server has one
 
 
 def create_app(settings: Settings, background: bool = False, dialects: Sequence[Dialect] = DIALECTS) -> FastAPI:
@@ -54,7 +59,7 @@ def create_app(settings: Settings, background: bool = False, dialects: Sequence[
             await lifecycle.close()
             engine.close()
             if tracer is not None:
-                tracer.close()
+                await tracer.close()
 
     routes = [route for dialect in dialects for route in dialect.routes] + health.router.routes
     if settings.ui:
@@ -65,6 +70,7 @@ def create_app(settings: Settings, background: bool = False, dialects: Sequence[
         summary="Classification and extractive question answering, with the latency of every request",
         version=__version__,
         lifespan=lifespan,
+        openapi_url=None,  # its own route would render the document at every request
         docs_url=None,  # FastAPI's own pages fetch their scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,  # a redirect repeats the Host that was sent
@@ -93,4 +99,21 @@ def create_app(settings: Settings, background: bool = False, dialects: Sequence[
         )
     failures.install(app)
     app.state.field_names = failures.field_names(app.openapi())
+    app.add_route("/openapi.json", _described(app.openapi()), include_in_schema=False)
     return app
+
+
+def _described(openapi: Mapping[str, object]) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    """A route for the OpenAPI document. It is rendered once for each prefix that a server in front of it has added."""
+
+    @lru_cache(_PREFIXES)
+    def rendered(prefix: str) -> bytes:
+        servers = {"servers": [{"url": prefix}]} if prefix else {}
+        return bytes(JSONResponse({**openapi, **servers}).body)
+
+    async def document(request: Request) -> Response:
+        content = rendered(request.scope.get("root_path", "").rstrip("/"))
+        return Response(content, media_type="application/json")
+
+    rendered("")
+    return document

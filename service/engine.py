@@ -15,6 +15,7 @@ from pgb_core.inference.steps import Result, Work, all_of
 from pgb_core.inference.tasks.base import Logits, Task, check_text
 from pgb_core.inference.tasks.classification import CLASSIFICATION, Labelling, Score, activate, pooled, ranked
 from pgb_core.inference.tasks.qa import QA, Answer, Options, Question, Windowing, best, cost
+from pgb_core.inference.tokenizer import check_size, limited
 from pgb_core.inference.tokens import Text, Tokens, Window
 from pgb_core.machine import usable_cores
 from service.batching.batcher import Ran
@@ -114,10 +115,11 @@ class Engine:
         """Answers of each question, best first. Windows of all questions are batched together."""
         with self._model(call, target, QA) as model:
             self._check(call, QA, [(q.question, q.context) for q in inputs])
+            check_size(sum(len(q.context) for q in inputs))  # a context may stand once in the body for every question
             length, stride = windowing.within(model.manifest.max_length)
             estimate = [_windowed(len(q.context) * model.density, length, stride) for q in inputs]
             most = self._settings.max_windows * length  # a request with more is refused later
-            work = self._cut(model, inputs, length, stride)
+            work = limited(self._cut(model, inputs, length, stride))
             windows, announced = await self._tokenized(call, model, work, call.characters, min(most, sum(estimate)))
             every = [window.tokens for group in windows for window in group]
             logits = iter(await self._run(call, model, every, announced))

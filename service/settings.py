@@ -39,6 +39,7 @@ from pgb_core.inference.runtimes.registry import RUNTIMES, devices
 PREFIX = "PGB_"
 # What Kubernetes puts into every container beside a service whose name is pgb, or begins with pgb-.
 _OF_THE_JOB = f"{PREFIX}CACHE"  # where `pgb compress` keeps scores
+_LONGEST = 1e9  # seconds: what clocks and timers can count
 _LINKED = re.compile(rf"{PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_\d+_\w+)")
 
 
@@ -77,7 +78,7 @@ class SettingsError(ValueError):
 class Settings(BaseSettings):
     """Settings of one server process."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, allow_inf_nan=False)
 
     artifacts: Several = Field(
         (),
@@ -120,16 +121,18 @@ class Settings(BaseSettings):
     max_queue_seconds: float = Field(
         2.0,
         gt=0,
+        le=_LONGEST,
         description="Longest estimated wait for other requests; a request whose wait would be longer gets 429",
     )
     max_overtake_seconds: float = Field(
         0.1,
         ge=0,
+        le=_LONGEST,
         description="An input may join the batch of an older one if it arrived at most this many seconds after it, or "
         "within a third of the time that the older one has waited",
     )
     max_request_seconds: float = Field(
-        60.0, gt=0, description="Longest time that a request may take; a client can ask for less"
+        60.0, gt=0, le=_LONGEST, description="Longest time that a request may take; a client can ask for less"
     )
 
     max_body_bytes: int = Field(
@@ -147,7 +150,7 @@ class Settings(BaseSettings):
         description="Most open connections; when one more arrives, the connection that has been idle longest is closed",
     )
     max_body_seconds: float = Field(
-        30.0, gt=0, description="Time for a request's head to arrive, and the same again for its body"
+        30.0, gt=0, le=_LONGEST, description="Time for a request's head to arrive, and the same again for its body"
     )
     max_items: int = Field(128, ge=1, description="Most inputs in one request")
     max_characters: int = Field(200_000, ge=1, description="Most characters of one text")
@@ -156,17 +159,18 @@ class Settings(BaseSettings):
     )
 
     max_load_seconds: float = Field(
-        300.0, gt=0, description="Time within which a model must have loaded and passed its check"
+        300.0, gt=0, le=_LONGEST, description="Time within which a model must have loaded and passed its check"
     )
     drain_seconds: float = Field(
         5.0,
         ge=0,
+        le=_LONGEST,
         description="Time from the signal to stop until new connections are refused; readiness is 503 meanwhile",
     )
     stop_seconds: float = Field(
-        30.0, gt=0, description="Time after drain_seconds within which open requests must be answered"
+        30.0, gt=0, le=_LONGEST, description="Time after drain_seconds within which open requests must be answered"
     )
-    keep_alive_seconds: int = Field(75, ge=1, description="Time after which an idle connection is closed")
+    keep_alive_seconds: int = Field(75, ge=1, le=_LONGEST, description="Time after which an idle connection is closed")
 
     keys_file: Path | None = Field(
         None,

@@ -21,7 +21,7 @@ from pgb_core.inference import pieces
 from pgb_core.inference.encoded import Part, joined, part_of, sides_of
 from pgb_core.inference.errors import InvalidInput, TooLarge
 from pgb_core.inference.pieces import DUMMY
-from pgb_core.inference.steps import Work
+from pgb_core.inference.steps import Result, Work
 from pgb_core.inference.tokens import Text, Tokens, Window
 from pgb_core.inference.words import Words
 
@@ -95,8 +95,7 @@ class Tokenizer:
             # A long text that could not be cut was searched for a place, too; it may be all blanks, which take longest.
             whole = sum(len(text) for text, ids in taken if ids is None and len(text) > longest)
             seen += read + whole
-            if seen > most:
-                raise TooLarge("the texts take too long to tokenise; send fewer at a time")
+            check_size(seen, most)
             ids = iter(self._known(taken))
             found += [
                 self._alone(next(ids), side) if isinstance(item, str) else self._fitted([next(ids), next(ids)], side)
@@ -149,8 +148,7 @@ class Tokenizer:
         room = self.max_length - sum(len(ids) for _, ids, _ in self._layouts[0])
         if stride >= room:
             raise InvalidInput("windows of the model's length cannot share so many tokens; lower the stride")
-        if sum(map(len, texts)) > characters:
-            raise TooLarge("the texts take too long to tokenise; send fewer at a time")
+        check_size(sum(map(len, texts)), characters)
         found: list[list[Tokens]] = []
         left = most
         for text in texts:
@@ -176,7 +174,9 @@ class Tokenizer:
         special = self._join.num_special_tokens_to_add
         if stride > length - special(False):
             raise InvalidInput("windows of that length cannot share so many tokens; lower the stride")
-        asked = self._encoded((yield from self._enough(question, length))[0])
+        text, _ = yield from self._enough(question, length)
+        asked = self._encoded(text)
+        yield len(text)
         room = length - len(asked) - special(True)
         before, _, after = sides_of(self._join.process(asked, self._encoded(DUMMY)))
         parts, count, last = [before[:0]], 0, -1
@@ -242,6 +242,26 @@ class Tokenizer:
             yield len(part)
             size *= 2
         return text, None
+
+
+def check_size(characters: int, most: int = _MOST) -> None:
+    """Raises TooLarge for more than `most` characters, which take about a second to tokenise by default."""
+    if characters > most:
+        raise TooLarge("the texts take too long to tokenise; send fewer at a time")
+
+
+def limited(work: Work[Result], most: int = _MOST) -> Work[Result]:
+    """The same work. Raises TooLarge when its steps have read more than `most` characters."""
+    read = 0
+    while True:
+        try:
+            step = next(work)
+        except StopIteration as stop:
+            result: Result = stop.value
+            return result
+        read += step
+        check_size(read, most)
+        yield step
 
 
 def longest_first(counts: Sequence[int], room: int) -> list[int]:

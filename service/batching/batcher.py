@@ -117,7 +117,7 @@ class Batcher(Generic[Item, Result]):
         """Estimated seconds that an input would wait behind all admitted work if it came now."""
         return self._queue.wait_seconds(clock())
 
-    def check(self, flow: Hashable = None, body: int | None = None) -> None:
+    def check(self, flow: Hashable = None, body: int = 0) -> None:
         """See `Queue.check`."""
         with self._changed:
             self._queue.check(flow, body, clock())

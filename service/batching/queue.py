@@ -100,13 +100,14 @@ class Queue(Generic[Item]):
         """Whether so many tokens run so quickly that an event loop may be kept for them."""
         return self._fixed + tokens * self.seconds_per_token < _BRIEF
 
-    def check(self, flow: Hashable, body: int | None, now: float) -> None:
+    def check(self, flow: Hashable, body: int, now: float) -> None:
         """Raises Overloaded when a request would be refused now.
 
         The request is assumed to be as large as admitted requests usually are, or smaller if its `body` has few bytes.
+        body: 0 when its bytes are not known yet, so that a small request is not refused for the size of others.
         The usual size is not learnt from requests that are refused here.
         """
-        tokens = self._usual if body is None else min(self._usual, body * min(self._density, _DENSEST))
+        tokens = min(self._usual, body * min(self._density, _DENSEST))
         self._admit_or_refuse(flow, tokens, float("inf"), now)
 
     def announce(self, flow: Hashable, tokens: float, deadline: float, now: float, before: float = 0.0) -> Announced:

@@ -17,9 +17,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.batching.admission import Backlog
 from service.dialects.base import Dialect, spoken
 from service.engine import Engine
-from service.errors import InvalidInput, Malformed, Overloaded, ServiceError, TooLarge, TooSlow
+from service.errors import InvalidInput, Malformed, Overloaded, ServiceError, TooLarge, TooSlow, Unavailable
 from service.http.client import client_of
-from service.http.failures import internal, let_go, render
+from service.http.failures import internal, let_go, no_path, render
 from service.keys import Keys, secret_of
 from service.models.lifecycle import Lifecycle
 from service.observe import logs
@@ -35,6 +35,7 @@ PROBE = "probe"
 # A client that holds more than max_pending_bytes / LITTLE must leave max_pending_bytes / RESERVE free.
 RESERVE, LITTLE = 8, 4096
 _ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ENCODINGS = ("gzip", "deflate")
 
 
@@ -88,6 +89,9 @@ class Arrival:
         self._instruments.open.inc()
         self._parts.engine.in_flight += 1
         try:
+            if _CONTROL.search(scope["path"]):  # a route's pattern would match a path with a line end behind it
+                await no_path(dialect)(scope, receive, answer)
+                return
             try:
                 size = _declared(headers)
                 peer = scope.get("client")
@@ -96,7 +100,7 @@ class Arrival:
                     call.owner = call.flow = self._parts.keys.check(secret_of(Headers(scope=scope)), "use")
                 work = dialect.work.fullmatch(scope["path"]) if scope["method"] == "POST" else None
                 if work:
-                    self._check_room(call, work.groupdict().get("model"), size)
+                    self._check_room(call, work.groupdict().get("model"), size or 0)
                 self._check_head(headers, size, call)
                 body = client.whole() if client is not None else None
                 if body is None:
@@ -110,6 +114,12 @@ class Arrival:
                 await render(dialect, error)(scope, receive, answer)
                 return
             await self._run(_whole(scope, call.body), call.body, receive, answer)
+        except asyncio.CancelledError:
+            if begun or not self._given_up():
+                raise
+            if client is None or not client.gone:
+                meant = scope["state"].get("dialect", dialect)
+                await render(meant, Unavailable("the service is shutting down"))(scope, receive, answer)
         except Exception as error:  # a fault of the service; the client sees a fixed text
             logs.LOGGER.exception("unexpected", extra={"fields": {"request_id": call.id}})
             let_go(error)
@@ -122,8 +132,20 @@ class Arrival:
             self._instruments.open.dec()
             self._account(call, dialect, scope, status)
 
-    def _check_room(self, call: Call, named: str | None, size: int | None) -> None:
-        """Refuse a request before its body is read if every model would refuse it afterwards."""
+    def _given_up(self) -> bool:
+        """Whether the server stops and has cancelled this request, as its time to be answered is over. The
+        cancellation is taken back, so that the client can be told."""
+        running = asyncio.current_task()
+        if running is None or not self._parts.lifecycle.draining:
+            return False
+        running.uncancel()
+        return True
+
+    def _check_room(self, call: Call, named: str | None, size: int) -> None:
+        """Refuse a request before its body is read if every model would refuse it afterwards.
+
+        size: 0 for a body in chunks; the engine checks the request again once its size is known.
+        """
         try:
             self._parts.engine.registry.check(call.flow, size)
         except Overloaded:

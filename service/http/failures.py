@@ -77,6 +77,11 @@ def internal(dialect: Dialect) -> JSONResponse:
     return JSONResponse(dialect.error("internal", "the service failed on this request"), 500)
 
 
+def no_path(dialect: Dialect) -> JSONResponse:
+    """The response where no route can be meant."""
+    return JSONResponse(dialect.error("http", _WORDS[404]), 404)
+
+
 async def answer_to(request: Request, error: Exception) -> Response:
     """The response of an error's handler; the error is released. Raises the error if it has no handler."""
     handlers = request.app.exception_handlers

@@ -86,9 +86,9 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
-        """The server stops. A client that has connected but not asked yet may have a request on its way."""
-        asked: object = self.cycle
-        if asked is None:
+        """The server stops. A client that waits for no answer may have a request on its way."""
+        last: RequestResponseCycle | None = self.cycle
+        if last is None or last.response_complete:
             self.loop.call_later(_LAST_CALL_SECONDS, self._shut)
         else:
             self._shut()

@@ -104,7 +104,7 @@ class Registry:
             name = next(iter(self._served))
         return None if name is None or name not in self._served else self.peek(name)
 
-    def check(self, flow: Hashable, body: int | None) -> None:
+    def check(self, flow: Hashable, body: int) -> None:
         """Raises Overloaded, with the shortest wait, when no model would take a request of so many bytes."""
         refusals = []
         for model in self.models:
@@ -165,6 +165,8 @@ class Registry:
                     await self.load(name)
                 except UnknownModel as error:
                     raise LoadFailed(f"{self._settings.models_dir / name}: holds no artifact") from error
+            if not self._served:
+                logs.warning("the folder of models holds none; nothing is served until one is loaded")
         self.started = True
         self._prober = asyncio.create_task(self._probe())
 
@@ -226,12 +228,13 @@ class Registry:
         served.split(weights)
 
     def index(self) -> list[State]:
-        """Every version that answers, is loading or unloading, or failed to load."""
+        """Every version once: those that answer, then those that are loading or unloading, or failed to load."""
         ready = [
             State(m.name, m.version, "READY" if m.healthy else "UNAVAILABLE", "" if m.healthy else "the runtime fails")
             for m in self.models
         ]
-        return [*ready, *self._other.values()]
+        served = {(state.name, state.version) for state in ready}  # also while the same version is loaded again
+        return [*ready, *(state for key, state in self._other.items() if key not in served)]
 
     async def repository(self) -> list[State]:
         """The versions of the index, then those in the folder of models that are not loaded. Raises Unavailable."""
@@ -316,10 +319,13 @@ class Registry:
             self._retiring_task(same)
         served.versions[model.version] = model
         others = {version: weight for version, weight in served.weights.items() if version != model.version}
-        if share >= 1 or not others:
+        if share >= 1:
             served.split({model.version: 1.0})
             for version in [version for version in served.versions if version != model.version]:
                 self._retire(model.name, version)
+            return
+        if not others:  # versions without traffic stay, so that one can go back to them
+            served.split({model.version: 1.0})
             return
         left = sum(others.values())
         served.split({model.version: share, **{v: w / left * (1 - share) for v, w in others.items()}})

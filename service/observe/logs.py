@@ -106,6 +106,11 @@ def event(message: str, **fields: object) -> None:
     LOGGER.info(message, extra={"fields": fields})
 
 
+def warning(message: str, **fields: object) -> None:
+    """Something that may not be what an operator meant."""
+    LOGGER.warning(message, extra={"fields": fields})
+
+
 def problem(message: str, **fields: object) -> None:
     """Something that an operator should look at."""
     LOGGER.error(message, extra={"fields": fields})

@@ -5,11 +5,16 @@ A request's span has its stages as children and links to the spans of the batche
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from service.observe.metrics import STAGES, Call, clock
+
+THREAD = "pgb-trace"  # which sends the last spans, and may outlive the server
+_LAST_SECONDS = 1.5
 
 
 class Tracer:
@@ -24,7 +29,7 @@ class Tracer:
             from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
             exporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces")
-        self._provider = TracerProvider(resource=Resource.create({"service.name": "pgb-serve"}))
+        self._provider = TracerProvider(resource=Resource.create({"service.name": "pgb-serve"}), shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("pgb-serve")
         self._offset = time.time() - clock()
@@ -61,9 +66,12 @@ class Tracer:
                 self._tracer.start_span(stage, inside, start_time=self._ns(begin)).end(self._ns(end))
         span.end(self._ns(clock()))
 
-    def close(self) -> None:
-        """Send what is left."""
-        self._provider.shutdown()
+    async def close(self) -> None:
+        """Send what is left. An endpoint that does not answer is given up after a moment, and requests go on
+        meanwhile."""
+        last = threading.Thread(target=self._provider.shutdown, name=THREAD, daemon=True)
+        last.start()
+        await asyncio.to_thread(last.join, _LAST_SECONDS)
 
     def _ns(self, instant: float) -> int:
         return round(1e9 * (instant + self._offset))

@@ -282,6 +282,16 @@ def test_the_service_reads_what_was_set(
     assert found.port == 8000
 
 
+@pytest.mark.parametrize(("name", "empty"), [("cors_origins", []), ("otlp_endpoint", "")])
+def test_an_empty_setting_is_the_default(name: str, empty: object, helm: Path) -> None:
+    """The service would refuse an empty value in its environment, and no pod would start."""
+    settings = json.dumps({name: empty, "drain_seconds": 0, "stop_seconds": 30, "ui": False})
+    found = pod(render(helm, "claim", "--set-json", f"settings={settings}"))["spec"]["containers"][0]["env"]
+    env = {variable["name"]: variable["value"] for variable in found}
+    assert f"PGB_{name.upper()}" not in env
+    assert (env["PGB_DRAIN_SECONDS"], env["PGB_UI"]) == ("0", "false")
+
+
 def test_the_schema_of_the_settings_is_that_of_the_service() -> None:
     """`python deploy/helm/settings_schema.py` writes it."""
     assert json.loads(SCHEMA.read_text())["properties"]["settings"] == settings_schema()

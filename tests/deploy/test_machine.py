@@ -51,6 +51,25 @@ def balanced(ports: tuple[int, int], folder: Path) -> Iterator[str]:
         process.wait(10)
 
 
+def test_nginx_and_the_processes_have_the_same_bounds() -> None:
+    """Of a body, and of the time of a request."""
+    text = (FOLDER / "nginx.conf").read_text()
+    unit = (FOLDER / "pgb-serve@.service").read_text()
+    (largest,) = re.findall(r"PGB_MAX_BODY_BYTES=(\d+)", unit)
+    sizes = dict(re.findall(r"client_(max_body|body_buffer)_size (\d+)m;", text))
+    assert {name: int(size) << 20 for name, size in sizes.items()} == dict.fromkeys(sizes, int(largest))
+    assert len(sizes) == 2
+    (seconds,) = re.findall(r"proxy_read_timeout (\d+)s;", text)
+    assert int(seconds) > Settings.model_fields["max_request_seconds"].default
+
+
+def test_no_path_that_a_process_takes_for_its_metrics_goes_through_nginx() -> None:
+    """Also one with something behind it that the process may not count."""
+    patterns = re.findall(r"location ~ (\S+) \{ return 404; \}", (FOLDER / "nginx.conf").read_text())
+    for path in ("/metrics", "/metrics\n", "/metrics/", "/v1/models/a/load\n", "/v2/repository/index"):
+        assert any(re.search(pattern, path) for pattern in patterns), path
+
+
 def reached(statuses: list[int], count: int) -> None:
     """Wait until so many requests were answered."""
     end = time.monotonic() + 60
@@ -108,6 +127,7 @@ def test_what_concerns_one_process_is_not_asked_of_the_balancer(artifacts: tuple
             assert client.get("/v1/models").status_code == 200
             for method, path in (
                 ("GET", "/metrics"),
+                ("GET", "/metrics%0A"),
                 ("POST", "/v1/models/mood/load"),
                 ("POST", "/v2/repository/models/mood/load"),
             ):

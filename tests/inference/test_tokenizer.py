@@ -16,7 +16,7 @@ from pgb_core.inference import tokenizer as module
 from pgb_core.inference.errors import InvalidInput, TooLarge
 from pgb_core.inference.pieces import cuts
 from pgb_core.inference.steps import all_of
-from pgb_core.inference.tokenizer import Tokenizer, windows_of
+from pgb_core.inference.tokenizer import Tokenizer, limited, windows_of
 
 LENGTH = 24
 CORPUS = [
@@ -238,6 +238,21 @@ def test_a_question_that_fills_the_window_is_refused_without_being_read_whole(tm
     steps = Tokenizer.open(path, 512).windows("who? " * 40_000, "the lamp", 64, 8, 10)
     with pytest.raises(InvalidInput):
         all_of(steps)
+
+
+def test_work_stops_once_it_has_read_too_much(tmp_path: Path) -> None:
+    """A question counts as often as it is read, and so does its context."""
+    path = tmp_path / "tokenizer.json"
+    bert().save(str(path))
+    ours = Tokenizer.open(path, 512)
+    words = f"{'a' * 150} " * 100  # each of them is one token, so a window holds them all
+    assert sum(ours.windows(words, "the lamp", 512, 8, 10)) > 2 * len(words)
+    read: list[int] = []
+    with pytest.raises(TooLarge, match="too long to tokenise"):
+        read.extend(limited(ours.windows(words, words, 512, 8, 10), len(words)))
+    assert sum(read) <= len(words)
+    (window,) = all_of(limited(ours.windows(words, words, 512, 8, 10)))
+    assert len(window.context) == 100
 
 
 @pytest.mark.parametrize(

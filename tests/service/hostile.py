@@ -225,6 +225,7 @@ HTTP = [
     Wire("bytes in a path that are not ASCII", (400,), (get(f"/{MARK}\xff\xfe"),), True),
     Wire("a path that climbs", (404,), (get(f"/../../etc/{MARK}"),)),
     Wire("a path that climbs, escaped", (404,), (get(f"/ui/..%2f..%2f{MARK}"),)),
+    Wire("a known path with a line end behind it, escaped", (404,), (get("/metrics%0A"),)),
     Wire("a query string with unusual characters", (200,), (get(f"/health?{MARK}=%ff%00&&=;"),)),
     Wire("an absolute URL of another host", (200,), (get(f"http://{MARK}/health"),)),
     Wire("a `Host` of another site", (200,), (get("/health").replace(b"host: a", b"host: " + M),)),

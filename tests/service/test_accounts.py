@@ -1,10 +1,14 @@
 """The accounts of latency agree: body, header, histograms, v2 statistics, spans."""
 
+import asyncio
+import threading
+import time
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 from opentelemetry import metrics, trace
+from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from service import app as application
@@ -91,3 +95,31 @@ def test_spans_tell_the_same_stages_and_link_to_the_batch(
         assert span.end_time is not None
         assert span.start_time is not None
         assert (span.end_time - span.start_time) / 1e6 == pytest.approx(body["timings"][stage], abs=0.002)
+
+
+def test_a_collector_that_does_not_answer_holds_nothing_up() -> None:
+    """Stopping gives it up after a moment, and the event loop runs meanwhile."""
+    freed = threading.Event()
+
+    class Stuck(InMemorySpanExporter):
+        def export(self, *_: object) -> SpanExportResult:
+            """Never ends by itself."""
+            freed.wait(20)
+            return SpanExportResult.FAILURE
+
+    async def scenario() -> tuple[float, int]:
+        tracer = Tracer("http://nowhere", Stuck())
+        tracer.batch("mood", 1, 8, 0.0, 1.0)
+        begun, turns = time.monotonic(), 0
+        closing = asyncio.create_task(tracer.close())
+        while not closing.done():
+            await asyncio.sleep(0.05)
+            turns += 1
+        return time.monotonic() - begun, turns
+
+    try:
+        seconds, turns = asyncio.run(scenario())
+    finally:
+        freed.set()
+    assert seconds < 5
+    assert turns > 5

@@ -35,6 +35,7 @@ class Gate:
 
 QUICK = Cost(1e-3, 1e-6)
 SLOW = Cost(1.0, 1e-3)
+LARGE = 10_000  # bytes: more than any of these requests has
 
 
 class Ledger:
@@ -140,24 +141,25 @@ def test_the_door_is_shut_when_a_request_of_the_usual_size_would_be_refused() ->
     async def scenario() -> None:
         gate = Gate(opened=False)
         queue = batcher(gate, queue=62)
-        first = asyncio.create_task(queue.submit(["go"]))
+        first = asyncio.create_task(queue.submit(["go"], body=8))
         await started(gate)
-        rest = [asyncio.create_task(queue.submit(["f" * 9])) for _ in range(6)]
+        rest = [asyncio.create_task(queue.submit(["f" * 9], body=36)) for _ in range(6)]
         await asyncio.sleep(0)
-        queue.check()
+        queue.check(body=LARGE)
         with pytest.raises(Overloaded):
             await queue.submit(["g" * 7])
         for _ in range(40):
             with pytest.raises(Overloaded):
                 await queue.submit(["h" * 90])
-        queue.check()
+        queue.check(body=LARGE)
         last = asyncio.create_task(queue.submit(["abcd"]))
         await asyncio.sleep(0)
         with pytest.raises(Overloaded):
-            queue.check()
+            queue.check(body=LARGE)
+        queue.check()  # of an unknown size
         gate.open.set()
         await asyncio.gather(first, last, *rest)
-        queue.check()
+        queue.check(body=LARGE)
         await queue.close()
 
     asyncio.run(scenario())

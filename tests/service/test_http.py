@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.responses import JSONResponse
 from fastapi.testclient import TestClient
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families as text_families
@@ -158,6 +159,38 @@ def test_the_log_and_the_metrics_name_what_was_asked(client: TestClient, caplog:
         ("huggingface", "mood"): 1,
         ("probe", ""): 3,  # and the first look at the metrics
     }
+
+
+@pytest.mark.parametrize("end", ["%0A", "%0D", "%00", "%7F"])
+@pytest.mark.parametrize("path", ["/metrics", "/health", "/openapi.json", "/v1/models", "/v2/models/mood", "/ui/"])
+def test_a_control_character_in_a_path_leads_nowhere(client: TestClient, path: str, end: str) -> None:
+    """A server in front that compares whole paths may have let it through."""
+    assert client.get(path).status_code == 200
+    reply = client.get(f"{path}{end}")
+    assert reply.status_code == 404
+    assert "no such path" in reply.text
+
+
+@pytest.mark.parametrize("path", ["/v1/classify", "/v2/models/mood/infer", "/models/mood"])
+def test_a_control_character_in_a_path_runs_no_model(client: TestClient, path: str) -> None:
+    """Whatever the body is."""
+    assert client.post(f"{path}%0A", json={"inputs": "the film"}).status_code == 404
+
+
+def test_the_document_of_the_api_is_rendered_once(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anyone asks for it."""
+    monkeypatch.setattr(JSONResponse, "render", None)
+    reply = client.get("/openapi.json")
+    assert reply.headers["content-type"] == "application/json"
+    app: Any = client.app
+    assert reply.json() == json.loads(json.dumps(app.openapi()))
+
+
+def test_the_document_of_the_api_names_the_prefix_of_a_server_in_front(client: TestClient) -> None:
+    """So that the page sends requests to where they are answered."""
+    prefixed = TestClient(client.app, root_path="/pgb")
+    assert prefixed.get("/pgb/openapi.json").json()["servers"] == [{"url": "/pgb"}]
+    assert "servers" not in client.get("/openapi.json").json()
 
 
 def _counted(client: TestClient) -> dict[tuple[str, str], float]:

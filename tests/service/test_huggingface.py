@@ -14,6 +14,7 @@ from service.settings import Settings
 
 TEXT = "the film was very good and not dull"
 CONTEXT = "the town sang a song where it began"
+LONG = f"{'a' * 6_000} " * 32  # a word that long is one token
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +126,24 @@ def test_an_error_tells_of_the_form_that_was_meant(client: TestClient, inputs: o
     assert reply.status_code == status
     assert said in reply.json()["error"]
     assert ";" not in reply.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        {"question": ["a"] * 8, "context": LONG},
+        {"question": ["a"] * 8, "context": [LONG] * 8},
+        [{"question": "a", "context": LONG}] * 8,
+        {"question": [LONG] * 8, "context": "the town"},
+    ],
+    ids=["one context", "contexts", "questions in a list", "long questions"],
+)
+def test_questions_that_take_too_long_to_tokenise_are_refused(client: TestClient, inputs: object) -> None:
+    """The same context counts once for each question: one body may repeat it often."""
+    reply = client.post("/", json={"inputs": inputs})
+    assert reply.status_code == 413
+    assert "too long to tokenise" in reply.json()["error"]
+    assert ask(client, {"question": ["who sang"] * 8, "context": CONTEXT})
 
 
 def test_texts_are_cut_at_max_length(client: TestClient) -> None:

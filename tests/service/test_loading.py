@@ -158,3 +158,34 @@ def test_a_version_loaded_anew_keeps_its_figures(folder: Path) -> None:
         assert 'version="1"' not in text
 
     administered(folder, work)
+
+
+def test_a_version_is_listed_once_while_it_is_loaded_again(folder: Path, gate: threading.Event) -> None:
+    """As ready: it answers all the time, before and after it is replaced."""
+    gate.set()
+
+    async def work(app: FastAPI) -> None:
+        models = app.state.engine.registry
+        before = await models.load("mood", "2")
+        while len(models.index()) > 1:
+            await asyncio.sleep(0.001)
+        gate.clear()
+        with before.in_use():
+            again = asyncio.create_task(models.load("mood", "2"))
+            await asyncio.sleep(0.05)
+            while_loading = models.index()
+            gate.set()
+            assert await again is not before
+            while_unloading = models.index()
+        for states in (while_loading, while_unloading):
+            assert [(state.version, state.state) for state in states] == [("2", "READY")]
+
+    administered(folder, work)
+
+
+def test_a_folder_without_models_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The service is ready all the same: models may come later."""
+    with TestClient(create_app(Settings(models_dir=tmp_path))) as client:
+        assert client.get("/health").status_code == 200
+    (said,) = [record for record in caplog.records if "folder of models" in record.message]
+    assert said.levelname == "WARNING"

@@ -92,6 +92,19 @@ def test_traffic_is_split_as_the_weights_say(admin: TestClient) -> None:
     assert {label(admin) for _ in range(3)} == {"2"}
 
 
+def test_a_version_without_traffic_is_kept_until_one_gets_all_of_it(admin: TestClient) -> None:
+    """The version that has all the traffic is loaded again with a part of it: the other one is there to go back to."""
+    first = names(admin)[0][1]
+    assert admin.post("/v1/models/mood/load", json={"version": "2", "share": 0.1}).status_code == 200
+    assert admin.put("/v1/models/mood/split", json={"weights": {"2": 1}}).status_code == 204
+    assert admin.post("/v1/models/mood/load", json={"version": "2", "share": 0.5}).status_code == 200
+    assert {label(admin) for _ in range(4)} == {"2"}
+    assert admin.put("/v1/models/mood/split", json={"weights": {first: 1}}).status_code == 204
+    assert {label(admin) for _ in range(4)} == {"1"}
+    assert admin.post("/v1/models/mood/load", json={"version": "2"}).status_code == 200
+    assert ("mood", first) not in names(admin)
+
+
 @pytest.mark.parametrize(
     ("weights", "status"), [({}, 422), ({"9": 1}, 404), ({"2": 0}, 422), ({"2": -1}, 422), ({"2": "x"}, 422)]
 )

@@ -13,7 +13,7 @@ def filled(*sizes: int, limits: Limits = LIMITS, deadline: float = float("inf"))
     """One request an input, all at instant 0, of 10 ms a token."""
     queue: Queue[int] = Queue(limits, Cost(0.0, 0.01))
     for n, size in enumerate(sizes):
-        queue.admit([Entry(n, size, 0.0, n, deadline)], 0.0)
+        queue.admit([Entry(n, size, 0.0, n, deadline)], 0.0, body=4 * size)
     return queue
 
 
@@ -41,11 +41,12 @@ def test_the_time_of_a_token_is_learnt_from_batches_that_are_not_small() -> None
 def test_a_request_that_would_wait_too_long_is_refused_with_the_wait() -> None:
     """By the same rule before its body is read, when it is taken for a usual one."""
     queue = filled(100, 100)
-    for refused in (lambda: queue.admit([Entry(9, 100, 0.0, "late")], 0.0), lambda: queue.check("late", None, 0.0)):
+    for refused in (lambda: queue.admit([Entry(9, 100, 0.0, "late")], 0.0), lambda: queue.check("late", 400, 0.0)):
         with pytest.raises(Overloaded) as error:
             refused()
         assert error.value.retry_after == pytest.approx(2.0)
     queue.check("late", 40, 0.0)  # a body of 40 bytes holds 10 tokens at most
+    queue.check("late", 0, 0.0)  # and one whose size is not known may hold fewer
     assert queue.count == 2
 
 
@@ -64,7 +65,7 @@ def test_a_closed_queue_takes_nothing() -> None:
     queue = filled(10)
     queue.closed = True
     with pytest.raises(Unavailable):
-        queue.check("any", None, 0.0)
+        queue.check("any", 0, 0.0)
     assert len(queue.take(0.0)[0]) == 1
 
 

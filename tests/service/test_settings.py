@@ -96,6 +96,27 @@ def test_a_wrong_setting_is_named_in_one_line(
     assert "\n" not in str(error.value)
 
 
+FLOATS = [name for name, field in Settings.model_fields.items() if field.annotation is float]
+SECONDS = [name for name in Settings.model_fields if name.endswith("_seconds")]
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e999"])
+@pytest.mark.parametrize("name", FLOATS)
+def test_a_number_that_is_not_finite_is_refused(name: str, value: str) -> None:
+    """A clock could not count it."""
+    with pytest.raises(SettingsError, match=f"^{name}: "):
+        read_settings([f"--{name.replace('_', '-')}={value}"])
+
+
+@pytest.mark.parametrize("name", SECONDS)
+def test_a_time_that_no_clock_can_count_is_refused(name: str) -> None:
+    """The longest one that is taken is over thirty years."""
+    flag = f"--{name.replace('_', '-')}"
+    assert getattr(read_settings([f"{flag}=1000000000"]), name) == 1e9
+    with pytest.raises(SettingsError, match=f"^{name}: "):
+        read_settings([f"{flag}=1{'0' * 300}"])
+
+
 @pytest.mark.parametrize("name", ["host", "models_dir", "keys_file", "otlp_endpoint", "artifacts", "log_level", "port"])
 @pytest.mark.parametrize("value", ["", "  "])
 def test_an_empty_value_is_refused(name: str, value: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

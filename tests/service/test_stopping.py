@@ -1,18 +1,26 @@
-"""The last connections of a server that stops."""
+"""The last connections and requests of a server that stops."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import signal
 import socket
 import struct
 from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
 
 from service import host
 from service.__main__ import Server
-from service.settings import read_settings
+from service.app import create_app
+from service.http.arrival import Arrival, Parts
+from service.settings import Settings, read_settings
+from tests.served import serving
 
 REQUEST = b"GET /health HTTP/1.1\r\nhost: here\r\n\r\n"
 CLIENTS = 7
@@ -24,26 +32,33 @@ async def app(scope: dict[str, object], receive: object, send: object) -> None:
     await send({"type": "http.response.body", "body": b"ok"})  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("loop", [host.loop_factory(), asyncio.new_event_loop], ids=["as served", "asyncio"])
+async def started() -> tuple[Server, tuple[str, int]]:
+    """A server of that application, and its address."""
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        port=0,
+        http=host.protocol(read_settings([])),
+        lifespan="off",
+        log_config=None,
+        timeout_graceful_shutdown=5,
+    )
+    config.load()
+    server = Server(config)
+    server.pages = False
+    server.lifespan = config.lifespan_class(config)
+    await server.startup()
+    return server, server.servers[0].sockets[0].getsockname()
+
+
+LOOPS = pytest.mark.parametrize("loop", [host.loop_factory(), asyncio.new_event_loop], ids=["as served", "asyncio"])
+
+
+@LOOPS
 def test_who_has_connected_is_answered(loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
     """Their connections wait in the kernel when the server stops, and nobody has accepted them."""
 
     async def scenario() -> list[bytes]:
-        settings = read_settings([])
-        config = uvicorn.Config(
-            app,  # type: ignore[arg-type]
-            port=0,
-            http=host.protocol(settings),
-            lifespan="off",
-            log_config=None,
-            timeout_graceful_shutdown=5,
-        )
-        config.load()
-        server = Server(config)
-        server.pages = False
-        server.lifespan = config.lifespan_class(config)
-        await server.startup()
-        address = server.servers[0].sockets[0].getsockname()
+        server, address = await started()
         clients = [socket.create_connection(address, timeout=5) for _ in range(CLIENTS)]  # the loop stands still here
         for client in clients:
             client.sendall(REQUEST)
@@ -60,3 +75,84 @@ def test_who_has_connected_is_answered(loop: Callable[[], asyncio.AbstractEventL
     with asyncio.Runner(loop_factory=loop) as runner:
         answers = runner.run(scenario())
     assert [answer.partition(b"\r\n")[0] for answer in answers] == [b"HTTP/1.1 200 OK"] * CLIENTS
+
+
+@LOOPS
+@pytest.mark.parametrize("pause", [0.0, 0.2])
+def test_who_asks_again_on_an_idle_connection_is_answered(
+    loop: Callable[[], asyncio.AbstractEventLoop], pause: float
+) -> None:
+    """What was sent before the server stopped, or at that moment, is not reset; who asks nothing is let go."""
+
+    async def scenario() -> tuple[list[bytes], bytes]:
+        server, address = await started()
+        with socket.create_connection(address, 5) as client, socket.create_connection(address, 5) as silent:
+            for one in (client, silent):
+                one.sendall(REQUEST)
+            found = [await asyncio.to_thread(one.recv, 4096) for one in (silent, client)][1:]
+            if not pause:
+                client.sendall(REQUEST)  # the loop stands still until the server stops
+            stopping = asyncio.create_task(server.shutdown())
+            if pause:
+                await asyncio.sleep(pause)
+                client.sendall(REQUEST)
+            await stopping
+            found.append(client.recv(4096))
+            return found, silent.recv(4096)
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        answers, rest = runner.run(scenario())
+    assert [answer.partition(b"\r\n")[0] for answer in answers] == [b"HTTP/1.1 200 OK"] * 2
+    assert rest == b""
+
+
+def test_a_request_that_is_open_when_the_time_is_over_is_told(artifacts: tuple[Path, Path], tmp_path: Path) -> None:
+    """With the error of its dialect and without a traceback, and it is counted as that."""
+    log = tmp_path / "log"
+    with serving(artifacts[0], "--drain-seconds=0.3", "--stop-seconds=1", log_file=log) as (url, process):
+        head = b"POST /v1/classify HTTP/1.1\r\nhost: here\r\ncontent-length: 100\r\n\r\n{"
+        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), 20) as connection:
+            connection.sendall(head)
+            process.send_signal(signal.SIGTERM)
+            with connection.makefile("rb") as stream:
+                reply = stream.read()
+        assert process.wait(20) == 0
+    assert reply.startswith(b"HTTP/1.1 503")
+    assert json.loads(reply.partition(b"\r\n\r\n")[2])["error"]["message"] == "the service is shutting down"
+    said = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["status"] for line in said if line["message"] == "POST (none)"] == [503]
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.parametrize("draining", [True, False])
+def test_only_a_server_that_stops_answers_what_is_cancelled(draining: bool) -> None:
+    """A request that runs when it is cancelled gets 503 then; at any other time the cancellation goes on."""
+
+    async def scenario() -> tuple[list[Any], bool]:
+        made = create_app(Settings(artifacts=("none",)))
+        made.state.lifecycle.draining = draining
+        begun, sent = asyncio.Event(), []
+
+        async def never(*_: object) -> None:
+            begun.set()
+            await asyncio.Event().wait()
+
+        async def receive() -> dict[str, object]:
+            if begun.is_set():
+                await asyncio.Event().wait()
+            return {"type": "http.request", "body": b"{}", "more_body": False}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        arrival = Arrival(never, Parts(**{field.name: getattr(made.state, field.name) for field in fields(Parts)}))
+        scope = {"type": "http", "method": "POST", "path": "/v2/models/a/infer", "headers": [], "query_string": b""}
+        running = asyncio.create_task(arrival(scope, receive, send))  # type: ignore[arg-type]
+        await begun.wait()
+        running.cancel()
+        await asyncio.wait((running,))
+        return sent, running.cancelled()
+
+    sent, cancelled = asyncio.run(scenario())
+    assert cancelled != draining
+    assert [message.get("status") for message in sent] == ([503, None] if draining else [])

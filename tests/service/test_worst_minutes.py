@@ -349,6 +349,30 @@ def test_a_full_house_refuses_before_it_reads_or_tokenises(held: tuple[str, Held
         assert waiting.recv(4096).startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.parametrize("chunked", [False, True], ids=["of a known size", "in chunks"])
+def test_a_small_request_is_admitted_beside_large_ones(held: tuple[str, Held], chunked: bool) -> None:
+    """Also when its head does not tell that it is small."""
+    url, runtime = held
+    runtime.go.clear()
+    large = json.dumps({"inputs": ["film " * 62] * 14}).encode()  # 896 tokens of the 2,000 that may be ahead
+    small = json.dumps({"inputs": "the film"}).encode()
+    head = "POST /v1/classify HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    sized = f"{head}content-length: {{}}\r\n\r\n"
+    pieces = f"{head}transfer-encoding: chunked\r\n\r\n{len(small):x}\r\n{small.decode()}\r\n0\r\n\r\n"
+    address = ("127.0.0.1", int(url.rpartition(":")[2]))
+    with ExitStack() as stack:
+        *many, one, refused = (stack.enter_context(socket.create_connection(address, 20)) for _ in range(4))
+        for number, connection in enumerate(many):
+            connection.sendall(sized.format(len(large)).encode() + large)
+            until(lambda done=number: metric(url, "pgb_queue_inputs") + sum(runtime.batches) == 14 * (done + 1))  # type: ignore[misc]
+        refused.sendall(sized.format(len(large)).encode())
+        assert refused.recv(4096).startswith(b"HTTP/1.1 429")
+        one.sendall(pieces.encode() if chunked else sized.format(len(small)).encode() + small)
+        until(lambda: metric(url, "pgb_queue_inputs") + sum(runtime.batches) == 29)
+        runtime.go.set()
+        assert one.recv(4096).startswith(b"HTTP/1.1 200")
+
+
 def test_bodies_that_are_still_coming_are_counted(artifacts: tuple[Path, Path]) -> None:
     """Slow senders hold no more than the limit together; what they held is free when they are gone."""
     settings = Settings(artifacts=(str(artifacts[0]),), threads=1, max_body_bytes=85_000, max_pending_bytes=214_000)
