@@ -201,6 +201,6 @@ def test_units_that_do_not_fit_are_told(tmp_path: Path, texts: Path, monkeypatch
     monkeypatch.setattr(told, "warn", warnings.append)
     compress(settings(model, tmp_path / "small", texts, method="movement", epochs=1.0), told)
     weights = open_artifact(tmp_path / "small").manifest.weights
-    said = f"heads and neurons are too large for 40.0% of the model: {weights['kept'] / weights['dense']:.1%} stays"
+    said = f"{weights['kept'] / weights['dense']:.1%} of the weights are kept where 40.0% was asked"
     assert weights["kept"] / weights["dense"] < 0.39
-    assert said in warnings
+    assert any(warning.startswith(said) for warning in warnings)
