@@ -87,6 +87,7 @@ def hub(folder: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 @pytest.mark.parametrize("name", ["owner/name", "owner/other"])
+@pytest.mark.slow
 def test_a_name_of_the_hub_is_fetched_without_pickles(name: str, tmp_path: Path) -> None:
     """Settings, vocabulary and safetensors, and nothing else; an unknown name is one line."""
     model = checkpoint(tmp_path / "model", "bert", "classification")

@@ -179,6 +179,7 @@ def test_questions_without_answers_are_enough(labelled: bool, tmp_path: Path, qu
     assert set(schedules) == {False}
 
 
+@pytest.mark.slow
 def test_equal_settings_give_equal_artifacts_and_a_seed_changes_them(tmp_path: Path, texts: Path) -> None:
     """Deterministic for a seed on one device."""
     model = checkpoint(tmp_path / "model", "bert", "classification")
@@ -274,6 +275,7 @@ def test_another_run_s_work_is_not_resumed(tmp_path: Path, texts: Path) -> None:
 @pytest.mark.parametrize(
     ("form", "kept"), [("torch-bf16", "compensated, finetuned, plan, scores"), ("int8", "compensated, plan, scores")]
 )
+@pytest.mark.slow
 def test_a_form_that_loses_too_much_stops_the_export_and_keeps_the_stages(
     form: str, kept: str, tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

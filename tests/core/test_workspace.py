@@ -165,6 +165,7 @@ def test_an_artifact_is_replaced_by_force_alone(tmp_path: Path, texts: Path) -> 
     assert not list(tmp_path.glob(".small*"))
 
 
+@pytest.mark.slow
 def test_work_outlives_a_file_that_appears_in_its_place(
     tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,6 +196,7 @@ def test_work_outlives_a_file_that_appears_in_its_place(
     assert not (tmp_path / ".small.work").exists()
 
 
+@pytest.mark.slow
 def test_other_settings_take_over_what_fits(tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """More epochs keep scores, plan and compensation; another share keeps the scores; --no-resume keeps nothing."""
     model = checkpoint(tmp_path / "model", "bert", "classification")

@@ -251,6 +251,7 @@ def test_swaps_under_load_lose_and_mix_nothing(admin: TestClient) -> None:
     assert set(answered) == {"1", "2"}
 
 
+@pytest.mark.slow
 def test_a_version_that_is_gone_leaves_nothing_behind(admin: TestClient) -> None:
     """Nor does it wait for a full collection; the probe may still hold the last one that it looked at."""
     before = sum(type(held) is Model for held in gc.get_objects())

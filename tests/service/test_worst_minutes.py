@@ -170,6 +170,7 @@ def test_a_request_past_its_deadline_is_answered_and_does_not_run(held: tuple[st
     assert metric(url, "pgb_saved_inputs_total") == 100
 
 
+@pytest.mark.slow
 def test_overload_is_refused_with_a_time_to_come_back_and_counted(held: tuple[str, Held]) -> None:
     """Past the bound every dialect says 429 with Retry-After in its own words; what was admitted is answered.
 
