@@ -200,7 +200,9 @@ class Points:
             except (ValueError, TypeError, KeyError) as error:
                 raise DataError(f"{path}: is damaged; remove the directory, or choose another --out") from error
             if before != asked:
-                raise ConfigError(f"{self._folder}: holds a comparison of other settings or data; choose another --out")
+                raise ConfigError(
+                    f"{self._folder}: holds a comparison of other settings or data, or by another version of pgb; choose another --out"
+                )
             return common
         common = self._measured()
         temporary = path.with_suffix(".new")
