@@ -201,7 +201,8 @@ class Points:
                 raise DataError(f"{path}: is damaged; remove the directory, or choose another --out") from error
             if before != asked:
                 raise ConfigError(
-                    f"{self._folder}: holds a comparison of other settings or data, or by another version of pgb; choose another --out"
+                    f"{self._folder}: holds a comparison of other settings or data, or by another version of pgb; "
+                    "choose another --out"
                 )
             return common
         common = self._measured()
