@@ -74,7 +74,7 @@ ROWS = (
     Row("sst2", "auto", 1),
     Row("qa", "auto", 1),
     *(Row("sst2", "auto", keep) for keep in (0.5, 0.25, 0.12)),
-    *(Row("qa", "auto", keep) for keep in (0.5, 0.25)),
+    *(Row("qa", "auto", keep) for keep in (0.5, 0.25, 0.12)),
     *(Row("sst2", structure, keep) for structure in ("shared", "nested", "disjoint") for keep in (0.5, 0.25, 0.12)),
     *(Row("qa", structure, keep) for structure in ("shared", "nested") for keep in (0.5, 0.25)),
     *(Row("sst2", structure, 0.5, seed) for structure in ("auto", "shared") for seed in (1, 2)),
@@ -259,7 +259,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--epochs-sst2", type=float, default=3)
     parser.add_argument("--epochs-qa", type=float, default=3)
-    parser.add_argument("--only", help="the row of this name")
+    parser.add_argument("--only", choices=[row.name for row in ROWS], metavar="ROW", help="the row of this name")
     args = parser.parse_args()
     args.epochs = {"sst2": args.epochs_sst2, "qa": args.epochs_qa}
     prepare(args.data, args.work)

@@ -35,7 +35,7 @@ from pgb_core.measure import bench
 from pgb_core.measure.bench import Shape, Timed, Timing, random_feed
 from pgb_core.model import surgery
 from pgb_core.model.encoder import Encoder
-from pgb_core.plan import Keep, Plan, flops
+from pgb_core.plan import Plan, flops
 from pgb_core.prices import table_of
 from pgb_core.search import planning
 
@@ -48,9 +48,7 @@ NNCF = "dense by NNCF, openvino-int8"
 
 def dense_plan(model: Encoder) -> Plan:
     """Everything stays."""
-    sites = model.sites().items()
-    choices = {site: Keep((linear.out_features, linear.in_features)) for site, linear in sites}
-    return Plan("random", BASE.head_dim, choices)
+    return Plan.whole("random", BASE.head_dim, model.shapes())
 
 
 def breakdown(path: Path, shape: Shape, threads: int, runs: int = 20, least: float = 0.005) -> dict[str, float]:

@@ -32,6 +32,11 @@ ASKED = (("max-drop", 1.0), ("min-speedup", 4.0))
 EPOCHS = {"sst2": 1.0, "banking77": 6.0, "mrpc": 6.0}
 
 
+def rows() -> dict[str, tuple[str, str, float]]:
+    """Task, flag and its value, by the name of the row."""
+    return {f"{task}, {flag} {value:g}": (task, flag, value) for task in MODELS for flag, value in ASKED}
+
+
 def row(task: str, flag: str, value: float, args: argparse.Namespace) -> dict[str, Any]:
     """One search by the command line; what it could not find is a row, too."""
     places: Mapping[str, Path] = vars(args)
@@ -55,18 +60,16 @@ def main() -> None:
     parser.add_argument("--checkpoints", type=Path, default=Path(".checkpoints"))
     parser.add_argument("--work", type=Path, default=Path(".sought"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/sought.json"))
-    parser.add_argument("--only", help="the row of this name")
+    parser.add_argument("--only", choices=list(rows()), metavar="ROW", help="the row of this name")
     args = parser.parse_args()
     prepare(args.data, args.work)
     results = json.loads(args.out.read_text()) if args.out.exists() else {"rows": {}}
-    for task in MODELS:
-        for flag, value in ASKED:
-            name = f"{task}, {flag} {value:g}"
-            if name in results["rows"] or (args.only and args.only != name):
-                continue
-            results["rows"][name] = {**row(task, flag, value, args), "machine": facts()}
-            args.out.write_text(json.dumps(results, indent=1) + "\n")
-            print(name, json.dumps(results["rows"][name]), flush=True)
+    for name, (task, flag, value) in rows().items():
+        if name in results["rows"] or (args.only and args.only != name):
+            continue
+        results["rows"][name] = {**row(task, flag, value, args), "machine": facts()}
+        args.out.write_text(json.dumps(results, indent=1) + "\n")
+        print(name, json.dumps(results["rows"][name]), flush=True)
 
 
 if __name__ == "__main__":

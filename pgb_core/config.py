@@ -21,7 +21,7 @@ from pydantic import (
 
 from pgb_core.artifact import TASKS
 from pgb_core.errors import ConfigError
-from pgb_core.options import FORMS, METHODS, MethodOptions
+from pgb_core.options import FORMS, METHODS, MethodOptions, is_int8
 from pgb_core.options.refusals import said
 
 
@@ -269,7 +269,7 @@ class CompressConfig(Asked):
     @property
     def noisy(self) -> bool:
         """Whether re-finetuning quantises at random: an int8 form is made, and the method does not train for it."""
-        return not self.options.quantises and any("int8" in form for form in (*self.forms, self.plan_for or ""))
+        return not self.options.quantises and any(map(is_int8, (*self.forms, self.plan_for or "")))
 
     @property
     def as_it_is(self) -> bool:
@@ -279,7 +279,7 @@ class CompressConfig(Asked):
     @property
     def prices(self) -> str:
         """The form whose prices the plan is made for: `plan_for`, or the first int8 form, or the first form."""
-        return self.plan_for or next((form for form in self.forms if "int8" in form), self.forms[0])
+        return self.plan_for or next(filter(is_int8, self.forms), self.forms[0])
 
     def __init__(self, **settings: Any) -> None:
         try:

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from pgb_core.artifact import MANIFEST, Artifact, Manifest, check_replaceable, open_artifact, swap
@@ -25,8 +26,8 @@ from pgb_core.run.output import check_place
 from pgb_core.run.run import Run
 from pgb_core.run.shared import Shared
 from pgb_core.run.workspace import Workspace, locked
-from pgb_core.tasks import Source
 from pgb_core.tasks.metrics import Metrics, standard_error
+from pgb_core.tasks.parts import half
 
 SIZES = (0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05)
 FEWEST = 40  # rows of a half, below which nothing can be promised
@@ -112,8 +113,8 @@ class _Seeker:
         self._config = config
         self._folder = folder
         self._report = report
-        self._choosing = Shared(cache_of(config), half(0), foretell=False)
-        begun = Run.begin(self._plain(0.5), report, Workspace(folder / ".none"), Shared(None, half(1)))
+        self._choosing = Shared(cache_of(config), partial(half, number=0), foretell=False)
+        begun = Run.begin(self._plain(0.5), report, Workspace(folder / ".none"), Shared(None, partial(half, number=1)))
         self._confirming = begun
         self._folder = folder / self._asked(begun)[:16]  # what other settings or data made is not taken for this
         if config.resume is False:
@@ -128,8 +129,7 @@ class _Seeker:
     def _asked(self, run: Run) -> str:
         """A digest of all that the sizes which are tried depend on."""
         left_out = {"out", "force", "resume", "threads", "cache", "max_drop", "min_speedup"}
-        held_out = run.inputs.held_out
-        read = (run.inputs.training_digest, run.inputs.calibration_digest, repr(held_out and held_out.rows))
+        read = (run.inputs.training_digest, run.inputs.calibration_digest, run.inputs.held_out_digest)
         labels = tuple(run.checkpoint.subject.labels)
         return run.first("sought", self._config.model_dump(exclude=left_out), labels, *read).digest
 
@@ -189,19 +189,20 @@ class _Seeker:
         return _lost(dense, [Metrics(metrics) for metrics in found])
 
     def _made(self, keep: float) -> Artifact:
-        place = self.place(keep)
+        return self._at(self.place(keep), self._plain(keep))
+
+    def _at(self, place: Path, config: CompressConfig) -> Artifact:
+        """What stands there, or what these settings make."""
         if (place / MANIFEST).exists():
             return open_artifact(place)
         place.parent.mkdir(parents=True, exist_ok=True)
-        return compress(self._plain(keep), self._report, self._choosing)
+        return compress(config.model_copy(update={"out": str(place)}), self._report, self._choosing)
 
     def _fast(self, keep: float, least: float, speeds: dict[float, float], tried: dict[float, str]) -> bool | None:
         """Whether a model of this size is fast enough: planned and cut, and not trained for it."""
-        place = self._folder / f"{100 * keep:g}-untrained" / "model"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        settings = {"epochs": 0.0, "steps": None, "eval": None, "out": str(place), "force": True}
+        untrained = self._plain(keep).model_copy(update={"epochs": 0.0, "steps": None, "eval": None})
         try:
-            artifact = compress(self._plain(keep).model_copy(update=settings), self._report, self._choosing)
+            artifact = self._at(self._folder / f"{100 * keep:g}-untrained" / "model", untrained)
         except OF_ONE_SIZE as error:
             self._refused(keep, error, tried)
             return None
@@ -209,10 +210,10 @@ class _Seeker:
         found = comparison.compare(
             artifact, self._config.checkpoint, SHAPES, SECONDS, self._config.threads, self._report.advance
         )
-        ratios = [
-            max(found.speedup(form, shape) or 0.0 for form in artifact.manifest.forms if form in found.timings)
-            for shape in found.shapes
-        ]
+        forms = [form for form in artifact.manifest.forms if form in found.timings]
+        ratios = [max(found.speedup(form, shape) or 0.0 for form in forms) for shape in found.shapes if forms]
+        if not ratios or not all(ratios):
+            raise ConfigError("--min-speedup: no dense form, or none of --forms, can be timed on this machine")
         speeds[keep] = math.exp(sum(map(math.log, ratios)) / len(ratios))
         tried[keep] = f"{speeds[keep]:.2f}"
         self._report.note(f"keep {keep:.0%}: {speeds[keep]:.2f} times the fastest dense form where {least:g} are asked")
@@ -249,8 +250,8 @@ class _Seeker:
         )
 
     def _plain(self, keep: float) -> CompressConfig:
-        """A compression to this size."""
-        settings = {"keep": keep, "max_drop": None, "min_speedup": None, "out": str(self.place(keep))}
+        """A compression to this size, which goes on where one was stopped."""
+        settings = {"keep": keep, "max_drop": None, "min_speedup": None, "resume": None, "out": str(self.place(keep))}
         return self._config.model_copy(update=settings)
 
 
@@ -273,21 +274,6 @@ def _lost(dense: Metrics, forms: Sequence[Metrics]) -> float:
 def _told(tried: Mapping[float, str]) -> str:
     """What each size came to."""
     return ", ".join(f"{size:.0%}: {found}" for size, found in tried.items())
-
-
-def half(number: int) -> Callable[[Source], Source]:
-    """Every second row, from the first or the second one; questions of one context stay together."""
-
-    def part(rows: Source) -> Source:
-        contexts = {context: n for n, context in enumerate(dict.fromkeys(map(_belongs, rows.rows)))}
-        return rows.picked([n for n, row in enumerate(rows.rows) if contexts[_belongs(row)] % 2 == number])
-
-    return part
-
-
-def _belongs(row: object) -> object:
-    """What rows of one half have in common: a question's context, else the row itself."""
-    return getattr(row, "context", row)
 
 
 @contextmanager

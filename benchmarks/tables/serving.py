@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.peers import findings
-from benchmarks.peers.rivals import RIVALS
 from benchmarks.tables.made import absent, markdown, measured_by, results
 
 
@@ -107,9 +106,10 @@ def peers_faults() -> str:
 def peers_settings() -> str:
     """What is not as a rival has it by default."""
     rows = [
-        [rival.name, rival.version, f"`{name}`" if "=" in name or name.startswith("-") else name, why]
-        for rival in RIVALS.values()
-        for name, why in rival.settings.items()
+        [server, one["version"], f"`{setting}`" if "=" in setting or setting.startswith("-") else setting, why]
+        for server, one in results("peers")["contenders"].items()
+        if "," not in server  # what another model or form of the same server has is the same
+        for setting, why in one["settings"].items()
     ]
     return markdown(["server", "version", "setting", "why"], rows)
 

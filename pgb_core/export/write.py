@@ -96,13 +96,14 @@ def write(out: str | Path, made: Made, ready: Callable[[str], None] = lambda dig
         return artifact.write_artifact(out, manifest, _with_card(manifest, files), ready)
     with artifact.scratch_beside(out) as scratch:  # where there is room for the artifact, there is room to try it
         draft = artifact.write_artifact(scratch / "draft", manifest, files)
-        held = {}
+        parities: list[dict[str, Any]] = []
         for name, record in records.items():
             records[name], check = _tried(draft, form_of(name), record, made, inputs)
             files[record.check] = check or files[record.check]
             if "parity" in records[name].measured:
-                held = {"parity": records[name].measured["parity"]}
-    manifest = replace(manifest, forms=records, measured={**made.measured, **held})
+                parities.append(records[name].measured["parity"])
+    worst = {"parity": max(parities, key=lambda one: float(one["max_difference"]))} if parities else {}
+    manifest = replace(manifest, forms=records, measured={**made.measured, **worst})
     return artifact.write_artifact(out, manifest, _with_card(manifest, files), ready)
 
 

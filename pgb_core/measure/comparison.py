@@ -21,7 +21,7 @@ from pgb_core.machine import facts, usable_cores
 from pgb_core.measure import bench
 from pgb_core.measure.bench import Shape, Timed, Timing
 from pgb_core.model import surgery
-from pgb_core.plan import Keep, Plan
+from pgb_core.plan import Plan
 from pgb_core.progress.report import Report
 from pgb_core.threads import allowed
 
@@ -150,12 +150,7 @@ def compare(
 def write_dense(checkpoint: Checkpoint, out: Path, forms: Sequence[str] = DENSE_FORMS["cpu"]) -> Artifact:
     """The dense model in these forms, as an artifact that only serves to be timed."""
     model = checkpoint.model
-    sites = model.sites().items()
-    plan = Plan(
-        checkpoint.digest,
-        model.config.head_dim,
-        {site: Keep((linear.out_features, linear.in_features)) for site, linear in sites},
-    )
+    plan = Plan.whole(checkpoint.digest, model.config.head_dim, model.shapes())
     model = surgery.apply_plan(model.cpu(), plan).eval()  # whose tensors then fit the plan, as PyTorch's forms need it
     seen = made_up(checkpoint.tokenizer, model.config, LENGTHS)  # only timed: any range will do
     return write(out, Made(checkpoint, model, plan, forms, observed=seen, tried=False))

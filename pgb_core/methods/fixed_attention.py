@@ -12,7 +12,8 @@ from pgb_core.methods.base import Compressed, Method
 from pgb_core.options.fixed_attention import FixedAttentionOptions
 from pgb_core.plan import Pattern, Plan
 from pgb_core.run.run import Run, Stage
-from pgb_core.search.patterns import closest, fixed_choices, nearest, patterns_of, told
+from pgb_core.search.patterns import closest, fixed_choices, nearest, patterns_of
+from pgb_core.search.planning import share
 from pgb_core.tasks.features import batches
 
 PATTERNS = tuple(pattern for pattern in Pattern if pattern is not Pattern.UNIFORM)  # those of the paper
@@ -41,9 +42,7 @@ class FixedAttention(Method):
         kept = run.lasting(compared, lambda: _compared(run))
         far = {int(layer): table.cpu() for layer, table in sorted(kept.items(), key=lambda one: int(one[0]))}
         plan = Plan.from_json(run.kept_text(chosen, lambda: _plan(run, far).to_json()))
-        missed = told(plan, run.config.keep, run.config.budget, FLOOR)
-        if missed:
-            run.report.warn(missed)
+        steps.tell_budget(run, share(plan, run.config.budget), f"this method comes no nearer, as {FLOOR}")
         return Compressed(steps.recovered(run, plan, after), plan, {"fixed_attention": _measured(far)})
 
 
@@ -56,7 +55,7 @@ def _compared(run: Run) -> dict[str, Tensor]:
 
 def _plan(run: Run, far: dict[int, Tensor]) -> Plan:
     config, head_dim = run.config, run.dense.config.head_dim
-    shapes = {site: (one.out_features, one.in_features) for site, one in run.dense.sites().items()}
+    shapes = run.dense.shapes()
     ranked = closest(far, PATTERNS)
 
     def after(count: int) -> Plan:

@@ -19,7 +19,7 @@ from pgb_core.options.flop import FlopOptions
 from pgb_core.plan import Choice, Keep, Plan, Site
 from pgb_core.plan.kinds import LowRank
 from pgb_core.run.run import Run, Stage
-from pgb_core.search.planning import FLOPS_TOKENS
+from pgb_core.search.planning import FLOPS_TOKENS, share
 from pgb_core.search.ranks import cost_of, kept_directions
 
 Directions = Mapping[Site, Tensor]
@@ -101,12 +101,7 @@ def _tell(run: Run, plan: Plan) -> None:
     """The ranks, and a budget that was missed."""
     low = [choice for choice in plan.choices.values() if isinstance(choice, LowRank)]
     run.report.note(f"{len(low)} of {len(plan.choices)} matrices became two products each")
-    share, asked = plan.cost / plan.dense_cost, weights(run)
-    if abs(share - asked) > 0.01:
-        run.report.warn(
-            f"{share:.1%} of the weights stay where {asked:.1%} would meet the budget: every matrix keeps one "
-            "direction at least; ask for a larger --keep"
-        )
+    steps.tell_budget(run, share(plan, run.config.budget), "every matrix keeps one direction at least")
 
 
 @torch.no_grad()

@@ -18,7 +18,8 @@ from pgb_core.model.encoder import Encoder
 from pgb_core.options.kovaleva import KovalevaOptions
 from pgb_core.plan import Pattern, Plan
 from pgb_core.run.run import Run, Stage
-from pgb_core.search.patterns import fixed_choices, nearest, patterns_of, told
+from pgb_core.search.patterns import fixed_choices, nearest, patterns_of
+from pgb_core.search.planning import share
 from pgb_core.tasks.features import Batch, Features, batches
 
 JUDGING, AGAIN = "Judging what attention is worth", "Judging what is left of it"
@@ -53,9 +54,8 @@ class Kovaleva(Method):
         judged, chosen, *after = self.stages(run)
         table = run.lasting(judged, lambda: {"worth": _table(run)})["worth"].cpu()
         plan = Plan.from_json(run.kept_text(chosen, lambda: _plan(run, table).to_json()))
-        missed = told(plan, config.keep, config.budget, FLOORS[options.disable])
-        if missed:
-            run.report.warn(missed)
+        why = f"this method comes no nearer, as {FLOORS[options.disable]}"
+        steps.tell_budget(run, share(plan, config.budget), why)
         return Compressed(steps.recovered(run, plan, after), plan, {"worth": _measured(options, table)})
 
 
@@ -125,7 +125,7 @@ def _plan(run: Run, table: Tensor) -> Plan:
 def _after(run: Run, disabled: Sequence[Unit]) -> Plan:
     """The plan that is left without these."""
     head_dim = run.dense.config.head_dim
-    shapes = {site: (one.out_features, one.in_features) for site, one in run.dense.sites().items()}
+    shapes = run.dense.shapes()
     heads = {(unit[0], unit[1]): Pattern.UNIFORM for unit in disabled if len(unit) == 2}
     choices = fixed_choices(shapes, head_dim, heads, {unit[0] for unit in disabled if len(unit) == 1})
     return Plan(run.checkpoint.digest, head_dim, choices, patterns=patterns_of(heads))

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pgb_core.learn.layer_drop import LayerDrop
 from pgb_core.methods import steps
 from pgb_core.methods.base import Compressed, Method
-from pgb_core.methods.whole_parts import tell_share
-from pgb_core.model.surgery import apply_plan
+from pgb_core.methods.whole_parts import tell_budget
 from pgb_core.options.layerdrop import LayerDropOptions
 from pgb_core.plan import Choice, Keep, Plan, Site, nothing
 from pgb_core.run.run import Run, Stage
@@ -36,8 +35,8 @@ class LayerDropPruning(Method):
         rate = run.options(LayerDropOptions).layer_drop
         model = steps.shaped(run, shaping, DROPPING, lambda model: [LayerDrop(model, rate)])
         plan = _plan(run)
-        tell_share(run, plan)
-        compact = apply_plan(model.cpu(), plan).to(run.device).eval()
+        tell_budget(run, plan)
+        compact = steps.cut(run, plan, model)
         return Compressed(steps.finished(run, compact, finish, 1 - DROPPING), plan)
 
 
@@ -45,7 +44,6 @@ def _plan(run: Run) -> Plan:
     """Each layer stays as it is or goes whole."""
     stays = evenly(run.dense.config.layers, run.config.keep)
     choices: dict[Site, Choice] = {}
-    for site, linear in run.dense.sites().items():
-        shape = (linear.out_features, linear.in_features)
+    for site, shape in run.dense.shapes().items():
         choices[site] = Keep(shape) if site.layer in stays else nothing(shape)
     return Plan(run.checkpoint.digest, run.dense.config.head_dim, choices)

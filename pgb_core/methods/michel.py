@@ -9,7 +9,7 @@ import torch
 from pgb_core.learn.gates import importance_of_units
 from pgb_core.methods import steps
 from pgb_core.methods.base import Compressed, Method
-from pgb_core.methods.whole_parts import check_heads_suffice, plan_of, sizes_of, tell_share
+from pgb_core.methods.whole_parts import check_heads_suffice, plan_of, sizes_of, tell_budget
 from pgb_core.options.michel import MichelOptions
 from pgb_core.plan import Plan
 from pgb_core.run.run import Run, Stage
@@ -39,7 +39,7 @@ class Michel(Method):
         """See Method."""
         chosen, *after = self.stages(run)
         plan = Plan.from_json(run.kept_text(chosen, lambda: plan_of(run, _kept(run)).to_json()))
-        tell_share(run, plan)
+        tell_budget(run, plan)
         return Compressed(steps.recovered(run, plan, after), plan)
 
 

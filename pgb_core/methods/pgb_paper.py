@@ -26,7 +26,7 @@ class PGBPaper(Method):
     def stages(self, run: Run) -> Sequence[Stage]:
         """See Method."""
         config, options = run.config, run.options(PGBPaperOptions)
-        scores = run.first("scores", run.inputs.calibration_digest, config.seed, False)
+        scores = steps.scoring(run, from_predictions=False)
         plan = scores.then("plan", "pgb-paper", options.model_dump(), config.keep, config.budget)
         return scores, plan, *steps.recovery(run, plan)
 
@@ -57,8 +57,7 @@ def _plan(run: Run, scores: Stage, chosen: Stage) -> Plan:
         raise PlanError(f"one threshold leaves nothing at keep {config.keep:.1%}; try a larger --keep")
     kept = cost(found.counts) / whole
     run.report.note(f"pgb-paper: threshold {found.tau:.2e}, {kept:.1%} of the {config.budget} kept")
-    if abs(kept - config.keep) > 0.01:
-        run.report.warn(f"one threshold keeps {kept:.1%} of the {config.budget} where {config.keep:.1%} was asked")
+    steps.tell_budget(run, kept, "one threshold for all matrices comes no nearer")
     choices: dict[Site, Choice] = {}
     with threads(1):  # small products, on which threads would wait longer than they work
         for site, importance in importances.items():

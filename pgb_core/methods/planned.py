@@ -11,12 +11,11 @@ from pgb_core.artifact import FP32
 from pgb_core.learn.moments import read_by_writers
 from pgb_core.methods import steps
 from pgb_core.options import PGBOptions
-from pgb_core.plan import Keep, Plan, Site
+from pgb_core.plan import Plan, Site
 from pgb_core.prices import Table, table_of
 from pgb_core.run.run import Run, Stage
 from pgb_core.search import planning
 from pgb_core.search.kept import importance_kept
-from pgb_core.search.patterns import share
 from pgb_core.search.prices import Prices
 from pgb_core.search.reconstruction import reselected
 from pgb_core.tasks.features import batches
@@ -30,7 +29,7 @@ def plan_stages(run: Run, options: PGBOptions) -> Sequence[Stage]:
     config = run.config
     if config.keep == 1:
         return (run.first("plan", "whole"),)
-    scores = run.first("scores", run.inputs.calibration_digest, config.seed, options.from_predictions)
+    scores = steps.scoring(run, options.from_predictions)
     search = ("pgb", options.structure, options.passes, options.g_max, asdict(_prices(run, options)))
     units = (options.units_by, config.ridge) if options.units_by != "importance" else ()
     return scores, scores.then("plan", *search, config.keep, config.budget, *units)
@@ -56,9 +55,7 @@ def planned(run: Run, options: PGBOptions, stages: Sequence[Stage]) -> Plan:
 
 def whole(run: Run) -> Plan:
     """Every matrix stays."""
-    sites = run.dense.sites()
-    choices = {site: Keep((linear.out_features, linear.in_features)) for site, linear in sites.items()}
-    return Plan(run.checkpoint.digest, run.dense.config.head_dim, choices)
+    return Plan.whole(run.checkpoint.digest, run.dense.config.head_dim, run.dense.shapes())
 
 
 def _searched(run: Run, options: PGBOptions, stages: Sequence[Stage]) -> Plan:
@@ -69,7 +66,7 @@ def _searched(run: Run, options: PGBOptions, stages: Sequence[Stage]) -> Plan:
     search = planning.Search(_prices(run, options), options.structure, options.passes, options.g_max)
     menus = planning.make_menus(importances, shape.head_dim, search, lambda layer: run.report.advance())
     plan = planning.choose(menus, config.keep, run.checkpoint.digest, shape.head_dim, config.budget)
-    steps.tell_share(run, share(plan, config.budget))
+    steps.tell_budget(run, planning.share(plan, config.budget), steps.TOO_LARGE)
     if options.units_by == "reconstruction":
         plan = _reselected(run, plan, importances)
     run.records.add(chosen.digest, importance_kept=round(importance_kept(plan, importances), 4))

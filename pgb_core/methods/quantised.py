@@ -10,7 +10,7 @@ from pgb_core.methods import steps
 from pgb_core.methods.base import Compressed, Method
 from pgb_core.methods.planned import plan_effort, plan_stages, planned
 from pgb_core.model.encoder import Encoder
-from pgb_core.options import PGBOptions
+from pgb_core.options import PGBOptions, is_int8
 from pgb_core.plan import Plan
 from pgb_core.run.run import Run, Stage
 
@@ -52,7 +52,7 @@ class Quantised(Method):
 
 def warn(run: Run) -> None:
     """Say what makes the method pointless."""
-    if not any("int8" in form for form in run.config.forms):
+    if not any(map(is_int8, run.config.forms)):
         run.report.warn(f"--method {run.config.method} trains for int8, and --forms asks for no form in int8")
     if not run.config.trains:
         run.report.warn(f"--method {run.config.method} trains, and --epochs 0 leaves no steps for it")

@@ -34,6 +34,8 @@ from pgb_core.tasks.features import Batch, Features, batches
 
 Given = TypeVar("Given", bound=Regime)
 CALIBRATION_TOKENS = 2048
+NEAR = 0.01  # a budget that is missed by a larger share of the encoder is told
+TOO_LARGE = "the parts of this model are too large to come nearer"
 PACED = 5  # steps that are timed, to tell how long a training takes
 SHAPING = 0.6  # share of the epochs for the training that decides what stays
 # Expected work, in tokens through the dense model. A gradient of every weight a sample, and a forward and a backward
@@ -43,6 +45,11 @@ SCORE_SAMPLE, SCORE_TOKEN = 25, 3
 COMPENSATE_TOKEN, COMPENSATE = 2.5, 6_000
 TRAIN_TOKEN = 3.5
 REFINETUNING = "Re-finetuning"
+
+
+def scoring(run: Run, from_predictions: bool) -> Stage:
+    """The stage of `scores`, whatever the method does with them."""
+    return run.first("scores", run.inputs.calibration_digest, run.config.seed, from_predictions)
 
 
 def scores(run: Run, stage: Stage, from_predictions: bool) -> dict[Site, Tensor]:
@@ -199,18 +206,15 @@ def units_left(run: Run, weights: Weights, values: Values | None = None) -> dict
     """
     keep = run.config.keep
     choices, share = largest(weights, run.dense.config.head_dim, keep, counted_tokens(run), values)
-    tell_share(run, share)
+    tell_budget(run, share, TOO_LARGE)
     return choices
 
 
-def tell_share(run: Run, share: float) -> None:
-    """Warn where less is kept than was asked for, by more than one percent of the encoder."""
+def tell_budget(run: Run, share: float, why: str) -> None:
+    """Warn where the budget is missed by more than `NEAR`. share: kept, as the budget counts; why: it is not nearer."""
     config = run.config
-    if share < config.keep - 0.01:
-        run.report.warn(
-            f"{share:.1%} of the {config.budget} are kept where {config.keep:.1%} was asked: the parts of this model "
-            "are too large to come nearer"
-        )
+    if abs(share - config.keep) > NEAR:
+        run.report.warn(f"{share:.1%} of the {config.budget} are kept where {config.keep:.1%} was asked: {why}")
 
 
 def finish(run: Run, before: Stage, share: float = 1.0, *settings: object) -> Stage:

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pgb_core.learn.hard_gates import HardGates
 from pgb_core.methods import steps
 from pgb_core.methods.base import Compressed, Method
-from pgb_core.methods.whole_parts import check_heads_suffice, plan_of, sizes_of, tell_share
+from pgb_core.methods.whole_parts import check_heads_suffice, plan_of, sizes_of, tell_budget
 from pgb_core.model.encoder import Encoder
-from pgb_core.model.surgery import apply_plan
 from pgb_core.options.voita import VoitaOptions
 from pgb_core.plan import Plan
 from pgb_core.run.run import Run, Stage
@@ -55,8 +54,8 @@ class Voita(Method):
         more = "; they need more --epochs or a larger --gate-rate" if unsettled else ""
         told(f"gates settled with {trained.open:.1%} of the {run.config.budget} open{more}")
         plan = Plan.from_json(run.kept_text(chosen, lambda: plan_of(run, _kept(run, trained.scores)).to_json()))
-        tell_share(run, plan)
-        compact = apply_plan(model.cpu(), plan).to(run.device).eval()
+        tell_budget(run, plan)
+        compact = steps.cut(run, plan, model)
         return Compressed(steps.finished(run, compact, finish, 1 - GATED), plan)
 
 

@@ -134,6 +134,10 @@ class Encoder(nn.Module):
         """Every linear map left, by its address in the dense checkpoint."""
         return {Site(layer.index, role): linear for layer in self.layers for role, linear in layer.maps().items()}
 
+    def shapes(self) -> dict[Site, tuple[int, int]]:
+        """Rows and columns of every linear map left."""
+        return {site: (linear.out_features, linear.in_features) for site, linear in self.sites().items()}
+
 
 def dense_layer(config: EncoderConfig, index: int) -> Layer:
     """An unpruned layer, randomly initialised."""

@@ -37,4 +37,10 @@ METHODS: dict[str, type[MethodOptions]] = {
 # Forms of the exported model; `pgb_core.export.forms` writes them.
 FORMS = ("fp32", "int8", "openvino", "openvino-int8", "gpu", "torch", "torch-bf16")
 
-__all__ = ["FORMS", "METHODS", "MethodOptions", "PGBOptions"]
+
+def is_int8(form: str) -> bool:
+    """Whether a form's products are in int8; its name says so."""
+    return "int8" in form
+
+
+__all__ = ["FORMS", "METHODS", "MethodOptions", "PGBOptions", "is_int8"]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pgb_core.errors import PlanError
-from pgb_core.plan.kinds import Choice, decoded
+from pgb_core.plan.kinds import Choice, Keep, Shape, decoded
 from pgb_core.plan.patterns import Pattern
 from pgb_core.plan.sites import ORDER, WRITING, Role, Site
 
@@ -57,6 +57,11 @@ class Plan:
             size = choice.shape[0 if site.role in WRITING else 1]
             if size != len(self.stream):
                 raise PlanError(f"plan: the stream has {len(self.stream)} channels, {site} is for {size}")
+
+    @classmethod
+    def whole(cls, checkpoint: str, head_dim: int, shapes: Mapping[Site, Shape]) -> Plan:
+        """Everything stays. shapes: of the dense maps."""
+        return cls(checkpoint, head_dim, {site: Keep(shape) for site, shape in shapes.items()})
 
     @property
     def layers(self) -> int:

@@ -16,6 +16,7 @@ from pgb_core.progress.report import Report
 from pgb_core.run import reading
 from pgb_core.tasks import Source
 from pgb_core.tasks.features import Features
+from pgb_core.tasks.parts import some
 
 FEW = 64  # inputs, below which a run is warned
 SOME = 512  # held-out rows at most, on which models between two stages are scored
@@ -49,11 +50,8 @@ class Inputs:
 
     @cached_property
     def some(self) -> Source | None:
-        """Held-out rows for the models between two stages: all, or `SOME` of them at even distances."""
-        rows = self.held_out
-        if rows is None or len(rows.rows) <= SOME:
-            return rows
-        return rows.picked([n * len(rows.rows) // SOME for n in range(SOME)])
+        """Held-out rows for the models between two stages: all, or `SOME` of them."""
+        return some(self.held_out, SOME) if self.held_out is not None else None
 
     @cached_property
     def calibration_digest(self) -> str:

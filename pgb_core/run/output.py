@@ -55,10 +55,9 @@ class Output:
         stages: of the method. threads: that are computed on. Raises PGBError when the run cannot begin.
         """
         config, workspace = self._config, run.workspace
-        scored = [repr(row) for row in run.inputs.held_out.rows] if run.inputs.held_out else []
         self._settings = {
             "digest": stages[-1].digest,
-            "asked": key_of(stages[-1].digest, config.forms, scored),
+            "asked": key_of(stages[-1].digest, config.forms, run.inputs.held_out_digest),
             "force": config.force,
             "threads": threads,
         }

@@ -370,9 +370,9 @@ def _rounded(models: Mapping[str, Metrics]) -> dict[str, object]:
 
 def _reading(config: CompressConfig) -> Sequence[object]:
     """All that decides what is read, and how."""
-    left_out = {"forms", "threads", "cache", "device", "distill"}
+    left_out = {"forms", "threads", "cache", "device"}
     asked = config.model_dump(include=set(Asked.model_fields) - left_out)
-    return asked, config.seed, config.as_it_is, config.trains, config.distill, config.more_text
+    return asked, config.seed, config.as_it_is, config.trains, config.more_text
 
 
 def pick_device(name: str) -> torch.device:

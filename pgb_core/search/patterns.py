@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from torch import Tensor
 
 from pgb_core.errors import PlanError
-from pgb_core.plan import ATTENTION, Choice, Group, Grouping, Keep, Pattern, Plan, Role, Site, flops, nothing
+from pgb_core.plan import ATTENTION, Choice, Group, Grouping, Keep, Pattern, Plan, Role, Site, nothing
 from pgb_core.plan.kinds import Shape
-from pgb_core.search.planning import FLOPS_TOKENS
+from pgb_core.search.planning import share
 
 Head = tuple[int, int]  # layer, head
 
@@ -29,13 +29,6 @@ def fixed_choices(
         else:
             found[site] = Grouping((Group(rows, tuple(range(shape[1]))),), shape) if rows else nothing(shape)
     return found
-
-
-def share(plan: Plan, budget: str) -> float:
-    """What a plan keeps of the encoder. budget: 'weights', or 'flops' at 128 tokens."""
-    if budget == "weights":
-        return plan.cost / plan.dense_cost
-    return flops(plan, FLOPS_TOKENS) / flops(plan, FLOPS_TOKENS, dense=True)
 
 
 def nearest(plan_of: Callable[[int], Plan], most: int, keep: float, budget: str) -> int:
@@ -70,12 +63,3 @@ def patterns_of(heads: Mapping[Head, Pattern]) -> dict[int, dict[int, Pattern]]:
     for (layer, head), pattern in sorted(heads.items()):
         found.setdefault(layer, {})[head] = pattern
     return found
-
-
-def told(plan: Plan, keep: float, budget: str, floor: str) -> str | None:
-    """What a reader has to know of a budget that was not met to one percent. floor: what stays in any case."""
-    reached = share(plan, budget)
-    if abs(reached - keep) <= 0.01:
-        return None
-    nearest = f"{reached:.1%} of the {budget} are kept where {keep:.1%} was asked"
-    return f"{nearest}: this method comes no nearer, as {floor}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from pgb_core.errors import PlanError
-from pgb_core.plan import ATTENTION, FEED_FORWARD, Plan, Role, Site
+from pgb_core.plan import ATTENTION, FEED_FORWARD, Plan, Role, Site, flops
 from pgb_core.search import menus, nested
 from pgb_core.search.budget import allocate, pareto
 from pgb_core.search.menus import Draft, Menu, Recipe
@@ -17,6 +17,13 @@ from pgb_core.search.units import above
 from pgb_core.threads import threads
 
 FLOPS_TOKENS = 128  # of an input, whose products between tokens a budget of FLOPs counts
+
+
+def share(plan: Plan, budget: str) -> float:
+    """What a plan keeps of the encoder. budget: 'weights', or 'flops' at 128 tokens."""
+    if budget == "weights":
+        return plan.cost / plan.dense_cost
+    return flops(plan, FLOPS_TOKENS) / flops(plan, FLOPS_TOKENS, dense=True)
 
 
 @dataclass(frozen=True)

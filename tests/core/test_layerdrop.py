@@ -86,7 +86,7 @@ def test_a_run_is_resumed_and_its_artifact_answers(
     monkeypatch.setattr(told, "warn", warned.append)
     artifact = compress(config, told)
     assert "taken over from a stopped run: finetuned, shaped" in notes
-    assert "layerdrop removes whole parts: 50.0% of the weights stay where --keep asks for 40.0%" in warned
+    assert "50.0% of the weights are kept where 40.0% was asked: layerdrop removes whole parts" in warned
     assert open_artifact(tmp_path / "small").manifest.provenance["settings"]["layer_drop"] == 0.2
     assert Plan.from_json(artifact.plan.read_text("utf-8")).dropped_layers == (1, 3)
     answer = pgb_core.load(tmp_path / "small")("a very good film")

@@ -19,6 +19,7 @@ from pgb_core.pipeline import compress
 from pgb_core.run.workspace import locked
 from pgb_core.tasks import Source
 from pgb_core.tasks.metrics import Metrics
+from pgb_core.tasks.parts import half, some
 from tests.core.small import WORDS, checkpoint
 
 USUAL = {"checkpoint": "here", "out": "there", "train": "rows"}
@@ -48,12 +49,27 @@ def test_halves_share_no_row_and_no_context() -> None:
     questions = [Question(f"id {n}", "who", f"context {n // 3}", [], f"row {n}") for n in range(9)]
     for rows in (texts, questions):
         source = Source("file", rows, list(range(len(rows))), "")
-        first, second = (seek.half(n)(source) for n in (0, 1))
+        first, second = (half(source, n) for n in (0, 1))
         assert sorted(itertools.chain(first.targets, second.targets), key=int) == list(range(len(rows)))  # type: ignore[call-overload]
         shared = {getattr(row, "context", row) for row in first.rows} & {
             getattr(row, "context", row) for row in second.rows
         }
         assert not shared
+
+
+@pytest.mark.parametrize("order", ["alternating", "sorted"])
+def test_the_order_of_a_file_does_not_decide_what_a_part_holds(order: str) -> None:
+    """Every part has its share of each label, and equal texts are in one part."""
+    labels = [n % 2 if order == "alternating" else n // 600 for n in range(1200)]
+    rows = [TextRow(f"text {n // 2 if n < 40 else n}", None, str(label), f"row {n}") for n, label in enumerate(labels)]
+    source = Source("file", rows, labels, "")
+    halves = [half(source, n) for n in (0, 1)]
+    for part in (*halves, some(source, 512)):
+        share = sum(target == 1 for target in part.targets) / len(part.rows)
+        assert abs(share - 0.5) < 0.02
+    assert len(some(source, 512).rows) == 512
+    first, second = ({row.text for row in part.rows if isinstance(row, TextRow)} for part in halves)
+    assert not first & second
 
 
 @pytest.mark.parametrize(

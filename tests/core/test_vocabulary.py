@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from pgb_core.run import vocabulary as used
 from pgb_core.run.run import Run
 from pgb_core.run.shared import Shared
 from pgb_core.run.workspace import locked
-from pgb_core.seek import half
+from pgb_core.tasks.parts import half
 from pgb_core.tasks.texts import SINGLE
 from tests.conftest import ARCHITECTURES
 from tests.core.small import checkpoint
@@ -317,7 +318,7 @@ def test_both_halves_of_the_held_out_rows_are_judged_by_one_vocabulary(tmp_path:
     found = []
     for number in (0, 1):
         with locked(tmp_path / "small") as workspace:
-            run = Run.begin(config, Report(), workspace, Shared(None, half(number)))
+            run = Run.begin(config, Report(), workspace, Shared(None, partial(half, number=number)))
         found.append(run.checkpoint.kept)
         assert run.inputs.held_out is not None
         assert len(run.inputs.held_out.rows) == 1

@@ -1,0 +1,41 @@
+"""Parts of held-out rows. Whatever the order of a file, each part has its share of every label."""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import chain
+
+from pgb_core.data.rows import Question, Row
+from pgb_core.tasks.base import Source
+
+
+def half(source: Source, number: int) -> Source:
+    """One of the two halves. number: 0 or 1. Rows that belong together are in one half."""
+    return source.picked(sorted(chain.from_iterable(_groups(source)[number::2])))
+
+
+def some(source: Source, count: int) -> Source:
+    """At most `count` rows."""
+    places = list(chain.from_iterable(_groups(source)))
+    if len(places) <= count:
+        return source
+    return source.picked(sorted(places[n * len(places) // count] for n in range(count)))
+
+
+def _groups(source: Source) -> list[list[int]]:
+    """Places of the rows, by what they belong to. Groups of one label follow each other, in an order that is drawn."""
+    found: dict[str, list[int]] = {}
+    for place, row in enumerate(source.rows):
+        found.setdefault(_belongs(row), []).append(place)
+
+    def order(group: tuple[str, list[int]]) -> tuple[str, str]:
+        key, (first, *_) = group
+        label = "" if isinstance(source.rows[first], Question) else repr(source.targets[first])
+        return label, hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+    return [places for _, places in sorted(found.items(), key=order)]
+
+
+def _belongs(row: Row) -> str:
+    """What rows of one part have in common: a question's context, or the texts."""
+    return row.context if isinstance(row, Question) else repr((row.text, row.pair))
