@@ -41,6 +41,7 @@ def protocol(settings: Settings) -> type[BoundedProtocol]:
     class Limited(BoundedProtocol):
         max_head_bytes = settings.max_header_bytes
         head_seconds = settings.max_body_seconds
+        max_unsent_bytes = settings.max_pending_bytes
         max_connections = _descriptors_for(settings.max_connections)
 
     return Limited

@@ -139,7 +139,10 @@ class Settings(BaseSettings):
         4 << 20, ge=1024, description="Largest request body in bytes, both as sent and after decompression"
     )
     max_pending_bytes: int = Field(
-        256 << 20, ge=1024, description="Most bytes of request bodies held at one time, over all requests"
+        256 << 20,
+        ge=1024,
+        description="Most bytes of request bodies held at one time, over all requests; and as many of answers that "
+        "clients do not fetch",
     )
     max_header_bytes: int = Field(
         32 << 10, ge=1024, description="Largest request head in bytes: request line and headers"

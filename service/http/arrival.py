@@ -92,6 +92,8 @@ class Arrival:
             if _CONTROL.search(scope["path"]):  # a route's pattern would match a path with a line end behind it
                 await no_path(dialect)(scope, receive, answer)
                 return
+            if client is not None and client.behind:  # one more answer would not be counted until it is sent
+                await client.fetched()
             try:
                 size = _declared(headers)
                 peer = scope.get("client")

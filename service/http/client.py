@@ -18,9 +18,13 @@ class Client(Protocol):
     """The client of one request."""
 
     gone: bool
+    behind: bool  # the client has not fetched the answers before, and the buffer for them is full
 
     def whole(self) -> bytes | None:
         """The body, if all of it has arrived; it is given only once. None if it has not arrived yet."""
+
+    async def fetched(self) -> None:
+        """Wait until the client is not behind, or has left."""
 
     def watch(self, leave: Callable[[], None]) -> Callable[[], object]:
         """Call `leave` when the client disconnects, until the returned function is called."""

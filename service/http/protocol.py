@@ -41,6 +41,7 @@ class BoundedProtocol(HttpToolsProtocol):
     max_head_bytes = 32 << 10
     head_seconds = 30.0
     max_connections = 1_000
+    max_unsent_bytes = 256 << 20
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -51,7 +52,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._due: float | None = None  # an instant of the loop; None while the clock stands
         self._cycles: deque[RequestResponseCycle] = deque()  # that may be unanswered, in order
         self._stalled: asyncio.TimerHandle | None = None
-        self._idle = _IDLE.setdefault(self.server_state, _Idle())
+        self._shared = _SHARED.setdefault(self.server_state, _Shared())
         self._evicted = False
         self._dropped = 0
         self._last_word: bytes | None = None  # once it is set, nothing more is read as requests
@@ -61,12 +62,12 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._together = _Together(transport)
         self._start_clock()
-        self._idle.order[self] = None
-        while len(self.connections) - self._idle.leaving > self.max_connections:
-            longest = next(iter(self._idle.order))
-            del self._idle.order[longest]
+        self._shared.idle[self] = None
+        while len(self.connections) - self._shared.leaving > self.max_connections:
+            longest = next(iter(self._shared.idle))
+            del self._shared.idle[longest]
             longest._evicted = True
-            self._idle.leaving += 1
+            self._shared.leaving += 1
             longest.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -75,8 +76,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
         self._moves()
-        self._idle.order.pop(self, None)
-        self._idle.leaving -= self._evicted
+        self._shared.idle.pop(self, None)
+        self._shared.unread.pop(self, None)
+        self._shared.leaving -= self._evicted
         for cycle in self._cycles:  # by itself only the request that came last hears of it
             if not cycle.response_complete:
                 cycle.disconnected = True
@@ -153,7 +155,7 @@ class BoundedProtocol(HttpToolsProtocol):
             client.cycle = self.cycle
             self.cycle.transport = self._together  # type: ignore[assignment]
             self._cycles.append(self.cycle)
-            self._idle.order.pop(self, None)
+            self._shared.idle.pop(self, None)
 
     def on_body(self, body: bytes) -> None:
         """Of a request that was not refused."""
@@ -187,7 +189,7 @@ class BoundedProtocol(HttpToolsProtocol):
             cycle.body = bytearray()
         super().on_response_complete()
         if self._cycles[-1].response_complete and not self._evicted:
-            self._idle.order[self] = None
+            self._shared.idle[self] = None
         if self._last_word is not None:
             self._speak()
         if self.transport.is_closing():
@@ -197,16 +199,30 @@ class BoundedProtocol(HttpToolsProtocol):
         """The client does not fetch its answers, and the buffer is full."""
         super().pause_writing()
         self._hurry()
+        self._shared.unread[self] = None
+        self._make_room()
 
     def resume_writing(self) -> None:
         """The client has fetched its answers."""
         super().resume_writing()
+        self._shared.unread.pop(self, None)
         if not self.transport.is_closing():
             self._moves()
 
     def timeout_keep_alive_handler(self) -> None:
         """The client asked nothing more. Drop what it has not fetched; a normal close could wait for it for ever."""
         self.transport.abort()
+
+    def _make_room(self) -> None:
+        """While the answers that are not fetched have too many bytes, end the connection that was first among them. A
+        single one is left alone: its answer may be that large."""
+        unread = self._shared.unread
+        total = sum(one.transport.get_write_buffer_size() for one in unread)
+        while total > self.max_unsent_bytes and len(unread) > 1:
+            longest = next(iter(unread))
+            del unread[longest]
+            total -= longest.transport.get_write_buffer_size()
+            longest.transport.abort()
 
     def _moves(self) -> None:
         if self._stalled is not None:
@@ -332,6 +348,16 @@ class _Client:
         """Whether the client has left."""
         return self.cycle is None or self.cycle.disconnected
 
+    @property
+    def behind(self) -> bool:
+        """Whether the client has not fetched its answers, and the buffer is full."""
+        return self.cycle is not None and self.cycle.flow.write_paused
+
+    async def fetched(self) -> None:
+        """Wait until the client has fetched its answers, or has left."""
+        if self.cycle is not None:
+            await self.cycle.flow.drain()
+
     def whole(self) -> bytes | None:
         """The body as the next ASGI message would have it."""
         cycle = self.cycle
@@ -358,15 +384,20 @@ class _Client:
             self._leave()
 
 
-class _Idle:
-    """Idle connections of one server, longest idle first; and how many were aborted but are not closed yet."""
+class _Shared:
+    """What the connections of one server share.
+
+    idle: idle connections, longest idle first. leaving: how many of those were aborted but are not closed yet.
+    unread: connections whose answers are not fetched and fill the buffer, longest first.
+    """
 
     def __init__(self) -> None:
-        self.order: OrderedDict[BoundedProtocol, None] = OrderedDict()
+        self.idle: OrderedDict[BoundedProtocol, None] = OrderedDict()
         self.leaving = 0
+        self.unread: OrderedDict[BoundedProtocol, None] = OrderedDict()
 
 
-_IDLE: WeakKeyDictionary[ServerState, _Idle] = WeakKeyDictionary()
+_SHARED: WeakKeyDictionary[ServerState, _Shared] = WeakKeyDictionary()
 
 
 class _RefusedError(Exception):

@@ -453,6 +453,7 @@ V2 = [
     _v2("an unknown activation", infer(_plain(), tail=b"", parameters={"activation": [MARK]})),
     _v2("data 300 levels deep", infer(_plain(data=json.loads("[" * 150 + "]" * 150)), tail=b"")),
     _v2("an id that is no text", infer(_plain(), tail=b"", id={MARK: 1})),
+    _v2("an id of 1,025 characters", infer(_plain(), tail=b"", id="a" * 1_025)),
     _v2("shared memory", infer(tensor(parameters={"shared_memory_region": "/etc/passwd"}), tail=b"")),
 ]  # fmt: skip
 

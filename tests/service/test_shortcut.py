@@ -90,7 +90,7 @@ def test_what_nobody_expected_is_a_500_in_the_dialect(client: TestClient, monkey
 class Gone:
     """A client of whom the server tells that it leaves while its request waits."""
 
-    gone = False
+    gone = behind = False
 
     def __init__(self, body: bytes) -> None:
         self._body: bytes | None = body

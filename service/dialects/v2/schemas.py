@@ -20,6 +20,7 @@ from service.errors import InvalidInput, Malformed, TooLarge
 HEADER_LENGTH = b"inference-header-content-length"
 Parameter = bool | int | float | str
 Count = Annotated[int, Field(ge=0, le=1 << 31, strict=True)]
+LONGEST_ID = 1024  # characters, which the answer repeats
 _DEEPEST = 3
 
 
@@ -62,7 +63,7 @@ class InferRequest(BaseModel):
         },
     )
 
-    id: str | None = None
+    id: Annotated[str, Field(max_length=LONGEST_ID)] | None = None
     parameters: Parameters = {}
     inputs: Annotated[list[RequestInput], Field(fail_fast=True)]
     outputs: Annotated[list[RequestOutput], Field(fail_fast=True)] | None = None
