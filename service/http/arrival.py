@@ -24,7 +24,7 @@ from service.keys import Keys, secret_of
 from service.models.lifecycle import Lifecycle
 from service.observe import logs
 from service.observe.instruments import Instruments
-from service.observe.metrics import Call
+from service.observe.metrics import Call, Stamps
 from service.observe.tracing import Tracer
 from service.settings import Settings
 
@@ -71,11 +71,11 @@ class Arrival:
         given = str(headers.get(b"x-request-id", b""), "latin-1")
         name = given if _ID.fullmatch(given) else f"{self._name}{next(self._numbers):016x}"
         dialect = spoken(self._parts.dialects, scope["method"], scope["path"])
-        call = Call(name, dialect=dialect.name)
+        client = client_of(scope)  # a request behind another on its connection was complete before this instant
+        call = Call(name, dialect=dialect.name, stamps=Stamps(client.received) if client is not None else Stamps())
         scope.setdefault("state", {})["call"] = call
         status = CLIENT_GONE
         begun = False
-        client = client_of(scope)
 
         async def answer(message: Message) -> None:
             nonlocal status, begun

@@ -17,6 +17,7 @@ EXTENSION = "pgb.client"
 class Client(Protocol):
     """The client of one request."""
 
+    received: float  # when the head was complete: an instant of `clock`
     gone: bool
     behind: bool  # the client has not fetched the answers before, and the buffer for them is full
 

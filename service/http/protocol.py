@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from service.http.client import EXTENSION
+from service.observe.metrics import clock
 
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
@@ -172,9 +173,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             super().on_message_complete()
             answered = self.cycle.response_complete and not self.pipeline
-            if (
-                answered and self.timeout_keep_alive_task is None
-            ):  # its body came after its answer, and stopped the clock
+            # Its body came after its answer, and stopped the clock.
+            if answered and self.timeout_keep_alive_task is None:
                 self.timeout_keep_alive_task = self.loop.call_later(
                     self.timeout_keep_alive, self.timeout_keep_alive_handler
                 )
@@ -337,9 +337,10 @@ class _Together:
 class _Client:
     """See `Client`."""
 
-    __slots__ = ("_leave", "cycle")
+    __slots__ = ("_leave", "cycle", "received")
 
     def __init__(self) -> None:
+        self.received = clock()
         self.cycle: RequestResponseCycle | None = None
         self._leave: Callable[[], None] | None = None
 

@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 from service.app import create_app
 from service.http.client import EXTENSION
 from service.http.shortcut import COMPRESS_FROM
+from service.observe.metrics import clock
 from service.settings import Settings
 from tests.served import serving
 
@@ -93,6 +94,7 @@ class Gone:
     gone = behind = False
 
     def __init__(self, body: bytes) -> None:
+        self.received = clock()
         self._body: bytes | None = body
         self.watched = 0
 

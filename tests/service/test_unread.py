@@ -16,6 +16,7 @@ import uvicorn
 from service.app import create_app
 from service.http.client import EXTENSION
 from service.http.protocol import BoundedProtocol
+from service.observe.metrics import clock
 from service.settings import Settings
 
 ANSWER = 8 << 20  # more than the buffers of two sockets take
@@ -94,6 +95,7 @@ class Behind:
     gone, behind = False, True
 
     def __init__(self) -> None:
+        self.received = clock()
         self.steps: list[str] = []
 
     async def fetched(self) -> None:
@@ -113,9 +115,10 @@ def test_the_next_request_waits_until_answers_are_fetched() -> None:
     async def send(message: Any) -> None:
         assert message
 
-    scope = {"type": "http", "method": "GET", "path": "/v2", "query_string": b"", "headers": []}
-    scope |= {"extensions": {EXTENSION: client}}
-    asyncio.run(create_app(Settings())(scope, send, send))
+    scope: Any = {"type": "http", "method": "GET", "path": "/v2", "query_string": b"", "headers": []}
+    scope["extensions"] = {EXTENSION: client}
+    app: Any = create_app(Settings())
+    asyncio.run(app(scope, None, send))
     assert client.steps == ["fetched", "begun"]
 
 
