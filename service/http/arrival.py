@@ -36,6 +36,7 @@ PROBE = "probe"
 RESERVE, LITTLE = 8, 4096
 _ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NUMBER = re.compile(r"\+?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _ENCODINGS = ("gzip", "deflate")
 
 
@@ -300,10 +301,7 @@ def decompressed(body: bytes, limit: int) -> bytes:
 
 
 def _milliseconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = float(text) if _NUMBER.fullmatch(text.strip()) else math.nan
     if not (math.isfinite(value) and value > 0):
         raise InvalidInput(f"{TIMEOUT_HEADER.decode()} is a number of milliseconds above 0")
     return value / 1e3
