@@ -112,7 +112,7 @@ async def serve(settings: Settings) -> int:
             app,
             host=settings.host,
             port=settings.port,
-            http=host.protocol(settings),
+            http=host.protocol(settings, app.state.instruments),
             log_config=None,
             access_log=False,
             ws="none",

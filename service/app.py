@@ -9,7 +9,6 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.responses import JSONResponse
 
 from service import __version__
@@ -19,8 +18,9 @@ from service.dialects.native import health
 from service.engine import Engine
 from service.http import failures
 from service.http.arrival import Arrival, Parts
+from service.http.compress import Compress
 from service.http.head import Head
-from service.http.shortcut import COMPRESS_FROM, COMPRESS_LEVEL, Shortcut
+from service.http.shortcut import Shortcut
 from service.keys import Keys
 from service.models.lifecycle import Lifecycle
 from service.models.registry import Registry
@@ -85,7 +85,7 @@ def create_app(settings: Settings, background: bool = False, dialects: Sequence[
     )
     for name, part in vars(parts).items():
         setattr(app.state, name, part)
-    app.add_middleware(GZipMiddleware, minimum_size=COMPRESS_FROM, compresslevel=COMPRESS_LEVEL)
+    app.add_middleware(Compress)
     app.add_middleware(Head)
     app.add_middleware(Shortcut, dialects=dialects)
     app.add_middleware(Arrival, parts=parts)

@@ -93,7 +93,7 @@ class Engine:
         pairs = [(query, text) for text in texts]
         rows = await self.classify(call, replace(target, need=RANKS), pairs, options)
         scores = [row[0].score for row in rows]
-        return sorted(enumerate(scores), key=lambda ranked: ranked[1], reverse=True)
+        return sorted(enumerate(scores), key=lambda placed: placed[1], reverse=True)
 
     async def scores(
         self, call: Call, target: Target, inputs: Sequence[Text], options: Labelling
@@ -117,10 +117,10 @@ class Engine:
             self._check(call, QA, [(q.question, q.context) for q in inputs])
             check_size(sum(len(q.context) for q in inputs))  # a context may stand once in the body for every question
             length, stride = windowing.within(model.manifest.max_length)
-            estimate = [_windowed(len(q.context) * model.density, length, stride) for q in inputs]
+            estimate = sum(_windowed(len(q.context) * model.density, length, stride) for q in inputs)
             most = self._settings.max_windows * length  # a request with more is refused later
             work = limited(self._cut(model, inputs, length, stride))
-            windows, announced = await self._tokenized(call, model, work, call.characters, min(most, sum(estimate)))
+            windows, announced = await self._tokenized(call, model, work, call.characters, min(most, estimate))
             every = [window.tokens for group in windows for window in group]
             logits = iter(await self._run(call, model, every, announced))
             groups = [[next(logits) for _ in group] for group in windows]

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from service.app import create_app
 from service.http.protocol import BoundedProtocol
 from service.observe import logs
+from service.observe.instruments import Instruments
 from service.settings import Settings
 
 # A batch that has run waits for the interpreter at most this long behind a request being parsed.
@@ -35,12 +36,14 @@ def application(settings: Settings, background: bool = False) -> FastAPI:
     return app
 
 
-def protocol(settings: Settings) -> type[BoundedProtocol]:
-    """HTTP within the limits of the settings, and of this process."""
+def protocol(settings: Settings, counted: Instruments | None = None) -> type[BoundedProtocol]:
+    """HTTP within the limits of the settings, and of this process. counted: where refused connections are counted."""
 
     class Limited(BoundedProtocol):
         max_head_bytes = settings.max_header_bytes
         head_seconds = settings.max_body_seconds
+        max_unsent_bytes = settings.max_pending_bytes
+        instruments = counted
         max_connections = _descriptors_for(settings.max_connections)
 
     return Limited

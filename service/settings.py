@@ -40,6 +40,9 @@ PREFIX = "PGB_"
 # What Kubernetes puts into every container beside a service whose name is pgb, or begins with pgb-.
 _OF_THE_JOB = f"{PREFIX}CACHE"  # where `pgb compress` keeps scores
 _LONGEST = 1e9  # seconds: what clocks and timers can count
+_MOST_BYTES = (1 << 31) - 1  # of one body
+_ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^\s/?#@]+", re.IGNORECASE)
+_ENDPOINT = re.compile(r"https?://[^\s/?#]+\S*", re.IGNORECASE)
 _LINKED = re.compile(rf"{PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_\d+_\w+)")
 
 
@@ -136,13 +139,20 @@ class Settings(BaseSettings):
     )
 
     max_body_bytes: int = Field(
-        4 << 20, ge=1024, description="Largest request body in bytes, both as sent and after decompression"
+        4 << 20,
+        ge=1024,
+        le=_MOST_BYTES,
+        description="Largest request body in bytes, both as sent and after decompression",
     )
     max_pending_bytes: int = Field(
-        256 << 20, ge=1024, description="Most bytes of request bodies held at one time, over all requests"
+        256 << 20,
+        ge=1024,
+        le=1 << 40,
+        description="Most bytes of request bodies held at one time, over all requests; and as many of answers that "
+        "clients do not fetch",
     )
     max_header_bytes: int = Field(
-        32 << 10, ge=1024, description="Largest request head in bytes: request line and headers"
+        32 << 10, ge=1024, le=1 << 20, description="Largest request head in bytes: request line and headers"
     )
     max_connections: int = Field(
         4096,
@@ -202,6 +212,20 @@ class Settings(BaseSettings):
             raise ValueError("is less than two and a half times max_body_bytes; one body of that size would not fit")
         return value
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(map(_ORIGIN.fullmatch, value)):
+            raise ValueError("is a list of scheme://host or scheme://host:port, without a path, or *")
+        return value
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _endpoint(cls, value: str | None) -> str | None:
+        if value is not None and not _ENDPOINT.fullmatch(value):
+            raise ValueError("is an http:// or https:// URL")
+        return value
+
     @field_validator("metrics_key")
     @classmethod
     def _needs_keys(cls, value: bool, info: ValidationInfo) -> bool:
@@ -247,7 +271,8 @@ def read_settings(argv: Sequence[str]) -> Settings:
         raise SettingsError(f"{config}: cannot be read as TOML ({type(error).__name__})") from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        raise SettingsError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        said = first["msg"].removeprefix("Value error, ")
+        raise SettingsError(f"{'.'.join(map(str, first['loc']))}: {said}") from None
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
+from pgb_core.machine import usable_cores
 from service import __version__
 from service.models.model import Model
 from service.models.registry import Registry
@@ -85,13 +86,14 @@ def information(settings: Settings, registry: Registry, shown: Model | None) -> 
         "model_dtype": shown.numbers if shown else "",
         "served_model_name": shown.name if shown else "",
         "model_type": {kind: named} if labels else {},
+        # Limited by the tokens that may wait. Each request has at least one.
         "max_concurrent_requests": settings.max_queue_tokens,
         "max_input_length": shown.manifest.max_length if shown else 0,
         "max_batch_tokens": settings.max_batch_tokens,
         "max_batch_requests": None,
         "max_client_batch_size": settings.max_items,
         "auto_truncate": True,
-        "tokenization_workers": 1,
+        "tokenization_workers": usable_cores(),
         "version": __version__,
         "sha": None,
         "docker_label": None,

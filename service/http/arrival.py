@@ -24,7 +24,7 @@ from service.keys import Keys, secret_of
 from service.models.lifecycle import Lifecycle
 from service.observe import logs
 from service.observe.instruments import Instruments
-from service.observe.metrics import Call
+from service.observe.metrics import Call, Stamps
 from service.observe.tracing import Tracer
 from service.settings import Settings
 
@@ -36,6 +36,7 @@ PROBE = "probe"
 RESERVE, LITTLE = 8, 4096
 _ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NUMBER = re.compile(r"\+?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _ENCODINGS = ("gzip", "deflate")
 
 
@@ -71,11 +72,11 @@ class Arrival:
         given = str(headers.get(b"x-request-id", b""), "latin-1")
         name = given if _ID.fullmatch(given) else f"{self._name}{next(self._numbers):016x}"
         dialect = spoken(self._parts.dialects, scope["method"], scope["path"])
-        call = Call(name, dialect=dialect.name)
+        client = client_of(scope)  # a request behind another on its connection was complete before this instant
+        call = Call(name, dialect=dialect.name, stamps=Stamps(client.received) if client is not None else Stamps())
         scope.setdefault("state", {})["call"] = call
         status = CLIENT_GONE
         begun = False
-        client = client_of(scope)
 
         async def answer(message: Message) -> None:
             nonlocal status, begun
@@ -92,6 +93,8 @@ class Arrival:
             if _CONTROL.search(scope["path"]):  # a route's pattern would match a path with a line end behind it
                 await no_path(dialect)(scope, receive, answer)
                 return
+            if client is not None and client.behind:  # one more answer would not be counted until it is sent
+                await client.fetched()
             try:
                 size = _declared(headers)
                 peer = scope.get("client")
@@ -298,10 +301,7 @@ def decompressed(body: bytes, limit: int) -> bytes:
 
 
 def _milliseconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = float(text) if _NUMBER.fullmatch(text.strip()) else math.nan
     if not (math.isfinite(value) and value > 0):
         raise InvalidInput(f"{TIMEOUT_HEADER.decode()} is a number of milliseconds above 0")
     return value / 1e3

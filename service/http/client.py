@@ -17,10 +17,15 @@ EXTENSION = "pgb.client"
 class Client(Protocol):
     """The client of one request."""
 
+    received: float  # when the head was complete: an instant of `clock`
     gone: bool
+    behind: bool  # the client has not fetched the answers before, and the buffer for them is full
 
     def whole(self) -> bytes | None:
         """The body, if all of it has arrived; it is given only once. None if it has not arrived yet."""
+
+    async def fetched(self) -> None:
+        """Wait until the client is not behind, or has left."""
 
     def watch(self, leave: Callable[[], None]) -> Callable[[], object]:
         """Call `leave` when the client disconnects, until the returned function is called."""

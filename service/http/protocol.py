@@ -13,15 +13,21 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from httptools import HttpParserError
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from service.http.client import EXTENSION
+from service.observe import logs
+from service.observe.instruments import Instruments
+from service.observe.metrics import clock
 
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _BAD = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _TOO_MANY = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+# The reason of each, as `pgb_connections_refused_total` names it.
+_REASONS = {_TOO_LARGE: "head", _TOO_SLOW: "slow", _BAD: "malformed", _TOO_MANY: "pipelined"}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _HEAD = b"HTTP/1.1 "
 _LAST_CALL_SECONDS = 0.5
@@ -29,6 +35,7 @@ _MOST_HEADERS = 128
 _MOST_WAITING = 32  # requests of one connection
 _MOST_DROPPED = 4 << 20
 _PIECE = 32  # bytes that each piece counts for, however short it is
+_ONCE = frozenset((b"host", b"transfer-encoding", b"content-encoding"))  # more than one of them is an error
 # The header of an offer of another protocol, such as h2c. It is hidden from the parser, which would otherwise take
 # the offer as accepted and read the body that follows as another request.
 _OFFER = re.compile(rb"\r\nupgrade(?=[ \t]*:)", re.IGNORECASE)
@@ -41,6 +48,8 @@ class BoundedProtocol(HttpToolsProtocol):
     max_head_bytes = 32 << 10
     head_seconds = 30.0
     max_connections = 1_000
+    max_unsent_bytes = 256 << 20
+    instruments: Instruments | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -51,7 +60,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._due: float | None = None  # an instant of the loop; None while the clock stands
         self._cycles: deque[RequestResponseCycle] = deque()  # that may be unanswered, in order
         self._stalled: asyncio.TimerHandle | None = None
-        self._idle = _IDLE.setdefault(self.server_state, _Idle())
+        self._shared = _SHARED.setdefault(self.server_state, _Shared())
         self._evicted = False
         self._dropped = 0
         self._last_word: bytes | None = None  # once it is set, nothing more is read as requests
@@ -61,13 +70,13 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._together = _Together(transport)
         self._start_clock()
-        self._idle.order[self] = None
-        while len(self.connections) - self._idle.leaving > self.max_connections:
-            longest = next(iter(self._idle.order))
-            del self._idle.order[longest]
+        self._shared.idle[self] = None
+        while len(self.connections) - self._shared.leaving > self.max_connections:
+            longest = next(iter(self._shared.idle))
+            del self._shared.idle[longest]
             longest._evicted = True
-            self._idle.leaving += 1
-            longest.transport.abort()
+            self._shared.leaving += 1
+            longest._drop("idle")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clocks."""
@@ -75,8 +84,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
         self._moves()
-        self._idle.order.pop(self, None)
-        self._idle.leaving -= self._evicted
+        self._shared.idle.pop(self, None)
+        self._shared.unread.pop(self, None)
+        self._shared.leaving -= self._evicted
         for cycle in self._cycles:  # by itself only the request that came last hears of it
             if not cycle.response_complete:
                 cycle.disconnected = True
@@ -110,13 +120,13 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._in_head and b"pgrade" in data.lower():
             head, end, rest = data.partition(b"\r\n\r\n")
             data = _OFFER.sub(b"\r\nx-offer", head) + end + rest
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except HttpParserError:  # it is not HTTP, or a refusal stopped the parser
+            self._refuse(_BAD)
         if self._frames > self.max_head_bytes + self._body_bytes:
             self._refuse(_TOO_LARGE)
-
-    def send_400_response(self, msg: str) -> None:
-        """What came is not HTTP, or the parser was stopped by a refusal."""
-        self._refuse(_BAD)
 
     def on_message_begin(self) -> None:
         """A head begins."""
@@ -133,15 +143,21 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._stop_clock()
         self._start_clock()
-        size, hosts = len(self.url), 0
+        size = len(self.url)
+        old = self.parser.get_http_version() == "1.0"
+        once: list[bytes] = []
+        coded = False
         for name, value in self.headers:
             size += len(name) + len(value)
-            hosts += name == b"host"
+            if name in _ONCE:
+                once.append(name)
+                coded |= name == b"transfer-encoding" and value.strip().lower() != b"chunked"
+        wrong = coded or len(set(once)) < len(once) or not (old or b"host" in once)
         while self._cycles and self._cycles[0].response_complete:
             self._cycles.popleft()
         if size > self.max_head_bytes or len(self.headers) > _MOST_HEADERS:
             self._stop(_TOO_LARGE)
-        elif (hosts != 1 and (hosts or self.parser.get_http_version() != "1.0")) or self.parser.should_upgrade():
+        elif wrong or self.parser.should_upgrade():
             self._stop(_BAD)
         elif len(self._cycles) >= _MOST_WAITING:
             self._stop(_TOO_MANY)
@@ -149,11 +165,13 @@ class BoundedProtocol(HttpToolsProtocol):
             client = _Client()
             told: dict[str, Any] = {EXTENSION: client}
             self.scope["extensions"] = told
+            if old:  # such a client does not know what 100 means
+                self.expect_100_continue = False
             super().on_headers_complete()
             client.cycle = self.cycle
             self.cycle.transport = self._together  # type: ignore[assignment]
             self._cycles.append(self.cycle)
-            self._idle.order.pop(self, None)
+            self._shared.idle.pop(self, None)
 
     def on_body(self, body: bytes) -> None:
         """Of a request that was not refused."""
@@ -170,9 +188,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             super().on_message_complete()
             answered = self.cycle.response_complete and not self.pipeline
-            if (
-                answered and self.timeout_keep_alive_task is None
-            ):  # its body came after its answer, and stopped the clock
+            # Its body came after its answer, and stopped the clock.
+            if answered and self.timeout_keep_alive_task is None:
                 self.timeout_keep_alive_task = self.loop.call_later(
                     self.timeout_keep_alive, self.timeout_keep_alive_handler
                 )
@@ -187,7 +204,7 @@ class BoundedProtocol(HttpToolsProtocol):
             cycle.body = bytearray()
         super().on_response_complete()
         if self._cycles[-1].response_complete and not self._evicted:
-            self._idle.order[self] = None
+            self._shared.idle[self] = None
         if self._last_word is not None:
             self._speak()
         if self.transport.is_closing():
@@ -197,16 +214,30 @@ class BoundedProtocol(HttpToolsProtocol):
         """The client does not fetch its answers, and the buffer is full."""
         super().pause_writing()
         self._hurry()
+        self._shared.unread[self] = None
+        self._make_room()
 
     def resume_writing(self) -> None:
         """The client has fetched its answers."""
         super().resume_writing()
+        self._shared.unread.pop(self, None)
         if not self.transport.is_closing():
             self._moves()
 
     def timeout_keep_alive_handler(self) -> None:
         """The client asked nothing more. Drop what it has not fetched; a normal close could wait for it for ever."""
         self.transport.abort()
+
+    def _make_room(self) -> None:
+        """While the answers that are not fetched have too many bytes, end the connection that was first among them. A
+        single one is left alone: its answer may be that large."""
+        unread = self._shared.unread
+        total = sum(one.transport.get_write_buffer_size() for one in unread)
+        while total > self.max_unsent_bytes and len(unread) > 1:
+            longest = next(iter(unread))
+            del unread[longest]
+            total -= longest.transport.get_write_buffer_size()
+            longest._drop("unread")
 
     def _moves(self) -> None:
         if self._stalled is not None:
@@ -240,6 +271,7 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self._in_head:
             self._refuse(_TOO_SLOW)
         else:
+            self._count("slow")
             self.transport.close()
             self._hurry()
 
@@ -256,6 +288,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._last_word is not None or self.transport is None or self.transport.is_closing():
             return
         self._stop_clock()
+        self._count(_REASONS[answer])
         self._last_word = answer
         last = self._cycles[-1] if self._cycles else None
         if last is not None and not self._in_head and not head and last.response_complete:
@@ -280,7 +313,18 @@ class BoundedProtocol(HttpToolsProtocol):
     def _hurry(self) -> None:
         """Set a limit on the time in which the client must fetch what was written before the connection closes."""
         if self._stalled is None:
-            self._stalled = self.loop.call_later(self.head_seconds, self.transport.abort)
+            self._stalled = self.loop.call_later(self.head_seconds, self._drop, "unread")
+
+    def _drop(self, reason: str) -> None:
+        """Close without a last answer."""
+        self._count(reason)
+        self.transport.abort()
+
+    def _count(self, reason: str) -> None:
+        """Count a refusal. Anyone can cause one, so the log has it at level debug only."""
+        if self.instruments is not None:
+            self.instruments.refused.labels(reason).inc()
+        logs.LOGGER.debug("connection refused", extra={"fields": {"reason": reason}})
 
 
 class _Together:
@@ -321,9 +365,10 @@ class _Together:
 class _Client:
     """See `Client`."""
 
-    __slots__ = ("_leave", "cycle")
+    __slots__ = ("_leave", "cycle", "received")
 
     def __init__(self) -> None:
+        self.received = clock()
         self.cycle: RequestResponseCycle | None = None
         self._leave: Callable[[], None] | None = None
 
@@ -331,6 +376,16 @@ class _Client:
     def gone(self) -> bool:
         """Whether the client has left."""
         return self.cycle is None or self.cycle.disconnected
+
+    @property
+    def behind(self) -> bool:
+        """Whether the client has not fetched its answers, and the buffer is full."""
+        return self.cycle is not None and self.cycle.flow.write_paused
+
+    async def fetched(self) -> None:
+        """Wait until the client has fetched its answers, or has left."""
+        if self.cycle is not None:
+            await self.cycle.flow.drain()
 
     def whole(self) -> bytes | None:
         """The body as the next ASGI message would have it."""
@@ -358,15 +413,20 @@ class _Client:
             self._leave()
 
 
-class _Idle:
-    """Idle connections of one server, longest idle first; and how many were aborted but are not closed yet."""
+class _Shared:
+    """What the connections of one server share.
+
+    idle: idle connections, longest idle first. leaving: how many of those were aborted but are not closed yet.
+    unread: connections whose answers are not fetched and fill the buffer, longest first.
+    """
 
     def __init__(self) -> None:
-        self.order: OrderedDict[BoundedProtocol, None] = OrderedDict()
+        self.idle: OrderedDict[BoundedProtocol, None] = OrderedDict()
         self.leaving = 0
+        self.unread: OrderedDict[BoundedProtocol, None] = OrderedDict()
 
 
-_IDLE: WeakKeyDictionary[ServerState, _Idle] = WeakKeyDictionary()
+_SHARED: WeakKeyDictionary[ServerState, _Shared] = WeakKeyDictionary()
 
 
 class _RefusedError(Exception):

@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fastapi import Request
-from fastapi.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.dialects.base import Dialect
 from service.dialects.strict import DirectRoute
 from service.http import failures
-
-COMPRESS_FROM, COMPRESS_LEVEL = 4096, 1
+from service.http.compress import COMPRESS_FROM, Compress
 
 
 class Shortcut:
@@ -26,9 +24,9 @@ class Shortcut:
     def __init__(self, app: ASGIApp, dialects: Sequence[Dialect]) -> None:
         self._app = app
         routes = [route for dialect in dialects for route in dialect.routes if isinstance(route, DirectRoute)]
-        self._direct = [route for route in routes if route.methods == {"POST"} and route.directly is not None]
-        self._fixed = {route.path: route for route in self._direct if not route.param_convertors}
-        self._varying = [route for route in self._direct if route.param_convertors]
+        direct = [route for route in routes if route.methods == {"POST"} and route.directly is not None]
+        self._fixed = {route.path: route for route in direct if not route.param_convertors}
+        self._varying = [route for route in direct if route.param_convertors]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -45,7 +43,7 @@ class Shortcut:
         if len(response.body) < COMPRESS_FROM:
             await response(scope, receive, send)
         else:
-            await GZipMiddleware(response, COMPRESS_FROM, COMPRESS_LEVEL)(scope, receive, send)
+            await Compress(response)(scope, receive, send)
 
     def _found(self, scope: Scope) -> DirectRoute | None:
         """The route of a path, with the path's parameters in the scope."""

@@ -10,12 +10,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pgb_core.artifact import MANIFEST, Manifest, open_artifact
+from pgb_core.artifact import Manifest, open_artifact
 from pgb_core.errors import PGBError
 from pgb_core.hub import located
 from pgb_core.inference.runtimes.base import Runtime
 from service.batching.futures import settle
 from service.errors import InvalidInput, LoadFailed, Overloaded, ServiceError, Unavailable, UnknownModel, WrongTask
+from service.models.folder import NO_FOLDER, find, folders, loadable
 from service.models.memory import give_back
 from service.models.model import Model
 from service.observe import logs
@@ -24,11 +25,9 @@ from service.observe.metrics import clock
 from service.observe.tracing import Tracer
 from service.settings import Settings
 
-_NAME = re.compile(r"(?!\.)[\w.-]+")
 _NAMED = re.compile(r"(?P<name>[\w.-]+)=(?P<path>.+)")
 _PROBE_SECONDS = 1.0
 Suits = Callable[[Manifest], bool]
-_NO_FOLDER = "the folder of models cannot be read"
 _NO_VERSION = "that version of the model is not served; GET /v1/models lists them"
 
 
@@ -160,7 +159,7 @@ class Registry:
             self._admit(model, 1.0)
             self._instruments.events.labels(model.name, "load").inc()
         if not self._settings.artifacts and self._settings.models_dir is not None:
-            for name in await asyncio.to_thread(_folders, self._settings.models_dir):
+            for name in await asyncio.to_thread(folders, self._settings.models_dir):
                 try:
                     await self.load(name)
                 except UnknownModel as error:
@@ -190,7 +189,7 @@ class Registry:
         async with self._change:
             if self._retiring:  # so that memory holds one version more than is served, not many
                 await asyncio.wait(self._retiring)
-            path, label = await asyncio.to_thread(_find, folder, name, version)
+            path, label = await asyncio.to_thread(find, folder, name, version)
             key = (name, label or "")
             self._other[key] = State(*key, "LOADING")
             try:
@@ -242,9 +241,9 @@ class Registry:
         if folder is None:
             return self.index()
         try:
-            held = await asyncio.to_thread(_held, folder)
+            held = await asyncio.to_thread(loadable, folder)
         except OSError as error:
-            raise Unavailable(_NO_FOLDER) from error
+            raise Unavailable(NO_FOLDER) from error
         known = self.index()
         names, versions = {state.name for state in known}, {(state.name, state.version) for state in known}
         # An artifact without a folder of its version has one only once it is opened.
@@ -405,42 +404,3 @@ class _Opened:
             self._stopped = True
             if self._runtime is not None:
                 self._runtime.stop()
-
-
-def _folders(folder: Path) -> list[str]:
-    """What may be a model: neither hidden nor, like the lost+found of a volume, without a name that one can have."""
-    return sorted(entry.name for entry in folder.iterdir() if _NAME.fullmatch(entry.name) and entry.is_dir())
-
-
-def _versions(root: Path) -> list[str]:
-    """The versions that a model's folder holds under their names."""
-    return [entry for entry in _folders(root) if (root / entry / MANIFEST).is_file()]
-
-
-def _held(folder: Path) -> list[tuple[str, str]]:
-    """Every name and version that can be loaded; no version where the artifact lies in the folder of the name."""
-    found: list[tuple[str, str]] = []
-    for name in _folders(folder):
-        with suppress(OSError):  # it goes while we look, or cannot be read, and could not be loaded either
-            if (folder / name / MANIFEST).is_file():
-                found.append((name, ""))
-            found += [(name, version) for version in _versions(folder / name)]
-    return found
-
-
-def _find(folder: Path, name: str, version: str | None) -> tuple[Path, str | None]:
-    """The artifact's folder, and its version where the folder says it. Names are compared, never joined."""
-    try:
-        if name not in _folders(folder):
-            raise UnknownModel("the folder of models holds no model of that name")
-        root = folder / name
-        if version is None and (root / MANIFEST).is_file():
-            return root, None
-        versions = _versions(root)
-    except OSError as error:
-        raise LoadFailed(_NO_FOLDER) from error
-    if version is None and versions:
-        version = max(versions, key=lambda entry: (entry.isdecimal(), int(entry) if entry.isdecimal() else 0, entry))
-    if version not in versions:
-        raise UnknownModel("the folder of models holds no such version of that model")
-    return root / version, version

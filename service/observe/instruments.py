@@ -46,6 +46,9 @@ class Instruments:
             Counter("pgb_requests", "Requests, by dialect and status", ("dialect", "model", "status"), registry=r)
         )
         self.rejections = Labelled(Counter("pgb_rejections", "Requests refused, by reason", ("reason",), registry=r))
+        self.refused = Labelled(
+            Counter("pgb_connections_refused", "Connections refused or closed, by reason", ("reason",), registry=r)
+        )
         self.inputs = Labelled(Counter("pgb_inputs", "Texts, pairs or questions answered", model, registry=r))
         self.truncated = Counter("pgb_truncated_inputs", "Inputs cut to the model's length", model, registry=r)
         self.batch_size = Histogram("pgb_batch_size", "Inputs in a batch", model, registry=r, buckets=SIZES)

@@ -11,7 +11,7 @@ from uvicorn.server import ServerState
 from service.http.protocol import BoundedProtocol
 
 STEPS = (
-    *("connection_made", "connection_lost", "shutdown", "data_received", "send_400_response", "on_message_begin"),
+    *("connection_made", "connection_lost", "shutdown", "data_received", "on_message_begin"),
     *("on_header", "on_headers_complete", "on_body", "on_message_complete", "on_response_complete"),
     *("pause_writing", "resume_writing", "timeout_keep_alive_handler"),
 )
@@ -28,6 +28,7 @@ OF_A_REQUEST = (
 def test_the_protocol_has_the_steps_that_ours_replaces() -> None:
     """A step that is gone, or has another name, would leave a bound unchecked without any error."""
     assert [name for name in STEPS if name not in vars(HttpToolsProtocol)] == []
+    assert callable(HttpToolsProtocol._unset_keepalive_if_required)
     own = {name for name, value in vars(BoundedProtocol).items() if callable(value) and not name.startswith("_")}
     assert own == set(STEPS)
 

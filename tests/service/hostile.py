@@ -206,6 +206,7 @@ class Wire:
 GOOD = word("the film", "native")
 NATIVE = "/v1/classify"
 CHUNKED = f"POST {NATIVE} HTTP/1.1\r\nhost: a\r\n{JSON}\r\ntransfer-encoding: chunked\r\n".encode()
+EXPECTING = post(NATIVE, b"", "expect: 100-continue", length=str(len(GOOD))).replace(b"/1.1", b"/1.0")
 CHUNK = b"%x\r\n%s\r\n" % (len(GOOD), GOOD)
 H2C = ("connection: Upgrade, HTTP2-Settings", "upgrade: h2c", "http2-settings: AAMAAABkAAQAAP__")
 HTTP = [
@@ -254,6 +255,9 @@ HTTP = [
     Wire("a length shorter than the body", (400, 400), (post(NATIVE, GOOD, length="5"),), True),
     Wire("a length and chunks", (400,), (CHUNKED + b"content-length: 5\r\n\r\n" + CHUNK + b"0\r\n\r\n",), True),
     Wire("an unknown transfer encoding", (400,), (post(NATIVE, GOOD, f"transfer-encoding: {MARK}"),), True),
+    Wire("gzip as a transfer encoding", (400,), (CHUNKED.replace(b": chunked", b": gzip, chunked") + b"\r\n",), True),
+    Wire("two content encodings", (400,), (post(NATIVE, GOOD, *["content-encoding: identity"] * 2),), True),
+    Wire("`Expect: 100-continue` in HTTP/1.0", (200,), (EXPECTING, 0.1, GOOD), True),
     Wire("valid chunks", (200,), (CHUNKED + b"\r\n" + CHUNK, b"0\r\n\r\n")),
     Wire("chunks of a byte", (200,), (CHUNKED + b"\r\n", *(b"1\r\n%c\r\n" % c for c in GOOD), b"0\r\n\r\n")),
     Wire("a chunk whose size is no number", (400,), (CHUNKED + b"\r\n" + M + b"\r\n",), True),
@@ -290,7 +294,7 @@ HTTP = [
     *(
         Wire(f"`X-Request-Timeout-Ms: {value}`", (status,), (post(NATIVE, GOOD, f"x-request-timeout-ms: {value}"),))
         for value, status in (
-            *(("0", 422), ("-1", 422), ("nan", 422), ("1e999", 422), ("soon", 422), ("", 422)),
+            *(("0", 422), ("-1", 422), ("nan", 422), ("1e999", 422), ("soon", 422), ("", 422), ("1_000", 422)),
             *(("1e308", 200), ("1e-300", 504)),
         )
     ),
@@ -333,6 +337,19 @@ OPTIONS = [
     Wire("`model` for another task", (400,), (post(NATIVE, b'{"inputs": "the film", "model": "who"}'),)),
     Wire("`timeout_ms` of 1e999", (422,), (post(NATIVE, b'{"inputs": "the film", "timeout_ms": 1e999}'),)),
     Wire("`timeout_ms` of 1e-9", (504,), (post(NATIVE, b'{"inputs": "the film", "timeout_ms": 1e-9}'),)),
+    *(
+        Wire(
+            f"`{name}` of `{value}`",
+            (422,),
+            (post(NATIVE, f'{{"inputs": "the film", "{name}": {value}}}'.encode()),),
+        )
+        for name, value in (
+            *(("top_k", "true"), ("top_k", '"1"'), ("top_k", "1.0"), ("timeout_ms", "true"), ("timeout_ms", '"500"')),
+            *(("truncate", '"off"'), ("truncate", "0"), ("stride", "true")),
+        )
+    ),
+    _question("`handle_impossible` of 1", 422, handle_impossible=1),
+    _question('`align_to_words` of `"no"`', 422, align_to_words="no"),
     _question("`top_k` of 0 answers", 422, top_k=0),
     _question("`top_k` of 101 answers", 422, top_k=101),
     _question("the same through Hugging Face", 422, "/models/who", top_k=101),
@@ -400,6 +417,7 @@ def _scores(count: int) -> tuple[bytes]:
     return infer(_plain(), tail=b"", outputs=[{"name": "scores", "parameters": {"classification": count}}])
 
 
+_BINARY_NO = {"name": "score", "parameters": {"binary_data": "no"}}
 V2 = [
     _v2("a valid binary tensor", infer(tensor()), 200),
     _v2("a shape of two and data of one", infer(tensor(shape=[2, 1]))),
@@ -451,8 +469,13 @@ V2 = [
     _v2("a `timeout` of 10^30", infer(_plain(), tail=b"", parameters={"timeout": 10**30}), 200),
     _v2("a `timeout` of 1 µs", infer(_plain(), tail=b"", parameters={"timeout": 1}), 504),
     _v2("an unknown activation", infer(_plain(), tail=b"", parameters={"activation": [MARK]})),
+    _v2("`binary_data_output` of `\"false\"`", infer(_plain(), tail=b"", parameters={"binary_data_output": "false"})),
+    _v2("`binary_data` of `\"no\"`", infer(_plain(), tail=b"", outputs=[_BINARY_NO])),
+    _v2("`handle_impossible` of 1", infer(_plain(), tail=b"", parameters={"handle_impossible": 1})),
+    _v2("`NaN` as a parameter", infer(_plain(), tail=b"", parameters={"other": float("nan")})),
     _v2("data 300 levels deep", infer(_plain(data=json.loads("[" * 150 + "]" * 150)), tail=b"")),
     _v2("an id that is no text", infer(_plain(), tail=b"", id={MARK: 1})),
+    _v2("an id of 1,025 characters", infer(_plain(), tail=b"", id="a" * 1_025)),
     _v2("shared memory", infer(tensor(parameters={"shared_memory_region": "/etc/passwd"}), tail=b"")),
 ]  # fmt: skip
 

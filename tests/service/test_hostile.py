@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import re
 import socket
 import threading
 import time
@@ -48,9 +49,7 @@ from tests.service.hostile import (
     Body,
     M,
     Wire,
-    _plain,
     get,
-    infer,
     post,
     written,
 )
@@ -67,8 +66,10 @@ def port(artifacts: tuple[Path, Path]) -> Iterator[int]:
         max_characters=CHARACTERS,
         max_body_seconds=SECONDS,
     )
-    protocol = type("Narrow", (BoundedProtocol,), {"max_head_bytes": HEAD_BYTES, "head_seconds": SECONDS})
-    config = uvicorn.Config(create_app(settings), port=0, http=protocol, log_config=None, ws="none")
+    app = create_app(settings)
+    bounds = {"max_head_bytes": HEAD_BYTES, "head_seconds": SECONDS, "instruments": app.state.instruments}
+    protocol = type("Narrow", (BoundedProtocol,), bounds)
+    config = uvicorn.Config(app, port=0, http=protocol, log_config=None, ws="none")
     config.server_header = False
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
@@ -171,13 +172,44 @@ def test_hostile_bytes_get_what_the_table_says(port: int, case: Wire) -> None:
 
 def test_who_asks_and_never_reads_is_cut_off(port: int, caplog: pytest.LogCaptureFixture) -> None:
     """Answers pile up, reading stops, and after a while the connection ends and frees what it held, without a word."""
-    body = infer(_plain(), tail=b"", id="a" * 50_000)[0]
+    body = post("/openapi.json", b" " * 50_000).replace(b"POST", b"GET")
     gone = (BrokenPipeError, ConnectionResetError)
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection, pytest.raises(gone):
         connection.sendall(body * 2_000)
     (metrics,) = exchange(port, (get("/metrics", "accept-encoding: identity"),), 1, False)
     assert b"pgb_open_requests 1.0" in metrics.body
+    assert b'pgb_connections_refused_total{reason="unread"}' in metrics.body
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize(
+    ("reason", "send"),
+    [
+        ("malformed", (b"\x00" + M + b"\r\n\r\n",)),
+        ("head", (get("/" + "a" * HEAD_BYTES),)),
+        ("slow", (get("/")[:-4], SECONDS)),
+        ("pipelined", (get("/health") * 33,)),
+    ],
+)
+def test_a_refused_connection_is_counted_once(
+    port: int, reason: str, send: Sequence[bytes | float], caplog: pytest.LogCaptureFixture
+) -> None:
+    """By its reason, and the log says nothing of it at its usual level."""
+    caplog.set_level(logging.INFO)
+    before = _refused(port)
+    exchange(port, send, 33 if reason == "pipelined" else 1, True)
+    assert {name: count - before.get(name, 0) for name, count in _refused(port).items()} == {
+        **dict.fromkeys(before, 0.0),
+        reason: 1.0,
+    }
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def _refused(port: int) -> dict[str, float]:
+    """Refused connections by reason."""
+    (metrics,) = exchange(port, (get("/metrics", "accept-encoding: identity"),), 1, False)
+    found = re.findall(r'pgb_connections_refused_total\{reason="(\w+)"\} (\S+)', metrics.body.decode())
+    return {reason: float(count) for reason, count in found}
 
 
 def test_a_body_that_comes_after_its_refusal_leaves_a_clock(port: int) -> None:

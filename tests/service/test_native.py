@@ -10,6 +10,8 @@ import pytest
 from fastapi.testclient import TestClient
 from tokenizers import Tokenizer
 
+from pgb_core.machine import usable_cores
+
 CONTEXT = "the film was very good and it began where the town sang a dull song"
 
 
@@ -173,6 +175,11 @@ def test_health_and_models_name_what_is_served(client: TestClient) -> None:
     assert all("parity" in m["measured"] for m in found["models"])
     assert {m["activation"] for m in found["models"]} == {"softmax"}
     assert {state["state"] for state in found["states"]} == {"READY"}
+
+
+def test_the_threads_that_tokenise_are_told(client: TestClient) -> None:
+    """As many as long texts may be tokenised at a time."""
+    assert client.get("/info").json()["tokenization_workers"] == usable_cores()
 
 
 def test_the_examples_in_the_api_s_description_run(client: TestClient) -> None:

@@ -74,6 +74,13 @@ def test_what_kubernetes_adds_to_the_environment_is_no_setting(monkeypatch: pyte
         ([], {}, "ports =", "cannot be read as TOML"),
         (["--config", "/nowhere"], {}, "", "/nowhere: cannot be read"),
         (["--runtime", "magic"], {}, "", "runtime: "),
+        (["--cors-origins", "example.org"], {}, "", "cors_origins: is a list"),
+        (["--cors-origins", "http://a,http://b/"], {}, "", "cors_origins: is a list"),
+        (["--otlp-endpoint", "collector:4318"], {}, "", "otlp_endpoint: is an http"),
+        (["--max-body-bytes", "2147483648", "--max-pending-bytes", "9999999999"], {}, "", "max_body_bytes: "),
+        (["--max-pending-bytes", "9999999999999"], {}, "", "max_pending_bytes: "),
+        (["--max-header-bytes", "2000000"], {}, "", "max_header_bytes: "),
+        (["--metrics-key", "true"], {}, "", "metrics_key: needs keys_file"),
     ],
 )
 def test_a_wrong_setting_is_named_in_one_line(
@@ -94,6 +101,14 @@ def test_a_wrong_setting_is_named_in_one_line(
         read_settings(argv)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_addresses_that_work_are_taken() -> None:
+    """Origins with ports, any origin, and an endpoint with a path."""
+    argv = ["--cors-origins", "https://a.example:8443,*", "--otlp-endpoint", "https://host:4318/otlp"]
+    found = read_settings(argv)
+    assert found.cors_origins == ("https://a.example:8443", "*")
+    assert found.otlp_endpoint == "https://host:4318/otlp"
 
 
 FLOATS = [name for name, field in Settings.model_fields.items() if field.annotation is float]

@@ -16,7 +16,8 @@ from fastapi.testclient import TestClient
 
 from service.app import create_app
 from service.http.client import EXTENSION
-from service.http.shortcut import COMPRESS_FROM
+from service.http.compress import COMPRESS_FROM, takes
+from service.observe.metrics import clock
 from service.settings import Settings
 from tests.served import serving
 
@@ -70,7 +71,28 @@ def test_a_version_may_stand_in_the_query_of_v2(client: TestClient) -> None:
     assert client.post("/v2/models/mood/infer?version=none", json={"inputs": [TENSOR]}).status_code == 404
 
 
-@pytest.mark.parametrize("accepted", ["gzip", "identity"])
+@pytest.mark.parametrize(
+    ("accepted", "gzip"),
+    [
+        *(("gzip", True), ("deflate, GZIP;q=0.5", True), ("gzip; q=1.0", True)),
+        *(("gzip;q=0", False), ("gzip ; q=0.000, br", False), ("x-gzip", False), ("gzip;q=a", False)),
+        *(("identity", False), ("*", False), ("", False), ("gzip;q=nan", False)),
+    ],
+)
+def test_an_encoding_is_used_for_whom_names_it(accepted: str, gzip: bool) -> None:
+    """And does not exclude it."""
+    assert takes(accepted, "gzip") == gzip
+
+
+def test_an_answer_of_v2_is_not_deflated_for_whom_excludes_that(client: TestClient) -> None:
+    """Nor left to gzip for whom excludes gzip."""
+    tensor = {**TENSOR, "shape": [120], "data": ["the film"] * 120}
+    for accepted, used in (("deflate;q=0", None), ("deflate, gzip;q=0", "deflate"), ("deflate, gzip", "gzip")):
+        reply = client.post("/v2/models/mood/infer", json={"inputs": [tensor]}, headers={"accept-encoding": accepted})
+        assert reply.headers.get("content-encoding") == used
+
+
+@pytest.mark.parametrize("accepted", ["gzip", "identity", "gzip;q=0"])
 def test_a_long_answer_is_compressed_for_whom_it_may_be(client: TestClient, accepted: str) -> None:
     """As every other answer is."""
     body = {"inputs": ["the film"] * 120}
@@ -90,9 +112,10 @@ def test_what_nobody_expected_is_a_500_in_the_dialect(client: TestClient, monkey
 class Gone:
     """A client of whom the server tells that it leaves while its request waits."""
 
-    gone = False
+    gone = behind = False
 
     def __init__(self, body: bytes) -> None:
+        self.received = clock()
         self._body: bytes | None = body
         self.watched = 0
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -304,6 +305,26 @@ def test_what_came_whole_is_answered_before_what_did_not_is_refused(held: tuple[
             text = reader.read()
     assert text.startswith(b"HTTP/1.1 200")
     assert text.count(b"HTTP/1.1 400 Bad Request") == 1
+
+
+def test_the_time_of_a_request_begins_with_its_head(held: tuple[str, Held]) -> None:
+    """Also when the answer before it on the same connection comes later: its deadline passes meanwhile."""
+    url, runtime = held
+    runtime.go.clear()
+    bodies = [json.dumps({"inputs": "the film", **more}).encode() for more in ({}, {}, {"timeout_ms": 200})]
+    head = "POST /v1/classify HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n{}\r\n"
+    ends = ("", "", "connection: close\r\n")
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), 20) as connection:
+        for body, end in zip(bodies, ends, strict=True):
+            connection.sendall(head.format(len(body), end).encode() + body)
+        until(lambda: runtime.batches == [1])
+        time.sleep(0.5)
+        runtime.go.set()
+        with connection.makefile("rb") as reader:
+            text = reader.read().decode()
+    assert re.findall(r"HTTP/1.1 (\d+)", text) == ["200", "200", "504"]
+    tokenize, total = (float(re.findall(rf"{name};dur=([\d.]+)", text)[1]) for name in ("tok", "total"))
+    assert 400 < tokenize < total
 
 
 def test_liveness_does_not_depend_on_load(held: tuple[str, Held]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import Request as HttpRequest
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, RootModel, StrictBool, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, RootModel, StrictBool, StrictInt, Tag
 
 from service.dialects import contested
 from service.dialects.strict import Strict
@@ -70,8 +70,8 @@ class Parameters(Strict):
     return_all_scores: StrictBool | None = Field(
         None, description="Without `top_k`: true, the default, gives all labels; false gives only the best one"
     )
-    top_k: int | None = Field(None, ge=1, le=10_000)
-    max_length: int | None = Field(
+    top_k: StrictInt | None = Field(None, ge=1, le=10_000)
+    max_length: StrictInt | None = Field(
         None, ge=8, le=100_000, description="Tokens to which texts are cut, if the model takes more"
     )
     truncation: StrictBool | Literal["longest_first", "only_first", "only_second", "do_not_truncate"] | None = Field(
@@ -87,13 +87,13 @@ class Parameters(Strict):
     )
     multi_label: StrictBool | None = Field(None, description="Whether several of the candidate labels may be true")
     align_to_words: StrictBool | None = None
-    doc_stride: int | None = Field(None, ge=0, le=100_000)
+    doc_stride: StrictInt | None = Field(None, ge=0, le=100_000)
     handle_impossible_answer: StrictBool | None = None
-    max_answer_len: int | None = Field(None, ge=1, le=4096)
-    max_question_len: int | None = Field(None, ge=1)
-    max_seq_len: int | None = Field(None, ge=8, le=100_000)
+    max_answer_len: StrictInt | None = Field(None, ge=1, le=4096)
+    max_question_len: StrictInt | None = Field(None, ge=1)
+    max_seq_len: StrictInt | None = Field(None, ge=8, le=100_000)
     padding: bool | str | None = None
-    batch_size: int | None = Field(None, ge=1)
+    batch_size: StrictInt | None = Field(None, ge=1)
 
 
 class Request(Strict):

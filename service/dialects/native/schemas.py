@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt
 
 from service.dialects.strict import Strict
 
@@ -32,17 +32,19 @@ class ClassifyRequest(Strict):
     model: str | None = Field(None, description="By default the first classification model")
     version: str | None = Field(None, description="Version of the named model; by default the traffic split chooses")
     activation: Literal["softmax", "sigmoid", "none"] | None = Field(None, description="By default the model's own")
-    top_k: int | None = Field(None, ge=1, description="By default all labels")
-    truncate: bool = Field(True, description="True cuts a text that is longer than the model takes; false refuses it")
+    top_k: StrictInt | None = Field(None, ge=1, description="By default all labels")
+    truncate: StrictBool = Field(
+        True, description="True cuts a text that is longer than the model takes; false refuses it"
+    )
     long: Literal["mean", "max"] | None = Field(
         None,
         description="Read a text that is longer than the model takes in windows, and label it by the mean or the "
         "largest of their logits",
     )
-    stride: int | None = Field(
+    stride: StrictInt | None = Field(
         None, ge=0, description="Tokens that neighbouring windows of `long` share; by default 128"
     )
-    timeout_ms: float | None = Field(None, gt=0, le=3_600_000, description="Give up this long after arrival")
+    timeout_ms: StrictFloat | None = Field(None, gt=0, le=3_600_000, description="Give up this long after arrival")
 
 
 class QuestionInput(Strict):
@@ -71,13 +73,15 @@ class AnswerRequest(Strict):
     inputs: Annotated[list[QuestionInput], Field(min_length=1, fail_fast=True)] | None = None
     model: str | None = Field(None, description="By default the first QA model")
     version: str | None = Field(None, description="Version of the named model; by default the traffic split chooses")
-    top_k: int = Field(1, ge=1, le=100)
-    max_answer_length: int = Field(15, ge=1, le=4096, description="Most tokens of an answer")
-    max_length: int | None = Field(None, ge=8, description="Tokens of a window; by default 384, at most the model's")
-    stride: int | None = Field(None, ge=0, description="Tokens that neighbouring windows share; by default 128")
-    handle_impossible: bool = Field(False, description="Allow an empty answer for a context that has none")
-    align_to_words: bool = Field(True, description="Widen answers to whole words")
-    timeout_ms: float | None = Field(None, gt=0, le=3_600_000, description="Give up this long after arrival")
+    top_k: StrictInt = Field(1, ge=1, le=100)
+    max_answer_length: StrictInt = Field(15, ge=1, le=4096, description="Most tokens of an answer")
+    max_length: StrictInt | None = Field(
+        None, ge=8, description="Tokens of a window; by default 384, at most the model's"
+    )
+    stride: StrictInt | None = Field(None, ge=0, description="Tokens that neighbouring windows share; by default 128")
+    handle_impossible: StrictBool = Field(False, description="Allow an empty answer for a context that has none")
+    align_to_words: StrictBool = Field(True, description="Widen answers to whole words")
+    timeout_ms: StrictFloat | None = Field(None, gt=0, le=3_600_000, description="Give up this long after arrival")
 
 
 class TimingsBody(BaseModel):
@@ -194,7 +198,9 @@ class LoadRequest(Strict):
     """Which version to load from the folder of models; by default the latest."""
 
     version: str | None = None
-    share: float = Field(1.0, gt=0, le=1, description="Share of the traffic; with 1 the other versions are unloaded")
+    share: StrictFloat = Field(
+        1.0, gt=0, le=1, description="Share of the traffic; with 1 the other versions are unloaded"
+    )
 
 
 class UnloadRequest(Strict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
 from service.dialects.strict import Strict
 
@@ -35,16 +35,18 @@ class RerankDocumentsRequest(Strict):
     query: Annotated[str, Field(min_length=1)]
     documents: Annotated[list[str | Document], Field(min_length=1, fail_fast=True)]
     model: str | None = Field(None, description="By default the first classification model of one label")
-    top_n: int | None = Field(None, ge=1, description="By default all documents")
+    top_n: StrictInt | None = Field(None, ge=1, description="By default all documents")
     return_documents: StrictBool | None = Field(None, description="Repeat each document beside its score")
     rank_fields: Annotated[list[Literal["text"]], Field(max_length=1)] | None = Field(
         None, description="Accepted, but only the text of a document is ranked"
     )
-    max_tokens_per_doc: int | None = Field(
+    max_tokens_per_doc: StrictInt | None = Field(
         None, ge=8, description="Tokens to which query and document together are cut, if the model takes more"
     )
-    max_chunks_per_doc: int | None = Field(None, ge=1, description="No effect: a document is never split into parts")
-    priority: int | None = Field(None, description="Has no effect: all clients get fair turns")
+    max_chunks_per_doc: StrictInt | None = Field(
+        None, ge=1, description="No effect: a document is never split into parts"
+    )
+    priority: StrictInt | None = Field(None, description="Has no effect: all clients get fair turns")
 
 
 class Result(BaseModel):

@@ -25,6 +25,7 @@ from service.dialects.v2 import schemas as v2
 from service.dialects.v2.schemas import Asked, Tensor
 from service.engine import Engine, Target
 from service.errors import InvalidInput, ServiceError, TooLarge, Unavailable, UnknownModel
+from service.http.compress import takes
 from service.models.model import Model
 from service.observe.metrics import STAGES, Call, Spent
 
@@ -57,6 +58,7 @@ OUTPUTS = {
     "qa": (("answer", "BYTES"), ("score", "FP32"), ("start", "INT32"), ("end", "INT32")),
 }
 _DEFLATE_FROM = 4096
+_SWITCHES: tuple[str, ...] = ("binary_data_output", "handle_impossible")
 _TYPES = {"BYTES": "TYPE_STRING", "FP32": "TYPE_FP32", "INT32": "TYPE_INT32"}
 _BINARY = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
@@ -208,6 +210,7 @@ async def infer(request: Request, name: Name, version: str | None = None) -> Res
         _give(call, asked.header.parameters.get("timeout"))
         columns = _columns(asked, INPUTS[task])
         _check_outputs(asked, [name for name, _ in OUTPUTS[task]])
+        _check_parameters(asked)
     except ServiceError as error:
         model.statistics.failed(call)
         raise _refusal(error) from None
@@ -236,10 +239,8 @@ async def _classify(
     texts: Sequence[Text] = columns["text"]
     if "text_pair" in columns:
         texts = list(zip(columns["text"], columns["text_pair"], strict=True))
-    activation = asked.header.parameters.get("activation")
-    if activation is not None and activation not in SCORINGS:
-        raise InvalidInput("parameter activation is softmax, sigmoid or none")
-    labels, scores = await engine.scores(call, target, texts, Labelling(activation))
+    labelling = Labelling(asked.header.parameters.get("activation"))
+    labels, scores = await engine.scores(call, target, texts, labelling)
     best = scores.argmax(1)
     made = [
         Tensor("label", np.array([[labels[n]] for n in best], object)),
@@ -257,7 +258,7 @@ async def _answer(
     call: Call, target: Target, columns: dict[str, list[str]], asked: Asked, engine: Engine
 ) -> list[Tensor]:
     questions = [Question(q, c) for q, c in zip(columns["question"], columns["context"], strict=True)]
-    impossible = asked.header.parameters.get("handle_impossible", False) is True
+    impossible = asked.header.parameters.get("handle_impossible", False)
     rows = await engine.answer(call, target, questions, Windowing(), Options(handle_impossible=impossible))
     best = [row[0] if row else None for row in rows]
     return [
@@ -293,6 +294,17 @@ def _check_outputs(asked: Asked, names: Sequence[str]) -> None:
     _classification(asked)
 
 
+def _check_parameters(asked: Asked) -> None:
+    activation = asked.header.parameters.get("activation")
+    if activation is not None and activation not in SCORINGS:
+        raise InvalidInput("parameter activation is softmax, sigmoid or none")
+    given = [(name, asked.header.parameters.get(name)) for name in _SWITCHES]
+    given += [("binary_data", output.parameters.get("binary_data")) for output in asked.header.outputs or ()]
+    for name, value in given:
+        if not isinstance(value, bool | None):
+            raise InvalidInput(f"parameter {name} is true or false")
+
+
 def _chosen(made: list[Tensor], asked: Asked) -> list[Tensor]:
     by_name = {tensor.name: tensor for tensor in made}
     return [by_name[output.name] for output in asked.header.outputs] if asked.header.outputs else made
@@ -319,7 +331,7 @@ def _give(call: Call, microseconds: object) -> None:
 
 def _only_deflate(accepted: str) -> bool:
     """Whether a client takes deflate but not gzip, which is left to the middleware."""
-    return "deflate" in accepted and "gzip" not in accepted
+    return takes(accepted, "deflate") and not takes(accepted, "gzip")
 
 
 def _width(model: Model, output: str) -> int:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from service.dialects.strict import check_values
 from service.errors import InvalidInput, Malformed, TooLarge
@@ -20,6 +20,7 @@ from service.errors import InvalidInput, Malformed, TooLarge
 HEADER_LENGTH = b"inference-header-content-length"
 Parameter = bool | int | float | str
 Count = Annotated[int, Field(ge=0, le=1 << 31, strict=True)]
+LONGEST_ID = 1024  # characters, which the answer repeats
 _DEEPEST = 3
 
 
@@ -62,7 +63,7 @@ class InferRequest(BaseModel):
         },
     )
 
-    id: str | None = None
+    id: Annotated[str, Field(max_length=LONGEST_ID)] | None = None
     parameters: Parameters = {}
     inputs: Annotated[list[RequestInput], Field(fail_fast=True)]
     outputs: Annotated[list[RequestOutput], Field(fail_fast=True)] | None = None
@@ -152,7 +153,7 @@ def parse(body: bytes, header_length: str | None, items: int) -> Asked:
             raise Malformed("Inference-Header-Content-Length is more than the length of the body")
     check_values(body[:size], items)
     try:
-        header = InferRequest.model_validate_json(body[:size])
+        header = InferRequest.model_validate(_json(body[:size]))
     except ValidationError as error:
         raise _described(error) from None
     if len({output.name for output in header.outputs or ()}) < len(header.outputs or ()):
@@ -173,9 +174,17 @@ def parse_repository(kind: type[Body], body: bytes) -> Body:
     """What is asked of the repository; the body may be empty. Raises Malformed, InvalidInput or TooLarge."""
     check_values(body, 0)
     try:
-        return kind.model_validate_json(body or b"{}")
+        return kind.model_validate(_json(body or b"{}"))
     except ValidationError as error:
         raise _described(error) from None
+
+
+def _json(body: bytes) -> object:
+    """JSON without NaN or infinity. Raises Malformed."""
+    try:
+        return from_json(body, allow_inf_nan=False)
+    except ValueError:
+        raise Malformed("the request is not valid JSON") from None
 
 
 def build(asked: InferRequest, model: str, version: str, tensors: Sequence[Tensor]) -> tuple[bytes, int | None]:
@@ -255,10 +264,8 @@ def _flatten(data: list[Any], into: list[str], depth: int) -> None:
             raise InvalidInput("the data of a BYTES tensor are strings")
 
 
-def _described(error: ValidationError) -> InvalidInput | Malformed:
+def _described(error: ValidationError) -> InvalidInput:
     found = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    if found["type"] == "json_invalid":
-        return Malformed("the request is not valid JSON")
     names = {"inputs", "outputs", "name", "shape", "datatype", "data", "parameters", "id", "ready"}
     place = ".".join(str(part) for part in found["loc"] if isinstance(part, int) or part in names)
     return InvalidInput(f"{place or 'request'}: {found['msg']}")

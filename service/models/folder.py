@@ -1,0 +1,52 @@
+"""The folder of models: the names and versions that can be loaded from it, and where each lies."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import Path
+
+from pgb_core.artifact import MANIFEST
+from service.errors import LoadFailed, UnknownModel
+
+NO_FOLDER = "the folder of models cannot be read"
+_NAME = re.compile(r"(?!\.)[\w.-]+")
+
+
+def folders(folder: Path) -> list[str]:
+    """What may be a model: neither hidden nor, like the lost+found of a volume, without a name that one can have."""
+    return sorted(entry.name for entry in folder.iterdir() if _NAME.fullmatch(entry.name) and entry.is_dir())
+
+
+def _versions(root: Path) -> list[str]:
+    """The versions that a model's folder holds under their names."""
+    return [entry for entry in folders(root) if (root / entry / MANIFEST).is_file()]
+
+
+def loadable(folder: Path) -> list[tuple[str, str]]:
+    """Every name and version that can be loaded; no version where the artifact lies in the folder of the name."""
+    found: list[tuple[str, str]] = []
+    for name in folders(folder):
+        with suppress(OSError):  # it goes while we look, or cannot be read, and could not be loaded either
+            if (folder / name / MANIFEST).is_file():
+                found.append((name, ""))
+            found += [(name, version) for version in _versions(folder / name)]
+    return found
+
+
+def find(folder: Path, name: str, version: str | None) -> tuple[Path, str | None]:
+    """The artifact's folder, and its version where the folder says it. Names are compared, never joined."""
+    try:
+        if name not in folders(folder):
+            raise UnknownModel("the folder of models holds no model of that name")
+        root = folder / name
+        if version is None and (root / MANIFEST).is_file():
+            return root, None
+        versions = _versions(root)
+    except OSError as error:
+        raise LoadFailed(NO_FOLDER) from error
+    if version is None and versions:
+        version = max(versions, key=lambda entry: (entry.isdecimal(), int(entry) if entry.isdecimal() else 0, entry))
+    if version not in versions:
+        raise UnknownModel("the folder of models holds no such version of that model")
+    return root / version, version

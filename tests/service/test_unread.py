@@ -1,0 +1,131 @@
+"""Answers that clients do not fetch."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+
+from service.app import create_app
+from service.http.client import EXTENSION
+from service.http.protocol import BoundedProtocol
+from service.observe.metrics import clock
+from service.settings import Settings
+
+ANSWER = 8 << 20  # more than the buffers of two sockets take
+ASK = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
+
+
+async def large(scope: Any, receive: Any, send: Any) -> None:
+    """An application with one large answer."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % ANSWER)]})
+    await send({"type": "http.response.body", "body": bytes(ANSWER)})
+
+
+@contextmanager
+def serving(most: int) -> Iterator[tuple[int, uvicorn.Server]]:
+    """A server that keeps `most` bytes of answers: its port, and itself."""
+    protocol = type("Narrow", (BoundedProtocol,), {"max_unsent_bytes": most})
+    server = uvicorn.Server(uvicorn.Config(large, port=0, http=protocol, log_config=None, lifespan="off"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        until(lambda: server.started)
+        yield server.servers[0].sockets[0].getsockname()[1], server
+    finally:
+        server.should_exit = server.force_exit = True
+        thread.join()
+
+
+def until(reached: Any) -> None:
+    """Wait for it."""
+    end = time.monotonic() + 20
+    while not reached():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def fetched(connection: socket.socket) -> int:
+    """The bytes that come until the end, or until the whole answer is there."""
+    found = 0
+    while found < ANSWER and (data := connection.recv(1 << 20)):
+        found += len(data)
+    return found
+
+
+def test_answers_that_nobody_fetches_are_limited_together() -> None:
+    """Connections past the limit are ended; the others, and whoever fetches, get all."""
+    with serving(2 * ANSWER) as (port, server), ExitStack() as stack:
+        lazy = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 20)) for _ in range(10)]
+        for one in lazy:
+            one.sendall(ASK)
+        until(lambda: server.server_state.total_requests == len(lazy))
+        until(lambda: sum(_unsent(server)) <= 2 * ANSWER)
+        assert 1 < len(_unsent(server)) < len(lazy)
+        eager = stack.enter_context(socket.create_connection(("127.0.0.1", port), 20))
+        eager.sendall(ASK)
+        assert fetched(eager) >= ANSWER
+
+
+def test_a_single_answer_may_pass_the_limit() -> None:
+    """Its client may be about to fetch it."""
+    with serving(1) as (port, server), socket.create_connection(("127.0.0.1", port), 20) as connection:
+        connection.sendall(ASK)
+        until(lambda: server.server_state.total_requests)
+        time.sleep(0.1)
+        assert fetched(connection) >= ANSWER
+
+
+def _unsent(server: uvicorn.Server) -> list[int]:
+    """The bytes that wait at each connection."""
+    every: list[Any] = list(server.server_state.connections)
+    return [one.transport.get_write_buffer_size() for one in every]
+
+
+class Behind:
+    """A client that has not fetched the answer before."""
+
+    gone, behind = False, True
+
+    def __init__(self) -> None:
+        self.received = clock()
+        self.steps: list[str] = []
+
+    async def fetched(self) -> None:
+        """It fetches it."""
+        self.steps.append("fetched")
+
+    def whole(self) -> bytes:
+        """The body of its next request."""
+        self.steps.append("begun")
+        return b""
+
+
+def test_the_next_request_waits_until_answers_are_fetched() -> None:
+    """Its own answer would be held beside those that are counted."""
+    client = Behind()
+
+    async def send(message: Any) -> None:
+        assert message
+
+    scope: Any = {"type": "http", "method": "GET", "path": "/v2", "query_string": b"", "headers": []}
+    scope["extensions"] = {EXTENSION: client}
+    app: Any = create_app(Settings())
+    asyncio.run(app(scope, None, send))
+    assert client.steps == ["fetched", "begun"]
+
+
+@pytest.mark.parametrize(("length", "status"), [(1024, 200), (1025, 400)])
+def test_an_id_that_the_answer_repeats_is_short(client: Any, length: int, status: int) -> None:
+    """In the shape of the protocol's errors."""
+    tensor = {"name": "text", "shape": [1], "datatype": "BYTES", "data": ["the film"]}
+    reply = client.post("/v2/models/mood/infer", json={"id": "a" * length, "inputs": [tensor]})
+    assert reply.status_code == status
+    assert set(reply.json()) == {"error"} if status == 400 else reply.json()["id"] == "a" * length
