@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough
         kept = (
             "; run the same command again to continue from the stages that are finished"
-            if args.command == "compress"
+            if args.command in ("compress", "compare")
             else ""
         )
         print(f"pgb {args.command}: stopped{kept}", file=sys.stderr)

@@ -386,7 +386,7 @@ def from_toml(path: str | Path, **overrides: Any) -> CompressConfig:
     Raises ConfigError when the file is missing, malformed or names an unknown setting.
     """
     try:
-        raw = tomllib.loads(Path(path).read_text("utf-8"))
+        raw = tomllib.loads(Path(path).read_text("utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -27,7 +28,9 @@ TEXTS = ("sentence", "text", "review", "content", "comment", "body", "tweet", "m
 LABELS: tuple[str, ...] = ("labels", "label", "gold_label", "is_duplicate", "category", "intent", "score", "quality")
 LABELS += ("sentiment", "class", "target", "rating", "stars", "emotion")
 
-_EMPTY_WORDS = ("nan", "NaN", "<NA>", "None", "NaT")  # as Python and pandas write a cell without a value
+# As Python and pandas, databases and spreadsheets write a cell without a value.
+_EMPTY_WORDS = ("nan", "NaN", "<NA>", "None", "NaT", "null", "NULL", "\\N", "#N/A")
+_NUMBER = re.compile(r"[-+]?\d+(\.\d*)?")
 _LONG = 40  # characters: what is longer reads as a text
 
 
@@ -79,6 +82,9 @@ def _named(records: Records, name: str, option: str) -> str:
     found = [column for column in records.columns if column.strip().lower() == name.strip().lower()]
     if len(found) == 1:
         return found[0]
+    parts = [part.strip() for part in name.split(",")]
+    if len(parts) > 1 and all(part in records.columns for part in parts):
+        raise DataError(f"{records.source}: no column {shown(name)}; write {option} once for each column")
     said = f"{len(found)} columns are called {shown(name)} but for case" if found else f"no column {shown(name)}"
     raise DataError(f"{records.source}: {said}; {option} takes one of {some(records.columns) or 'none, it is empty'}")
 
@@ -92,6 +98,11 @@ def _texts(records: Records, ordinary: dict[str, list[str]]) -> tuple[str, str |
     if not found and empty:
         raise DataError(
             f"{records.source}: {shown(empty[0])} is empty in every row; fill it, or name another with --text-column"
+        )
+    if not found and any(len(name) > _LONG or _NUMBER.fullmatch(name.strip()) for name in records.columns):
+        raise DataError(
+            f"{records.source}:1: {some(records.columns)} reads as a row, not as the names of columns; write a first "
+            "line with the names above it, such as text,label"
         )
     if not found:
         raise DataError(

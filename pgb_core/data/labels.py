@@ -48,6 +48,11 @@ def read_labels(
     given = [row for row in rows if row.label is not None]
     if not given:
         return LabelReading("none", [None] * len(rows), "no row has a label")
+    if regression and len(labels) > 1:
+        raise DataError(
+            f"{source}: the head gives {len(labels)} numbers, and labels for such a head are not supported; use texts "
+            "without labels, with --calibrate"
+        )
     if regression:
         return _unlabelled(rows) if len(given) > 1 and _minus_one(given) else _numbers(rows)
     names = Names(labels)

@@ -18,6 +18,7 @@ from pgb_core.errors import DataError
 
 QUESTIONS = "questions"
 _JSON = (".json", ".jsonl", ".ndjson")
+_FASTTEXT = "__label__"
 _TABLES = (".tsv", ".csv")
 _OTHER = {
     ".arrow": "an Arrow file",
@@ -104,4 +105,9 @@ def _lines(path: Path) -> Data:
             raise DataError(f"{path}:{number}: a carriage return stands inside the line; remove it")
         if text:
             rows.append(TextRow(text, None, None, f"{path}:{number}"))
+    if rows and all(isinstance(row, TextRow) and row.text.startswith(_FASTTEXT) for row in rows):
+        raise DataError(
+            f"{path}: every line begins with {_FASTTEXT}, fastText's mark of a label, and .txt has texts alone; write "
+            "it as .csv with the columns text and label"
+        )
     return Data(str(path), rows, (f"{shown(path.name)[1:-1]}: {counted(len(rows), 'text')}, one a line, no labels",))

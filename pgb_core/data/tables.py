@@ -17,6 +17,13 @@ from pgb_core.errors import DataError
 
 _LARGEST_CELL = 1 << 30  # characters
 _QUOTED = re.compile(r'"[^"]*(""[^"]*)+"')
+_WRITE = "write the file as .jsonl if the quotes belong to the texts"
+_IN_TSV = re.compile(r'\s*".*"\s*', re.DOTALL), ", which are text in .tsv", f"remove them, or {_WRITE}"
+_IN_CSV = (
+    re.compile(r'\s+".*"\s*', re.DOTALL),
+    " behind a blank, where they are text",
+    f"remove the blank behind the comma, or {_WRITE}",
+)
 _COLA = ("source", "label", "note", "sentence")
 
 
@@ -41,7 +48,16 @@ def read_table(path: Path, named: bool) -> Records:
         if len(row) != len(names):
             raise DataError(f"{at}: {counted(len(row), 'column')} where the header has {len(names)}; {_ragged(lines)}")
         rows.append(Record(dict(zip(names, row, strict=True)), at))
+    _check_quotes(names, rows, delimiter)
     return Records(str(path), names, rows, about, _quoted(path, rows) if delimiter == "\t" else ())
+
+
+def _check_quotes(names: tuple[str, ...], rows: list[Record], delimiter: str) -> None:
+    """Raises DataError where quotes around every cell of a column would be read as part of its texts."""
+    look, fact, remedy = _IN_TSV if delimiter == "\t" else _IN_CSV
+    for name in names if len(rows) > 1 else ():
+        if all(look.fullmatch(str(row.values[name])) for row in rows):
+            raise DataError(f"{rows[0].where}: every {shown(name)} is in quotes{fact}; {remedy}")
 
 
 def _quoted(path: Path, rows: list[Record]) -> tuple[str, ...]:
@@ -64,6 +80,10 @@ def _named(header: list[str], where: str) -> tuple[str, ...]:
     twice = [name for name, count in Counter(names).items() if count > 1 and name]
     if twice:
         raise DataError(f"{where}: two columns are named {shown(twice[0])}; give each its own name")
+    if names and names[0].startswith("sep="):
+        raise DataError(f"{where}: {shown(names[0])} is a note for a spreadsheet; remove this line")
+    if names and all(len(name) > 1 and name[0] == name[-1] == '"' for name in names):
+        raise DataError(f"{where}: the names of the columns are in quotes, which are text in .tsv; remove all quotes")
     if len(names) == 1 and any(mark in names[0] for mark in ";\t,|"):
         mark = next(mark for mark in "\t;,|" if mark in names[0])
         said = {"\t": "tabs", ",": "commas"}.get(mark, f"'{mark}'")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import get_args
 
 from pydantic import BaseModel, ValidationError
@@ -27,8 +28,7 @@ def said(error: ValidationError, models: Sequence[type[BaseModel]]) -> str:
     if kind == "missing":
         return f"{name} is missing"
     if kind == "extra_forbidden":
-        elsewhere = any(name in model.model_fields for model in models[1:])
-        return f"setting {name!r} is " + ("of another --method" if elsewhere else "unknown; see pgb compress --help")
+        return f"setting {name!r} is {_unknown(name, value, models)}"
     if kind == "literal_error":
         allowed = context["expected"].replace("'", "").replace(" or ", ", ")
         fields = [model.model_fields[name] for model in models[1:] if name in model.model_fields]
@@ -39,6 +39,17 @@ def said(error: ValidationError, models: Sequence[type[BaseModel]]) -> str:
     if kind.startswith(("greater_than", "less_than", "finite")):
         return f"{name} {_number(value)} is out of range; use {_range(name, models)}"
     return f"{name} must be {_KINDS.get(name, _KINDS.get(kind, kind))}, not {value!r}"
+
+
+def _unknown(name: str, value: object, models: Sequence[type[BaseModel]]) -> str:
+    """What is wrong with a name that no setting has, and what may have been meant."""
+    if any(name in model.model_fields for model in models[1:]):
+        return "of another --method"
+    if isinstance(value, Mapping):
+        return "unknown; settings are not in a table of their own: write them at the top of the file"
+    known = [field for model in models for field in model.model_fields]
+    meant = get_close_matches(name.replace("-", "_"), known, 1)
+    return f"unknown; did you mean {meant[0]!r}?" if meant else "unknown; see pgb compress --help"
 
 
 def _range(name: str, models: Sequence[type[BaseModel]]) -> str:

@@ -89,7 +89,10 @@ def test_an_argument_wins_over_the_options_of_the_file(tmp_path: Path) -> None:
     ("content", "reason"),
     [
         ("keep = ", "not TOML"),
-        ('kepe = 0.5\ncheckpoint="c"\nout="o"', "'kepe' is unknown"),
+        ('kepe = 0.5\ncheckpoint="c"\nout="o"', "'kepe' is unknown; did you mean 'keep'?"),
+        ("max-drop = 1", "'max-drop' is unknown; did you mean 'max_drop'?"),
+        ("[compress]\nkeep = 0.5", "write them at the top of the file"),
+        ("\ufeffkepe = 0.5", "'kepe' is unknown"),
         ("keep = true", "keep must be a number, not True"),
         ("label_column = 3", "label_column must be a text or a list of texts, not 3"),
         ("label_column = [1]", "label_column must be a text or a list of texts"),

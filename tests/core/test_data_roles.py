@@ -108,6 +108,16 @@ def test_a_role_is_found_or_named(
         ("a.json", '{"columns": ["text"], "data": [["a", 1]]}', {}, r"data\[0\]: not a list of 1 cell"),
         ("a.csv", "text,label\nnan,0\n", {}, r"a\.csv:2: the text 'text' is the one word 'nan', which tools write for"),
         ("a.csv", "text,label\nNone,0\n", {}, "is the one word 'None'"),
+        ("a.csv", "text,label\nNULL,0\n", {}, "is the one word 'NULL'"),
+        ("a.tsv", "text\tlabel\n\\N\t0\n", {}, "is the one word"),
+        ("a.tsv", 'text\tlabel\n"a"\t0\n"b c"\t1\n', {}, "every 'text' is in quotes, which are text in .tsv; remove"),
+        ("a.tsv", '"text"\t"label"\n"a"\t"0"\n', {}, "the names of the columns are in quotes"),
+        ("a.csv", 'label, "text"\n0, "a"\n1, "b"\n', {}, "in quotes"),
+        ("a.csv", 'label,text\n0, "a"\n1, "b"\n', {}, "every 'text' is in quotes behind a blank"),
+        ("a.csv", "sep=,\ntext,label\na,0\n", {}, "'sep=' is a note for a spreadsheet"),
+        ("a.csv", "a warm funny film,1\na dull one,0\n", {}, "reads as a row, not as the names of columns"),
+        ("a.csv", "text,a,b\nx,0,1\n", {"label": ("a,b",)}, "write --label-column once for each column"),
+        ("a.txt", "__label__1 a warm film\n__label__0 a dull one\n", {}, "fastText's mark of a label"),
         ("a.json", '[{"text": NaN}, {"text": "a"}]', {}, r"a\.json\[0\]: the text 'text' is NaN, an empty cell"),
         ("a.json", '{"data": [{"paragraphs": []}]}', {}, "is SQuAD questions"),
         (
@@ -162,8 +172,8 @@ def test_a_long_text_that_is_not_read_is_a_warning(tmp_path: Path) -> None:
 
 def test_quotes_of_a_tsv_that_look_like_those_of_a_csv_are_a_warning(tmp_path: Path) -> None:
     """They are read as text; GLUE's own quotes are not doubled."""
-    data = read(tmp_path, "a.tsv", 'text\tlabel\n"fine"\t0\n"an ""odd"" one"\t1\n')
-    assert [text for text, *_ in cells(data)] == ['"fine"', '"an ""odd"" one"']
+    data = read(tmp_path, "a.tsv", 'text\tlabel\nfine\t0\n"an ""odd"" one"\t1\n')
+    assert [text for text, *_ in cells(data)] == ["fine", '"an ""odd"" one"']
     assert data.warnings[0].startswith("a.tsv:3: a cell is in quotes that hold doubled ones")
     assert not read(tmp_path, "a.tsv", 'text\tlabel\n"fine" he said, "really"\t0\n').warnings
     assert not read(tmp_path, "a.csv", 'text,label\n"an ""odd"" one",1\n').warnings

@@ -67,6 +67,13 @@ def test_a_number_may_be_the_one_that_a_name_begins_with() -> None:
         read([3], ("3 a", "3 b"))
 
 
+def test_labels_of_a_head_of_several_numbers_are_refused() -> None:
+    """One number a row would train its first output alone."""
+    with pytest.raises(DataError, match="the head gives 3 numbers, and labels for such a head are not supported"):
+        read([1.0, 2.0], ("a", "b", "c"), "regression")
+    assert read([None], ("a", "b", "c"), "regression").targets == [None]
+
+
 def test_minus_one_alone_is_no_label_of_a_regression_either() -> None:
     """As in the test set of STS-B. Among other numbers it is a number."""
     assert read([-1.0, "-1.0"], ("score",), "regression").targets == [None, None]
