@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from typing import Any
 
 from benchmarks.attack.requests import Attack, listed, paired, warm_up
 from benchmarks.attack.watch import Liveness, cpu_seconds, forget_most, memory_mb, send
+from benchmarks.service.process import free_port
 from pgb_core.machine import facts
 
 MEMORY = 20 << 30  # bytes that the server may have: past it, it fails and not the machine
@@ -106,13 +106,6 @@ def measured(port: int, process: subprocess.Popen[bytes], attack: Attack, probes
         "memory_mb": round(most),
         "silence_s": round(live.worst, 3),
     }
-
-
-def free_port() -> int:
-    """Nobody listens on it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def main() -> None:

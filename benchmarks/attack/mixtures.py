@@ -18,10 +18,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.attack.costs import MODELS, OUT, free_port, start
+from benchmarks.attack.costs import MODELS, OUT, start
 from benchmarks.attack.crowd import Crowd
 from benchmarks.attack.requests import Attack, as_json, http, many_texts
 from benchmarks.attack.watch import Liveness, send
+from benchmarks.service.process import free_port
 from pgb_core.machine import facts
 
 SECONDS = 30.0

@@ -16,10 +16,11 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from benchmarks.attack.costs import MODELS, OUT, free_port, start
+from benchmarks.attack.costs import MODELS, OUT, start
 from benchmarks.attack.crowd import Crowd
 from benchmarks.attack.requests import endless
 from benchmarks.attack.watch import Liveness, cpu_seconds, forget_most, memory_mb, send
+from benchmarks.service.process import free_port
 from pgb_core.machine import facts
 
 OPEN = 4

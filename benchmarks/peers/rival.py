@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,13 +56,6 @@ class Rival:
 # What a rival's script needs to run the model.
 ENGINES = ("onnxruntime==1.32.0", "openvino==2026.4.1", "tokenizers", "numpy")
 ANY_FORM = ("fp32", "int8", "openvino-int8")
-
-
-def free_port() -> int:
-    """One that nothing listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def script(name: str) -> str:

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers import tree
-from benchmarks.peers.rival import ROOT, Place, Rival, free_port
+from benchmarks.peers.rival import ROOT, Place, Rival
 from benchmarks.service.harness import CORES, pinned
+from benchmarks.service.process import free_port
 
 CORE = {CORES[0]}  # of the server; the generator has the last one
 _START_SECONDS = 120.0
