@@ -101,7 +101,7 @@ class CompareConfig(Asked):
         return self
 
     @property
-    def budget(self) -> float | None:
+    def minutes_a_point(self) -> float | None:
         """Minutes of a point; None where epochs or steps are given."""
         if self.epochs is not None or self.steps is not None:
             return None

@@ -167,9 +167,9 @@ class Points:
         """As many as are asked for, or fit into the budget by the pace of the dense model."""
         if self._config.steps is not None and point.keep < 1:
             return self._config.steps / self._of(point, 1.0).per_epoch
-        if self._config.budget is None or point.keep == 1:
+        if self._config.minutes_a_point is None or point.keep == 1:
             return float(self._config.epochs or 0.0)
-        tokens = 60 * self._config.budget / self.common.pace
+        tokens = 60 * self._config.minutes_a_point / self.common.pace
 
         def work(epochs: float) -> float:
             run = self._of(point, epochs)
@@ -186,7 +186,7 @@ class Points:
         path, config = self._folder / SETTINGS, self._config
         asked = key_of(
             config.model_dump(exclude=_ELSEWHERE),
-            config.budget,
+            config.minutes_a_point,
             __version__,
             self._run.checkpoint.key,
             self._run.inputs.training_digest,

@@ -44,7 +44,7 @@ def curvature(
             gradients = dict(zip(every, _gradients(model, batch.to(device), objective, every, generator), strict=True))
             for index, parameters in weights.items():
                 mine = [gradients[parameter] for parameter in parameters]
-                found[index].append(largest(parameters, mine, generator))
+                found[index].append(largest_eigenvalue(parameters, mine, generator))
                 progress()
     finally:
         for parameter, before in zip(every, frozen, strict=True):
@@ -57,7 +57,7 @@ def sensitivity(eigenvalues: Tensor) -> float:
     return float(eigenvalues.mean().abs() + eigenvalues.std(correction=0))
 
 
-def largest(parameters: Sequence[Tensor], gradients: Sequence[Tensor], generator: torch.Generator) -> float:
+def largest_eigenvalue(parameters: Sequence[Tensor], gradients: Sequence[Tensor], generator: torch.Generator) -> float:
     """The eigenvalue of largest magnitude of the Hessian over these parameters.
 
     gradients: of the loss, one a parameter, with their graph. generator: of the vector that is begun with.

@@ -132,7 +132,7 @@ class Soft(Hard):
         self.strength = float(tensors["strength"])
 
 
-class Units(Movement):
+class WholeUnits(Movement):
     """Scores of blocks in attention, and of rows and columns in the feed-forward part, which mask heads and neurons.
 
     A head is worth the mean score of its blocks, a neuron that of its row and its column; heads compare with heads and

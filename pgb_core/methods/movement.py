@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgb_core.learn.movement import SCORE_RATE, Hard, Soft, Units, rate_for
+from pgb_core.learn.movement import SCORE_RATE, Hard, Soft, WholeUnits, rate_for
 from pgb_core.methods import steps
 from pgb_core.methods.base import Compressed, Method
 from pgb_core.model.encoder import Encoder
@@ -33,7 +33,7 @@ class MovementPruning(Method):
     def compress(self, run: Run) -> Compressed:
         """See Method."""
 
-        def chosen(weights: Weights, regime: Units | Hard) -> dict[Site, Choice]:
+        def chosen(weights: Weights, regime: WholeUnits | Hard) -> dict[Site, Choice]:
             return _kept(run, weights, regime)
 
         return steps.shaped_and_cut(run, self.stages(run), lambda model: _regime(run, model), chosen)
@@ -47,16 +47,16 @@ def _rate(run: Run) -> float:
     return rate_for(steps.step_count(run, steps.SHAPING)) if options.structure == "soft" else SCORE_RATE
 
 
-def _regime(run: Run, model: Encoder) -> Units | Hard:
+def _regime(run: Run, model: Encoder) -> WholeUnits | Hard:
     structure, keep, rate = run.options(MovementOptions).structure, run.config.keep, _rate(run)
     if structure == "units":
-        return Units(model, keep, rate, steps.counted_tokens(run))
+        return WholeUnits(model, keep, rate, steps.counted_tokens(run))
     return Soft(model, keep, rate) if structure == "soft" else Hard(model, keep, rate)
 
 
-def _kept(run: Run, weights: Weights, regime: Units | Hard) -> dict[Site, Choice]:
+def _kept(run: Run, weights: Weights, regime: WholeUnits | Hard) -> dict[Site, Choice]:
     keep = run.config.keep
-    if isinstance(regime, Units):
+    if isinstance(regime, WholeUnits):
         return steps.units_left(run, weights, ranks(regime.values()))
     if isinstance(regime, Soft):
         run.report.note(

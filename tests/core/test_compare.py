@@ -141,7 +141,7 @@ def test_all_methods_at_all_sizes_are_points() -> None:
     assert [one.keep for one in found] == sorted((one.keep for one in found), reverse=True)
     assert len({one.name for one in found}) == len(found)
     quick = CompareConfig(**usual, quick=True)
-    assert (quick.keep, quick.budget) == ((0.5,), 1.0)
+    assert (quick.keep, quick.minutes_a_point) == ((0.5,), 1.0)
     assert CompareConfig(**usual, quick=True, keep="0.3", minutes=2.0).keep == (0.3,)
 
 

@@ -10,7 +10,7 @@ import torch
 import pgb_core
 from pgb_core.artifact import open_artifact
 from pgb_core.errors import ConfigError
-from pgb_core.learn.movement import THRESHOLD, Hard, Movement, Soft, Units, rate_for
+from pgb_core.learn.movement import THRESHOLD, Hard, Movement, Soft, WholeUnits, rate_for
 from pgb_core.learn.regime import Step
 from pgb_core.model.encoder import Encoder
 from pgb_core.pipeline import compress
@@ -25,10 +25,10 @@ IDS = torch.arange(5, 25).view(2, 10)
 LATE = Step(9, 10, 0, 1e-3)
 
 
-def regime(structure: str, model: Encoder, keep: float = 0.3, rate: float = 0.1) -> Units | Hard:
+def regime(structure: str, model: Encoder, keep: float = 0.3, rate: float = 0.1) -> WholeUnits | Hard:
     """As the method makes it."""
     if structure == "units":
-        return Units(model, keep, rate, 0)
+        return WholeUnits(model, keep, rate, 0)
     return Hard(model, keep, rate) if structure == "hard" else Soft(model, keep, rate)
 
 
@@ -112,7 +112,7 @@ def test_the_share_that_is_asked_for_stays(keep: float) -> None:
         randomised(one)
     assert isinstance(hard, Hard)
     assert isinstance(soft, Soft)
-    assert isinstance(whole, Units)
+    assert isinstance(whole, WholeUnits)
     for mask in hard.left(keep).values():
         assert int(mask.sum()) == int(keep * mask.numel())
     masks = soft.left(keep)

@@ -19,7 +19,7 @@ from pgb_core.config import CompressConfig
 from pgb_core.errors import ConfigError, PlanError
 from pgb_core.export.forms import FORMS
 from pgb_core.learn.aware import Aware, straight
-from pgb_core.learn.curvature import curvature, largest, sensitivity
+from pgb_core.learn.curvature import curvature, largest_eigenvalue, sensitivity
 from pgb_core.learn.finetune import Trainer
 from pgb_core.learn.noise import BlockNoise, blocks
 from pgb_core.learn.regime import Regime, Step
@@ -194,7 +194,7 @@ def test_the_eigenvalue_is_that_of_the_whole_hessian() -> None:
         (gradient,) = torch.autograd.grad(loss, [x], create_graph=True)
         values = torch.linalg.eigvalsh(hessian)
         wanted = float(values[values.abs().argmax()])
-        assert largest([x], [gradient], g) == pytest.approx(wanted, rel=0.05)
+        assert largest_eigenvalue([x], [gradient], g) == pytest.approx(wanted, rel=0.05)
 
 
 def test_curvature_is_that_of_finite_differences() -> None:
