@@ -33,7 +33,8 @@ async def large(scope: Any, receive: Any, send: Any) -> None:
 def serving(most: int) -> Iterator[tuple[int, uvicorn.Server]]:
     """A server that keeps `most` bytes of answers: its port, and itself."""
     protocol = type("Narrow", (BoundedProtocol,), {"max_unsent_bytes": most})
-    server = uvicorn.Server(uvicorn.Config(large, port=0, http=protocol, log_config=None, lifespan="off"))
+    settings: dict[str, Any] = {"port": 0, "log_config": None, "lifespan": "off", "timeout_keep_alive": 60}
+    server = uvicorn.Server(uvicorn.Config(large, http=protocol, **settings))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
