@@ -57,7 +57,7 @@ CLAIMS = (
     Claim("magnitude", "weights", 0.1, "falls behind at 10 %", claimed="much"),
     Claim("movement", "soft", 0.1, "above magnitude at 10 %", "magnitude weights 0.1", claimed="above"),
     Claim("movement", "hard", 0.1, "above magnitude at 10 %", "magnitude weights 0.1", claimed="above"),
-    Claim("voita", "heads", 0.9, "most heads can go; tried with 30 %, as `michel`"),
+    Claim("voita", "heads", 0.9, "30 % of the heads can go (the paper: most of them)"),
 )
 
 

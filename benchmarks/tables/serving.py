@@ -20,11 +20,11 @@ def service() -> str:
         ["", ""],
         [
             [
-                "p50 over HTTP above tokenising and running in process, one request at a time, every 10 / 25 ms",
+                "what HTTP adds to the p50 of a request, beside tokenising and the model; a request every 10 / 25 ms",
                 " / ".join(f"{value:.1f} ms" for value in above),
             ],
             [
-                "texts a second at saturation, of what the bare runtime does: 32 short / 8 short / 8 long a request",
+                "texts a second at saturation, as a share of the bare runtime's; 32 short / 8 short / 8 long a request",
                 " / ".join(f"{value:.0%}".replace("%", " %") for value in share),
             ],
             [
@@ -45,7 +45,7 @@ def service() -> str:
                 f"{soak['seconds'] / 60:.0f} minutes at 80 % load with clients that leave, switches and bad requests",
                 f"{soak['accepted_ms']['count']:,} answered, {soak['failed']} failed",
             ],
-            ["start to ready, beside loading the model", f"{start['above_load_seconds']:.1f} s"],
+            ["from start to ready, without the time to load the model", f"{start['above_load_seconds']:.1f} s"],
             ["memory at rest, above the bare runtime with the model", f"{start['above_bare_mb']} MB"],
         ],
     )

@@ -20,7 +20,7 @@ Columns and labels are recognised by common names, and the command says which it
 to name one. docs/data.md has the rules.
 First the dense model is evaluated on the labels. If model and labels contradict each other, the command stops.
 Without --train, re-finetuning learns from the dense model alone, on the --calibrate texts.
-Forms: {forms}. docs/runtimes.md explains them. gpu has not been run on a GPU yet.
+Forms: {forms}. docs/runtimes.md explains them.
 With --keep 1 the dense model is exported unchanged, and no data is needed. q8bert, quant-noise and qbert train it
 first.
 Finished stages are kept beside --out until the artifact is complete. The same command continues from them.
