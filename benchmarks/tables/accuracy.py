@@ -130,6 +130,26 @@ def claims() -> str:
     return markdown([*heads, "reproduced"], rows)
 
 
+def sought() -> str:
+    """What searches for a size promised, and what came out."""
+    found = measured_by("sought")
+    if found is None:
+        return absent("sought")
+    rows = []
+    for name, row in found["rows"].items():
+        data, _, asked = name.partition(", ")
+        cells = [data, f"`--{asked}`"]
+        if "refused" in row:
+            rows.append([*cells, f"none: {row['refused']}", "", "", "", f"{row['minutes']:.0f}"])
+            continue
+        lost = f"{row['confirmed']:+.1f} ± {row['error']:.1f} ({row['rows']:,} rows)"
+        speed = f"{row['speedup']:.1f}x" if row["speedup"] else ""
+        cells += [share_of(f"{row['keep']:g}"), speed, f"{row['chosen']:+.1f}", lost]
+        rows.append([*cells, f"{row['minutes']:.0f}, {row['runs']}"])
+    heads = ["data", "asked", "weights kept", "times the fastest dense", "loses, where it was chosen", "confirmed"]
+    return markdown([*heads, "minutes, trainings"], rows)
+
+
 def price_weight() -> str:
     """What plans keep and what models score by how much the prices count."""
     found = []
