@@ -140,7 +140,8 @@ def sought() -> str:
         data, _, asked = name.partition(", ")
         cells = [data, f"`--{asked}`"]
         if "refused" in row:
-            rows.append([*cells, f"none: {row['refused']}", "", "", "", f"{row['minutes']:.0f}"])
+            why = row["refused"].removeprefix("pgb compress: ").partition(":")[0]
+            rows.append([*cells, f"refused: {why}", "", "", "", f"{row['minutes']:.0f}"])
             continue
         lost = f"{row['confirmed']:+.1f} ± {row['error']:.1f} ({row['rows']:,} rows)"
         speed = f"{row['speedup']:.1f}x" if row["speedup"] else ""

@@ -152,4 +152,4 @@ def test_only_one_budget_is_given() -> None:
         CompressConfig(**base, steps=0)
     with pytest.raises(ConfigError, match="--minutes and --steps are two budgets"):
         CompareConfig(**base, eval="e", minutes=1.0, steps=3)
-    assert CompareConfig(**base, eval="e", steps=3).budget is None
+    assert CompareConfig(**base, eval="e", steps=3).minutes_a_point is None
