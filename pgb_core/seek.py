@@ -128,7 +128,7 @@ class _Seeker:
 
     def _asked(self, run: Run) -> str:
         """A digest of all that the sizes which are tried depend on."""
-        left_out = {"out", "force", "resume", "threads", "cache", "max_drop", "min_speedup"}
+        left_out = {"out", "force", "resume", "threads", "cache", "forms", "max_drop", "min_speedup"}
         read = (run.inputs.training_digest, run.inputs.calibration_digest, run.inputs.held_out_digest)
         labels = tuple(run.checkpoint.subject.labels)
         return run.first("sought", self._config.model_dump(exclude=left_out), labels, *read).digest
@@ -192,11 +192,14 @@ class _Seeker:
         return self._at(self.place(keep), self._plain(keep))
 
     def _at(self, place: Path, config: CompressConfig) -> Artifact:
-        """What stands there, or what these settings make."""
+        """What stands there in these forms, or what these settings make. Other forms need no other training."""
         if (place / MANIFEST).exists():
-            return open_artifact(place)
+            found = open_artifact(place)
+            if found.manifest.provenance["settings"]["forms"] == list(config.forms):
+                return found
         place.parent.mkdir(parents=True, exist_ok=True)
-        return compress(config.model_copy(update={"out": str(place)}), self._report, self._choosing)
+        settings = {"out": str(place), "force": True}
+        return compress(config.model_copy(update=settings), self._report, self._choosing)
 
     def _fast(self, keep: float, least: float, speeds: dict[float, float], tried: dict[float, str]) -> bool | None:
         """Whether a model of this size is fast enough: planned and cut, and not trained for it."""

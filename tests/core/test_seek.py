@@ -173,6 +173,16 @@ def test_a_speed_that_no_size_has_is_told_with_what_was_measured(
     assert main(given) == 1
     assert "no size is 900 times as fast as the fastest dense form (50%: " in capsys.readouterr().err
     assert not (tmp_path / "small").exists()
+    (made,) = (tmp_path / ".small.sizes").rglob("manifest.json")
+    before = made.stat().st_mtime_ns
+    assert main(given) == 1
+    assert made.stat().st_mtime_ns == before  # the same command does not make the size again
+    capsys.readouterr()
+    assert main([*given, "--forms", "int8", "--plan-for", "fp32"]) == 1
+    assert made.stat().st_mtime_ns == before
+    assert main([*given, "--forms", "torch"]) == 1
+    assert made.stat().st_mtime_ns > before
+    assert set(open_artifact(made.parent).manifest.forms) == {"torch"}
     assert main([*given, "--samples", "8"]) == 1
     kept = [path for path in (tmp_path / ".small.sizes").iterdir() if path.is_dir()]
-    assert len(kept) == 2  # sizes that other settings made are not taken for these
+    assert len(kept) == 3  # sizes that other settings made are not taken for these
