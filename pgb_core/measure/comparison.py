@@ -171,7 +171,8 @@ def table(found: Comparison) -> str:
             cells += f"{f'{timing.minimum(shape):.2f}{said}':>26}"
         held = f"{found.memory[name]:.0f} MB" if name in found.memory else ""
         lines.append(f"{name:22}{cells}   {held:>8}   {_lost(found.lost.get(name, {}))}".rstrip())
-    lines.append(f"{facts()['cpu']}, {', '.join(map(str, facts()['instruction_sets']))}; {found.threads} threads")  # type: ignore[call-overload]
+    threads = f"{found.threads} thread" + ("" if found.threads == 1 else "s")
+    lines.append(f"{facts()['cpu']}, {', '.join(map(str, facts()['instruction_sets']))}; {threads}")  # type: ignore[call-overload]
     return "\n".join(lines)
 
 
