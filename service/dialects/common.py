@@ -40,6 +40,26 @@ def header_of(request: Request, name: bytes) -> str | None:
     return None
 
 
+def takes(accepted: str, encoding: str) -> bool:
+    """Whether an Accept-Encoding header names this encoding, and does not exclude it by a weight of 0."""
+    for part in accepted.lower().split(","):
+        name, _, weight = part.partition(";")
+        if name.strip() == encoding:
+            return not _excludes(weight)
+    return False
+
+
+def _excludes(weight: str) -> bool:
+    """Whether it is a weight of 0, or one that is no number."""
+    name, found, value = weight.partition("=")
+    if not found or name.strip() != "q":
+        return False
+    try:
+        return not float(value) > 0
+    except ValueError:
+        return True
+
+
 async def body_of(request: Request) -> bytes:
     """What was sent, which `Arrival` has read whole."""
     return call_of(request).body or await request.body()

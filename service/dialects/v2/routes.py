@@ -19,13 +19,23 @@ from pgb_core.inference.tasks.classification import Labelling
 from pgb_core.inference.tasks.qa import Options, Question, Windowing
 from pgb_core.inference.tokens import Text
 from service import __version__
-from service.dialects.common import ADMIN, USE, Name, body_of, call_of, documented, engine_of, header_of, registry_of
+from service.dialects.common import (
+    ADMIN,
+    USE,
+    Name,
+    body_of,
+    call_of,
+    documented,
+    engine_of,
+    header_of,
+    registry_of,
+    takes,
+)
 from service.dialects.strict import DirectRoute
 from service.dialects.v2 import schemas as v2
 from service.dialects.v2.schemas import Asked, Tensor
 from service.engine import Engine, Target
 from service.errors import InvalidInput, ServiceError, TooLarge, Unavailable, UnknownModel
-from service.http.compress import takes
 from service.models.model import Model
 from service.observe.metrics import STAGES, Call, Spent
 
