@@ -18,11 +18,25 @@ from pgb_core.errors import DataError
 _LARGEST_CELL = 1 << 30  # characters
 _QUOTED = re.compile(r'"[^"]*(""[^"]*)+"')
 _WRITE = "write the file as .jsonl if the quotes belong to the texts"
-_IN_TSV = re.compile(r'\s*".*"\s*', re.DOTALL), ", which are text in .tsv", f"remove them, or {_WRITE}"
-_IN_CSV = (
-    re.compile(r'\s+".*"\s*', re.DOTALL),
-    " behind a blank, where they are text",
-    f"remove the blank behind the comma, or {_WRITE}",
+_AROUND = (  # what a whole column has around its cells, by the separator; what it is; and the remedy
+    (
+        "\t",
+        re.compile(r"""\s*(["']).*\1\s*""", re.DOTALL),
+        "quotes, which are text in .tsv",
+        f"remove them, or {_WRITE}",
+    ),
+    (
+        ",",
+        re.compile(r"\s*'.*'\s*", re.DOTALL),
+        "single quotes, which are text",
+        f'write " in their place, or {_WRITE}',
+    ),
+    (
+        ",",
+        re.compile(r'\s+".*"\s*', re.DOTALL),
+        "quotes behind a blank, where they are text",
+        f"remove the blank behind the comma, or {_WRITE}",
+    ),
 )
 _COLA = ("source", "label", "note", "sentence")
 
@@ -54,10 +68,10 @@ def read_table(path: Path, named: bool) -> Records:
 
 def _check_quotes(names: tuple[str, ...], rows: list[Record], delimiter: str) -> None:
     """Raises DataError where quotes around every cell of a column would be read as part of its texts."""
-    look, fact, remedy = _IN_TSV if delimiter == "\t" else _IN_CSV
-    for name in names if len(rows) > 1 else ():
-        if all(look.fullmatch(str(row.values[name])) for row in rows):
-            raise DataError(f"{rows[0].where}: every {shown(name)} is in quotes{fact}; {remedy}")
+    for mark, look, fact, remedy in _AROUND if len(rows) > 1 else ():
+        for name in names if mark == delimiter else ():
+            if all(look.fullmatch(str(row.values[name])) for row in rows):
+                raise DataError(f"{rows[0].where}: every {shown(name)} is in {fact}; {remedy}")
 
 
 def _quoted(path: Path, rows: list[Record]) -> tuple[str, ...]:

@@ -114,6 +114,8 @@ def test_a_role_is_found_or_named(
         ("a.tsv", '"text"\t"label"\n"a"\t"0"\n', {}, "the names of the columns are in quotes"),
         ("a.csv", 'label, "text"\n0, "a"\n1, "b"\n', {}, "in quotes"),
         ("a.csv", 'label,text\n0, "a"\n1, "b"\n', {}, "every 'text' is in quotes behind a blank"),
+        ("a.csv", "label,text\n0,'a'\n1,'b c'\n", {}, "every 'text' is in single quotes, which are text"),
+        ("a.tsv", "label\ttext\n0\t'a'\n1\t'b c'\n", {}, "every 'text' is in quotes, which are text in .tsv"),
         ("a.csv", "sep=,\ntext,label\na,0\n", {}, "'sep=' is a note for a spreadsheet"),
         ("a.csv", "a warm funny film,1\na dull one,0\n", {}, "reads as a row, not as the names of columns"),
         ("a.csv", "text,a,b\nx,0,1\n", {"label": ("a,b",)}, "write --label-column once for each column"),
