@@ -9,7 +9,8 @@ from pathlib import Path
 from pgb_core.artifact import Artifact, open_artifact
 from pgb_core.config import CompressConfig
 from pgb_core.errors import ConfigError
-from pgb_core.export.write import Made, write
+from pgb_core.export.parity import inputs_of
+from pgb_core.export.write import MOST_COMPARED, Made, write
 from pgb_core.methods import method_of
 from pgb_core.methods.outlook import Outlook, outlook
 from pgb_core.progress.report import Report
@@ -19,6 +20,7 @@ from pgb_core.run.output import Output, check_folder, check_place
 from pgb_core.run.run import Run, Start
 from pgb_core.run.shared import Shared
 from pgb_core.run.workspace import Workspace, locked
+from pgb_core.tasks.features import Features
 from pgb_core.threads import threads
 
 
@@ -65,14 +67,14 @@ def made(job: Job, workspace: Workspace) -> tuple[Artifact, Run]:
             return open_artifact(config.out), run
         report.begin(stages(run, method.effort(run)))
         started = time.perf_counter()
-        run.dense_metrics()  # kept for later: it tells what an expected loss is of
+        run.judge.of_dense()  # kept for later: it tells what an expected loss is of
         if job.shared.foretell and not run.under_way(method.stages(run)):
             ahead = outlook(run, method)
             if ahead is not None:
                 report.note(ahead.said)
         done = method.compress(run)
         run.keep_teacher()
-        metrics, accuracy = run.measure(done.model)
+        metrics, accuracy = run.judge.of_last(done.model, config.trains)
         stages_found = {stage.name: run.records.of(stage.digest) for stage in method.stages(run)}
         measured = {
             **found,
@@ -82,7 +84,7 @@ def made(job: Job, workspace: Workspace) -> tuple[Artifact, Run]:
             "seconds": round(time.perf_counter() - started, 1),
         }
         report.stage("Exporting every form and holding it against the model")
-        features, rows = run.compared()
+        features, rows = _compared(run)
         start = {"start": job.start.said} if job.start else {}
         everything = Made(
             checkpoint=run.checkpoint,
@@ -91,9 +93,9 @@ def made(job: Job, workspace: Workspace) -> tuple[Artifact, Run]:
             forms=config.forms,
             features=features,
             rows=rows,
-            observed=run.observed,
+            observed=run.inputs.observed,
             reference=metrics,
-            judge=run.metrics,
+            judge=run.judge.of,
             provenance={"settings": run.described(), **start},
             measured=measured,
             threads=used,
@@ -101,6 +103,19 @@ def made(job: Job, workspace: Workspace) -> tuple[Artifact, Run]:
         artifact = write(config.out, everything, output.ready)
         workspace.finish()
         return artifact, run
+
+
+def _compared(run: Run) -> tuple[list[Features], int]:
+    """Inputs on which forms are held against the model: probe texts, then rows, held out where there are any.
+
+    And how many of them are rows.
+    """
+    c, inputs = run.checkpoint, run.inputs
+    rows = inputs.learned[len(inputs.observed) :]
+    if inputs.held_out is not None:
+        first = inputs.held_out.picked(range(min(len(inputs.held_out.rows), MOST_COMPARED)))
+        rows = c.task.encode(first, c.subject, c.tokenizer, min(c.task.length, c.max_length), Report())
+    return [*inputs_of(c.probes, c.reading, c.task), *rows], len(rows)
 
 
 def forecast(config: CompressConfig, report: Report) -> list[Outlook]:

@@ -226,14 +226,14 @@ class _Seeker:
         """What the chosen size loses on the rows that did not choose."""
         run, artifact = self._confirming, self._made(keep)
         self._report.stage("Confirming on the rows that did not choose")
-        dense = run.metrics(torch_predictor(run.dense))
+        dense = run.judge.of(torch_predictor(run.dense))
         scores = []
         for form in artifact.manifest.forms:
             if form not in _run_here(artifact.manifest):
                 self._report.warn(f"form {form}: its engine is not available here, so nothing is promised of it")
                 continue
             with load(artifact.path, form) as loaded:
-                scores.append(run.metrics(loaded.runtime.run))
+                scores.append(run.judge.of(loaded.runtime.run))
         score = dense.points() if dense else None
         if dense is None or score is None:
             raise ConfigError("--eval: the metric is not defined on half of the rows; give more")

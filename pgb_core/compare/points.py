@@ -218,7 +218,7 @@ class Points:
             raise ConfigError("no rows to judge by: --eval needs labelled rows")
         predict = torch_predictor(run.dense)
         self._report.stage("Scoring the dense model")
-        metrics = run.metrics(predict)
+        metrics = run.judge.of(predict)
         score = metrics.points() if metrics else None
         if metrics is None or score is None:
             raise DataError(f"{held_out.short}: the dense model's metric is not defined there; points cannot be judged")

@@ -56,7 +56,7 @@ def outlook(run: Run, method: Method) -> Outlook | None:
     kept = method.importance_kept(run)
     if kept is None:
         return None
-    metrics = run.dense_metrics()
+    metrics = run.judge.of_dense()
     metric = None if metrics is None else metrics.main
     dense = None if metrics is None else metrics.points()
     above = None if dense is None else _above_chance(run, dense)

@@ -124,9 +124,9 @@ def recovered(
     *compensated, finetuned = stages
     source = ordered(run.source, plan)  # hidden states of the two are compared
     for stage in compensated:
-        run.judge("pruned", compact)
+        run.judge.between("pruned", compact)
         _compensate(run, source, compact, plan, stage)
-        run.judge("compensated", compact)
+        run.judge.between("compensated", compact)
     return _finetuned(run, compact, finetuned, 1.0, plan.stream, regimes(compact))
 
 
@@ -231,7 +231,7 @@ def finishing_effort(run: Run, share: float = 1.0) -> dict[str, float]:
 
 def finished(run: Run, compact: Encoder, stage: Stage, share: float = 1.0) -> Encoder:
     """The compact model as it was cut, re-finetuned in place for a share of the epochs."""
-    run.judge("pruned", compact)
+    run.judge.between("pruned", compact)
     return _finetuned(run, compact, stage, share)
 
 

@@ -1,8 +1,7 @@
 """A cache of stages that depend only on a checkpoint and its data, such as scores. It outlives a run.
 
 There is one directory for all runs of a user, with one file for each stage. The least recently used files are deleted
-first. A file's name has the digest of what the stage depends on, and the digest of the file's own bytes. If the cache
-fails, a run only has to do the stage again.
+first. If the cache fails, a run only has to do the stage again.
 """
 
 from __future__ import annotations
@@ -19,12 +18,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from pgb_core.artifact import sha256_of
+from pgb_core.run.naming import beginning, named, sound
 
 MOST_BYTES = 2 << 30
 LEFT_SECONDS = 3600.0  # after which what is being saved counts as left behind
 _SUFFIX, _NEW = ".safetensors", ".new-"
-_SHORT = 32  # characters of a digest in a file's name
 
 
 def usual_place() -> Path:
@@ -42,9 +40,9 @@ class Cache:
 
     def tensors(self, stage: str, key: str) -> dict[str, Tensor] | None:
         """A stage's tensors, or None when they are not there, or damaged."""
-        for path in self._files(f"{stage}-{key[:_SHORT]}-"):
+        for path in self._files(beginning(stage, key)):
             with suppress(OSError, SafetensorError):
-                if path.stem.endswith(sha256_of(path)[:_SHORT]):
+                if sound(path):
                     found = load_file(path)
                     with suppress(OSError):  # the cache may be only readable
                         os.utime(path)
@@ -55,7 +53,7 @@ class Cache:
 
     def holds(self, stage: str, key: str) -> bool:
         """Whether a stage is there, sound or not."""
-        return bool(self._files(f"{stage}-{key[:_SHORT]}-"))
+        return bool(self._files(beginning(stage, key)))
 
     def save(self, stage: str, key: str, tensors: Mapping[str, Tensor]) -> None:
         """Keep a stage's tensors, unless there are none, they are larger than all there is room for, or cannot be
@@ -69,7 +67,7 @@ class Cache:
             with tempfile.TemporaryDirectory(dir=self._folder, prefix=_NEW) as temporary:
                 path = Path(temporary) / "stage"
                 save_file(plain, path)
-                os.replace(path, self._folder / f"{stage}-{key[:_SHORT]}-{sha256_of(path)[:_SHORT]}{_SUFFIX}")
+                os.replace(path, self._folder / named(stage, key, path, _SUFFIX))
             self._trim()
 
     def _files(self, prefix: str = "") -> list[Path]:

@@ -12,6 +12,7 @@ import torch
 from pgb_core.checkpoints.load import Checkpoint
 from pgb_core.config import CompressConfig
 from pgb_core.errors import ConfigError
+from pgb_core.export.ranges import MOST
 from pgb_core.progress.report import Report
 from pgb_core.run import reading
 from pgb_core.tasks import Source
@@ -47,6 +48,16 @@ class Inputs:
             for items in (self.calibration, self.training)
         )
         return replace(self, calibration=calibration, training=training)
+
+    @property
+    def learned(self) -> list[Features]:
+        """Rows that a form may be made and tried by, whether or not their labels count."""
+        return self.calibration or self.training
+
+    @property
+    def observed(self) -> list[Features]:
+        """Rows that forms take their ranges from. Where none are held out, half of them at most: the others judge."""
+        return self.learned[: MOST if self.held_out is not None else min(MOST, len(self.learned) // 2)]
 
     @cached_property
     def some(self) -> Source | None:

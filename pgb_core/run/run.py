@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TypeVar
 
 import torch
@@ -15,26 +15,21 @@ from pgb_core.checkpoints.load import Checkpoint
 from pgb_core.config import Asked, CompressConfig
 from pgb_core.data.words import plain
 from pgb_core.errors import ConfigError, ResourceError
-from pgb_core.export.parity import Parity, inputs_of
-from pgb_core.export.ranges import MOST
-from pgb_core.export.write import MOST_COMPARED
+from pgb_core.export.parity import Parity
 from pgb_core.gate import load_checked
-from pgb_core.inference.batches import Predict, run_all
 from pgb_core.learn.finetune import epoch_of, fast_bf16
 from pgb_core.learn.teacher import TOKENS, Teacher
 from pgb_core.model.encoder import Encoder
-from pgb_core.model.predict import remembering, torch_predictor
+from pgb_core.model.predict import torch_predictor
 from pgb_core.options import MethodOptions
 from pgb_core.progress.report import Report
 from pgb_core.run import reading
 from pgb_core.run.inputs import Inputs, read_inputs
+from pgb_core.run.judge import Judge
 from pgb_core.run.records import Records
 from pgb_core.run.shared import Shared
 from pgb_core.run.vocabulary import Fitted, fitted
 from pgb_core.run.workspace import Workspace, key_of, to_device
-from pgb_core.tasks import Source
-from pgb_core.tasks.features import Features
-from pgb_core.tasks.metrics import Metrics
 
 Options = TypeVar("Options", bound=MethodOptions)
 _NOT_DESCRIBED = {"out", "resume", "force", "device", "threads", "cache", "options", "further"}
@@ -72,7 +67,7 @@ class Run:
 
     text_parity: how near the dense model is to transformers, from text. vocabulary: what is known of the tokens that
     were taken out, for the manifest. start: None where it begins with the dense model. Teacher, labels, metrics and
-    checks are the dense model's anyway. between: metrics of the models between the stages, by name, in order.
+    checks are the dense model's anyway.
     """
 
     config: CompressConfig
@@ -82,10 +77,10 @@ class Run:
     workspace: Workspace
     report: Report
     device: torch.device
+    judge: Judge
     shared: Shared = field(default_factory=Shared)
     vocabulary: Mapping[str, object] = field(default_factory=dict)
     start: Start | None = None
-    between: dict[str, Metrics] = field(default_factory=dict)
 
     @classmethod
     def begin(cls, config: CompressConfig, report: Report, workspace: Workspace, shared: Shared) -> Run:
@@ -105,9 +100,18 @@ class Run:
 
         checkpoint, parity = shared.once(key_of("checkpoint", config.checkpoint, config.task), loaded)
         fit = shared.once(key_of("inputs", *_reading(config)), read)
-        inputs = fit.inputs.judged(shared.judging)
+        checkpoint, inputs = fit.checkpoint, fit.inputs.judged(shared.judging)
+        judge = Judge(
+            checkpoint=checkpoint,
+            rows=inputs.held_out,
+            some=inputs.some,
+            dense=lambda: checkpoint.model.to(device),
+            report=report,
+            shared=shared,
+            key=key_of("dense metrics", str(device), *_reading(config)),
+        )
         return cls(
-            config, fit.checkpoint, fit.text_parity, inputs, workspace, report, device, shared, vocabulary=fit.facts
+            config, checkpoint, fit.text_parity, inputs, workspace, report, device, judge, shared, vocabulary=fit.facts
         )
 
     @cached_property
@@ -123,7 +127,7 @@ class Run:
     @property
     def unjudged(self) -> Run:
         """The same, that scores no model between its stages."""
-        return replace(self, inputs=replace(self.inputs, held_out=None))
+        return replace(self, judge=replace(self.judge, rows=None, some=None))
 
     @cached_property
     def source(self) -> Encoder:
@@ -276,85 +280,6 @@ class Run:
                 trial.check(rows, None)
         return trial.check(learned[0] if learned else None, inputs.held_out)
 
-    def measure(self, compact: Encoder) -> tuple[Metrics | None, dict[str, object]]:
-        """Metrics of the compact model on the held-out rows; and of both models, for the manifest."""
-        held_out, report = self.inputs.held_out, self.report
-        if held_out is None:
-            return None, {}
-        dense, dense_of_some = self._of_dense(held_out)
-        metrics, of_some = self._measured("compressed", compact, held_out)
-        models = {"dense": dense, "compressed": metrics}
-        for name, found in models.items():
-            for metric, reason in found.reasons.items():
-                report.warn(f"{metric} of the {name} model is not defined: {reason}")
-        reasons = {name: found.reasons for name, found in models.items() if found.reasons}
-        said = {**_rounded(models), "rows": len(held_out.rows), **({"reasons": reasons} if reasons else {})}
-        return metrics, {"accuracy": said, **self._between(dense_of_some, of_some)}
-
-    def judge(self, name: str, model: Encoder) -> None:
-        """Record the metrics of a model between two stages, on some of the held-out rows, where there are any.
-
-        Once a run: what is expected of it is told from the same models.
-        """
-        if self.inputs.some is not None and name not in self.between:
-            self.between[name], _ = self._measured(name, model, self.inputs.some)
-
-    def _between(self, dense: Metrics, final: Metrics) -> dict[str, object]:
-        """Metrics of the models between the stages, of the dense one and of the last one, on the same rows."""
-        if self.inputs.some is None or not self.between:
-            return {}
-        last = {"finetuned": final} if self.config.trains else {}
-        found = _rounded({"dense": dense, **self.between, **last})
-        return {"stage_accuracy": {**found, "rows": len(self.inputs.some.rows)}}
-
-    def dense_metrics(self) -> Metrics | None:
-        """Of the dense model on the held-out rows; None without any."""
-        return None if self.inputs.held_out is None else self._of_dense(self.inputs.held_out)[0]
-
-    def _of_dense(self, held_out: Source) -> tuple[Metrics, Metrics]:
-        """See `_measured`. Once for all runs of this process."""
-        key = key_of("dense metrics", str(self.device), *_reading(self.config))
-        return self.shared.once(key, lambda: self._measured("dense", self.dense, held_out))
-
-    def _measured(self, name: str, model: Encoder, rows: Source) -> tuple[Metrics, Metrics]:
-        """Metrics on these rows, and on those that the models between two stages are scored on."""
-        # A question may have several windows, and progress is told in windows.
-        self.report.stage(f"Scoring the {name} model", None if self.checkpoint.task.windows else len(rows.rows))
-        predict, some = remembering(torch_predictor(model)), self.inputs.some
-        whole = self._scored(rows, predict, self.report.advance)
-        return whole, whole if some is None or some is rows else self._scored(some, predict)
-
-    def metrics(self, predict: Predict) -> Metrics | None:
-        """Of whatever gives logits, on the held-out rows; None without any."""
-        return None if self.inputs.held_out is None else self._scored(self.inputs.held_out, predict)
-
-    def _scored(self, rows: Source, predict: Predict, progress: Callable[[int], None] = lambda count: None) -> Metrics:
-        subject = self.checkpoint.subject
-        run = partial(run_all, predict, progress=progress)
-        return subject.task.score(rows, subject, self.checkpoint.served_tokenizer, run)
-
-    @property
-    def observed(self) -> list[Features]:
-        """Rows that forms take their ranges from. Where none are held out, half of them at most: the others judge."""
-        return self._learned[: MOST if self.inputs.held_out is not None else min(MOST, len(self._learned) // 2)]
-
-    @property
-    def _learned(self) -> list[Features]:
-        return self.inputs.calibration or self.inputs.training
-
-    def compared(self) -> tuple[list[Features], int]:
-        """Inputs on which forms are held against the model: probe texts, then rows, held out where there are any.
-
-        And how many of them are rows.
-        """
-        c, inputs = self.checkpoint, self.inputs
-        rows = self._learned[len(self.observed) :]
-        if inputs.held_out is not None:
-            first = inputs.held_out.picked(range(min(len(inputs.held_out.rows), MOST_COMPARED)))
-            length = min(c.task.length, c.max_length)
-            rows = c.task.encode(first, c.subject, c.tokenizer, length, Report())
-        return [*inputs_of(c.probes, c.reading, c.task), *rows], len(rows)
-
     def described(self) -> dict[str, object]:
         """What a reader needs to make the artifact again; paths by their last part only."""
         shown = self.config.model_dump(exclude=_NOT_DESCRIBED)
@@ -362,10 +287,6 @@ class Run:
             if shown[name]:
                 shown[name] = plain(str(shown[name]).rstrip("/").rpartition("/")[2])
         return {**shown, "epochs": round(self.epochs, 4), **self.config.options.model_dump()}
-
-
-def _rounded(models: Mapping[str, Metrics]) -> dict[str, object]:
-    return {name: metrics.rounded(6) for name, metrics in models.items()}
 
 
 def _reading(config: CompressConfig) -> Sequence[object]:

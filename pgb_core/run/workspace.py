@@ -1,8 +1,6 @@
 """The directory of a compression's finished stages. It is deleted only after success.
 
-It is a hidden directory beside the output. Each stage is a file whose name has the digest of what the stage depends on,
-and the digest of the file's own bytes. So a stage of other settings, or a damaged one, is never used. Only one job at a
-time uses the directory.
+It is a hidden directory beside the output, with one file for each stage. Only one job at a time uses it.
 """
 
 from __future__ import annotations
@@ -23,15 +21,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from pgb_core.artifact import sha256_of
 from pgb_core.errors import ConfigError, ResourceError
+from pgb_core.run.naming import beginning, named, sound, stage_of
 
 _RUN = "run.json"
 _RECORDS = "records.json"
 _LOCK = "lock"
 VARIANTS = 3  # of a stage, by other settings, that are kept side by side
 _TRIES = 100  # of taking a lock that others take and remove
-_SHORT = 16  # characters of a digest in a file's name
 
 
 def key_of(*parts: object) -> str:
@@ -79,7 +76,7 @@ class Workspace:
 
     def stages(self) -> list[str]:
         """Names of the stages that are kept, of whatever run."""
-        return sorted({path.name.rpartition(".")[0].rsplit("-", 2)[0] for path in self._kept()})
+        return sorted({stage_of(path) for path in self._kept()})
 
     def size(self, stage: str, key: str) -> int:
         """Bytes of a stage of that digest that is kept and sound; 0 for none."""
@@ -142,22 +139,22 @@ class Workspace:
 
     def _sound(self, stage: str, key: str) -> Path | None:
         for path in self._kept():
-            if not path.name.startswith(f"{stage}-{key[:_SHORT]}-"):
+            if not path.name.startswith(beginning(stage, key)):
                 continue
-            if path.name.rpartition(".")[0].endswith(sha256_of(path)[:_SHORT]):
+            if sound(path):
                 return path
             self._warn(f"{path}: damaged and left out; the stage is done again")
             path.unlink()
         return None
 
     def _keep(self, stage: str, key: str, suffix: str, write: Callable[[Path], object]) -> None:
-        every = [path for path in self._kept() if path.name.startswith(f"{stage}-")]
-        before = [path for path in every if path.name.startswith(f"{stage}-{key[:_SHORT]}-")]
+        every = [path for path in self._kept() if stage_of(path) == stage]
+        before = [path for path in every if path.name.startswith(beginning(stage, key))]
         others = sorted((path for path in every if path not in before), key=lambda path: path.stat().st_mtime)
         before += others[: max(0, len(others) + 1 - VARIANTS)]
 
         def name(path: Path) -> Path:
-            return self.path / f"{stage}-{key[:_SHORT]}-{sha256_of(path)[:_SHORT]}{suffix}"
+            return self.path / named(stage, key, path, suffix)
 
         kept = self._write(self.path / f".{stage}.new", write, name)
         for path in before:

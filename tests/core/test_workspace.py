@@ -19,8 +19,10 @@ from pgb_core.methods import method_of
 from pgb_core.pipeline import compress
 from pgb_core.progress.report import Report
 from pgb_core.run.inputs import Inputs
+from pgb_core.run.judge import Judge
 from pgb_core.run.output import check_place
 from pgb_core.run.run import Run
+from pgb_core.run.shared import Shared
 from pgb_core.run.workspace import Workspace, check_space, locked
 from pgb_core.tasks.features import Features
 from tests.core.small import checkpoint, settings
@@ -50,7 +52,7 @@ def test_a_stage_is_kept_under_what_it_depends_on(workspace: Workspace) -> None:
     assert torch.equal(workspace.tensors("scores", KEY)["x"], torch.arange(3))  # type: ignore[index]
     workspace.save_tensors("scores", KEY, {"x": torch.arange(5)})
     assert torch.equal(workspace.tensors("scores", KEY)["x"], torch.arange(5))  # type: ignore[index]
-    os.utime(next(workspace.path.glob(f"scores-{OTHER[:16]}-*")), (1, 1))
+    os.utime(next(workspace.path.glob(f"scores-{OTHER[:16]}*")), (1, 1))
     for name in "cd":
         workspace.save_tensors("scores", name * 64, {"x": torch.arange(6)})
     assert workspace.tensors("scores", OTHER) is None
@@ -261,7 +263,8 @@ def test_a_stage_of_another_model_is_not_taken_over(change: str, tmp_path: Path,
         rows = [Features([5, 6], [0, 0], None, 0)]
         parity = Parity(0, 0.0, 0.0, 0)
         with locked(tmp_path / "out") as workspace:
-            run = Run(config, loaded, parity, Inputs(rows, rows), workspace, Report(), torch.device("cpu"))
+            judge = Judge(loaded, None, None, lambda: loaded.model, Report(), Shared(), "")  # noqa: B023
+            run = Run(config, loaded, parity, Inputs(rows, rows), workspace, Report(), torch.device("cpu"), judge)
         keys.append((loaded.digest, method_of(config).stages(run)[0]))
     assert keys[0][0] == keys[1][0]
     assert keys[0][1] != keys[1][1]
