@@ -28,6 +28,7 @@ from rich.console import Console
 
 from benchmarks.accuracy import dev_scores, prepare
 from benchmarks.hollow import emptied, filled
+from benchmarks.pictures import alone
 from pgb_core.compare.config import CompareConfig
 from pgb_core.compare.page import Report, page, picture
 from pgb_core.compare.points import SETTINGS, Points
@@ -177,15 +178,8 @@ def report(name: str, found: dict[str, Any], args: argparse.Namespace) -> None:
         busy=measured.busy,
     )
     (args.work / f"{name}.html").write_text(page(drawn), "utf-8")
-    (args.pictures / f"methods-{name}.svg").write_text(alone(picture(drawn)), "utf-8")
-
-
-def alone(drawn: str) -> str:
-    """A picture of the report with the styles of the page, as a file of its own."""
-    css = files("pgb_core.compare").joinpath("page.css").read_text("utf-8")
-    head, end, rest = drawn.partition(">")
-    paper = '<rect width="100%" height="100%" style="fill:var(--surface)"/>'
-    return f'{head} font-family="system-ui, sans-serif"{end}<style>{css}</style>{paper}{rest}\n'
+    style = files("pgb_core.compare").joinpath("page.css").read_text("utf-8")
+    (args.pictures / f"methods-{name}.svg").write_text(alone(picture(drawn), style), "utf-8")
 
 
 def _point(row: Mapping[str, Any]) -> Point:

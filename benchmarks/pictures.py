@@ -1,6 +1,6 @@
 """Draws the pictures of the documentation anew.
 
-    python -m benchmarks.pictures             # docs/images/pipeline.svg
+    python -m benchmarks.pictures             # docs/images/pipeline.svg and peers.svg
     python -m benchmarks.pictures --ui .demo  # and the pictures of the page, which take a browser and the demo's models
 
 The load report draws its own pictures: `python -m benchmarks.load.run`.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import html
+import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-PIPELINE = Path("docs/images/pipeline.svg")
+from benchmarks.peers import report
+
+PIPELINE, PEERS = Path("docs/images/pipeline.svg"), Path("docs/images/peers.svg")
 WIDTH, HEIGHT, MARGIN = 960, 332, 24
 CELLS, CELL, GROUPS = 12, 8, 3  # a matrix is drawn as cells by cells of so many pixels
 EM = 0.56  # mean width of a character; the width of each text is fixed, so that it fits its box in every font
@@ -109,6 +112,18 @@ def pipeline() -> str:
     )
 
 
+def peers(figures: Path = Path("benchmarks/results/peers.json")) -> str:
+    """The highest rate of each server, as SVG."""
+    return alone(report.rates(json.loads(figures.read_text("utf-8"))), report.STYLE.read_text("utf-8"))
+
+
+def alone(drawn: str, css: str) -> str:
+    """A picture of a page as a file of its own. css: of the page."""
+    head, end, rest = drawn.partition(">")
+    paper = '<rect width="100%" height="100%" style="fill:var(--surface)"/>'
+    return f'{head} font-family="system-ui, sans-serif"{end}<style>{css}</style>{paper}{rest}\n'
+
+
 def _importance() -> tuple[NDArray[np.float64], Sequence[int]]:
     """Made-up importance of a small matrix, and the order in which its groups appear."""
     draw = np.random.default_rng(3)
@@ -149,6 +164,7 @@ def main() -> None:
     parser.add_argument("--ui", type=Path, help="the folder of the demo's models")
     args = parser.parse_args()
     PIPELINE.write_text(pipeline(), "utf-8")
+    PEERS.write_text(peers(), "utf-8")
     if args.ui:
         subprocess.run([sys.executable, "-m", "tests.ui.screenshots", str(args.ui)], check=True)
 

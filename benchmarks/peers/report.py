@@ -16,7 +16,7 @@ from benchmarks.peers import findings
 from pgb_core.charts import Scale, bar, number, svg, text, top
 
 Figures = Mapping[str, Any]
-_STYLE = Path(__file__).parents[1] / "load" / "report.css"
+STYLE = Path(__file__).parents[1] / "load" / "report.css"
 _WIDTH, _LEFT, _ROW = 1080, 210, 30
 
 
@@ -41,7 +41,7 @@ def render(figures: Figures) -> str:
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"/><title>Rival servers under the same load</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"/>
-<style>{_STYLE.read_text("utf-8")}</style></head><body>
+<style>{STYLE.read_text("utf-8")}</style></head><body>
 <header><h1>Rival servers under the same load</h1>{smoke}</header><main>{body}</main></body></html>
 """
 
@@ -79,7 +79,10 @@ def _machine(figures: Figures) -> list[list[str]]:
         return []
     busy = [machine["load_average_before"] for machine in machines]
     first = {key: value for key, value in machines[0].items() if key != "load_average_before"}
-    rows = [[key.replace("_", " "), str(value)] for key, value in first.items()]
+    rows = [
+        [key.replace("_", " "), ", ".join(value) if isinstance(value, list) else str(value)]
+        for key, value in first.items()
+    ]
     return [*rows, ["load average before each", f"{min(busy)} to {max(busy)}"]]
 
 

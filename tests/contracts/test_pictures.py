@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 def test_the_picture_is_what_the_script_draws() -> None:
     """Nobody changed it by hand."""
     assert (ROOT / pictures.PIPELINE).read_text("utf-8") == pictures.pipeline()
+    assert (ROOT / pictures.PEERS).read_text("utf-8") == pictures.peers(ROOT / "benchmarks/results/peers.json")
 
 
 def test_every_text_has_a_fixed_width_within_the_box_around_it() -> None:
