@@ -34,13 +34,21 @@ METHODS: dict[str, type[MethodOptions]] = {
     "qbert": QBertOptions,
     "quant-noise": QuantNoiseOptions,
 }
-# Forms of the exported model; `pgb_core.export.forms` writes them.
-FORMS = ("fp32", "int8", "openvino", "openvino-int8", "gpu", "torch", "torch-bf16")
+# Forms of the exported model, with the numbers of their products. `pgb_core.export.forms` writes them.
+FORMS = {
+    "fp32": "float32",
+    "int8": "int8",
+    "openvino": "bfloat16",
+    "openvino-int8": "int8",
+    "gpu": "float16",
+    "torch": "float32",
+    "torch-bf16": "bfloat16",
+}
 
 
 def is_int8(form: str) -> bool:
-    """Whether a form's products are in int8; its name says so."""
-    return "int8" in form
+    """Whether a form's products are in int8."""
+    return FORMS.get(form) == "int8"
 
 
 __all__ = ["FORMS", "METHODS", "MethodOptions", "PGBOptions", "is_int8"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from pgb_core.model.linear.masked import packed
 from pgb_core.plan import FEED_FORWARD, Choice, Role, Site, nothing
 from pgb_core.plan.kinds import Masked
 
@@ -53,6 +53,11 @@ def single_choices(masks: Values) -> dict[Site, Choice]:
         shape = (mask.shape[0], mask.shape[1])
         found[site] = Masked(shape, packed(mask)) if bool(masks[_writer(site)].any()) else nothing(shape)
     return found
+
+
+def packed(mask: Tensor) -> bytes:
+    """The bits of a choice, from a mask [out, in] of 0 and 1."""
+    return np.packbits(mask.cpu().numpy().astype(bool), axis=1).tobytes()
 
 
 def _writer(site: Site) -> Site:

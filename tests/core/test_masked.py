@@ -11,10 +11,10 @@ from pgb_core.export.parity import check_graph
 from pgb_core.export.ranges import observe
 from pgb_core.model.linear import cut
 from pgb_core.model.linear.lstsq import Moments
-from pgb_core.model.linear.masked import packed
 from pgb_core.model.surgery import apply_plan
 from pgb_core.plan import Plan, Role, Site, flops
 from pgb_core.plan.kinds import Masked
+from pgb_core.search.singles import packed
 from pgb_core.tasks.features import Features
 from tests.conftest import TASKS, small_encoder
 from tests.core.planned import dense_plan

@@ -1,4 +1,4 @@
-"""The forms of a model, one file for each. To add one: a file, a line in `FORMS`, and its name in `options`."""
+"""The forms of a model, one file for each. To add one: a file, and a line in `FORMS` here and in `options`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pgb_core.export.forms.openvino import OpenVino, OpenVinoInt8
 from pgb_core.export.forms.token_major import token_major
 from pgb_core.export.ranges import Ranges
 from pgb_core.model.encoder import Encoder
+from pgb_core.options import FORMS as NUMBERS
 
 
 def rangeless(build: Callable[[Encoder], onnx.ModelProto]) -> Build:
@@ -40,12 +41,14 @@ def fused_half(model: Encoder) -> onnx.ModelProto:
 FORMS: dict[str, Form] = {
     form.name: form
     for form in (
-        Form("fp32", rangeless(channels_first), "float32", ("onnxruntime", "openvino"), ("cpu", "cuda")),
-        Form("int8", partial(token_major, kind=Int8), "int8", ("onnxruntime",), tolerance=0.03, limits=Limits()),
+        Form("fp32", rangeless(channels_first), NUMBERS["fp32"], ("onnxruntime", "openvino"), ("cpu", "cuda")),
+        Form(
+            "int8", partial(token_major, kind=Int8), NUMBERS["int8"], ("onnxruntime",), tolerance=0.03, limits=Limits()
+        ),
         Form(
             "openvino",
             partial(token_major, kind=OpenVino),
-            "bfloat16",
+            NUMBERS["openvino"],
             ("openvino",),
             tolerance=0.1,
             limits=Limits(),
@@ -53,14 +56,14 @@ FORMS: dict[str, Form] = {
         Form(
             "openvino-int8",
             partial(token_major, kind=OpenVinoInt8),
-            "int8",
+            NUMBERS["openvino-int8"],
             ("openvino",),
             tolerance=0.1,
             limits=Limits(),
         ),
-        Form("gpu", rangeless(gpu), "float16", ("onnxruntime",), ("cuda", "cpu"), tolerance=0.05, limits=Limits()),
-        Form("torch", None, "float32", ("torch",), ("cpu", "cuda")),
-        Form("torch-bf16", None, "bfloat16", ("torch",), ("cpu", "cuda"), tolerance=0.15, limits=Limits()),
+        Form("gpu", rangeless(gpu), NUMBERS["gpu"], ("onnxruntime",), ("cuda", "cpu"), tolerance=0.05, limits=Limits()),
+        Form("torch", None, NUMBERS["torch"], ("torch",), ("cpu", "cuda")),
+        Form("torch-bf16", None, NUMBERS["torch-bf16"], ("torch",), ("cpu", "cuda"), tolerance=0.15, limits=Limits()),
     )
 }
 

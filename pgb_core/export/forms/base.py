@@ -31,10 +31,10 @@ class Form:
     """One way to write a model for an engine.
 
     build: from a model, and the ranges of what its maps read, to its graph; without ranges every scale is computed as
-    inputs come. None where the file is PyTorch's tensors. numbers: that its products are computed
-    in. runtimes, devices: that run it, the usual one first. tolerance: how far its logits may be from its check's
-    wherever it is loaded, as a share of the largest. limits: of a form in low precision; a form without has to give the
-    model's own logits.
+    inputs come. None where the file is PyTorch's tensors. numbers: the number format of its products, such as
+    float32 or int8. runtimes, devices: that run it, the usual one first. tolerance: how far its logits may be from its
+    check's wherever it is loaded, as a share of the largest. limits: of a form in low precision; a form without has to
+    give the model's own logits.
     """
 
     name: str

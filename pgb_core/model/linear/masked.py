@@ -50,12 +50,7 @@ class MaskedLinear(Linear):
 
 def cut(choice: Masked, weight: Tensor, bias: Tensor, outputs: Tensor, inputs: Tensor) -> MaskedLinear:
     """The weights that are kept, in the orders of the neighbours; see `pgb_core.model.linear.cut`."""
-    packed = np.frombuffer(choice.bits, np.uint8).reshape(choice.shape[0], choice.stride)
-    kept = torch.from_numpy(np.unpackbits(packed, axis=1, count=choice.shape[1]).astype(np.float32))
+    rows = np.frombuffer(choice.bits, np.uint8).reshape(choice.shape[0], choice.stride)
+    kept = torch.from_numpy(np.unpackbits(rows, axis=1, count=choice.shape[1]).astype(np.float32))
     mask = kept[outputs][:, inputs]
     return MaskedLinear(weight[outputs][:, inputs] * mask.to(weight.device), mask, bias[outputs].clone())
-
-
-def packed(mask: Tensor) -> bytes:
-    """The bits of a choice, from a mask [out, in] of 0 and 1."""
-    return np.packbits(mask.cpu().numpy().astype(bool), axis=1).tobytes()
