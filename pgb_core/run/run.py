@@ -34,7 +34,7 @@ from pgb_core.run.workspace import Workspace, key_of, to_device
 Options = TypeVar("Options", bound=MethodOptions)
 _NOT_DESCRIBED = {"out", "resume", "force", "device", "threads", "cache", "options", "further"}
 TEACHER_BYTES = 512 << 20  # of the dense model's outputs that outlive a run: a quarter of the cache
-STAGES_VERSION = 3  # raised when a stage comes out otherwise than before, so that kept ones are done again
+STAGES_VERSION = 4  # raised when a stage comes out otherwise than before, so that kept ones are done again
 
 
 @dataclass(frozen=True)

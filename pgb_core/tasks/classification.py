@@ -71,16 +71,21 @@ class MultiLabel:
     metrics = staticmethod(many_labels)
 
     def loss(self, logits: Tensor, targets: Tensor, mask: Tensor, reduction: str = "mean") -> Tensor:
-        """Binary cross-entropy of every label."""
-        return functional.binary_cross_entropy_with_logits(logits, targets.float(), reduction=reduction)
+        """Binary cross-entropy, summed over labels: a row counts as much as one with a single label does."""
+        total = functional.binary_cross_entropy_with_logits(logits, targets.float(), reduction="sum")
+        return total if reduction == "sum" else total / len(logits)
 
     def draw(self, logits: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
         """Each label by itself."""
         return torch.bernoulli(logits.float().cpu().sigmoid(), generator=generator).to(logits.device)
 
     def distil(self, logits: Tensor, goal: Tensor, mask: Tensor) -> Tensor:
-        """Binary cross-entropy against the teacher's probabilities."""
-        return functional.binary_cross_entropy_with_logits(logits, goal.sigmoid())
+        """Divergence of the distributions of each label, summed over labels; 0 where they are equal."""
+        wanted = goal.sigmoid()
+        apart, least = (
+            functional.binary_cross_entropy_with_logits(each, wanted, reduction="sum") for each in (logits, goal)
+        )
+        return (apart - least) / len(logits)
 
     def judge(self, logits: Array, gold: Array, labels: Sequence[str]) -> trust.Verdict:
         """Entries that agree."""

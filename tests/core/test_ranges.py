@@ -1,5 +1,6 @@
 """What maps read, and what the int8 forms make of it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,11 @@ from pgb_core.inference.tokens import Tokens
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.quantize import even
 from pgb_core.model.surgery import apply_plan
+from pgb_core.plan import Plan
+from pgb_core.plan.kinds import LowRank
 from pgb_core.session import open_session
 from tests.conftest import small_encoder
-from tests.core.planned import hand_plan, nested_plan
+from tests.core.planned import dense_plan, hand_plan, nested_plan
 
 LARGE = 40.0
 
@@ -27,6 +30,12 @@ def inputs(count: int = 12) -> list[Tokens]:
     generator = torch.Generator().manual_seed(0)
     rows = [torch.randint(5, 400, (5 + n % 9,), generator=generator).tolist() for n in range(count)]
     return [Tokens(ids, [0] * len(ids)) for ids in rows]
+
+
+def low_rank(model: Encoder) -> Plan:
+    """Every matrix as two thin products."""
+    whole = dense_plan(model)
+    return Plan("test", whole.head_dim, {site: LowRank(choice.shape, 20) for site, choice in whole.choices.items()})
 
 
 def uneven(task: str = "qa") -> Encoder:
@@ -157,9 +166,12 @@ def bits_of(proto: onnx.ModelProto) -> list[int]:
     return [1 + int(np.abs(stored[name]).max()).bit_length() for name in names_of(proto)]
 
 
-def test_with_ranges_an_answer_does_not_depend_on_its_batch() -> None:
-    """Without them the scale of an input is that of the whole batch."""
+@pytest.mark.parametrize("plan", [None, hand_plan, nested_plan, low_rank])
+def test_with_ranges_an_answer_does_not_depend_on_its_batch(plan: Callable[[Encoder], Plan] | None) -> None:
+    """Whatever kinds of maps the model has. Without ranges the scale of an input is that of the whole batch."""
     model = small_encoder("bert", "qa")
+    if plan is not None:
+        model = apply_plan(model, plan(model)).eval()
     for ranges, alike in ((observe(model, inputs()), True), ({}, False)):
         session = open_session(token_major(model, ranges, Int8).SerializeToString(), threads=1)
         rows = torch.randint(5, 400, (16, 12), generator=torch.Generator().manual_seed(1))

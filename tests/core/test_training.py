@@ -21,6 +21,7 @@ from pgb_core.learn.teacher import Teacher, reordered, traced
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.surgery import apply_plan, ordered
 from pgb_core.plan import Grouping, Site
+from pgb_core.tasks.classification import MultiLabel
 from pgb_core.tasks.features import Batch, Features, batches, collate
 from tests.conftest import TASKS, small_encoder
 from tests.core.planned import hand_plan, nested_plan, random_plan
@@ -189,6 +190,18 @@ def test_weights_that_lie_transposed_are_restored_as_they_were() -> None:
     assert torch.equal(
         second.student.head.output.get_parameter("weight"), straight.student.head.output.get_parameter("weight")
     )
+
+
+def test_many_labels_weigh_as_much_as_one() -> None:
+    """A second label that agrees with the teacher changes nothing, and an equal model loses nothing."""
+    many, mask = MultiLabel(), torch.ones(3, 1, dtype=torch.bool)
+    logits, goal = torch.tensor([[0.3], [-2.0], [1.0]]), torch.tensor([[1.0], [-1.0], [0.0]])
+    both, goals = (torch.cat([each, torch.full((3, 1), 0.7)], 1) for each in (logits, goal))
+    assert float(many.distil(both, goals, mask)) == pytest.approx(float(many.distil(logits, goal, mask)), rel=1e-5)
+    assert float(many.distil(logits, logits, mask)) == pytest.approx(0, abs=1e-6)
+    one = many.loss(logits, torch.ones(3, 1), mask)
+    assert float(many.loss(torch.cat([logits, logits], 1), torch.ones(3, 2), mask)) == pytest.approx(2 * float(one))
+    assert float(many.loss(logits, torch.ones(3, 1), mask, "sum")) == pytest.approx(3 * float(one))
 
 
 def test_distillation_losses_vanish_for_an_equal_model() -> None:

@@ -1,6 +1,7 @@
 """Graphs for ONNX Runtime on a CPU, with products in int8.
 
-Inputs that are neurons get one scale for each token, computed at run time. Other inputs have one scale. If their range
+Inputs that are neurons, or that are between the two products of a map, get one scale for each token, computed at run
+time. Other inputs have one scale. If their range
 is known, the graph has that scale, so that an answer does not depend on other inputs of its batch. Otherwise the scale
 is computed for the batch. One channel of the stream that is much larger than the others would make the scale coarse
 for all. So channels are brought to similar sizes first.
@@ -18,13 +19,13 @@ from pgb_core.export.parts import activate
 from pgb_core.export.ranges import Range, Ranges, step_and_zero
 from pgb_core.model.blocks import Attention
 from pgb_core.model.encoder import Encoder
-from pgb_core.model.linear import Chain
+from pgb_core.model.linear import Chain, Product
 from pgb_core.model.quantize import EVERYWHERE, even, quantized
 
 # Neurons by activation, after division by the largest: the lowest, and what the divisor is at least for that to hold.
 # GELU is never below -0.17.
-GELU = (-0.25, 0.68)
-RANGES = {"gelu": GELU, "gelu_new": GELU, "gelu_pytorch_tanh": GELU, "relu": (-0.25, 1e-6)}
+GELU, ANY = (-0.25, 0.68), (-1.0, 1e-6)
+RANGES = {"gelu": GELU, "gelu_new": GELU, "gelu_pytorch_tanh": GELU, "relu": (0.0, 1e-6)}
 
 
 class Int8(Writer):
@@ -73,15 +74,46 @@ class Int8(Writer):
         if self.exact(name):
             return super().outer(name, chain, x)
         g = self.g
-        low, least = RANGES.get(self.activation, (-1.0, 1e-6))
+        scaled, largest = self.divided(name, x, *RANGES.get(self.activation, ANY))
+        y = self.map(name, chain, scaled, biased=False, negated=self.negated)
+        bias = g.constant(f"{name}.bias", -chain.bias if self.negated else chain.bias)
+        return g.op("Add", f"{name}.biased", g.op("Mul", f"{name}.unscaled", y, largest), bias)
+
+    def map(self, name: str, chain: Chain, x: str, biased: bool = True, negated: bool = False) -> str:
+        """See Writer. Between two products each token is divided by its largest channel, and multiplied again."""
+        *first, last = chain.products
+        if not first or self.exact(name):
+            return super().map(name, chain, x, biased, negated)
+        g, divisors = self.g, []
+        for n, one in enumerate(first):
+            inner = self.blocks(f"{name}.{n}", one, None, x, reader="" if n else name)
+            x, largest = self.divided(f"{name}.{n}", inner, *ANY)
+            divisors.append(largest)
+        sign = -1 if negated else 1
+        y = self.blocks(name, last, None, x, sign)
+        for n, largest in enumerate(divisors):
+            y = g.op("Mul", f"{name}.{n}.unscaled", y, largest)
+        return g.op("Add", f"{name}.rebiased", y, g.constant(f"{name}.bias", sign * chain.bias)) if biased else y
+
+    def divided(self, name: str, x: str, low: float, least: float) -> tuple[str, str]:
+        """Each token divided by the largest of its channels, and these divisors, at least `least`.
+
+        low: the lowest value that is left, -1 where a channel may be as negative as positive.
+        """
+        g = self.g
         size = x if low > -1 else g.op("Abs", f"{name}.size", x)
         largest = g.op("ReduceMax", f"{name}.largest", size, g.constant("axis.last", [-1]), keepdims=1)
         largest = g.op("Max", f"{name}.divisor", largest, g.constant(f"least.{least:g}", np.float32(least)))
         scaled = g.op("Div", f"{name}.scaled", x, largest)
         self.known[scaled] = step_and_zero(low, 1.0)
-        y = self.map(name, chain, scaled, biased=False, negated=self.negated)
-        bias = g.constant(f"{name}.bias", -chain.bias if self.negated else chain.bias)
-        return g.op("Add", f"{name}.biased", g.op("Mul", f"{name}.unscaled", y, largest), bias)
+        return scaled, largest
+
+    def read(self, name: str, one: Product, block: int, x: str) -> str:
+        """See Writer. Some channels are within the bytes of all."""
+        found = super().read(name, one, block, x)
+        if x in self.known:
+            self.known[found] = self.known[x]
+        return found
 
     def attend(self, name: str, a: Attention, query: str, key: str, value: str) -> str:
         """In float32, by one operator."""

@@ -82,7 +82,7 @@ class Writer(ABC):
         """One map: its products one after the other, and its bias unless that is left out."""
         *first, last = chain.products
         for n, one in enumerate(first):
-            x = self.blocks(f"{name}.{n}", one, None, x)
+            x = self.blocks(f"{name}.{n}", one, None, x, reader="" if n else name)
         sign = -1 if negated else 1
         bias = sign * chain.bias.detach() if biased else None
         return self.blocks(name, last, bias, x, sign, reader="" if first else name)
