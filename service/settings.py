@@ -93,7 +93,11 @@ class Settings(BaseSettings):
         description="Folder of artifacts at NAME/ or NAME/VERSION/; an administrator can load models from it while the "
         "service runs",
     )
-    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 means all addresses of this machine")
+    host: str = Field(
+        "127.0.0.1",
+        description="Address to listen on; 0.0.0.0 means all IPv4 addresses of this machine, and :: all addresses, "
+        "IPv6 and IPv4",
+    )
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free port")
 
     form: str = Field(

@@ -333,6 +333,13 @@ def test_the_service_reads_what_was_set(
     assert found.port == 8000
 
 
+def test_a_pod_listens_at_its_addresses_of_ipv6_if_told(helm: Path) -> None:
+    """And otherwise at that of IPv4, which every node can give."""
+    for args, expected in (((), "0.0.0.0"), (("--set", "host=::"), "::")):  # noqa: S104
+        found = pod(render(helm, "claim", *args))["spec"]["containers"][0]["env"]
+        assert {"name": "PGB_HOST", "value": expected} in found
+
+
 @pytest.mark.parametrize(("name", "empty"), [("cors_origins", []), ("otlp_endpoint", "")])
 def test_an_empty_setting_is_the_default(name: str, empty: object, helm: Path) -> None:
     """The service would refuse an empty value in its environment, and no pod would start."""
@@ -365,6 +372,8 @@ def test_the_schema_of_the_settings_is_that_of_the_service() -> None:
         "settings.drain_seconds=null",
         "settings.max_item=3",
         "settings.port=80",
+        "settings.host=::",
+        "host=127.0.0.1",
         "settings.runtime=magic",
         "settings.max_body_bytes=many",
         "settings.cors_origins={https://a.example/path}",
