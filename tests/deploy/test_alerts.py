@@ -34,7 +34,9 @@ def measured(ill: bool) -> Callable[[], str]:
             histogram.labels("m", "1").observe(took)
         instruments.requests.labels("native", "m", 500 if ill else 200).inc(1 if ill else 1000)
         instruments.requests.labels("probe", "", 503).inc()
+        instruments.faults.labels("probe", "", 503).inc()
         if ill:
+            instruments.faults.labels("native", "m", 500).inc()
             instruments.rejections.labels("overloaded").inc()
             instruments.batch_failures.labels("m", "1").inc()
             instruments.events.labels("m", "failure").inc()
