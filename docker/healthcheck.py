@@ -14,7 +14,7 @@ import socket
 import struct
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 _LISTENS = "0A"  # the state of a socket, in the kernel's tables
@@ -27,9 +27,9 @@ def main(proc: Path = Path("/proc")) -> int:
     """Ask once; 0 if the service is healthy."""
     try:
         for host, port in listening(proc):
-            connection = http.client.HTTPConnection(_ALL.get(host, host), port, timeout=_SECONDS)
-            connection.request("GET", "/health")
-            return int(connection.getresponse().status != 200)
+            with closing(http.client.HTTPConnection(_ALL.get(host, host), port, timeout=_SECONDS)) as connection:
+                connection.request("GET", "/health")
+                return int(connection.getresponse().status != 200)
     except (OSError, http.client.HTTPException) as error:
         print(f"/health: no answer ({error!r})")
         return 1

@@ -138,6 +138,7 @@ def test_a_process_ends_and_its_work_is_done_by_another(
         assert len(halves) <= (0 if number == signal.SIGTERM else 4)
 
 
+@pytest.mark.slow
 def test_a_process_that_starts_again_costs_nobody_an_answer(artifacts: tuple[Path, Path], tmp_path: Path) -> None:
     """While it loads it answers 503 at once, so that nginx takes it for the one with least to do."""
     model = str(artifacts[0])
