@@ -18,6 +18,7 @@ COPY docker/rootfs /rootfs
 RUN /rootfs /venv /root-of-image && mkdir /models
 COPY service /app/service
 COPY pgb_core /app/pgb_core
+COPY docker/healthcheck.py /app/healthcheck.py
 RUN python -m compileall -q /app
 
 FROM scratch
@@ -35,10 +36,12 @@ COPY --from=build /venv /venv
 COPY --from=build --chown=10001:10001 /models /models
 COPY --from=build /app /app
 WORKDIR /app
-ENV PATH=/venv/bin PYTHONPATH=/app LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 PGB_HOST=0.0.0.0 PGB_PORT=8000 PGB_MODELS_DIR=/models
+# PGB_DEFAULT_ is below a file of settings, which PGB_ would be above.
+ENV PATH=/venv/bin PYTHONPATH=/app LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 \
+    PGB_DEFAULT_HOST=0.0.0.0 PGB_DEFAULT_MODELS_DIR=/models
 USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=4s --start-period=60s --start-interval=1s --retries=3 \
-    CMD ["python", "-IS", "-c", "import os, sys, http.client as h; c = h.HTTPConnection('127.0.0.1', int(os.environ['PGB_PORT']), timeout=3); c.request('GET', '/health'); sys.exit(c.getresponse().status != 200)"]
+    CMD ["python", "-IS", "/app/healthcheck.py"]
 ENTRYPOINT ["python", "-P", "-m", "service"]

@@ -3,12 +3,13 @@
     PGB_MODELS_DIR=/models serve run deploy.ray_app:build replicas=2 threads=2
 
 Settings come from the environment in which this is read, and then from the arguments; all but host and port,
-which are Ray's. Every node needs the artifacts under the same path. Ray drains a replica before it stops it, and
-sends nobody there meanwhile, so `drain_seconds` says nothing here.
+which are Ray's. Every node needs the artifacts, and the file that `keys_file` names, under the same path. Ray drains a
+replica before it stops it, and sends nobody there meanwhile, so `drain_seconds` says nothing here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -16,7 +17,27 @@ from ray import serve
 from ray.serve import Application
 
 from service import host
-from service.settings import Settings, read_settings
+from service.settings import Settings, SettingsError, read_settings
+
+
+def read_arguments(arguments: Mapping[str, Any]) -> tuple[int, Settings]:
+    """The number of replicas, and the settings, of what a command line or a YAML file gives. Raises SettingsError."""
+    given = {name: _written(name, value) for name, value in arguments.items()}
+    replicas = given.pop("replicas", "1")
+    if not replicas.isdecimal() or int(replicas) < 1:
+        raise SettingsError(f"replicas: {replicas} is no number of replicas; give a whole number above 0")
+    artifacts = [path for path in given.pop("artifacts", "").split(",") if path]
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
+    return int(replicas), read_settings([*artifacts, *flags])
+
+
+def _written(name: str, value: object) -> str:
+    """A value as a flag writes it: a list as a,b,c. Raises SettingsError for what no flag can say."""
+    parts = value if isinstance(value, list | tuple) else [value]
+    if not all(isinstance(part, str | int | float) for part in parts):
+        kinds = " and ".join(sorted({type(part).__name__ for part in parts}))
+        raise SettingsError(f"{name}: of type {kinds}; give text, a number, true or false, or a list of them")
+    return ",".join(map(str, parts))
 
 
 def build(arguments: dict[str, Any]) -> Application:
@@ -26,10 +47,7 @@ def build(arguments: dict[str, Any]) -> Application:
     its runtime has threads, and none shares its node with another as long as there are nodes enough. Raises
     SettingsError.
     """
-    given = {name: str(value) for name, value in arguments.items()}
-    replicas = int(given.pop("replicas", "1"))
-    artifacts = [path for path in given.pop("artifacts", "").split(",") if path]
-    settings = read_settings([*artifacts, *(f"--{name.replace('_', '-')}={value}" for name, value in given.items())])
+    replicas, settings = read_arguments(arguments)
     threads = settings.threads or 1
     values = settings.model_dump() | {"threads": threads}
 

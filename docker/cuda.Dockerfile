@@ -12,6 +12,7 @@ RUN --mount=type=secret,id=pip,target=/root/.config/pip/pip.conf \
  && pip --python /venv/bin/python install --quiet --no-deps --only-binary :all: --require-hashes -r /lock.txt
 COPY service /app/service
 COPY pgb_core /app/pgb_core
+COPY docker/healthcheck.py /app/healthcheck.py
 RUN python -m compileall -q /app && mkdir /models
 
 FROM ${PYTHON_IMAGE}
@@ -31,12 +32,13 @@ WORKDIR /app
 # A GPU runs large batches well. The last two ask the container runtime for the GPU and its compute libraries.
 # The tokens are of text, not of access.
 # hadolint ignore=DL3064
-ENV PATH=/venv/bin:$PATH PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 PGB_HOST=0.0.0.0 PGB_PORT=8000 PGB_MODELS_DIR=/models \
-    PGB_DEVICE=cuda PGB_MAX_BATCH_TOKENS=16384 \
+ENV PATH=/venv/bin:$PATH PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 \
+    PGB_DEFAULT_HOST=0.0.0.0 PGB_DEFAULT_MODELS_DIR=/models \
+    PGB_DEFAULT_DEVICE=cuda PGB_DEFAULT_MAX_BATCH_TOKENS=16384 \
     NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=4s --start-period=120s --start-interval=1s --retries=3 \
-    CMD ["python", "-IS", "-c", "import os, sys, http.client as h; c = h.HTTPConnection('127.0.0.1', int(os.environ['PGB_PORT']), timeout=3); c.request('GET', '/health'); sys.exit(c.getresponse().status != 200)"]
+    CMD ["python", "-IS", "/app/healthcheck.py"]
 ENTRYPOINT ["python", "-P", "-m", "service"]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import os
 import signal
 import socket
@@ -40,18 +41,25 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start. Raises SettingsError where uvicorn would end the process from inside a task."""
         try:
+            if sockets is None and _is_every(self.config.host):
+                sockets = [_at_every_address(self.config.port)]
             await super().startup(sockets)
         except SystemExit as stop:
-            reason = str(getattr(stop.__context__, "strerror", None) or "see the log").rpartition(": ")[2]
-            where = f"{self.config.host}:{self.config.port}"
-            raise SettingsError(f"cannot listen on {where}: {reason}") from None
+            raise self._cannot_listen(stop.__context__) from None
+        except OSError as error:
+            raise self._cannot_listen(error) from None
         self._say_where()
+
+    def _cannot_listen(self, error: BaseException | None) -> SettingsError:
+        reason = str(getattr(error, "strerror", None) or "see the log").rpartition(": ")[2]
+        reason = reason[:1].lower() + reason[1:]  # the system writes it as a sentence, and event loops do not
+        return SettingsError(f"cannot listen on {_in_url(self.config.host)}:{self.config.port}: {reason}")
 
     def _say_where(self) -> None:
         """Write the addresses of the service to the log, and to a terminal if there is one."""
         port = self.servers[0].sockets[0].getsockname()[1]
         given = self.config.host
-        named = {"0.0.0.0": "localhost", "::": "localhost"}.get(given, f"[{given}]" if ":" in given else given)  # noqa: S104
+        named = "localhost" if given == "0.0.0.0" or _is_every(given) else _in_url(given)  # noqa: S104
         address = f"http://{named}:{port}"
         pages = {"page": f"{address}/ui/", "documentation": f"{address}/docs"} if self.pages else {}
         logs.event("listening", host=given, port=port, address=address, **pages)
@@ -83,6 +91,34 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Capture no signals; `serve` handles them."""
         yield
+
+
+def _is_every(host: str) -> bool:
+    """Whether an address is that of IPv6 which means all: `::`, however it is written."""
+    with suppress(ValueError):  # a name
+        return ipaddress.ip_address(host) == ipaddress.IPv6Address("::")
+    return False
+
+
+def _in_url(host: str) -> str:
+    """A name or an address as it stands before a port."""
+    return f"[{host}]" if ":" in host else host
+
+
+def _at_every_address(port: int) -> socket.socket:
+    """A socket at a port of every address of this machine. Raises OSError.
+
+    Event loops give one at `::` the addresses of IPv6 alone.
+    """
+    listener = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("::", port))
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def _waiting(listener: int, most: int) -> Iterator[socket.socket]:

@@ -1,7 +1,8 @@
 """The settings of the service, read from flags, from environment variables (prefix PGB_) and from a TOML file.
 
-A flag wins over an environment variable, and an environment variable wins over the file. A name that is not a
-setting is an error in all three, so that a misspelt limit is reported and not ignored.
+A flag wins over an environment variable, and an environment variable wins over the file. The file wins over variables
+with the prefix PGB_DEFAULT_, in which an image has its own defaults. A name that is not a setting is an error in all of
+them, so that a misspelt limit is reported and not ignored.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
@@ -37,6 +39,7 @@ from pgb_core.inference.choose import AUTO
 from pgb_core.inference.runtimes.registry import RUNTIMES, devices
 
 PREFIX = "PGB_"
+DEFAULTS = f"{PREFIX}DEFAULT_"
 # What Kubernetes puts into every container beside a service whose name is pgb, or begins with pgb-.
 _OF_THE_JOB = f"{PREFIX}CACHE"  # where `pgb compress` keeps scores
 _LONGEST = 1e9  # seconds: what clocks and timers can count
@@ -93,7 +96,11 @@ class Settings(BaseSettings):
         description="Folder of artifacts at NAME/ or NAME/VERSION/; an administrator can load models from it while the "
         "service runs",
     )
-    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 means all addresses of this machine")
+    host: str = Field(
+        "127.0.0.1",
+        description="Address to listen on; 0.0.0.0 means all IPv4 addresses of this machine, and :: all addresses, "
+        "IPv6 and IPv4",
+    )
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free port")
 
     form: str = Field(
@@ -242,23 +249,26 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags, then environment, then file; the first that names a setting wins."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        """Flags, then environment, then file, then an image's defaults; the first that names a setting wins."""
+        defaults = EnvSettingsSource(settings_cls, env_prefix=DEFAULTS)
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls), defaults
 
 
 def read_settings(argv: Sequence[str]) -> Settings:
     """Read flags, environment and the file that --config or PGB_CONFIG names. Raises SettingsError."""
     flags = {name: value for name, value in vars(_parser().parse_args(argv)).items() if value not in (None, [])}
     config = flags.pop("config", None) or os.environ.get(f"{PREFIX}CONFIG")
-    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | {f"{PREFIX}CONFIG", _OF_THE_JOB}
+    known = {f"{prefix}{name}".upper() for prefix in (PREFIX, DEFAULTS) for name in Settings.model_fields}
+    known |= {f"{PREFIX}CONFIG", _OF_THE_JOB}
     for name in os.environ:
         if name.startswith(PREFIX) and name not in known and not _LINKED.fullmatch(name):
             raise SettingsError(f"environment: {name} is not a setting; docs/settings.md lists them")
-    if os.environ.get(f"{PREFIX}PORT", "").startswith("tcp://"):
-        raise SettingsError(
-            f"environment: {PREFIX}PORT is what Kubernetes sets near a service named pgb; "
-            "set enableServiceLinks: false, or give the service another name"
-        )
+    for prefix, near in ((PREFIX, "pgb"), (DEFAULTS, "pgb-default")):
+        if os.environ.get(f"{prefix}PORT", "").startswith("tcp://"):
+            raise SettingsError(
+                f"environment: {prefix}PORT is what Kubernetes sets near a service named {near}; "
+                "set enableServiceLinks: false, or give the service another name"
+            )
 
     class Configured(Settings):
         model_config = SettingsConfigDict(toml_file=config)

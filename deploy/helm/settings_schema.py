@@ -13,7 +13,11 @@ from service.settings import Settings
 
 SCHEMA = Path(__file__).parent / "pgb-serve" / "values.schema.json"
 GIVEN = {"artifacts", "models_dir", "host", "port", "keys_file"}
-_LIST = {"type": "array", "items": {"type": "string", "pattern": "^[^,]+$"}}
+# What the service checks of a text, or of each text in a list.
+_PATTERNS = {
+    "cors_origins": r"^(\*|[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#@,]+)$",
+    "otlp_endpoint": r"^$|^[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#]+\S*$",
+}
 
 
 def settings_schema() -> dict[str, Any]:
@@ -25,13 +29,22 @@ def settings_schema() -> dict[str, Any]:
         kept = {key: value for key, value in field.items() if key not in ("default", "title", "anyOf")}
         if "anyOf" in field:
             kept["type"] = [choice["type"] for choice in field["anyOf"]]
-        found[name] = {"description": kept.pop("description"), **(_LIST if field.get("type") == "array" else kept)}
+        if name in _PATTERNS:
+            kept = _with_pattern(kept, _PATTERNS[name])
+        found[name] = {"description": field["description"], **kept}
     return {
         "type": "object",
         "additionalProperties": False,
         "required": ["drain_seconds", "stop_seconds"],
         "properties": found,
     }
+
+
+def _with_pattern(kept: dict[str, Any], pattern: str) -> dict[str, Any]:
+    """A field whose text, or each text of whose list, is like the pattern."""
+    if kept["type"] == "array":
+        return {"type": "array", "items": {"type": "string", "pattern": pattern}}
+    return {**kept, "pattern": pattern}
 
 
 def main() -> None:

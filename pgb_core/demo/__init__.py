@@ -105,7 +105,8 @@ def print_calls(host: str, port: int, answers: Path) -> None:
 
     answers: the artifact of the QA model.
     """
-    url = f"http://{host}:{port}"
+    everywhere = host in ("0.0.0.0", "::")  # noqa: S104
+    url = f"http://{'localhost' if everywhere else f'[{host}]' if ':' in host else host}:{port}"
     praise = "A warm, funny film that never outstays its welcome."
     question = "What did the first lamp burn?"
     context = "The first lamp burned whale oil, but the keepers soon changed to paraffin."

@@ -260,7 +260,10 @@ class Arrival:
     def _account(self, call: Call, dialect: Dialect, scope: Scope, status: int) -> None:
         route = getattr(scope.get("route"), "path", "(none)")
         probe = route in dialect.probes
-        self._instruments.requests.labels(PROBE if probe else call.dialect, call.model, status).inc()
+        labels = PROBE if probe else call.dialect, call.model, status
+        self._instruments.requests.labels(*labels).inc()
+        if call.fault or status >= 500:
+            self._instruments.faults.labels(*labels).inc()
         logs.request(call, scope["method"], route, status, probe)
         if self._parts.tracer is not None:
             self._parts.tracer.request(call, Headers(scope=scope), f"{scope['method']} {route}", status)

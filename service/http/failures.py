@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from service import errors
 from service.dialects.base import Dialect, spoken
+from service.dialects.common import call_of
 
 STATUS: dict[type[errors.ServiceError], int] = {
     errors.InvalidInput: 422,
@@ -103,6 +104,7 @@ def _dialect(request: Request) -> Dialect:
 
 async def _service(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, errors.ServiceError)
+    call_of(request).fault = STATUS[type(error)] >= 500  # a dialect may write another status
     return render(_dialect(request), error)
 
 

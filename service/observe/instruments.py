@@ -45,6 +45,9 @@ class Instruments:
         self.requests = Labelled(
             Counter("pgb_requests", "Requests, by dialect and status", ("dialect", "model", "status"), registry=r)
         )
+        self.faults = Labelled(
+            Counter("pgb_faults", "Requests that the service failed on", ("dialect", "model", "status"), registry=r)
+        )
         self.rejections = Labelled(Counter("pgb_rejections", "Requests refused, by reason", ("reason",), registry=r))
         self.refused = Labelled(
             Counter("pgb_connections_refused", "Connections refused or closed, by reason", ("reason",), registry=r)

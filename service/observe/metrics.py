@@ -71,7 +71,7 @@ class Call:
     owner: name of the key. flow: with whom it takes its turns, a key's owner or a connection. body: what was sent,
     until it is answered; held_bytes: how much of it is in memory. deadline: an instant of `clock`. inputs
     and all below it are set by the engine once they are known; `truncated` counts inputs that were cut,
-    `marks` are those of its batches.
+    `marks` are those of its batches. fault: whether it failed by a fault of the service, with whatever status.
     """
 
     id: str
@@ -80,6 +80,7 @@ class Call:
     body: bytes = field(default=b"", repr=False)
     held_bytes: int = 0
     dialect: str = ""
+    fault: bool = False
     stamps: Stamps = field(default_factory=Stamps)
     deadline: float = float("inf")
     model: str = ""

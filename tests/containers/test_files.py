@@ -118,9 +118,20 @@ def test_the_grace_is_longer_than_the_drain() -> None:
 
 
 def test_settings_in_images_and_stack_are_settings() -> None:
-    """A PGB_ variable that does not exist would stop the service."""
+    """A PGB_ variable that does not exist would stop the service; and an image's own values lose to a file's."""
     known = {f"PGB_{name.upper()}" for name in Settings.model_fields}
     for path in DOCKERFILES:
-        assert set(re.findall(r"\b(PGB_\w+)=", path.read_text())) <= known
+        given = set(re.findall(r"\b(PGB_\w+)=", path.read_text()))
+        assert given <= {name.replace("PGB_", "PGB_DEFAULT_") for name in known}
     for service in COMPOSE["services"].values():
         assert {name for name in service.get("environment", {}) if name.startswith("PGB_")} <= known
+
+
+def test_images_are_checked_where_the_service_listens() -> None:
+    """By the script, which a build finds."""
+    checked = [path.read_text() for path in DOCKERFILES if "HEALTHCHECK" in path.read_text()]
+    assert len(checked) == 2
+    for text in checked:
+        assert "COPY docker/healthcheck.py /app/healthcheck.py" in text
+        assert '    CMD ["python", "-IS", "/app/healthcheck.py"]' in text
+    assert "!docker/healthcheck.py" in (ROOT / ".dockerignore").read_text().splitlines()

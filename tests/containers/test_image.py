@@ -99,6 +99,17 @@ def test_the_health_check_fails_while_it_drains(image: str, artifacts: tuple[Pat
         assert started.python(check) == "1"
 
 
+def test_a_file_of_settings_wins_over_the_image(image: str, artifacts: tuple[Path, Path], tmp_path: Path) -> None:
+    """And the health check finds the service where the file put it."""
+    file = tmp_path / "settings.toml"
+    file.write_text('host = "::"\nport = 9000\nmodels_dir = "/others"\n')
+    mounts = (f"--volume={file}:/settings.toml:ro", f"--volume={artifacts[0]}:/others/mood:ro")
+    with container(image, {"who": artifacts[1]}, "--env=PGB_CONFIG=/settings.toml", QUICK, *mounts) as started:
+        started.wait("{{.State.Health.Status}}", "healthy", 60)
+        ask = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9000/health').read().decode())"
+        assert [model["name"] for model in json.loads(started.python(ask))["models"]] == ["mood"]
+
+
 def test_a_signal_under_load_ends_it_with_0_in_its_grace(
     image: str, docker: Docker, artifacts: tuple[Path, Path]
 ) -> None:

@@ -147,6 +147,13 @@ def test_the_calls_are_a_page_two_requests_and_a_line_of_python(capsys: pytest.C
     assert '"it\'s/answers"' in lines[-1][-1]
 
 
+@pytest.mark.parametrize(("host", "said"), [("::", "localhost"), ("0.0.0.0", "localhost"), ("::1", "[::1]")])  # noqa: S104
+def test_the_calls_ask_an_address_that_clients_take(host: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not one that means all of this machine, and brackets around colons."""
+    demo.print_calls(host, 8123, Path("answers"))
+    assert f"Open http://{said}:8123/ui" in capsys.readouterr().out
+
+
 def measured(artifact: Artifact, name: str, scale: float) -> Artifact:
     """The artifact as if it had been timed, in times of so many of a usual machine's."""
     own = tuple(artifact.manifest.forms)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
 from benchmarks.alerts.page import DASHBOARD, asked, legend
 from benchmarks.alerts.prometheus import RULES, SHORTER, Prometheus, Target, prometheus, shortened
 from service.observe.instruments import Instruments
-from tests.served import free_port
+from tests.served import free_port, serving
 
 ALERTS = set(re.findall(r"alert: (\w+)", RULES.read_text()))
 # At once where the rules wait, since all of it is caused at once.
@@ -34,7 +36,9 @@ def measured(ill: bool) -> Callable[[], str]:
             histogram.labels("m", "1").observe(took)
         instruments.requests.labels("native", "m", 500 if ill else 200).inc(1 if ill else 1000)
         instruments.requests.labels("probe", "", 503).inc()
+        instruments.faults.labels("probe", "", 503).inc()
         if ill:
+            instruments.faults.labels("native", "m", 500).inc()
             instruments.rejections.labels("overloaded").inc()
             instruments.batch_failures.labels("m", "1").inc()
             instruments.events.labels("m", "failure").inc()
@@ -94,10 +98,40 @@ def test_a_panel_shows_the_service_that_was_chosen(shown: dict[str, object], wat
                 assert other not in named
 
 
+def test_a_process_that_was_told_to_stop_and_takes_no_connections_is_told_of(
+    artifacts: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """It is not scraped any more, because of a request whose body never ends."""
+    if shutil.which("prometheus") is None:
+        pytest.skip("prometheus is not installed")
+    times = ("--drain-seconds=3", "--stop-seconds=120", "--max-body-seconds=120")
+    with serving(artifacts[0], "--threads=1", *times) as (url, process):
+        address = url.removeprefix("http://")
+        targets = [Target(address, "ml", "ill")]
+        with (
+            prometheus(tmp_path, targets, free_port(), shortened(RULES.read_text())) as running,
+            socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2]))) as held,
+        ):
+            held.sendall(b"POST /v1/classify HTTP/1.1\r\nhost: here\r\ncontent-length: 100\r\n\r\n{")
+            _until(lambda: running.query("pgb_open_requests > 1"))
+            process.terminate()
+            _until(lambda: ("PgbDrainStuck", "ml/ill") in running.firing())
+            assert running.query("up == 0")
+        process.kill()
+
+
 def test_no_time_of_the_rules_is_left_as_it_was() -> None:
     """Or the alert that has it would take minutes to cause."""
     assert not re.search(r"\[\d+m\]|offset \d+m|for: \d+m", shortened(RULES.read_text()))
     assert all(long in RULES.read_text() for long in SHORTER)
+
+
+def _until(done: Callable[[], object], seconds: float = 60) -> None:
+    """Wait until something is true."""
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.2)
 
 
 def _server(scrape: Callable[[], str]) -> ThreadingHTTPServer:

@@ -180,14 +180,65 @@ def test_the_ways_in_lead_to_the_service(helm: Path) -> None:
         ),
         ("ingress.enabled=true", "ingress.host is empty"),
         ("httpRoute.enabled=true", "httpRoute.gateways is empty"),
+        (
+            "autoscaling.engine=hpa,autoscaling.min=5,autoscaling.max=3",
+            "autoscaling.min is 5, but autoscaling.max is 3",
+        ),
+        ("settings.metrics=false,podMonitor.enabled=true", "podMonitor.enabled asks for metrics"),
+        ("settings.metrics=false,prometheusRule.enabled=true", "prometheusRule asks for metrics"),
+        ("settings.metrics=false,autoscaling.engine=hpa", "autoscaling.engine asks for metrics"),
+        ("settings.max_load_seconds=600", "settings.max_load_seconds is 600, but startupSeconds is 300"),
+        (
+            "settings.max_body_bytes=4194304",
+            "settings.max_pending_bytes is 4194304, but settings.max_body_bytes is 4194304",
+        ),
+        ("settings.max_body_bytes=null", "settings.max_body_bytes is 4194304"),
+        (
+            "podLabels.app\\.kubernetes\\.io/name=web",
+            "podLabels has app.kubernetes.io/name, which the chart itself gives",
+        ),
+        ("dashboard.labels.helm\\.sh/chart=web", "dashboard.labels has helm.sh/chart, which the chart itself gives"),
+        ("prometheusRule.file=rules.yml", "prometheusRule.file is no file of rules: "),
+        ("prometheusRule.file=rules: []", "prometheusRule.file is no file of rules: it has no list named groups"),
     ],
 )
-def test_what_is_missing_is_told_in_words(sets: str, said: str, helm: Path) -> None:
+def test_what_is_missing_or_does_not_fit_is_told_in_words(sets: str, said: str, helm: Path) -> None:
     """With what to set; nothing is rendered."""
     done = _helm(helm, "template", "web", CHART, *given("claim"), "--set", sets)
     assert done.returncode != 0
     assert said in done.stderr
     assert not done.stdout
+
+
+@pytest.mark.parametrize("release", ["1web", "web.2"])
+def test_a_release_that_no_service_may_be_named_after_is_told(release: str, helm: Path) -> None:
+    """Helm takes these names, and a cluster refuses the Service."""
+    done = _helm(helm, "template", release, CHART, *given("claim"))
+    assert done.returncode != 0
+    assert f"the release is named {release}, and no Service may be" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [
+        "autoscaling.min=5,autoscaling.max=3",  # nothing scales
+        "settings.metrics=false",
+        "settings.max_load_seconds=600,startupSeconds=600",
+        "settings.max_body_bytes=4194304,settings.max_pending_bytes=10485760",
+        "settings.max_pending_bytes=null,settings.max_body_bytes=null",
+        "podLabels.app\\.kubernetes\\.io/version=seven",  # no Service asks for it
+    ],
+)
+def test_values_that_fit_are_taken(sets: str, helm: Path) -> None:
+    """Or the tests before these two would say nothing."""
+    assert pod(render(helm, "claim", "--set", sets))
+
+
+def test_the_chart_counts_with_what_the_service_has_where_nothing_is_set(helm: Path) -> None:
+    """The defaults of the two that must fit each other."""
+    text = (CHART / "templates" / "_helpers.tpl").read_text()
+    found = {name: int(value) for name, value in re.findall(r"\$s\.(max_\w+_bytes) \| default (\d+)", text)}
+    assert found == {name: Settings.model_fields[name].default for name in ("max_body_bytes", "max_pending_bytes")}
 
 
 def test_keys_are_asked_for_and_pages_are_off_unless_switched(helm: Path) -> None:
@@ -282,6 +333,13 @@ def test_the_service_reads_what_was_set(
     assert found.port == 8000
 
 
+def test_a_pod_listens_at_its_addresses_of_ipv6_if_told(helm: Path) -> None:
+    """And otherwise at that of IPv4, which every node can give."""
+    for args, expected in (((), "0.0.0.0"), (("--set", "host=::"), "::")):  # noqa: S104
+        found = pod(render(helm, "claim", *args))["spec"]["containers"][0]["env"]
+        assert {"name": "PGB_HOST", "value": expected} in found
+
+
 @pytest.mark.parametrize(("name", "empty"), [("cors_origins", []), ("otlp_endpoint", "")])
 def test_an_empty_setting_is_the_default(name: str, empty: object, helm: Path) -> None:
     """The service would refuse an empty value in its environment, and no pod would start."""
@@ -314,8 +372,12 @@ def test_the_schema_of_the_settings_is_that_of_the_service() -> None:
         "settings.drain_seconds=null",
         "settings.max_item=3",
         "settings.port=80",
+        "settings.host=::",
+        "host=127.0.0.1",
         "settings.runtime=magic",
         "settings.max_body_bytes=many",
+        "settings.cors_origins={https://a.example/path}",
+        "settings.otlp_endpoint=collector:4318",
         "autoscaling.engine=magic",
         "autoscaling.engine=keda",
         "autoscaling.queueWaitSeconds=0",

@@ -50,6 +50,19 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_file(
     assert read_settings(["x", "y"]).artifacts == ("x", "y")
 
 
+def test_the_defaults_of_an_image_lose_to_all_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the file, too, and they win over the service's own."""
+    file = tmp_path / "settings.toml"
+    file.write_text('host = "::1"\n')
+    for name in ("HOST", "PORT", "THREADS", "CORS_ORIGINS"):
+        value = {"HOST": "0.0.0.0", "CORS_ORIGINS": "http://a,http://b"}.get(name, "3")  # noqa: S104
+        monkeypatch.setenv(f"PGB_DEFAULT_{name}", value)
+    monkeypatch.setenv("PGB_PORT", "4")
+    found = read_settings(["--config", str(file)])
+    assert (found.host, found.port, found.threads) == ("::1", 4, 3)
+    assert found.cors_origins == ("http://a", "http://b")
+
+
 def test_what_kubernetes_adds_to_the_environment_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     """A service named pgb-serve puts its address into every container near it."""
     for name in (
@@ -69,7 +82,9 @@ def test_what_kubernetes_adds_to_the_environment_is_no_setting(monkeypatch: pyte
         ([], {"PGB_PORT": "tcp://10.0.0.1:80"}, "", "enableServiceLinks: false"),
         (["--port", "x"], {}, "", "port: "),
         (["--port", "70000"], {}, "", "port: "),
+        ([], {"PGB_DEFAULT_PORT": "tcp://10.0.0.1:80"}, "", "a service named pgb-default; set enableServiceLinks"),
         ([], {"PGB_PORTS": "1"}, "", "PGB_PORTS is not a setting"),
+        ([], {"PGB_DEFAULT_PORTS": "1"}, "", "PGB_DEFAULT_PORTS is not a setting"),
         ([], {}, "ports = 1", "ports: "),
         ([], {}, "ports =", "cannot be read as TOML"),
         (["--config", "/nowhere"], {}, "", "/nowhere: cannot be read"),

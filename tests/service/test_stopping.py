@@ -32,11 +32,12 @@ async def app(scope: dict[str, object], receive: object, send: object) -> None:
     await send({"type": "http.response.body", "body": b"ok"})  # type: ignore[operator]
 
 
-async def started() -> tuple[Server, tuple[str, int]]:
+async def started(address: str = "127.0.0.1", port: int = 0) -> tuple[Server, tuple[str, int]]:
     """A server of that application, and its address."""
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]
-        port=0,
+        host=address,
+        port=port,
         http=host.protocol(read_settings([])),
         lifespan="off",
         log_config=None,
@@ -47,7 +48,7 @@ async def started() -> tuple[Server, tuple[str, int]]:
     server.pages = False
     server.lifespan = config.lifespan_class(config)
     await server.startup()
-    return server, server.servers[0].sockets[0].getsockname()
+    return server, server.servers[0].sockets[0].getsockname()[:2]
 
 
 LOOPS = pytest.mark.parametrize("loop", [host.loop_factory(), asyncio.new_event_loop], ids=["as served", "asyncio"])

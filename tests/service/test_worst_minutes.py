@@ -226,6 +226,21 @@ def test_a_runtime_that_stays_broken_turns_ready_to_503_and_back(
     until(lambda: httpx.get(f"{url}/health").status_code == 200)
 
 
+def test_a_fault_is_counted_as_one_in_every_dialect(held: tuple[str, Held]) -> None:
+    """TEI's clients hear 424 of a runtime that fails, and of a model that does not rank: only the first is a fault."""
+    url, runtime = held
+    runtime.broken = True
+    assert httpx.post(f"{url}/v1/classify", json={"inputs": "the film"}).status_code == 503
+    assert httpx.post(f"{url}/predict", json={"inputs": "the film"}).status_code == 424
+    assert httpx.post(f"{url}/rerank", json={"query": "who", "texts": ["the film"]}).status_code == 424
+    assert httpx.post(f"{url}/v1/classify", json={"inputs": 5}).status_code == 422
+    counted = re.findall(r"^pgb_faults_total\{(.*)\} (\S+)$", httpx.get(f"{url}/metrics").text, re.MULTILINE)
+    assert sorted(counted) == [
+        ('dialect="native",model="mood",status="503"', "1.0"),
+        ('dialect="tei",model="mood",status="424"', "1.0"),
+    ]
+
+
 def test_an_input_s_fault_is_never_the_model_s(held: tuple[str, Held]) -> None:
     """However often it is sent: that request's own 4xx in every dialect, and the model stays ready for the others."""
     url, runtime = held

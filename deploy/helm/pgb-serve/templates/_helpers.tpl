@@ -51,6 +51,54 @@ labels:
 {{- if and $v.httpRoute.enabled (not $v.httpRoute.gateways) }}
 {{- fail "httpRoute.gateways is empty. Name a gateway, for example [{name: public, namespace: gateways}]" }}
 {{- end }}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" (include "pgb.name" .)) }}
+{{- fail (printf "the release is named %s, and no Service may be named after that. Choose a name of a-z, 0-9 and -, with a letter first" .Release.Name) }}
+{{- end }}
+{{- if and (ne $v.autoscaling.engine "none") (gt (int64 $v.autoscaling.min) (int64 $v.autoscaling.max)) }}
+{{- fail (printf "autoscaling.min is %d, but autoscaling.max is %d. Lower min or raise max" (int64 $v.autoscaling.min) (int64 $v.autoscaling.max)) }}
+{{- end }}
+{{- with $v.prometheusRule.file }}
+{{- $rules := fromYaml . }}
+{{- if not (kindIs "slice" (get $rules "groups")) }}
+{{- fail (printf "prometheusRule.file is no file of rules: %s. Pass one with --set-file prometheusRule.file=PATH" (get $rules "Error" | default "it has no list named groups")) }}
+{{- end }}
+{{- end }}
+{{- include "pgb.checkedSettings" . }}
+{{- include "pgb.checkedLabels" . }}
+{{- end }}
+
+{{/* Settings that do not go with each other, or with the other values. Where one is not set, the service's own counts. */}}
+{{- define "pgb.checkedSettings" -}}
+{{- $v := .Values }}
+{{- $s := $v.settings }}
+{{- $body := int64 ($s.max_body_bytes | default 4194304) }}
+{{- $pending := int64 ($s.max_pending_bytes | default 268435456) }}
+{{- if lt (float64 $pending) (mulf 2.5 $body) }}
+{{- fail (printf "settings.max_pending_bytes is %d, but settings.max_body_bytes is %d. Give max_pending_bytes at least 2.5 times as many" $pending $body) }}
+{{- end }}
+{{- if gt (float64 ($s.max_load_seconds | default 0)) (float64 $v.startupSeconds) }}
+{{- fail (printf "settings.max_load_seconds is %s, but startupSeconds is %d: a pod would be started again while it loads. Raise startupSeconds" (include "pgb.setting" $s.max_load_seconds) (int64 $v.startupSeconds)) }}
+{{- end }}
+{{- if eq (toString $s.metrics) "false" }}
+{{- range $name, $asks := dict "podMonitor.enabled" $v.podMonitor.enabled "prometheusRule" (or $v.prometheusRule.enabled $v.prometheusRule.file) "autoscaling.engine" (ne $v.autoscaling.engine "none") }}
+{{- if $asks }}
+{{- fail (printf "settings.metrics is false, but %s asks for metrics. Set settings.metrics to true, or do without the other" $name) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* A label that the chart gives would be there twice, and pods with another value would not be found. */}}
+{{- define "pgb.checkedLabels" -}}
+{{- $v := .Values }}
+{{- $own := include "pgb.labels" . | fromYaml }}
+{{- range $where, $given := dict "podMonitor.labels" $v.podMonitor.labels "prometheusRule.labels" $v.prometheusRule.labels "dashboard.labels" $v.dashboard.labels "podLabels" $v.podLabels }}
+{{- range $label, $_ := eq $where "podLabels" | ternary (include "pgb.selector" $ | fromYaml) $own }}
+{{- if hasKey ($given | default dict) $label }}
+{{- fail (printf "%s has %s, which the chart itself gives. Leave it out" $where $label) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{/* One setting as the environment writes it. Values arrive as floats: 268435456 would be written 2.68435456e+08. */}}
