@@ -279,11 +279,12 @@ def _encoding(headers: Mapping[bytes, bytes]) -> str:
 
 
 def _declared(headers: Mapping[bytes, bytes]) -> int | None:
-    """Bytes of the body that the head announces; None if the body comes in chunks, whose size is not known."""
+    """Bytes of the body that the head announces; None if they are not known: it comes in chunks, or another server let
+    through what is no number."""
     if b"transfer-encoding" in headers:
         return None
-    declared = str(headers.get(b"content-length", b"0"), "latin-1")
-    return int(declared) if declared.isdigit() else 0  # the parser has refused what is no number
+    declared = headers.get(b"content-length", b"0")
+    return int(declared) if declared.isdigit() else None
 
 
 def decompressed(body: bytes, limit: int) -> bytes:

@@ -142,21 +142,22 @@ def test_a_file_of_keys_that_changes_hands_is_read_again(guarded: Guarded, monke
     assert len(read) == 1
 
 
-def test_nobody_s_bytes_are_held_who_has_no_key(artifacts: tuple[Path, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("length", ["4000000", "4000000 ", "4000000\t"], ids=["plain", "blank", "tab"])
+def test_nobody_s_bytes_are_held_who_has_no_key(artifacts: tuple[Path, Path], tmp_path: Path, length: str) -> None:
     """Of 64 who promise four megabytes each without a key, every one is refused from its head; the owner is served."""
     file = tmp_path / "keys"
     use = make_key(file, "someone", "use")
     settings = Settings(artifacts=(str(artifacts[0]),), threads=1, keys_file=file)
-    head = b"POST /v1/classify HTTP/1.1\r\nhost: x\r\ncontent-length: 4000000\r\n\r\n"
+    head = f"POST /v1/classify HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n"
     with running(settings) as url, ExitStack() as stack:
         address = ("127.0.0.1", int(url.rpartition(":")[2]))
         for _ in range(64):
             connection = stack.enter_context(socket.create_connection(address, 20))
-            connection.sendall(head)
+            connection.sendall(head.encode())
             assert connection.recv(4096).startswith(b"HTTP/1.1 401")
-        headers = {"x-api-key": use, "content-type": "application/json"}
-        reply = httpx.post(f"{url}/v1/classify", json={"inputs": "the film"}, headers=headers)
-        assert reply.status_code == 200
+        with socket.create_connection(address, 20) as connection:
+            connection.sendall(f"GET /v1/models HTTP/1.1\r\nhost: x\r\nx-api-key: {use} \t\r\n\r\n".encode())
+            assert connection.recv(4096).startswith(b"HTTP/1.1 200")
 
 
 def test_who_has_no_key_is_not_told_whether_a_body_would_do(guarded: Guarded) -> None:
