@@ -137,8 +137,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._start_clock()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Of a head; trailers are dropped. Blanks around a value are no part of it (RFC 9110, 5.5), but the parser leaves
-        those behind it."""
+        """Of a head; trailers are dropped. Blanks around a value are no part of it (RFC 9110, 5.5), and the parser
+        leaves those behind it."""
         if self._in_head:
             plain = value.strip(_BLANKS)
             self._blanks += len(value) - len(plain)
