@@ -61,7 +61,10 @@ class Keys:
         return self._path is not None
 
     def check(self, secret: str | None, scope: str) -> str:
-        """The name of the key's owner. Raises Unauthorized or Forbidden."""
+        """The name of the key's owner. secret: as a header holds it, a character for each byte that was sent.
+
+        Raises Unauthorized or Forbidden.
+        """
         if self._path is None:
             if scope == "admin":
                 raise Forbidden("models can be loaded and unloaded only where keys are set; start with a keys file")
@@ -69,7 +72,7 @@ class Keys:
         self._refresh(self._path)
         if not secret:  # nor with the hash of nothing, which a slip of the shell can put into the file
             raise Unauthorized("a key is needed: Authorization: Bearer KEY")
-        digest = hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
+        digest = hashlib.sha256(secret.encode("latin-1")).hexdigest()
         found = None
         for key in self._keys:  # all of them, so that the time taken tells nothing
             if hmac.compare_digest(key.digest, digest):
@@ -104,7 +107,7 @@ class Keys:
 def secret_of(headers: Mapping[str, str]) -> str | None:
     """The key in a request: as a bearer token, or in X-API-Key."""
     kind, _, secret = headers.get("authorization", "").partition(" ")
-    bearer = secret.strip() if kind.lower() == "bearer" else None
+    bearer = secret.strip(" \t") if kind.lower() == "bearer" else None  # other blanks are parts of letters in UTF-8
     return bearer or headers.get("x-api-key")
 
 

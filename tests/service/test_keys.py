@@ -197,6 +197,16 @@ def test_no_key_is_not_the_key_whose_hash_is_that_of_nothing(guarded: Guarded) -
         assert guarded.status("get", "/v1/models", key) == 401
 
 
+@pytest.mark.parametrize("header", ["authorization", "x-api-key"])
+@pytest.mark.parametrize("key", ["clé", "ключ", "voil\xe0", "鍵 \U0001f511"])
+def test_a_key_may_have_any_letters(guarded: Guarded, header: str, key: str) -> None:
+    """The file has the hash of its bytes as they are sent, in UTF-8; a letter's last byte may look like a blank."""
+    with guarded.file.open("a") as file:
+        file.write(f"chosen use {hashlib.sha256(key.encode()).hexdigest()}\n")
+    assert guarded.status("get", "/v1/models", key, header) == 200
+    assert guarded.status("get", "/v1/models", key[:-1], header) == 401
+
+
 def test_keys_are_compared_in_constant_time_and_all_of_them(guarded: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever in the file the right one stands, and whether there is one."""
     compared: list[str] = []
