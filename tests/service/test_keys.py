@@ -9,6 +9,8 @@ import os
 import re
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,9 +22,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from pgb_core.artifact import MANIFEST, MODEL
+from service.__main__ import _warn_of_strangers
 from service.app import create_app
 from service.errors import LoadFailed
-from service.keys import Keys, make_key, read_keys
+from service.keys import Keys, KeysError, make_key, read_keys
 from service.settings import Settings
 from tests.service.hostile import MARK
 from tests.service.test_worst_minutes import running
@@ -119,15 +122,37 @@ def test_a_file_of_keys_that_cannot_be_read_is_read_again_until_it_can(
     guarded.file.rename(away)
     guarded.file.mkdir()  # cannot be read by anybody, not even by root
     assert guarded.status("get", "/v1/models", guarded.use) == 200
-    assert [record.levelname for record in caplog.records if "cannot be read" in record.message] == ["ERROR"]
+    assert [record.levelname for record in caplog.records if "cannot be used" in record.message] == ["ERROR"]
     assert guarded.status("get", "/v1/models", guarded.use) == 200
-    assert len([record for record in caplog.records if "cannot be read" in record.message]) == 1
+    assert len([record for record in caplog.records if "cannot be used" in record.message]) == 1
     guarded.file.rmdir()
     away.write_text("\n".join(line for line in text.splitlines() if not line.startswith("someone ")))
     before = away.stat()
     away.rename(guarded.file)
     os.utime(guarded.file, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert guarded.status("get", "/v1/models", guarded.use) == 401
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# nobody\n"])
+def test_a_file_without_keys_locks_nobody_out(guarded: Guarded, caplog: pytest.LogCaptureFixture, text: str) -> None:
+    """It may be empty for a moment while it is written; the log says that the keys before are still valid."""
+    before = guarded.file.read_text()
+    guarded.file.write_text(text)
+    assert guarded.status("get", "/v1/models", guarded.use) == 200
+    (said,) = [record for record in caplog.records if "cannot be used" in record.message]
+    assert said.levelname == "ERROR"
+    assert "holds no key" in said.fields["reason"]  # type: ignore[attr-defined]
+    guarded.file.write_text("\n".join(line for line in before.splitlines() if not line.startswith("someone ")))
+    assert guarded.status("get", "/v1/models", guarded.use) == 401
+    assert guarded.status("get", "/v1/models", guarded.admin) == 200
+
+
+def test_a_service_does_not_start_with_a_file_that_holds_no_key(tmp_path: Path) -> None:
+    """Nobody could ask it anything; the message says how to add one."""
+    file = tmp_path / "keys"
+    file.write_text("# nobody yet\n")
+    with pytest.raises(KeysError, match=r"holds no key; python -P -m service\.keys .* adds one"):
+        create_app(Settings(artifacts=("none",), keys_file=file))
 
 
 def test_a_file_of_keys_that_changes_hands_is_read_again(guarded: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,11 +225,14 @@ def test_no_key_is_not_the_key_whose_hash_is_that_of_nothing(guarded: Guarded) -
 @pytest.mark.parametrize("header", ["authorization", "x-api-key"])
 @pytest.mark.parametrize("key", ["clé", "ключ", "voil\xe0", "鍵 \U0001f511"])
 def test_a_key_may_have_any_letters(guarded: Guarded, header: str, key: str) -> None:
-    """The file has the hash of its bytes as they are sent, in UTF-8; a letter's last byte may look like a blank."""
+    """The file has the hash of its UTF-8, where a letter may end in what looks like a blank. Browsers send latin-1."""
     with guarded.file.open("a") as file:
         file.write(f"chosen use {hashlib.sha256(key.encode()).hexdigest()}\n")
     assert guarded.status("get", "/v1/models", key, header) == 200
     assert guarded.status("get", "/v1/models", key[:-1], header) == 401
+    if max(key) < "\u0100":
+        value = {"authorization": f"Bearer {key}", "x-api-key": key}[header].encode("latin-1")
+        assert guarded.client.get("/v1/models", headers={header: value}).status_code == 200
 
 
 def test_keys_are_compared_in_constant_time_and_all_of_them(guarded: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,6 +267,33 @@ def test_origins_are_let_in_only_where_they_are_named(artifacts: tuple[Path, Pat
             assert refused.status_code == 400
             assert refused.headers.get("access-control-allow-origin") == allowed
             assert ("x-request-id" in refused.headers.get("access-control-expose-headers", "")) == bool(origins)
+
+
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [
+        *(("127.0.0.1", False), ("127.8.8.8", False), ("::1", False), ("localhost", False)),
+        *(("0.0.0.0", True), ("::", True), ("192.0.2.7", True), ("machine.example", True)),  # noqa: S104
+    ],
+)
+def test_who_listens_to_other_machines_without_keys_is_warned(
+    host: str, told: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the remedy; and not where keys are set."""
+    _warn_of_strangers(Settings(host=host))
+    found = [(record.levelname, record.fields["host"]) for record in caplog.records]  # type: ignore[attr-defined]
+    assert found == [("WARNING", host)] * told
+    assert ("set keys_file" in caplog.text) == told
+    caplog.clear()
+    _warn_of_strangers(Settings(host=host, keys_file=tmp_path / "keys"))
+    assert not caplog.records
+
+
+def test_a_server_warns_of_strangers_when_it_starts(tmp_path: Path) -> None:
+    """Before it looks at a model."""
+    command = [sys.executable, "-P", "-m", "service", str(tmp_path), "--host", "0.0.0.0", "--port", "0"]  # noqa: S104
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert "asks for no key" in done.stderr
 
 
 def test_metrics_can_be_switched_off(artifacts: tuple[Path, Path]) -> None:
