@@ -189,23 +189,45 @@ class Registry:
         async with self._change:
             if self._retiring:  # so that memory holds one version more than is served, not many
                 await asyncio.wait(self._retiring)
-            path, label = await asyncio.to_thread(find, folder, name, version)
-            key = (name, label or "")
-            self._other[key] = State(*key, "LOADING")
+            path, label = folder, None
             try:
+                path, label = await asyncio.to_thread(find, folder, name, version)
+                self._other[name, label or ""] = State(name, label or "", "LOADING")
                 model = await self._make(path, name, label)
+                await self._check_task(model)
             except LoadFailed as error:
-                self._other[key] = State(*key, "UNAVAILABLE", str(error))
+                self._failed(name, label or "", path, error)
                 raise
-            del self._other[key]
-            before = self._served.get(name)
-            if before and before.versions and next(iter(before.versions.values())).manifest.task != model.manifest.task:
-                await model.retire()
-                self._forget(model)
-                raise LoadFailed(f"{name}: the new version is for {model.manifest.task}, unlike the one that is served")
+            for key in ((name, ""), (name, label or "")):
+                self._other.pop(key, None)
+            before = name in self._served
             self._admit(model, share)
             self._instruments.events.labels(name, "swap" if before else "load").inc()
             return model
+
+    async def _check_task(self, model: Model) -> None:
+        """Free a model that is for another task than the versions that are served under its name. Raises LoadFailed."""
+        served = self._served.get(model.name)
+        task = model.manifest.task
+        if served is None or next(iter(served.versions.values())).manifest.task == task:
+            return
+        await model.retire()
+        self._forget(model)
+        raise LoadFailed(f"{model.name}: the new version is for {task}, unlike the one that is served")
+
+    def _failed(self, name: str, version: str, path: Path, error: LoadFailed) -> None:
+        """Log and count a load that failed, and show it in the index. Any key may read that, so it has name and version
+        in place of the path; the log has the path.
+
+        A name that neither the folder nor the index is known to hold is left out: it is only what somebody sent.
+        """
+        known = name in self._served or any(name == other for other, _ in self._other)
+        shown = name if known else ""
+        logs.problem("a version does not load", model=shown, version=version, reason=str(error))
+        self._instruments.events.labels(shown, "failure").inc()
+        if known:
+            reason = str(error).replace(str(path), f"{name} {version}".rstrip())
+            self._other[name, version] = State(name, version, "UNAVAILABLE", reason)
 
     async def unload(self, name: str, version: str | None = None) -> None:
         """Retire one version, or all of a name. Raises UnknownModel."""
@@ -275,8 +297,6 @@ class Registry:
         try:
             model = await self._within_limit(make, opened)
         except Exception as error:  # what reads a file, or runs a graph, raises what it likes
-            if name:
-                self._instruments.events.labels(name, "failure").inc()
             if isinstance(error, TimeoutError):
                 limit = self._settings.max_load_seconds
                 raise LoadFailed(f"{name or path.name}: it did not load within {limit:g} seconds") from error
