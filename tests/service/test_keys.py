@@ -184,6 +184,15 @@ def test_nobody_s_bytes_are_held_who_has_no_key(artifacts: tuple[Path, Path], tm
             assert connection.recv(4096).startswith(b"HTTP/1.1 200")
 
 
+def test_health_names_models_only_to_who_has_a_key(guarded: Guarded) -> None:
+    """The probe itself is open to all."""
+    for key in (None, "pgb_wrong"):
+        headers = {} if key is None else {"x-api-key": key}
+        assert guarded.client.get("/health", headers=headers).json() == {"status": "ready"}
+    found = guarded.client.get("/health", headers={"x-api-key": guarded.use}).json()
+    assert [model["name"] for model in found["models"]] == ["mood"]
+
+
 def test_who_has_no_key_is_not_told_whether_a_body_would_do(guarded: Guarded) -> None:
     """The key comes first, whatever was sent."""
     for body in (b"{", b"", b'{"inputs": 7}', b'{"inputs": "x"}'):
