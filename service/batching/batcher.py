@@ -20,7 +20,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from service.batching.futures import expiring, settle
 from service.batching.queue import Announced, Cost, Limits, Queue
 from service.batching.waiting import Entry
-from service.errors import DeadlineExceeded, InputRejected, RuntimeFailed, ServiceError
+from service.errors import ENDING, DeadlineExceeded, InputRejected, RuntimeFailed, ServiceError
 from service.observe.metrics import clock
 
 Item = TypeVar("Item")
@@ -43,7 +43,7 @@ class Ran(Generic[Result]):
 class Observer(Protocol):
     """Is told what happens to work. Called from any thread."""
 
-    def batch(self, size: int, tokens: int, started: float, finished: float, error: Exception | None) -> object:
+    def batch(self, size: int, tokens: int, started: float, finished: float, error: BaseException | None) -> object:
         """A batch ran, or failed with an error. What is returned reaches every input of it as `Ran.mark`."""
 
     def saved(self, reason: str, inputs: int, tokens: int, seconds: float) -> None:
@@ -255,7 +255,9 @@ class Batcher(Generic[Item, Result]):
         started = clock()
         try:
             results = self._run([entry.item.item for entry in batch])
-        except Exception as error:  # the waiters must hear of any failure, and the thread must live
+        except ENDING:
+            raise
+        except BaseException as error:  # the waiters must hear of any failure, and the thread must live
             self._observe(len(batch), tokens, started, error)
             if len(batch) == 1:
                 send(batch, self._verdict(error.with_traceback(None)))  # its frames hold the batch, and that this error
@@ -271,7 +273,7 @@ class Batcher(Generic[Item, Result]):
         self._run_batch(batch[:half], send)
         self._run_batch(batch[half:], send)
 
-    def _verdict(self, error: Exception) -> ServiceError:
+    def _verdict(self, error: BaseException) -> ServiceError:
         """The error for an input that failed alone: the input's fault if the model's check passes, else the model's."""
         scarce = exhausted(error)
         if clock() - self._checked > _CHECK_SECONDS:
@@ -286,7 +288,7 @@ class Batcher(Generic[Item, Result]):
         failure.__cause__ = error
         return failure
 
-    def _observe(self, size: int, tokens: int, started: float, error: Exception | None = None) -> object:
+    def _observe(self, size: int, tokens: int, started: float, error: BaseException | None = None) -> object:
         return None if self._observer is None else self._observer.batch(size, tokens, started, clock(), error)
 
     def _send(self, batch: _Batch, outcome: _Outcome) -> None:

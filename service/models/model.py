@@ -16,6 +16,7 @@ from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.inference.tokens import Tokens
 from service.batching.batcher import Batcher
 from service.batching.queue import Cost, Limits
+from service.errors import ENDING
 from service.observe import logs
 from service.observe.instruments import Instruments
 from service.observe.metrics import Statistics, clock
@@ -116,7 +117,9 @@ class Model:
         """Whether the runtime runs a small input. Called between two batches."""
         try:
             self.runtime.run([self._filler(4)])
-        except Exception:  # whatever a runtime raises
+        except ENDING:
+            raise
+        except BaseException:  # whatever a runtime raises
             return False
         return True
 
@@ -132,7 +135,7 @@ class Model:
         await self.batcher.close()
         await asyncio.to_thread(self.runtime.close)
 
-    def batch(self, size: int, tokens: int, started: float, finished: float, error: Exception | None) -> object:
+    def batch(self, size: int, tokens: int, started: float, finished: float, error: BaseException | None) -> object:
         """See `batcher.Observer`."""
         self.statistics.ran(size, finished - started)
         self._instruments.batch_size.labels(self.name, self.version).observe(size)

@@ -15,7 +15,16 @@ from pgb_core.errors import PGBError
 from pgb_core.hub import located
 from pgb_core.inference.runtimes.base import Runtime
 from service.batching.futures import settle
-from service.errors import InvalidInput, LoadFailed, Overloaded, ServiceError, Unavailable, UnknownModel, WrongTask
+from service.errors import (
+    ENDING,
+    InvalidInput,
+    LoadFailed,
+    Overloaded,
+    ServiceError,
+    Unavailable,
+    UnknownModel,
+    WrongTask,
+)
 from service.models.folder import NO_FOLDER, find, folders, loadable
 from service.models.memory import give_back
 from service.models.model import Model
@@ -296,7 +305,9 @@ class Registry:
         start = clock()
         try:
             model = await self._within_limit(make, opened)
-        except Exception as error:  # what reads a file, or runs a graph, raises what it likes
+        except ENDING:
+            raise
+        except BaseException as error:  # what reads a file, or runs a graph, raises what it likes
             if isinstance(error, TimeoutError):
                 limit = self._settings.max_load_seconds
                 raise LoadFailed(f"{name or path.name}: it did not load within {limit:g} seconds") from error
@@ -317,8 +328,8 @@ class Registry:
 
         def load() -> None:
             try:
-                result: Model | Exception = make()
-            except Exception as error:
+                result: Model | BaseException = make()
+            except BaseException as error:  # whoever waits must hear of it
                 result = error
             with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(settle, made, result)

@@ -11,6 +11,10 @@ from service.errors import DeadlineExceeded, Overloaded, RuntimeFailed, Unavaila
 from service.observe.metrics import clock
 
 
+class Panic(BaseException):
+    """What a library in Rust raises when it panics: no `Exception`."""
+
+
 class Gate:
     """A runtime that records its batches and waits until it is opened."""
 
@@ -23,13 +27,15 @@ class Gate:
             self.open.set()
 
     def __call__(self, items: Sequence[str]) -> list[str]:
-        """Upper-cases; fails on 'bad'."""
+        """Upper-cases; fails on 'bad' and 'panic'."""
         self.batches.append(list(items))
         self.threads.append(threading.current_thread())
         self.started.set()
         assert self.open.wait(5)
         if "bad" in items:
             raise RuntimeError("boom")
+        if "panic" in items:
+            raise Panic("boom")
         return [item.upper() for item in items]
 
 
@@ -45,7 +51,7 @@ class Ledger:
         self.batches: list[tuple[int, int, bool]] = []
         self.dropped: list[tuple[str, int, int]] = []
 
-    def batch(self, size: int, tokens: int, started: float, finished: float, error: Exception | None) -> object:
+    def batch(self, size: int, tokens: int, started: float, finished: float, error: BaseException | None) -> object:
         """One mark for all."""
         self.batches.append((size, tokens, error is not None))
         return "mark"
@@ -213,13 +219,13 @@ def test_an_input_that_fails_in_company_fails_nobody_else() -> None:
 
 
 def test_failures_are_counted_until_a_batch_goes_well() -> None:
-    """What turns ready to 503, and back."""
+    """What turns ready to 503, and back; the thread lives on, whatever was raised."""
 
     async def scenario() -> None:
         queue = batcher(Gate())
-        for times in (1, 2):
+        for times, item in enumerate(("bad", "panic", "bad"), 1):
             with pytest.raises(RuntimeFailed):
-                await queue.submit(["bad"])
+                await queue.submit([item], clock() + 5)
             assert queue.failures == times
         await queue.submit(["ok"])
         assert queue.failures == 0

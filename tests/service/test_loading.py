@@ -67,13 +67,23 @@ def broken(*args: object) -> Model:
     raise RuntimeError("unforeseen")
 
 
+class Panic(BaseException):
+    """What a library in Rust raises when it panics: no `Exception`."""
+
+
+def panicking(*args: object) -> Model:
+    """What the tokenizers' library may do."""
+    raise Panic("unforeseen")
+
+
+@pytest.mark.parametrize(("make", "error"), [(broken, "RuntimeError"), (panicking, "Panic")])
 def test_whatever_goes_wrong_while_loading_ends_the_start(
-    artifacts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+    artifacts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, make: Callable[..., Model], error: str
 ) -> None:
-    """With the kind of error; nothing waits for ever."""
-    monkeypatch.setattr(registry, "Model", broken)
-    app = create_app(Settings(artifacts=(str(artifacts[0]),)))
-    with pytest.raises(LoadFailed, match=r"does not load \(RuntimeError\)"), TestClient(app):
+    """At once and with the kind of error; nothing waits for ever."""
+    monkeypatch.setattr(registry, "Model", make)
+    app = create_app(Settings(artifacts=(str(artifacts[0]),), max_load_seconds=20))
+    with pytest.raises(LoadFailed, match=rf"does not load \({error}\)"), TestClient(app):
         pass
     assert app.state.lifecycle.loaded.is_set()
 
