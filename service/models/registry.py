@@ -414,17 +414,18 @@ class Registry:
 
 
 class _Opened:
-    """The runtime of a model that is being made. Once stopped, one that opens later is stopped, too."""
+    """The runtimes of a model that is being made, one for each form that was tried: the one that is chosen runs again
+    after the others. Once stopped, one that opens later is stopped, too."""
 
     def __init__(self) -> None:
-        self._runtime: Runtime | None = None
+        self._runtimes: list[Runtime] = []
         self._stopped = False
         self._lock = threading.Lock()
 
     def __call__(self, runtime: Runtime) -> None:
         """It is open, and has not run yet. Raises Unavailable when nobody wants it any more."""
         with self._lock:
-            self._runtime = runtime
+            self._runtimes.append(runtime)
             if self._stopped:
                 runtime.stop()
                 raise Unavailable("the load was given up")
@@ -433,5 +434,6 @@ class _Opened:
         """Nobody waits for the model any more."""
         with self._lock:
             self._stopped = True
-            if self._runtime is not None:
-                self._runtime.stop()
+            for runtime in self._runtimes:
+                with suppress(Exception):  # it is closed already, and each has its own error for that
+                    runtime.stop()

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,14 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from pgb_core.inference.choose import Chosen
+from pgb_core.inference.runtimes.base import Runtime
+from pgb_core.inference.tasks.base import Logits
+from pgb_core.inference.tokens import Tokens
 from service.app import create_app
 from service.errors import LoadFailed
 from service.keys import make_key
-from service.models import registry
+from service.models import model, registry
 from service.models.model import Model
 from service.settings import Settings
 from tests.service.test_models import folder as folder
@@ -152,6 +156,49 @@ def test_a_load_that_has_begun_ends_whoever_waits_for_it(folder: Path, gate: thr
         assert not hasattr(before.runtime, "_session")
 
     administered(folder, work)
+
+
+class Closing:
+    """A runtime that stands still once it is chosen, until it is stopped; a closed one cannot be stopped."""
+
+    device, threads = "cpu", 1
+
+    def __init__(self) -> None:
+        self.stopped, self.closed = threading.Event(), False
+
+    def run(self, batch: Sequence[Tokens]) -> list[Logits]:
+        """Nothing comes of it."""
+        assert self.stopped.wait(20)
+        raise RuntimeError("it was stopped")
+
+    def stop(self) -> None:
+        """What waits may end."""
+        if self.closed:
+            raise AttributeError("it is closed")
+        self.stopped.set()
+
+    def close(self) -> None:
+        """It has nothing to stop any more."""
+        self.closed = True
+
+
+def test_a_load_that_is_given_up_stops_the_runtime_that_was_chosen(
+    artifacts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where another form was tried after it, and closed."""
+    chosen, later = Closing(), Closing()
+
+    def choose(_: object, __: object, opened: Callable[[Runtime], None]) -> Chosen:
+        opened(chosen)
+        opened(later)
+        later.close()
+        return Chosen("fp32", "onnxruntime", chosen, 0.0, "it was faster", {})
+
+    monkeypatch.setattr(model, "choose", choose)
+    app = create_app(Settings(artifacts=(str(artifacts[0]),), max_load_seconds=0.3))
+    with pytest.raises(LoadFailed, match="did not load within"), TestClient(app):
+        pass
+    assert chosen.stopped.is_set()
 
 
 def test_a_version_loaded_anew_keeps_its_figures(folder: Path) -> None:
