@@ -25,6 +25,7 @@ from pgb_core.artifact import MANIFEST, MODEL
 from service.__main__ import _warn_of_strangers
 from service.app import create_app
 from service.errors import LoadFailed
+from service.http.origins import HEADERS
 from service.keys import Keys, KeysError, make_key, read_keys
 from service.settings import Settings
 from tests.service.hostile import MARK
@@ -276,6 +277,34 @@ def test_origins_are_let_in_only_where_they_are_named(artifacts: tuple[Path, Pat
             assert refused.status_code == 400
             assert refused.headers.get("access-control-allow-origin") == allowed
             assert ("x-request-id" in refused.headers.get("access-control-expose-headers", "")) == bool(origins)
+
+
+def test_a_preflight_is_answered_counted_and_repeats_nothing(artifacts: tuple[Path, Path]) -> None:
+    """With the headers that the service knows, in every order and case; others are refused."""
+    origins = ("https://a.example", "https://b.example")
+    asked = {"origin": origins[1], "access-control-request-method": "POST"}
+    with TestClient(create_app(Settings(artifacts=(str(artifacts[0]),), cors_origins=origins))) as client:
+        for wanted, status in (
+            (None, 200),
+            ("X-API-Key, content-type", 200),
+            (", ".join(HEADERS), 200),
+            (MARK, 400),
+            (f"authorization, {MARK}", 400),
+        ):
+            more = {} if wanted is None else {"access-control-request-headers": wanted}
+            reply = client.options("/v1/classify", headers={**asked, **more})
+            assert reply.status_code == status
+            assert reply.headers["access-control-allow-origin"] == origins[1]
+            assert "x-api-key" in reply.headers["access-control-allow-headers"]
+            assert reply.headers["x-request-id"]
+            assert MARK not in reply.text + str(reply.headers)
+        refused = client.options("/v1/classify", headers={**asked, "origin": f"https://{MARK}.example"})
+        assert refused.status_code == 400
+        assert "access-control-allow-origin" not in refused.headers
+        text = client.get("/metrics").text
+        assert 'pgb_requests_total{dialect="native",model="",status="200"} 3.0' in text
+        assert 'pgb_requests_total{dialect="native",model="",status="400"} 3.0' in text
+        assert client.options("/v1/classify", headers={"origin": origins[0]}).status_code == 405
 
 
 @pytest.mark.parametrize(
