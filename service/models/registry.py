@@ -260,8 +260,9 @@ class Registry:
     def index(self) -> list[State]:
         """Every version once: those that answer, then those that are loading or unloading, or failed to load."""
         ready = [
-            State(m.name, m.version, "READY" if m.healthy else "UNAVAILABLE", "" if m.healthy else "the runtime fails")
-            for m in self.models
+            State(model.name, model.version, "UNAVAILABLE" if trouble else "READY", trouble)
+            for model in self.models
+            for trouble in (model.trouble,)
         ]
         served = {(state.name, state.version) for state in ready}  # also while the same version is loaded again
         return [*ready, *(state for key, state in self._other.items() if key not in served)]
@@ -398,11 +399,18 @@ class Registry:
         return UnknownModel(said) if self.started else Unavailable("the models are being loaded")
 
     async def _probe(self) -> None:
-        """Try broken models, so that they count as ready again once they answer."""
+        """Try broken models, so that they count as ready again once they answer. Log those whose batch does not end,
+        which cannot be tried."""
+        told: set[tuple[str, str]] = set()
         while True:
             await asyncio.sleep(_PROBE_SECONDS)
+            stuck = {(model.name, model.version) for model in self.models if model.stuck}
+            for name, version in stuck - told:
+                limit = self._settings.max_request_seconds
+                logs.problem("a batch does not end; its model is not ready", model=name, version=version, seconds=limit)
+            told = stuck
             for model in self.models:
-                if not model.healthy:
+                if not model.healthy and not model.stuck:
                     try:
                         with model.in_use():
                             await model.probe()

@@ -340,6 +340,55 @@ def test_work_of_a_client_that_left_does_not_run() -> None:
     asyncio.run(scenario())
 
 
+def test_a_batch_that_does_not_end_is_told() -> None:
+    """While it runs, its repeats included; and no longer once it has ended."""
+
+    async def scenario() -> None:
+        gate = Gate(opened=False)
+        queue = batcher(gate)
+        running = asyncio.create_task(queue.submit(["go"]))
+        await started(gate)
+        assert queue.overdue(0.0)
+        assert not queue.overdue(60.0)
+        gate.open.set()
+        await running
+        await queue.close()
+        assert not queue.overdue(0.0)
+
+    asyncio.run(scenario())
+
+
+def test_closing_stops_what_does_not_end() -> None:
+    """Once it has run for too long; what was stopped is not run again in parts."""
+
+    async def scenario() -> None:
+        gate = Gate(opened=False)
+        queue = batcher(gate)
+        tasks = [asyncio.create_task(queue.submit([item], clock() + 0.1)) for item in ("bad", "one")]
+        await started(gate)
+        await asyncio.wait(tasks)
+        assert await asyncio.wait_for(queue.close(0.2, gate.open.set), 4)
+        assert len(gate.batches) <= 2
+
+    asyncio.run(scenario())
+
+
+def test_closing_leaves_what_cannot_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever closes is told, and does not wait for ever."""
+    monkeypatch.setattr("service.batching.batcher._STOP_SECONDS", 0.1)
+
+    async def scenario() -> None:
+        gate = Gate(opened=False)
+        queue = batcher(gate)
+        running = asyncio.create_task(queue.submit(["go"]))
+        await started(gate)
+        assert not await asyncio.wait_for(queue.close(0.1), 4)
+        gate.open.set()
+        assert (await running)[0].result == "GO"
+
+    asyncio.run(scenario())
+
+
 def test_closing_finishes_what_waits_and_refuses_the_rest() -> None:
     """Nothing accepted is lost."""
 

@@ -15,10 +15,11 @@ from pgb_core.inference.runtimes.base import Runtime
 from pgb_core.inference.tasks.base import Logits
 from pgb_core.inference.tokens import Tokens
 from service.app import create_app
-from service.errors import LoadFailed
+from service.errors import DeadlineExceeded, LoadFailed
 from service.keys import make_key
 from service.models import model, registry
 from service.models.model import Model
+from service.observe.metrics import clock
 from service.settings import Settings
 from tests.service.test_models import folder as folder
 
@@ -101,9 +102,9 @@ def test_a_folder_of_models_that_cannot_be_read_ends_the_start(tmp_path: Path) -
         pass
 
 
-def administered(folder: Path, work: Callable[[FastAPI], Coroutine[Any, Any, None]]) -> None:
+def administered(folder: Path, work: Callable[[FastAPI], Coroutine[Any, Any, None]], **more: Any) -> None:
     """Run `work` beside an application that serves version 1 of a folder's model."""
-    app = create_app(Settings(artifacts=(f"mood={folder / 'mood' / '1'}",), models_dir=folder, threads=1))
+    app = create_app(Settings(artifacts=(f"mood={folder / 'mood' / '1'}",), models_dir=folder, threads=1, **more))
 
     async def scenario() -> None:
         async with app.router.lifespan_context(app):
@@ -156,6 +157,31 @@ def test_a_load_that_has_begun_ends_whoever_waits_for_it(folder: Path, gate: thr
         assert not hasattr(before.runtime, "_session")
 
     administered(folder, work)
+
+
+def test_a_version_whose_batch_does_not_end_is_stopped_when_it_is_replaced(folder: Path) -> None:
+    """Then the next version can be loaded."""
+    stopped = threading.Event()
+
+    def stand_still(_: object) -> list[Logits]:
+        assert stopped.wait(30)
+        raise RuntimeError("it was stopped")
+
+    async def work(app: FastAPI) -> None:
+        models = app.state.engine.registry
+        before = models.peek("mood")
+        before.batcher._run = stand_still
+        before.runtime.stop = stopped.set
+        with pytest.raises(DeadlineExceeded):
+            await before.batcher.submit([before._filler(4)], clock() + 0.1)
+        try:
+            await models.load("mood", "2")
+            await asyncio.wait_for(models.load("mood", "1"), 20)
+            assert stopped.is_set()
+        finally:
+            stopped.set()
+
+    administered(folder, work, max_request_seconds=1)
 
 
 class Closing:
