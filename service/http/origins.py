@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 # Of the service, of tracing, and of clients that run in browsers. Accept and Content-Type need not be named.
 HEADERS = (
@@ -34,7 +34,7 @@ class Origins(CORSMiddleware):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        answer = self.app if _preflight(scope) else super().__call__
+        answer: ASGIApp = self.app if _preflight(scope) else super().__call__
         await answer(scope, receive, send)
 
 
@@ -43,7 +43,7 @@ class Preflights(CORSMiddleware):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        answer = super().__call__ if _preflight(scope) else self.app
+        answer: ASGIApp = super().__call__ if _preflight(scope) else self.app
         await answer(scope, receive, send)
 
 

@@ -198,7 +198,8 @@ class Registry:
         async with self._change:
             if self._retiring:  # so that memory holds one version more than is served, not many
                 await asyncio.wait(self._retiring)
-            path, label = folder, None
+            path: Path = folder
+            label: str | None = None
             try:
                 path, label = await asyncio.to_thread(find, folder, name, version)
                 self._other[name, label or ""] = State(name, label or "", "LOADING")
