@@ -142,6 +142,7 @@ def _waiting(listener: int, most: int) -> Iterator[socket.socket]:
 async def serve(settings: Settings) -> int:
     """Serve until a signal comes. Then readiness is 503, serving goes on for drain_seconds, and open requests end."""
     app = host.application(settings, background=True)
+    _warn_of_strangers(settings)
     lifecycle: Lifecycle = app.state.lifecycle
     server = Server(
         uvicorn.Config(
@@ -182,6 +183,24 @@ async def serve(settings: Settings) -> int:
         print(f"pgb serve: {lifecycle.failure}", file=sys.stderr)
         return 1
     return 0
+
+
+def _warn_of_strangers(settings: Settings) -> None:
+    """Log a warning if other machines can reach the service and no key is asked for."""
+    if settings.keys_file is None and not _loopback(settings.host):
+        logs.warning(
+            "the service listens beyond this machine and asks for no key: whoever reaches the port may use the models; "
+            "set keys_file, or host 127.0.0.1",
+            host=settings.host,
+        )
+
+
+def _loopback(given: str) -> bool:
+    """Whether a host is this machine alone. A name that is not localhost may be any machine's."""
+    try:
+        return ipaddress.ip_address(given.partition("%")[0]).is_loopback
+    except ValueError:
+        return given.lower() == "localhost"
 
 
 def _end_within(seconds: float) -> None:

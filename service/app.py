@@ -8,7 +8,6 @@ from functools import lru_cache
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 
 from service import __version__
@@ -20,6 +19,7 @@ from service.http import failures
 from service.http.arrival import Arrival, Parts
 from service.http.compress import Compress
 from service.http.head import Head
+from service.http.origins import Origins, Preflights, allowed
 from service.http.shortcut import Shortcut
 from service.keys import Keys
 from service.models.lifecycle import Lifecycle
@@ -85,18 +85,14 @@ def create_app(settings: Settings, background: bool = False, dialects: Sequence[
     )
     for name, part in vars(parts).items():
         setattr(app.state, name, part)
+    if settings.cors_origins:
+        app.add_middleware(Preflights, **allowed(settings.cors_origins))
     app.add_middleware(Compress)
     app.add_middleware(Head)
     app.add_middleware(Shortcut, dialects=dialects)
     app.add_middleware(Arrival, parts=parts)
-    if settings.cors_origins:  # outermost, so that pages can read every refusal
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.cors_origins,
-            allow_methods=["*"],
-            allow_headers=["*"],
-            expose_headers=["retry-after", "server-timing", "x-request-id"],
-        )
+    if settings.cors_origins:
+        app.add_middleware(Origins, **allowed(settings.cors_origins))
     failures.install(app)
     app.state.field_names = failures.field_names(app.openapi())
     app.add_route("/openapi.json", _described(app.openapi()), include_in_schema=False)

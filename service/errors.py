@@ -20,9 +20,14 @@
 Messages never repeat what a client sent. `pgb_core.inference` has errors of its own; `told` translates each of them.
 """
 
+import asyncio
 import re
 
 from pgb_core.inference import errors as inference
+
+# What ends a task, a generator or the process. Everything else that is raised is a failure of the work, also what is no
+# `Exception`: a library in Rust raises that when it panics.
+ENDING = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)
 
 
 class ServiceError(Exception):

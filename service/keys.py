@@ -28,7 +28,7 @@ _RECHECK_SECONDS = 1.0
 
 
 class KeysError(ValueError):
-    """The file of keys cannot be read."""
+    """The file of keys cannot be read, or holds none."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Key:
 
 
 class Keys:
-    """The keys of a file, which is read again when it changes. If it cannot be read, the keys that were read last stay
-    valid, the log says so, and the file is tried again until it can be read.
+    """The keys of a file, which is read again when it changes. If it cannot be read or holds none, as it may while it
+    is written, the keys that were read last stay valid, the log says so, and the file is tried again.
 
     Without a file everyone may use the service, and nobody may administer it.
     """
@@ -61,7 +61,10 @@ class Keys:
         return self._path is not None
 
     def check(self, secret: str | None, scope: str) -> str:
-        """The name of the key's owner. Raises Unauthorized or Forbidden."""
+        """The name of the key's owner. secret: as a header holds it, a character for each byte that was sent.
+
+        Raises Unauthorized or Forbidden.
+        """
         if self._path is None:
             if scope == "admin":
                 raise Forbidden("models can be loaded and unloaded only where keys are set; start with a keys file")
@@ -69,11 +72,11 @@ class Keys:
         self._refresh(self._path)
         if not secret:  # nor with the hash of nothing, which a slip of the shell can put into the file
             raise Unauthorized("a key is needed: Authorization: Bearer KEY")
-        digest = hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
         found = None
-        for key in self._keys:  # all of them, so that the time taken tells nothing
-            if hmac.compare_digest(key.digest, digest):
-                found = key
+        for digest in _digests(secret):
+            for key in self._keys:  # all of them, so that the time taken tells nothing
+                if hmac.compare_digest(key.digest, digest):
+                    found = key
         if found is None:
             raise Unauthorized("a key is needed: Authorization: Bearer KEY")
         if scope == "admin" and found.scope != "admin":
@@ -93,7 +96,7 @@ class Keys:
                 keys = read_keys(path)
             except KeysError as error:
                 if self._failing != str(error):
-                    logs.problem("the keys file cannot be read", reason=str(error), keys_in_force=len(self._keys))
+                    logs.problem("the keys file cannot be used", reason=str(error), keys_in_force=len(self._keys))
                 self._failing = str(error)
                 return
             if self._failing or keys != self._keys:
@@ -101,15 +104,21 @@ class Keys:
             self._keys, self._stamp, self._failing = keys, stamp, ""
 
 
+def _digests(secret: str) -> list[str]:
+    """Hashes of the bytes that were sent and, for letters that browsers send in latin-1, of the same in UTF-8."""
+    codings = ("latin-1",) if secret.isascii() else ("latin-1", "utf-8")
+    return [hashlib.sha256(secret.encode(coding)).hexdigest() for coding in codings]
+
+
 def secret_of(headers: Mapping[str, str]) -> str | None:
     """The key in a request: as a bearer token, or in X-API-Key."""
     kind, _, secret = headers.get("authorization", "").partition(" ")
-    bearer = secret.strip() if kind.lower() == "bearer" else None
+    bearer = secret.strip(" \t") if kind.lower() == "bearer" else None  # other blanks are parts of letters in UTF-8
     return bearer or headers.get("x-api-key")
 
 
 def read_keys(path: Path) -> list[Key]:
-    """All keys of a file; blank lines and lines from # on are skipped. Raises KeysError."""
+    """All keys of a file, at least one; blank lines and lines from # on are skipped. Raises KeysError."""
     try:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -123,6 +132,8 @@ def read_keys(path: Path) -> list[Key]:
         if match is None:
             raise KeysError(f"{path}:{number}: not 'name use|admin sha256'")
         keys.append(Key(**match.groupdict()))
+    if not keys:
+        raise KeysError(f"{path}: holds no key; python -P -m service.keys {path} NAME adds one")
     return keys
 
 

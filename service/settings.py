@@ -44,7 +44,8 @@ DEFAULTS = f"{PREFIX}DEFAULT_"
 _OF_THE_JOB = f"{PREFIX}CACHE"  # where `pgb compress` keeps scores
 _LONGEST = 1e9  # seconds: what clocks and timers can count
 _MOST_BYTES = (1 << 31) - 1  # of one body
-_ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^\s/?#@]+", re.IGNORECASE)
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([\w.-]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?", re.IGNORECASE | re.ASCII)
+_PORTS = {"http": 80, "https": 443}
 _ENDPOINT = re.compile(r"https?://[^\s/?#]+\S*", re.IGNORECASE)
 _LINKED = re.compile(rf"{PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_\d+_\w+)")
 
@@ -222,9 +223,7 @@ class Settings(BaseSettings):
     @field_validator("cors_origins")
     @classmethod
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not all(map(_ORIGIN.fullmatch, value)):
-            raise ValueError("is a list of scheme://host or scheme://host:port, without a path, or *")
-        return value
+        return tuple(map(_origin, value))
 
     @field_validator("otlp_endpoint")
     @classmethod
@@ -252,6 +251,20 @@ class Settings(BaseSettings):
         """Flags, then environment, then file, then an image's defaults; the first that names a setting wins."""
         defaults = EnvSettingsSource(settings_cls, env_prefix=DEFAULTS)
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls), defaults
+
+
+def _origin(given: str) -> str:
+    """An origin as browsers send it: in small letters, and without the port that its scheme has anyway."""
+    match = _ORIGIN.fullmatch(given)
+    if given != "*" and (match is None or int(match[3] or 0) > 65535):
+        raise ValueError(
+            "is a list of scheme://host or scheme://host:port, without a path, or *; "
+            "write a host with letters beyond ASCII as browsers send it, xn--..."
+        )
+    if match is None:
+        return given
+    scheme, host, port = match[1].lower(), match[2].lower(), int(match[3] or 0)
+    return f"{scheme}://{host}:{port}" if port and port != _PORTS.get(scheme) else f"{scheme}://{host}"
 
 
 def read_settings(argv: Sequence[str]) -> Settings:

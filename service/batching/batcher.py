@@ -20,12 +20,13 @@ from typing import Any, Generic, Protocol, TypeVar
 from service.batching.futures import expiring, settle
 from service.batching.queue import Announced, Cost, Limits, Queue
 from service.batching.waiting import Entry
-from service.errors import DeadlineExceeded, InputRejected, RuntimeFailed, ServiceError
+from service.errors import ENDING, DeadlineExceeded, InputRejected, RuntimeFailed, ServiceError
 from service.observe.metrics import clock
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _CHECK_SECONDS = 1.0  # between two checks of a model whose inputs fail
+_STOP_SECONDS = 5.0  # for a run that was told to stop
 
 
 @dataclass(eq=False, slots=True)
@@ -43,7 +44,7 @@ class Ran(Generic[Result]):
 class Observer(Protocol):
     """Is told what happens to work. Called from any thread."""
 
-    def batch(self, size: int, tokens: int, started: float, finished: float, error: Exception | None) -> object:
+    def batch(self, size: int, tokens: int, started: float, finished: float, error: BaseException | None) -> object:
         """A batch ran, or failed with an error. What is returned reaches every input of it as `Ran.mark`."""
 
     def saved(self, reason: str, inputs: int, tokens: int, seconds: float) -> None:
@@ -99,6 +100,8 @@ class Batcher(Generic[Item, Result]):
         self._check = check
         self._checked, self._well = float("-inf"), False
         self._running = False
+        self._since: float | None = None  # when the batch that runs was taken
+        self._abandoned = False
         self._changed = threading.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -112,6 +115,11 @@ class Batcher(Generic[Item, Result]):
     def waiting_inputs(self) -> int:
         """Inputs in the queue."""
         return self._queue.count
+
+    def overdue(self, seconds: float) -> bool:
+        """Whether a batch has been running for longer than that."""
+        since = self._since
+        return since is not None and clock() - since > seconds
 
     def wait_seconds(self) -> float:
         """Estimated seconds that an input would wait behind all admitted work if it came now."""
@@ -180,14 +188,30 @@ class Batcher(Generic[Item, Result]):
             self._leave(job, reason)
         return [result for result in job.results if result is not None]
 
-    async def close(self) -> None:
-        """Finish what waits, then stop."""
+    async def close(self, longest: float = float("inf"), stop: Callable[[], None] = lambda: None) -> bool:
+        """Finish what waits, then stop. longest: seconds that a batch may run; after them `stop` is called, which ends
+        the run if it can. False when it runs even so.
+        """
         with self._changed:
             self._queue.closed = True
             self._changed.notify()
-        if self._thread is not None:
-            await asyncio.to_thread(self._thread.join)
+        thread = self._thread
+        if thread is not None and not await asyncio.to_thread(self._ended, thread, longest):
+            self._abandoned = True
+            stop()
+            await asyncio.to_thread(thread.join, _STOP_SECONDS)
+            if thread.is_alive():
+                return False
         self._observer = None  # it may own this line, and would not be freed before the next full collection
+        return True
+
+    def _ended(self, thread: threading.Thread, longest: float) -> bool:
+        """Wait until the thread has ended; False once a batch has been running for too long."""
+        while thread.is_alive() and not self.overdue(longest):
+            since = self._since
+            left = longest if since is None else since + longest - clock()
+            thread.join(min(max(0.0, left), threading.TIMEOUT_MAX))
+        return not thread.is_alive()
 
     def _admit(
         self,
@@ -243,10 +267,12 @@ class Batcher(Generic[Item, Result]):
     def _next(self) -> _Batch:
         """The next batch; if it is empty, the caller stops running batches."""
         with self._changed:
-            batch, late = self._queue.take(clock())
+            now = clock()
+            batch, late = self._queue.take(now)
             if late:
                 self._save(late, "deadline")
             self._running = bool(batch)
+            self._since = now if batch else None
             return batch
 
     def _run_batch(self, batch: _Batch, send: Callable[[_Batch, _Outcome], None]) -> None:
@@ -255,8 +281,13 @@ class Batcher(Generic[Item, Result]):
         started = clock()
         try:
             results = self._run([entry.item.item for entry in batch])
-        except Exception as error:  # the waiters must hear of any failure, and the thread must live
+        except ENDING:
+            raise
+        except BaseException as error:  # the waiters must hear of any failure, and the thread must live
             self._observe(len(batch), tokens, started, error)
+            if self._abandoned:  # no part of it is run again
+                send(batch, RuntimeFailed("the model was stopped while it ran"))
+                return
             if len(batch) == 1:
                 send(batch, self._verdict(error.with_traceback(None)))  # its frames hold the batch, and that this error
                 return
@@ -271,7 +302,7 @@ class Batcher(Generic[Item, Result]):
         self._run_batch(batch[:half], send)
         self._run_batch(batch[half:], send)
 
-    def _verdict(self, error: Exception) -> ServiceError:
+    def _verdict(self, error: BaseException) -> ServiceError:
         """The error for an input that failed alone: the input's fault if the model's check passes, else the model's."""
         scarce = exhausted(error)
         if clock() - self._checked > _CHECK_SECONDS:
@@ -286,7 +317,7 @@ class Batcher(Generic[Item, Result]):
         failure.__cause__ = error
         return failure
 
-    def _observe(self, size: int, tokens: int, started: float, error: Exception | None = None) -> object:
+    def _observe(self, size: int, tokens: int, started: float, error: BaseException | None = None) -> object:
         return None if self._observer is None else self._observer.batch(size, tokens, started, clock(), error)
 
     def _send(self, batch: _Batch, outcome: _Outcome) -> None:

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.batching.admission import Backlog
 from service.dialects.base import Dialect, spoken
 from service.engine import Engine
-from service.errors import InvalidInput, Malformed, Overloaded, ServiceError, TooLarge, TooSlow, Unavailable
+from service.errors import ENDING, InvalidInput, Malformed, Overloaded, ServiceError, TooLarge, TooSlow, Unavailable
 from service.http.client import client_of
 from service.http.failures import internal, let_go, no_path, render
 from service.keys import Keys, secret_of
@@ -123,7 +123,9 @@ class Arrival:
             if client is None or not client.gone:
                 meant = scope["state"].get("dialect", dialect)
                 await render(meant, Unavailable("the service is shutting down"))(scope, receive, answer)
-        except Exception as error:  # a fault of the service; the client sees a fixed text
+        except ENDING:
+            raise
+        except BaseException as error:  # a fault of the service; the client sees a fixed text
             logs.LOGGER.exception("unexpected", extra={"fields": {"request_id": call.id}})
             let_go(error)
             if not begun:
@@ -282,11 +284,12 @@ def _encoding(headers: Mapping[bytes, bytes]) -> str:
 
 
 def _declared(headers: Mapping[bytes, bytes]) -> int | None:
-    """Bytes of the body that the head announces; None if the body comes in chunks, whose size is not known."""
+    """Bytes of the body that the head announces; None if they are not known: it comes in chunks, or another server let
+    through what is no number."""
     if b"transfer-encoding" in headers:
         return None
-    declared = str(headers.get(b"content-length", b"0"), "latin-1")
-    return int(declared) if declared.isdigit() else 0  # the parser has refused what is no number
+    declared = headers.get(b"content-length", b"0")
+    return int(declared) if declared.isdigit() else None
 
 
 def decompressed(body: bytes, limit: int) -> bytes:

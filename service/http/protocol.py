@@ -34,6 +34,7 @@ _LAST_CALL_SECONDS = 0.5
 _MOST_HEADERS = 128
 _MOST_WAITING = 32  # requests of one connection
 _MOST_DROPPED = 4 << 20
+_BLANKS = b" \t"
 _PIECE = 32  # bytes that each piece counts for, however short it is
 _ONCE = frozenset((b"host", b"transfer-encoding", b"content-encoding"))  # more than one of them is an error
 # The header of an offer of another protocol, such as h2c. It is hidden from the parser, which would otherwise take
@@ -56,6 +57,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = True  # or between two requests
         self._frames = 0  # bytes of this request that are not body, plus _PIECE for each piece
         self._body_bytes = 0
+        self._blanks = 0  # of this head, around the values of its headers
         self._timer: asyncio.TimerHandle | None = None
         self._due: float | None = None  # an instant of the loop; None while the clock stands
         self._cycles: deque[RequestResponseCycle] = deque()  # that may be unanswered, in order
@@ -131,19 +133,23 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A head begins."""
         super().on_message_begin()
+        self._blanks = 0
         self._start_clock()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Of a head; trailers are dropped."""
+        """Of a head; trailers are dropped. Blanks around a value are no part of it (RFC 9110, 5.5), and the parser
+        leaves those behind it."""
         if self._in_head:
-            super().on_header(name, value)
+            plain = value.strip(_BLANKS)
+            self._blanks += len(value) - len(plain)
+            super().on_header(name, plain)
 
     def on_headers_complete(self) -> None:
         """A head ends. A head that came in a single piece is measured here."""
         self._in_head = False
         self._stop_clock()
         self._start_clock()
-        size = len(self.url)
+        size = len(self.url) + self._blanks
         old = self.parser.get_http_version() == "1.0"
         once: list[bytes] = []
         coded = False
@@ -151,7 +157,7 @@ class BoundedProtocol(HttpToolsProtocol):
             size += len(name) + len(value)
             if name in _ONCE:
                 once.append(name)
-                coded |= name == b"transfer-encoding" and value.strip().lower() != b"chunked"
+                coded |= name == b"transfer-encoding" and value.lower() != b"chunked"
         wrong = coded or len(set(once)) < len(once) or not (old or b"host" in once)
         while self._cycles and self._cycles[0].response_complete:
             self._cycles.popleft()

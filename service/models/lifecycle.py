@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from service.errors import LoadFailed, Unavailable
+from service.errors import ENDING, LoadFailed, Unavailable
 from service.models.registry import Registry
 from service.observe.instruments import Instruments
 from service.observe.logs import LOGGER, event, problem
@@ -67,7 +67,9 @@ class Lifecycle:
                 )
         except LoadFailed as error:
             self._fail(error)
-        except Exception as error:  # a process that neither serves nor ends would help nobody
+        except ENDING:
+            raise
+        except BaseException as error:  # a process that neither serves nor ends would help nobody
             LOGGER.exception("unexpected")
             self._fail(LoadFailed(f"loading failed ({type(error).__name__}: {error})"))
         finally:

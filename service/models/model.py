@@ -16,6 +16,7 @@ from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.inference.tokens import Tokens
 from service.batching.batcher import Batcher
 from service.batching.queue import Cost, Limits
+from service.errors import ENDING
 from service.observe import logs
 from service.observe.instruments import Instruments
 from service.observe.metrics import Statistics, clock
@@ -65,6 +66,7 @@ class Model:
         self._idle = asyncio.Event()
         self._retiring = False
         self._quiet_until = 0.0
+        self._longest = settings.max_request_seconds
         self._filler = partial(_filler, token=self.manifest.pad_id + 1)
         try:
             self.runtime.run([self._filler(self.manifest.max_length)])
@@ -77,8 +79,20 @@ class Model:
 
     @property
     def healthy(self) -> bool:
-        """Whether the runtime has not failed several times in a row."""
-        return self.batcher.failures < BROKEN
+        """Whether the runtime has not failed several times in a row, and ends what it runs."""
+        return not self.trouble
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a batch has been running for longer than any request may take."""
+        return self.batcher.overdue(self._longest)
+
+    @property
+    def trouble(self) -> str:
+        """Why it is not healthy; empty if it is."""
+        if self.stuck:
+            return "a batch does not end"
+        return "the runtime fails" if self.batcher.failures >= BROKEN else ""
 
     @property
     def facts(self) -> dict[str, str]:
@@ -116,23 +130,28 @@ class Model:
         """Whether the runtime runs a small input. Called between two batches."""
         try:
             self.runtime.run([self._filler(4)])
-        except Exception:  # whatever a runtime raises
+        except ENDING:
+            raise
+        except BaseException:  # whatever a runtime raises
             return False
         return True
 
     async def probe(self) -> None:
         """Send one small input through the queue, as a request would go."""
-        await self.batcher.submit([self._filler(4)])
+        await self.batcher.submit([self._filler(4)], clock() + self._longest)
 
     async def retire(self) -> None:
-        """Wait for the requests that use it, finish queued work, free the runtime."""
+        """Wait for the requests that use it, finish queued work, free the runtime. A batch that does not end is
+        stopped. A runtime that cannot be stopped is left: it must not be freed while it runs."""
         self._retiring = True
         if self._uses:
             await self._idle.wait()
-        await self.batcher.close()
-        await asyncio.to_thread(self.runtime.close)
+        if await self.batcher.close(self._longest, self.runtime.stop):
+            await asyncio.to_thread(self.runtime.close)
+        else:
+            logs.problem("a batch does not end; its model is not freed", model=self.name, version=self.version)
 
-    def batch(self, size: int, tokens: int, started: float, finished: float, error: Exception | None) -> object:
+    def batch(self, size: int, tokens: int, started: float, finished: float, error: BaseException | None) -> object:
         """See `batcher.Observer`."""
         self.statistics.ran(size, finished - started)
         self._instruments.batch_size.labels(self.name, self.version).observe(size)

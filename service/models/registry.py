@@ -15,7 +15,16 @@ from pgb_core.errors import PGBError
 from pgb_core.hub import located
 from pgb_core.inference.runtimes.base import Runtime
 from service.batching.futures import settle
-from service.errors import InvalidInput, LoadFailed, Overloaded, ServiceError, Unavailable, UnknownModel, WrongTask
+from service.errors import (
+    ENDING,
+    InvalidInput,
+    LoadFailed,
+    Overloaded,
+    ServiceError,
+    Unavailable,
+    UnknownModel,
+    WrongTask,
+)
 from service.models.folder import NO_FOLDER, find, folders, loadable
 from service.models.memory import give_back
 from service.models.model import Model
@@ -189,23 +198,46 @@ class Registry:
         async with self._change:
             if self._retiring:  # so that memory holds one version more than is served, not many
                 await asyncio.wait(self._retiring)
-            path, label = await asyncio.to_thread(find, folder, name, version)
-            key = (name, label or "")
-            self._other[key] = State(*key, "LOADING")
+            path: Path = folder
+            label: str | None = None
             try:
+                path, label = await asyncio.to_thread(find, folder, name, version)
+                self._other[name, label or ""] = State(name, label or "", "LOADING")
                 model = await self._make(path, name, label)
+                await self._check_task(model)
             except LoadFailed as error:
-                self._other[key] = State(*key, "UNAVAILABLE", str(error))
+                self._failed(name, label or "", path, error)
                 raise
-            del self._other[key]
-            before = self._served.get(name)
-            if before and before.versions and next(iter(before.versions.values())).manifest.task != model.manifest.task:
-                await model.retire()
-                self._forget(model)
-                raise LoadFailed(f"{name}: the new version is for {model.manifest.task}, unlike the one that is served")
+            for key in ((name, ""), (name, label or "")):
+                self._other.pop(key, None)
+            before = name in self._served
             self._admit(model, share)
             self._instruments.events.labels(name, "swap" if before else "load").inc()
             return model
+
+    async def _check_task(self, model: Model) -> None:
+        """Free a model that is for another task than the versions that are served under its name. Raises LoadFailed."""
+        served = self._served.get(model.name)
+        task = model.manifest.task
+        if served is None or next(iter(served.versions.values())).manifest.task == task:
+            return
+        await model.retire()
+        self._forget(model)
+        raise LoadFailed(f"{model.name}: the new version is for {task}, unlike the one that is served")
+
+    def _failed(self, name: str, version: str, path: Path, error: LoadFailed) -> None:
+        """Log and count a load that failed, and show it in the index. Any key may read that, so it has name and version
+        in place of the path; the log has the path.
+
+        A name that neither the folder nor the index is known to hold is left out: it is only what somebody sent.
+        """
+        known = name in self._served or any(name == other for other, _ in self._other)
+        shown = name if known else ""
+        logs.problem("a version does not load", model=shown, version=version, reason=str(error))
+        self._instruments.events.labels(shown, "failure").inc()
+        if known:
+            reason = str(error).replace(str(path), f"{name} {version}".rstrip())
+            self._other[name, version] = State(name, version, "UNAVAILABLE", reason)
 
     async def unload(self, name: str, version: str | None = None) -> None:
         """Retire one version, or all of a name. Raises UnknownModel."""
@@ -229,8 +261,9 @@ class Registry:
     def index(self) -> list[State]:
         """Every version once: those that answer, then those that are loading or unloading, or failed to load."""
         ready = [
-            State(m.name, m.version, "READY" if m.healthy else "UNAVAILABLE", "" if m.healthy else "the runtime fails")
-            for m in self.models
+            State(model.name, model.version, "UNAVAILABLE" if trouble else "READY", trouble)
+            for model in self.models
+            for trouble in (model.trouble,)
         ]
         served = {(state.name, state.version) for state in ready}  # also while the same version is loaded again
         return [*ready, *(state for key, state in self._other.items() if key not in served)]
@@ -274,9 +307,9 @@ class Registry:
         start = clock()
         try:
             model = await self._within_limit(make, opened)
-        except Exception as error:  # what reads a file, or runs a graph, raises what it likes
-            if name:
-                self._instruments.events.labels(name, "failure").inc()
+        except ENDING:
+            raise
+        except BaseException as error:  # what reads a file, or runs a graph, raises what it likes
             if isinstance(error, TimeoutError):
                 limit = self._settings.max_load_seconds
                 raise LoadFailed(f"{name or path.name}: it did not load within {limit:g} seconds") from error
@@ -297,8 +330,8 @@ class Registry:
 
         def load() -> None:
             try:
-                result: Model | Exception = make()
-            except Exception as error:
+                result: Model | BaseException = make()
+            except BaseException as error:  # whoever waits must hear of it
                 result = error
             with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(settle, made, result)
@@ -367,11 +400,18 @@ class Registry:
         return UnknownModel(said) if self.started else Unavailable("the models are being loaded")
 
     async def _probe(self) -> None:
-        """Try broken models, so that they count as ready again once they answer."""
+        """Try broken models, so that they count as ready again once they answer. Log those whose batch does not end,
+        which cannot be tried."""
+        told: set[tuple[str, str]] = set()
         while True:
             await asyncio.sleep(_PROBE_SECONDS)
+            stuck = {(model.name, model.version) for model in self.models if model.stuck}
+            for name, version in stuck - told:
+                limit = self._settings.max_request_seconds
+                logs.problem("a batch does not end; its model is not ready", model=name, version=version, seconds=limit)
+            told = stuck
             for model in self.models:
-                if not model.healthy:
+                if not model.healthy and not model.stuck:
                     try:
                         with model.in_use():
                             await model.probe()
@@ -383,17 +423,18 @@ class Registry:
 
 
 class _Opened:
-    """The runtime of a model that is being made. Once stopped, one that opens later is stopped, too."""
+    """The runtimes of a model that is being made, one for each form that was tried: the one that is chosen runs again
+    after the others. Once stopped, one that opens later is stopped, too."""
 
     def __init__(self) -> None:
-        self._runtime: Runtime | None = None
+        self._runtimes: list[Runtime] = []
         self._stopped = False
         self._lock = threading.Lock()
 
     def __call__(self, runtime: Runtime) -> None:
         """It is open, and has not run yet. Raises Unavailable when nobody wants it any more."""
         with self._lock:
-            self._runtime = runtime
+            self._runtimes.append(runtime)
             if self._stopped:
                 runtime.stop()
                 raise Unavailable("the load was given up")
@@ -402,5 +443,6 @@ class _Opened:
         """Nobody waits for the model any more."""
         with self._lock:
             self._stopped = True
-            if self._runtime is not None:
-                self._runtime.stop()
+            for runtime in self._runtimes:
+                with suppress(Exception):  # it is closed already, and each has its own error for that
+                    runtime.stop()

@@ -18,6 +18,8 @@ from service.observe.metrics import Call
 
 LOGGER = logging.getLogger("pgb")
 _MOST_LINES = 10_000
+# What libraries log, from this level on. OpenTelemetry's warnings repeat the headers of clients.
+_LIBRARIES = {"uvicorn": "WARNING", "asyncio": "WARNING", "opentelemetry": "ERROR"}
 _GATHER_SECONDS = 0.05
 
 
@@ -80,10 +82,11 @@ class Writer(logging.Handler):
 
 
 def set_up(level: str) -> None:
-    """Log as JSON from `level` on, the server's own messages from warnings on."""
+    """Log as JSON from `level` on. Libraries use the same writer; by themselves they would write on the thread that
+    serves."""
     handler = Writer(sys.stderr)
     handler.setFormatter(JsonFormatter())
-    for name, lowest in (("pgb", level.upper()), ("uvicorn", "WARNING")):
+    for name, lowest in (("pgb", level.upper()), *_LIBRARIES.items()):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(lowest)

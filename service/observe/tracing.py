@@ -24,6 +24,7 @@ class Tracer:
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         if exporter is None:
             from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -32,6 +33,7 @@ class Tracer:
         self._provider = TracerProvider(resource=Resource.create({"service.name": "pgb-serve"}), shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("pgb-serve")
+        self._caller = TraceContextTextMapPropagator()  # no baggage: nothing here reads it
         self._offset = time.time() - clock()
 
     def batch(self, model: str, size: int, tokens: int, started: float, finished: float) -> object:
@@ -46,7 +48,6 @@ class Tracer:
     def request(self, call: Call, headers: Mapping[str, str], name: str, status: int) -> None:
         """A span for a request, within the trace that its `traceparent` header names."""
         from opentelemetry import trace
-        from opentelemetry.propagate import extract
         from opentelemetry.trace import Link, SpanContext, SpanKind
 
         stamps = call.stamps
@@ -54,7 +55,7 @@ class Tracer:
         attributes |= {"dialect": call.dialect, "model": call.model, "inputs": call.inputs, "tokens": call.tokens}
         span = self._tracer.start_span(
             name,
-            extract(headers),
+            self._caller.extract(headers),
             SpanKind.SERVER,
             attributes,
             [Link(mark) for mark in call.marks if isinstance(mark, SpanContext)],

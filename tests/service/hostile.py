@@ -251,6 +251,8 @@ HTTP = [
     Wire("a length of 30 digits", (400,), (post(NATIVE, GOOD, length="9" * 30),), True),
     Wire("a length that is no number", (400,), (post(NATIVE, GOOD, length=MARK),), True),
     Wire("a length in superscript", (400,), (post(NATIVE, GOOD, length="\xb2"),), True),
+    Wire("a length with blanks around it", (200,), (post(NATIVE, GOOD, length=f" \t{len(GOOD)} \t"),)),
+    Wire("a length of 2^62 with a blank behind it", (413,), (post(NATIVE, M, length=f"{1 << 62} "), 4.0, b"a"), True),
     Wire("two lengths", (400,), (post(NATIVE, GOOD, "content-length: 5"),), True),
     Wire("a length shorter than the body", (400, 400), (post(NATIVE, GOOD, length="5"),), True),
     Wire("a length and chunks", (400,), (CHUNKED + b"content-length: 5\r\n\r\n" + CHUNK + b"0\r\n\r\n",), True),
@@ -417,6 +419,7 @@ def _scores(count: int) -> tuple[bytes]:
     return infer(_plain(), tail=b"", outputs=[{"name": "scores", "parameters": {"classification": count}}])
 
 
+_HEADER_BYTES = len(json.dumps({"inputs": [tensor()]}))
 _BINARY_NO = {"name": "score", "parameters": {"binary_data": "no"}}
 V2 = [
     _v2("a valid binary tensor", infer(tensor()), 200),
@@ -457,6 +460,7 @@ V2 = [
     _v2("a header length of 20 digits", infer(tensor(), length="9" * 20)),
     _v2("a header length that is no number", infer(tensor(), length=MARK)),
     _v2("a header length in superscript", infer(tensor(), length="\xb2")),
+    _v2("a header length with a blank behind it", infer(tensor(), length=f"{_HEADER_BYTES} "), 200),
     _v2("no inputs", infer(tail=b"")),
     _v2("a missing input", infer(_plain(name="text_pair"), tail=b"")),
     _v2("an unknown input", infer(_plain(), _plain(name=MARK), tail=b"")),

@@ -11,6 +11,10 @@ from service.errors import DeadlineExceeded, Overloaded, RuntimeFailed, Unavaila
 from service.observe.metrics import clock
 
 
+class Panic(BaseException):
+    """What a library in Rust raises when it panics: no `Exception`."""
+
+
 class Gate:
     """A runtime that records its batches and waits until it is opened."""
 
@@ -23,13 +27,15 @@ class Gate:
             self.open.set()
 
     def __call__(self, items: Sequence[str]) -> list[str]:
-        """Upper-cases; fails on 'bad'."""
+        """Upper-cases; fails on 'bad' and 'panic'."""
         self.batches.append(list(items))
         self.threads.append(threading.current_thread())
         self.started.set()
         assert self.open.wait(5)
         if "bad" in items:
             raise RuntimeError("boom")
+        if "panic" in items:
+            raise Panic("boom")
         return [item.upper() for item in items]
 
 
@@ -45,7 +51,7 @@ class Ledger:
         self.batches: list[tuple[int, int, bool]] = []
         self.dropped: list[tuple[str, int, int]] = []
 
-    def batch(self, size: int, tokens: int, started: float, finished: float, error: Exception | None) -> object:
+    def batch(self, size: int, tokens: int, started: float, finished: float, error: BaseException | None) -> object:
         """One mark for all."""
         self.batches.append((size, tokens, error is not None))
         return "mark"
@@ -213,13 +219,13 @@ def test_an_input_that_fails_in_company_fails_nobody_else() -> None:
 
 
 def test_failures_are_counted_until_a_batch_goes_well() -> None:
-    """What turns ready to 503, and back."""
+    """What turns ready to 503, and back; the thread lives on, whatever was raised."""
 
     async def scenario() -> None:
         queue = batcher(Gate())
-        for times in (1, 2):
+        for times, item in enumerate(("bad", "panic", "bad"), 1):
             with pytest.raises(RuntimeFailed):
-                await queue.submit(["bad"])
+                await queue.submit([item], clock() + 5)
             assert queue.failures == times
         await queue.submit(["ok"])
         assert queue.failures == 0
@@ -330,6 +336,54 @@ def test_work_of_a_client_that_left_does_not_run() -> None:
         assert [item for batch in gate.batches for item in batch] == ["go", "stay"]
         assert ledger.dropped == [("disconnect", 2, 7)]
         await queue.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_batch_that_does_not_end_is_told() -> None:
+    """While it runs, its repeats included; and no longer once it has ended."""
+
+    async def scenario() -> None:
+        gate = Gate(opened=False)
+        queue = batcher(gate)
+        running = asyncio.create_task(queue.submit(["go"]))
+        await started(gate)
+        assert queue.overdue(0.0)
+        assert not queue.overdue(60.0)
+        gate.open.set()
+        await running
+        await queue.close()
+        assert not queue.overdue(0.0)
+
+    asyncio.run(scenario())
+
+
+def test_closing_stops_what_does_not_end() -> None:
+    """Once it has run for too long; what was stopped is not run again in parts."""
+
+    async def scenario() -> None:
+        gate = Gate(opened=False)
+        queue = batcher(gate)
+        with pytest.raises(DeadlineExceeded):
+            await queue.submit(["bad", "one"], clock() + 0.1)
+        assert await asyncio.wait_for(queue.close(0.2, gate.open.set), 4)
+        assert gate.batches == [["bad", "one"]]
+
+    asyncio.run(scenario())
+
+
+def test_closing_leaves_what_cannot_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever closes is told, and does not wait for ever."""
+    monkeypatch.setattr("service.batching.batcher._STOP_SECONDS", 0.1)
+
+    async def scenario() -> None:
+        gate = Gate(opened=False)
+        queue = batcher(gate)
+        running = asyncio.create_task(queue.submit(["go"]))
+        await started(gate)
+        assert not await asyncio.wait_for(queue.close(0.1), 4)
+        gate.open.set()
+        assert (await running)[0].result == "GO"
 
     asyncio.run(scenario())
 

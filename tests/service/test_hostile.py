@@ -223,6 +223,15 @@ def test_a_body_that_comes_after_its_refusal_leaves_a_clock(port: int) -> None:
             assert connection.recv(4096) == b""
 
 
+def test_who_waits_for_100_is_told_to_go_on_whatever_blanks_stand_there(port: int) -> None:
+    """Behind the word and before it; then the body is read."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(post(NATIVE, b"", "expect: \t100-continue \t", length=str(len(GOOD))))
+        assert connection.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(GOOD)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+
+
 def test_idle_connections_make_room(artifacts: tuple[Path, Path]) -> None:
     """Of more connections than there may be, the longest idle go; whoever asks is answered."""
     with serving(artifacts[0], "--max-connections", "20", "--threads", "1") as (url, _), ExitStack() as stack:

@@ -9,21 +9,24 @@ import os
 import re
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import onnx
 import onnxruntime
 import pytest
 from fastapi.testclient import TestClient
 
 from pgb_core.artifact import MANIFEST, MODEL
+from service.__main__ import _warn_of_strangers
 from service.app import create_app
 from service.errors import LoadFailed
-from service.keys import Keys, make_key, read_keys
+from service.http.origins import HEADERS
+from service.keys import Keys, KeysError, make_key, read_keys
 from service.settings import Settings
 from tests.service.hostile import MARK
 from tests.service.test_worst_minutes import running
@@ -120,15 +123,37 @@ def test_a_file_of_keys_that_cannot_be_read_is_read_again_until_it_can(
     guarded.file.rename(away)
     guarded.file.mkdir()  # cannot be read by anybody, not even by root
     assert guarded.status("get", "/v1/models", guarded.use) == 200
-    assert [record.levelname for record in caplog.records if "cannot be read" in record.message] == ["ERROR"]
+    assert [record.levelname for record in caplog.records if "cannot be used" in record.message] == ["ERROR"]
     assert guarded.status("get", "/v1/models", guarded.use) == 200
-    assert len([record for record in caplog.records if "cannot be read" in record.message]) == 1
+    assert len([record for record in caplog.records if "cannot be used" in record.message]) == 1
     guarded.file.rmdir()
     away.write_text("\n".join(line for line in text.splitlines() if not line.startswith("someone ")))
     before = away.stat()
     away.rename(guarded.file)
     os.utime(guarded.file, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert guarded.status("get", "/v1/models", guarded.use) == 401
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# nobody\n"])
+def test_a_file_without_keys_locks_nobody_out(guarded: Guarded, caplog: pytest.LogCaptureFixture, text: str) -> None:
+    """It may be empty for a moment while it is written; the log says that the keys before are still valid."""
+    before = guarded.file.read_text()
+    guarded.file.write_text(text)
+    assert guarded.status("get", "/v1/models", guarded.use) == 200
+    (said,) = [record for record in caplog.records if "cannot be used" in record.message]
+    assert said.levelname == "ERROR"
+    assert "holds no key" in said.fields["reason"]  # type: ignore[attr-defined]
+    guarded.file.write_text("\n".join(line for line in before.splitlines() if not line.startswith("someone ")))
+    assert guarded.status("get", "/v1/models", guarded.use) == 401
+    assert guarded.status("get", "/v1/models", guarded.admin) == 200
+
+
+def test_a_service_does_not_start_with_a_file_that_holds_no_key(tmp_path: Path) -> None:
+    """Nobody could ask it anything; the message says how to add one."""
+    file = tmp_path / "keys"
+    file.write_text("# nobody yet\n")
+    with pytest.raises(KeysError, match=r"holds no key; python -P -m service\.keys .* adds one"):
+        create_app(Settings(artifacts=("none",), keys_file=file))
 
 
 def test_a_file_of_keys_that_changes_hands_is_read_again(guarded: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,21 +167,31 @@ def test_a_file_of_keys_that_changes_hands_is_read_again(guarded: Guarded, monke
     assert len(read) == 1
 
 
-def test_nobody_s_bytes_are_held_who_has_no_key(artifacts: tuple[Path, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("length", ["4000000", "4000000 ", "4000000\t"], ids=["plain", "blank", "tab"])
+def test_nobody_s_bytes_are_held_who_has_no_key(artifacts: tuple[Path, Path], tmp_path: Path, length: str) -> None:
     """Of 64 who promise four megabytes each without a key, every one is refused from its head; the owner is served."""
     file = tmp_path / "keys"
     use = make_key(file, "someone", "use")
     settings = Settings(artifacts=(str(artifacts[0]),), threads=1, keys_file=file)
-    head = b"POST /v1/classify HTTP/1.1\r\nhost: x\r\ncontent-length: 4000000\r\n\r\n"
+    head = f"POST /v1/classify HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n"
     with running(settings) as url, ExitStack() as stack:
         address = ("127.0.0.1", int(url.rpartition(":")[2]))
         for _ in range(64):
             connection = stack.enter_context(socket.create_connection(address, 20))
-            connection.sendall(head)
+            connection.sendall(head.encode())
             assert connection.recv(4096).startswith(b"HTTP/1.1 401")
-        headers = {"x-api-key": use, "content-type": "application/json"}
-        reply = httpx.post(f"{url}/v1/classify", json={"inputs": "the film"}, headers=headers)
-        assert reply.status_code == 200
+        with socket.create_connection(address, 20) as connection:
+            connection.sendall(f"GET /v1/models HTTP/1.1\r\nhost: x\r\nx-api-key: {use} \t\r\n\r\n".encode())
+            assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+
+
+def test_health_names_models_only_to_who_has_a_key(guarded: Guarded) -> None:
+    """The probe itself is open to all."""
+    for key in (None, "pgb_wrong"):
+        headers = {} if key is None else {"x-api-key": key}
+        assert guarded.client.get("/health", headers=headers).json() == {"status": "ready"}
+    found = guarded.client.get("/health", headers={"x-api-key": guarded.use}).json()
+    assert [model["name"] for model in found["models"]] == ["mood"]
 
 
 def test_who_has_no_key_is_not_told_whether_a_body_would_do(guarded: Guarded) -> None:
@@ -197,6 +232,19 @@ def test_no_key_is_not_the_key_whose_hash_is_that_of_nothing(guarded: Guarded) -
         assert guarded.status("get", "/v1/models", key) == 401
 
 
+@pytest.mark.parametrize("header", ["authorization", "x-api-key"])
+@pytest.mark.parametrize("key", ["clé", "ключ", "voil\xe0", "鍵 \U0001f511"])
+def test_a_key_may_have_any_letters(guarded: Guarded, header: str, key: str) -> None:
+    """The file has the hash of its UTF-8, where a letter may end in what looks like a blank. Browsers send latin-1."""
+    with guarded.file.open("a") as file:
+        file.write(f"chosen use {hashlib.sha256(key.encode()).hexdigest()}\n")
+    assert guarded.status("get", "/v1/models", key, header) == 200
+    assert guarded.status("get", "/v1/models", key[:-1], header) == 401
+    if max(key) < "\u0100":
+        value = {"authorization": f"Bearer {key}", "x-api-key": key}[header].encode("latin-1")
+        assert guarded.client.get("/v1/models", headers={header: value}).status_code == 200
+
+
 def test_keys_are_compared_in_constant_time_and_all_of_them(guarded: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever in the file the right one stands, and whether there is one."""
     compared: list[str] = []
@@ -229,6 +277,61 @@ def test_origins_are_let_in_only_where_they_are_named(artifacts: tuple[Path, Pat
             assert refused.status_code == 400
             assert refused.headers.get("access-control-allow-origin") == allowed
             assert ("x-request-id" in refused.headers.get("access-control-expose-headers", "")) == bool(origins)
+
+
+def test_a_preflight_is_answered_counted_and_repeats_nothing(artifacts: tuple[Path, Path]) -> None:
+    """With the headers that the service knows, in every order and case; others are refused."""
+    origins = ("https://a.example", "https://b.example")
+    asked = {"origin": origins[1], "access-control-request-method": "POST"}
+    with TestClient(create_app(Settings(artifacts=(str(artifacts[0]),), cors_origins=origins))) as client:
+        for wanted, status in (
+            (None, 200),
+            ("X-API-Key, content-type", 200),
+            (", ".join(HEADERS), 200),
+            (MARK, 400),
+            (f"authorization, {MARK}", 400),
+        ):
+            more = {} if wanted is None else {"access-control-request-headers": wanted}
+            reply = client.options("/v1/classify", headers={**asked, **more})
+            assert reply.status_code == status
+            assert reply.headers["access-control-allow-origin"] == origins[1]
+            assert "x-api-key" in reply.headers["access-control-allow-headers"]
+            assert reply.headers["x-request-id"]
+            assert MARK not in reply.text + str(reply.headers)
+        refused = client.options("/v1/classify", headers={**asked, "origin": f"https://{MARK}.example"})
+        assert refused.status_code == 400
+        assert "access-control-allow-origin" not in refused.headers
+        text = client.get("/metrics").text
+        assert 'pgb_requests_total{dialect="native",model="",status="200"} 3.0' in text
+        assert 'pgb_requests_total{dialect="native",model="",status="400"} 3.0' in text
+        assert client.options("/v1/classify", headers={"origin": origins[0]}).status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [
+        *(("127.0.0.1", False), ("127.8.8.8", False), ("::1", False), ("localhost", False)),
+        *(("0.0.0.0", True), ("::", True), ("192.0.2.7", True), ("machine.example", True)),  # noqa: S104
+    ],
+)
+def test_who_listens_to_other_machines_without_keys_is_warned(
+    host: str, told: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the remedy; and not where keys are set."""
+    _warn_of_strangers(Settings(host=host))
+    found = [(record.levelname, record.fields["host"]) for record in caplog.records]  # type: ignore[attr-defined]
+    assert found == [("WARNING", host)] * told
+    assert ("set keys_file" in caplog.text) == told
+    caplog.clear()
+    _warn_of_strangers(Settings(host=host, keys_file=tmp_path / "keys"))
+    assert not caplog.records
+
+
+def test_a_server_warns_of_strangers_when_it_starts(tmp_path: Path) -> None:
+    """Before it looks at a model."""
+    command = [sys.executable, "-P", "-m", "service", str(tmp_path), "--host", "0.0.0.0", "--port", "0"]  # noqa: S104
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert "asks for no key" in done.stderr
 
 
 def test_metrics_can_be_switched_off(artifacts: tuple[Path, Path]) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,16 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from pgb_core.inference.choose import Chosen
+from pgb_core.inference.runtimes.base import Runtime
+from pgb_core.inference.tasks.base import Logits
+from pgb_core.inference.tokens import Tokens
 from service.app import create_app
-from service.errors import LoadFailed
+from service.errors import DeadlineExceeded, LoadFailed
 from service.keys import make_key
-from service.models import registry
+from service.models import model, registry
 from service.models.model import Model
+from service.observe.metrics import clock
 from service.settings import Settings
 from tests.service.test_models import folder as folder
 
@@ -67,13 +72,23 @@ def broken(*args: object) -> Model:
     raise RuntimeError("unforeseen")
 
 
+class Panic(BaseException):
+    """What a library in Rust raises when it panics: no `Exception`."""
+
+
+def panicking(*args: object) -> Model:
+    """What the tokenizers' library may do."""
+    raise Panic("unforeseen")
+
+
+@pytest.mark.parametrize(("make", "error"), [(broken, "RuntimeError"), (panicking, "Panic")])
 def test_whatever_goes_wrong_while_loading_ends_the_start(
-    artifacts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+    artifacts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, make: Callable[..., Model], error: str
 ) -> None:
-    """With the kind of error; nothing waits for ever."""
-    monkeypatch.setattr(registry, "Model", broken)
-    app = create_app(Settings(artifacts=(str(artifacts[0]),)))
-    with pytest.raises(LoadFailed, match=r"does not load \(RuntimeError\)"), TestClient(app):
+    """At once and with the kind of error; nothing waits for ever."""
+    monkeypatch.setattr(registry, "Model", make)
+    app = create_app(Settings(artifacts=(str(artifacts[0]),), max_load_seconds=20))
+    with pytest.raises(LoadFailed, match=rf"does not load \({error}\)"), TestClient(app):
         pass
     assert app.state.lifecycle.loaded.is_set()
 
@@ -87,9 +102,9 @@ def test_a_folder_of_models_that_cannot_be_read_ends_the_start(tmp_path: Path) -
         pass
 
 
-def administered(folder: Path, work: Callable[[FastAPI], Coroutine[Any, Any, None]]) -> None:
+def administered(folder: Path, work: Callable[[FastAPI], Coroutine[Any, Any, None]], **more: Any) -> None:
     """Run `work` beside an application that serves version 1 of a folder's model."""
-    app = create_app(Settings(artifacts=(f"mood={folder / 'mood' / '1'}",), models_dir=folder, threads=1))
+    app = create_app(Settings(artifacts=(f"mood={folder / 'mood' / '1'}",), models_dir=folder, threads=1, **more))
 
     async def scenario() -> None:
         async with app.router.lifespan_context(app):
@@ -142,6 +157,74 @@ def test_a_load_that_has_begun_ends_whoever_waits_for_it(folder: Path, gate: thr
         assert not hasattr(before.runtime, "_session")
 
     administered(folder, work)
+
+
+def test_a_version_whose_batch_does_not_end_is_stopped_when_it_is_replaced(folder: Path) -> None:
+    """Then the next version can be loaded."""
+    stopped = threading.Event()
+
+    def stand_still(_: object) -> list[Logits]:
+        assert stopped.wait(30)
+        raise RuntimeError("it was stopped")
+
+    async def work(app: FastAPI) -> None:
+        models = app.state.engine.registry
+        before = models.peek("mood")
+        before.batcher._run = stand_still
+        before.runtime.stop = stopped.set
+        with pytest.raises(DeadlineExceeded):
+            await before.batcher.submit([before._filler(4)], clock() + 0.1)
+        try:
+            await models.load("mood", "2")
+            await asyncio.wait_for(models.load("mood", "1"), 20)
+            assert stopped.is_set()
+        finally:
+            stopped.set()
+
+    administered(folder, work, max_request_seconds=1)
+
+
+class Closing:
+    """A runtime that stands still once it is chosen, until it is stopped; a closed one cannot be stopped."""
+
+    device, threads = "cpu", 1
+
+    def __init__(self) -> None:
+        self.stopped, self.closed = threading.Event(), False
+
+    def run(self, batch: Sequence[Tokens]) -> list[Logits]:
+        """Nothing comes of it."""
+        assert self.stopped.wait(20)
+        raise RuntimeError("it was stopped")
+
+    def stop(self) -> None:
+        """What waits may end."""
+        if self.closed:
+            raise AttributeError("it is closed")
+        self.stopped.set()
+
+    def close(self) -> None:
+        """It has nothing to stop any more."""
+        self.closed = True
+
+
+def test_a_load_that_is_given_up_stops_the_runtime_that_was_chosen(
+    artifacts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where another form was tried after it, and closed."""
+    chosen, later = Closing(), Closing()
+
+    def choose(_: object, __: object, opened: Callable[[Runtime], None]) -> Chosen:
+        opened(chosen)
+        opened(later)
+        later.close()
+        return Chosen("fp32", "onnxruntime", chosen, 0.0, "it was faster", {})
+
+    monkeypatch.setattr(model, "choose", choose)
+    app = create_app(Settings(artifacts=(str(artifacts[0]),), max_load_seconds=0.3))
+    with pytest.raises(LoadFailed, match="did not load within"), TestClient(app):
+        pass
+    assert chosen.stopped.is_set()
 
 
 def test_a_version_loaded_anew_keeps_its_figures(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """The log, whose reader may be slow, or gone."""
 
+import asyncio
 import io
 import json
 import logging
@@ -9,13 +10,18 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from service.observe import logs
+from service.observe.metrics import Call
+from service.observe.tracing import Tracer
 from tests.served import free_port
+from tests.service.hostile import MARK
 
 
 class Stalled(io.StringIO):
@@ -89,6 +95,49 @@ def test_a_reader_that_stops_freezes_nothing(artifacts: tuple[Path, Path]) -> No
         process.kill()
         process.wait()
         os.close(reader)
+
+
+@pytest.fixture
+def set_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """The log of a serving process, on a stream; the loggers are put back afterwards."""
+    loggers = [logging.getLogger(name) for name in ("pgb", *logs._LIBRARIES)]
+    before = [(logger.handlers, logger.propagate, logger.level) for logger in loggers]
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    logs.set_up("info")
+    try:
+        yield stream
+    finally:
+        for logger, (handlers, propagate, level) in zip(loggers, before, strict=True):
+            logger.handlers, logger.propagate = handlers, propagate
+            logger.setLevel(level)
+
+
+def test_what_libraries_log_is_of_the_log(set_up: io.StringIO) -> None:
+    """One line of JSON each, by the log's own thread."""
+    for name in logs._LIBRARIES:
+        logging.getLogger(f"{name}.inside").error("it fails")
+    logs.drain(20)
+    lines = [json.loads(line) for line in set_up.getvalue().splitlines()]
+    assert [(line["level"], line["message"]) for line in lines] == [("error", "it fails")] * len(logs._LIBRARIES)
+
+
+def test_nothing_of_a_trace_s_headers_is_logged(set_up: io.StringIO) -> None:
+    """Whatever is wrong with them; a request goes on without its caller's trace."""
+    tracer = Tracer("http://nowhere", InMemorySpanExporter())
+    good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    for headers in (
+        {"baggage": f"{MARK}=\xe9"},
+        {"baggage": f"{MARK}={'a' * 9000}"},
+        {"baggage": MARK},
+        {"traceparent": MARK * 90},
+        {"traceparent": good, "tracestate": f"{MARK}={MARK}=="},
+        {"traceparent": good, "tracestate": f"{MARK}=\xe9"},
+    ):
+        tracer.request(Call("a"), headers, "GET /", 200)
+    asyncio.run(tracer.close())
+    logs.drain(20)
+    assert set_up.getvalue() == ""
 
 
 def test_failures_are_logged_at_their_level(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import gc
 import hashlib
 import json
+import re
 import shutil
 import threading
 from collections import Counter
@@ -78,6 +79,60 @@ def test_a_version_that_does_not_load_changes_nothing(admin: TestClient, path: s
     states = {(s["version"], s["state"]) for s in admin.post("/v2/repository/index", json={}).json()}
     assert ("3", "UNAVAILABLE") in states
     assert admin.get("/health").status_code == 200
+
+
+def failures(client: TestClient) -> dict[tuple[str, str], str]:
+    """The versions that are listed as failed, with the reasons; the lists of both dialects agree."""
+    found = client.get("/v1/models").json()["states"]
+    failed = [one for one in found if one["state"] == "UNAVAILABLE"]
+    listed = client.post("/v2/repository/index", json={})
+    if listed.status_code == 200:
+        assert [one for one in failed if one not in listed.json()] == []
+    return {(one["name"], one["version"]): one["reason"] for one in failed}
+
+
+def counted(client: TestClient) -> dict[str, float]:
+    """Loads that failed, by model."""
+    found = re.findall(r'pgb_model_events_total\{event="failure",model="(\w*)"\} (\S+)', client.get("/metrics").text)
+    return {model: float(count) for model, count in found}
+
+
+def test_where_a_version_lies_is_told_to_the_log_alone(
+    admin: TestClient, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And to who loads it. Lists, which every key may read, have its name in place of the path."""
+    reply = admin.post("/v1/models/mood/load", json={"version": "3"})
+    where = str(folder / "mood" / "3")
+    assert where in reply.json()["error"]["message"]
+    reason = failures(admin)["mood", "3"]
+    assert reason.startswith("mood 3: model.onnx is not the file")
+    assert str(folder) not in admin.get("/v1/models").text
+    (said,) = [record for record in caplog.records if record.message == "a version does not load"]
+    assert said.fields["reason"].startswith(where)  # type: ignore[attr-defined]
+
+
+def test_a_version_for_another_task_is_refused_listed_and_counted(
+    admin: TestClient, folder: Path, artifacts: tuple[Path, Path]
+) -> None:
+    """Like any other that does not load."""
+    shutil.copytree(artifacts[1], folder / "mood" / "4")
+    reply = admin.post("/v1/models/mood/load", json={"version": "4"})
+    assert (reply.status_code, label(admin)) == (424, "1")
+    assert failures(admin) == {("mood", "4"): "mood: the new version is for qa, unlike the one that is served"}
+    assert counted(admin) == {"mood": 1.0}
+
+
+def test_a_folder_that_cannot_be_read_is_a_load_that_fails(admin: TestClient, folder: Path) -> None:
+    """Listed and counted for a model that is known; of a name that somebody sent, only that it failed. It is over once
+    a version loads."""
+    folder.rename(folder.with_name("away"))
+    for name in ("mood", "zq7marker7qz"):
+        assert admin.post(f"/v1/models/{name}/load", json={"version": "2"}).status_code == 424
+    assert failures(admin) == {("mood", ""): "the folder of models cannot be read"}
+    assert counted(admin) == {"mood": 1.0, "": 1.0}
+    folder.with_name("away").rename(folder)
+    assert admin.post("/v1/models/mood/load", json={"version": "2"}).status_code == 200
+    assert failures(admin) == {}
 
 
 def test_traffic_is_split_as_the_weights_say(admin: TestClient) -> None:

@@ -91,6 +91,9 @@ def test_what_kubernetes_adds_to_the_environment_is_no_setting(monkeypatch: pyte
         (["--runtime", "magic"], {}, "", "runtime: "),
         (["--cors-origins", "example.org"], {}, "", "cors_origins: is a list"),
         (["--cors-origins", "http://a,http://b/"], {}, "", "cors_origins: is a list"),
+        (["--cors-origins", "https://*.example"], {}, "", "cors_origins: is a list"),
+        (["--cors-origins", "https://a:70000"], {}, "", "cors_origins: is a list"),
+        (["--cors-origins", "https://m\xfcller.example"], {}, "", "as browsers send it, xn--"),
         (["--otlp-endpoint", "collector:4318"], {}, "", "otlp_endpoint: is an http"),
         (["--max-body-bytes", "2147483648", "--max-pending-bytes", "9999999999"], {}, "", "max_body_bytes: "),
         (["--max-pending-bytes", "9999999999999"], {}, "", "max_pending_bytes: "),
@@ -124,6 +127,23 @@ def test_addresses_that_work_are_taken() -> None:
     found = read_settings(argv)
     assert found.cors_origins == ("https://a.example:8443", "*")
     assert found.otlp_endpoint == "https://host:4318/otlp"
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("HTTPS://Example.COM", "https://example.com"),
+        ("https://a:443", "https://a"),
+        ("http://a:080", "http://a"),
+        ("http://a:443", "http://a:443"),
+        ("http://[::1]:8000", "http://[::1]:8000"),
+        ("chrome-extension://abc", "chrome-extension://abc"),
+        ("https://xn--mller-kva.example", "https://xn--mller-kva.example"),
+    ],
+)
+def test_an_origin_is_kept_as_browsers_send_it(given: str, sent: str) -> None:
+    """Else none would ever match it."""
+    assert read_settings(["--cors-origins", given]).cors_origins == (sent,)
 
 
 FLOATS = [name for name, field in Settings.model_fields.items() if field.annotation is float]

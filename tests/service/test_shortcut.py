@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -102,11 +103,29 @@ def test_a_long_answer_is_compressed_for_whom_it_may_be(client: TestClient, acce
     assert reply.headers["vary"] == "Accept-Encoding"
 
 
-def test_what_nobody_expected_is_a_500_in_the_dialect(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No handler knows it."""
-    monkeypatch.setattr(client.app.state.engine, "classify", lambda *_: 1 / 0)  # type: ignore[attr-defined]
-    reply = client.post("/", json={"inputs": "the film"})
+class Panic(BaseException):
+    """What a library in Rust raises when it panics: no `Exception`."""
+
+
+@pytest.mark.parametrize("path", ["/", "/?a=1"], ids=["directly", "through FastAPI"])
+@pytest.mark.parametrize("error", [ZeroDivisionError, Panic])
+def test_what_nobody_expected_is_a_500_in_the_dialect(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, path: str, error: type[BaseException]
+) -> None:
+    """No handler knows it; and it is counted as that."""
+
+    def fail(*_: object) -> None:
+        raise error("out of range")
+
+    def counted() -> float:
+        found = re.findall(r'pgb_requests_total\{.*status="500"\} (\S+)', client.get("/metrics").text)
+        return sum(map(float, found))
+
+    before = counted()
+    monkeypatch.setattr(client.app.state.engine, "classify", fail)  # type: ignore[attr-defined]
+    reply = client.post(path, json={"inputs": "the film"})
     assert (reply.status_code, reply.json()) == (500, {"error": "the service failed on this request"})
+    assert counted() == before + 1
 
 
 class Gone:

@@ -65,13 +65,13 @@ class Held:
 def held(
     artifacts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> Iterator[tuple[str, Held]]:
-    """A server on a real socket whose classifier is held up at will. parameter: longest wait in seconds."""
+    """A server on a real socket whose classifier is held up at will. parameter: its longest wait, or settings."""
     runtime = Held()
     chosen = Chosen("fp32", "onnxruntime", runtime, 0.0, "it is held", {})
     monkeypatch.setattr(model, "choose", lambda *_: chosen)
-    settings = Settings(
-        artifacts=(str(artifacts[0]),), max_queue_tokens=2000, max_queue_seconds=getattr(request, "param", 3600.0)
-    )
+    given = getattr(request, "param", 3600.0)
+    more = given if isinstance(given, dict) else {"max_queue_seconds": given}
+    settings = Settings(artifacts=(str(artifacts[0]),), max_queue_tokens=2000, **more)
     with running(settings) as url:
         runtime.batches.clear()
         try:
@@ -239,6 +239,24 @@ def test_a_fault_is_counted_as_one_in_every_dialect(held: tuple[str, Held]) -> N
         ('dialect="native",model="mood",status="503"', "1.0"),
         ('dialect="tei",model="mood",status="424"', "1.0"),
     ]
+
+
+@pytest.mark.parametrize("held", [{"max_request_seconds": 0.5}], indirect=True)
+def test_a_runtime_that_does_not_end_turns_ready_to_503_and_back(
+    held: tuple[str, Held], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once its batch has run for longer than any request may take; the reason is listed, and logged once."""
+    url, runtime = held
+    runtime.go.clear()
+    assert httpx.post(f"{url}/v1/classify", json={"inputs": "the film"}).status_code == 504
+    until(lambda: httpx.get(f"{url}/health").status_code == 503)
+    assert httpx.get(f"{url}/v2/models/mood/ready").status_code == 503
+    (state,) = httpx.get(f"{url}/v1/models").json()["states"]
+    assert (state["state"], state["reason"]) == ("UNAVAILABLE", "a batch does not end")
+    time.sleep(2.5)  # of the probe, which comes every second
+    assert caplog.text.count("a batch does not end") == 1
+    runtime.go.set()
+    until(lambda: httpx.get(f"{url}/health").status_code == 200)
 
 
 def test_an_input_s_fault_is_never_the_model_s(held: tuple[str, Held]) -> None:

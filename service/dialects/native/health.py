@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, RedirectResponse
 from service.dialects.common import Require, registry_of
 from service.dialects.native import schemas as native
 from service.dialects.native.routes import ERRORS
-from service.errors import UnknownModel
+from service.errors import Unauthorized, UnknownModel
 from service.observe.instruments import Instruments
 from service.settings import Settings
 
@@ -20,10 +20,14 @@ _USE = Require("use")
 _OPENMETRICS = "application/openmetrics-text"
 
 
-@router.get("/health", response_model=native.HealthBody, responses=ERRORS)
+@router.get("/health", response_model=native.HealthBody, response_model_exclude_unset=True, responses=ERRORS)
 async def health(request: Request) -> dict[str, object]:
-    """200 once every model has made a forward pass, until draining begins."""
+    """200 once every model has made a forward pass, until draining begins. Where keys are set, `models` needs a key."""
     request.app.state.lifecycle.check()
+    try:
+        await _USE(request)
+    except Unauthorized:
+        return {"status": "ready"}
     models = [{"name": m.name, "version": m.version} for m in registry_of(request).models]
     return {"status": "ready", "models": models}
 
@@ -56,8 +60,10 @@ async def metrics(request: Request) -> Response:
     instruments: Instruments = request.app.state.instruments
     vary = {"Vary": "Accept"}
     if _asks_for_openmetrics(request.headers.get("accept", "")):
-        return Response(instruments.openmetrics(), 200, vary, f"{_OPENMETRICS}; version=1.0.0; charset=utf-8")
-    return Response(instruments.text(), 200, vary, "text/plain; version=0.0.4; charset=utf-8")
+        text, kind = await instruments.openmetrics_scrapes.text(), f"{_OPENMETRICS}; version=1.0.0; charset=utf-8"
+    else:
+        text, kind = await instruments.scrapes.text(), "text/plain; version=0.0.4; charset=utf-8"
+    return Response(text, 200, vary, kind)
 
 
 def _asks_for_a_page(accept: str) -> bool:

@@ -227,4 +227,4 @@ class HealthBody(BaseModel):
     """Ready, and with what."""
 
     status: Literal["ready"]
-    models: list[ModelBody]
+    models: list[ModelBody] | None = Field(None, description="Left out where keys are set and none was sent")
