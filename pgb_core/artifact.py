@@ -45,6 +45,8 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 OUTPUTS = {"classification": 1, "qa": 2}
 POSITIONS = "embeddings.position.table"
 _SHA256 = re.compile("[0-9a-f]{64}")
+# How the names end of what a writer has beside an artifact: as mkdtemp makes them, and with the number of a process.
+_LEFT = {"new": re.compile("[a-z0-9_]{8}"), "old": re.compile("[0-9]+")}
 
 
 @dataclass(frozen=True)
@@ -426,18 +428,24 @@ def repair(path: str | Path) -> str | None:
     root = Path(path)
     if not root.parent.is_dir():
         return None
-    left = [entry for entry in root.parent.iterdir() if entry.name.startswith(_beside(root, "new"))]
-    old = [entry for entry in root.parent.iterdir() if entry.name.startswith(_beside(root, "old"))]
+    left, old = list(_left_beside(root, "new")), list(_left_beside(root, "old"))
     done = None
     if old and not root.exists():
         old.pop().rename(root)
         done = f"{root}: a writer was killed while it replaced this artifact; the old one is back"
     for entry in (*left, *old):
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry, ignore_errors=True)
-        else:
-            entry.unlink(missing_ok=True)
+        shutil.rmtree(entry, ignore_errors=True)
     return done
+
+
+def _left_beside(root: Path, kind: str) -> Iterator[Path]:
+    """Directories whose names are exactly those that a writer gives: another output may have a name that begins so."""
+    begin = _beside(root, kind)
+    for entry in root.parent.iterdir():
+        ending = entry.name.removeprefix(begin)
+        made = entry.name.startswith(begin) and _LEFT[kind].fullmatch(ending)
+        if made and entry.is_dir() and not entry.is_symlink():
+            yield entry
 
 
 def _beside(root: Path, kind: str) -> str:
