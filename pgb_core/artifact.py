@@ -199,6 +199,20 @@ class Manifest:
         return self
 
 
+@contextmanager
+def telling(field: str) -> Iterator[None]:
+    """Raises ArtifactError that names a field of the manifest, where what stands in it cannot be told to people.
+
+    No service needs these fields, so they are not looked at before; and people edit them.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ArtifactError(
+            f"manifest: {field} is not as pgb compress writes it; correct it, or copy the artifact again"
+        ) from error
+
+
 def writable(value: object) -> bool:
     """Whether JSON in UTF-8 can say it: no NaN or infinity, no half of a surrogate pair."""
     if isinstance(value, str):
