@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -91,11 +92,12 @@ def artifact_of(
     files: dict[str, bytes] = {artifact.TOKENIZER: b"{}", artifact.PLAN: plan.to_json().encode()}
     records = {}
     ids = torch.randint(model.config.vocab, (4, 32), generator=torch.Generator().manual_seed(0)).tolist()
+    check = json.dumps({"inputs": [{"ids": row} for row in ids]}).encode()
     ranges = observe(model, [Tokens(row, [0] * len(row)) for row in ids])
     for name in forms:
         file, content, beyond = built(form_of(name), model, ranges)
         records[name] = record_of(form_of(name), file, beyond)
-        files |= {file: (contents or {}).get(name, content), records[name].check: b"{}"}
+        files |= {file: (contents or {}).get(name, content), records[name].check: check}
     manifest = Manifest(
         name=out.name,
         task=model.config.task,

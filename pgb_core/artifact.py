@@ -45,6 +45,8 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 OUTPUTS = {"classification": 1, "qa": 2}
 POSITIONS = "embeddings.position.table"
 _SHA256 = re.compile("[0-9a-f]{64}")
+# How the names end of what a writer has beside an artifact: as mkdtemp makes them, and with the number of a process.
+_LEFT = {"new": re.compile("[a-z0-9_]{8}"), "old": re.compile("[0-9]+")}
 
 
 @dataclass(frozen=True)
@@ -195,6 +197,20 @@ class Manifest:
         if not all(isinstance(hash, str) and _SHA256.fullmatch(hash) for hash in self.files.values()):
             raise ArtifactError("manifest: files must name a sha256 each")
         return self
+
+
+@contextmanager
+def telling(field: str) -> Iterator[None]:
+    """Raises ArtifactError that names a field of the manifest, where what stands in it cannot be told to people.
+
+    No service needs these fields, so they are not looked at before; and people edit them.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ArtifactError(
+            f"manifest: {field} is not as pgb compress writes it; correct it, or copy the artifact again"
+        ) from error
 
 
 def writable(value: object) -> bool:
@@ -426,18 +442,24 @@ def repair(path: str | Path) -> str | None:
     root = Path(path)
     if not root.parent.is_dir():
         return None
-    left = [entry for entry in root.parent.iterdir() if entry.name.startswith(_beside(root, "new"))]
-    old = [entry for entry in root.parent.iterdir() if entry.name.startswith(_beside(root, "old"))]
+    left, old = list(_left_beside(root, "new")), list(_left_beside(root, "old"))
     done = None
     if old and not root.exists():
         old.pop().rename(root)
         done = f"{root}: a writer was killed while it replaced this artifact; the old one is back"
     for entry in (*left, *old):
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry, ignore_errors=True)
-        else:
-            entry.unlink(missing_ok=True)
+        shutil.rmtree(entry, ignore_errors=True)
     return done
+
+
+def _left_beside(root: Path, kind: str) -> Iterator[Path]:
+    """Directories whose names are exactly those that a writer gives: another output may have a name that begins so."""
+    begin = _beside(root, kind)
+    for entry in root.parent.iterdir():
+        ending = entry.name.removeprefix(begin)
+        made = entry.name.startswith(begin) and _LEFT[kind].fullmatch(ending)
+        if made and entry.is_dir() and not entry.is_symlink():
+            yield entry
 
 
 def _beside(root: Path, kind: str) -> str:

@@ -6,14 +6,17 @@ token is read from HF_TOKEN only.
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import re
 import shutil
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 
-from pgb_core.artifact import MANIFEST, MAX_MANIFEST_BYTES, Manifest, open_artifact
+from pgb_core.artifact import MANIFEST, MAX_MANIFEST_BYTES, Manifest, open_artifact, sha256_of, swap
 from pgb_core.errors import ArtifactError, ResourceError
 
 PREFIX = "hf://"
@@ -39,10 +42,10 @@ def located(path: str | Path) -> Path:
     how = {"revision": match["revision"], "token": os.environ.get(TOKEN) or False}
     try:
         manifest = Path(client.hf_hub_download(match["repo"], MANIFEST, **how))
-        names = _named(manifest, str(path))
+        files = _named(manifest, str(path))
         # Of the commit that the manifest is of, whatever the branch becomes meanwhile.
         how["revision"] = manifest.parent.name
-        found = Path(client.snapshot_download(match["repo"], allow_patterns=[MANIFEST, *names], **how))
+        found = Path(client.snapshot_download(match["repo"], allow_patterns=[MANIFEST, *files], **how))
     except ArtifactError:
         raise
     except Exception as error:  # the hub's errors, those of the network, and of the cache
@@ -51,7 +54,7 @@ def located(path: str | Path) -> Path:
         raise ResourceError(
             f"{path}: the hub did not give it ({_reason(error)}); check name, {TOKEN} and network"
         ) from error
-    return _plain_copy(found, [MANIFEST, *names], str(path))
+    return _plain_copy(found, files, str(path))
 
 
 def push(path: str | Path, repo: str, private: bool = False) -> str:
@@ -99,49 +102,92 @@ def _client() -> ModuleType:
     return huggingface_hub
 
 
-def _named(manifest: Path, said: str) -> list[str]:
-    """The files that a manifest names. Raises ArtifactError when it is none, or names a pattern."""
+def _named(manifest: Path, said: str) -> Mapping[str, str]:
+    """The files that a manifest names, with their sha256. Raises ArtifactError when it is none, or names a pattern."""
     if manifest.stat().st_size > MAX_MANIFEST_BYTES:
         raise ArtifactError(f"{said}: its manifest has more than {MAX_MANIFEST_BYTES} bytes, which is not read")
     try:
-        names = list(Manifest.from_json(manifest.read_text("utf-8")).files)
+        files = Manifest.from_json(manifest.read_text("utf-8")).files
     except (ArtifactError, UnicodeDecodeError) as error:
         why = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error).partition(";")[0]
         raise ArtifactError(
             f"{said}: its {MANIFEST} is not that of an artifact which this version reads ({why}); {_REMEDY}"
         ) from error
-    if not all(_PLAIN.fullmatch(name) for name in names):
+    if not all(_PLAIN.fullmatch(name) for name in files):
         raise ArtifactError(f"{said}: the manifest names what is not a plain file name")
-    return names
+    return files
 
 
-def _plain_copy(snapshot: Path, names: list[str], said: str) -> Path:
+def _plain_copy(snapshot: Path, files: Mapping[str, str], said: str) -> Path:
     """The same files as an artifact has them: the hub's cache has links, and an artifact plain files.
 
-    They share their bytes with the cache where the disk allows it.
+    files: sha256 by name. A copy lies beside the cache's files, or where nothing can be written there, in a temporary
+    directory of this process. One that is no longer whole is made again. Raises ArtifactError where the cache itself
+    has other files, ResourceError where no copy can be written.
     """
-    place = snapshot.parents[1] / "artifacts" / snapshot.name
-    if place.is_dir():
-        return place
+    places: tuple[Callable[[], Path], ...] = (
+        lambda: snapshot.parents[1] / "artifacts" / snapshot.name,
+        lambda: _own_folder() / f"{snapshot.parents[1].name}-{snapshot.name}",
+    )
+    failed: list[OSError] = []
+    for named in places:
+        try:
+            place = named()
+            if not _whole(place, snapshot, files):
+                _copy(snapshot, files, place, said)
+            return place
+        except OSError as error:  # such as a cache that may only be read
+            failed.append(error)
+    raise ResourceError(
+        f"{said}: neither the hub's cache ({failed[0].strerror}) nor a temporary one ({failed[1].strerror}) takes a "
+        "copy of it; make HF_HOME or TMPDIR name a directory with room that may be written to"
+    ) from failed[1]
+
+
+def _whole(place: Path, snapshot: Path, files: Mapping[str, str]) -> bool:
+    """Whether a copy has the manifest of the cache, and every file as it was written."""
     try:
-        place.parent.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
-            made = Path(scratch) / "made"
-            made.mkdir()
-            for name in names:
-                source = (snapshot / name).resolve()
-                if not source.is_file():
-                    raise ArtifactError(f"{said}: {name} is missing there")
-                try:
-                    os.link(source, made / name)
-                except OSError:
-                    shutil.copyfile(source, made / name)
-            if not place.is_dir():
-                made.rename(place)
-    except OSError as error:
-        if not place.is_dir():  # another process was not faster
-            raise ResourceError(f"{place}: cannot be written ({error.strerror})") from error
-    return place
+        if (place / MANIFEST).read_bytes() != (snapshot / MANIFEST).read_bytes():
+            return False
+        return all(
+            sha256_of(place / name) == known and not (place / name).is_symlink() for name, known in files.items()
+        )
+    except OSError:
+        return False
+
+
+def _copy(snapshot: Path, files: Mapping[str, str], place: Path, said: str) -> None:
+    """Copy the files and put them in place in one step. No bytes are shared: an edit would change the cache's, too.
+
+    Raises ArtifactError where a file of the cache is missing or another, OSError where nothing can be written.
+    """
+    place.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
+        made = Path(scratch) / "made"
+        made.mkdir()
+        for name in (MANIFEST, *files):
+            source = (snapshot / name).resolve()
+            if not source.is_file():
+                raise ArtifactError(f"{said}: {name} is missing there")
+            shutil.copyfile(source, made / name)
+            if name in files and sha256_of(made / name) != files[name]:
+                raise ArtifactError(
+                    f"{said}: {name} is not the file that was written (sha256 differs); remove {snapshot.parents[1]} "
+                    f"to fetch it again, or {_REMEDY}"
+                )
+        try:
+            swap(made, place)
+        except OSError:
+            if not _whole(place, snapshot, files):  # another process was not faster
+                raise
+
+
+@functools.cache
+def _own_folder() -> Path:
+    """A temporary directory that goes when this process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="pgb-hub-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _reason(error: Exception) -> str:

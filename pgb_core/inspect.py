@@ -6,7 +6,7 @@ import html
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pgb_core.artifact import Artifact
+from pgb_core.artifact import Artifact, telling
 from pgb_core.plan import Choice, Pattern, Plan, Role, Site, flops
 
 CELLS = 48
@@ -54,18 +54,27 @@ and inputs to the right; the darker a cell, the more of it was kept. {places}</p
 """
 
 
-def stages(measured: Mapping[str, Any]) -> Iterator[str]:
-    """What the stages measured, in lines. measured: of a manifest."""
-    for name, found in measured.get("stages", {}).items():
-        told = [f"{found['seconds']:.1f} s"] if "seconds" in found else []
-        told += [f"{found['steps']:,} steps"] if "steps" in found else []
-        told += [f"keeps {found['importance_kept']:.1%} of the importance"] if "importance_kept" in found else []
-        yield f"stage {name}: {', '.join(told)}"
-    between = measured.get("stage_accuracy", {})
-    for name, metrics in between.items():
-        if name != "rows":
-            figures = (f"{key} {'not defined' if value is None else f'{value:.4g}'}" for key, value in metrics.items())
-            yield f"model {name}, on {between['rows']} rows: {', '.join(figures)}"
+def stages(measured: Mapping[str, Any]) -> list[str]:
+    """What the stages measured, in lines. measured: of a manifest. Raises ArtifactError that names a field."""
+    with telling("measured.stages"):
+        lines = [f"stage {name}: {_stage(found)}" for name, found in measured.get("stages", {}).items()]
+    with telling("measured.stage_accuracy"):
+        between = measured.get("stage_accuracy", {})
+        for name, metrics in between.items():
+            if name != "rows":
+                lines.append(f"model {name}, on {between['rows']} rows: {_metrics(metrics)}")
+    return lines
+
+
+def _stage(found: Mapping[str, Any]) -> str:
+    told = [f"{found['seconds']:.1f} s"] if "seconds" in found else []
+    told += [f"{found['steps']:,} steps"] if "steps" in found else []
+    told += [f"keeps {found['importance_kept']:.1%} of the importance"] if "importance_kept" in found else []
+    return ", ".join(told)
+
+
+def _metrics(found: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {'not defined' if value is None else f'{value:.4g}'}" for key, value in found.items())
 
 
 def _fixed(heads: Mapping[int, Pattern]) -> str:

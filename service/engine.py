@@ -222,7 +222,7 @@ class Engine:
 
     async def _run(self, call: Call, model: Model, tokens: list[Tokens], announced: Announced | None) -> list[Logits]:
         call.stamps.tokenized = clock()
-        call.tokens = sum(map(len, tokens))
+        call.windows, call.tokens = len(tokens), sum(map(len, tokens))
         alone = self.in_flight == 1 and (announced is not None or await self._still_alone())
         ran: list[Ran[Logits]] = await model.batcher.submit(
             tokens, call.deadline, alone, call.flow, call.held_bytes, announced

@@ -14,7 +14,7 @@ from pgb_core.export import write
 from pgb_core.export.forms import Form, Limits, form_of
 from pgb_core.model.surgery import apply_plan
 from tests.core.planned import dense_plan, hand_plan, nested_plan, patterned_plan
-from tests.core.small import checkpoint
+from tests.core.small import checkpoint, padded_last
 
 Make = Callable[..., Artifact]
 PLANS = {"dense": dense_plan, "grouped": hand_plan, "nested": nested_plan}
@@ -65,6 +65,16 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Artifact
         return made[labels]
 
     return get
+
+
+@pytest.fixture(scope="session")
+def few_words(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """A classifier with 22 tokens, of which the last one is that of padding, in the usual forms. Made once."""
+    folder = tmp_path_factory.mktemp("few-words")
+    loaded = load_checkpoint(padded_last(folder / "model"))
+    plan = dense_plan(loaded.model)
+    model = apply_plan(loaded.model, plan).eval()
+    return write.write(folder / "out", write.Made(loaded, model, plan, USUAL, threads=1))
 
 
 def indulgent(name: str) -> Form:

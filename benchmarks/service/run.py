@@ -32,6 +32,7 @@ from benchmarks.service.harness import GENERATOR, SERVICE, STAGES, Generator, Lo
 from benchmarks.service.process import pinned
 from pgb_core.artifact import open_artifact
 from pgb_core.inference.runtimes.registry import open_runtime
+from pgb_core.inference.runtimes.selfcheck import known_ids
 from pgb_core.inference.steps import all_of
 from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.inference.tokens import Tokens
@@ -57,10 +58,11 @@ def _bare(artifact: Path, texts: list[str], seconds: float, form: str) -> float:
     opened = open_artifact(artifact)
     tokenizer = Tokenizer.open(opened.tokenizer, opened.manifest.max_length)
     runtime = open_runtime(opened, form)
-    budget, launch = read_settings([]).max_batch_tokens, measure(runtime, opened.manifest.max_length).launch
+    cost = measure(runtime, opened.manifest.max_length, known_ids(opened, form)[0])
+    budget = read_settings([]).max_batch_tokens
     rows, begun = 0, time.perf_counter()
     while time.perf_counter() - begun < seconds:
-        room: WaitingRoom[Tokens] = WaitingRoom(budget, launch, 1e9)
+        room: WaitingRoom[Tokens] = WaitingRoom(budget, cost.launch, 1e9)
         room.add(*[Entry(item, len(item), 0.0) for item in all_of(tokenizer.texts(4 * texts))])
         while batch := room.take(1e9):
             runtime.run([entry.item for entry in batch])

@@ -30,6 +30,7 @@ from pgb_core.checkpoints.files import (
     read_json,
 )
 from pgb_core.checkpoints.kinds import refuse_other_kinds
+from pgb_core.data.problems import Problem
 from pgb_core.data.words import plain
 from pgb_core.errors import CheckpointError, ResourceError
 from pgb_core.tasks import TASKS
@@ -72,7 +73,7 @@ class Adapter:
         if shape is None:
             return {}, []
         numbers = range(shape[0])
-        problem = {"problem_type": self.own["problem_type"]} if self.own.get("problem_type") else {}
+        problem, odd = self._problem(config)
         made_up: dict[str, Any] = {"id2label": {str(number): f"LABEL_{number}" for number in numbers}}
         nameless = (
             f"nothing names the {len(numbers)} labels of the adapter's head; put a {CONFIG} with id2label beside it"
@@ -86,13 +87,25 @@ class Adapter:
             if isinstance(names, dict) and {*map(str, names)} == {*map(str, numbers)}:
                 named = {int(number): name for number, name in names.items()}
                 known = given.get("label2id") or {str(name): number for number, name in named.items()}
-                return {"id2label": named, "label2id": known, **problem}, [doubt] if doubt else []
+                return {"id2label": named, "label2id": known, **problem}, [*([doubt] if doubt else []), *odd]
             if given is self.own and names:
                 break
         raise CheckpointError(
             f"{self.folder / CONFIG}: id2label must name the {len(numbers)} labels of the adapter's head, numbered "
             "from 0; correct it"
         )
+
+    def _problem(self, config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        """What the head was trained for, as a setting of the model: the base's stays where nothing else is said."""
+        if self.own.get("problem_type"):
+            return {"problem_type": self.own["problem_type"]}, []
+        said = config.get("problem_type")
+        if said in (None, Problem.SINGLE_LABEL):  # as is taken for a head of which nothing is said
+            return {}, []
+        return {}, [
+            f"the kind of problem, {plain(said)}, is that of the base's {CONFIG}; if the adapter was trained for "
+            f"another, put a {CONFIG} with problem_type beside it"
+        ]
 
 
 def is_adapter(folder: Path) -> bool:

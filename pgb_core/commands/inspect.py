@@ -12,17 +12,21 @@ from pgb_core.commands.base import Command
 def add(p: argparse.ArgumentParser) -> None:
     """Artifact, and in which shape to show it."""
     p.add_argument("artifact")
-    p.add_argument("--html", help="write a picture of the structure to this HTML file")
-    p.add_argument("--json", action="store_true", help="print the manifest as one JSON object")
-    p.add_argument("--triton", action="store_true", help="print a config.pbtxt for Triton's ONNX Runtime backend")
+    shape = p.add_mutually_exclusive_group()
+    shape.add_argument("--html", help="write a picture of the structure to this HTML file")
+    shape.add_argument("--json", action="store_true", help="print the manifest as one JSON object")
+    shape.add_argument("--triton", action="store_true", help="print a config.pbtxt for Triton's ONNX Runtime backend")
     p.add_argument("--form", help="with --triton: form that Triton runs (default: the first form that is a graph)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Show the structure of an artifact."""
     from pgb_core import artifact, inspect
+    from pgb_core.errors import ConfigError
     from pgb_core.plan import Plan, flops
 
+    if args.form and not args.triton:
+        raise ConfigError(f"--form {args.form}: only --triton is of one form; give --triton too, or leave it out")
     opened = artifact.open_artifact(args.artifact)
     plan = Plan.from_json(opened.plan.read_text("utf-8"))
     if args.html:

@@ -14,6 +14,8 @@ from pgb_core.data.words import shown
 from pgb_core.errors import DataError
 
 _BATCH = 64  # rows that are unpacked at once
+# What pyarrow raises where a value cannot become one of Python's; a time zone that nobody knows is a KeyError.
+_NOT_HELD = (ArithmeticError, LookupError, NotImplementedError, TypeError, ValueError)
 
 
 def read_parquet(path: Path) -> Records:
@@ -31,8 +33,6 @@ def read_parquet(path: Path) -> Records:
         # A text that many rows share is held once, and how long all of them are is known before they are copied.
         with parquet.ParquetFile(path, read_dictionary=texts) as file:
             return _records(path, file)
-    except OverflowError as error:
-        raise DataError(f"{path}: holds a date or a time that Python has no word for; write it as a text") from error
     except pyarrow.ArrowNotImplementedError as error:
         raise DataError(f"{path}: is packed or encrypted in a way that is not read; write it again without") from error
     except (pyarrow.ArrowException, OSError, ValueError) as error:
@@ -56,8 +56,24 @@ def _records(path: Path, file: Any) -> Records:
         size += sum(map(_unpacked, batch.columns))
         _refuse_large(path, len(rows) + batch.num_rows, size)
         start = len(rows)
-        rows += [Record(with_names(raw, names), f"{path}[{start + n}]") for n, raw in enumerate(batch.to_pylist())]
+        cells = [_cells(path, name, column) for name, column in zip(columns, batch.columns, strict=True)]
+        values = (dict(zip(columns, row, strict=True)) for row in zip(*cells, strict=True))
+        rows += [Record(with_names(raw, names), f"{path}[{start + n}]") for n, raw in enumerate(values)]
     return Records(str(path), columns, rows)
+
+
+def _cells(path: Path, name: str, column: Any) -> list[object]:
+    """The values of a column. Raises DataError that names it where Python cannot hold one of them."""
+    try:
+        found: list[object] = column.to_pylist()
+    except _NOT_HELD as error:
+        if isinstance(error, UnicodeDecodeError):
+            said = "holds a text that is not UTF-8; write it again in UTF-8, or leave the column out"
+        else:
+            said = f"is of type {shown(str(column.type))} and holds a value that Python has no word for; write it as a "
+            said += "text, or leave the column out"
+        raise DataError(f"{path}: the column {shown(name)} {said}") from error
+    return found
 
 
 def _texts(file: Any) -> list[str]:
@@ -80,8 +96,11 @@ def _unpacked(column: Any) -> int:
         return int(column.indices.nbytes + (compute.sum(sizes).as_py() or 0))
     if isinstance(column, pyarrow.StructArray):
         return sum(map(_unpacked, column.flatten()))
+    if isinstance(column, pyarrow.MapArray):  # which is a list of pairs, and does not flatten
+        pairs = pyarrow.StructArray.from_arrays([column.keys, column.items], ["key", "value"])
+        column = pyarrow.ListArray.from_arrays(column.offsets, pairs)
     if isinstance(column, pyarrow.ListArray | pyarrow.LargeListArray | pyarrow.FixedSizeListArray):
-        return int(column.nbytes) + _unpacked(column.flatten())  # a map is a list of pairs
+        return int(column.nbytes) + _unpacked(column.flatten())
     return int(column.nbytes)
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pgb_core.artifact import CARD, GRAPH, Artifact, Manifest, open_artifact, write_artifact
+from pgb_core.artifact import CARD, GRAPH, Artifact, Manifest, open_artifact, telling, write_artifact
 from pgb_core.checkpoints.architectures import ARCHITECTURES
 from pgb_core.data.words import plain
 
@@ -22,16 +22,22 @@ def card(manifest: Manifest, sizes: Mapping[str, int]) -> bytes:
     """`README.md`, with the fields that the hub reads. sizes: bytes of the other files.
 
     It says nothing that two runs of the same command on one machine have otherwise, but speed where it was measured.
+    Raises ArtifactError where a field of the manifest is not as `pgb compress` writes it.
     """
+    with telling("ran or measured of a form"):
+        forms = _forms(manifest, sizes)
+    with telling("measured.speed"):
+        speed = list(_speed(manifest.measured.get("speed")))
     parts = [
         _head(manifest),
         f"# {_told(manifest.name)}",
         _summary(manifest),
         _table(("", ""), _facts(manifest)),
         "## Forms",
-        _forms(manifest, sizes),
+        forms,
         *_accuracy(manifest),
-        *_speed(manifest.measured.get("speed")),
+        *_stage_accuracy(manifest.measured),
+        *speed,
         "## How it is called",
         *_calls(manifest),
         "## Settings",
@@ -66,7 +72,15 @@ def _summary(manifest: Manifest) -> str:
 
 
 def _facts(manifest: Manifest) -> Iterable[Sequence[str]]:
-    said, settings = manifest.provenance, manifest.provenance.get("settings", {})
+    with telling("measured.vocabulary"):
+        tokens = manifest.measured.get("vocabulary", {}).get("tokens")
+        vocabulary = f"{tokens['after']:,} of {tokens['before']:,} tokens" if tokens else ""
+    with telling("measured.stages"):
+        kept = manifest.measured.get("stages", {}).get("plan", {}).get("importance_kept")
+        importance = "" if kept is None else f"{kept:.1%}"
+    with telling("provenance.settings"):
+        settings = manifest.provenance.get("settings", {})
+        data = [(what, f"`{_told(settings[name])}`") for name, what in _DATA.items() if settings.get(name)]
     yield "task", manifest.task
     if manifest.labels:
         shown = ", ".join(f"`{_told(label)}`" for label in manifest.labels[:_MOST_LABELS])
@@ -75,15 +89,13 @@ def _facts(manifest: Manifest) -> Iterable[Sequence[str]]:
         yield "scores by", manifest.activation
     yield "longest input", f"{manifest.max_length} tokens"
     yield "weights of the encoder", f"{manifest.weights['kept']:,} of {manifest.weights['dense']:,}"
-    if tokens := manifest.measured.get("vocabulary", {}).get("tokens"):
-        yield "vocabulary", f"{tokens['after']:,} of {tokens['before']:,} tokens"
-    kept = manifest.measured.get("stages", {}).get("plan", {}).get("importance_kept")
-    if kept is not None:
-        yield "importance that the plan keeps", f"{kept:.1%}"
-    yield "checkpoint", f"`{_source(manifest)}`, sha256 of its weights `{_told(said.get('checkpoint_sha256', ''))}`"
-    for name, what in _DATA.items():
-        if settings.get(name):
-            yield what, f"`{_told(settings[name])}`"
+    if vocabulary:
+        yield "vocabulary", vocabulary
+    if importance:
+        yield "importance that the plan keeps", importance
+    digest = _told(manifest.provenance.get("checkpoint_sha256", ""))
+    yield "checkpoint", f"`{_source(manifest)}`, sha256 of its weights `{digest}`"
+    yield from data
 
 
 def _forms(manifest: Manifest, sizes: Mapping[str, int]) -> str:
@@ -106,28 +118,33 @@ def _held(measured: Mapping[str, Any]) -> str:
     return ""
 
 
-def _accuracy(manifest: Manifest) -> Iterable[str]:
-    found = manifest.measured.get("accuracy")
-    if not found:
-        return
-    models = {"dense, PyTorch": found["dense"], "this model, PyTorch": found["compressed"]}
-    models |= {
-        f"`{name}`": record.measured["accuracy"]
-        for name, record in manifest.forms.items()
-        if "accuracy" in record.measured
-    }
-    yield "## Accuracy"
-    yield f"On the {found['rows']} rows of the evaluation."
-    yield _metrics(models)
-    between = manifest.measured.get("stage_accuracy")
-    if between:
-        yield f"The model after each stage, in PyTorch, on {between['rows']} of these rows."
-        yield _metrics({name: metrics for name, metrics in between.items() if name != "rows"})
+def _accuracy(manifest: Manifest) -> list[str]:
+    with telling("measured.accuracy"):
+        found = manifest.measured.get("accuracy")
+        if not found:
+            return []
+        models = {"dense, PyTorch": found["dense"], "this model, PyTorch": found["compressed"]}
+        models |= {
+            f"`{name}`": record.measured["accuracy"]
+            for name, record in manifest.forms.items()
+            if "accuracy" in record.measured
+        }
+        return ["## Accuracy", f"On the {found['rows']} rows of the evaluation.", _metrics(models)]
+
+
+def _stage_accuracy(measured: Mapping[str, Any]) -> list[str]:
+    with telling("measured.stage_accuracy"):
+        found = measured.get("stage_accuracy")
+        if not found or not measured.get("accuracy"):
+            return []
+        models = {name: metrics for name, metrics in found.items() if name != "rows"}
+        said = f"The model after each stage, in PyTorch, on {found['rows']} of these rows."
+        return [said, _metrics(models)]
 
 
 def _metrics(models: Mapping[str, Mapping[str, Any]]) -> str:
     """A row a model. models: metrics by the model's title."""
-    names = list(next(iter(models.values())))
+    names = list(next(iter(models.values()), {}))
     rows = [[title, *(_figure(metrics.get(name)) for name in names)] for title, metrics in models.items()]
     return _table(("model", *names), rows)
 

@@ -12,7 +12,7 @@ from pgb_core.artifact import Artifact, FormRecord
 from pgb_core.inference.errors import RuntimeUnavailable
 from pgb_core.inference.runtimes.base import Runtime
 from pgb_core.inference.runtimes.registry import open_runtime
-from pgb_core.inference.runtimes.selfcheck import self_check
+from pgb_core.inference.runtimes.selfcheck import known_ids, self_check
 from pgb_core.inference.tokens import Tokens
 
 AUTO = "auto"
@@ -73,7 +73,7 @@ def choose(artifact: Artifact, asked: Asked, opened: Callable[[Runtime], None] =
         loser: _Open | None = found
         try:
             if len(fitting) > 1:
-                times[name] = _milliseconds(found.runtime, artifact)
+                times[name] = _milliseconds(found.runtime, artifact, name)
             if best is None or math.prod(times[name]) < math.prod(times[best.form]):
                 best, loser = found, best
         except Exception:  # every runtime raises its own
@@ -125,9 +125,9 @@ def _unfit(record: FormRecord, asked: Asked) -> str:
     return ""
 
 
-def _milliseconds(runtime: Runtime, artifact: Artifact) -> tuple[float, float]:
+def _milliseconds(runtime: Runtime, artifact: Artifact, form: str) -> tuple[float, float]:
     """The best run of a short input and of a long one."""
-    token, most = artifact.manifest.pad_id + 1, artifact.manifest.max_length
+    token, most = known_ids(artifact, form)[0], artifact.manifest.max_length
     short, long = (_best(runtime, [Tokens([token] * size, [0] * size)]) for size in (min(SHORT, most), min(LONG, most)))
     return short, long
 

@@ -197,10 +197,10 @@ def _spread(timings: Mapping[str, Timing], shapes: Sequence[Shape]) -> float | N
     return max(found, default=None)
 
 
-def random_feed(names: Sequence[str], shape: Shape) -> dict[str, NDArray[np.int64]]:
-    """Inputs of full length, the same each time."""
+def random_feed(names: Sequence[str], shape: Shape, ids: Sequence[int] = range(5, 30)) -> dict[str, NDArray[np.int64]]:
+    """Inputs of full length, the same each time. ids: those that the model has a row for; some of them are drawn."""
     feed = {name: np.ones(shape, np.int64) for name in names}
-    feed["input_ids"] = np.random.default_rng(0).integers(5, 30, shape)
+    feed["input_ids"] = np.random.default_rng(0).choice(np.asarray(ids, np.int64), shape)
     if "token_type_ids" in feed:
         feed["token_type_ids"][:] = 0
     return feed
@@ -240,12 +240,14 @@ def _form(path: str, form: str, device: str, threads: int) -> Callable[[Shape], 
     """As the service runs it."""
     from pgb_core.artifact import open_artifact
     from pgb_core.inference.runtimes.registry import open_runtime
+    from pgb_core.inference.runtimes.selfcheck import known_ids
     from pgb_core.inference.tokens import Tokens
 
-    runtime = open_runtime(open_artifact(path), form, device, threads)
+    artifact = open_artifact(path)
+    runtime, known = open_runtime(artifact, form, device, threads), known_ids(artifact, form)
 
     def call_of(shape: Shape) -> Callable[[], object]:
-        ids = random_feed(["input_ids"], shape)["input_ids"].tolist()
+        ids = random_feed(["input_ids"], shape, known)["input_ids"].tolist()
         return functools.partial(runtime.run, [Tokens(row, [0] * len(row)) for row in ids])
 
     return call_of

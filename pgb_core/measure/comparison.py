@@ -10,6 +10,7 @@ from typing import Any
 
 from pgb_core.artifact import Artifact, open_artifact
 from pgb_core.checkpoints.load import Checkpoint
+from pgb_core.data.words import plain
 from pgb_core.errors import ConfigError
 from pgb_core.export.forms import form_of
 from pgb_core.export.probes import LENGTHS, made_up
@@ -46,7 +47,8 @@ class Comparison:
 
     busy: why the machine was too busy for the figures to be trusted; None when they are. left_out: forms that do not
     run here, and why. lost: what each form lost when it was made. sizes: bytes of the file of each;
-    memory: megabytes of a process that has it open.
+    memory: megabytes of a process that has it open. unlike: that the dense model is not the one that the artifact was
+    made of, where so.
     """
 
     shapes: tuple[Shape, ...]
@@ -57,6 +59,7 @@ class Comparison:
     lost: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
     memory: Mapping[str, float] = field(default_factory=dict)
+    unlike: str | None = None
 
     @property
     def forms(self) -> list[str]:
@@ -102,6 +105,7 @@ class Comparison:
             "threads": self.threads,
             "busy": self.busy is not None,
             "reason": self.busy,
+            "unlike": self.unlike,
             "left_out": dict(self.left_out),
             "lost": {name: dict(found) for name, found in self.lost.items()},
             "bytes": dict(self.sizes),
@@ -133,8 +137,10 @@ def compare(
         models, left_out = _running(artifact, tuple(artifact.manifest.forms), lambda form: form, device)
         if not models:
             raise ConfigError(f"no form of {artifact.path} runs on {device} here: {left_out}")
+        unlike = None
         if checkpoint is not None:
             loaded = load_checked(checkpoint, artifact.manifest.task, Report())[0]
+            unlike = _unlike(artifact, loaded)
             whole = write_dense(loaded, Path(folder) / "dense", DENSE_FORMS[device])
             others, missing = _running(whole, DENSE_FORMS[device], dense, device)
             models, left_out = {**others, **models}, {**left_out, **missing}
@@ -144,7 +150,18 @@ def compare(
         name: {what: record.measured[what] for what in ("drop", "equal_answers") if what in record.measured}
         for name, record in artifact.manifest.forms.items()
     }
-    return Comparison(fitting, found.timings, threads, found.busy, left_out, lost, sizes, found.memory)
+    return Comparison(fitting, found.timings, threads, found.busy, left_out, lost, sizes, found.memory, unlike)
+
+
+def _unlike(artifact: Artifact, checkpoint: Checkpoint) -> str | None:
+    """What to say where an artifact was made of another checkpoint; None where it was made of this one."""
+    known = str(artifact.manifest.provenance.get("checkpoint_sha256"))
+    if known == checkpoint.digest:
+        return None
+    return (
+        f"{plain(checkpoint.source)} is not the checkpoint that {artifact.manifest.name} was made of: the sha256 of "
+        f"its weights is {checkpoint.digest[:12]}, and the manifest has {plain(known)[:12]}; ratios are of two models"
+    )
 
 
 def write_dense(checkpoint: Checkpoint, out: Path, forms: Sequence[str] = DENSE_FORMS["cpu"]) -> Artifact:
@@ -172,6 +189,8 @@ def table(found: Comparison) -> str:
         held = f"{found.memory[name]:.0f} MB" if name in found.memory else ""
         lines.append(f"{name:22}{cells}   {held:>8}   {_lost(found.lost.get(name, {}))}".rstrip())
     threads = f"{found.threads} thread" + ("" if found.threads == 1 else "s")
+    if found.unlike:
+        lines.append(found.unlike)
     lines.append(f"{facts()['cpu']}, {', '.join(map(str, facts()['instruction_sets']))}; {threads}")  # type: ignore[call-overload]
     return "\n".join(lines)
 

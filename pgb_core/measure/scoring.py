@@ -42,6 +42,8 @@ def score(
             chosen = form or next(iter(open_artifact(source).manifest.forms))
             with load(source, chosen, threads=count) as loaded:
                 m = loaded.manifest
+                if task not in (None, m.task):
+                    raise ConfigError(f"--task {task}: {source} is an artifact for {m.task}; leave --task out")
                 subject = Subject(TASKS[m.task], m.labels, m.provenance.get("problem_type"), loaded.tokenizer.side)
                 return _scored(Trial(subject, loaded.tokenizer, _told(loaded), report), data, options)
         if form is not None:

@@ -11,6 +11,7 @@ from pgb_core.artifact import Artifact
 from pgb_core.inference.choose import Asked, choose
 from pgb_core.inference.errors import RuntimeUnavailable
 from pgb_core.inference.runtimes.base import Runtime
+from pgb_core.inference.runtimes.selfcheck import known_ids
 from pgb_core.inference.tasks.base import Logits
 from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.inference.tokens import Tokens
@@ -67,12 +68,12 @@ class Model:
         self._retiring = False
         self._quiet_until = 0.0
         self._longest = settings.max_request_seconds
-        self._filler = partial(_filler, token=self.manifest.pad_id + 1)
+        self._filler = partial(_filler, token=known_ids(artifact, chosen.form)[0])
         try:
             self.runtime.run([self._filler(self.manifest.max_length)])
         except Exception as error:  # every runtime raises its own
             raise RuntimeUnavailable(f"{name}: the graph does not run an input of max_length; make it again") from error
-        self.cost = measure(self.runtime, self.manifest.max_length, self.manifest.pad_id + 1)
+        self.cost = measure(self.runtime, self.manifest.max_length, token)
         self.density = _FIRST_DENSITY
         limits = limits_of(settings).sliced(self.cost)
         self.batcher: Batcher[Tokens, Logits] = Batcher(self.runtime.run, len, limits, self.cost, self, self._well)
@@ -170,8 +171,8 @@ class Model:
             self._instruments.saved[what].labels(self.name, self.version, reason).inc(amount)
 
 
-def measure(runtime: Runtime, max_length: int, token: int = 1) -> Cost:
-    """What a batch costs, from a short input and a long one; the best of a few runs of each."""
+def measure(runtime: Runtime, max_length: int, token: int) -> Cost:
+    """What a batch costs, from a short input and a long one of a token; the best of a few runs of each."""
     short, long = min(_SHORT, max_length // 2), min(_LONG, max_length)
     quick, slow = (min(_seconds(runtime, _filler(size, token)) for _ in range(_ROUNDS)) for size in (short, long))
     return Cost.of(short, quick, long, slow)

@@ -128,7 +128,8 @@ def request(call: Call, method: str, route: str, status: int, probe: bool) -> No
     if call.owner:
         fields["key"] = call.owner
     if call.model:
-        fields |= {"model": call.model, "version": call.version, "inputs": call.inputs, "tokens": call.tokens}
+        fields |= {"model": call.model, "version": call.version, "inputs": call.inputs}
+        fields |= {"windows": call.windows, "tokens": call.tokens}
     if call.answered:
         fields |= {"batch_size": call.batch_size, "timings_ms": vars(call.timings())}
     LOGGER.log(level, "%s %s", method, route, extra={"fields": fields})

@@ -70,8 +70,9 @@ class Call:
 
     owner: name of the key. flow: with whom it takes its turns, a key's owner or a connection. body: what was sent,
     until it is answered; held_bytes: how much of it is in memory. deadline: an instant of `clock`. inputs
-    and all below it are set by the engine once they are known; `truncated` counts inputs that were cut,
-    `marks` are those of its batches. fault: whether it failed by a fault of the service, with whatever status.
+    and all below it are set by the engine once they are known; `windows` counts the inputs that the model gets, of
+    which a long text or context becomes several; `truncated` counts inputs that were cut, `marks` are those of its
+    batches. fault: whether it failed by a fault of the service, with whatever status.
     """
 
     id: str
@@ -88,6 +89,7 @@ class Call:
     device: str = ""
     inputs: int = 0
     characters: int = 0
+    windows: int = 0
     tokens: int = 0
     truncated: int = 0
     batch_size: int = 0

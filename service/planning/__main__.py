@@ -21,7 +21,7 @@ from pgb_core.inference.errors import InferenceError
 from pgb_core.inference.tokenizer import Tokenizer
 from service.errors import ServiceError
 from service.models.model import limits_of
-from service.planning.arrivals import Burst, Drawn, Mix, Trace, Traffic, read_texts, weights
+from service.planning.arrivals import Burst, Drawn, Mix, Served, Trace, Traffic, read_texts, weights
 from service.planning.fleet import BALANCES, LEAST_CONNECTIONS, Goal, Replica
 from service.planning.measure import measure, sizes_here
 from service.planning.profile import Profile
@@ -33,6 +33,8 @@ Number = TypeVar("Number", int, float)
 _NAME = "pgb plan-capacity"
 _SIZE = re.compile(r"([1-9]\d{0,3})x([1-9]\d{0,3})")
 _LEAST_REQUESTS, _REQUESTS = 1_000, 50_000
+_FEWEST = 100  # requests that a p99 is of: of fewer it is the slowest one
+_DRAWN = ("burst", "lengths", "texts", "inputs", "clients", "requests")  # flags that need --rate
 _LEAST_RATE, _MOST_RATE = 1e-6, 1e8
 _REFUSED = 0.001
 # Of the service: those that decide how fast a model runs, and which requests wait.
@@ -175,30 +177,37 @@ def _run(args: argparse.Namespace) -> int:
     _check(args)
     profile, traffic = _known(args, settings), None
     if args.p99 is not None or args.replicas is not None:  # what is wrong with the requests is told before the wait
-        of = profile or open_artifact(located(args.artifact)).manifest
-        traffic = _traffic(args, settings, of.task, of.max_length)
+        traffic = _traffic(args, _served(args, settings, profile))
     profile = profile or _measured(args, settings)
     if profile.busy:
         _told(f"the machine was too busy for reliable times: {profile.busy}; time the model again when it is idle")
+    names = [f"{workers}x{threads}" for workers, threads in _sizes(args.sizes)] or [s.name for s in profile.sizes]
+    sizes = [profile.size(name) for name in dict.fromkeys(names)]
     if traffic is None:
         print(f"{profile.model} in {profile.form} was timed; plan with --rate or --trace, and --p99 or --replicas")
         return 0
     given = Conditions(traffic, args.balance, args.requests or _REQUESTS, args.seed)
     goal = None if args.p99 is None else Goal(args.p99 / 1e3, _REFUSED if args.refused is None else args.refused)
-    names = [f"{workers}x{threads}" for workers, threads in _sizes(args.sizes)] or [s.name for s in profile.sizes]
     rows = []
-    for size in [profile.size(name) for name in dict.fromkeys(names)]:
+    for size in sizes:
         replica = Replica(size, profile.overhead, limits_of(settings), settings.max_request_seconds, profile.max_length)
         _told(f"simulating {size.name}")
         if goal is None:
             rows.append(Row(size, forecast(replica, args.replicas, given)))
-            continue
-        found = fewest(replica, given, goal)
-        rows.append(Row(size, found, alone(replica, given) if found is None else None))
+        else:
+            found = fewest(replica, given, goal)
+            rows.append(Row(size, found, alone(replica, given) if found is None else None))
+        _tell_few(rows[-1])
     shared = {"balance": args.balance, "seed": args.seed, **{name: getattr(settings, name) for name in _SETTINGS[3:]}}
     figures = as_json(profile, traffic, goal, shared, rows)
     print(json.dumps(figures, allow_nan=False) if args.json else table(figures))
     return 0 if any(row.found is not None for row in rows) else 1
+
+
+def _tell_few(row: Row) -> None:
+    """Say where too few requests stand behind a p99."""
+    if row.found is not None and row.found.outcome.requests < _FEWEST:
+        _told(f"{row.size.name}: of {row.found.outcome.requests} requests a p99 says little; give a longer trace")
 
 
 def _settings(args: argparse.Namespace) -> Settings:
@@ -210,12 +219,14 @@ def _settings(args: argparse.Namespace) -> Settings:
 
 def _check(args: argparse.Namespace) -> None:
     """Raises ConfigError where flags do not go together."""
-    if args.p99 is None and args.replicas is None and (args.rate is not None or args.trace is not None):
+    other = next((name for name in _DRAWN if getattr(args, name) is not None), None)
+    if other is not None and args.rate is None:
+        remedy = "give --rate R too, or leave it out" if args.trace is None else "a trace has its own"
+        raise ConfigError(f"--{other} is for requests that are drawn; {remedy}")
+    if args.p99 is None and args.replicas is None and (args.rate is not None or args.trace is not None or args.json):
         raise ConfigError("say what is wanted: --p99 MS, or --replicas N")
     if args.refused is not None and args.p99 is None:
         raise ConfigError("--refused belongs to a goal; give --p99 MS too, or leave it out")
-    if args.trace is not None and args.requests is not None:
-        raise ConfigError("--requests is for requests that are drawn; a trace has its own")
 
 
 def _known(args: argparse.Namespace, settings: Settings) -> Profile | None:
@@ -249,38 +260,69 @@ def _measured(args: argparse.Namespace, settings: Settings) -> Profile:
     """A profile that is measured now, and kept where one is named."""
     profile = measure(located(args.artifact), settings, _sizes(args.sizes) or sizes_here(), _told)
     if args.profile is not None:
-        args.profile.write_text(profile.model_dump_json(indent=1) + "\n", "utf-8")
-        _told(f"{args.profile}: written")
+        _keep(profile, args.profile)
     return profile
 
 
-def _traffic(args: argparse.Namespace, settings: Settings, task: str, max_length: int) -> Traffic:
-    """The requests that are asked for. task, max_length: of the model."""
+def _keep(profile: Profile, path: Path) -> None:
+    """Write a profile, whole or not at all. Where that fails, say so: the times are there, and took long."""
+    beside = path.with_name(f".{path.name}.new-{os.getpid()}")
+    try:
+        beside.write_text(profile.model_dump_json(indent=1) + "\n", "utf-8")
+        beside.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        _told(f"{path}: the times could not be kept: {error.strerror}; name another file for --profile the next time")
+    else:
+        _told(f"{path}: written")
+
+
+def _served(args: argparse.Namespace, settings: Settings, profile: Profile | None) -> Served:
+    """The model that is planned for, from its profile where there is one."""
+    limits = (settings.max_items, settings.max_windows)
+    if profile is not None:
+        return Served(profile.model, profile.task, profile.max_length, *limits)
+    manifest = open_artifact(located(args.artifact)).manifest
+    return Served(manifest.name, manifest.task, manifest.max_length, *limits)
+
+
+def _trace(args: argparse.Namespace, served: Served) -> Trace:
+    """The requests of a file, and what is left out of it. Raises ConfigError where a p99 of them would mean nothing."""
+    trace = Trace.read(args.trace, served)
+    if trace.skipped:
+        _told(f"{args.trace}: {trace.skipped} lines left out, which name no inputs")
+    if trace.others:
+        _told(f"{args.trace}: {trace.others} lines left out, which are of other models than {served.model}")
+    if args.p99 is not None and len(trace.arrivals) < _FEWEST:
+        raise ConfigError(
+            f"{args.trace}: has {len(trace.arrivals)} requests, and a p99 needs {_FEWEST} or more; "
+            "give a longer trace, or --replicas N"
+        )
+    return trace
+
+
+def _traffic(args: argparse.Namespace, served: Served) -> Traffic:
+    """The requests that are asked for."""
     if args.trace is not None:
-        for name in ("burst", "lengths", "texts", "inputs", "clients"):
-            if getattr(args, name) is not None:
-                raise ConfigError(f"--{name} is for requests that are drawn; a trace has its own")
-        trace = Trace.read(args.trace, max_length, settings.max_items)
-        if trace.skipped:
-            _told(f"{args.trace}: {trace.skipped} lines left out, which name no inputs")
-        return trace
+        return _trace(args, served)
     if args.rate is None:
         raise ConfigError("say which requests come: --rate R, or --trace FILE")
     inputs = weights("--inputs", args.inputs or "1")
-    if max(inputs) > settings.max_items:
-        raise ConfigError(f"--inputs {max(inputs)}: the service takes {settings.max_items} in one request, max_items")
+    if max(inputs) > served.max_items:
+        raise ConfigError(f"--inputs {max(inputs)}: the service takes {served.max_items} in one request, max_items")
     if args.texts is not None:
         if args.artifact is None:
             raise ConfigError("--texts needs ARTIFACT, whose tokenizer reads them")
         artifact = open_artifact(located(args.artifact))
-        kinds = read_texts(args.texts, task, Tokenizer.open(artifact.tokenizer, max_length))
+        kinds = read_texts(args.texts, served.task, Tokenizer.open(artifact.tokenizer, served.max_length))
     elif args.lengths is not None:
         kinds = {(length,): weight for length, weight in weights("--lengths", args.lengths).items()}
     else:
         raise ConfigError("say how long inputs are: --lengths 16:0.7,64:0.3, or --texts FILE")
     longest = max(max(kind) for kind in kinds)
-    if longest > max_length:
-        raise ConfigError(f"--lengths {longest}: the model takes {max_length} tokens at most")
+    if longest > served.max_length:
+        raise ConfigError(f"--lengths {longest}: the model takes {served.max_length} tokens at most")
     burst = None if args.burst is None else Burst.read(args.burst)
     return Drawn(Mix(kinds, inputs, args.clients or 32), args.rate, burst)
 

@@ -82,7 +82,9 @@ class Outcome:
         return self.latencies[min(len(self.latencies) - 1, math.ceil(share * len(self.latencies)) - 1)]
 
     def holds(self, goal: Goal) -> bool:
-        """Whether the goal is met."""
+        """Whether the goal is met; without any request it is."""
+        if not self.requests:
+            return not self.missed
         return not self.missed and self.refused_share <= goal.refused and self.percentile(0.99) <= goal.p99
 
 

@@ -32,6 +32,7 @@ from pgb_core.errors import ConfigError, ResourceError
 from pgb_core.inference.batches import prepare_question, prepare_texts
 from pgb_core.inference.choose import Asked, choose
 from pgb_core.inference.runtimes.registry import open_runtime
+from pgb_core.inference.runtimes.selfcheck import known_ids
 from pgb_core.inference.tasks.qa import QA, Question, Windowing
 from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.inference.tokens import Tokens
@@ -200,7 +201,7 @@ def _work(pipe: Connection, opened: tuple[str, str, str, str, int], place: int) 
     try:
         artifact = open_artifact(path)
         run = open_runtime(artifact, form, device, threads, runtime).run
-        token = artifact.manifest.pad_id + 1
+        token = known_ids(artifact, form)[0]
         pipe.send({})
         while True:
             rows, tokens, seconds = pipe.recv()

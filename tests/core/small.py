@@ -63,6 +63,17 @@ def checkpoint(folder: Path, architecture: str, task: str, **changes: object) ->
     return folder
 
 
+def padded_last(folder: Path) -> Path:
+    """A small random checkpoint whose table has a row for each token, and the last one for padding."""
+    last = len(WORDS) + 3
+    checkpoint(folder, "bert", "classification", vocab_size=last + 1, pad_token_id=last)
+    file = folder / "tokenizer.json"
+    spec = json.loads(file.read_text("utf-8"))
+    spec["model"]["vocab"] |= {"[PAD]": last, WORDS[-1]: 0}
+    file.write_text(json.dumps(spec), "utf-8")
+    return folder
+
+
 def settings(model: Path, out: Path, data: Path, **changes: object) -> CompressConfig:
     """A quick run."""
     quick: dict[str, object] = {

@@ -339,6 +339,22 @@ def test_a_kill_while_an_artifact_is_replaced_loses_none(
     assert sorted(entry.name for entry in written.path.parent.iterdir()) == [written.path.name]
 
 
+@pytest.mark.parametrize("name", [".small.new-head.work", ".small.new-head", ".small.old-1.work"])
+def test_what_another_output_has_beside_it_stays(name: str, written: Artifact) -> None:
+    """Its name may begin like that of what a killed writer left, which goes."""
+    assert written.path.name == "small"
+    other = written.path.parent / name
+    other.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pgb_core.artifact.shutil.rmtree", lambda *_, **__: None)  # a killed process tidies nothing up
+        with artifact.scratch_beside(written.path) as scratch:
+            pass
+    assert scratch.is_dir()
+    repair(written.path)
+    assert other.is_dir()
+    assert not scratch.exists()
+
+
 def test_the_manifest_has_a_digest_of_its_own(written: Artifact) -> None:
     """Which changes with every word of it, while the model's stays."""
     before = open_artifact(written.path)

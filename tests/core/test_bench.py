@@ -9,11 +9,14 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from pgb_core.artifact import Artifact
+from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.errors import ResourceError
-from pgb_core.measure import bench, contention
+from pgb_core.measure import bench, comparison, contention
 from pgb_core.measure.bench import Timed, Timing
 from pgb_core.measure.comparison import DENSE, Comparison
 from pgb_core.measure.contention import Conditions, Counted, too_busy
+from tests.core.small import checkpoint
 
 # Ten seconds of two workers in turn, two threads each, on a quiet machine of four cores.
 QUIET = Conditions(10.0, 2, 4, own=18.0, waited=0.1, machine=Counted(18.4, 0.02), spread=0.03)
@@ -85,6 +88,20 @@ def test_the_figures_say_when_they_are_not_to_be_trusted() -> None:
     assert Comparison((shape,), {"fp32": timings["fp32"]}, 2).as_json()["busy"] is False
 
 
+def test_a_rival_that_the_artifact_was_not_made_of_is_told(few_words: Artifact, tmp_path: Path) -> None:
+    """Below the table and in JSON: the ratios may be wanted, but not without a word."""
+    assert comparison._unlike(few_words, load_checkpoint(few_words.path.parent / "model")) is None
+    other = load_checkpoint(checkpoint(tmp_path / "other", "bert", "classification"))
+    said = comparison._unlike(few_words, other)
+    assert said is not None
+    assert said.startswith("other is not the checkpoint that out was made of: the sha256 of its weights is ")
+    assert other.digest[:12] in said
+    assert few_words.manifest.provenance["checkpoint_sha256"][:12] in said
+    found = Comparison(((1, 8),), {"fp32": Timing({(1, 8): (2.0,)})}, 1, unlike=said)
+    assert said in comparison.table(found)
+    assert found.as_json()["unlike"] == said
+
+
 def test_workers_take_turns(tmp_path: Path) -> None:
     """As many turns each, at least five, and a worker that fails is named."""
     graph = helper.make_graph(
@@ -108,6 +125,12 @@ def test_workers_take_turns(tmp_path: Path) -> None:
     (tmp_path / "broken.onnx").write_bytes(b"nothing")
     with pytest.raises(ResourceError, match=r"broken\.onnx: the timing process failed"):
         bench.time_in_turns({"one": Timed(path), "broken": Timed(tmp_path / "broken.onnx")}, shapes, 1, 0.001)
+
+
+def test_a_model_of_few_tokens_is_timed(few_words: Artifact) -> None:
+    """Its inputs have no other ids than its table has."""
+    with closing(bench.Worker(Timed(few_words.path, "fp32"), 1)) as worker:
+        assert worker.turn((2, 8), 0.001)["milliseconds"] > 0
 
 
 def test_a_worker_runs_nothing_of_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

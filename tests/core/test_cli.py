@@ -18,6 +18,8 @@ from pgb_core.commands import serve
 from pgb_core.commands.figures import held
 from pgb_core.compare.config import CompareConfig
 from pgb_core.config import CompressConfig
+from pgb_core.errors import ArtifactError
+from pgb_core.inspect import stages
 from pgb_core.measure.comparison import DENSE_FORMS, dense
 from pgb_core.options import METHODS
 from pgb_core.pipeline import compress
@@ -144,6 +146,17 @@ def test_evaluate_prints_one_json_object(
     assert "lines.txt:1: no label" in error
 
 
+def test_an_artifact_is_evaluated_for_its_own_task(
+    small: Artifact, texts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another one is refused; its own may be named."""
+    words = ("evaluate", small.path, "--data", texts, "--task")
+    assert run(capsys, *words, "classification")[0] == 0
+    code, _, error = run(capsys, *words, "qa")
+    assert code == 1
+    assert f"--task qa: {small.path} is an artifact for classification; leave --task out" in error
+
+
 def test_evaluate_reads_as_it_is_told_and_says_what_it_read(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -179,6 +192,34 @@ def test_inspect_shows_the_structure(small: Artifact, tmp_path: Path, capsys: py
     assert text.count("<svg") == 24
     assert "http" not in text
     assert "<script" not in text
+
+
+def test_inspect_shows_one_thing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A flag that would change nothing is refused before anything is read."""
+    code, _, error = run(capsys, "inspect", tmp_path, "--form", "int8")
+    assert code == 1
+    assert "--form int8: only --triton is of one form; give --triton too, or leave it out" in error
+    for more in (("--json", "--triton"), ("--html", "page.html", "--json"), ("--html", "page.html", "--triton")):
+        with pytest.raises(SystemExit):
+            run(capsys, "inspect", tmp_path, *more)
+        assert "not allowed with argument" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("measured", "field"),
+    [
+        ({"stages": 3}, "measured.stages"),
+        ({"stages": {"plan": 3}}, "measured.stages"),
+        ({"stages": {"plan": {"seconds": "1"}}}, "measured.stages"),
+        ({"stages": {"plan": {"steps": [1]}}}, "measured.stages"),
+        ({"stage_accuracy": {"dense": {"accuracy": 1.0}}}, "measured.stage_accuracy"),
+        ({"stage_accuracy": {"rows": 2, "dense": 3}}, "measured.stage_accuracy"),
+    ],
+)
+def test_inspect_names_a_field_that_somebody_edited(measured: dict[str, object], field: str) -> None:
+    """Where it is no longer what was written."""
+    with pytest.raises(ArtifactError, match=rf"manifest: {field} is not as pgb compress writes it; correct it"):
+        stages(measured)
 
 
 def test_inspect_says_when_channels_have_another_order(
@@ -219,6 +260,7 @@ def test_bench_gives_ratios_in_one_run(small: Artifact, model: Path, capsys: pyt
         assert row["speedup"][row["fastest_dense"]] == 1
         assert min(row["speedup"].values()) > 0
     assert set(found["bytes"]) == timed
+    assert found["unlike"] is None
     assert run(capsys, "bench", small.path, "--shapes", "1by8")[0] == 1
 
 

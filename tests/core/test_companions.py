@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ import pgb_core
 from benchmarks import elsewhere, same_answers
 from pgb_core.artifact import CARD, CONFIG, TOKENIZER_CONFIG, Artifact, open_artifact
 from pgb_core.checkpoints.load import load_checkpoint
-from pgb_core.errors import CheckpointError
+from pgb_core.errors import ArtifactError, CheckpointError
 from pgb_core.export import write
-from pgb_core.export.card import measured_anew
+from pgb_core.export.card import card, measured_anew
 from pgb_core.inference.batches import prepare_texts
 from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.inference.tokens import Text
@@ -259,6 +260,37 @@ def test_the_card_says_what_was_measured(make: Make, tmp_path: Path) -> None:
         f"| `int8` | `model-int8.onnx` | {size:.1f} MB | int8 | onnxruntime on cpu |",
     ):
         assert line in said
+
+
+WHOLE = {"accuracy": {"dense": {"f1": 1.0}, "compressed": {"f1": 1.0}, "rows": 3}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"measured": {"accuracy": 3}}, "measured.accuracy"),
+        ({"measured": {"accuracy": {"dense": {}}}}, "measured.accuracy"),
+        ({"measured": {**WHOLE, "stage_accuracy": {"dense": {"f1": 1.0}}}}, "measured.stage_accuracy"),
+        ({"measured": {"speed": {"rows": []}}}, "measured.speed"),
+        ({"measured": {"vocabulary": {"tokens": 5}}}, "measured.vocabulary"),
+        ({"measured": {"stages": {"plan": 3}}}, "measured.stages"),
+        ({"provenance": {"settings": ["x"]}}, "provenance.settings"),
+    ],
+)
+def test_the_card_names_a_field_that_somebody_edited(changes: dict[str, object], field: str, make: Make) -> None:
+    """Where it is no longer what was written."""
+    manifest = replace(make().manifest, **changes)  # type: ignore[arg-type]
+    with pytest.raises(ArtifactError, match=rf"manifest: {field} is not as pgb compress writes it; correct it"):
+        card(manifest, {})
+
+
+def test_the_card_names_a_form_that_somebody_edited(make: Make) -> None:
+    """As for what it lost, so for where it ran."""
+    forms = make().manifest.forms
+    for odd in ({"measured": {"equal_answers": 0.5}}, {"ran": {"runtime": "onnxruntime 1"}}):
+        edited = {**forms, "fp32": replace(forms["fp32"], **odd)}  # type: ignore[arg-type]
+        with pytest.raises(ArtifactError, match="manifest: ran or measured of a form is not as pgb compress writes"):
+            card(replace(make().manifest, forms=edited), {})
 
 
 def test_text_from_elsewhere_cannot_shape_the_card(make: Make, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 import json
 import sys
 import tracemalloc
+from decimal import Decimal
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -169,13 +171,82 @@ def test_a_text_that_many_share_is_refused_before_it_is_copied(
 
 @pytest.mark.parametrize(("kind", "unit"), [("timestamp", "ms"), ("timestamp", "us"), ("duration", "ms")])
 def test_a_time_beyond_python_s_is_refused(kind: str, unit: str, tmp_path: Path) -> None:
-    """Whatever column holds it."""
+    """With the column that holds it, whatever it is."""
     pyarrow = pytest.importorskip("pyarrow", reason="the extra data is not installed")
     writer = pytest.importorskip("pyarrow.parquet")
     when = pyarrow.array([2**63 - 1], pyarrow.int64()).cast(getattr(pyarrow, kind)(unit))
     writer.write_table(pyarrow.table({"text": ["a"], "when": when}), tmp_path / "a.parquet")
-    with pytest.raises(DataError, match="holds a date or a time"):
+    said = rf"a\.parquet: the column 'when' is of type '{kind}\[{unit}\]' and holds a value that Python has no word for"
+    with pytest.raises(DataError, match=said):
         read_data(tmp_path / "a.parquet", "texts")
+
+
+@pytest.mark.parametrize("where", ["alone", "in a list", "in an object"])
+@pytest.mark.parametrize("zone", [None, "Mars/Olympus_Mons"])
+def test_a_time_that_python_cannot_say_names_its_column(where: str, zone: str | None, tmp_path: Path) -> None:
+    """Single nanoseconds (which pandas has, where it is installed), and a time zone that nobody knows."""
+    pyarrow = pytest.importorskip("pyarrow", reason="the extra data is not installed")
+    writer = pytest.importorskip("pyarrow.parquet")
+    if zone is None and find_spec("pandas"):
+        pytest.skip("pandas has nanoseconds")
+    kind = pyarrow.timestamp("us" if zone else "ns", zone)
+    when = pyarrow.array([1, 2], pyarrow.int64()).cast(kind)
+    if where == "in a list":
+        when = pyarrow.ListArray.from_arrays([0, 1, 2], when)
+    elif where == "in an object":
+        when = pyarrow.StructArray.from_arrays([when], ["at"])
+    writer.write_table(pyarrow.table({"text": ["a", "b"], "when": when}), tmp_path / "a.parquet")
+    with pytest.raises(
+        DataError, match=r"a\.parquet: the column 'when' is of type '.*' and holds .*; write it as a text"
+    ):
+        read_data(tmp_path / "a.parquet", "texts")
+
+
+def test_a_text_that_is_no_utf_8_names_its_column(tmp_path: Path) -> None:
+    """Which the file may say that it is."""
+    pyarrow = pytest.importorskip("pyarrow", reason="the extra data is not installed")
+    writer = pytest.importorskip("pyarrow.parquet")
+    odd = pyarrow.array([b"\xff\xfe"]).view(pyarrow.string())
+    writer.write_table(pyarrow.table({"text": ["a"], "note": odd}), tmp_path / "a.parquet")
+    with pytest.raises(
+        DataError, match=r"a\.parquet: the column 'note' holds a text that is not UTF-8; write it again"
+    ):
+        read_data(tmp_path / "a.parquet", "texts")
+
+
+def test_a_text_that_many_maps_share_counts_for_each() -> None:
+    """In the part of a file that is looked at."""
+    pyarrow = pytest.importorskip("pyarrow", reason="the extra data is not installed")
+    shared = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 256, pyarrow.int32()), ["a" * 10_000])
+    maps = pyarrow.MapArray.from_arrays([0, 1, 2, 256], [str(n) for n in range(256)], shared)
+    assert parquet._unpacked(maps) > 2_560_000
+    assert 20_000 < parquet._unpacked(maps.slice(0, 2)) < 50_000
+
+
+def test_columns_of_every_kind_may_stand_beside_the_text(tmp_path: Path) -> None:
+    """They are not read."""
+    pyarrow = pytest.importorskip("pyarrow", reason="the extra data is not installed")
+    writer = pytest.importorskip("pyarrow.parquet")
+    others = {
+        "decimal": pyarrow.array([Decimal("1.50"), None], pyarrow.decimal128(9, 2)),
+        "large decimal": pyarrow.array([Decimal("1.50"), None], pyarrow.decimal256(60, 2)),
+        "date": pyarrow.array([1, None], pyarrow.date32()),
+        "time": pyarrow.array([1, None], pyarrow.time64("us")),
+        "duration": pyarrow.array([1, None], pyarrow.duration("us")),
+        "zoned": pyarrow.array([1, None], pyarrow.timestamp("us", "Europe/Berlin")),
+        "map": pyarrow.array([[("a", 1)], None], pyarrow.map_(pyarrow.string(), pyarrow.int64())),
+        "categories": pyarrow.array(["a", None]).dictionary_encode(),
+        "numbered": pyarrow.array([7, None]).dictionary_encode(),
+        "bytes": pyarrow.array([b"\xff", None]),
+        "fixed": pyarrow.array([b"ab", None], pyarrow.binary(2)),
+        "large": pyarrow.array(["a", None], pyarrow.large_string()),
+        "half": pyarrow.array([1.5, None], pyarrow.float32()).cast(pyarrow.float16()),
+        "nothing": pyarrow.nulls(2),
+        "objects": pyarrow.array([[{"a": [{"b": "c"}]}], None]),
+        "vector": pyarrow.array([[1.0, 2.0], None], pyarrow.list_(pyarrow.float32(), 2)),
+    }
+    writer.write_table(pyarrow.table({"text": ["a", "b"], **others}), tmp_path / "a.parquet")
+    assert [row.text for row in texts(tmp_path / "a.parquet")] == ["a", "b"]
 
 
 def test_datasets_writes_what_is_read(tmp_path: Path) -> None:

@@ -158,6 +158,20 @@ def test_a_config_beside_the_adapter_names_the_labels(sound: Path) -> None:
         load_checkpoint(sound)
 
 
+def test_the_kind_of_problem_is_not_taken_from_the_base_without_a_word(tmp_path: Path) -> None:
+    """Where the adapter brings a head of its own; a config.json beside it says what that is for."""
+    on = checkpoint(tmp_path / "base", "bert", "classification", problem_type="multi_label_classification")
+    folder, _ = adapter(tmp_path / "adapter", on, labels=3)
+    found = load_checkpoint(folder)
+    assert found.problem_type == "multi_label_classification"
+    doubt = "the kind of problem, multi_label_classification, is that of the base's config.json"
+    assert any(doubt in warning for warning in found.warnings)
+    (folder / "config.json").write_text(json.dumps({"problem_type": "single_label_classification"}))
+    found = load_checkpoint(folder)
+    assert found.problem_type == "single_label_classification"
+    assert not any("kind of problem" in warning for warning in found.warnings)
+
+
 def test_tokens_that_were_added_in_training_have_their_rows(tmp_path: Path) -> None:
     """The adapter brings the table and the tokenizer; those of the base are smaller."""
     on = base(tmp_path / "base")

@@ -18,8 +18,8 @@ import httpx
 import pytest
 
 from pgb_core import hub
-from pgb_core.artifact import MANIFEST, Artifact
-from pgb_core.errors import ArtifactError
+from pgb_core.artifact import MANIFEST, Artifact, open_artifact
+from pgb_core.errors import ArtifactError, ResourceError
 from tests.made import Make, rewritten
 from tests.served import serving
 
@@ -277,6 +277,56 @@ def test_without_token_or_client_it_says_so(
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert running.asked == []
+
+
+@pytest.fixture
+def fetched(small: Artifact, tmp_path: Path) -> Path:
+    """What the hub's client gives for an artifact: a directory of links to the files of its cache."""
+    snapshot = tmp_path / "models--owner--small" / "snapshots" / "c0ffee"
+    snapshot.mkdir(parents=True)
+    blobs = tmp_path / "models--owner--small" / "blobs"
+    blobs.mkdir()
+    for n, name in enumerate((MANIFEST, *small.manifest.files)):
+        (blobs / str(n)).write_bytes((small.path / name).read_bytes())
+        (snapshot / name).symlink_to(f"../../blobs/{n}")
+    return snapshot
+
+
+@pytest.mark.parametrize("name", [MANIFEST, "plan.json"])
+def test_a_damaged_copy_of_what_was_fetched_is_made_again(name: str, fetched: Path, small: Artifact) -> None:
+    """Altered or removed, while the cache stays as it was."""
+    files = small.manifest.files
+    place = hub._plain_copy(fetched, files, "hf://owner/small")
+    assert place == fetched.parents[1] / "artifacts" / "c0ffee"
+    for damage in (lambda: (place / name).write_text("{}"), (place / name).unlink):
+        damage()
+        assert hub._plain_copy(fetched, files, "hf://owner/small") == place
+        assert open_artifact(place).digest == small.digest
+    assert sorted(place.parent.iterdir()) == [place]
+
+
+def test_a_cache_with_another_file_is_told(fetched: Path, small: Artifact) -> None:
+    """With what to remove; no copy of it is left."""
+    (fetched / "plan.json").resolve().write_text("{}")
+    with pytest.raises(
+        ArtifactError, match=rf"plan\.json is not the file that was written .*; remove {fetched.parents[1]}"
+    ):
+        hub._plain_copy(fetched, small.manifest.files, "hf://owner/small")
+    assert list((fetched.parents[1] / "artifacts").iterdir()) == []
+
+
+def test_what_was_fetched_is_served_from_a_cache_that_takes_no_copy(
+    fetched: Path, small: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a temporary directory of the process; where that takes none either, both are told."""
+    (fetched.parents[1] / "artifacts").write_text("no directory can be made here, as in a cache that may only be read")
+    monkeypatch.setattr(hub, "_own_folder", lambda: tmp_path)
+    places = {hub._plain_copy(fetched, small.manifest.files, "hf://owner/small") for _ in range(2)}
+    assert places == {tmp_path / "models--owner--small-c0ffee"}
+    assert open_artifact(places.pop()).digest == small.digest
+    monkeypatch.setattr(hub, "_own_folder", lambda: tmp_path / "absent" / "absent")
+    with pytest.raises(ResourceError, match=r"neither the hub's cache \(.*\) nor a temporary one \(No such file"):
+        hub._plain_copy(fetched, small.manifest.files, "hf://owner/small")
 
 
 @pytest.mark.parametrize(

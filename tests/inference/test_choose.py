@@ -106,8 +106,16 @@ def test_of_a_short_and_a_long_input_both_count(prepare: Prepare, monkeypatch: p
     """A form that is a little faster on one, and much slower on the other, is not taken."""
     setting = prepare({"one": 0, "two": 0})
     known = {"one": (1.0, 9.0), "two": (1.2, 3.0)}
-    monkeypatch.setattr(choosing, "_milliseconds", lambda runtime, artifact: known[runtime.setup.form])
+    monkeypatch.setattr(choosing, "_milliseconds", lambda runtime, artifact, form: known[form])
     assert setting.choose().form == "two"
+
+
+def test_forms_are_timed_whatever_token_is_the_last_one(few_words: Artifact) -> None:
+    """Here it is that of padding, and no token comes after it."""
+    assert few_words.manifest.pad_id == 21
+    chosen = choose(few_words, Asked(threads=1))
+    chosen.runtime.close()
+    assert set(chosen.milliseconds) == set(few_words.manifest.forms)
 
 
 LOSSES = [

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
+from pgb_core.artifact import Artifact
 from service.app import create_app
 from service.keys import make_key
 from service.models.model import Model
@@ -56,6 +57,13 @@ def names(client: TestClient) -> list[tuple[str, str]]:
     """Served names and labels' versions."""
     found = client.get("/v1/models").json()["models"]
     return [(m["name"], m["version"]) for m in found]
+
+
+def test_a_model_whose_last_token_is_that_of_padding_is_served(few_words: Artifact) -> None:
+    """It measures itself with a token that it has, and is probed with it."""
+    with TestClient(create_app(Settings(artifacts=(str(few_words.path),), threads=1))) as client:
+        assert client.post("/v1/classify", json={"inputs": "the film"}).status_code == 200
+        assert client.get("/health").status_code == 200
 
 
 def test_a_new_version_takes_over_and_the_old_one_is_retired(admin: TestClient) -> None:

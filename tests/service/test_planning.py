@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import io
+import errno
 import json
 import logging
 import math
+import multiprocessing
 import random
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
 
+from pgb_core.artifact import Artifact, open_artifact
 from pgb_core.errors import ConfigError, DataError
 from service.batching.batcher import Batcher
 from service.batching.queue import Limits
@@ -22,7 +27,7 @@ from service.observe.logs import LOGGER, JsonFormatter
 from service.observe.metrics import Call, Stamps
 from service.planning import __main__ as command
 from service.planning import measure as measuring
-from service.planning.arrivals import Arrival, Burst, Drawn, Load, Mix, Trace, weights
+from service.planning.arrivals import Arrival, Burst, Drawn, Load, Mix, Served, Trace, weights
 from service.planning.fleet import BALANCES, LEAST_CONNECTIONS, ROUND_ROBIN, Balance, Goal, Outcome, Replica, simulate
 from service.planning.measure import grid, measure
 from service.planning.profile import Overhead, Point, Profile, Size, Times
@@ -233,6 +238,7 @@ def test_bursts_that_are_too_far_apart_are_refused() -> None:
     assert drawn.load(1.0, enough, 0).expected == pytest.approx(0.9 * 20 * enough, rel=0.01)
 
 
+SERVED = Served("mood", "classification", 512, 128, 256)
 LOG = {
     "time": "2026-01-02T00:00:01.500Z",
     "inputs": 2,
@@ -249,37 +255,98 @@ def test_traces_are_read_from_json_csv_and_the_log(tmp_path: Path) -> None:
     table = tmp_path / "trace.csv"
     table.write_text("at,lengths,client\n12.5,3 4,\n10,7,a\n")
     expected = [Arrival(0.0, (7,), "a"), Arrival(2.5, (3, 4), "")]
-    assert Trace.read(rows, 512, 128) == Trace.read(table, 512, 128) == Trace(expected)
+    assert Trace.read(rows, SERVED) == Trace.read(table, SERVED) == Trace(expected)
     for path in (rows, table):
         path.write_text(path.read_text(), "utf-8-sig")  # as spreadsheets write it
-        assert Trace.read(path, 512, 128) == Trace(expected)
+        assert Trace.read(path, SERVED) == Trace(expected)
     log = tmp_path / "log.jsonl"
     lines = [LOG, {"time": "2026-01-02T00:00:03.000Z", "message": "model ready"}, {**LOG, "inputs": 3}]
     log.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    found = Trace.read(log, 512, 128)
+    found = Trace.read(log, SERVED)
     assert found.skipped == 1
     assert [arrival.lengths for arrival in found.arrivals] == [(5, 4), (3, 3, 3)]
     assert {arrival.client for arrival in found.arrivals} == {"team"}
 
 
-def test_what_the_service_logs_is_a_trace(tmp_path: Path) -> None:
-    """As it is; nothing has to be changed."""
-    stream = io.StringIO()
-    handler = logging.StreamHandler(stream)
+def log_of(path: Path, *lines: dict[str, object]) -> Path:
+    """A log of these lines."""
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def test_a_long_context_is_as_many_inputs_as_it_has_windows(tmp_path: Path) -> None:
+    """Where the log does not have them, as its tokens need; many windows are no more inputs than were sent."""
+    line = {**LOG, "model": "mood", "inputs": 1, "tokens": 1200}
+    path = log_of(tmp_path / "log.jsonl", line, {**line, "windows": 4}, {**line, "inputs": 3, "windows": 3})
+    few = replace(SERVED, max_items=3)
+    assert [a.lengths for a in Trace.read(path, few).arrivals] == [(400,) * 3, (300,) * 4, (400,) * 3]
+    log_of(path, {**line, "windows": 257})
+    with pytest.raises(DataError, match="jsonl:1: more windows than the service takes, max_windows is 256"):
+        Trace.read(path, SERVED)
+
+
+def test_a_log_is_read_for_the_model_that_is_planned_for(tmp_path: Path) -> None:
+    """Lines of others are counted, whatever they hold. A model alone may be served under any name."""
+    mine, other = {**LOG, "model": "mood"}, {**LOG, "model": "other", "inputs": 500, "tokens": 10**6}
+    path = log_of(tmp_path / "log.jsonl", other, mine, {**LOG, "model": "third"}, mine)
+    found = Trace.read(path, SERVED)
+    assert [arrival.lengths for arrival in found.arrivals] == [(5, 4), (5, 4)]
+    assert found.others == 2
+    log_of(path, mine, mine)
+    assert len(Trace.read(path, replace(SERVED, model="small")).arrivals) == 2
+    log_of(path, mine, other)
+    with pytest.raises(DataError, match=r"of several models \('mood', 'other'\), none is 'small'; leave those of one"):
+        Trace.read(path, replace(SERVED, model="small"))
+
+
+@contextmanager
+def logging_to(path: Path) -> Iterator[None]:
+    """What the service logs goes to a file."""
+    handler = logging.FileHandler(path)
     handler.setFormatter(JsonFormatter())
-    call = Call("1", owner="team", model="mood", version="1", inputs=2, tokens=9)
-    call.stamps = Stamps(10.0, 10.1, 10.2, 10.4, 10.5)
     handlers, level = LOGGER.handlers, LOGGER.level
     LOGGER.handlers = [handler]
     LOGGER.setLevel("INFO")
     try:
-        logs.request(call, "POST", "/v1/classify", 200, False)
+        yield
     finally:
         LOGGER.handlers = handlers
         LOGGER.setLevel(level)
+        handler.close()
+
+
+def test_what_the_service_logs_is_a_trace(tmp_path: Path) -> None:
+    """As it is; nothing has to be changed."""
+    call = Call("1", owner="team", model="mood", version="1", inputs=2, windows=2, tokens=9)
+    call.stamps = Stamps(10.0, 10.1, 10.2, 10.4, 10.5)
     path = tmp_path / "log.jsonl"
-    path.write_text(stream.getvalue())
-    assert Trace.read(path, 512, 128).arrivals == [Arrival(0.0, (5, 4), "team")]
+    with logging_to(path):
+        logs.request(call, "POST", "/v1/classify", 200, False)
+    assert Trace.read(path, SERVED).arrivals == [Arrival(0.0, (5, 4), "team")]
+
+
+@pytest.mark.parametrize(
+    ("place", "route", "body"),
+    [
+        (0, "/v1/classify", {"inputs": "the film was dull " * 40, "long": "mean"}),
+        (1, "/v1/answer", {"question": "who sang", "context": "the town sang a song " * 40}),
+    ],
+)
+def test_the_service_logs_the_windows_of_long_texts(
+    place: int, route: str, body: dict[str, object], artifacts: tuple[Path, Path], client: TestClient, tmp_path: Path
+) -> None:
+    """So that its log is a trace: no input of it is longer than the model takes."""
+    manifest = open_artifact(artifacts[place]).manifest
+    path = tmp_path / "log.jsonl"
+    with logging_to(path):
+        assert client.post(route, json=body).status_code == 200
+    (line,) = [row for row in map(json.loads, path.read_text().splitlines()) if row.get("tokens")]
+    assert line["inputs"] == 1
+    assert line["tokens"] / line["windows"] <= manifest.max_length < line["tokens"]
+    served = replace(SERVED, model=manifest.name, task=manifest.task, max_length=manifest.max_length)
+    (arrival,) = Trace.read(path, served).arrivals
+    assert len(arrival.lengths) == line["windows"]
+    assert sum(arrival.lengths) == line["tokens"]
 
 
 def test_the_examples_of_the_page_are_traces(tmp_path: Path) -> None:
@@ -289,7 +356,7 @@ def test_the_examples_of_the_page_are_traces(tmp_path: Path) -> None:
     for kind, suffix in (("json", "jsonl"), ("csv", "csv")):
         path = tmp_path / f"trace.{suffix}"
         path.write_text(page.partition(f"```{kind}\n")[2].partition("```")[0])
-        found.append(Trace.read(path, 512, 128))
+        found.append(Trace.read(path, SERVED))
     assert found[0] == found[1] == Trace([Arrival(0.0, (14, 31), "team-a"), Arrival(0.014, (22,), "")])
 
 
@@ -322,7 +389,7 @@ def test_what_is_no_request_is_named_by_its_line(line: str, said: str, tmp_path:
     path = tmp_path / "trace.jsonl"
     path.write_text('{"at": 0, "lengths": [1]}\n' + line + "\n")
     with pytest.raises(DataError, match="jsonl") as error:
-        Trace.read(path, 512, 2)
+        Trace.read(path, replace(SERVED, max_items=2, max_windows=4))
     assert said in str(error.value)
 
 
@@ -332,7 +399,7 @@ def test_a_trace_without_requests_is_refused(tmp_path: Path) -> None:
     empty.write_text("\n")
     for path in (empty, tmp_path / "absent.jsonl"):
         with pytest.raises(DataError, match=path.name):
-            Trace.read(path, 512, 2)
+            Trace.read(path, replace(SERVED, max_items=2, max_windows=4))
 
 
 @pytest.mark.parametrize("text", ["", "a", "0:1", "16:0", "16:-1", "16:nan", "1.5", "16:inf", "1:1e308,2:1e308"])
@@ -403,6 +470,46 @@ def test_the_command_finds_the_fewest_replicas(profile: Path, capsys: pytest.Cap
     assert "no number of replicas holds it" in capsys.readouterr().out
 
 
+def test_a_load_without_requests_misses_no_goal() -> None:
+    """As where a few of many replicas are simulated, and their share of a short trace has none."""
+    trace = Trace([Arrival(0.0, (16,)), Arrival(1e-3, (16,))])
+    given = Conditions(trace, LEAST_CONNECTIONS, 1_000, 0)
+    assert forecast(PLAIN, 100_000, given).outcome.holds(Goal(0.03, 0.0))
+    found = fewest(PLAIN, given, Goal(0.03, 0.0))
+    assert found is not None
+    assert found.replicas < MOST_PROCESSES
+
+
+def test_a_trace_that_is_too_short_for_a_p99_is_refused(
+    profile: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Or its figures come with a warning, where a number of replicas is given."""
+    trace = log_of(tmp_path / "trace.jsonl", {"at": 0, "lengths": [16]})
+    words = ["--profile", str(profile), "--trace", str(trace), "--sizes", "1x1"]
+    assert command.main([*words, "--p99", "40"]) == 1
+    assert "has 1 requests, and a p99 needs 100 or more" in capsys.readouterr().err
+    assert command.main([*words, "--replicas", "1"]) == 0
+    assert "1x1: of 1 requests a p99 says little; give a longer trace" in capsys.readouterr().err
+
+
+def test_a_profile_that_cannot_be_kept_is_used(
+    artifacts: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The times took long. Nothing is left of the file."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(command, "measure", lambda *_: PROFILE)
+    monkeypatch.setattr(Path, "replace", full)
+    words = [str(artifacts[0]), "--profile", str(tmp_path / "mood.json"), "--rate", "5", "--lengths", "5"]
+    assert command.main([*words, "--replicas", "1", "--requests", "1000"]) == 0
+    told = capsys.readouterr()
+    assert "mood.json: the times could not be kept: No space left on device; name another file" in told.err
+    assert "1x1" in told.out
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_command_reads_a_trace_and_settings_of_the_service(
     profile: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -434,6 +541,10 @@ def test_the_command_reads_a_trace_and_settings_of_the_service(
         (["--trace", "t", "--p99", "5", "--requests", "2000"], "--requests is for requests that are drawn"),
         (["--rate", "5", "--replicas", "5", "--lengths", "5", "--refused", "0"], "--refused belongs to a goal"),
         (["--rate", "5", "--lengths", "5"], "say what is wanted: --p99 MS, or --replicas N"),
+        (["--json"], "say what is wanted: --p99 MS, or --replicas N"),
+        (["--lengths", "16"], "--lengths is for requests that are drawn; give --rate R too"),
+        (["--burst", "4:2:30", "--p99", "5"], "--burst is for requests that are drawn; give --rate R too"),
+        (["--sizes", "4x4"], "the profile has 1x1, 1x2"),
         (["--rate", "5", "--p99", "5", "--form", "int8"], "is of the form fp32"),
         (["--rate", "5", "--p99", "5", "--max-queue-seconds", "0"], "max_queue_seconds"),
         (["--rate", "5", "--p99", "5", "--max-batch-tokens", "1025"], "has batches of up to 1024 tokens"),
@@ -540,6 +651,19 @@ def test_a_model_is_timed_and_planned_for_with_its_own_texts(
     assert "1x1" in told.out
     assert command.main([str(artifacts[1]), *words[1:]]) == 1
     assert "is of another artifact" in capsys.readouterr().err
+
+
+def test_batches_are_timed_whatever_token_is_the_last_one(few_words: Artifact) -> None:
+    """Here it is that of padding, and no token comes after it."""
+    mine, its = multiprocessing.Pipe()
+    opened = (str(few_words.path), "fp32", "onnxruntime", "cpu", 1)
+    worker = threading.Thread(target=measuring._work, args=(its, opened, 0), daemon=True)
+    worker.start()
+    with mine:
+        assert mine.recv() == {}
+        mine.send((2, 8, 0.001))
+        assert mine.recv()["times"]
+    worker.join(10)
 
 
 def test_more_cores_than_there_are_are_not_timed(artifacts: tuple[Path, Path]) -> None:

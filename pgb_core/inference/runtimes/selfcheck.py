@@ -45,16 +45,36 @@ def self_check(runtime: Runtime, artifact: Artifact, form: str = FP32) -> float:
     return difference
 
 
+def known_ids(artifact: Artifact, form: str = FP32) -> list[int]:
+    """Ids that the model has a row for, whatever its vocabulary, ascending: those of the form's check but padding.
+
+    Where only the time of a run counts, inputs are made of them. Raises RuntimeUnavailable when the check
+    cannot be read.
+    """
+    manifest, path = artifact.manifest, artifact.check(form)
+    try:
+        found = {int(number) for entry in json.loads(path.read_text("utf-8"))["inputs"] for number in entry["ids"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _unreadable(path, manifest) from error
+    if not found:
+        raise _unreadable(path, manifest)
+    return sorted(found - {manifest.pad_id}) or [manifest.pad_id]
+
+
 def _expected(path: Path, manifest: Manifest) -> tuple[list[Tokens], list[Logits]]:
     try:
         given = json.loads(path.read_text("utf-8"))["inputs"]
         inputs = [Tokens(entry["ids"], entry["types"]) for entry in given]
         wanted = [np.asarray(entry["logits"], np.float32) for entry in given]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RuntimeUnavailable(f"{manifest.name}: {path.name} cannot be read; make the artifact again") from error
+        raise _unreadable(path, manifest) from error
     if not inputs or [w.shape for w in wanted] != [_shape(tokens, manifest) for tokens in inputs]:
         raise RuntimeUnavailable(f"{manifest.name}: {path.name} does not fit the manifest; make the artifact again")
     return inputs, wanted
+
+
+def _unreadable(path: Path, manifest: Manifest) -> RuntimeUnavailable:
+    return RuntimeUnavailable(f"{manifest.name}: {path.name} cannot be read; make the artifact again")
 
 
 def _shape(tokens: Tokens, manifest: Manifest) -> tuple[int, ...]:
