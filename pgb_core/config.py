@@ -130,7 +130,8 @@ class Asked(BaseModel):
     cache: Place | None = Field(
         None,
         description="directory that keeps scores of weights and outputs of the dense model for later runs, 2 GiB at "
-        "most; an empty value keeps none (default: what PGB_CACHE names, else pgb-serve in the user's cache directory)",
+        "most; an empty value keeps none (default: what PGB_CACHE names, and none where that is empty; without it "
+        "pgb-serve in the user's cache directory)",
     )
 
     @model_validator(mode="after")

@@ -6,6 +6,7 @@ import math
 import os
 import platform
 from collections.abc import Iterator, MutableMapping
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 _GROUPS = Path("/sys/fs/cgroup")
@@ -13,6 +14,12 @@ _OWN = Path("/proc/self/cgroup")
 # GNU's OpenMP, which PyTorch's wheels have, reads the first; LLVM's and Intel's read the second.
 _PASSIVE = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}
 _WAITING = (*_PASSIVE, "GOMP_SPINCOUNT")
+_MEMORY = Path("/proc/meminfo")
+# Limit and use of a control group, version 2 and 1, and what of the use is files that the system may forget.
+_MEMORY_FILES = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
 _INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
 
 
@@ -21,6 +28,17 @@ def usable_cores() -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _quota()
     return max(1, min(cores, math.ceil(quota)) if quota else cores)
+
+
+def free_memory() -> int | None:
+    """Bytes that this process and those that it starts may still take; None where the system does not tell.
+
+    The least of what is available on the machine and of what its control groups have left.
+    """
+    found = [_available()]
+    with suppress(OSError, ValueError):
+        found += [_room(folder) for folder in _groups("memory")]
+    return min((room for room in found if room is not None), default=None)
 
 
 def wait_passively(environment: MutableMapping[str, str] = os.environ) -> None:
@@ -57,22 +75,22 @@ def instruction_sets() -> list[str]:
 def _quota() -> float | None:
     """Cores that the control groups of this process allow, and those above them; None without a limit."""
     try:
-        limits = [limit for folder in _groups() if (limit := _limit(folder)) is not None]
+        limits = [limit for folder in _groups("cpu") if (limit := _limit(folder)) is not None]
     except (OSError, ValueError):
         return None
     return min(limits, default=None)
 
 
-def _groups() -> Iterator[Path]:
-    """Control groups over CPU time, version 1 and 2, from the outermost that is seen to this process's own.
+def _groups(controller: str) -> Iterator[Path]:
+    """Control groups of a controller, version 1 and 2, from the outermost that is seen to this process's own.
 
     A container sees its own as the outermost; the path to it may be the host's, of which nothing is there.
     """
     for line in _OWN.read_text().splitlines():
         _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
-        folder = _GROUPS / "cpu" if controllers else _GROUPS
+        folder = _GROUPS / controller if controllers else _GROUPS
         yield folder
         for part in PurePosixPath(path).parts[1:]:
             folder /= part
@@ -88,6 +106,28 @@ def _limit(folder: Path) -> float | None:
         return int(quota) / int(period) if quota not in ("max", "-1") else None
     except (OSError, ValueError):
         return None
+
+
+def _available() -> int | None:
+    """Bytes that the system could give without swapping."""
+    try:
+        lines = _MEMORY.read_text().splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, ValueError, IndexError, StopIteration):
+        return None
+
+
+def _room(folder: Path) -> int | None:
+    """Bytes that a control group has left; None without a limit."""
+    for limit, used, forgotten in _MEMORY_FILES:
+        with suppress(OSError, ValueError):
+            most, held = ((folder / name).read_text().strip() for name in (limit, used))
+            if most == "max":
+                return None
+            lines = [line.split() for line in (folder / "memory.stat").read_text().splitlines()]
+            files = sum(int(line[1]) for line in lines if line[:1] == [forgotten])
+            return max(0, int(most) - int(held) + files)
+    return None
 
 
 def _cpu_fact(name: str) -> str:

@@ -144,9 +144,10 @@ def forecast(config: CompressConfig, report: Report) -> list[Outlook]:
 
 
 def cache_of(config: CompressConfig) -> Cache | None:
-    """Where stages outlive a run, as the settings say. Raises ConfigError when they name something else."""
+    """Where stages outlive a run, as the settings say; None for nowhere. Raises ConfigError when it is no directory."""
     if config.cache == "":
         return None
     if config.cache and Path(config.cache).exists() and not Path(config.cache).is_dir():
         raise ConfigError(f"--cache {config.cache}: is no directory; name one, or leave --cache out")
-    return Cache(Path(config.cache) if config.cache else usual_place())
+    place = Path(config.cache) if config.cache else usual_place()
+    return None if place is None else Cache(place)

@@ -5,6 +5,7 @@ One half of the held-out rows chooses the size. The other half, which no choice 
 
 from __future__ import annotations
 
+import importlib
 import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,24 +14,28 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from pgb_core.artifact import MANIFEST, Artifact, Manifest, check_replaceable, open_artifact, swap
+from pgb_core.artifact import MANIFEST, Artifact, Manifest, open_artifact, repair
 from pgb_core.config import CompressConfig
-from pgb_core.errors import OF_ONE_SIZE, ConfigError, PlanError
+from pgb_core.errors import OF_ONE_SIZE, ArtifactError, ConfigError, PlanError, TrainingError
 from pgb_core.export.card import measured_anew
+from pgb_core.export.forms import form_of
 from pgb_core.inference.load import load
+from pgb_core.inference.runtimes.registry import RUNTIMES
 from pgb_core.measure import comparison
-from pgb_core.model.predict import torch_predictor
-from pgb_core.pipeline import cache_of, compress
+from pgb_core.pipeline import Job, cache_of, made
 from pgb_core.progress.report import Report
-from pgb_core.run.output import check_place
+from pgb_core.run.output import Output, check_place
 from pgb_core.run.run import Run
 from pgb_core.run.shared import Shared
 from pgb_core.run.workspace import Workspace, locked
 from pgb_core.tasks.metrics import Metrics, standard_error
-from pgb_core.tasks.parts import half
+from pgb_core.tasks.parts import half, seen
+from pgb_core.threads import threads
 
 SIZES = (0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05)
 FEWEST = 40  # rows of a half, below which nothing can be promised
+# Share of the rows of --eval that may be among those to learn from: data sets have a few natural ones, CoLA 1.5 %.
+MOST_SEEN = 0.05
 SECONDS = 1.0  # of timing for each form and shape
 SHAPES = ((1, 32), (1, 128), (8, 128))
 
@@ -40,8 +45,9 @@ class Promise:
     """What was asked and found. Scores and drops in points of 100, of the worst of the forms.
 
     chosen, confirmed: what is lost to the dense model on the half that chose, and on the half that did not. error:
-    standard error of the dense score on a half, at most that of a drop. speedup: times the fastest dense form, the
-    geometric mean over shapes, of the best form; None where no speed was asked for. runs: trainings.
+    standard error of the dense score on a half, at most that of a drop. speedup: of the trained model, times the
+    fastest dense form, the geometric mean over shapes, of the best form; None where no speed was asked for. runs:
+    trainings.
     """
 
     asked: dict[str, float]
@@ -55,27 +61,56 @@ class Promise:
     runs: int
 
     @property
+    def missed(self) -> tuple[str, ...]:
+        """Which of the settings that were asked for the result does not keep, by its confirmed loss and its speed."""
+        slow = (self.speedup or 0.0) < self.asked.get("min_speedup", 0.0)
+        lossy = self.confirmed > self.asked.get("max_drop", math.inf)
+        return (*(("max_drop",) if lossy else ()), *(("min_speedup",) if slow else ()))
+
+    @property
     def holds(self) -> bool:
-        """Whether the loss on the rows that did not choose is within what was asked, too."""
-        return self.confirmed <= self.asked.get("max_drop", math.inf)
+        """Whether the result keeps all that was asked for."""
+        return not self.missed
 
 
 def seek(config: CompressConfig, report: Report) -> tuple[Artifact, Promise]:
     """Find the size that `max_drop` and `min_speedup` ask for, and put its artifact at `out`. Raises PGBError.
 
-    Every size that was tried is kept beside `out` until the artifact stands: the same command goes on from there.
+    Every size that was tried is kept beside `out`, with its stages, until the artifact stands: the same command goes on
+    from there.
     """
     check_place(config.out, config.checkpoint)
-    if not config.force and Path(config.out).exists():
-        check_replaceable(config.out)
-        raise ConfigError(f"{config.out}: exists; --force replaces it when the new artifact is done, or choose another")
     out = Path(config.out)
-    with locked(out, report.warn), _tried_beside(out) as folder:
+    with locked(out, report.warn), threads(config.threads), _tried_beside(out) as folder:
+        mended = repair(out)
+        if mended:
+            report.warn(mended)
+        _check_free(config)
+        _check_forms(config, report)
         seeker = _Seeker(config, folder, report)
         found = seeker.found()
-        check_replaceable(out)  # once more: the search may have taken hours
-        swap(seeker.place(found.keep), out)
-    return measured_anew(out, {"promise": {**asdict(found), "holds": found.holds}}), found
+        _check_free(config)  # once more: the search may have taken hours
+        promise = {"promise": {**asdict(found), "holds": found.holds}}
+        return measured_anew(seeker.place(found.keep), promise, out), found
+
+
+def _check_free(config: CompressConfig) -> None:
+    """Raises PGBError when no artifact may be written at `out`."""
+    check_place(config.out, config.checkpoint)
+    if not config.force and (Path(config.out) / MANIFEST).exists():
+        raise ConfigError(f"{config.out}: exists; --force replaces it when the new artifact is done, or choose another")
+
+
+def _check_forms(config: CompressConfig, report: Report) -> None:
+    """Say which forms cannot be judged here. Raises ConfigError when that leaves none."""
+    here = [form for form in config.forms if _engine_here(form)]
+    if not here:
+        raise ConfigError("--forms: the engine of none of these is installed, so no loss can be told; add fp32")
+    if config.min_speedup is not None and all(form_of(form).devices[0] != "cpu" for form in here):
+        raise ConfigError("--min-speedup is measured on the CPU, and none of --forms is for it; add fp32")
+    for form in config.forms:
+        if form not in here:
+            report.warn(f"form {form}: its engine is not installed, so nothing is promised of it")
 
 
 def smallest(sizes: Sequence[float], fits: Callable[[float], bool | None]) -> float | None:
@@ -107,24 +142,25 @@ def largest(sizes: Sequence[float], fits: Callable[[float], bool | None]) -> flo
 
 
 class _Seeker:
-    """One search; `folder` holds an artifact for each size tried."""
+    """One search. sizes: the directory that holds what is tried, in one of its own for these settings and data.
 
-    def __init__(self, config: CompressConfig, folder: Path, report: Report) -> None:
+    Raises PGBError when the rows cannot tell a loss, or labels contradict the checkpoint: before any training.
+    """
+
+    def __init__(self, config: CompressConfig, sizes: Path, report: Report) -> None:
         self._config = config
-        self._folder = folder
+        self._folder = sizes
         self._report = report
         self._choosing = Shared(cache_of(config), partial(half, number=0), foretell=False)
-        begun = Run.begin(self._plain(0.5), report, Workspace(folder / ".none"), Shared(None, partial(half, number=1)))
-        self._confirming = begun
-        self._folder = folder / self._asked(begun)[:16]  # what other settings or data made is not taken for this
-        if config.resume is False:
-            shutil.rmtree(self._folder, ignore_errors=True)
-        rows = begun.inputs.held_out
-        self._rows = len(rows.rows) if rows else 0
-        if self._rows < FEWEST:
-            raise ConfigError(
-                f"--eval: half of the rows are {self._rows}, too few to tell a loss; give {2 * FEWEST} or more"
-            )
+        nowhere, other = Workspace(sizes / ".none"), Shared(None, partial(half, number=1))
+        self._confirming = Run.begin(self._plain(0.5), report, nowhere, other)
+        choosing = Run.begin(self._plain(0.5), report, nowhere, self._choosing)
+        self._rows = _check_rows(choosing, self._confirming)
+        choosing.check_labels()
+        for run in (choosing, self._confirming):
+            _check_defined(run.judge.of_dense())
+        self._folder = sizes / self._asked(self._confirming)[:16]
+        self._settle(sizes)
 
     def _asked(self, run: Run) -> str:
         """A digest of all that the sizes which are tried depend on."""
@@ -133,9 +169,28 @@ class _Seeker:
         labels = tuple(run.checkpoint.subject.labels)
         return run.first("sought", self._config.model_dump(exclude=left_out), labels, *read).digest
 
+    def _settle(self, sizes: Path) -> None:
+        """Look at what a stopped search left. Raises ConfigError when it was to be this one, and was another."""
+        config = self._config
+        if config.resume and not self._folder.is_dir():
+            if sizes.is_dir() and any(sizes.iterdir()):
+                raise ConfigError(
+                    f"{config.out}: the stopped search had other settings or data; leave --resume out to begin another"
+                )
+            self._report.note(f"{config.out}: nothing is kept of a stopped search; this one starts anew")
+        if config.resume is False:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        for size in SIZES:
+            for place in (self.place(size), self._untrained(size)):
+                self._standing(place)
+
     def place(self, keep: float) -> Path:
         """Where the artifact of a size is made; it has the name that it will have."""
-        return self._folder / f"{100 * keep:g}" / Path(self._config.out).name
+        return self._folder / _named(keep) / Path(self._config.out).name
+
+    def _untrained(self, keep: float) -> Path:
+        """Where a model of that size is made that is only timed."""
+        return self._folder / f"{_named(keep)}-untrained" / "model"
 
     def found(self) -> Promise:
         """The search, and the confirmation."""
@@ -143,6 +198,10 @@ class _Seeker:
         speeds: dict[float, float] = {}
         tried: dict[float, str] = {}
         if config.min_speedup is not None:
+            if config.options.learns:
+                self._report.note(
+                    f"--method {config.method} learns what to keep: sizes are timed with what it keeps without training"
+                )
             keep = largest(SIZES, lambda size: self._fast(size, config.min_speedup or 0.0, speeds, tried))
             if keep is None:
                 raise PlanError(
@@ -162,7 +221,7 @@ class _Seeker:
                     "may help"
                 )
             drop = self._drop(keep)
-        return self._confirmed(keep, drop, speeds.get(keep))
+        return self._confirmed(keep, drop)
 
     def _small(self, keep: float, most: float, tried: dict[float, str]) -> bool | None:
         """Whether a model of this size loses little enough. tried: gets what it loses, or that it cannot be made."""
@@ -192,23 +251,45 @@ class _Seeker:
         return self._at(self.place(keep), self._plain(keep))
 
     def _at(self, place: Path, config: CompressConfig) -> Artifact:
-        """What stands there in these forms, or what these settings make. Other forms need no other training."""
-        if (place / MANIFEST).exists():
-            found = open_artifact(place)
-            if found.manifest.provenance["settings"]["forms"] == list(config.forms):
-                return found
-        place.parent.mkdir(parents=True, exist_ok=True)
-        settings = {"out": str(place), "force": True}
-        return compress(config.model_copy(update=settings), self._report, self._choosing)
+        """What stands there in these forms, or what these settings make of the stages that are kept of this size.
+
+        Only a stage that depends on the forms is done again for others.
+        """
+        found = self._standing(place)
+        if found is not None and found.manifest.provenance["settings"]["forms"] == list(config.forms):
+            return found
+        stages = Workspace(self._folder, self._report.warn).part(f"{_named(config.keep)}-stages")
+        here = config.model_copy(update={"out": str(place), "force": True})
+        output = Output(here)
+        output.settle(stages, self._report)
+        return made(Job(here, output, self._report, self._choosing), stages)[0]
+
+    def _standing(self, place: Path) -> Artifact | None:
+        """The artifact that was made there, if any. A damaged one is told and removed, so that it is made again."""
+        if not (place / MANIFEST).exists():
+            return None
+        try:
+            return open_artifact(place)
+        except ArtifactError:
+            self._report.warn(f"{place}: damaged and left out; it is made again")
+            shutil.rmtree(place)
+            return None
 
     def _fast(self, keep: float, least: float, speeds: dict[float, float], tried: dict[float, str]) -> bool | None:
         """Whether a model of this size is fast enough: planned and cut, and not trained for it."""
         untrained = self._plain(keep).model_copy(update={"epochs": 0.0, "steps": None, "eval": None})
         try:
-            artifact = self._at(self._folder / f"{100 * keep:g}-untrained" / "model", untrained)
+            artifact = self._at(self._untrained(keep), untrained)
         except OF_ONE_SIZE as error:
             self._refused(keep, error, tried)
             return None
+        speeds[keep] = self._speed(keep, artifact)
+        tried[keep] = f"{speeds[keep]:.2f}"
+        self._report.note(f"keep {keep:.0%}: {speeds[keep]:.2f} times the fastest dense form where {least:g} are asked")
+        return speeds[keep] >= least
+
+    def _speed(self, keep: float, artifact: Artifact) -> float:
+        """Times as fast as the fastest dense form: the geometric mean over shapes, of the best form."""
         self._report.stage(f"Timing keep {keep:.0%} beside the dense model", len(SHAPES))
         found = comparison.compare(
             artifact, self._config.checkpoint, SHAPES, SECONDS, self._config.threads, self._report.advance
@@ -217,29 +298,24 @@ class _Seeker:
         ratios = [max(found.speedup(form, shape) or 0.0 for form in forms) for shape in found.shapes if forms]
         if not ratios or not all(ratios):
             raise ConfigError("--min-speedup: no dense form, or none of --forms, can be timed on this machine")
-        speeds[keep] = math.exp(sum(map(math.log, ratios)) / len(ratios))
-        tried[keep] = f"{speeds[keep]:.2f}"
-        self._report.note(f"keep {keep:.0%}: {speeds[keep]:.2f} times the fastest dense form where {least:g} are asked")
-        return speeds[keep] >= least
+        return math.exp(sum(map(math.log, ratios)) / len(ratios))
 
-    def _confirmed(self, keep: float, drop: float, speed: float | None) -> Promise:
-        """What the chosen size loses on the rows that did not choose."""
-        run, artifact = self._confirming, self._made(keep)
+    def _confirmed(self, keep: float, drop: float) -> Promise:
+        """What the chosen size loses on the rows that did not choose, and how fast it is now that it is trained."""
+        config, run, artifact = self._config, self._confirming, self._made(keep)
+        speed = None if config.min_speedup is None else self._speed(keep, artifact)
         self._report.stage("Confirming on the rows that did not choose")
-        dense = run.judge.of(torch_predictor(run.dense))
+        dense = _check_defined(run.judge.of_dense())
         scores = []
         for form in artifact.manifest.forms:
-            if form not in _run_here(artifact.manifest):
-                self._report.warn(f"form {form}: its engine is not available here, so nothing is promised of it")
-                continue
-            with load(artifact.path, form) as loaded:
-                scores.append(run.judge.of(loaded.runtime.run))
-        score = dense.points() if dense else None
-        if dense is None or score is None:
-            raise ConfigError("--eval: the metric is not defined on half of the rows; give more")
+            if form in _run_here(artifact.manifest):
+                with load(artifact.path, form) as loaded:
+                    scores.append(run.judge.of(loaded.runtime.run))
+            elif _engine_here(form):  # the others were told before the search
+                self._report.warn(f"form {form}: it did not run here, so nothing is promised of it")
         confirmed = _lost(dense, [metrics for metrics in scores if metrics is not None])
-        error = standard_error(dense.main, score, self._rows)
-        asked = {name: getattr(self._config, name) for name in ("max_drop", "min_speedup")}
+        error = standard_error(dense.main, dense.points() or 0.0, self._rows)
+        asked = {name: getattr(config, name) for name in ("max_drop", "min_speedup")}
         return Promise(
             asked={name: value for name, value in asked.items() if value is not None},
             keep=keep,
@@ -258,19 +334,61 @@ class _Seeker:
         return self._config.model_copy(update=settings)
 
 
+def _named(keep: float) -> str:
+    """How the directories of a size begin."""
+    return f"{100 * keep:g}"
+
+
+def _engine_here(form: str) -> bool:
+    """Whether the engine that runs a form is installed."""
+    try:
+        importlib.import_module(RUNTIMES[form_of(form).runtimes[0]].module)
+    except ImportError:
+        return False
+    return True
+
+
 def _run_here(manifest: Manifest) -> list[str]:
     """The forms that were run when the artifact was written; others lack their engine or device."""
     return [name for name, record in manifest.forms.items() if record.ran]
 
 
+def _check_rows(choosing: Run, confirming: Run) -> int:
+    """How many rows confirm. Raises ConfigError when they are too few, or too many of --eval are learned from."""
+    halves = [(run.inputs.held_out, run.inputs.sources) for run in (choosing, confirming)]
+    counts = [(len(rows.rows), seen(rows, learned)) for rows, learned in halves if rows is not None]
+    (_, _), (confirm, _) = counts
+    if confirm < FEWEST:
+        raise ConfigError(f"--eval: half of the rows are {confirm}, too few to tell a loss; give {2 * FEWEST} or more")
+    every, known = (sum(column) for column in zip(*counts, strict=True))
+    if known > 1 and known > MOST_SEEN * every:
+        raise ConfigError(
+            f"--eval: {known:,} of {every:,} rows are among the rows to learn from, too many to tell a loss (at most "
+            f"{MOST_SEEN:.0%} may be); take them out of one of the files"
+        )
+    return confirm
+
+
+def _check_defined(dense: Metrics | None) -> Metrics:
+    """The same. Raises ConfigError where the dense model has no score, so that no loss can be told."""
+    if dense is None or dense.points() is None:
+        reason = f" ({dense.reasons[dense.main]})" if dense is not None and dense.reasons[dense.main] else ""
+        name = "the metric" if dense is None else f"{dense.main} of the dense model"
+        raise ConfigError(f"--eval: {name} is not defined on half of the rows{reason}; give more, or other ones")
+    return dense
+
+
 def _lost(dense: Metrics, forms: Sequence[Metrics]) -> float:
-    """Points that the worst form loses. Raises ConfigError where a metric is not defined, or no form was run."""
+    """Points that the worst form loses. dense: defined.
+
+    Raises ConfigError where no form was run, TrainingError where one of them has no score.
+    """
     before, after = dense.points(), [metrics.points() for metrics in forms]
     defined = [value for value in after if value is not None]
-    if before is None or len(defined) < len(after):
-        raise ConfigError(f"--eval: {dense.main} is not defined on these rows, so no loss can be told")
-    if not defined:
+    if not after:
         raise ConfigError("--forms: none of these can be run here, so no loss can be told; add fp32")
+    if before is None or len(defined) < len(after):
+        raise TrainingError(f"{dense.main} of the compressed model is not defined: it gives all rows one answer")
     return before - min(defined)
 
 
@@ -281,8 +399,14 @@ def _told(tried: Mapping[float, str]) -> str:
 
 @contextmanager
 def _tried_beside(out: Path) -> Iterator[Path]:
-    """A directory for the sizes that are tried; it goes when the artifact stands, and stays when something failed."""
-    folder = out.parent / f".{out.name}.sizes"
-    folder.mkdir(parents=True, exist_ok=True)
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    """A directory for the sizes that are tried; whoever makes the first one makes it.
+
+    It goes when the artifact stands. When something failed, it stays if it holds anything.
+    """
+    folder, done = out.parent / f".{out.name}.sizes", False
+    try:
+        yield folder
+        done = True
+    finally:
+        if done or not any(path.is_file() for path in folder.rglob("*")):
+            shutil.rmtree(folder, ignore_errors=True)

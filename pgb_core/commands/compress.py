@@ -30,6 +30,12 @@ docs/method.md explains pgb and the settings that all methods share, docs/method
 docs/glossary.md the terms.
 """.replace("{forms}", ", ".join(FORMS))
 
+_MISSED = {
+    "max_drop": "on the rows that confirm, the model loses more than --max-drop allows; give more --eval rows, or a "
+    "larger --keep",
+    "min_speedup": "the trained model is slower than --min-speedup asks for; ask for more, or give a smaller --keep",
+}
+
 
 def add(p: argparse.ArgumentParser) -> None:
     """Flags of every setting and every option."""
@@ -85,11 +91,8 @@ def _sought(settings: CompressConfig, bars: Report) -> Artifact:
         f"keep {promise.keep:.0%}, found in {promise.runs} trainings: loses {promise.chosen:.2f} points on the rows "
         f"that chose the size, and {promise.confirmed:.2f} on {promise.rows} other rows{error}{speed}"
     )
-    if not promise.holds:
-        print(
-            "on the rows that confirm, the model loses more than --max-drop allows; give more --eval rows, or a larger "
-            "--keep"
-        )
+    for name in promise.missed:
+        print(_MISSED[name])
     return artifact
 
 

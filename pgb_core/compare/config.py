@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
+from pgb_core.compare.rows import percent
 from pgb_core.config import Asked, CompressConfig, Place
 from pgb_core.errors import ConfigError
 from pgb_core.options import METHODS
@@ -38,6 +39,8 @@ def _known(names: tuple[str, ...]) -> tuple[str, ...]:
 def _shares(sizes: tuple[float, ...]) -> tuple[float, ...]:
     if not sizes or any(not 0.01 <= size < 1 for size in sizes) or len(set(sizes)) < len(sizes):
         raise ValueError("must be shares from 0.01 to below 1, each once, such as 0.5,0.25")
+    if len(set(map(percent, sizes))) < len(sizes):
+        raise ValueError("has sizes that are equal in six digits, by which points are named; give only one of them")
     return tuple(sorted(sizes, reverse=True))
 
 
@@ -108,6 +111,7 @@ class CompareConfig(Asked):
         return self.minutes or (QUICK_MINUTES if self.quick else 8.0)
 
     def point(self, method: str, keep: float, seed: int, epochs: float, out: str) -> CompressConfig:
-        """The compression of one point."""
+        """The compression of one point. epochs: not counted where steps are given, but of the dense point."""
         passed = {name: getattr(self, name) for name in Asked.model_fields}
-        return CompressConfig(**passed, method=method, keep=keep, seed=seed, epochs=epochs, out=out)
+        length: dict[str, Any] = {"epochs": epochs} if self.steps is None or keep == 1 else {"steps": self.steps}
+        return CompressConfig(**passed, method=method, keep=keep, seed=seed, out=out, **length)

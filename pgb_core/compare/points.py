@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pgb_core import __version__
-from pgb_core.artifact import MANIFEST, Artifact, open_artifact
+from pgb_core.artifact import MANIFEST, Artifact, check_replaceable, open_artifact
 from pgb_core.compare.config import CompareConfig
 from pgb_core.compare.rows import Point, Row
 from pgb_core.errors import OF_ONE_SIZE, ArtifactError, ConfigError, DataError
@@ -94,52 +94,61 @@ class Points:
         self._report = report
         check_folder(config.out, config.checkpoint)
         self._folder = Path(config.out)
-        self._folder.mkdir(parents=True, exist_ok=True)
         first = config.point(config.methods[0], config.keep[0], 0, 1.0, str(self._folder / "point"))
         self._shared = Shared(cache_of(first), foretell=False)
         self._run = Run.begin(first, report, Workspace(self._folder / ".none"), self._shared)
         self.common = self._known()
 
     def made(self) -> Iterator[Row]:
-        """A row for each point, from the disk where it is there."""
+        """A row for each point, from the disk where it is there with its artifact; what was refused is tried again.
+
+        Every artifact that is there is opened before the work begins: one that is damaged is made again.
+        """
         every = [Point(AS_IT_IS, 1.0), *points(self._config)]
         epochs = {point: self._epochs(point) for point in every}
-        waiting = [point for point in every if self._kept(point) is None]
-        self._report.begin(self._work(waiting, epochs))
+        standing = {point: found for point in every if (found := self._standing(point)) is not None}
+        rows = {point: Row.load(self._folder, point) for point in every}
+        kept = {point: row for point, row in rows.items() if row and not row.refused and point in standing}
+        self._report.begin(self._work([point for point in every if point not in kept], epochs))
         for point in every:
-            row = self._kept(point)
+            row = kept.get(point)
             if row is None:
-                row = self._make(point, epochs[point])
+                row = self._make(point, epochs[point], standing.get(point))
                 if row.refused and point.keep == 1:
                     raise ConfigError(f"the dense model cannot be exported: {row.refused}")
                 row.save(self._folder)
             yield row
 
-    def _kept(self, point: Point) -> Row | None:
-        """The row of a point that has its artifact; what was refused is tried again."""
-        row = Row.load(self._folder, point)
-        stands = row is not None and not row.refused and (self.artifact(point) / MANIFEST).exists()
-        return row if stands else None
-
     def artifact(self, point: Point) -> Path:
         """Where the artifact of a point is."""
         return self._folder / point.name
 
-    def _make(self, point: Point, epochs: float) -> Row:
+    def _make(self, point: Point, epochs: float, standing: Artifact | None) -> Row:
+        """standing: an artifact of the point that was written before its row could be."""
         config = self._config.point(point.method, point.keep, point.seed, epochs, str(self.artifact(point)))
+        config = config.model_copy(update={"force": True})  # all that may stand there now is damaged
         told, began = _Quiet(self._report, point.name), time.perf_counter()
         try:
-            done = self._standing(point) or compress(config, told, self._shared)
+            done = standing or compress(config, told, self._shared)
         except (*OF_ONE_SIZE, ConfigError) as error:  # of this point alone
             self._report.warn(f"{point.name}: {error}")
             return Row(point, epochs=epochs, seconds=time.perf_counter() - began, refused=str(error))
         return _row(done, point, epochs, time.perf_counter() - began, told.notes)
 
     def _standing(self, point: Point) -> Artifact | None:
-        """An artifact that was written before its row could be."""
-        if not (self.artifact(point) / MANIFEST).exists():
+        """The artifact of a point, None without; also where it is damaged, which is told.
+
+        Raises ArtifactError when it is of another point, or damaged and may not be replaced.
+        """
+        place = self.artifact(point)
+        if not (place / MANIFEST).exists():
             return None
-        found = open_artifact(self.artifact(point))
+        try:
+            found = open_artifact(place)
+        except ArtifactError:
+            check_replaceable(place)
+            self._report.warn(f"{place}: damaged and left out; the point is made again")
+            return None
         asked = found.manifest.provenance.get("settings", {})
         if (
             (point.keep < 1 and asked.get("method") != point.method)
@@ -206,6 +215,7 @@ class Points:
                 )
             return common
         common = self._measured()
+        self._folder.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".new")
         temporary.write_text(json.dumps({"asked": asked, "common": common.__dict__}, indent=1) + "\n", "utf-8")
         os.replace(temporary, path)

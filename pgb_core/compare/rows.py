@@ -15,6 +15,11 @@ DENSE = "dense"
 CONFIDENT = 1.96  # standard errors, of an interval of 95 %
 
 
+def percent(keep: float) -> str:
+    """A share as names of files have it, in six digits."""
+    return f"{100 * keep:g}"
+
+
 @dataclass(frozen=True)
 class Point:
     """A method, a share of the weights, a seed. The dense model has the share 1."""
@@ -28,7 +33,7 @@ class Point:
         """Of its files."""
         if self.keep == 1:
             return DENSE
-        return f"{self.method}-{100 * self.keep:g}" + (f"-seed-{self.seed}" if self.seed else "")
+        return f"{self.method}-{percent(self.keep)}" + (f"-seed-{self.seed}" if self.seed else "")
 
 
 @dataclass(frozen=True)
@@ -61,16 +66,22 @@ class Row:
 
     @classmethod
     def load(cls, folder: Path, point: Point) -> Row | None:
-        """What is kept of a point, None without. Raises DataError on a file that is no row."""
+        """What is kept of a point, None without. Raises DataError on a file that is no row, or one of another point."""
         path = folder / f"{point.name}.json"
         if not path.exists():
             return None
         try:
             raw: dict[str, Any] = json.loads(path.read_text("utf-8"))
             raw["layers"] = [tuple(pair) for pair in raw["layers"]]
-            return cls(**{**raw, "point": Point(**raw["point"])})
+            found = cls(**{**raw, "point": Point(**raw["point"])})
         except (ValueError, TypeError, KeyError) as error:
             raise DataError(f"{path}: not a row of a comparison; remove it, and its point is made again") from error
+        if found.point != point:
+            raise DataError(
+                f"{path}: is of {found.point.method} at keep {found.point.keep!r}, not of {point.method} at "
+                f"{point.keep!r}; give that size, or choose another --out"
+            )
+        return found
 
 
 @dataclass(frozen=True)

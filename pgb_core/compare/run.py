@@ -33,7 +33,7 @@ def compare(config: CompareConfig, progress: Progress) -> Report:
         made = {row.point.name: points.artifact(row.point) for row in rows if not row.refused}
         dense = made.pop(DENSE)
         progress.stage("Timing every form beside the dense model")
-        times = timed(config.checkpoint, dense, made, count, config.seconds, progress.advance)
+        times = timed(config.checkpoint, dense, made, count, config.seconds, progress.advance, progress.warn)
     report = _report(config, points.common, rows, times)
     folder = Path(config.out)
     _written(folder / REPORT, page(report))

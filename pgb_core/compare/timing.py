@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pgb_core.artifact import open_artifact
 from pgb_core.compare.rows import DENSE
+from pgb_core.errors import ResourceError
 from pgb_core.gate import load_checked
 from pgb_core.inference.errors import RuntimeUnavailable
 from pgb_core.inference.runtimes.registry import open_runtime
+from pgb_core.machine import free_memory
 from pgb_core.measure import bench
 from pgb_core.measure.bench import Shape, Timed
 from pgb_core.measure.comparison import write_dense
@@ -19,7 +22,10 @@ from pgb_core.progress.report import Report
 
 SHAPES: tuple[Shape, ...] = ((1, 128), (8, 128))
 FUSED = "fused"  # the dense model with ONNX Runtime's fused operators
-AT_ONCE = 12  # artifacts beside the dense forms, each in a process of its own
+AT_ONCE = 12  # models at most beside the dense forms, each in a process of its own
+# Bytes of such a process: so many, and so many times its file. Once it has loaded, benchmarks/encoder_speed.py found at
+# most 0.16 GB and 2.
+PROCESS, OF_FILE = 250_000_000, 2
 
 
 def shape_name(shape: Shape) -> str:
@@ -28,6 +34,7 @@ def shape_name(shape: Shape) -> str:
 
 
 Times = dict[str, dict[str, dict[str, float]]]
+Key = tuple[str, str]  # name and form
 
 
 @dataclass(frozen=True)
@@ -49,25 +56,34 @@ def timed(
     threads: int,
     seconds: float,
     progress: Callable[[int], None],
+    warn: Callable[[str], None] = lambda text: None,
 ) -> Measured:
     """Time every form of every artifact, beside the dense model's: those of its artifact, and ONNX Runtime's own.
 
     artifacts: by name, without the dense one. More than fit at once are timed in groups, each beside the dense forms;
-    the times of a group are put on the scale of the first one by the fastest dense form.
+    the times of a group are put on the scale of the first one by the fastest dense form. Raises ResourceError when a
+    process fails that is timed beside the dense forms alone.
     """
     found: Times = {}
     busy: str | None = None
     with tempfile.TemporaryDirectory(prefix="pgb-compare-") as folder:
         loaded = load_checked(checkpoint, open_artifact(dense).manifest.task, Report())[0]
         whole = write_dense(loaded, Path(folder) / DENSE, (FUSED,))
-        anchors = {(DENSE, FUSED): Timed(whole.path, FUSED)}
-        anchors |= {(DENSE, form): Timed(dense, form) for form in _running(dense)}
         shapes = tuple(shape for shape in SHAPES if shape[1] <= loaded.max_length) or ((1, loaded.max_length),)
-        models = {(name, form): Timed(path, form) for name, path in artifacts.items() for form in _running(path)}
-        order = list(models)
-        for start in range(0, max(1, len(order)), AT_ONCE):
-            both = {**anchors, **{key: models[key] for key in order[start : start + AT_ONCE]}}
-            names = {f"{name} {form}": (name, form) for name, form in both}
+        size = whole.graph(FUSED).stat().st_size
+        anchors = {(DENSE, FUSED): Timed(whole.path, FUSED)}
+        dense_files = _running(dense)
+        anchors |= {(DENSE, form): Timed(dense, form) for form in dense_files}
+        models, needed = dict[Key, Timed](), dict[Key, int]()
+        for name, path in artifacts.items():
+            for form, file in _running(path).items():
+                models[name, form], needed[name, form] = Timed(path, form), _needed(file)
+        beside = sum(map(_needed, (size, *dense_files.values())))
+
+        def measure(group: Sequence[Key]) -> None:
+            nonlocal busy
+            names = {f"{name} {form}": (name, form) for name, form in (*anchors, *group)}
+            both = {**anchors, **models}
             measured = bench.time_in_turns(
                 {said: both[key] for said, key in names.items()}, shapes, threads, seconds, progress
             )
@@ -75,8 +91,49 @@ def timed(
             for shape in shapes:
                 times = {key: measured.timings[said].minimum(shape) for said, key in names.items()}
                 _put(times, shape_name(shape), found)
-        size = whole.graph(FUSED).stat().st_size
+
+        in_groups(needed, beside, measure, warn)
     return Measured(found, size, busy)
+
+
+def in_groups(
+    needed: Mapping[Key, int], beside: int, measure: Callable[[Sequence[Key]], None], warn: Callable[[str], None]
+) -> None:
+    """Time all models, as many at once as there is memory for, at least one; the dense forms alone where there is none.
+
+    needed: bytes of each model's process; beside: of those of the dense forms. Where a process fails, half as many are
+    timed at once from then on. Raises ResourceError when that was one.
+    """
+    waiting, most = list(needed), AT_ONCE
+    while True:
+        group = waiting[: min(most, _fitting([needed[key] for key in waiting], beside))]
+        try:
+            measure(group)
+        except ResourceError as error:
+            if len(group) < 2:
+                raise
+            most = len(group) // 2
+            warn(f"{error}. There may be too little memory: {most} models are timed at once now, not {len(group)}")
+            continue
+        waiting = waiting[len(group) :]
+        if not waiting:
+            return
+
+
+def _fitting(needed: Sequence[int], beside: int) -> int:
+    """How many of the first models there is memory for beside the dense forms; at least one."""
+    room = free_memory()
+    if room is None:
+        return len(needed)
+    room, count = room - beside, 0
+    while count < len(needed) and needed[count] <= room:
+        room, count = room - needed[count], count + 1
+    return max(1, count)
+
+
+def _needed(file: int) -> int:
+    """Bytes of a process that has a model open whose file has so many."""
+    return PROCESS + OF_FILE * file
 
 
 def _put(times: Mapping[tuple[str, str], float], shape: str, found: Times) -> None:
@@ -89,12 +146,11 @@ def _put(times: Mapping[tuple[str, str], float], shape: str, found: Times) -> No
             found.setdefault(name, {}).setdefault(form, {})[shape] = round(factor * time, 4)
 
 
-def _running(path: Path) -> Iterator[str]:
-    """The forms that open here."""
-    artifact = open_artifact(path)
+def _running(path: Path) -> dict[str, int]:
+    """The forms that open here, and the bytes of their files."""
+    artifact, found = open_artifact(path), dict[str, int]()
     for form in artifact.manifest.forms:
-        try:
+        with suppress(RuntimeUnavailable):
             open_runtime(artifact, form, "cpu", 1).close()
-        except RuntimeUnavailable:
-            continue
-        yield form
+            found[form] = artifact.graph(form).stat().st_size
+    return found

@@ -25,10 +25,18 @@ LEFT_SECONDS = 3600.0  # after which what is being saved counts as left behind
 _SUFFIX, _NEW = ".safetensors", ".new-"
 
 
-def usual_place() -> Path:
-    """What PGB_CACHE names, else `pgb-serve` in the user's cache directory (XDG Base Directory Specification)."""
-    named = os.environ.get("PGB_CACHE")
-    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pgb-serve"
+def usual_place() -> Path | None:
+    """What PGB_CACHE names, else `pgb-serve` in the user's cache directory (XDG Base Directory Specification).
+
+    None where PGB_CACHE is empty, and for a user who has no home directory, such as a number without a name.
+    """
+    told = os.environ.get("PGB_CACHE")
+    if told is not None:
+        return Path(told) if told else None
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pgb-serve"
+    except RuntimeError:
+        return None
 
 
 class Cache:
@@ -51,13 +59,15 @@ class Cache:
                 path.unlink()
         return None
 
-    def holds(self, stage: str, key: str) -> bool:
-        """Whether a stage is there, sound or not."""
-        return bool(self._files(beginning(stage, key)))
+    def size(self, stage: str, key: str) -> int:
+        """Bytes of a stage's file that is there and sound; 0 for none."""
+        with suppress(OSError):
+            return max((path.stat().st_size for path in self._files(beginning(stage, key)) if sound(path)), default=0)
+        return 0
 
     def save(self, stage: str, key: str, tensors: Mapping[str, Tensor]) -> None:
-        """Keep a stage's tensors, unless there are none, they are larger than all there is room for, or cannot be
-        written.
+        """Keep a stage's tensors in place of those that are there, unless there are none, they are larger than all
+        there is room for, or cannot be written.
         """
         if not tensors or sum(value.nbytes for value in tensors.values()) > self._most:
             return
@@ -67,7 +77,11 @@ class Cache:
             with tempfile.TemporaryDirectory(dir=self._folder, prefix=_NEW) as temporary:
                 path = Path(temporary) / "stage"
                 save_file(plain, path)
-                os.replace(path, self._folder / named(stage, key, path, _SUFFIX))
+                kept = self._folder / named(stage, key, path, _SUFFIX)
+                os.replace(path, kept)
+            for before in self._files(beginning(stage, key)):
+                if before != kept:
+                    before.unlink(missing_ok=True)
             self._trim()
 
     def _files(self, prefix: str = "") -> list[Path]:

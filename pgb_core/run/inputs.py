@@ -17,7 +17,7 @@ from pgb_core.progress.report import Report
 from pgb_core.run import reading
 from pgb_core.tasks import Source
 from pgb_core.tasks.features import Features
-from pgb_core.tasks.parts import some
+from pgb_core.tasks.parts import seen, some
 
 FEW = 64  # inputs, below which a run is warned
 SOME = 512  # held-out rows at most, on which models between two stages are scored
@@ -102,6 +102,8 @@ def read_inputs(config: CompressConfig, checkpoint: Checkpoint, report: Report) 
     if not training and not config.distill and config.trains and not config.as_it_is:
         raise ConfigError("--no-distill without --train: nothing to re-finetune with; give labels or --epochs 0")
     held_out = config.eval and reading.read(config.eval, subject, options, report, "validation", reading.EVALUATION)
+    if held_out and not config.as_it_is:
+        _tell_seen(held_out, sources, report)
     learned = training or calibration
     if sources and config.more_text and config.trains and not config.as_it_is:
         made = _more(sources[0], config, checkpoint, report)
@@ -109,6 +111,16 @@ def read_inputs(config: CompressConfig, checkpoint: Checkpoint, report: Report) 
         more = _encoded(made, config, checkpoint, report)
         learned = [*learned, *(replace(item, row=-1 - item.row) for item in more)]
     return Inputs(picked, learned, labelled or None, rows, held_out or None, tuple(sources))
+
+
+def _tell_seen(held_out: Source, learned: Sequence[Source], report: Report) -> None:
+    """Warn of rows to judge by that the compressed model has learned: they show too small a loss."""
+    known, every = seen(held_out, learned), len(held_out.rows)
+    if known:
+        report.warn(
+            f"{held_out.short}: {known:,} of {every:,} rows ({known / every:.1%}) are among the rows to learn from and "
+            "show too small a loss; take them out of one of the files"
+        )
 
 
 def _digest(features: Sequence[Features]) -> str:

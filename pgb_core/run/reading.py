@@ -77,7 +77,7 @@ class Trial:
     seed: int = 0
 
     def check(self, train: Source | None, held_out: Source | None) -> dict[str, object]:
-        """Try the model on a sample of the labels; what was found, for the manifest.
+        """Try the model on a sample of the labels, once where both are the same rows; what was found, for the manifest.
 
         Raises DataError when it contradicts those to learn from, unless they are `trusted`. Labels to score with
         that it contradicts are a warning.
@@ -98,7 +98,7 @@ class Trial:
                 )
             else:
                 self.tell.note(f"{train.short}: the checkpoint's {verdict.told}")
-        if held_out is not None and (train is None or held_out.name != train.name):
+        if held_out is not None and (train is None or held_out.rows != train.rows):  # names of splits are equal
             verdict = self._judged(held_out)
             if verdict.fault:
                 self.tell.warn(

@@ -154,12 +154,19 @@ class Run:
         return teacher
 
     def keep_teacher(self) -> None:
-        """Keep what the dense model made of the rows for later runs: as much of it as the cache has room for."""
+        """Keep what the dense model made of the rows for later runs: as much of it as the cache has room for.
+
+        What was kept before is replaced where more is known now, as after a longer training.
+        """
         cache, config = self.shared.cache, self.config
         if cache is None or not (config.distill and config.trains) or config.as_it_is:
             return
-        if not cache.holds("teacher", self._teacher_key):
-            cache.save("teacher", self._teacher_key, self.teacher.state(TEACHER_BYTES))
+        teacher, kept = self.shared.asked_teacher(self._teacher_key), cache.size("teacher", self._teacher_key)
+        if teacher is None or teacher.kept <= kept:
+            return
+        known = teacher.state(TEACHER_BYTES)
+        if sum(value.nbytes for value in known.values()) > kept:
+            cache.save("teacher", self._teacher_key, known)
 
     @cached_property
     def per_epoch(self) -> int:

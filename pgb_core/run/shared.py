@@ -39,6 +39,10 @@ class Shared:
         self._known[key] = found
         return found
 
+    def asked_teacher(self, key: str) -> Teacher | None:
+        """The one of this key, if a run has asked for it."""
+        return self._teachers.get(key)
+
     def teacher(self, key: str, make: Callable[[], Teacher]) -> Teacher:
         """The one of this key. Only the last one is held, as each may hold gigabytes."""
         if key not in self._teachers:

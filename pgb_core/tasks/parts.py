@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from itertools import chain
 
 from pgb_core.data.rows import Question, Row
@@ -20,6 +21,17 @@ def some(source: Source, count: int) -> Source:
     if len(places) <= count:
         return source
     return source.picked(sorted(places[n * len(places) // count] for n in range(count)))
+
+
+def seen(source: Source, others: Iterable[Source]) -> int:
+    """How many rows have the texts of a row of the others, whatever the white space between words."""
+    known = {_texts(row) for other in others for row in other.rows}
+    return sum(_texts(row) in known for row in source.rows)
+
+
+def _texts(row: Row) -> tuple[str, ...]:
+    both = (row.question, row.context) if isinstance(row, Question) else (row.text, row.pair or "")
+    return tuple(" ".join(text.split()) for text in both)
 
 
 def _groups(source: Source) -> list[list[int]]:

@@ -14,9 +14,9 @@ from pgb_core.config import CompressConfig
 from pgb_core.errors import ConfigError
 from pgb_core.learn import teacher as teaching
 from pgb_core.learn.teacher import Teacher
-from pgb_core.pipeline import compress
+from pgb_core.pipeline import cache_of, compress
 from pgb_core.progress.report import Report
-from pgb_core.run.cache import LEFT_SECONDS, Cache
+from pgb_core.run.cache import LEFT_SECONDS, Cache, usual_place
 from pgb_core.run.shared import MOST_KEPT, Shared
 from pgb_core.tasks.features import Features, collate
 from tests.conftest import TASKS, small_encoder
@@ -53,6 +53,35 @@ def test_what_is_saved_is_found_under_its_own_digest(tmp_path: Path) -> None:
     assert cache.tensors("plan", KEY) is None
 
 
+def test_what_is_saved_again_takes_the_place_of_what_was_there(tmp_path: Path) -> None:
+    """One file of a stage, whose size is that of a sound one."""
+    cache = Cache(tmp_path)
+    assert cache.size("scores", KEY) == 0
+    for count in (4, 8):
+        cache.save("scores", KEY, {"a": torch.zeros(count)})
+    (path,) = tmp_path.glob("scores-*")
+    assert cache.size("scores", KEY) == path.stat().st_size > 32
+    path.write_bytes(b"damaged")
+    assert cache.size("scores", KEY) == 0
+
+
+def test_a_user_without_a_home_has_no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor has one who says so: an empty PGB_CACHE means what an empty --cache means."""
+
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setenv("PGB_CACHE", "")
+    assert usual_place() is None
+    monkeypatch.delenv("PGB_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert usual_place() == tmp_path / "pgb-serve"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", homeless)
+    assert usual_place() is None
+    assert cache_of(settings(tmp_path / "model", tmp_path / "small", tmp_path / "texts")) is None
+
+
 def test_a_cache_that_is_no_directory_is_refused(tmp_path: Path) -> None:
     """And not left out in silence."""
     (tmp_path / "file").write_text("")
@@ -71,7 +100,7 @@ def test_a_cache_that_is_only_readable_is_read(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(os, "utime", refused)
     assert cache.tensors("scores", KEY) is not None
-    assert cache.holds("scores", KEY)
+    assert cache.size("scores", KEY)
 
 
 def test_a_damaged_file_is_no_stage(tmp_path: Path) -> None:
@@ -151,6 +180,22 @@ def test_a_teacher_s_outputs_are_those_of_the_run_before(
     assert "outputs of the dense model: known from a run before" in told.said
     assert {**found.manifest.files, CARD: ""} == {**plain.manifest.files, CARD: ""}
     assert list(cache.glob("teacher-*")) == [kept]
+
+
+def test_more_of_a_teacher_s_outputs_take_the_place_of_fewer(
+    tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that knows more than is kept keeps that in its place; the same again writes nothing."""
+    monkeypatch.setattr(teaching, "TOKENS", 128)
+    model, found = checkpoint(tmp_path / "model", "bert", "classification", num_hidden_layers=2), []
+    quick = {"structure": "nested", "samples": 16, "epochs": 1.0, "cache": str(tmp_path / "cache")}
+    for most in (100_000, 1 << 20, 1 << 20):
+        monkeypatch.setattr("pgb_core.run.run.TEACHER_BYTES", most)
+        compress(settings(model, tmp_path / f"after-{len(found)}", texts, **quick))
+        (kept,) = (tmp_path / "cache").glob("teacher-*")
+        found.append((kept.name, kept.stat().st_size))
+    assert 0 < found[0][1] < found[1][1]
+    assert found[1] == found[2]
 
 
 @pytest.mark.parametrize("task", TASKS)

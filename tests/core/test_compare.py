@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,14 @@ from pgb_core.cli import main
 from pgb_core.compare import timing
 from pgb_core.compare.config import CompareConfig
 from pgb_core.compare.page import Report, best_forms, page
-from pgb_core.compare.points import AS_IT_IS, points
+from pgb_core.compare.points import AS_IT_IS, Points, points
 from pgb_core.compare.rows import Candidate, Point, Row, advice, fastest, frontier
-from pgb_core.errors import ConfigError, DataError
+from pgb_core.errors import ArtifactError, ConfigError, DataError, ResourceError
 from pgb_core.inference.load import load
 from pgb_core.options import METHODS
 from pgb_core.tasks.metrics import standard_error
 from tests.core.small import checkpoint
+from tests.core.test_gate import Told
 
 
 def candidate(score: float, time: float, form: str = "fp32", name: str = "pgb-50", dense: bool = False) -> Candidate:
@@ -109,6 +111,9 @@ def test_a_row_is_read_as_it_was_written(tmp_path: Path) -> None:
     row.save(tmp_path)
     assert Row.load(tmp_path, row.point) == row
     assert Row.load(tmp_path, Point("pgb", 0.5)) is None
+    alike = Point("pgb", 0.2500000001, 2)
+    with pytest.raises(DataError, match=r"is of pgb at keep 0\.25, not of pgb at 0\.2500000001; give that size"):
+        Row.load(tmp_path, alike)
     (tmp_path / f"{row.point.name}.json").write_text("{")
     with pytest.raises(DataError, match="remove it"):
         Row.load(tmp_path, row.point)
@@ -120,6 +125,7 @@ def test_a_row_is_read_as_it_was_written(tmp_path: Path) -> None:
         ({"methods": "pgb,tea"}, "unknown method 'tea'"),
         ({"methods": "pgb,pgb"}, "each once"),
         ({"keep": "0.5,1"}, "below 1"),
+        ({"keep": "0.3333333,0.3333334"}, "equal in six digits"),
         ({"keep": "half"}, "keep must be a list, not 'half'"),
         ({"minutes": 1.0, "epochs": 1.0}, "are two budgets"),
         ({"methods": "pgb,movement,proximal", "epochs": 0.0}, "epochs 0: movement, proximal need training"),
@@ -151,6 +157,80 @@ def test_the_dense_point_is_the_model_as_it_is() -> None:
     config = CompareConfig(**usual, methods="qbert,pgb", epochs=1.0)
     assert config.point(AS_IT_IS, 1.0, 0, 0.0, "there/dense").as_it_is
     assert not config.point("qbert", 1.0, 0, 0.0, "there/dense").as_it_is
+
+
+def test_steps_are_passed_on_as_they_are() -> None:
+    """However many epochs they come to."""
+    usual = {"checkpoint": "here", "out": "there", "train": "rows", "eval": "others"}
+    config = CompareConfig(**usual, steps=20_000)
+    point = config.point("pgb", 0.5, 0, 5000.0, "there/pgb-50")
+    assert (point.steps, point.trains) == (20_000, True)
+    dense = config.point(AS_IT_IS, 1.0, 0, 0.0, "there/dense")
+    assert (dense.steps, dense.trains) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("free", "most", "groups"),
+    [
+        (None, 99, [12, 8]),
+        (1000, 99, [5, 5, 5, 5]),
+        (100, 99, [1] * 20),  # one at a time, whatever there is
+        (None, 6, [6, 6, 6, 2]),
+        (None, 1, [1] * 20),
+    ],
+)
+def test_as_many_are_timed_at_once_as_there_is_memory_for(
+    free: int | None, most: int, groups: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the sizes of files; where a process dies all the same, half as many from then on, and none twice."""
+    monkeypatch.setattr(timing, "free_memory", lambda: free)
+    timed, warned = list[list[tuple[str, str]]](), list[str]()
+
+    def measure(group: Sequence[tuple[str, str]]) -> None:
+        if len(group) > most:
+            raise ResourceError("pgb-50: the timing process failed: no message")
+        timed.append(list(group))
+
+    keys = [(f"pgb-{n}", "fp32") for n in range(20)]
+    timing.in_groups(dict.fromkeys(keys, 100), 500, measure, warned.append)
+    assert [len(group) for group in timed] == groups
+    assert [key for group in timed for key in group] == keys
+    assert bool(warned) is (most < 12)
+    timing.in_groups({}, 500, measure, warned.append)
+    assert timed[-1] == []
+
+
+def test_a_model_that_cannot_be_timed_alone_is_an_error() -> None:
+    """The reason is that of its process."""
+
+    def measure(group: Sequence[tuple[str, str]]) -> None:
+        raise ResourceError("pgb-50: the timing process failed: no message")
+
+    with pytest.raises(ResourceError, match="the timing process failed"):
+        timing.in_groups({("pgb-50", "fp32"): 1}, 1, measure, lambda text: None)
+
+
+def test_a_damaged_point_is_made_again_before_anything_is_timed(tmp_path: Path, texts: Path) -> None:
+    """It is told first, and the others stay as they are; what may not be replaced ends the command at once."""
+    model, out = checkpoint(tmp_path / "model", "bert", "classification"), tmp_path / "compared"
+    usual = {"checkpoint": str(model), "train": str(texts), "eval": str(texts), "trust_labels": True, "forms": "fp32"}
+    config = CompareConfig(**usual, out=str(out), methods="magnitude", keep="0.5", epochs=0.0)
+    with pytest.raises(DataError, match="nothing there"):
+        Points(CompareConfig(**usual | {"eval": str(tmp_path / "nothing there.csv")}, out=str(out)), Told())
+    assert not out.exists()
+    assert [row.refused for row in Points(config, Told()).made()] == ["", ""]
+    graph, manifest = (out / "magnitude-50" / name for name in ("model.onnx", "manifest.json"))
+    before, dense = graph.read_bytes(), (out / "dense" / "manifest.json").stat().st_mtime_ns
+    graph.write_bytes(before[:1000])
+    told = Told()
+    assert [row.refused for row in Points(config, told).made()] == ["", ""]
+    assert f"{out / 'magnitude-50'}: damaged and left out; the point is made again" in told.warnings
+    assert graph.read_bytes() == before
+    assert (out / "dense" / "manifest.json").stat().st_mtime_ns == dense
+    manifest.write_text("{")
+    told = Told()
+    with pytest.raises(ArtifactError, match="remove it"):
+        next(Points(config, told).made())
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""How many cores a process may use."""
+"""How many cores and how much memory a process may use."""
 
 from pathlib import Path
 
@@ -38,6 +38,39 @@ def test_cores_are_those_of_the_control_group(
     monkeypatch.setattr(machine, "_OWN", tmp_path / "own")
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)))
     assert machine.usable_cores() == cores
+
+
+KILO = {"a/b/memory.max": "1000000", "a/b/memory.current": "900000", "a/b/memory.stat": "anon 5\ninactive_file 50000"}
+OLD = {"memory/memory.limit_in_bytes": "2000000", "memory/memory.usage_in_bytes": "500000"}
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "free"),
+    [
+        ("", {}, 8_192_000),
+        (V2, {"a/b/memory.max": "max", "a/b/memory.current": "1"}, 8_192_000),
+        (V2, KILO, 150_000),
+        (V2, KILO | {"a/memory.max": "120000", "a/memory.current": "100000", "a/memory.stat": ""}, 20_000),
+        (V2, {"a/b/memory.max": "nonsense"}, 8_192_000),
+        ("5:memory:/\n", OLD | {"memory/memory.stat": "total_inactive_file 1000"}, 1_501_000),
+    ],
+)
+def test_memory_is_what_the_machine_and_the_control_group_have_left(
+    own: str, files: dict[str, str], free: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files that the system may forget are left; None where nothing is told."""
+    for name, text in files.items():
+        (tmp_path / "groups" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "groups" / name).write_text(f"{text}\n")
+    (tmp_path / "own").write_text(own)
+    (tmp_path / "meminfo").write_text("MemTotal: 16000 kB\nMemAvailable:    8000 kB\n")
+    monkeypatch.setattr(machine, "_GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(machine, "_OWN", tmp_path / "own")
+    monkeypatch.setattr(machine, "_MEMORY", tmp_path / "meminfo")
+    assert machine.free_memory() == free
+    monkeypatch.setattr(machine, "_OWN", tmp_path / "none")
+    monkeypatch.setattr(machine, "_MEMORY", tmp_path / "none")
+    assert machine.free_memory() is None
 
 
 def test_no_more_than_the_affinity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,6 +81,19 @@ def test_labels_that_fit_go_on_and_those_to_score_with_only_warn(tmp_path: Path)
     assert "too few to tell" in told.lines[0]
 
 
+def test_the_same_rows_are_tried_once_and_a_split_of_the_same_name_by_itself(tmp_path: Path) -> None:
+    """Two splits of a hub dataset may be given by one name."""
+    train = reading.read(rows(tmp_path, 60), MOODS, reading.Options(), Told())
+    split = reading.read(rows(tmp_path, 60, turned=True), MOODS, reading.Options(), Told())
+    assert split.name == train.name
+    told = Told()
+    reading.Trial(MOODS, SERVED, by_word, told).check(train, split)
+    assert "the checkpoint contradicts the labels to score with" in told.lines[-1]
+    told = Told()
+    reading.Trial(MOODS, SERVED, by_word, told).check(train, train)
+    assert len(told.lines) == 1
+
+
 def squad(folder: Path, good: int, lost: int, text: str = "city", start: int | None = 4) -> str:
     """Questions, of which some have an answer that is not where it is written to be."""
     found = {"question": "who", "answers": [{"text": "town", "answer_start": 4}]}

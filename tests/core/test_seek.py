@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pgb_core import seek
-from pgb_core.artifact import open_artifact
+from pgb_core.artifact import Artifact, open_artifact
+from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.cli import main
 from pgb_core.config import CompressConfig
 from pgb_core.data import Question
 from pgb_core.data.rows import TextRow
-from pgb_core.errors import ConfigError
+from pgb_core.errors import ConfigError, ResourceError, TrainingError
+from pgb_core.inference.runtimes.registry import RUNTIMES
+from pgb_core.learn.finetune import Trainer
 from pgb_core.pipeline import compress
+from pgb_core.run.inputs import read_inputs
 from pgb_core.run.workspace import locked
 from pgb_core.tasks import Source
 from pgb_core.tasks.metrics import Metrics
-from pgb_core.tasks.parts import half, some
+from pgb_core.tasks.parts import half, seen, some
 from tests.core.small import WORDS, checkpoint
+from tests.core.test_gate import Told
 
 USUAL = {"checkpoint": "here", "out": "there", "train": "rows"}
 
@@ -93,23 +99,42 @@ def test_one_compression_does_not_guess_a_size() -> None:
         compress(CompressConfig(**USUAL, max_drop=1.0, eval="rows"))
 
 
-@pytest.fixture
-def rows(tmp_path: Path) -> Path:
-    """Two hundred labelled texts."""
-    path = tmp_path / "rows.jsonl"
-    texts = [" ".join(words) for words in itertools.islice(itertools.permutations(WORDS[:9], 3), 200)]
-    path.write_text("".join(json.dumps({"text": text, "label": n % 2}) + "\n" for n, text in enumerate(texts)))
+TEXTS = [" ".join(words) for words in itertools.islice(itertools.permutations(WORDS[:9], 3), 400)]
+
+
+def written(path: Path, texts: list[str], label: float | None = None) -> Path:
+    """A file of these texts with labels; 0 and 1 in turn where none is given."""
+    lines = [{"text": text, "label": n % 2 if label is None else label} for n, text in enumerate(texts)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
 
 
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    """Two hundred labelled texts to learn from."""
+    return written(tmp_path / "rows.jsonl", TEXTS[:200])
+
+
+@pytest.fixture
+def others(tmp_path: Path) -> Path:
+    """Two hundred other ones, to judge by."""
+    return written(tmp_path / "others.jsonl", TEXTS[200:])
+
+
+def asked(model: Path, rows: Path, others: Path, out: Path, *more: str) -> list[str]:
+    """A quick search by the command line."""
+    given = ["compress", str(model), "--train", str(rows), "--eval", str(others), "--out", str(out), "--trust-labels"]
+    return [*given, "--samples", "16", "--forms", "fp32", *more]
+
+
 def test_a_loss_is_promised_on_one_half_and_confirmed_on_the_other(
-    tmp_path: Path, rows: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, rows: Path, others: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The artifact stands at --out, says what was promised, and the sizes that were tried are gone."""
+    """The artifact stands at --out, an empty directory; it says what was promised, and what was tried is gone."""
     monkeypatch.setattr(seek, "SIZES", (0.7, 0.4))
     model = checkpoint(tmp_path / "model", "bert", "classification")
-    given = ["compress", str(model), "--train", str(rows), "--eval", str(rows), "--trust-labels", "--epochs", "0"]
-    given += ["--samples", "16", "--forms", "fp32", "--out", str(tmp_path / "small")]
+    given = asked(model, rows, others, tmp_path / "small", "--epochs", "0")
+    (tmp_path / "small").mkdir()
     assert main([*given, "--max-drop", "100"]) == 0
     assert "keep 40%, found in 1 trainings" in capsys.readouterr().out
     found = open_artifact(tmp_path / "small")
@@ -125,14 +150,13 @@ def test_a_loss_is_promised_on_one_half_and_confirmed_on_the_other(
 
 
 def test_a_size_that_cannot_be_made_is_too_small(
-    tmp_path: Path, rows: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, rows: Path, others: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With heads alone most sizes are out of reach. The search goes on to larger ones. One search runs at a time."""
     monkeypatch.setattr(seek, "SIZES", (0.8, 0.4, 0.2))
     model = checkpoint(tmp_path / "model", "bert", "classification")
-    given = ["compress", str(model), "--train", str(rows), "--eval", str(rows), "--trust-labels", "--epochs", "0"]
-    given += ["--samples", "16", "--forms", "fp32", "--method", "michel", "--structure", "heads"]
-    given += ["--out", str(tmp_path / "small"), "--max-drop", "100"]
+    given = asked(model, rows, others, tmp_path / "small", "--epochs", "0", "--max-drop", "100")
+    given += ["--method", "michel", "--structure", "heads"]
     with locked(tmp_path / "small"):
         assert main(given) == 1
     assert "another job is writing" in capsys.readouterr().err
@@ -142,13 +166,13 @@ def test_a_size_that_cannot_be_made_is_too_small(
     assert "warning: keep 40%: --structure heads" in " ".join(said.err.split())
 
 
-def test_a_form_without_its_engine_is_not_promised(tmp_path: Path, rows: Path) -> None:
+def test_a_form_without_its_engine_is_not_promised() -> None:
     """The worst of the others counts, and without any nothing can be told."""
     dense = Metrics({"accuracy": 0.9})
     assert seek._lost(dense, [Metrics({"accuracy": 0.85}), Metrics({"accuracy": 0.88})]) == pytest.approx(5.0)
     with pytest.raises(ConfigError, match="none of these can be run here"):
         seek._lost(dense, [])
-    with pytest.raises(ConfigError, match="not defined"):
+    with pytest.raises(TrainingError, match="not defined"):  # a size too small
         seek._lost(dense, [Metrics({"accuracy": None})])
 
 
@@ -161,15 +185,14 @@ def test_points_of_answers_are_points_however_few() -> None:
 
 @pytest.mark.slow
 def test_a_speed_that_no_size_has_is_told_with_what_was_measured(
-    tmp_path: Path, rows: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, rows: Path, others: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """And nothing is put at --out."""
     monkeypatch.setattr(seek, "SIZES", (0.5,))
     monkeypatch.setattr(seek, "SHAPES", ((1, 16),))
     monkeypatch.setattr(seek, "SECONDS", 0.01)
     model = checkpoint(tmp_path / "model", "bert", "classification")
-    given = ["compress", str(model), "--train", str(rows), "--eval", str(rows), "--trust-labels", "--samples", "16"]
-    given += ["--forms", "fp32", "--out", str(tmp_path / "small"), "--min-speedup", "900"]
+    given = asked(model, rows, others, tmp_path / "small", "--min-speedup", "900")
     assert main(given) == 1
     assert "no size is 900 times as fast as the fastest dense form (50%: " in capsys.readouterr().err
     assert not (tmp_path / "small").exists()
@@ -186,3 +209,113 @@ def test_a_speed_that_no_size_has_is_told_with_what_was_measured(
     assert main([*given, "--samples", "8"]) == 1
     kept = [path for path in (tmp_path / ".small.sizes").iterdir() if path.is_dir()]
     assert len(kept) == 3  # sizes that other settings made are not taken for these
+    assert main([*given, "--samples", "4", "--resume"]) == 1
+    assert "the stopped search had other settings or data; leave --resume out" in capsys.readouterr().err
+    before = made.stat().st_mtime_ns
+    assert main([*given, "--forms", "torch", "--resume"]) == 1
+    assert "no size is 900 times as fast" in capsys.readouterr().err
+    assert made.stat().st_mtime_ns == before
+
+
+def test_what_cannot_be_promised_is_refused_before_any_training(
+    tmp_path: Path, rows: Path, others: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too few rows, rows that were learned, forms without engines, a metric without a value; and nothing is left."""
+    monkeypatch.setitem(RUNTIMES, "openvino", replace(RUNTIMES["openvino"], module="pgb_core.not_there"))
+    model = checkpoint(tmp_path / "model", "bert", "classification")
+    stars = checkpoint(tmp_path / "stars", "bert", "classification", num_labels=1, problem_type="regression")
+    few = written(tmp_path / "few.jsonl", TEXTS[200:270])
+    alike = written(tmp_path / "alike.jsonl", TEXTS[190:290])
+    same = written(tmp_path / "same.jsonl", TEXTS[200:], label=0.5)
+    before = {path.name for path in tmp_path.iterdir()}
+    for given, said in (
+        ({"eval": few}, "half of the rows are 35, too few"),
+        ({"eval": alike}, "10 of 100 rows are among the rows to learn from, too many .* take them out"),
+        ({"forms": "openvino,openvino-int8"}, "the engine of none of these is installed"),
+        ({"checkpoint": stars, "eval": same}, "pearson of the dense model is not defined on half of the rows"),
+        ({"max_drop": None, "min_speedup": 2.0, "forms": "gpu"}, "--min-speedup is measured on the CPU"),
+        ({"resume": True, "eval": few}, "too few"),
+    ):
+        told, out = Told(), tmp_path / "small"
+        usual = {"checkpoint": model, "train": rows, "eval": others, "out": out, "max_drop": 1.0, "forms": "fp32"}
+        with pytest.raises(ConfigError, match=said):
+            seek.seek(CompressConfig(**usual | given, trust_labels=True, samples=16), told)
+        assert "Scoring every weight" not in told.stages
+        assert {path.name for path in tmp_path.iterdir()} == before
+
+
+def test_a_few_rows_that_were_learned_are_told() -> None:
+    """By their texts, whatever the space between words and the label."""
+    learned = Source("a", [TextRow("the  film", None, "1", "a:1"), TextRow("a", "b", "0", "a:2")], [1, 0], "")
+    texts = [TextRow("the film ", None, "0", "b:1"), TextRow("a", None, "0", "b:2"), TextRow("a", "b", "0", "b:3")]
+    assert seen(Source("b", texts, [0, 0, 0], ""), [learned]) == 2
+    assert seen(learned, []) == 0
+    question = Question("1", "who", "the town sang", None, "q")
+    other = replace(question, id="2", question="what")
+    assert seen(Source("q", [question, other], [None, None], ""), [Source("r", [question], [None], "")]) == 1
+
+
+@pytest.mark.parametrize(("keep", "told"), [(0.5, True), (1.0, False)])
+def test_rows_that_show_too_small_a_loss_are_told(keep: float, told: bool, tmp_path: Path, rows: Path) -> None:
+    """By any command that makes models smaller; the model as it is learns nothing."""
+    model = checkpoint(tmp_path / "model", "bert", "classification")
+    held = written(tmp_path / "held.jsonl", TEXTS[190:290])
+    config = CompressConfig(checkpoint=model, train=rows, eval=held, out=tmp_path / "small", keep=keep)
+    said = Told()
+    read_inputs(config, load_checkpoint(model), said)
+    assert any("held.jsonl: 10 of 100 rows (10.0%) are among" in text for text in said.warnings) is told
+
+
+def test_what_was_trained_is_not_trained_again(
+    tmp_path: Path, rows: Path, others: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A full disk at the end costs no size; a damaged one is made again of its stages, and so are other forms."""
+    monkeypatch.setattr(seek, "SIZES", (0.5,))
+    model = checkpoint(tmp_path / "model", "bert", "classification")
+    given = asked(model, rows, others, tmp_path / "small", "--steps", "2", "--max-drop", "100", "--plan-for", "fp32")
+
+    def full(*given: object) -> Artifact:
+        raise ResourceError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(seek, "measured_anew", full)
+        assert main(given) == 1
+    assert not (tmp_path / "small").exists()
+    (made,) = (tmp_path / ".small.sizes").rglob("manifest.json")
+    graph = made.parent / "model.onnx"
+    graph.write_bytes(graph.read_bytes()[:1000])
+    capsys.readouterr()
+
+    def trained(*given: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr("pgb_core.methods.steps.fisher", None)
+    monkeypatch.setattr("pgb_core.methods.steps.compensate", None)
+    monkeypatch.setattr(Trainer, "run", trained)
+    with monkeypatch.context() as patch:
+        patch.setattr(seek, "measured_anew", full)
+        assert main(given) == 1
+    assert "damaged and left out; it is made again" in " ".join(capsys.readouterr().err.split())
+    assert main([*given, "--forms", "fp32,torch"]) == 0
+    assert "found in 1 trainings" in capsys.readouterr().out
+    found = open_artifact(tmp_path / "small").manifest
+    assert set(found.forms) == {"fp32", "torch"}
+    assert found.measured["promise"]["holds"] is True
+    assert not list(tmp_path.glob(".small*"))
+
+
+def test_the_speed_that_is_promised_is_that_of_the_trained_model(
+    tmp_path: Path, rows: Path, others: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where training decides what stays, the untrained model is another; a goal that is missed is told."""
+    monkeypatch.setattr(seek, "SIZES", (0.5,))
+    monkeypatch.setattr(seek._Seeker, "_speed", lambda self, keep, made: 5.0 if made.path.name == "model" else 3.0)
+    model = checkpoint(tmp_path / "model", "bert", "classification")
+    given = asked(model, rows, others, tmp_path / "small", "--method", "movement", "--steps", "2")
+    assert main([*given, "--min-speedup", "4"]) == 0
+    said = capsys.readouterr()
+    assert "3.00 times the fastest dense form" in said.out
+    assert "the trained model is slower than --min-speedup asks for" in said.out
+    assert "--method movement learns what to keep" in " ".join(said.err.split())
+    promise = open_artifact(tmp_path / "small").manifest.measured["promise"]
+    assert (promise["speedup"], promise["holds"]) == (3.0, False)
