@@ -365,7 +365,7 @@ def _written(path: Path, content: bytes) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """Of a file's bytes, streamed."""
+    """The digest of a file's bytes, in hexadecimal; the file is read in parts."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -81,7 +81,7 @@ def page(report: Report) -> str:
 
 
 def best_forms(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Of each point the fastest form, and every dense one."""
+    """The fastest form of each point, and every dense one."""
     best: dict[str, Candidate] = {}
     for one in candidates:
         key = one.name if not one.dense else f"{one.name} {one.form}"

@@ -30,7 +30,7 @@ class Point:
 
     @property
     def name(self) -> str:
-        """Of its files."""
+        """What its files are named after."""
         if self.keep == 1:
             return DENSE
         return f"{self.method}-{percent(self.keep)}" + (f"-seed-{self.seed}" if self.seed else "")

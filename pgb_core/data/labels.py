@@ -97,7 +97,7 @@ def _is_named(label: RawLabel) -> bool:
 
 
 def _plainest(fitting: Sequence[str], given: Sequence[TextRow]) -> str:
-    """Of readings that mean the same, the one to tell: ids where numbers are written."""
+    """The reading to tell, out of those that mean the same: ids where numbers are written."""
     numbers = all(whole_number(row.label) is not None for row in given)
     return "ids" if numbers and "ids" in fitting else fitting[0]
 

@@ -20,7 +20,7 @@ eight of ten are within. A dense form beside fp32 is timed and not scored.
 
 
 def compared(models: Sequence[tuple[Artifact, str]]) -> Table:
-    """Of artifacts, each with the metric that it is judged by: `accuracy`, as a share, or `f1`, in percent."""
+    """The table of artifacts, each with its metric: `accuracy`, as a share, or `f1`, in percent."""
     shapes = [f"{timed['batch']} x {timed['tokens']}" for timed in models[0][0].manifest.measured["speed"]["rows"]]
     found = Table(title="Dense against compressed, on this machine", box=box.SIMPLE, padding=(0, 1), pad_edge=False)
     for name in ("model, form", "score"):
@@ -35,7 +35,8 @@ def compared(models: Sequence[tuple[Artifact, str]]) -> Table:
 
 
 def rows(artifact: Artifact, metric: str) -> list[list[str]]:
-    """Of a model: dense in fp32, dense in the form that is fastest at any size, and every form of the artifact.
+    """The rows of a model: dense in fp32, dense in the form that is fastest at any size, and every form of the
+    artifact.
 
     A dense form other than fp32 is only timed, so it has no score.
     """

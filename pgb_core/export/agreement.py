@@ -18,7 +18,7 @@ Logits = Sequence[NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of a form with the model, on the same inputs.
+    """How far a form agrees with the model, on the same inputs.
 
     equal: share of inputs with the same answer. largest, within, middle: change of a probability, the largest of an
     input: at its most, what 99 of 100 inputs stay within, and in the middle. metrics: of the form on labelled rows;
@@ -96,7 +96,7 @@ def agreement(
 
 
 def _probabilities(logits: NDArray[np.float32], activation: str) -> NDArray[np.float64]:
-    """Of labels; or of tokens, as start and as end."""
+    """The probability of each label; or of each token, as start and as end."""
     values = logits.astype(np.float64)
     if logits.ndim == 2 or activation == "softmax":
         powers = np.exp(values - values.max(0))

@@ -46,7 +46,7 @@ class Range:
 
 
 def step_and_zero(low: float, high: float) -> tuple[np.float32, np.uint8]:
-    """Of unsigned bytes that hold all numbers between, and 0 exactly."""
+    """Step and zero point of unsigned bytes that hold all numbers between `low` and `high`, and 0 exactly."""
     low, high = min(0.0, low), max(0.0, high)
     step = np.float32((high - low) / 255 or 1.0)
     return step, np.uint8(round(-low / float(step)))

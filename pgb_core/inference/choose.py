@@ -13,11 +13,11 @@ from pgb_core.inference.errors import RuntimeUnavailable
 from pgb_core.inference.runtimes.base import Runtime
 from pgb_core.inference.runtimes.registry import open_runtime
 from pgb_core.inference.runtimes.selfcheck import known_ids, self_check
+from pgb_core.inference.runtimes.timing import filler, lengths, seconds
 from pgb_core.inference.tokens import Tokens
 
 AUTO = "auto"
 LEAST_EQUAL = 0.99  # share of answers, where no labelled row says what is lost
-SHORT, LONG = 16, 256  # tokens
 SECONDS, LEAST_RUNS = 0.15, 3  # of each form and length
 
 
@@ -127,8 +127,8 @@ def _unfit(record: FormRecord, asked: Asked) -> str:
 
 def _milliseconds(runtime: Runtime, artifact: Artifact, form: str) -> tuple[float, float]:
     """The best run of a short input and of a long one."""
-    token, most = known_ids(artifact, form)[0], artifact.manifest.max_length
-    short, long = (_best(runtime, [Tokens([token] * size, [0] * size)]) for size in (min(SHORT, most), min(LONG, most)))
+    token = known_ids(artifact, form)[0]
+    short, long = (_best(runtime, [filler(token, size)]) for size in lengths(artifact.manifest.max_length))
     return short, long
 
 
@@ -136,9 +136,7 @@ def _best(runtime: Runtime, batch: Sequence[Tokens]) -> float:
     runtime.run(batch)
     best, end, runs = math.inf, time.perf_counter() + SECONDS, 0
     while runs < LEAST_RUNS or time.perf_counter() < end:
-        start = time.perf_counter()
-        runtime.run(batch)
-        best = min(best, time.perf_counter() - start)
+        best = min(best, seconds(runtime, batch))
         runs += 1
     return 1e3 * best
 

@@ -217,7 +217,7 @@ class Tokenizer:
         return self._plain.encode_batch([text])[0]  # other threads run meanwhile, as they do not beside `encode`
 
     def _taken(self, item: Text, side: str) -> Work[list[tuple[str, list[int] | None]]]:
-        """Of each text of an input as much as decides what is read, with its tokens where they were counted."""
+        """The part of each text of an input that decides what is read, with its tokens where they were counted."""
         texts = _texts(item)
         long = [len(text) > (_MEASURED if len(texts) > 1 else _PER_TOKEN * self.max_length) for text in texts]
         least = self.max_length

@@ -82,7 +82,7 @@ def largest_eigenvalue(parameters: Sequence[Tensor], gradients: Sequence[Tensor]
 def _gradients(
     model: Encoder, batch: Batch, objective: Objective, parameters: Sequence[Tensor], generator: torch.Generator
 ) -> Sequence[Tensor]:
-    """Of the mean loss of a batch, with their graph."""
+    """The gradients of the mean loss of a batch, with their graph."""
     with torch.enable_grad():
         mask = batch.attention_mask.bool()
         logits = model.from_embeddings(model.embeddings(batch.input_ids, batch.token_type_ids).detach(), mask)

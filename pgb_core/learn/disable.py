@@ -53,7 +53,7 @@ def worth(
 
 
 def uniform_heads(layer: Layer, x: Tensor, mask: Tensor | None) -> Iterator[tuple[Unit, Tensor]]:
-    """Of each head that learns: what the attention writes where that one attends to every real token alike.
+    """For each head that learns, what the attention writes where that head attends to every real token alike.
 
     Heads are numbered among those that learn.
     """

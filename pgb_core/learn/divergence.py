@@ -18,7 +18,7 @@ LEAST = 1e-12  # weight of what a head does not attend to at all, so that no div
 
 @torch.no_grad()
 def divergences(model: Encoder, batches: Iterable[Batch], patterns: Sequence[Pattern]) -> dict[int, Tensor]:
-    """Of each layer with heads that learn, [heads, patterns]: KL(pattern || attention), the mean over real tokens.
+    """For each layer with heads that learn, [heads, patterns]: KL(pattern || attention), the mean over real tokens.
 
     In this direction every token that the pattern attends to has to be attended to by the head.
     """
@@ -40,7 +40,9 @@ def divergences(model: Encoder, batches: Iterable[Batch], patterns: Sequence[Pat
 
 
 def _divergence(weights: Tensor, logs: Tensor, real: Tensor) -> Tensor:
-    """Of each head, the sum over real tokens. weights: [batch, tokens, tokens]; logs: the same with a head axis."""
+    """The divergence of each head, the sum over real tokens.
+
+    weights: [batch, tokens, tokens]; logs: the same with a head axis."""
     own = torch.xlogy(weights, weights).sum(-1).unsqueeze(1)
     crossed = (weights.unsqueeze(1) * logs).sum(-1)
     return ((own - crossed) * real.unsqueeze(1)).sum((0, 2))

@@ -33,8 +33,8 @@ CLIP = 1.0  # of the norm of all gradients
 
 @dataclass(frozen=True)
 class Schedule:
-    """Of a re-finetuning. epochs: passes over the data; tokens: padded tokens a step; learning_rate: its peak, after a
-    linear warm-up over `WARMUP` of the steps, then linear to zero.
+    """The length and rate of a re-finetuning. epochs: passes over the data; tokens: padded tokens a step;
+    learning_rate: its peak, after a linear warm-up over `WARMUP` of the steps, then linear to zero.
     """
 
     epochs: float = 3.0

@@ -37,7 +37,7 @@ class Masking(Regime):
         self._masks: Mapping[Site, Tensor] = {}
 
     def masks(self, step: Step) -> Mapping[Site, Tensor]:
-        """Of 0 and 1, for the matrices that have one; of a shape that fits [out, in]."""
+        """Masks of 0 and 1, for the matrices that have one; each of a shape that fits [out, in]."""
         raise NotImplementedError
 
     @contextmanager

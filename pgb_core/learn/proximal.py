@@ -82,7 +82,7 @@ class Proximal(Regime):
         self._strength = edge * (edge + EPSILON) / path
 
     def _sizes(self) -> dict[str, Tensor]:
-        """Of every weight by its matrix, or of every unit by its kind."""
+        """The size of every weight by its matrix, or of every unit by its kind."""
         if not self._whole:
             return {str(site): weight.abs() for site, weight in self._weights.items()}
         return {str(kind): found.sqrt() for kind, found in units.mean_squares(self._weights, self._head_dim).items()}

@@ -36,7 +36,7 @@ def traced(model: Encoder, batch: Batch) -> tuple[Tensor, dict[int, Tensor]]:
 
 @dataclass(frozen=True)
 class _Known:
-    """Of one input. logits: as the model gives them; states: [layers, tokens, hidden]."""
+    """What the model makes of one input. logits: as it gives them; states: [layers, tokens, hidden]."""
 
     logits: Tensor
     states: Tensor
@@ -104,7 +104,7 @@ class Teacher:
         return logits, {layer.index: states[:, :, n] for n, layer in enumerate(self.model.layers)}
 
     def state(self, most: int) -> dict[str, Tensor]:
-        """Of the first inputs, as many as are known and fit into so many bytes; nothing where that is none.
+        """The outputs of the first inputs, as many as are known and fit into so many bytes; nothing where that is none.
 
         logits: [inputs, labels], or [tokens, 2]; states: [tokens, layers, hidden].
         """
@@ -172,5 +172,5 @@ def _size(features: Sequence[Features]) -> int:
 
 
 def _key(item: Features) -> bytes:
-    """Of all that a model reads of an input."""
+    """A digest of all that a model reads of an input."""
     return array("q", [*item.ids, *item.types]).tobytes()

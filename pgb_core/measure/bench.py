@@ -207,7 +207,7 @@ def random_feed(names: Sequence[str], shape: Shape, ids: Sequence[int] = range(5
 
 
 def median_milliseconds(call: Callable[[], object], seconds: float, least: int = 5, warm: int = 3) -> float:
-    """Of at least `least` calls in about `seconds`, after `warm` that do not count."""
+    """The median time of at least `least` calls in about `seconds`, after `warm` calls that do not count."""
     for _ in range(warm):
         call()
     times: list[float] = []

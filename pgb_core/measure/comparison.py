@@ -63,7 +63,7 @@ class Comparison:
 
     @property
     def forms(self) -> list[str]:
-        """Of the artifact, that were timed."""
+        """The forms of the artifact that were timed."""
         return [name for name in self.timings if name not in DENSE]
 
     def fastest_dense(self, shape: Shape) -> str | None:

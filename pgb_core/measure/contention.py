@@ -31,7 +31,7 @@ class Counted:
 
 @dataclass(frozen=True)
 class Conditions:
-    """Of one measurement, in seconds; None where the system does not tell.
+    """How much a measurement was disturbed, in seconds; None where the system does not tell.
 
     wall: how long it took; threads: that ran at a time; cores: of the machine; own: core seconds that the
     measured processes used; waited: seconds that their threads were ready and did not run; machine: what all

@@ -88,7 +88,7 @@ def strengths(one: LowRankLinear) -> Tensor:
 
 
 def plan_of(run: Run, shapes: Mapping[Site, tuple[int, int]], directions: Directions) -> Plan:
-    """Of the ranks that were found."""
+    """The plan that keeps the ranks that were found."""
     choices: dict[Site, Choice] = {}
     for site, shape in shapes.items():
         rank = len(directions[site])

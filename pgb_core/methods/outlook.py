@@ -14,7 +14,8 @@ from pgb_core.run.run import Run
 
 @dataclass(frozen=True)
 class Outlook:
-    """Of one size. metric: the main one; dense: the dense model's, in points; lost: None where no rows tell of it.
+    """What is expected of one size. metric: the main one; dense: the dense model's, in points; lost: None where no rows
+    tell of it.
 
     seconds: that re-finetuning, scoring and export will take on this machine.
     """

@@ -36,7 +36,7 @@ def plan_stages(run: Run, options: PGBOptions) -> Sequence[Stage]:
 
 
 def plan_effort(run: Run, options: PGBOptions) -> dict[str, float]:
-    """Of `planned`."""
+    """Expected work of `planned` by stage title, in tokens through the dense model."""
     if run.config.keep == 1:
         return {}
     found = {**steps.scoring_effort(run), "Searching for groups": SEARCH[options.structure]}

@@ -87,7 +87,7 @@ def _taught(run: Run, batch: Batch, objective: Objective, generator: torch.Gener
 
 
 def scoring_effort(run: Run) -> dict[str, float]:
-    """Of `scores`."""
+    """Expected work of `scores` by stage title, in tokens through the dense model."""
     inputs = run.inputs
     return {"Scoring every weight": SCORE_SAMPLE * len(inputs.calibration) + SCORE_TOKEN * _tokens(inputs.calibration)}
 
@@ -105,7 +105,7 @@ def recovery(run: Run, plan: Stage, *settings: object) -> Sequence[Stage]:
 
 
 def recovery_effort(run: Run) -> dict[str, float]:
-    """Of `recovered`."""
+    """Expected work of `recovered`, as `scoring_effort` gives it."""
     training = _training_effort(run, REFINETUNING, 1.0, run.config.keep)
     if run.config.keep == 1:
         return training
@@ -136,7 +136,7 @@ def shaping(run: Run, before: Stage, share: float, *settings: object) -> Stage:
 
 
 def shaping_effort(run: Run, share: float) -> dict[str, float]:
-    """Of `shaped`."""
+    """Expected work of `shaped`, as `scoring_effort` gives it."""
     return _training_effort(run, "Training the dense model toward its plan", share, 1.0)
 
 
@@ -158,7 +158,7 @@ def shaping_stages(run: Run, *settings: object) -> Sequence[Stage]:
 
 
 def shaping_stages_effort(run: Run) -> dict[str, float]:
-    """Of `shaped_and_cut`."""
+    """Expected work of `shaped_and_cut`, as `scoring_effort` gives it."""
     return {**shaping_effort(run, SHAPING), **finishing_effort(run, 1 - SHAPING)}
 
 
@@ -195,7 +195,7 @@ def weights_of(model: Encoder) -> dict[Site, Tensor]:
 
 
 def counted_tokens(run: Run) -> int:
-    """Of an input whose products between tokens the budget counts; 0 where it counts weights alone."""
+    """Tokens of the input whose products between tokens the budget counts; 0 where it counts weights alone."""
     return FLOPS_TOKENS if run.config.budget == "flops" else 0
 
 
@@ -225,7 +225,7 @@ def finish(run: Run, before: Stage, share: float = 1.0, *settings: object) -> St
 
 
 def finishing_effort(run: Run, share: float = 1.0) -> dict[str, float]:
-    """Of `finished`."""
+    """Expected work of `finished`, as `scoring_effort` gives it."""
     return {**judging(run, "pruned"), **_training_effort(run, REFINETUNING, share, run.config.keep)}
 
 
@@ -283,7 +283,7 @@ def _learning(run: Run) -> tuple[object, ...]:
 
 
 def _training_effort(run: Run, title: str, share: float, size: float) -> dict[str, float]:
-    """Of a training of a model of so large a part of the dense one."""
+    """Expected work of a share of the epochs with a model that has a share `size` of the dense weights."""
     passes = share * run.epochs * _tokens(run.inputs.training)
     return {title: passes * (TRAIN_TOKEN * size + run.config.distill)} if passes else {}
 

@@ -11,7 +11,7 @@ from pgb_core.search.planning import share
 
 
 def sizes_of(run: Run) -> Sizes:
-    """Of the dense model, counted as the budget counts."""
+    """The costs of the dense model's heads and neurons, counted as the budget counts."""
     shape = run.dense.config
     tokens = steps.counted_tokens(run)
     return Sizes(shape.layers, shape.heads, shape.ffn, shape.hidden, shape.head_dim, tokens)

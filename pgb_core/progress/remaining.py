@@ -83,7 +83,7 @@ class Estimate:
 
     @property
     def share(self) -> float | None:
-        """Of the stage, 0 to 1; None where its total is not known."""
+        """The part of the stage that is done, 0 to 1; None where its total is not known."""
         return self._stage.share if self._stage and self._stage.total else None
 
     @property
@@ -106,7 +106,7 @@ class Estimate:
 
     @property
     def whole_share(self) -> float | None:
-        """Of the job, 0 to 1; None where its stages are not known."""
+        """The part of the job that is done, 0 to 1; None where its stages are not known."""
         now = self._stage.weight if self._stage else 0.0
         every = self._behind + now + sum(self._to_come.values())
         return (self._behind + now * (self._stage.share if self._stage else 0.0)) / every if every else None

@@ -21,7 +21,7 @@ def stages(run: Run, method: Mapping[str, float]) -> dict[str, float]:
 
 
 def judging(run: Run, name: str) -> dict[str, float]:
-    """Of `Judge.between`, of a model of the size that is asked for."""
+    """Expected work of `Judge.between`, with a model of the size that is asked for."""
     return _scoring(name, run.inputs.some, run.config.keep)
 
 

@@ -42,7 +42,7 @@ class Inputs:
         return replace(self, held_out=part(self.held_out)) if self.held_out is not None else self
 
     def renumbered(self, new: Mapping[int, int]) -> Inputs:
-        """The same, with other ids. new: each by the old one."""
+        """A copy with other ids. new: each id by the old one."""
         calibration, training = (
             [replace(item, ids=[new[n] for n in item.ids]) for item in items]
             for items in (self.calibration, self.training)
@@ -66,17 +66,17 @@ class Inputs:
 
     @cached_property
     def calibration_digest(self) -> str:
-        """Of all that scores and compensation read."""
+        """A digest of all that scores and compensation read."""
         return _digest(self.calibration)
 
     @cached_property
     def training_digest(self) -> str:
-        """Of all that the re-finetuning reads."""
+        """A digest of all that the re-finetuning reads."""
         return _digest(self.training)
 
     @cached_property
     def held_out_digest(self) -> str:
-        """Of the rows that models are judged by."""
+        """A digest of the rows that models are judged by."""
         rows = self.held_out.rows if self.held_out is not None else []
         return hashlib.sha256(repr([replace(row, where="") for row in rows]).encode()).hexdigest()
 
@@ -124,7 +124,7 @@ def _tell_seen(held_out: Source, learned: Sequence[Source], report: Report) -> N
 
 
 def _digest(features: Sequence[Features]) -> str:
-    """Of all tokens and targets."""
+    """A digest of all tokens and targets."""
     found = hashlib.sha256()
     for item in features:
         found.update(repr((item.ids, item.types, item.target)).encode())

@@ -18,7 +18,7 @@ from pgb_core.tasks.metrics import Metrics
 
 @dataclass(frozen=True)
 class Judge:
-    """Of one run.
+    """Measures the models of one run on its held-out rows.
 
     rows: that are held out; None without any, and then nothing is judged. some: those of them that models between two
     stages are judged by. dense: gives the checkpoint's model, on the run's device. key: of all that decides what the

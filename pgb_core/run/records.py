@@ -12,7 +12,7 @@ Made = TypeVar("Made")
 
 
 class Records:
-    """Of one run. What a stage measured is kept beside it, so that a run that goes on knows it too."""
+    """What the stages of one run measured. It is kept beside them, so that a run that goes on knows it too."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
@@ -23,7 +23,7 @@ class Records:
         self._workspace.save_record(key, {**self.of(key), **figures})
 
     def of(self, key: str) -> dict[str, float]:
-        """Of the stage with this digest: `seconds`, and what else it measured; nothing where that is not known."""
+        """Figures of the stage with this digest: `seconds`, and what else it measured; empty where not known."""
         return self._workspace.record(key)
 
     def timed(self, key: str, make: Callable[[], Made]) -> Made:

@@ -126,7 +126,7 @@ class Run:
 
     @property
     def unjudged(self) -> Run:
-        """The same, that scores no model between its stages."""
+        """A copy that scores no model between its stages."""
         return replace(self, judge=replace(self.judge, rows=None, some=None))
 
     @cached_property

@@ -20,7 +20,8 @@ def _all(rows: Source) -> Source:
 
 @dataclass
 class Shared:
-    """Of one process. cache: None where nothing is to outlive a run. judging: which of the held-out rows judge.
+    """What the runs of one process share. cache: None where nothing is to outlive a run. judging: which of the held-out
+    rows judge.
 
     foretell: whether a run tells what it is expected to score, before it trains.
     """

@@ -172,5 +172,5 @@ def _without(checkpoint: Checkpoint, known: set[int], texts: Mapping[str, str]) 
 
 
 def _megabytes(checkpoint: Checkpoint) -> float:
-    """Of the table of words as the form fp32 stores it, and of the tokenizer."""
+    """Megabytes of the table of words as the form fp32 stores it, and of the tokenizer."""
     return (table_bytes(checkpoint.model.embeddings.word.weight) + len(checkpoint.reading.file())) / 1e6

@@ -47,12 +47,12 @@ class Sizes:
 
     @property
     def all_heads(self) -> int:
-        """Of the whole encoder."""
+        """The number of heads in all layers."""
         return self.layers * self.heads
 
     @property
     def all_neurons(self) -> int:
-        """Of the whole encoder."""
+        """The number of neurons in all layers."""
         return self.layers * self.neurons
 
     @property

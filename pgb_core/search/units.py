@@ -115,7 +115,7 @@ def above(share: float) -> float:
 
 
 def share_of(left: Iterable[Unit], every: Iterable[Unit]) -> float:
-    """Of all costs, the share of these units."""
+    """The cost of `left` as a share of the cost of `every`."""
     return sum(unit.cost for unit in left) / sum(unit.cost for unit in every)
 
 

@@ -100,7 +100,7 @@ def numbers(scores: Array, target: Array) -> Metrics:
 
 
 def standard_error(metric: str, score: float, rows: int) -> float | None:
-    """Of a metric in points of 100 on so many rows; None for one whose error is not known. At most, for F1.
+    """The standard error of a metric in points of 100 on so many rows; None where it is not known. For F1 at most.
 
     score: in points.
     """

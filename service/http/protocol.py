@@ -137,8 +137,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._start_clock()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Of a head; trailers are dropped. Blanks around a value are no part of it (RFC 9110, 5.5), and the parser
-        leaves those behind it."""
+        """Take a header of a head; trailers are dropped. Blanks around a value are no part of it (RFC 9110, 5.5), and
+        the parser leaves those behind it.
+        """
         if self._in_head:
             plain = value.strip(_BLANKS)
             self._blanks += len(value) - len(plain)
@@ -180,14 +181,14 @@ class BoundedProtocol(HttpToolsProtocol):
             self._shared.idle.pop(self, None)
 
     def on_body(self, body: bytes) -> None:
-        """Of a request that was not refused."""
+        """Take a part of a body, unless the request was refused."""
         self._frames -= len(body)
         self._body_bytes += len(body)
         if not self.transport.is_closing():
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Of a request that was not refused."""
+        """End a request, unless it was refused."""
         self._stop_clock()
         self._in_head = True
         self._frames = self._body_bytes = 0

@@ -12,6 +12,7 @@ from pgb_core.inference.choose import Asked, choose
 from pgb_core.inference.errors import RuntimeUnavailable
 from pgb_core.inference.runtimes.base import Runtime
 from pgb_core.inference.runtimes.selfcheck import known_ids
+from pgb_core.inference.runtimes.timing import filler, lengths, seconds
 from pgb_core.inference.tasks.base import Logits
 from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.inference.tokens import Tokens
@@ -26,7 +27,7 @@ from service.settings import Settings
 
 BROKEN = 3
 _QUIET = 1.0  # seconds between two failures that are logged
-_SHORT, _LONG, _ROUNDS = 16, 256, 3
+_ROUNDS = 3
 _SETTLING = 0.1
 _FIRST_DENSITY, _SPARSE, _DENSE = 0.25, 0.05, 1.5  # tokens of a character
 
@@ -68,7 +69,8 @@ class Model:
         self._retiring = False
         self._quiet_until = 0.0
         self._longest = settings.max_request_seconds
-        self._filler = partial(_filler, token=known_ids(artifact, chosen.form)[0])
+        token = known_ids(artifact, chosen.form)[0]
+        self._filler = partial(filler, token)
         try:
             self.runtime.run([self._filler(self.manifest.max_length)])
         except Exception as error:  # every runtime raises its own
@@ -173,8 +175,8 @@ class Model:
 
 def measure(runtime: Runtime, max_length: int, token: int) -> Cost:
     """What a batch costs, from a short input and a long one of a token; the best of a few runs of each."""
-    short, long = min(_SHORT, max_length // 2), min(_LONG, max_length)
-    quick, slow = (min(_seconds(runtime, _filler(size, token)) for _ in range(_ROUNDS)) for size in (short, long))
+    short, long = lengths(max_length)
+    quick, slow = (min(seconds(runtime, [filler(token, size)]) for _ in range(_ROUNDS)) for size in (short, long))
     return Cost.of(short, quick, long, slow)
 
 
@@ -186,13 +188,3 @@ def limits_of(settings: Settings) -> Limits:
         settings.max_queue_seconds,
         settings.max_overtake_seconds,
     )
-
-
-def _seconds(runtime: Runtime, tokens: Tokens) -> float:
-    start = clock()
-    runtime.run([tokens])
-    return clock() - start
-
-
-def _filler(size: int, token: int) -> Tokens:
-    return Tokens([token] * size, [0] * size)

@@ -107,7 +107,7 @@ class Call:
         return self.stamps.done > 0
 
     def timings(self) -> Timings:
-        """Of an answered call."""
+        """The stages of an answered call."""
         if self._timings is None:
             self._timings = Timings(*[round(1e3 * s, 3) for s in (*self.stamps.stages(), self.stamps.total)])
         return self._timings

@@ -72,7 +72,7 @@ class Outcome:
 
     @property
     def refused_share(self) -> float:
-        """Of all."""
+        """Refused requests as a share of all."""
         return self.refused / max(1, self.requests)
 
     def percentile(self, share: float) -> float:

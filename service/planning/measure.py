@@ -33,9 +33,9 @@ from pgb_core.inference.batches import prepare_question, prepare_texts
 from pgb_core.inference.choose import Asked, choose
 from pgb_core.inference.runtimes.registry import open_runtime
 from pgb_core.inference.runtimes.selfcheck import known_ids
+from pgb_core.inference.runtimes.timing import filler
 from pgb_core.inference.tasks.qa import QA, Question, Windowing
 from pgb_core.inference.tokenizer import Tokenizer
-from pgb_core.inference.tokens import Tokens
 from pgb_core.machine import facts, usable_cores
 from service.planning.profile import Overhead, Point, Profile, Size, Times
 from service.settings import PREFIX, Settings
@@ -64,7 +64,7 @@ def sizes_here() -> list[tuple[int, int]]:
 
 
 def measure(folder: Path, settings: Settings, sizes: Sequence[tuple[int, int]], told: Told) -> Profile:
-    """Of an artifact on the CPU, in the form of the settings. told: hears what is done.
+    """The profile of an artifact on the CPU, in the form of the settings. told: hears what is done.
 
     Raises ConfigError when a size has more cores than there are, or the settings name another device; ResourceError
     when a process fails; and what opening an artifact raises.
@@ -205,7 +205,7 @@ def _work(pipe: Connection, opened: tuple[str, str, str, str, int], place: int) 
         pipe.send({})
         while True:
             rows, tokens, seconds = pipe.recv()
-            batch = [Tokens([token] * tokens, [0] * tokens)] * rows
+            batch = [filler(token, tokens)] * rows
             run(batch)
             times: list[float] = []
             own, end = time.process_time(), time.perf_counter() + seconds

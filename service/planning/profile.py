@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pgb_core.errors import ConfigError, DataError
+from pgb_core.inference.runtimes.timing import lengths
 from service.batching.queue import Cost
 
-SHORT, LONG = 16, 256  # tokens of the two inputs that a loading model measures itself with
 _INSTANT = 1e-7  # seconds
 _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -39,7 +39,7 @@ class Overhead(_Strict):
     per_token: _Seconds
 
     def seconds(self, inputs: int, tokens: int) -> float:
-        """Of a request with so many inputs, of so many tokens in all."""
+        """The overhead of a request with so many inputs, of so many tokens in all."""
         return self.per_request + inputs * self.per_input + tokens * self.per_token
 
 
@@ -61,12 +61,12 @@ class Size(_Strict):
 
     @property
     def cores(self) -> int:
-        """Of one replica."""
+        """The cores of one replica."""
         return self.workers * self.threads
 
     @cached_property
     def times(self) -> Times:
-        """Of any batch."""
+        """The run times of batches."""
         return Times(self.points)
 
 
@@ -123,7 +123,7 @@ class Times:
         self._known: dict[tuple[int, int], float] = {}
 
     def seconds(self, rows: int, tokens: int) -> float:
-        """Of `rows` inputs that are padded to `tokens` tokens."""
+        """The run time of `rows` inputs that are padded to `tokens` tokens."""
         if (rows, tokens) not in self._known:
             line = [(width, _at(column, rows)) for width, column in self._columns.items()]
             self._known[rows, tokens] = max(_at(line, tokens), _INSTANT)
@@ -131,7 +131,7 @@ class Times:
 
     def cost(self, max_length: int) -> Cost:
         """As a model measures it when it loads."""
-        short, long = min(SHORT, max_length // 2), min(LONG, max_length)
+        short, long = lengths(max_length)
         return Cost.of(short, self.seconds(1, short), long, self.seconds(1, long))
 
     def least(self, tokens: int, batch_tokens: int) -> float:

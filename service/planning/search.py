@@ -36,7 +36,7 @@ class Forecast:
 
     @property
     def cores(self) -> int:
-        """Of all replicas."""
+        """The cores of all replicas."""
         return self.replicas * self.replica.size.cores
 
 

@@ -20,7 +20,7 @@ from pgb_core.options import FORMS as NUMBERS
 
 
 def rangeless(build: Callable[[Encoder], onnx.ModelProto]) -> Build:
-    """Of a form whose numbers need no ranges."""
+    """A builder for a form whose numbers need no ranges."""
 
     def from_model(model: Encoder, ranges: Ranges) -> onnx.ModelProto:
         return build(model)

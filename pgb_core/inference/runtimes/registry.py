@@ -81,7 +81,7 @@ def devices() -> tuple[str, ...]:
 
 
 def version_of(name: str) -> str:
-    """Of the installed package that brings a runtime; empty when it says none."""
+    """The version of the installed package that brings a runtime; empty when it says none."""
     for package in (RUNTIMES[name].package, f"{RUNTIMES[name].package}-gpu"):
         with suppress(metadata.PackageNotFoundError):
             return metadata.version(package)

@@ -26,7 +26,7 @@ class Task(Protocol):
     outputs: tuple[str, ...]
 
     def shape(self, tokens: int, labels: int) -> tuple[int, ...]:
-        """Of the logits of one input of so many tokens, by a model of so many labels."""
+        """The shape of the logits of one input of so many tokens, by a model of so many labels."""
 
     def joined(self, outputs: Sequence[Logits]) -> Logits:
         """A graph's outputs for a padded batch as one array, [batch, ...]."""

@@ -34,7 +34,7 @@ def questions_of(given: object) -> tuple[list[Question], bool]:
 async def answered(
     questions: list[Question], several: bool, p: hf.Parameters, model: str | None, request: Request
 ) -> JSONResponse:
-    """Of each question its answer, or a list of them where it has more."""
+    """Each question's answer, or a list of answers where it has several."""
     if p.candidate_labels is not None:
         raise InvalidInput("candidate_labels are for texts, not for questions")
     if (p.top_k or 1) > MOST_ANSWERS:

@@ -60,7 +60,7 @@ Inputs = Annotated[
 
 
 class Parameters(Strict):
-    """Of any task; those of another one are passed over, as the pipelines do.
+    """The parameters of every task; those of another task are ignored, as the pipelines do.
 
     `padding` and `batch_size` are accepted and change nothing: inputs are batched with everyone's.
     `max_question_len` has no effect in the pipeline either.
