@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,52 @@ from pgb_core.checkpoints.architectures import ARCHITECTURES
 from pgb_core.data.words import plain
 
 _MOST_LABELS = 20
-_PIPELINES = {"classification": "text-classification", "qa": "question-answering"}
+_TEXT, _QUESTION, _CONTEXT = "A warm, funny film.", "Who sang?", "In the evening the town sang."
 _DATA = {"train": "re-finetuned on", "calibrate": "compensated on", "eval": "measured on"}
+
+
+@dataclass(frozen=True)
+class Calls:
+    """How a model of a task is called. python: the arguments. route, body: of the service. inputs: arguments of the
+    tokenizer. auto: the end of Optimum's class.
+    """
+
+    python: str
+    route: str
+    body: Mapping[str, str]
+    inputs: str
+    auto: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the card says of a task. pipeline: its name on the hub. does: what a model does. calls: None where neither
+    the service nor `pgb_core.load` can be asked.
+    """
+
+    pipeline: str
+    does: str
+    calls: Calls | None = None
+
+
+SHOWN = {
+    "classification": Shown(
+        "text-classification",
+        "labels a text or a pair of texts",
+        Calls(f'"{_TEXT}"', "classify", {"inputs": _TEXT}, f'"{_TEXT}"', "SequenceClassification"),
+    ),
+    "qa": Shown(
+        "question-answering",
+        "answers questions on a context",
+        Calls(
+            f'question="{_QUESTION}", context="{_CONTEXT}"',
+            "answer",
+            {"question": _QUESTION, "context": _CONTEXT},
+            f'"{_QUESTION}", "{_CONTEXT}"',
+            "QuestionAnswering",
+        ),
+    ),
+}
 
 
 def card(manifest: Manifest, sizes: Mapping[str, int]) -> bytes:
@@ -38,7 +82,6 @@ def card(manifest: Manifest, sizes: Mapping[str, int]) -> bytes:
         *_accuracy(manifest),
         *_stage_accuracy(manifest.measured),
         *speed,
-        "## How it is called",
         *_calls(manifest),
         "## Settings",
         _block("json", json.dumps(manifest.provenance.get("settings", {}), indent=2)),
@@ -60,7 +103,7 @@ def measured_anew(path: str | Path, measured: Mapping[str, Any], out: str | Path
 
 def _head(manifest: Manifest) -> str:
     tags = ["pgb-serve", "onnx", manifest.architecture]
-    lines = ["library_name: pgb-serve", f"pipeline_tag: {_PIPELINES[manifest.task]}", f"tags: {json.dumps(tags)}"]
+    lines = ["library_name: pgb-serve", f"pipeline_tag: {SHOWN[manifest.task].pipeline}", f"tags: {json.dumps(tags)}"]
     return "\n".join(("---", *lines, "---"))
 
 
@@ -68,10 +111,10 @@ def _summary(manifest: Manifest) -> str:
     known = ARCHITECTURES.get(manifest.architecture)
     title = known.title if known else _told(manifest.architecture)
     kept = manifest.weights["kept"] / manifest.weights["dense"]
-    what = "labels a text or a pair of texts" if manifest.task == "classification" else "answers questions on a context"
     how = f"with {kept:.0%} of its encoder's weights" if kept < 1 else "with all of its weights"
     version = _told(manifest.provenance.get("pgb_serve", ""))
-    return f"A {title} model that {what}, {how}. pgb-serve {version} made it from `{_source(manifest)}`."
+    does = SHOWN[manifest.task].does
+    return f"A {title} model that {does}, {how}. pgb-serve {version} made it from `{_source(manifest)}`."
 
 
 def _facts(manifest: Manifest) -> Iterable[Sequence[str]]:
@@ -174,41 +217,34 @@ def _speed(speed: Mapping[str, Any] | None) -> Iterable[str]:
 
 
 def _calls(manifest: Manifest) -> Iterable[str]:
-    path, name = f"./{manifest.name}", manifest.name
-    labelled = manifest.task == "classification"
-    asked = '"A warm, funny film."' if labelled else 'question="Who sang?", context="In the evening the town sang."'
+    path, calls, pipeline = f"./{manifest.name}", SHOWN[manifest.task].calls, SHOWN[manifest.task].pipeline
+    if calls is None:
+        return
+    yield "## How it is called"
     yield "In Python, without PyTorch and without a server:"
-    yield _block("python", f"import pgb_core\n\nmodel = pgb_core.load({_quoted(path)})\nprint(model({asked}))")
+    yield _block("python", f"import pgb_core\n\nmodel = pgb_core.load({_quoted(path)})\nprint(model({calls.python}))")
     yield f"As a service, `pgb serve {_told(shlex.quote(path))}`:"
-    route, body = (
-        ("classify", {"inputs": "A warm, funny film.", "model": name})
-        if labelled
-        else ("answer", {"question": "Who sang?", "context": "In the evening the town sang.", "model": name})
-    )
-    told = shlex.quote(json.dumps(body))
-    yield _block("sh", f"curl -s localhost:8000/v1/{route} -H 'content-type: application/json' -d {told}")
+    told = shlex.quote(json.dumps({**calls.body, "model": manifest.name}))
+    yield _block("sh", f"curl -s localhost:8000/v1/{calls.route} -H 'content-type: application/json' -d {told}")
     graph = next((record.file for record in manifest.forms.values() if record.file.endswith(GRAPH)), None)
     if graph is None:
         return
-    given = '"A warm, funny film."' if labelled else '"Who sang?", "In the evening the town sang."'
     yield "With ONNX Runtime and the tokenizer of transformers:"
     yield _block(
         "python",
         "import onnxruntime\nfrom transformers import AutoTokenizer\n\n"
         f"tokenizer = AutoTokenizer.from_pretrained({_quoted(path)})\n"
         f"session = onnxruntime.InferenceSession({_quoted(f'{path}/{graph}')})\n"
-        f'inputs = tokenizer({given}, truncation=True, return_tensors="np")\n'
+        f'inputs = tokenizer({calls.inputs}, truncation=True, return_tensors="np")\n'
         "print(session.run(None, dict(inputs)))",
     )
-    kind = "SequenceClassification" if labelled else "QuestionAnswering"
-    called = "texts(" + ('"A warm, funny film.")' if labelled else f"{asked})")
     yield "With Optimum, where a version of transformers is installed that it takes:"
     yield _block(
         "python",
-        f"from optimum.onnxruntime import ORTModelFor{kind}\nfrom transformers import AutoTokenizer, pipeline\n\n"
-        f"model = ORTModelFor{kind}.from_pretrained({_quoted(path)}, file_name={_quoted(graph)})\n"
+        f"from optimum.onnxruntime import ORTModelFor{calls.auto}\nfrom transformers import AutoTokenizer, pipeline\n\n"
+        f"model = ORTModelFor{calls.auto}.from_pretrained({_quoted(path)}, file_name={_quoted(graph)})\n"
         f"tokenizer = AutoTokenizer.from_pretrained({_quoted(path)})\n"
-        f'texts = pipeline("{_PIPELINES[manifest.task]}", model=model, tokenizer=tokenizer)\nprint({called})',
+        f'ask = pipeline("{pipeline}", model=model, tokenizer=tokenizer)\nprint(ask({calls.python}))',
     )
 
 

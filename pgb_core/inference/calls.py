@@ -39,6 +39,8 @@ class Call:
     @classmethod
     def read(cls, task: str, inputs: object, pair: object, said: Mapping[str, Any]) -> Call:
         """Raises InvalidInput or WrongTask where a model of this task cannot be asked so."""
+        if task not in _USAGE:
+            raise WrongTask(f"a model of the task {task} cannot be called; run its runtime on prepared inputs")
         _check(task, said)
         if task == CLASSIFICATION.name:
             return cls(not isinstance(inputs, list), _texts(inputs, pair), options=said)

@@ -102,4 +102,7 @@ def test_the_task_is_compressed_evaluated_and_run(found: Any) -> None:
     assert set(alike["evaluated"]) == {"pearson", "spearman"}
     assert alike["evaluated"] == pytest.approx(alike["recorded"], abs=1e-3)
     assert alike["shapes"] == [[1], [1]]
-    assert alike["card"] == 1
+    assert "pipeline_tag: sentence-similarity" in alike["card"]
+    assert "how alike two texts are" in alike["card"]
+    assert "How it is called" not in alike["card"]  # neither the service nor pgb_core.load has the task
+    assert alike["called"] == "WrongTask"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import transformers
@@ -67,8 +68,17 @@ def alike(folder: Path) -> dict[str, object]:
         "recorded": manifest.measured["accuracy"]["compressed"],
         "evaluated": score(made.path, rows),
         "shapes": [list(each.shape) for each in logits],
-        "card": (made.path / CARD).read_text().count("pipeline_tag: sentence-similarity"),
+        "card": (made.path / CARD).read_text(),
+        "called": _error(lambda: pgb_core.load(made.path)("the film", "a film")),
     }
+
+
+def _error(call: Callable[[], object]) -> str:
+    try:
+        call()
+    except Exception as error:
+        return type(error).__name__
+    return ""
 
 
 if __name__ == "__main__":
