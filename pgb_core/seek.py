@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from pgb_core.artifact import MANIFEST, Artifact, Manifest, open_artifact, repair
+from pgb_core.artifact import MANIFEST, Artifact, Manifest, open_artifact, repair, sha256_of
 from pgb_core.config import CompressConfig
 from pgb_core.errors import OF_ONE_SIZE, ArtifactError, ConfigError, PlanError, TrainingError
 from pgb_core.export.card import measured_anew
@@ -37,6 +37,7 @@ FEWEST = 40  # rows of a half, below which nothing can be promised
 # Share of the rows of --eval that may be among those to learn from: data sets have a few natural ones, CoLA 1.5 %.
 MOST_SEEN = 0.05
 SECONDS = 1.0  # of timing for each form and shape
+_PUBLISHED = "published"  # the digest of the artifact that a search is about to put in place
 SHAPES = ((1, 32), (1, 128), (8, 128))
 
 
@@ -85,13 +86,18 @@ def seek(config: CompressConfig, report: Report) -> tuple[Artifact, Promise]:
         mended = repair(out)
         if mended:
             report.warn(mended)
+        _tidy(out, folder)
         _check_free(config)
         _check_forms(config, report)
         seeker = _Seeker(config, folder, report)
         found = seeker.found()
         _check_free(config)  # once more: the search may have taken hours
         promise = {"promise": {**asdict(found), "holds": found.holds}}
-        return measured_anew(seeker.place(found.keep), promise, out), found
+
+        def ready(digest: str) -> None:
+            (folder / _PUBLISHED).write_text(digest, "utf-8")
+
+        return measured_anew(seeker.place(found.keep), promise, out, ready), found
 
 
 def _check_free(config: CompressConfig) -> None:
@@ -99,6 +105,13 @@ def _check_free(config: CompressConfig) -> None:
     check_place(config.out, config.checkpoint)
     if not config.force and (Path(config.out) / MANIFEST).exists():
         raise ConfigError(f"{config.out}: exists; --force replaces it when the new artifact is done, or choose another")
+
+
+def _tidy(out: Path, sizes: Path) -> None:
+    """Remove what a search had tried that was stopped after its artifact stood."""
+    published = sizes / _PUBLISHED
+    if published.exists() and (out / MANIFEST).exists() and published.read_text() == sha256_of(out / MANIFEST):
+        shutil.rmtree(sizes)
 
 
 def _check_forms(config: CompressConfig, report: Report) -> None:

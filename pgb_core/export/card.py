@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -89,16 +89,22 @@ def card(manifest: Manifest, sizes: Mapping[str, int]) -> bytes:
     return ("\n\n".join(parts) + "\n").encode()
 
 
-def measured_anew(path: str | Path, measured: Mapping[str, Any], out: str | Path | None = None) -> Artifact:
+def measured_anew(
+    path: str | Path,
+    measured: Mapping[str, Any],
+    out: str | Path | None = None,
+    ready: Callable[[str], None] = lambda digest: None,
+) -> Artifact:
     """Add figures to the manifest's `measured` and to the card, in one step. Raises ArtifactError, ResourceError.
 
     out: where the artifact is put that has them, and the one at `path` stays; by default it takes that one's place.
+    ready: as `write_artifact` has it.
     """
     opened = open_artifact(path)
     manifest = replace(opened.manifest, measured={**opened.manifest.measured, **measured})
     files = {name: (opened.path / name).read_bytes() for name in manifest.files if name != CARD}
     files[CARD] = card(manifest, {name: len(content) for name, content in files.items()})
-    return write_artifact(out or opened.path, replace(manifest, files={}), files)
+    return write_artifact(out or opened.path, replace(manifest, files={}), files, ready)
 
 
 def _head(manifest: Manifest) -> str:

@@ -212,7 +212,8 @@ def test_a_model_that_cannot_be_timed_alone_is_an_error() -> None:
 
 def test_a_damaged_point_is_made_again_before_anything_is_timed(tmp_path: Path, texts: Path) -> None:
     """It is told first, and the others stay as they are; what may not be replaced ends the command at once."""
-    model, out = checkpoint(tmp_path / "model", "bert", "classification"), tmp_path / "compared"
+    model = checkpoint(tmp_path / "model", "bert", "classification", num_hidden_layers=2)
+    out = tmp_path / "compared"
     usual = {"checkpoint": str(model), "train": str(texts), "eval": str(texts), "trust_labels": True, "forms": "fp32"}
     config = CompareConfig(**usual, out=str(out), methods="magnitude", keep="0.5", epochs=0.0)
     with pytest.raises(DataError, match="nothing there"):

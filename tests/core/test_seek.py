@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pgb_core import seek
-from pgb_core.artifact import Artifact, open_artifact
+from pgb_core.artifact import open_artifact, swap
 from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.cli import main
 from pgb_core.config import CompressConfig
 from pgb_core.data import Question
 from pgb_core.data.rows import TextRow
-from pgb_core.errors import ConfigError, ResourceError, TrainingError
+from pgb_core.errors import ConfigError, TrainingError
 from pgb_core.inference.runtimes.registry import RUNTIMES
 from pgb_core.learn.finetune import Trainer
 from pgb_core.pipeline import compress
@@ -27,6 +28,7 @@ from pgb_core.tasks.metrics import Metrics
 from pgb_core.tasks.parts import half, seen, some
 from tests.core.small import WORDS, checkpoint
 from tests.core.test_gate import Told
+from tests.made import Make
 
 USUAL = {"checkpoint": "here", "out": "there", "train": "rows"}
 
@@ -211,10 +213,6 @@ def test_a_speed_that_no_size_has_is_told_with_what_was_measured(
     assert len(kept) == 3  # sizes that other settings made are not taken for these
     assert main([*given, "--samples", "4", "--resume"]) == 1
     assert "the stopped search had other settings or data; leave --resume out" in capsys.readouterr().err
-    before = made.stat().st_mtime_ns
-    assert main([*given, "--forms", "torch", "--resume"]) == 1
-    assert "no size is 900 times as fast" in capsys.readouterr().err
-    assert made.stat().st_mtime_ns == before
 
 
 def test_what_cannot_be_promised_is_refused_before_any_training(
@@ -271,37 +269,48 @@ def test_what_was_trained_is_not_trained_again(
 ) -> None:
     """A full disk at the end costs no size; a damaged one is made again of its stages, and so are other forms."""
     monkeypatch.setattr(seek, "SIZES", (0.5,))
-    model = checkpoint(tmp_path / "model", "bert", "classification")
-    given = asked(model, rows, others, tmp_path / "small", "--steps", "2", "--max-drop", "100", "--plan-for", "fp32")
+    model, out = checkpoint(tmp_path / "model", "bert", "classification", num_hidden_layers=2), tmp_path / "small"
+    given = asked(model, rows, others, out, "--steps", "2", "--max-drop", "100", "--plan-for", "fp32")
 
-    def full(*given: object) -> Artifact:
-        raise ResourceError("the disk is full")
+    def full(staging: Path, root: Path) -> None:
+        if root == out:
+            raise OSError(28, "No space left on device")
+        swap(staging, root)
 
     with monkeypatch.context() as patch:
-        patch.setattr(seek, "measured_anew", full)
+        patch.setattr("pgb_core.artifact.swap", full)
         assert main(given) == 1
-    assert not (tmp_path / "small").exists()
-    (made,) = (tmp_path / ".small.sizes").rglob("manifest.json")
-    graph = made.parent / "model.onnx"
-    graph.write_bytes(graph.read_bytes()[:1000])
-    capsys.readouterr()
-
-    def trained(*given: object) -> None:
-        raise AssertionError("trained again")
-
-    monkeypatch.setattr("pgb_core.methods.steps.fisher", None)
-    monkeypatch.setattr("pgb_core.methods.steps.compensate", None)
-    monkeypatch.setattr(Trainer, "run", trained)
-    with monkeypatch.context() as patch:
-        patch.setattr(seek, "measured_anew", full)
+        assert not out.exists()
+        (made,) = (tmp_path / ".small.sizes").rglob("manifest.json")
+        graph = made.parent / "model.onnx"
+        graph.write_bytes(graph.read_bytes()[:1000])
+        capsys.readouterr()
+        patch.setattr("pgb_core.methods.steps.fisher", None)
+        patch.setattr("pgb_core.methods.steps.compensate", None)
+        patch.setattr(Trainer, "run", None)
         assert main(given) == 1
-    assert "damaged and left out; it is made again" in " ".join(capsys.readouterr().err.split())
-    assert main([*given, "--forms", "fp32,torch"]) == 0
+        said = " ".join(capsys.readouterr().err.split())
+        assert "damaged and left out; it is made again" in said
+        assert "No space left on device" in said
+        patch.setattr("pgb_core.artifact.swap", swap)
+        assert main([*given, "--forms", "fp32,torch", "--resume"]) == 0
     assert "found in 1 trainings" in capsys.readouterr().out
-    found = open_artifact(tmp_path / "small").manifest
-    assert set(found.forms) == {"fp32", "torch"}
-    assert found.measured["promise"]["holds"] is True
+    found = open_artifact(out)
+    assert set(found.manifest.forms) == {"fp32", "torch"}
+    assert found.manifest.measured["promise"]["holds"] is True
     assert not list(tmp_path.glob(".small*"))
+
+
+def test_what_a_search_leaves_that_is_killed_at_its_very_end_goes(tmp_path: Path, make: Make) -> None:
+    """Where the artifact that it was about to put in place stands there; anything else stays."""
+    out, sizes = tmp_path / "small", tmp_path / ".small.sizes"
+    shutil.copytree(make().path, out)
+    for digest, stays in (("another", True), (open_artifact(out).digest, False)):
+        sizes.mkdir(exist_ok=True)
+        (sizes / "published").write_text(digest)
+        with pytest.raises(ConfigError, match="--force replaces it"):
+            seek.seek(CompressConfig(checkpoint=tmp_path / "model", train="t", eval="e", out=out, max_drop=1.0), Told())
+        assert sizes.exists() is stays
 
 
 def test_the_speed_that_is_promised_is_that_of_the_trained_model(
