@@ -187,10 +187,12 @@ def not_loaded(ill: Service, folder: Path) -> Iterator[None]:
 
 
 def draining(ill: Service, folder: Path) -> Iterator[None]:
-    """A signal to stop, and a drain of ten minutes."""
-    ill.start(drain_seconds="600")
-    ill.kill(signal.SIGTERM)
-    yield
+    """A signal to stop while a request is open whose body does not end."""
+    ill.start(drain_seconds="3", stop_seconds="300", max_body_seconds="300")
+    with socket.create_connection(("127.0.0.1", ill.port)) as held:
+        held.sendall(b"POST /v1/classify HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{")
+        ill.kill(signal.SIGTERM)
+        yield
 
 
 def restarting(ill: Service, folder: Path) -> Iterator[None]:
@@ -237,7 +239,7 @@ CAUSES: Sequence[Cause] = (
     ),
     Cause(
         ("PgbDrainStuck",),
-        "SIGTERM with drain_seconds at 600",
+        "SIGTERM, with stop_seconds at 300, while a request is open whose body does not end",
         draining,
         ('pgb_open_requests{service="ill"}', 'pgb_draining{service="ill"}'),
     ),
