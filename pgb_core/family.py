@@ -20,7 +20,7 @@ from pgb_core.model.surgery import expanded
 from pgb_core.pipeline import Job, cache_of, made
 from pgb_core.progress.part import Part
 from pgb_core.progress.report import Report
-from pgb_core.run.effort import stages
+from pgb_core.run.effort import job_effort
 from pgb_core.run.output import Output, check_folder
 from pgb_core.run.run import Run, Start
 from pgb_core.run.shared import Shared
@@ -76,6 +76,6 @@ def _work(members: Sequence[CompressConfig], report: Report, workspace: Workspac
     found: dict[str, float] = {}
     for member in members:
         run = replace(first, config=member)
-        for title, work in stages(run, method_of(member).effort(run)).items():
+        for title, work in job_effort(run, method_of(member).effort(run)).items():
             found[Part.titled(_named(member), title)] = work
     return found

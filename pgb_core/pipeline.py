@@ -15,7 +15,7 @@ from pgb_core.methods import method_of
 from pgb_core.methods.outlook import Outlook, outlook
 from pgb_core.progress.report import Report
 from pgb_core.run.cache import Cache, usual_place
-from pgb_core.run.effort import stages
+from pgb_core.run.effort import job_effort
 from pgb_core.run.output import Output, check_folder, check_place
 from pgb_core.run.run import Run, Start
 from pgb_core.run.shared import Shared
@@ -65,7 +65,7 @@ def made(job: Job, workspace: Workspace) -> tuple[Artifact, Run]:
             found["vocabulary"] = run.vocabulary
         if output.begin(run, method.stages(run), used):
             return open_artifact(config.out), run
-        report.begin(stages(run, method.effort(run)))
+        report.begin(job_effort(run, method.effort(run)))
         started = time.perf_counter()
         run.judge.of_dense()  # kept for later: it tells what an expected loss is of
         if job.shared.foretell and not run.under_way(method.stages(run)):

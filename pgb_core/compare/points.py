@@ -23,7 +23,7 @@ from pgb_core.pipeline import cache_of, compress
 from pgb_core.plan import ATTENTION, FEED_FORWARD, Plan, Role
 from pgb_core.progress.part import Part
 from pgb_core.progress.report import Report
-from pgb_core.run.effort import stages
+from pgb_core.run.effort import job_effort
 from pgb_core.run.output import check_folder
 from pgb_core.run.run import Run
 from pgb_core.run.shared import Shared
@@ -163,7 +163,7 @@ class Points:
         found: dict[str, float] = {}
         for point in waiting:
             run = self._of(point, epochs[point])
-            for title, work in stages(run, method_of(run.config).effort(run)).items():
+            for title, work in job_effort(run, method_of(run.config).effort(run)).items():
                 found[Part.titled(point.name, title)] = work
         return found
 
@@ -182,7 +182,7 @@ class Points:
 
         def work(epochs: float) -> float:
             run = self._of(point, epochs)
-            return sum(stages(run, method_of(run.config).effort(run)).values())
+            return sum(job_effort(run, method_of(run.config).effort(run)).values())
 
         low, high = 0.0, MOST_EPOCHS
         for _ in range(30):

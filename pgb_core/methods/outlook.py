@@ -8,7 +8,7 @@ from pgb_core.forecast import Expected, Fit, expected, known
 from pgb_core.methods import steps
 from pgb_core.methods.base import Method
 from pgb_core.progress.remaining import about
-from pgb_core.run.effort import stages
+from pgb_core.run.effort import job_effort
 from pgb_core.run.run import Run
 
 
@@ -62,7 +62,7 @@ def outlook(run: Run, method: Method) -> Outlook | None:
     dense = None if metrics is None else metrics.points()
     above = None if dense is None else _above_chance(run, dense)
     lost = None if above is None else expected(fit, kept, above)
-    work = stages(run, method.effort(run))
+    work = job_effort(run, method.effort(run))
     settings = run.config.model_copy(update={"epochs": 0.0, "steps": None})
     untrained = method.compress(replace(run, config=settings))
     training = steps.seconds_of_training(run, untrained.model, untrained.plan.stream)

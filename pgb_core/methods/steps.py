@@ -23,7 +23,7 @@ from pgb_core.methods.base import Compressed
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.surgery import apply_plan, ordered
 from pgb_core.plan import Choice, Plan, Site
-from pgb_core.run.effort import judging
+from pgb_core.run.effort import judging_effort
 from pgb_core.run.run import Run, Stage
 from pgb_core.run.workspace import to_device
 from pgb_core.search.importance import importance
@@ -110,7 +110,7 @@ def recovery_effort(run: Run) -> dict[str, float]:
     if run.config.keep == 1:
         return training
     compensating = {"Compensating layer by layer": COMPENSATE + COMPENSATE_TOKEN * _tokens(run.inputs.calibration)}
-    return {**judging(run, "pruned"), **compensating, **judging(run, "compensated"), **training}
+    return {**judging_effort(run, "pruned"), **compensating, **judging_effort(run, "compensated"), **training}
 
 
 def recovered(
@@ -226,7 +226,7 @@ def finish(run: Run, before: Stage, share: float = 1.0, *settings: object) -> St
 
 def finishing_effort(run: Run, share: float = 1.0) -> dict[str, float]:
     """Expected work of `finished`, as `scoring_effort` gives it."""
-    return {**judging(run, "pruned"), **_training_effort(run, REFINETUNING, share, run.config.keep)}
+    return {**judging_effort(run, "pruned"), **_training_effort(run, REFINETUNING, share, run.config.keep)}
 
 
 def finished(run: Run, compact: Encoder, stage: Stage, share: float = 1.0) -> Encoder:

@@ -12,7 +12,7 @@ EXPORT = 10_000
 CHARACTERS = 4  # of a token
 
 
-def stages(run: Run, method: Mapping[str, float]) -> dict[str, float]:
+def job_effort(run: Run, method: Mapping[str, float]) -> dict[str, float]:
     """Expected work by the title of the stage, in order. method: that of the method's stages."""
     held_out = run.inputs.held_out
     found = {**_scoring("dense", held_out, 1.0), **method, **_scoring("compressed", held_out, run.config.keep)}
@@ -20,7 +20,7 @@ def stages(run: Run, method: Mapping[str, float]) -> dict[str, float]:
     return found
 
 
-def judging(run: Run, name: str) -> dict[str, float]:
+def judging_effort(run: Run, name: str) -> dict[str, float]:
     """Expected work of `Judge.between`, with a model of the size that is asked for."""
     return _scoring(name, run.inputs.some, run.config.keep)
 

@@ -15,30 +15,15 @@ from pgb_core.errors import ConfigError
 from pgb_core.learn import teacher as teaching
 from pgb_core.learn.teacher import Teacher
 from pgb_core.pipeline import cache_of, compress
-from pgb_core.progress.report import Report
 from pgb_core.run.cache import LEFT_SECONDS, Cache, usual_place
 from pgb_core.run.shared import MOST_KEPT, Shared
 from pgb_core.tasks.features import Features, collate
 from tests.conftest import TASKS, small_encoder
 from tests.core.small import checkpoint, settings
+from tests.reports import Heard
 
 VALUES = {"a": torch.arange(6.0).view(2, 3)}
 KEY, OTHER = "a" * 64, "b" * 64
-
-
-class Told(Report):
-    """Remembers titles and notes."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def stage(self, title: str, total: int | None = None) -> None:
-        """See Report."""
-        self.said.append(title)
-
-    def note(self, text: str) -> None:
-        """See Report."""
-        self.said.append(text)
 
 
 def test_what_is_saved_is_found_under_its_own_digest(tmp_path: Path) -> None:
@@ -143,7 +128,7 @@ def test_another_size_of_the_same_model_does_not_score_again(kept: bool, tmp_pat
     model = checkpoint(tmp_path / "model", "bert", "classification")
     said: dict[float, list[str]] = {}
     for keep in (0.5, 0.4):
-        told = Told()
+        told = Heard()
         config = CompressConfig(
             checkpoint=str(model),
             out=str(tmp_path / f"out-{keep}"),
@@ -156,7 +141,7 @@ def test_another_size_of_the_same_model_does_not_score_again(kept: bool, tmp_pat
             cache=str(tmp_path / "cache") if kept else "",
         )
         compress(config, told)
-        said[keep] = told.said
+        said[keep] = told.everything
     assert "Scoring every weight" in said[0.5]
     assert ("Scoring every weight" in said[0.4]) is not kept
     assert ("scores: known from a run before" in said[0.4]) is kept
@@ -174,10 +159,10 @@ def test_a_teacher_s_outputs_are_those_of_the_run_before(
     plain = compress(settings(model, tmp_path / "plain", texts, **quick, cache=""))
     asked: list[int] = []
     monkeypatch.setattr(Teacher, "_learn", lambda *given: asked.append(1))
-    told = Told()
+    told = Heard()
     found = compress(settings(model, tmp_path / "second", texts, **quick, cache=str(cache)), told)
     assert not asked
-    assert "outputs of the dense model: known from a run before" in told.said
+    assert "outputs of the dense model: known from a run before" in told.everything
     assert {**found.manifest.files, CARD: ""} == {**plain.manifest.files, CARD: ""}
     assert list(cache.glob("teacher-*")) == [kept]
 

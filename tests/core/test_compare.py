@@ -23,7 +23,7 @@ from pgb_core.inference.load import load
 from pgb_core.options import METHODS
 from pgb_core.tasks.metrics import standard_error
 from tests.core.small import checkpoint
-from tests.core.test_gate import Told
+from tests.reports import Heard
 
 
 def candidate(score: float, time: float, form: str = "fp32", name: str = "pgb-50", dense: bool = False) -> Candidate:
@@ -217,19 +217,19 @@ def test_a_damaged_point_is_made_again_before_anything_is_timed(tmp_path: Path, 
     usual = {"checkpoint": str(model), "train": str(texts), "eval": str(texts), "trust_labels": True, "forms": "fp32"}
     config = CompareConfig(**usual, out=str(out), methods="magnitude", keep="0.5", epochs=0.0)
     with pytest.raises(DataError, match="nothing there"):
-        Points(CompareConfig(**usual | {"eval": str(tmp_path / "nothing there.csv")}, out=str(out)), Told())
+        Points(CompareConfig(**usual | {"eval": str(tmp_path / "nothing there.csv")}, out=str(out)), Heard())
     assert not out.exists()
-    assert [row.refused for row in Points(config, Told()).made()] == ["", ""]
+    assert [row.refused for row in Points(config, Heard()).made()] == ["", ""]
     graph, manifest = (out / "magnitude-50" / name for name in ("model.onnx", "manifest.json"))
     before, dense = graph.read_bytes(), (out / "dense" / "manifest.json").stat().st_mtime_ns
     graph.write_bytes(before[:1000])
-    told = Told()
+    told = Heard()
     assert [row.refused for row in Points(config, told).made()] == ["", ""]
     assert f"{out / 'magnitude-50'}: damaged and left out; the point is made again" in told.warnings
     assert graph.read_bytes() == before
     assert (out / "dense" / "manifest.json").stat().st_mtime_ns == dense
     manifest.write_text("{")
-    told = Told()
+    told = Heard()
     with pytest.raises(ArtifactError, match="remove it"):
         next(Points(config, told).made())
 

@@ -26,24 +26,9 @@ from pgb_core.progress.report import Report
 from pgb_core.tasks.classification import SingleLabel
 from pgb_core.tasks.features import Batch
 from tests.core.small import checkpoint, settings
+from tests.reports import Heard
 
 SIZES = (0.5, 0.25)
-
-
-class Told(Report):
-    """What is told."""
-
-    def __init__(self) -> None:
-        self.stages: list[str] = []
-        self.warnings: list[str] = []
-
-    def stage(self, title: str, total: int | None = None) -> None:
-        """Kept."""
-        self.stages.append(title)
-
-    def warn(self, text: str) -> None:
-        """Kept."""
-        self.warnings.append(text)
 
 
 def quick(tmp_path: Path, out: str, data: Path, **changes: object) -> CompressConfig:
@@ -133,7 +118,7 @@ def test_a_stopped_family_goes_on_with_the_size_that_it_was_at(
     with pytest.raises(ConfigError, match="other settings or data"):
         family(config.model_copy(update={"resume": True, "force": True, "seed": 5}), Report())
     monkeypatch.setattr(Trainer, "run", seen)
-    told = Told()
+    told = Heard()
     found = family(config.model_copy(update={"resume": True}), told)
     assert found[0].digest == stood
     assert resumed[0] == 2
@@ -186,7 +171,7 @@ def test_one_size_in_a_list_is_one_size() -> None:
 
 def test_a_method_that_trains_for_int8_starts_from_a_student_too(tmp_path: Path, texts: Path) -> None:
     """Both sizes stand."""
-    told = Told()
+    told = Heard()
     found = family(quick(tmp_path, "sizes", texts, method="q8bert", epochs=0.5, best_state=True), told)
     # Once for each size, though the next one takes the trained model up again.
     assert [text.partition(":")[0] for text in told.warnings if "--best-state" in text] == ["keep 0.5", "keep 0.25"]

@@ -18,11 +18,11 @@ from pgb_core.export.parity import SMALLEST, TOLERANCE, inputs_of, parity_of
 from pgb_core.gate import gate
 from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.pipeline import compress
-from pgb_core.progress.report import Report
 from pgb_core.tasks import TASKS as ALL_TASKS
 from pgb_core.tasks.texts import long_text
 from tests.conftest import TASKS
 from tests.odd.variants import VARIANTS, Variant, build
+from tests.reports import Heard
 
 KINDS = {variant.name: variant for variant in VARIANTS}
 
@@ -55,30 +55,9 @@ def test_probe_texts_hold_what_tells_tokenizers_apart(task: str) -> None:
     assert any(pair is not None for _, pair in texts)
 
 
-class Told(Report):
-    """Keeps what was said."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-        self.warnings: list[str] = []
-        self.stages: list[str] = []
-
-    def stage(self, title: str, total: int | None = None) -> None:
-        """Kept."""
-        self.stages.append(title)
-
-    def note(self, text: str) -> None:
-        """Kept."""
-        self.notes.append(text)
-
-    def warn(self, text: str) -> None:
-        """Kept."""
-        self.warnings.append(text)
-
-
-def dense(variant: Variant, folder: Path) -> Told:
+def dense(variant: Variant, folder: Path) -> Heard:
     """Export all of a variant; what was said meanwhile."""
-    told = Told()
+    told = Heard()
     place = {"checkpoint": str(build(variant, folder / "model")), "out": str(folder / "out")}
     compress(CompressConfig(**place, keep=1.0, forms="fp32"), told)
     return told
@@ -125,7 +104,7 @@ def test_types_beyond_the_table_are_said_and_fit(tmp_path: Path) -> None:
 
 def test_a_model_that_differs_is_refused_before_any_work(tmp_path: Path) -> None:
     """By the setting that is not read; no stage of the work has begun and nothing is left."""
-    told = Told()
+    told = Heard()
     source = build(KINDS["bert-decoder"], tmp_path / "model")
     data = tmp_path / "rows.txt"
     data.write_text("the film\n" * 30)

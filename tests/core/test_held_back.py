@@ -15,11 +15,11 @@ from pgb_core.learn.noise import BlockNoise, Noise, quantised
 from pgb_core.learn.teacher import Teacher
 from pgb_core.model.encoder import Encoder
 from pgb_core.pipeline import compress
-from pgb_core.progress.report import Report
 from pgb_core.tasks.features import Features, collate
 from tests.conftest import small_encoder
 from tests.core.small import checkpoint, settings
 from tests.core.test_training import LABEL, features
+from tests.reports import Heard
 
 SCHEDULE = Schedule(epochs=4, tokens=96, learning_rate=1e-2)
 HELD = features(30)[24:]
@@ -130,28 +130,13 @@ def test_a_training_for_int8_is_measured_in_int8(kind: type[Noise | BlockNoise |
         assert found == pytest.approx(float(LABEL.distil(logits, goal, batch.attention_mask.bool())), rel=1e-3)
 
 
-class Told(Report):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def note(self, text: str) -> None:
-        """See Report."""
-        self.said.append(text)
-
-    def warn(self, text: str) -> None:
-        """See Report."""
-        self.said.append(text)
-
-
 @pytest.mark.parametrize("least", [1, 32])
 def test_a_run_says_which_state_it_keeps(
     least: int, tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or that there are too few rows for it."""
     monkeypatch.setattr(held_back, "LEAST", least)
-    told = Told()
+    told = Heard()
     model = checkpoint(tmp_path / "model", "bert", "classification")
     done = compress(settings(model, tmp_path / "small", texts, best_state=True), told)
     assert open_artifact(done.path).manifest.provenance["settings"]["best_state"] is True

@@ -15,8 +15,8 @@ from pgb_core.pipeline import compress
 from pgb_core.tasks.more_text import more_questions, more_texts
 from tests.conftest import small_encoder
 from tests.core.small import checkpoint, settings
-from tests.core.test_held_back import Told
 from tests.core.test_training import LABEL, features, taught
+from tests.reports import Heard
 
 TEXTS = [TextRow(" ".join(f"w{n}x{k}" for k in range(2 + n % 12)), None, 1, str(n)) for n in range(60)]
 PAIRS = [replace(row, pair=f"p{n} is a pair") for n, row in enumerate(TEXTS)]
@@ -122,7 +122,7 @@ def test_labels_count_where_there_are_any() -> None:
 @pytest.mark.parametrize("task", ["classification", "qa"])
 def test_a_run_learns_from_more_text_and_says_how_much(task: str, tmp_path: Path, texts: Path, questions: Path) -> None:
     """The rest is as before: the setting is in the manifest."""
-    told = Told()
+    told = Heard()
     model = checkpoint(tmp_path / "model", "bert", task)
     data = texts if task == "classification" else questions
     done = compress(settings(model, tmp_path / "small", data, structure="nested", epochs=1.0, more_text=0.5), told)

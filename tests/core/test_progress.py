@@ -163,10 +163,10 @@ def test_the_stages_that_are_announced_are_those_that_come(
     compress(config, recorder)
     with locked(tmp_path / "other") as workspace:
         run = Run.begin(config, Report(), workspace, Shared())
-        found = effort.stages(run, method_of(config).effort(run))
+        found = effort.job_effort(run, method_of(config).effort(run))
         whole = config.model_copy(update={"keep": 1.0, "eval": None})
         dense = replace(run, config=whole, inputs=replace(run.inputs, held_out=None))
-        assert list(effort.stages(dense, method_of(whole).effort(dense))) == [
+        assert list(effort.job_effort(dense, method_of(whole).effort(dense))) == [
             "Exporting every form and holding it against the model"
         ]
     first = ["Loading the checkpoint and checking it against transformers", "Reading the data"]

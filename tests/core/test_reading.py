@@ -18,7 +18,7 @@ from pgb_core.inference.tokens import Tokens
 from pgb_core.run import reading
 from pgb_core.tasks import TASKS, Source, Subject
 from tests.core.test_data import words
-from tests.odd.test_data_files import Told
+from tests.reports import Heard
 
 MOODS = Subject(TASKS["classification"], ("bad", "good"), None)
 QA = Subject(TASKS["qa"], (), None)
@@ -42,9 +42,9 @@ def rows(folder: Path, count: int, turned: bool = False, name: str = "rows.jsonl
 
 def test_what_is_read_is_told(tmp_path: Path) -> None:
     """Columns and labels, one sentence each."""
-    told = Told()
+    told = Heard()
     found = reading.read(rows(tmp_path, 4), MOODS, reading.Options(), told)
-    assert told.lines == [
+    assert told.said == [
         "rows.jsonl: 4 rows, 2 columns: text from 'text', label from 'label'",
         "rows.jsonl: labels are names: bad (2), good (2)",
     ]
@@ -53,45 +53,45 @@ def test_what_is_read_is_told(tmp_path: Path) -> None:
 
 def test_labels_that_the_model_contradicts_stop_the_work(tmp_path: Path) -> None:
     """With what exchanging them would give; trusted, they are a warning and stand in the manifest."""
-    train = reading.read(rows(tmp_path, 60, turned=True), MOODS, reading.Options(), Told())
+    train = reading.read(rows(tmp_path, 60, turned=True), MOODS, reading.Options(), Heard())
     with pytest.raises(DataError, match=r"accuracy 0\.00 .* class has 0\.50; reading .* gives 1\.00, not 0\.00"):
-        reading.Trial(MOODS, SERVED, by_word, Told()).check(train, None)
-    told = Told()
+        reading.Trial(MOODS, SERVED, by_word, Heard()).check(train, None)
+    told = Heard()
     found = reading.Trial(MOODS, SERVED, by_word, told, trusted=True).check(train, None)["labels"]
     assert isinstance(found, dict)
     assert found["accuracy"] == 0.0
     assert "'bad' as 'good'" in str(found["doubt"])
-    assert "--trust-labels goes on" in told.lines[-1]
+    assert "--trust-labels goes on" in told.said[-1]
 
 
 def test_labels_that_fit_go_on_and_those_to_score_with_only_warn(tmp_path: Path) -> None:
     """The manifest's entry is of those to learn from."""
-    train = reading.read(rows(tmp_path, 60), MOODS, reading.Options(), Told())
-    held = reading.read(rows(tmp_path, 60, True, "dev.jsonl"), MOODS, reading.Options(), Told())
-    told = Told()
+    train = reading.read(rows(tmp_path, 60), MOODS, reading.Options(), Heard())
+    held = reading.read(rows(tmp_path, 60, True, "dev.jsonl"), MOODS, reading.Options(), Heard())
+    told = Heard()
     found = reading.Trial(MOODS, SERVED, by_word, told).check(train, held)
     assert found == {
         "labels": {"reading": "labels are names: bad (30), good (30)", "rows": 60, "accuracy": 1.0, "majority": 0.5}
     }
-    assert told.lines[0] == "rows.jsonl: the checkpoint's accuracy 1.00 on 60 rows, where the largest class has 0.50"
-    assert "dev.jsonl: the checkpoint contradicts the labels to score with" in told.lines[1]
-    few = reading.read(rows(tmp_path, 8, True), MOODS, reading.Options(), Told())
-    told = Told()
+    assert told.said[0] == "rows.jsonl: the checkpoint's accuracy 1.00 on 60 rows, where the largest class has 0.50"
+    assert "dev.jsonl: the checkpoint contradicts the labels to score with" in told.said[1]
+    few = reading.read(rows(tmp_path, 8, True), MOODS, reading.Options(), Heard())
+    told = Heard()
     reading.Trial(MOODS, SERVED, by_word, told).check(few, None)
-    assert "too few to tell" in told.lines[0]
+    assert "too few to tell" in told.said[0]
 
 
 def test_the_same_rows_are_tried_once_and_a_split_of_the_same_name_by_itself(tmp_path: Path) -> None:
     """Two splits of a hub dataset may be given by one name."""
-    train = reading.read(rows(tmp_path, 60), MOODS, reading.Options(), Told())
-    split = reading.read(rows(tmp_path, 60, turned=True), MOODS, reading.Options(), Told())
+    train = reading.read(rows(tmp_path, 60), MOODS, reading.Options(), Heard())
+    split = reading.read(rows(tmp_path, 60, turned=True), MOODS, reading.Options(), Heard())
     assert split.name == train.name
-    told = Told()
+    told = Heard()
     reading.Trial(MOODS, SERVED, by_word, told).check(train, split)
-    assert "the checkpoint contradicts the labels to score with" in told.lines[-1]
-    told = Told()
+    assert "the checkpoint contradicts the labels to score with" in told.said[-1]
+    told = Heard()
     reading.Trial(MOODS, SERVED, by_word, told).check(train, train)
-    assert len(told.lines) == 1
+    assert len(told.said) == 1
 
 
 def squad(folder: Path, good: int, lost: int, text: str = "city", start: int | None = 4) -> str:
@@ -105,11 +105,11 @@ def squad(folder: Path, good: int, lost: int, text: str = "city", start: int | N
 
 def test_an_answer_without_a_place_is_never_learned_as_none(tmp_path: Path) -> None:
     """A few are left out and counted; many are refused."""
-    told = Told()
+    told = Heard()
     source = reading.read(squad(tmp_path, 30, 1), QA, reading.Options(), told, labelled="--train")
     features = QA.task.encode(source, QA, WORDS, 32, told)
     assert [f.target for f in features] == [(4, 4)] * 30
-    assert "1 of 31 questions are left out of the learning" in told.lines[-1]
+    assert "1 of 31 questions are left out of the learning" in told.said[-1]
     with pytest.raises(DataError, match="3 of 33 questions have an answer that is not where the file says"):
         reading.read(squad(tmp_path, 30, 3), QA, reading.Options(), told)
     source = reading.read(squad(tmp_path, 30, 3, "n", None), QA, reading.Options(), told)
@@ -123,12 +123,12 @@ def test_an_answer_longer_than_a_window_is_not_learned_as_none(tmp_path: Path) -
     question = Question("1", "who", context, ((context, 0),), "q.json")
     source = Source("q.json", [question], [question.answers], "")
     with pytest.raises(DataError, match="longer than a window of 16 tokens, which max_length sets"):
-        QA.task.encode(source, QA, WORDS, 16, Told())
+        QA.task.encode(source, QA, WORDS, 16, Heard())
 
 
 def test_answers_that_the_model_never_gives_stop_the_work(tmp_path: Path) -> None:
     """A model of noise on questions; one that finds them goes on."""
-    source = reading.read(squad(tmp_path, 30, 0), QA, reading.Options(), Told())
+    source = reading.read(squad(tmp_path, 30, 0), QA, reading.Options(), Heard())
 
     def points(token: int) -> Predict:
         def predict(batch: Sequence[Tokens]) -> list[Logits]:
@@ -137,10 +137,10 @@ def test_answers_that_the_model_never_gives_stop_the_work(tmp_path: Path) -> Non
 
         return predict
 
-    found = reading.Trial(QA, SERVED, points(7), Told()).check(source, None)
+    found = reading.Trial(QA, SERVED, points(7), Heard()).check(source, None)
     assert found == {"labels": {"reading": "30 questions: 30 answered", "rows": 30, "f1": 100.0}}
     with pytest.raises(DataError, match=r"F1 0\.0 on 30 answered questions, which is clearly below 20"):
-        reading.Trial(QA, SERVED, points(8), Told()).check(source, None)
+        reading.Trial(QA, SERVED, points(8), Heard()).check(source, None)
 
 
 def test_a_row_without_a_label_is_named_before_the_work(tmp_path: Path) -> None:
@@ -148,8 +148,8 @@ def test_a_row_without_a_label_is_named_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "a", "label": "good"}\n{"text": "b"}\n')
     for purpose, said in (("--train", "--train is for labelled rows"), ("evaluation", "evaluation needs one in every")):
         with pytest.raises(DataError, match=rf"a\.jsonl:2: no label; {said}"):
-            reading.read(str(tmp_path / "a.jsonl"), MOODS, reading.Options(), Told(), labelled=purpose)
-    assert reading.read(str(tmp_path / "a.jsonl"), MOODS, reading.Options(), Told()).targets == [1, None]
+            reading.read(str(tmp_path / "a.jsonl"), MOODS, reading.Options(), Heard(), labelled=purpose)
+    assert reading.read(str(tmp_path / "a.jsonl"), MOODS, reading.Options(), Heard()).targets == [1, None]
 
 
 def test_questions_take_no_columns_and_no_reading(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_questions_take_no_columns_and_no_reading(tmp_path: Path) -> None:
         (reading.Options(labels="ids"), "questions have no --labels"),
     ):
         with pytest.raises(DataError, match=said):
-            reading.read(squad(tmp_path, 2, 0), QA, options, Told())
+            reading.read(squad(tmp_path, 2, 0), QA, options, Heard())
 
 
 def test_settings_say_how_files_are_read() -> None:
@@ -179,9 +179,9 @@ def test_one_output_behind_a_sigmoid_is_learned_as_a_probability(tmp_path: Path)
     assert drawn.tolist() == [1.0, 0.0] * 50
     path = tmp_path / "pairs.jsonl"
     path.write_text('{"text": "the film", "label": 0}\n{"text": "the town", "label": 4}\n')
-    assert reading.read(str(path), score, reading.Options(), Told(), labelled=reading.EVALUATION).targets == [0.0, 4.0]
+    assert reading.read(str(path), score, reading.Options(), Heard(), labelled=reading.EVALUATION).targets == [0.0, 4.0]
     with pytest.raises(DataError, match=r'a label is 4, .* Write "problem_type": "regression" there'):
-        reading.read(str(path), score, reading.Options(), Told(), labelled="--train")
+        reading.read(str(path), score, reading.Options(), Heard(), labelled="--train")
     number = Subject(TASKS["classification"], ("stars",), "regression")
-    assert reading.read(str(path), number, reading.Options(), Told(), labelled="--train").targets == [0.0, 4.0]
+    assert reading.read(str(path), number, reading.Options(), Heard(), labelled="--train").targets == [0.0, 4.0]
     assert number.objective.loss(logits, targets, mask) == pytest.approx(((9 - 1) ** 2 + 9**2) / 2)

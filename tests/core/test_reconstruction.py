@@ -19,8 +19,8 @@ from pgb_core.tasks.features import batches
 from tests.conftest import small_encoder
 from tests.core.planned import hand_plan
 from tests.core.small import checkpoint, settings
-from tests.core.test_held_back import Told
 from tests.core.test_training import features
+from tests.reports import Heard
 
 RIDGE = 0.01
 
@@ -162,7 +162,7 @@ def test_moments_are_those_of_what_the_maps_read() -> None:
 
 def test_a_run_chooses_by_reconstruction_and_says_so(tmp_path: Path, texts: Path) -> None:
     """The setting is in the manifest, and the budget is met."""
-    told = Told()
+    told = Heard()
     model = checkpoint(tmp_path / "model", "bert", "classification")
     given = {"structure": "nested", "epochs": 0.0, "units_by": "reconstruction"}
     done = compress(settings(model, tmp_path / "small", texts, **given), told)

@@ -27,8 +27,8 @@ from pgb_core.tasks import Source
 from pgb_core.tasks.metrics import Metrics
 from pgb_core.tasks.parts import half, seen, some
 from tests.core.small import WORDS, checkpoint
-from tests.core.test_gate import Told
 from tests.made import Make
+from tests.reports import Heard
 
 USUAL = {"checkpoint": "here", "out": "there", "train": "rows"}
 
@@ -234,7 +234,7 @@ def test_what_cannot_be_promised_is_refused_before_any_training(
         ({"max_drop": None, "min_speedup": 2.0, "forms": "gpu"}, "--min-speedup is measured on the CPU"),
         ({"resume": True, "eval": few}, "too few"),
     ):
-        told, out = Told(), tmp_path / "small"
+        told, out = Heard(), tmp_path / "small"
         usual = {"checkpoint": model, "train": rows, "eval": others, "out": out, "max_drop": 1.0, "forms": "fp32"}
         with pytest.raises(ConfigError, match=said):
             seek.seek(CompressConfig(**usual | given, trust_labels=True, samples=16), told)
@@ -259,7 +259,7 @@ def test_rows_that_show_too_small_a_loss_are_told(keep: float, told: bool, tmp_p
     model = checkpoint(tmp_path / "model", "bert", "classification")
     held = written(tmp_path / "held.jsonl", TEXTS[190:290])
     config = CompressConfig(checkpoint=model, train=rows, eval=held, out=tmp_path / "small", keep=keep)
-    said = Told()
+    said = Heard()
     read_inputs(config, load_checkpoint(model), said)
     assert any("held.jsonl: 10 of 100 rows (10.0%) are among" in text for text in said.warnings) is told
 
@@ -309,7 +309,9 @@ def test_what_a_search_leaves_that_is_killed_at_its_very_end_goes(tmp_path: Path
         sizes.mkdir(exist_ok=True)
         (sizes / "published").write_text(digest)
         with pytest.raises(ConfigError, match="--force replaces it"):
-            seek.seek(CompressConfig(checkpoint=tmp_path / "model", train="t", eval="e", out=out, max_drop=1.0), Told())
+            seek.seek(
+                CompressConfig(checkpoint=tmp_path / "model", train="t", eval="e", out=out, max_drop=1.0), Heard()
+            )
         assert sizes.exists() is stays
 
 

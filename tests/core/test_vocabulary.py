@@ -38,6 +38,7 @@ from pgb_core.tasks.texts import SINGLE
 from tests.conftest import ARCHITECTURES
 from tests.core.small import checkpoint
 from tests.odd.variants import Variant, build, byte_pairs, unigrams, word_pieces
+from tests.reports import Heard
 
 FILES: dict[str, Callable[[], str]] = {
     "WordPiece": word_pieces,
@@ -194,17 +195,6 @@ def _config(model: Path, out: Path, data: Path, **changes: object) -> CompressCo
     return CompressConfig(checkpoint=str(model), out=str(out), train=str(data), **(asked | changes))
 
 
-class Told(Report):
-    """Keeps what was said."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        """A fact."""
-        self.notes.append(text)
-
-
 @pytest.mark.parametrize("architecture", ["bert", "roberta"])
 def test_an_artifact_without_unused_tokens_opens_and_answers_as_any_other(architecture: str, tmp_path: Path) -> None:
     """By `pgb_core.load`, by transformers' tokenizer with ONNX Runtime; manifest, config and note say what went."""
@@ -214,7 +204,7 @@ def test_an_artifact_without_unused_tokens_opens_and_answers_as_any_other(archit
     more.write_text("today's emails\n")
     data, held_out = _rows(tmp_path / "a.jsonl", USED * 3), _rows(tmp_path / "b.jsonl", [*USED[:1], "One film"])
     said = {"eval": str(held_out), "keep": 1.0, "vocabulary_text": str(more)}
-    told = Told()
+    told = Heard()
     done = compress(_config(model, tmp_path / "small", data, **said), told)
     found = open_artifact(done.path).manifest.measured["vocabulary"]
     before, after = found["tokens"]["before"], found["tokens"]["after"]

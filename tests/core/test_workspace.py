@@ -26,7 +26,7 @@ from pgb_core.run.shared import Shared
 from pgb_core.run.workspace import Workspace, check_space, locked
 from pgb_core.tasks.features import Features
 from tests.core.small import checkpoint, settings
-from tests.core.test_gate import Told
+from tests.reports import Heard
 
 KEY, OTHER = "a" * 64, "b" * 64
 
@@ -157,7 +157,7 @@ def test_an_artifact_is_replaced_by_force_alone(tmp_path: Path, texts: Path) -> 
     """Without, the run ends before the checkpoint is read, and the artifact stays."""
     model = checkpoint(tmp_path / "model", "bert", "classification")
     first = compress(settings(model, tmp_path / "small", texts, epochs=0.0))
-    told = Told()
+    told = Heard()
     with pytest.raises(ArtifactError, match="holds an artifact; --force replaces it"):
         compress(settings(model, tmp_path / "small", texts, epochs=0.0, seed=1), told)
     assert told.stages == []
@@ -175,7 +175,7 @@ def test_work_outlives_a_file_that_appears_in_its_place(
     model = checkpoint(tmp_path / "model", "bert", "classification")
     out = tmp_path / "small"
 
-    class Careless(Told):
+    class Careless(Heard):
         def stage(self, title: str, total: int | None = None) -> None:
             super().stage(title, total)
             if title.startswith("Exporting"):
@@ -186,7 +186,7 @@ def test_work_outlives_a_file_that_appears_in_its_place(
         compress(settings(model, out, texts), Careless())
     assert (tmp_path / ".small.work").is_dir()
     (out / "mine").unlink()
-    told = Told()
+    told = Heard()
     monkeypatch.setattr("pgb_core.methods.steps.fisher", None)
     monkeypatch.setattr("pgb_core.methods.steps.compensate", None)
     resumed = compress(settings(model, out, texts), told)
@@ -214,7 +214,7 @@ def test_other_settings_take_over_what_fits(tmp_path: Path, texts: Path, monkeyp
         ({}, ["taken over from a stopped run: compensated, finetuned, plan, scores"]),
         ({"epochs": 1.0, "keep": 0.6, "resume": False}, []),
     ):
-        told = Told()
+        told = Heard()
         with monkeypatch.context() as patch:
             patch.setattr("pgb_core.pipeline.write", failing)
             with pytest.raises(ResourceError, match="full"):
@@ -244,7 +244,7 @@ def test_a_run_that_had_just_written_its_artifact_is_done(
         compress(settings(model, out, texts, seed=3))
     with pytest.raises(PGBError, match="holds an artifact"):
         compress(settings(model, out, texts, forms=("fp32", "torch")))
-    told = Told()
+    told = Heard()
     assert compress(settings(model, out, texts), told).digest == digest
     assert "Scoring every weight" not in told.stages
     assert any("had just written it" in note for note in told.notes)

@@ -17,33 +17,13 @@ from pgb_core.errors import PGBError
 from pgb_core.run.reading import Options, Source, read
 from pgb_core.tasks import TASKS, Subject
 from tests.odd.data_files import OddFile, make
+from tests.reports import Heard
 
 CI = 300
 JARGON = re.compile(
     r"Traceback|NoneType|KeyError|TypeError|ValueError|expected str|<class|object at 0x|\bNone\b|\bTrue\b|\bFalse\b|"
     r"\bdict\b|\bstr\b|\bint\b|codec|\\\\x|surrogateescape"
 )
-
-
-class Told:
-    """Everything that was said."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def note(self, text: str) -> None:
-        """Kept."""
-        self.lines.append(text)
-
-    def warn(self, text: str) -> None:
-        """Kept."""
-        self.lines.append(text)
-
-    def stage(self, title: str, total: int | None = None) -> None:
-        """Nothing."""
-
-    def advance(self, done: int = 1) -> None:
-        """Nothing."""
 
 
 def attempt(odd: OddFile, folder: Path, labels: str | None = None) -> tuple[Source | None, str, list[str]]:
@@ -60,11 +40,11 @@ def attempt(odd: OddFile, folder: Path, labels: str | None = None) -> tuple[Sour
         (label,) if isinstance(label, str) else tuple(label),  # type: ignore[arg-type]
     )
     subject = Subject(TASKS[odd.task], odd.labels, odd.problem)
-    told = Told()
+    told = Heard()
     try:
-        return read(str(path), subject, Options(columns, labels), told), "", told.lines
+        return read(str(path), subject, Options(columns, labels), told), "", told.said
     except PGBError as error:
-        return None, str(error), told.lines
+        return None, str(error), told.said
 
 
 def judge(odd: OddFile, folder: Path) -> str:
