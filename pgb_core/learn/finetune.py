@@ -34,7 +34,8 @@ CLIP = 1.0  # of the norm of all gradients
 @dataclass(frozen=True)
 class Schedule:
     """The length and rate of a re-finetuning. epochs: passes over the data; tokens: padded tokens a step;
-    learning_rate: its peak, after a linear warm-up over `WARMUP` of the steps, then linear to zero.
+    learning_rate: its peak, after a linear warm-up over `WARMUP` of the steps, then linear to zero. before: epochs of a
+    training before this one; the rows go on where that ended.
     """
 
     epochs: float = 3.0
@@ -43,6 +44,7 @@ class Schedule:
     labels: bool = True
     distill: bool = True
     seed: int = 0
+    before: float = 0.0
 
 
 def learning_rate(keep: float) -> float:
@@ -82,6 +84,7 @@ class Trainer:
         self._groups: list[list[Features]] = []
         self.per_epoch = len(epoch_of(features, schedule.tokens, schedule.seed))
         self.steps = max(1, round(schedule.epochs * self.per_epoch))
+        self._first = round(schedule.before * self.per_epoch)
         student.embeddings.requires_grad_(False)
         self.parameters = [p for p in student.parameters() if p.requires_grad]
         for parameter in self.parameters:  # the fused optimiser takes a restored state to lie as its parameter does
@@ -169,7 +172,7 @@ class Trainer:
 
     def _group(self) -> list[Features]:
         """The inputs of this step."""
-        epoch, position = divmod(self.step, self.per_epoch)
+        epoch, position = divmod(self._first + self.step, self.per_epoch)
         if epoch != self._epoch:
             self._epoch = epoch
             # The number of batches of an epoch does not depend on its order: lengths are sorted first.

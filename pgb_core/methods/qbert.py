@@ -84,7 +84,11 @@ class QBert(Quantised):
 
 
 def most_sensitive(plan: Plan, sensitivities: Mapping[int, float], share: float) -> frozenset[Site]:
-    """The maps of the most sensitive layers, a share of all, rounded up. sensitivities: by the layer's index."""
-    ranked = sorted(sensitivities, key=lambda index: (-sensitivities[index], index))
-    picked = set(ranked[: math.ceil(share * len(ranked))])
+    """The maps of the most sensitive layers, a share of all, rounded up; of those of which something is left.
+
+    sensitivities: by the layer's index.
+    """
+    left = {site.layer for site, choice in plan.choices.items() if choice.cost}
+    ranked = sorted(left, key=lambda index: (-sensitivities[index], index))
+    picked = set(ranked[: math.ceil(share * len(sensitivities))])
     return frozenset(site for site, choice in plan.choices.items() if site.layer in picked and choice.cost)

@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
@@ -146,7 +146,8 @@ def shaped(run: Run, stage: Stage, share: float, regimes: Callable[[Encoder], Se
     regimes: made for the copy. They are restored, too, when the stage is kept already.
     """
     model = copy.deepcopy(run.dense)
-    _train(run, model, run.teacher, stage, "Training the dense model toward its plan", share, regimes(model))
+    part = _Part(share, before=0.0, size=1.0)
+    _train(run, model, run.teacher, stage, "Training the dense model toward its plan", part, regimes(model))
     return model
 
 
@@ -245,8 +246,8 @@ def _finetuned(
 ) -> Encoder:
     """Train, in place; with noise where a form gains by it. stream: the order of the residual stream, as in a plan."""
     noise = [Noise(compact, run.config.noise)] if run.config.noisy else []
-    teacher = reordered(run.teacher, stream)
-    _train(run, compact, teacher, stage, REFINETUNING, share, [*regimes, *noise], run.config.best_state)
+    teacher, part = reordered(run.teacher, stream), _Part(share, before=1 - share, size=run.config.keep)
+    _train(run, compact, teacher, stage, REFINETUNING, part, [*regimes, *noise], run.config.best_state)
     return compact
 
 
@@ -295,7 +296,7 @@ def seconds_of_training(run: Run, compact: Encoder, stream: Sequence[int] | None
     """
     teacher, dense = reordered(run.teacher, stream), run.teacher
     for steps in (1, PACED, PACED):  # the first one sets up; the third is on the rows of the second
-        trainer, _ = _trainer(run, copy.deepcopy(compact), teacher, 1.0, ())
+        trainer, _ = _trainer(run, copy.deepcopy(compact), teacher, _Part(1.0, 0.0, run.config.keep), ())
         asked, began = dense.asked, time.perf_counter()
         trainer.run(steps)
         seconds, asked = time.perf_counter() - began, dense.asked - asked
@@ -306,26 +307,38 @@ def seconds_of_training(run: Run, compact: Encoder, stream: Sequence[int] | None
     return float(count * step + pace * (min(1.0, epochs) * dense.waiting + epochs * dense.passing))
 
 
+@dataclass(frozen=True)
+class _Part:
+    """One training of a run. share: of the epochs; before: the share that was trained for before it. size: of the model
+    in training, as a share of the dense weights; the learning rate depends on it.
+    """
+
+    share: float
+    before: float
+    size: float
+
+
 def _trainer(
-    run: Run, model: Encoder, teacher: Teaching, share: float, regimes: Sequence[Regime], best: bool = False
+    run: Run, model: Encoder, teacher: Teaching, part: _Part, regimes: Sequence[Regime], best: bool = False
 ) -> tuple[Trainer, list[Features]]:
-    """A training for a share of the epochs, at its first step; and the rows that are held back from it.
+    """A training at its first step, and the rows that are held back from it.
 
     best: whether some are.
     """
     config, learned, held = run.config, list(run.inputs.training), list[Features]()
     if best:
-        learned, held = held_back.split(learned, share * run.epochs, config.seed)
+        learned, held = held_back.split(learned, part.share * run.epochs, config.seed)
     epochs = (
         config.epochs if config.steps is None else config.steps / len(epoch_of(learned, config.tokens, config.seed))
     )
     schedule = Schedule(
-        epochs=share * epochs,
+        epochs=part.share * epochs,
         tokens=config.tokens,
-        learning_rate=config.learning_rate or learning_rate(config.keep),
+        learning_rate=config.learning_rate or learning_rate(part.size),
         labels=config.train is not None,
         distill=config.distill,
         seed=config.seed,
+        before=part.before * epochs,
     )
     return Trainer(model, teacher, learned, run.checkpoint.subject.objective, schedule, regimes, held), held
 
@@ -336,18 +349,18 @@ def _train(
     teacher: Teaching,
     stage: Stage,
     title: str,
-    share: float,
+    part: _Part,
     regimes: Sequence[Regime],
     best: bool = False,
 ) -> None:
-    """Train, in place, from the last step that is kept, for a share of the epochs.
+    """Train, in place, from the last step that is kept.
 
     best: whether rows are held back, and the state that is best on them is kept.
     """
     config, workspace, report = run.config, run.workspace, run.report
     if not config.trains:
         return
-    trainer, held = _trainer(run, model, teacher, share, regimes, best)
+    trainer, held = _trainer(run, model, teacher, part, regimes, best)
     saved = workspace.tensors(stage.name, stage.digest)
     if saved is not None:
         trainer.restore(to_device(saved, trainer.device))

@@ -192,6 +192,21 @@ def test_weights_that_lie_transposed_are_restored_as_they_were() -> None:
     )
 
 
+def test_a_training_goes_on_with_the_rows_where_the_one_before_ended() -> None:
+    """Two trainings of a part of the epochs read what one of all of them reads."""
+    model, read = small_encoder("bert", "classification"), features()
+
+    def rows(schedule: Schedule) -> list[list[int]]:
+        trainer, found = Trainer(copy.deepcopy(model), taught(model), read, LABEL, schedule), []
+        for _ in range(trainer.steps):
+            found.append([item.row for item in trainer._group()])
+            trainer.step += 1
+        return found
+
+    first, second = Schedule(epochs=1.2, tokens=64), Schedule(epochs=1.8, tokens=64, before=1.2)
+    assert rows(first) + rows(second) == rows(Schedule(epochs=3, tokens=64))
+
+
 def test_many_labels_weigh_as_much_as_one() -> None:
     """A second label that agrees with the teacher changes nothing, and an equal model loses nothing."""
     many, mask = MultiLabel(), torch.ones(3, 1, dtype=torch.bool)
