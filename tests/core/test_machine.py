@@ -9,6 +9,16 @@ from pgb_core import machine
 V2, V1 = "0::/a/b\n", "9:name=systemd:/\n3:cpuset:/\n2:cpu,cpuacct:/docker/4f\n0::/\n"
 
 
+def grouped(own: str, files: dict[str, str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let these be the files of control groups, and the groups of this process."""
+    for name, text in files.items():
+        (folder / "groups" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "groups" / name).write_text(f"{text}\n")
+    (folder / "own").write_text(own)
+    monkeypatch.setattr(machine, "_GROUPS", folder / "groups")
+    monkeypatch.setattr(machine, "_OWN", folder / "own")
+
+
 @pytest.mark.parametrize(
     ("own", "files", "cores"),
     [
@@ -30,12 +40,7 @@ def test_cores_are_those_of_the_control_group(
     own: str, files: dict[str, str], cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Version 1 or 2, of the process's own group or one above it, seen from a container or from the host."""
-    for name, text in files.items():
-        (tmp_path / "groups" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "groups" / name).write_text(f"{text}\n")
-    (tmp_path / "own").write_text(own)
-    monkeypatch.setattr(machine, "_GROUPS", tmp_path / "groups")
-    monkeypatch.setattr(machine, "_OWN", tmp_path / "own")
+    grouped(own, files, tmp_path, monkeypatch)
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)))
     assert machine.usable_cores() == cores
 
@@ -59,13 +64,8 @@ def test_memory_is_what_the_machine_and_the_control_group_have_left(
     own: str, files: dict[str, str], free: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files that the system may forget are left; None where nothing is told."""
-    for name, text in files.items():
-        (tmp_path / "groups" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "groups" / name).write_text(f"{text}\n")
-    (tmp_path / "own").write_text(own)
+    grouped(own, files, tmp_path, monkeypatch)
     (tmp_path / "meminfo").write_text("MemTotal: 16000 kB\nMemAvailable:    8000 kB\n")
-    monkeypatch.setattr(machine, "_GROUPS", tmp_path / "groups")
-    monkeypatch.setattr(machine, "_OWN", tmp_path / "own")
     monkeypatch.setattr(machine, "_MEMORY", tmp_path / "meminfo")
     assert machine.free_memory() == free
     monkeypatch.setattr(machine, "_OWN", tmp_path / "none")
