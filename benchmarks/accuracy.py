@@ -32,6 +32,7 @@ from pgb_core.config import CompressConfig
 from pgb_core.data import Question as QuestionRow
 from pgb_core.data import TextRow, read_data, read_labels
 from pgb_core.inference.load import Loaded, load
+from pgb_core.inference.tasks.qa import Options as AnswerOptions
 from pgb_core.inference.tasks.qa import Question
 from pgb_core.machine import facts
 from pgb_core.tasks.squad import answer_f1
@@ -179,8 +180,8 @@ def dev_scores(loaded: Loaded, task: str, data: Path) -> Scores:
 
 
 def row_scores(loaded: Loaded, task: str, path: Path) -> Scores:
-    """Of each row of a file, 0 to 100: whether the label is right, or the F1 of the answer."""
-    if task == "sst2":
+    """Of each row of a file, 0 to 100: for `qa` the F1 of the answer, else whether the label is right."""
+    if task != "qa":
         rows = [r for r in read_data(path, "texts").rows if isinstance(r, TextRow)]
         gold = read_labels(rows, loaded.manifest.labels, None).targets
         found = loaded.classify([r.text for r in rows])
@@ -188,7 +189,8 @@ def row_scores(loaded: Loaded, task: str, path: Path) -> Scores:
         return 100.0 * np.array([label == target for label, target in zip(labels, gold, strict=True)], float)
     every = read_data(path, "questions").rows
     questions = [r for r in every if isinstance(r, QuestionRow)]
-    answers = loaded.answers([Question(r.question, r.context) for r in questions])
+    silent = replace(AnswerOptions(), handle_impossible=any(r.answers == () for r in questions))
+    answers = loaded.answers([Question(r.question, r.context) for r in questions], silent)
     return 100.0 * np.array(
         [
             max(answer_f1(answer[0].text if answer else "", gold) for gold, _ in r.answers or [("", 0)])

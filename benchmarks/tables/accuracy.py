@@ -9,6 +9,12 @@ from pgb_core.forecast import FILE, expected, known
 from pgb_core.prices import table_of
 
 TASKS = {"sst2": "SST-2 dev, accuracy", "qa": "SQuAD 1.1 dev, F1"}
+SHAPES = {
+    "cola": "CoLA, BERT",
+    "sst2-distilbert": "SST-2, DistilBERT",
+    "sst2-roberta": "SST-2, RoBERTa",
+    "squad2": "SQuAD 2.0, BERT",
+}
 INT8 = ("int8", "openvino-int8")
 STAGES = ("dense", "pruned", "compensated", "finetuned")
 STAGE_METRICS = {"sst2": ("accuracy", 100), "qa": ("f1", 1)}  # and what makes points of it
@@ -36,6 +42,23 @@ def forms() -> str:
         "minutes",
     ]
     return markdown(heads, [cells for *_, cells in sorted(rows, key=lambda row: row[:2])])
+
+
+def shapes() -> str:
+    """What models of other tasks and architectures lose."""
+    found = measured_by("shapes")
+    if found is None:
+        return absent("shapes")
+    rows = []
+    for name, row in found["rows"].items():
+        said, points = SHAPES[name], 1 if name == "squad2" else 100
+        official = row["official"]
+        cells = [f"{said} ({row['rows']:,} rows)", row["metric"], f"{points * official['dense']:.1f}"]
+        cells += [f"{points * official[form]:.1f}" for form in ("fp32", *INT8)]
+        cells += [_interval(row["forms"]["fp32"]), f"{row['minutes']:.0f}"]
+        rows.append(cells)
+    heads = ["model", "metric", "dense", *(f"`{form}`" for form in ("fp32", *INT8))]
+    return markdown([*heads, "accuracy or F1 that `fp32` loses", "minutes"], rows)
 
 
 def structures() -> str:
