@@ -13,7 +13,7 @@ from pgb_core.methods.whole_parts import check_heads_suffice, plan_of, sizes_of,
 from pgb_core.options.michel import MichelOptions
 from pgb_core.plan import Plan
 from pgb_core.run.run import Run, Stage
-from pgb_core.search.heads_and_neurons import Sizes, Units, by_layer, without_lowest
+from pgb_core.search.units import Sizes, Units, by_layer, without_lowest
 from pgb_core.tasks.features import Batch, batches
 
 TITLE = "Scoring heads and neurons in rounds"

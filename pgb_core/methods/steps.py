@@ -28,14 +28,13 @@ from pgb_core.run.run import Run, Stage
 from pgb_core.run.workspace import to_device
 from pgb_core.search.importance import importance
 from pgb_core.search.planning import FLOPS_TOKENS
-from pgb_core.search.units import Values, Weights, largest
 from pgb_core.tasks import Objective
 from pgb_core.tasks.features import Batch, Features, batches
 
 Given = TypeVar("Given", bound=Regime)
 CALIBRATION_TOKENS = 2048
-NEAR = 0.01  # a budget that is missed by a larger share of the encoder is told
 TOO_LARGE = "the parts of this model are too large to come nearer"
+NEAR = 0.01  # a budget that is missed by a larger share of the encoder is told
 PACED = 5  # steps that are timed, to tell how long a training takes
 SHAPING = 0.6  # share of the epochs for the training that decides what stays
 # Expected work, in tokens through the dense model. A gradient of every weight a sample, and a forward and a backward
@@ -198,17 +197,6 @@ def weights_of(model: Encoder) -> dict[Site, Tensor]:
 def counted_tokens(run: Run) -> int:
     """Tokens of the input whose products between tokens the budget counts; 0 where it counts weights alone."""
     return FLOPS_TOKENS if run.config.budget == "flops" else 0
-
-
-def units_left(run: Run, weights: Weights, values: Values | None = None) -> dict[Site, Choice]:
-    """The heads and neurons that are worth most within the budget, or as many as fit, with a warning.
-
-    values: what they are worth; see `units`.
-    """
-    keep = run.config.keep
-    choices, share = largest(weights, run.dense.config.head_dim, keep, counted_tokens(run), values)
-    tell_budget(run, share, TOO_LARGE)
-    return choices
 
 
 def tell_budget(run: Run, share: float, why: str) -> None:
