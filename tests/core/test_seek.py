@@ -278,7 +278,7 @@ def test_what_was_trained_is_not_trained_again(
         swap(staging, root)
 
     with monkeypatch.context() as patch:
-        patch.setattr("pgb_core.artifact.swap", full)
+        patch.setattr("pgb_core.artifact.writing.swap", full)
         assert main(given) == 1
         assert not out.exists()
         (made,) = (tmp_path / ".small.sizes").rglob("manifest.json")
@@ -292,7 +292,7 @@ def test_what_was_trained_is_not_trained_again(
         said = " ".join(capsys.readouterr().err.split())
         assert "damaged and left out; it is made again" in said
         assert "No space left on device" in said
-        patch.setattr("pgb_core.artifact.swap", swap)
+        patch.setattr("pgb_core.artifact.writing.swap", swap)
         assert main([*given, "--forms", "fp32,torch", "--resume"]) == 0
     assert "found in 1 trainings" in capsys.readouterr().out
     found = open_artifact(out)
