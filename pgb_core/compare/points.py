@@ -28,7 +28,7 @@ from pgb_core.run.output import check_folder
 from pgb_core.run.run import Run
 from pgb_core.run.shared import Shared
 from pgb_core.run.workspace import Workspace, key_of
-from pgb_core.tasks.features import Features, grouped
+from pgb_core.tasks.features import Features, grouped, token_count
 from pgb_core.tasks.metrics import Metrics
 
 SETTINGS = "compare.json"
@@ -244,7 +244,7 @@ def _pace(predict: Predict, groups: Sequence[Sequence[Features]]) -> float:
     while (spent := time.perf_counter() - began) < TRIED_SECONDS:
         group = next(turns)
         predict([item.tokens for item in group])
-        tokens += sum(len(item.ids) for item in group)
+        tokens += token_count(group)
     return spent / tokens
 
 

@@ -170,7 +170,7 @@ def test_a_run_is_resumed_and_gives_an_artifact(
     model = checkpoint(tmp_path / "model", "bert", "classification")
     config = settings(model, tmp_path / "small", texts, method="movement", structure=structure)
     with monkeypatch.context() as patch:
-        patch.setattr("pgb_core.methods.steps.finished", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("pgb_core.methods.steps.shape.finished", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             compress(config)
     notes: list[str] = []

@@ -285,8 +285,8 @@ def test_what_was_trained_is_not_trained_again(
         graph = made.parent / "model.onnx"
         graph.write_bytes(graph.read_bytes()[:1000])
         capsys.readouterr()
-        patch.setattr("pgb_core.methods.steps.fisher", None)
-        patch.setattr("pgb_core.methods.steps.compensate", None)
+        patch.setattr("pgb_core.methods.steps.score.fisher", None)
+        patch.setattr("pgb_core.methods.steps.recover.compensate", None)
         patch.setattr(Trainer, "run", None)
         assert main(given) == 1
         said = " ".join(capsys.readouterr().err.split())
