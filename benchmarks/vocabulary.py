@@ -142,15 +142,9 @@ def questions(windows: bool, rows: Sequence[Row]) -> list[Row]:
     return [Question("", "What is it?" if t.pair is None else t.text, t.pair or t.text, None, t.where) for t in texts]
 
 
-def texts_of(row: Row) -> list[str]:
-    """The texts of a row."""
-    parts = (row.question, row.context) if isinstance(row, Question) else (row.text, row.pair)
-    return [text for text in parts if text is not None]
-
-
 def ids_of(checkpoint: Checkpoint, rows: Sequence[Row]) -> set[int]:
     """The tokens of these rows."""
-    texts = list({text: None for row in rows for text in texts_of(row)})
+    texts = list({text: None for row in rows for text in row.texts})
     found: set[int] = set()
     for start in range(0, len(texts), 1000):
         for encoding in checkpoint.tokenizer.encode_batch_fast(texts[start : start + 1000], add_special_tokens=False):
@@ -161,13 +155,13 @@ def ids_of(checkpoint: Checkpoint, rows: Sequence[Row]) -> set[int]:
 def changed(whole: Checkpoint, small: Checkpoint, rows: Sequence[Row]) -> dict[str, Any]:
     """Of rows, by both vocabularies: shares of other pieces and of the same answers, and how far logits move."""
     kept = small.kept or ()
-    texts = list({text: None for row in rows for text in texts_of(row)})
+    texts = list({text: None for row in rows for text in row.texts})
     was, now = (one.tokenizer.encode_batch_fast(texts, add_special_tokens=False) for one in (whole, small))
     other = {t for t, a, b in zip(texts, was, now, strict=True) if a.ids != [kept[n] for n in b.ids]}
     asked = rows[:: -(-len(rows) // MOST[whole.task.kind])]
     (want, logits), (got, others) = (answers(one, asked) for one in (whole, small))
     moved = [float(np.abs(a - b).max()) for a, b in zip(logits, others, strict=True)]
-    elsewise = [size for row, size in zip(asked, moved, strict=True) if other.intersection(texts_of(row))]
+    elsewise = [size for row, size in zip(asked, moved, strict=True) if other.intersection(row.texts)]
     found = {
         "texts": len(texts),
         "other_pieces": round(len(other) / len(texts), 4),

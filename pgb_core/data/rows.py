@@ -37,6 +37,16 @@ class TextRow:
     label: RawLabel
     where: str
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All texts of the row, in order."""
+        return (self.text,) if self.pair is None else (self.text, self.pair)
+
+    @property
+    def group(self) -> str:
+        """What rows that belong together have in common: their texts."""
+        return repr((self.text, self.pair))
+
 
 @dataclass(frozen=True)
 class Question:
@@ -51,6 +61,16 @@ class Question:
     context: str
     answers: tuple[tuple[str, int | None], ...] | None
     where: str
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All texts of the row, in order."""
+        return self.question, self.context
+
+    @property
+    def group(self) -> str:
+        """What rows that belong together have in common: their context."""
+        return self.context
 
 
 Row = TextRow | Question
