@@ -12,7 +12,7 @@ from pgb_core.artifact import Artifact, open_artifact
 from pgb_core.checkpoints.load import Checkpoint
 from pgb_core.data.words import plain
 from pgb_core.errors import ConfigError
-from pgb_core.export.forms import form_of
+from pgb_core.export.forms import FORMS, FUSED, form_of
 from pgb_core.export.probes import LENGTHS, made_up
 from pgb_core.export.write import Made, write
 from pgb_core.gate import load_checked
@@ -28,8 +28,8 @@ from pgb_core.threads import allowed
 
 # Of the dense model, by device.
 DENSE_FORMS = {
-    "cpu": ("fused", "fp32", "int8", "openvino", "openvino-int8"),
-    "cuda": ("fused", "fused-fp16", "gpu", "torch", "torch-bf16"),
+    device: tuple(form.name for form in (*FUSED.values(), *FORMS.values()) if device in form.dense)
+    for device in ("cpu", "cuda")
 }
 
 

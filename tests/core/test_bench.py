@@ -12,9 +12,10 @@ from onnx import TensorProto, helper
 from pgb_core.artifact import Artifact
 from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.errors import ResourceError
+from pgb_core.export.forms import FORMS, FUSED
 from pgb_core.measure import bench, comparison, contention
 from pgb_core.measure.bench import Timed, Timing
-from pgb_core.measure.comparison import DENSE, Comparison
+from pgb_core.measure.comparison import DENSE, DENSE_FORMS, Comparison
 from pgb_core.measure.contention import Conditions, Counted, too_busy
 from tests.core.small import checkpoint
 
@@ -86,6 +87,14 @@ def test_the_figures_say_when_they_are_not_to_be_trusted() -> None:
     assert row["speedup"] == {"fp32": 3, DENSE[0]: 1.275, DENSE[1]: 1}
     assert row["turns"] == 2
     assert Comparison((shape,), {"fp32": timings["fp32"]}, 2).as_json()["busy"] is False
+
+
+def test_the_dense_model_is_timed_in_every_form() -> None:
+    """On a device that runs the form; a new form on the CPU."""
+    for form in (*FORMS.values(), *FUSED.values()):
+        assert form.dense
+        assert set(form.dense) <= set(form.devices)
+        assert all(form.name in DENSE_FORMS[device] for device in form.dense)
 
 
 def test_a_rival_that_the_artifact_was_not_made_of_is_told(few_words: Artifact, tmp_path: Path) -> None:
