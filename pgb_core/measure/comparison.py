@@ -126,7 +126,7 @@ def compare(
     """Time every form of `artifact`, and with a checkpoint its dense model in every form, in short turns.
 
     seconds: of each model and shape. device: cpu or cuda. progress is told after each shape. Raises ConfigError when
-    no shape fits or no form runs here.
+    no shape fits or no form runs here, ResourceError when there is too little memory for all of them.
     """
     most = artifact.manifest.max_length
     fitting = tuple(shape for shape in shapes if shape[1] <= most)
@@ -145,6 +145,7 @@ def compare(
             others, missing = _running(whole, DENSE_FORMS[device], dense, device)
             models, left_out = {**others, **models}, {**left_out, **missing}
         sizes = {name: _size(model) for name, model in models.items()}
+        bench.check_room(sizes.values())
         found = bench.time_in_turns(models, fitting, threads, seconds, progress)
     lost = {
         name: {what: record.measured[what] for what in ("drop", "equal_answers") if what in record.measured}

@@ -111,6 +111,22 @@ def test_a_rival_that_the_artifact_was_not_made_of_is_told(few_words: Artifact, 
     assert found.as_json()["unlike"] == said
 
 
+def test_models_that_do_not_fit_into_memory_together_are_not_opened(
+    few_words: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which would end one of them, or another program; where the system does not tell, they are."""
+    monkeypatch.setattr(bench, "free_memory", lambda: 400_000_000)
+    with pytest.raises(ResourceError, match=r"about 0\.7 GB of memory, and 0\.4 GB are free"):
+        bench.check_room([50_000_000, 50_000_000])
+    bench.check_room([50_000_000])
+    monkeypatch.setattr(bench, "free_memory", lambda: 1)
+    monkeypatch.setattr(bench, "Worker", None)
+    with pytest.raises(ResourceError, match=r"0\.0 GB are free"):
+        comparison.compare(few_words, None, [(1, 8)])
+    monkeypatch.setattr(bench, "free_memory", lambda: None)
+    bench.check_room([10**15])
+
+
 def test_workers_take_turns(tmp_path: Path) -> None:
     """As many turns each, at least five, and a worker that fails is named."""
     graph = helper.make_graph(
