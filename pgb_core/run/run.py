@@ -108,7 +108,7 @@ class Run:
             dense=lambda: checkpoint.model.to(device),
             report=report,
             shared=shared,
-            key=key_of("dense metrics", str(device), *_reading(config)),
+            key=key_of("dense metrics", str(device), inputs.held_out_digest, *_reading(config)),
         )
         return cls(
             config, checkpoint, fit.text_parity, inputs, workspace, report, device, judge, shared, vocabulary=fit.facts

@@ -7,6 +7,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -20,8 +21,10 @@ from pgb_core.data.rows import TextRow
 from pgb_core.errors import ConfigError, TrainingError
 from pgb_core.inference.runtimes.registry import RUNTIMES
 from pgb_core.learn.finetune import Trainer
+from pgb_core.model.encoder import Encoder
 from pgb_core.pipeline import compress
 from pgb_core.run.inputs import read_inputs
+from pgb_core.run.judge import Judge
 from pgb_core.run.workspace import locked
 from pgb_core.tasks import Source
 from pgb_core.tasks.metrics import Metrics
@@ -132,8 +135,21 @@ def asked(model: Path, rows: Path, others: Path, out: Path, *more: str) -> list[
 def test_a_loss_is_promised_on_one_half_and_confirmed_on_the_other(
     tmp_path: Path, rows: Path, others: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The artifact stands at --out, an empty directory; it says what was promised, and what was tried is gone."""
+    """The artifact stands at --out, an empty directory; it says what was promised, and what was tried is gone.
+
+    The data is read once, and the dense model judged once on each half.
+    """
     monkeypatch.setattr(seek, "SIZES", (0.7, 0.4))
+    read, judged = Mock(wraps=read_inputs), list[Source]()
+    measured = Judge._measured
+
+    def seen(self: Judge, name: str, model: Encoder, rows: Source) -> tuple[Metrics, Metrics]:
+        if name == "dense":
+            judged.append(rows)
+        return measured(self, name, model, rows)
+
+    monkeypatch.setattr("pgb_core.run.run.read_inputs", read)
+    monkeypatch.setattr(Judge, "_measured", seen)
     model = checkpoint(tmp_path / "model", "bert", "classification")
     given = asked(model, rows, others, tmp_path / "small", "--epochs", "0")
     (tmp_path / "small").mkdir()
@@ -146,6 +162,9 @@ def test_a_loss_is_promised_on_one_half_and_confirmed_on_the_other(
     assert promise["holds"] is True
     assert found.manifest.name == "small"
     assert found.manifest.measured["accuracy"]["rows"] == 100
+    assert read.call_count == 1
+    first, second = ({row.where for row in part.rows} for part in judged)
+    assert len(first | second) == 200
     assert not (tmp_path / ".small.sizes").exists()
     assert main([*given, "--max-drop", "100"]) == 1
     assert "--force" in capsys.readouterr().err
