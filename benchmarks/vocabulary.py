@@ -36,7 +36,7 @@ from torch import Tensor
 from pgb_core.checkpoints.load import Checkpoint, load_checkpoint
 from pgb_core.checkpoints.trim import trimmed
 from pgb_core.config import CompressConfig
-from pgb_core.data import Question, Row, TextRow, read_data
+from pgb_core.data import QuestionRow, Row, TextRow, read_data
 from pgb_core.export.forms import FORMS
 from pgb_core.export.write import built
 from pgb_core.inference.batches import prepare_texts, run_all
@@ -139,7 +139,9 @@ def questions(windows: bool, rows: Sequence[Row]) -> list[Row]:
     texts = [row for row in rows if isinstance(row, TextRow)]
     if not windows:
         return list(texts)
-    return [Question("", "What is it?" if t.pair is None else t.text, t.pair or t.text, None, t.where) for t in texts]
+    return [
+        QuestionRow("", "What is it?" if t.pair is None else t.text, t.pair or t.text, None, t.where) for t in texts
+    ]
 
 
 def ids_of(checkpoint: Checkpoint, rows: Sequence[Row]) -> set[int]:
@@ -180,7 +182,7 @@ def changed(whole: Checkpoint, small: Checkpoint, rows: Sequence[Row]) -> dict[s
 def answers(checkpoint: Checkpoint, rows: Sequence[Row]) -> tuple[list[str], list[Array]]:
     """The answer to each row, a label's number or a text; its logits, [labels], or what no answer scores above it."""
     tokenizer, predict = checkpoint.served_tokenizer, torch_predictor(checkpoint.model)
-    asked = [row for row in rows if isinstance(row, Question)]
+    asked = [row for row in rows if isinstance(row, QuestionRow)]
     if asked:
         said, margins = answered(asked, tokenizer, partial(run_all, predict))
         return said, [np.array([margin]) for margin in margins]
@@ -191,7 +193,7 @@ def answers(checkpoint: Checkpoint, rows: Sequence[Row]) -> tuple[list[str], lis
 
 def score(rows: Sequence[Row], given: Sequence[str]) -> float | None:
     """Accuracy on SST-2's labels, or F1, of 100; None where rows have no such labels."""
-    asked = [row for row in rows if isinstance(row, Question) and row.answers]
+    asked = [row for row in rows if isinstance(row, QuestionRow) and row.answers]
     if len(asked) == len(rows):
         return squad_metrics(asked, given, [0.0] * len(asked))["f1"]
     gold = [str(row.label) for row in rows if isinstance(row, TextRow) and row.pair is None]

@@ -49,7 +49,7 @@ class TextRow:
 
 
 @dataclass(frozen=True)
-class Question:
+class QuestionRow:
     """One SQuAD question.
 
     `answers` are (text, start character), those with a place first; the place is None where the context
@@ -73,7 +73,7 @@ class Question:
         return self.context
 
 
-Row = TextRow | Question
+Row = TextRow | QuestionRow
 
 
 @dataclass(frozen=True)

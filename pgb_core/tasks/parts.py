@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from itertools import chain
 
-from pgb_core.data.rows import Question, Row
+from pgb_core.data.rows import QuestionRow, Row
 from pgb_core.tasks.base import Source
 
 
@@ -41,7 +41,7 @@ def _groups(source: Source) -> list[list[int]]:
 
     def order(group: tuple[str, list[int]]) -> tuple[str, str]:
         key, (first, *_) = group
-        label = "" if isinstance(source.rows[first], Question) else repr(source.targets[first])
+        label = "" if isinstance(source.rows[first], QuestionRow) else repr(source.targets[first])
         return label, hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
     return [places for _, places in sorted(found.items(), key=order)]
