@@ -35,7 +35,7 @@ import numpy as np
 from benchmarks.elsewhere import WAYS as ELSEWHERE
 from benchmarks.service.harness import Server, server
 from pgb_core.artifact import MANIFEST, open_artifact
-from pgb_core.data import Question, TextRow, read_data
+from pgb_core.data import QuestionRow, TextRow, read_data
 from pgb_core.inference.load import load
 from pgb_core.machine import facts
 from pgb_core.tasks.squad import squad_metrics
@@ -86,7 +86,7 @@ def rows_of(task: str, data: Path, labels: Sequence[str]) -> Rows:
     if task == "sst2":
         texts = [row for row in read_data(data / DEV[task], "texts").rows if isinstance(row, TextRow)]
         return Rows([row.text for row in texts], [labels[int(str(row.label))] for row in texts])
-    questions = [row for row in read_data(data / DEV[task], "questions").rows if isinstance(row, Question)]
+    questions = [row for row in read_data(data / DEV[task], "questions").rows if isinstance(row, QuestionRow)]
     return Rows([(row.question, row.context) for row in questions], [row.answers for row in questions])
 
 
@@ -183,7 +183,7 @@ def evaluated(path: Path, made: Made, rows: Rows, served: Answers, data: Path) -
         ours = {"accuracy": float(np.mean([a == b for a, b in zip(said, rows.right, strict=True)]))}
     else:
         said = [[(answer["answer"], answer["start"])] for answer in served]
-        questions = [Question("", q, c, right, "") for (q, c), right in zip(rows.asked, rows.right, strict=True)]
+        questions = [QuestionRow("", q, c, right, "") for (q, c), right in zip(rows.asked, rows.right, strict=True)]
         ours = squad_metrics(questions, [answer["answer"] for answer in served], [0.0] * len(served))
     same = evaluate(path, made.form, made.task, rows.asked, said, data)
     theirs = evaluate(path, made.form, made.task, rows.asked, rows.right, data)

@@ -36,7 +36,7 @@ from torch import Tensor
 from pgb_core.checkpoints.load import Checkpoint, load_checkpoint
 from pgb_core.checkpoints.trim import trimmed
 from pgb_core.config import CompressConfig
-from pgb_core.data import Question, Row, TextRow, read_data
+from pgb_core.data import QuestionRow, Row, TextRow, read_data
 from pgb_core.export.forms import FORMS
 from pgb_core.export.write import built
 from pgb_core.inference.batches import prepare_texts, run_all
@@ -139,18 +139,14 @@ def questions(windows: bool, rows: Sequence[Row]) -> list[Row]:
     texts = [row for row in rows if isinstance(row, TextRow)]
     if not windows:
         return list(texts)
-    return [Question("", "What is it?" if t.pair is None else t.text, t.pair or t.text, None, t.where) for t in texts]
-
-
-def texts_of(row: Row) -> list[str]:
-    """The texts of a row."""
-    parts = (row.question, row.context) if isinstance(row, Question) else (row.text, row.pair)
-    return [text for text in parts if text is not None]
+    return [
+        QuestionRow("", "What is it?" if t.pair is None else t.text, t.pair or t.text, None, t.where) for t in texts
+    ]
 
 
 def ids_of(checkpoint: Checkpoint, rows: Sequence[Row]) -> set[int]:
     """The tokens of these rows."""
-    texts = list({text: None for row in rows for text in texts_of(row)})
+    texts = list({text: None for row in rows for text in row.texts})
     found: set[int] = set()
     for start in range(0, len(texts), 1000):
         for encoding in checkpoint.tokenizer.encode_batch_fast(texts[start : start + 1000], add_special_tokens=False):
@@ -161,13 +157,13 @@ def ids_of(checkpoint: Checkpoint, rows: Sequence[Row]) -> set[int]:
 def changed(whole: Checkpoint, small: Checkpoint, rows: Sequence[Row]) -> dict[str, Any]:
     """Of rows, by both vocabularies: shares of other pieces and of the same answers, and how far logits move."""
     kept = small.kept or ()
-    texts = list({text: None for row in rows for text in texts_of(row)})
+    texts = list({text: None for row in rows for text in row.texts})
     was, now = (one.tokenizer.encode_batch_fast(texts, add_special_tokens=False) for one in (whole, small))
     other = {t for t, a, b in zip(texts, was, now, strict=True) if a.ids != [kept[n] for n in b.ids]}
     asked = rows[:: -(-len(rows) // MOST[whole.task.kind])]
     (want, logits), (got, others) = (answers(one, asked) for one in (whole, small))
     moved = [float(np.abs(a - b).max()) for a, b in zip(logits, others, strict=True)]
-    elsewise = [size for row, size in zip(asked, moved, strict=True) if other.intersection(texts_of(row))]
+    elsewise = [size for row, size in zip(asked, moved, strict=True) if other.intersection(row.texts)]
     found = {
         "texts": len(texts),
         "other_pieces": round(len(other) / len(texts), 4),
@@ -186,7 +182,7 @@ def changed(whole: Checkpoint, small: Checkpoint, rows: Sequence[Row]) -> dict[s
 def answers(checkpoint: Checkpoint, rows: Sequence[Row]) -> tuple[list[str], list[Array]]:
     """The answer to each row, a label's number or a text; its logits, [labels], or what no answer scores above it."""
     tokenizer, predict = checkpoint.served_tokenizer, torch_predictor(checkpoint.model)
-    asked = [row for row in rows if isinstance(row, Question)]
+    asked = [row for row in rows if isinstance(row, QuestionRow)]
     if asked:
         said, margins = answered(asked, tokenizer, partial(run_all, predict))
         return said, [np.array([margin]) for margin in margins]
@@ -197,7 +193,7 @@ def answers(checkpoint: Checkpoint, rows: Sequence[Row]) -> tuple[list[str], lis
 
 def score(rows: Sequence[Row], given: Sequence[str]) -> float | None:
     """Accuracy on SST-2's labels, or F1, of 100; None where rows have no such labels."""
-    asked = [row for row in rows if isinstance(row, Question) and row.answers]
+    asked = [row for row in rows if isinstance(row, QuestionRow) and row.answers]
     if len(asked) == len(rows):
         return squad_metrics(asked, given, [0.0] * len(asked))["f1"]
     gold = [str(row.label) for row in rows if isinstance(row, TextRow) and row.pair is None]

@@ -58,7 +58,7 @@ def _as_text(value: Any) -> Any:
 Place = Annotated[str, BeforeValidator(_as_text)]
 
 
-class Asked(BaseModel):
+class CommonConfig(BaseModel):
     """Settings that all commands that make artifacts have: the model, the rows, how to read them, where to run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -146,7 +146,7 @@ class Asked(BaseModel):
         return self
 
 
-class CompressConfig(Asked):
+class CompressConfig(CommonConfig):
     """Settings of `pgb compress`. Options of the method may be given beside the other settings.
 
     keep: with 1 the dense model is exported unchanged, and no data is needed; methods that train for int8 train it

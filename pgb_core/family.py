@@ -18,7 +18,7 @@ from pgb_core.methods import method_of
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.surgery import expanded
 from pgb_core.pipeline import Job, cache_of, made
-from pgb_core.progress.part import Part
+from pgb_core.progress.part import PartReport
 from pgb_core.progress.report import Report
 from pgb_core.run.effort import job_effort
 from pgb_core.run.output import Output, check_folder
@@ -47,7 +47,7 @@ def family(config: CompressConfig, report: Report) -> list[Artifact]:
         for member, output, part in zip(members, outputs, parts, strict=True):
             if member.resume and not part.stages():
                 member = member.model_copy(update={"resume": None})  # a size that the stopped run had not begun
-            told = Part(report, _named(member))
+            told = PartReport(report, _named(member))
             artifact, run = made(Job(member, output, told, shared, start), part)
             done.append(artifact)
             start = _start(run, artifact)
@@ -77,5 +77,5 @@ def _work(members: Sequence[CompressConfig], report: Report, workspace: Workspac
     for member in members:
         run = replace(first, config=member)
         for title, work in job_effort(run, method_of(member).effort(run)).items():
-            found[Part.titled(_named(member), title)] = work
+            found[PartReport.titled(_named(member), title)] = work
     return found

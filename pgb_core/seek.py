@@ -165,9 +165,10 @@ class _Seeker:
         self._folder = sizes
         self._report = report
         self._choosing = Shared(cache_of(config), partial(half, number=0), foretell=False)
-        nowhere, other = Workspace(sizes / ".none"), Shared(None, partial(half, number=1))
-        self._confirming = Run.begin(self._plain(0.5), report, nowhere, other)
-        choosing = Run.begin(self._plain(0.5), report, nowhere, self._choosing)
+        nowhere, other = Workspace(sizes / ".none"), self._choosing.judged(partial(half, number=1))
+        choosing, self._confirming = (
+            Run.begin(self._plain(0.5), report, nowhere, shared) for shared in (self._choosing, other)
+        )
         self._rows = _check_rows(choosing, self._confirming)
         choosing.check_labels()
         for run in (choosing, self._confirming):

@@ -21,7 +21,7 @@ from pgb_core.tasks import TASKS
 
 
 @dataclass(frozen=True)
-class Loaded:
+class Pretrained:
     """What transformers makes of a checkpoint, in float32.
 
     reference: its own model, an adapter's layers in it where there is one. state: the tensors of the model, an adapter
@@ -36,7 +36,7 @@ class Loaded:
 
 def load_model(
     folder: Path, task: str, named: Sequence[str], adapter: Adapter | None, changes: Mapping[str, Any]
-) -> Loaded:
+) -> Pretrained:
     """The weights of a directory, by transformers, with an adapter for them. Raises CheckpointError.
 
     changes: settings of the model that are others than in its config.json.
@@ -77,13 +77,13 @@ def load_model(
         wrapped = attach(model, adapter, missing)
         whole = merged(wrapped, adapter)
         notes.append(f"the adapter is merged into its base {adapter.base_name}")
-        return Loaded(wrapped.get_base_model(), whole.state_dict(), whole.config, notes)
+        return Pretrained(wrapped.get_base_model(), whole.state_dict(), whole.config, notes)
     if missing:
         raise CheckpointError(
             f"{folder}: no weights for {sorted(missing)[0]}; not fine-tuned for {task}? Its config names "
             f"{' '.join(named) or 'no architecture'}"
         )
-    return Loaded(model, model.state_dict(), model.config, notes)
+    return Pretrained(model, model.state_dict(), model.config, notes)
 
 
 def own_state(

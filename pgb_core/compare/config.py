@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from pgb_core.compare.rows import percent
-from pgb_core.config import Asked, CompressConfig, Place
+from pgb_core.config import CommonConfig, CompressConfig, Place
 from pgb_core.errors import ConfigError
 from pgb_core.options import METHODS
 from pgb_core.options.refusals import said
@@ -44,7 +44,7 @@ def _shares(sizes: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(sorted(sizes, reverse=True))
 
 
-class CompareConfig(Asked):
+class CompareConfig(CommonConfig):
     """Settings of `pgb compare`. Raises ConfigError."""
 
     out: Place = Field(
@@ -112,6 +112,6 @@ class CompareConfig(Asked):
 
     def point(self, method: str, keep: float, seed: int, epochs: float, out: str) -> CompressConfig:
         """The compression of one point. epochs: not counted where steps are given, but of the dense point."""
-        passed = {name: getattr(self, name) for name in Asked.model_fields}
+        passed = {name: getattr(self, name) for name in CommonConfig.model_fields}
         length: dict[str, Any] = {"epochs": epochs} if self.steps is None or keep == 1 else {"steps": self.steps}
         return CompressConfig(**passed, method=method, keep=keep, seed=seed, out=out, **length)

@@ -21,14 +21,14 @@ from pgb_core.methods import method_of
 from pgb_core.model.predict import torch_predictor
 from pgb_core.pipeline import cache_of, compress
 from pgb_core.plan import ATTENTION, FEED_FORWARD, Plan, Role
-from pgb_core.progress.part import Part
+from pgb_core.progress.part import PartReport
 from pgb_core.progress.report import Report
 from pgb_core.run.effort import job_effort
 from pgb_core.run.output import check_folder
 from pgb_core.run.run import Run
 from pgb_core.run.shared import Shared
 from pgb_core.run.workspace import Workspace, key_of
-from pgb_core.tasks.features import Features, grouped
+from pgb_core.tasks.features import Features, grouped, token_count
 from pgb_core.tasks.metrics import Metrics
 
 SETTINGS = "compare.json"
@@ -57,7 +57,7 @@ class Comparison:
     rows: int
 
 
-class _Quiet(Part):
+class _Quiet(PartReport):
     """A point of the comparison; what it warns of is kept with its row, too."""
 
     def __init__(self, outer: Report, name: str) -> None:
@@ -164,7 +164,7 @@ class Points:
         for point in waiting:
             run = self._of(point, epochs[point])
             for title, work in job_effort(run, method_of(run.config).effort(run)).items():
-                found[Part.titled(point.name, title)] = work
+                found[PartReport.titled(point.name, title)] = work
         return found
 
     def _of(self, point: Point, epochs: float) -> Run:
@@ -244,7 +244,7 @@ def _pace(predict: Predict, groups: Sequence[Sequence[Features]]) -> float:
     while (spent := time.perf_counter() - began) < TRIED_SECONDS:
         group = next(turns)
         predict([item.tokens for item in group])
-        tokens += sum(len(item.ids) for item in group)
+        tokens += token_count(group)
     return spent / tokens
 
 

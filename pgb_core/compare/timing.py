@@ -23,9 +23,6 @@ from pgb_core.progress.report import Report
 SHAPES: tuple[Shape, ...] = ((1, 128), (8, 128))
 FUSED = "fused"  # the dense model with ONNX Runtime's fused operators
 AT_ONCE = 12  # models at most beside the dense forms, each in a process of its own
-# Bytes of such a process: so many, and so many times its file. Once it has loaded, benchmarks/encoder_speed.py found at
-# most 0.16 GB and 2.
-PROCESS, OF_FILE = 250_000_000, 2
 
 
 def shape_name(shape: Shape) -> str:
@@ -77,8 +74,8 @@ def timed(
         models, needed = dict[Key, Timed](), dict[Key, int]()
         for name, path in artifacts.items():
             for form, file in _running(path).items():
-                models[name, form], needed[name, form] = Timed(path, form), _needed(file)
-        beside = sum(map(_needed, (size, *dense_files.values())))
+                models[name, form], needed[name, form] = Timed(path, form), bench.needed(file)
+        beside = sum(map(bench.needed, (size, *dense_files.values())))
 
         def measure(group: Sequence[Key]) -> None:
             nonlocal busy
@@ -129,11 +126,6 @@ def _fitting(needed: Sequence[int], beside: int) -> int:
     while count < len(needed) and needed[count] <= room:
         room, count = room - needed[count], count + 1
     return max(1, count)
-
-
-def _needed(file: int) -> int:
-    """Bytes of a process that has a model open whose file has so many."""
-    return PROCESS + OF_FILE * file
 
 
 def _put(times: Mapping[tuple[str, str], float], shape: str, found: Times) -> None:

@@ -27,7 +27,7 @@ ENDINGS = (
 
 
 @dataclass(frozen=True)
-class Loaded:
+class HubSplit:
     """What the hub gave, and what was asked of it."""
 
     rows: Iterable[Mapping[str, Any]]
@@ -36,7 +36,7 @@ class Loaded:
     split: str
 
 
-def load(name: str, split: str) -> Loaded:
+def load(name: str, split: str) -> HubSplit:
     """The dataset, as the package `datasets` gives it. split: where the name says none. Raises DataError."""
     ending = Path(name).suffix.lower()
     if ending in ENDINGS or name.startswith((".", "/")) or (ending and "/" not in name):
@@ -51,10 +51,10 @@ def load(name: str, split: str) -> Loaded:
     return _get(datasets, name, repo, config, part or split)
 
 
-def _get(datasets: Any, name: str, repo: str, config: str | None, split: str) -> Loaded:
+def _get(datasets: Any, name: str, repo: str, config: str | None, split: str) -> HubSplit:
     """The dataset, or where there is none as `owner/name` the dataset `owner` with the config `name`."""
     try:
-        return Loaded(datasets.load_dataset(repo, config, split=split), repo, config, split)
+        return HubSplit(datasets.load_dataset(repo, config, split=split), repo, config, split)
     except Exception as error:
         first, slash, second = repo.partition("/")
         if config is None and slash and type(error).__name__ == "DatasetNotFoundError":
@@ -103,7 +103,7 @@ def _why(datasets: Any, asked: tuple[str, str | None, str], error: Exception) ->
     return f"neither a file here nor a dataset that the hub gave ({type(error).__name__})"
 
 
-def hub_records(name: str, loaded: Loaded) -> Records:
+def hub_records(name: str, loaded: HubSplit) -> Records:
     """Rows by column; a number whose column has names becomes a label that knows both."""
     features = getattr(loaded.rows, "features", None) or {}
     names: dict[str, list[str]] = {}

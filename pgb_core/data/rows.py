@@ -37,9 +37,19 @@ class TextRow:
     label: RawLabel
     where: str
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All texts of the row, in order."""
+        return (self.text,) if self.pair is None else (self.text, self.pair)
+
+    @property
+    def group(self) -> str:
+        """What rows that belong together have in common: their texts."""
+        return repr((self.text, self.pair))
+
 
 @dataclass(frozen=True)
-class Question:
+class QuestionRow:
     """One SQuAD question.
 
     `answers` are (text, start character), those with a place first; the place is None where the context
@@ -52,8 +62,18 @@ class Question:
     answers: tuple[tuple[str, int | None], ...] | None
     where: str
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All texts of the row, in order."""
+        return self.question, self.context
 
-Row = TextRow | Question
+    @property
+    def group(self) -> str:
+        """What rows that belong together have in common: their context."""
+        return self.context
+
+
+Row = TextRow | QuestionRow
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Any
 
 from pgb_core.artifact import writable
-from pgb_core.data.rows import Data, Question, Records, Row
+from pgb_core.data.rows import Data, QuestionRow, Records, Row
 from pgb_core.data.words import counted, kind, shown, some
 from pgb_core.errors import DataError
 
@@ -35,14 +35,14 @@ _WRONG = (Place.MOVED, Place.AMBIGUOUS, Place.ABSENT)
 
 
 @dataclass(frozen=True)
-class Asked:
+class WrittenQuestion:
     """A question as written, its answers empty when none is given and None when the file does not say.
 
     looked: whether the file says of this question that it has no answer, rather than giving none.
     places: of every answer, how its place was found.
     """
 
-    question: Question
+    question: QuestionRow
     looked: bool
     places: tuple[Place, ...]
 
@@ -55,7 +55,7 @@ def is_nested(raw: object) -> bool:
 
 def nested_questions(raw: object, source: str) -> Data:
     """Every question of SQuAD's own form. Raises DataError with the question's place."""
-    asked: list[Asked] = []
+    asked: list[WrittenQuestion] = []
     for article, where in _items(raw, "data", source, source):
         for paragraph, place in _items(article, "paragraphs", where):
             context = _text(paragraph, "context", place)
@@ -101,7 +101,7 @@ def _text(item: Mapping[str, Any], key: str, where: str) -> str:
     return value
 
 
-def read_question(item: Mapping[str, Any], context: str, where: str) -> Asked:
+def read_question(item: Mapping[str, Any], context: str, where: str) -> WrittenQuestion:
     """One entry of 'qas', or one row, with its context. Raises DataError when it is malformed or says two things."""
     question = _text(item, "question", where)
     impossible = _filled(item.get("is_impossible"))
@@ -123,7 +123,7 @@ def read_question(item: Mapping[str, Any], context: str, where: str) -> Asked:
     name = item.get("id")
     identity = str(name) if isinstance(name, (str, int)) else where
     places = tuple(place for _, _, place in written)
-    return Asked(Question(identity, question, context, found, where), looked and not answers, places)
+    return WrittenQuestion(QuestionRow(identity, question, context, found, where), looked and not answers, places)
 
 
 def _filled(value: object) -> object:
@@ -181,7 +181,7 @@ def _finite(start: float | None) -> bool:
     return not isinstance(start, float) or math.isfinite(start)
 
 
-def questions(source: str, asked: list[Asked], about: str = "", ignored: str = "") -> Data:
+def questions(source: str, asked: list[WrittenQuestion], about: str = "", ignored: str = "") -> Data:
     """Rows, and what was read of them. Where no question has an answer and none is said to lack one, nobody looked.
 
     Raises DataError when more than a few have an answer elsewhere than written. about: what a reader should know of
@@ -219,7 +219,7 @@ def questions(source: str, asked: list[Asked], about: str = "", ignored: str = "
     return Data(source, list[Row](rows), tuple(notes), tuple(warnings))
 
 
-def _refuse_wrong(source: str, asked: list[Asked]) -> None:
+def _refuse_wrong(source: str, asked: list[WrittenQuestion]) -> None:
     wrong = [item for item in asked if set(item.places) & set(_WRONG)]
     answered = sum(bool(item.question.answers) for item in asked)
     if len(wrong) <= max(1, MOST_WRONG * answered):
@@ -238,6 +238,6 @@ def _refuse_wrong(source: str, asked: list[Asked]) -> None:
     )
 
 
-def unplaced(question: Question) -> bool:
+def unplaced(question: QuestionRow) -> bool:
     """Whether it has answers, but the context does not say where any of them is."""
     return question.answers is not None and bool(question.answers) and question.answers[0][1] is None

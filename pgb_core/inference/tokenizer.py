@@ -18,7 +18,7 @@ from tokenizers import Encoding, processors
 from tokenizers import Tokenizer as Fast
 
 from pgb_core.inference import pieces
-from pgb_core.inference.encoded import Part, joined, part_of, sides_of
+from pgb_core.inference.encoded import Encoded, encoded_of, joined, sides_of
 from pgb_core.inference.errors import InvalidInput, TooLarge
 from pgb_core.inference.pieces import DUMMY
 from pgb_core.inference.steps import Result, Work
@@ -183,8 +183,8 @@ class Tokenizer:
         for piece, start in self._pieces.of(context):
             encoded = self._encoded(piece)
             if not start and not len(encoded) and piece == context:  # the processor says what stands for nothing
-                before, after = part_of(self._join.process(asked, encoded)), after[:0]
-            raw = part_of(encoded) if self._keeps_blank else None  # processing changes it
+                before, after = encoded_of(self._join.process(asked, encoded)), after[:0]
+            raw = encoded_of(encoded) if self._keeps_blank else None  # processing changes it
             part = sides_of(self._join.process(asked, encoded))[1]
             if raw is not None:
                 part = replace(part, blanks=part.spans[:, 0] - raw.spans[:, 0] == 1)  # of more, none was given
@@ -208,7 +208,7 @@ class Tokenizer:
             found.append(self._window(before, part.with_blank(self._blank) if n and self._keeps_blank else part, after))
         return found
 
-    def _window(self, before: Part, part: Part, after: Part) -> Window:
+    def _window(self, before: Encoded, part: Encoded, after: Encoded) -> Window:
         whole = joined([before, part, after])
         first = len(before) if len(part) else 0
         return Window(Tokens(whole.ids, whole.types), range(first, first + len(part)), whole.spans, whole.words)

@@ -12,7 +12,7 @@ from pgb_core.learn.fisher import backward, frozen
 from pgb_core.model.blocks import Sublayer
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.linear import Linear
-from pgb_core.search.heads_and_neurons import Units
+from pgb_core.search.units import Units
 from pgb_core.tasks import Objective
 from pgb_core.tasks.features import Batch
 

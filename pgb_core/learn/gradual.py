@@ -10,14 +10,14 @@ from pgb_core.learn.masking import Masking, cubic
 from pgb_core.learn.regime import Step
 from pgb_core.model.encoder import Encoder
 from pgb_core.plan import Site
+from pgb_core.search import units
 from pgb_core.search.singles import largest
-from pgb_core.search.units import mean_squares, unit_costs, unit_masks
 
 
 class Gradual(Masking):
     """Masks by the size that weights have at each step, over the whole encoder.
 
-    whole: heads and neurons, by the mean square of their weights; single weights otherwise. tokens: as `units` has
+    whole: heads and neurons, by the mean square of their weights; single weights otherwise. tokens: as `Sizes` has
     them.
     """
 
@@ -25,8 +25,7 @@ class Gradual(Masking):
         super().__init__(model)
         self._whole = whole
         self._keep = keep
-        self._head_dim = model.config.head_dim
-        self._tokens = tokens
+        self._sizes = model.config.sizes(tokens)
 
     def masks(self, step: Step) -> Mapping[Site, Tensor]:
         """See Masking."""
@@ -34,5 +33,5 @@ class Gradual(Masking):
         weights = {site: weight.detach() for site, weight in self.weights.items()}
         if not self._whole:
             return largest({site: weight.abs() for site, weight in weights.items()}, keep)
-        costs = unit_costs(weights, self._head_dim, self._tokens)
-        return unit_masks(mean_squares(weights, self._head_dim), costs, keep, self._head_dim)
+        scores = units.mean_squares(weights, self._sizes.head_dim)
+        return units.masks(units.leading(scores, self._sizes, keep * self._sizes.total), self._sizes.head_dim)

@@ -17,7 +17,7 @@ from pgb_core.learn.gates import gated
 from pgb_core.learn.regime import Regime, Step
 from pgb_core.model.encoder import Encoder
 from pgb_core.search.hard_concrete import open_probability, sampled
-from pgb_core.search.heads_and_neurons import Sizes, Units
+from pgb_core.search.units import Sizes, Units
 
 OPEN = 2.0  # log_alpha at first: open with a probability of 0.94
 FALLING = 0.7  # of the steps, in which the share that should be open falls
@@ -60,7 +60,7 @@ class HardGates(Regime):
             found = Units(
                 open_probability(self._heads_log_alpha), neurons if self._neurons else torch.ones_like(neurons)
             )
-            return self._sizes.cost(found) / self._sizes.total
+            return self._sizes.share(found)
 
     def groups(self) -> Sequence[dict[str, Any]]:
         """See Regime."""

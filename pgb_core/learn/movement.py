@@ -19,8 +19,8 @@ from pgb_core.learn.masking import Masking, cubic
 from pgb_core.learn.regime import Step
 from pgb_core.model.encoder import Encoder
 from pgb_core.plan import ATTENTION, FEED_FORWARD, WRITING, Role, Site
+from pgb_core.search import units
 from pgb_core.search.singles import largest_of_each, largest_written
-from pgb_core.search.units import ranks, unit_costs, unit_masks
 
 SCORE_RATE = 1e-2  # of the paper's repository, as are the two below
 THRESHOLD = 0.1  # of the sigmoid of a score
@@ -136,36 +136,36 @@ class WholeUnits(Movement):
     """Scores of blocks in attention, and of rows and columns in the feed-forward part, which mask heads and neurons.
 
     A head is worth the mean score of its blocks, a neuron that of its row and its column; heads compare with heads and
-    neurons with neurons, over the whole encoder. tokens: as `units` has them.
+    neurons with neurons, over the whole encoder. tokens: as `Sizes` has them.
     """
 
     def __init__(self, model: Encoder, keep: float, rate: float, tokens: int) -> None:
-        self._head_dim = model.config.head_dim
+        self._sizes = model.config.sizes(tokens)
         super().__init__(model, lambda site, weight: self.moved(site, weight.detach()).shape, keep, rate)
-        self._costs = unit_costs(self.weights, self._head_dim, tokens)
 
     def moved(self, site: Site, product: Tensor) -> Tensor:
         """Sums over the blocks of each head, [heads, rows, columns], or over the weights of each neuron."""
         lines = product.T if site.role in WRITING else product
         if site.role in FEED_FORWARD:
             return lines.sum(1)
-        heads = lines.unflatten(0, (-1, self._head_dim))
+        heads = lines.unflatten(0, (-1, self._sizes.head_dim))
         return functional.avg_pool2d(heads, BLOCK, ceil_mode=True, divisor_override=1)
 
     def masks(self, step: Step) -> Mapping[Site, Tensor]:
         """See Masking."""
-        return unit_masks(ranks(self.values()), self._costs, cubic(step.done, self._keep), self._head_dim)
+        budget = cubic(step.done, self._keep) * self._sizes.total
+        return units.masks(units.leading(units.ranks(self.worth()), self._sizes, budget), self._sizes.head_dim)
 
-    def values(self) -> dict[Role, Tensor]:
-        """What each head and neuron is worth, as `Values` of `pgb_core.search.units` has them."""
+    def worth(self) -> units.Units:
+        """What each head and neuron is worth."""
         layers = range(1 + max(site.layer for site in self.scores))
 
         def mean(layer: int, roles: Sequence[Role]) -> Tensor:
             scores = [self.scores[Site(layer, role)].detach() for role in roles]
             return torch.cat([score.reshape(len(score), -1) for score in scores], dim=1).mean(1)
 
-        kinds = {Role.VALUE: ATTENTION, Role.FFN_IN: FEED_FORWARD}
-        return {kind: torch.stack([mean(layer, roles) for layer in layers]) for kind, roles in kinds.items()}
+        heads, neurons = (torch.stack([mean(layer, roles) for layer in layers]) for roles in (ATTENTION, FEED_FORWARD))
+        return units.Units(heads, neurons)
 
 
 def rate_for(steps: int) -> float:

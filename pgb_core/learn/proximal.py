@@ -20,6 +20,7 @@ from pgb_core.search import singles, units
 
 ROUNDS = 20
 EPSILON = 1e-8
+_HEADS, _NEURONS = str(Role.VALUE), str(Role.FFN_IN)  # names of whole units in what is kept of a training
 
 
 def shrunk(sizes: Tensor, before: Tensor, strength: float) -> Tensor:
@@ -32,15 +33,14 @@ class Proximal(Regime):
 
     lambda is found anew in each round: the weight at the edge of the budget shall reach 0 just by the last step. So it
     is as large as the budget asks for, whatever the length of the training. They begin after the warm-up.
-    tokens: as `units` has them.
+    tokens: as `Sizes` has them.
     """
 
     def __init__(self, model: Encoder, whole: bool, keep: float, tokens: int) -> None:
         self._weights = {site: linear.get_parameter("weight") for site, linear in model.sites().items()}
         self._whole = whole
         self._keep = keep
-        self._head_dim = model.config.head_dim
-        self._tokens = tokens
+        self._units = model.config.sizes(tokens)
         self._before: dict[str, Tensor] = {}
         self._strength = 0.0
 
@@ -74,8 +74,8 @@ class Proximal(Regime):
         """A round: sizes as they are, and the strength that takes the one at the edge to 0 by the last step."""
         self._before = {name: sizes.clone() for name, sizes in self._sizes().items()}
         if self._whole:
-            costs = units.unit_costs(self._weights, self._head_dim, self._tokens)
-            edge = units.edge({Role(name): sizes for name, sizes in self._before.items()}, costs, self._keep)
+            before = units.Units(self._before[_HEADS], self._before[_NEURONS])
+            edge = units.edge(before, self._units, self._keep * self._units.total)
         else:
             edge = singles.edge({Site.parse(name): sizes for name, sizes in self._before.items()}, self._keep)
         path = step.rate * (step.of - step.number + 1) / 2  # the sum of the rates that are left: they fall to 0 evenly
@@ -85,15 +85,16 @@ class Proximal(Regime):
         """The size of every weight by its matrix, or of every unit by its kind."""
         if not self._whole:
             return {str(site): weight.abs() for site, weight in self._weights.items()}
-        return {str(kind): found.sqrt() for kind, found in units.mean_squares(self._weights, self._head_dim).items()}
+        found = units.mean_squares(self._weights, self._units.head_dim)
+        return {_HEADS: found.heads.sqrt(), _NEURONS: found.neurons.sqrt()}
 
     def _scale(self, name: str, factors: Tensor) -> None:
         """Multiply what `_sizes` has under a name. factors: of its shape."""
         if not self._whole:
             self._weights[Site.parse(name)].mul_(factors)
             return
-        feeds = Role(name) is Role.FFN_IN
+        feeds = name == _NEURONS
         for site, weight in self._weights.items():
             if (site.role in FEED_FORWARD) == feeds:
-                lines = factors[site.layer] if feeds else factors[site.layer].repeat_interleave(self._head_dim)
+                lines = factors[site.layer] if feeds else factors[site.layer].repeat_interleave(self._units.head_dim)
                 weight.mul_(lines if site.role in WRITING else lines.unsqueeze(1))

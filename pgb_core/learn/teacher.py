@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pgb_core.model.encoder import Encoder
 from pgb_core.tasks import TASKS
-from pgb_core.tasks.features import Batch, Features, collate, grouped
+from pgb_core.tasks.features import Batch, Features, collate, grouped, token_count
 
 MOST_BYTES = 1 << 30  # of what is kept
 TOKENS = 2048  # padded, of a pass of the dense model
@@ -57,19 +57,19 @@ class Teacher:
         self._groups = self._fitting(groups, most)
         self._group = {_key(item): number for number, group in enumerate(self._groups) for item in group}
         self._known: dict[bytes, _Known] = {}
-        self._tokens = _size(different)
+        self._tokens = token_count(different)
         self.asked = 0  # tokens that the dense model computed so far
         self._per_token = TASKS[model.config.task].per_token
 
     @property
     def waiting(self) -> int:
         """Tokens whose outputs will be kept and are not known yet."""
-        return sum(_size(group) for group in self._groups if _key(group[0]) not in self._known)
+        return sum(token_count(group) for group in self._groups if _key(group[0]) not in self._known)
 
     @property
     def passing(self) -> int:
         """Tokens whose outputs are not kept, and are computed in every epoch."""
-        return self._tokens - sum(map(_size, self._groups))
+        return self._tokens - sum(map(token_count, self._groups))
 
     def pace(self) -> float:
         """Seconds a token, by one pass over some inputs; 0 without any."""
@@ -82,7 +82,7 @@ class Teacher:
             with torch.no_grad():
                 traced(self.model, batch)[0].sum().item()  # waits for the device
             seconds = time.perf_counter() - began
-        return seconds / _size(self._some)
+        return seconds / token_count(self._some)
 
     @property
     def kept(self) -> int:
@@ -93,7 +93,7 @@ class Teacher:
         """Logits of a batch, and the output of every layer. features: what the batch was collated from."""
         numbers = {self._group.get(_key(item)) for item in features}
         if None in numbers:  # some are never kept: all of them together are one pass
-            self.asked += _size(features)
+            self.asked += token_count(features)
             return traced(self.model, batch)
         for number in sorted(n for n in numbers if n is not None):
             if _key(self._groups[number][0]) not in self._known:
@@ -133,7 +133,7 @@ class Teacher:
             row, token = row + 1, token + length
 
     def _learn(self, group: Sequence[Features], device: torch.device) -> None:
-        self.asked += _size(group)
+        self.asked += token_count(group)
         logits, states = traced(self.model, collate(group, self.model.config.pad_id).to(device))
         stacked = torch.stack(list(states.values()), 1).to(torch.bfloat16) if states else logits.new_zeros(0)
         for n, item in enumerate(group):
@@ -164,11 +164,6 @@ def reordered(teacher: Teaching, stream: Sequence[int] | None) -> Teaching:
         return logits, {index: state[..., order] for index, state in states.items()}
 
     return teaching
-
-
-def _size(features: Sequence[Features]) -> int:
-    """Tokens, without padding."""
-    return sum(len(item.ids) for item in features)
 
 
 def _key(item: Features) -> bytes:

@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgb_core.errors import ResourceError
+from pgb_core.machine import free_memory
 from pgb_core.measure import contention
 
 Shape = tuple[int, int]
@@ -32,6 +33,9 @@ SECONDS = 3.0
 TURN = 0.08
 TURNS = 5  # at least
 WORKER = "pgb_core.measure.bench"
+# Bytes of a process that has a model open: so many, and so many times the model's file. Once it has loaded,
+# benchmarks/encoder_speed.py found at most 0.16 GB and 2.
+PROCESS, OF_FILE = 250_000_000, 2
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,21 @@ class Worker:
             raise ResourceError(f"{self._path}: the timing process failed: {reason[0]}")
         found: dict[str, Any] = json.loads(line)
         return found
+
+
+def needed(file: int) -> int:
+    """Bytes of a process that has a model open whose file has so many."""
+    return PROCESS + OF_FILE * file
+
+
+def check_room(files: Iterable[int]) -> None:
+    """Raises ResourceError when there is too little memory to have models open at once. files: bytes of each."""
+    room, every = free_memory(), sum(map(needed, files))
+    if room is not None and every > room:
+        raise ResourceError(
+            f"the models that are timed at once take about {every / 1e9:.1f} GB of memory, and {room / 1e9:.1f} GB are "
+            "free; end other programs, or use a machine with more"
+        )
 
 
 def time_in_turns(

@@ -12,7 +12,7 @@ from pgb_core.artifact import Artifact, open_artifact
 from pgb_core.checkpoints.load import Checkpoint
 from pgb_core.data.words import plain
 from pgb_core.errors import ConfigError
-from pgb_core.export.forms import form_of
+from pgb_core.export.forms import FORMS, FUSED, form_of
 from pgb_core.export.probes import LENGTHS, made_up
 from pgb_core.export.write import Made, write
 from pgb_core.gate import load_checked
@@ -28,8 +28,8 @@ from pgb_core.threads import allowed
 
 # Of the dense model, by device.
 DENSE_FORMS = {
-    "cpu": ("fused", "fp32", "int8", "openvino", "openvino-int8"),
-    "cuda": ("fused", "fused-fp16", "gpu", "torch", "torch-bf16"),
+    device: tuple(form.name for form in (*FUSED.values(), *FORMS.values()) if device in form.dense)
+    for device in ("cpu", "cuda")
 }
 
 
@@ -126,7 +126,7 @@ def compare(
     """Time every form of `artifact`, and with a checkpoint its dense model in every form, in short turns.
 
     seconds: of each model and shape. device: cpu or cuda. progress is told after each shape. Raises ConfigError when
-    no shape fits or no form runs here.
+    no shape fits or no form runs here, ResourceError when there is too little memory for all of them.
     """
     most = artifact.manifest.max_length
     fitting = tuple(shape for shape in shapes if shape[1] <= most)
@@ -145,6 +145,7 @@ def compare(
             others, missing = _running(whole, DENSE_FORMS[device], dense, device)
             models, left_out = {**others, **models}, {**left_out, **missing}
         sizes = {name: _size(model) for name, model in models.items()}
+        bench.check_room(sizes.values())
         found = bench.time_in_turns(models, fitting, threads, seconds, progress)
     lost = {
         name: {what: record.measured[what] for what in ("drop", "equal_answers") if what in record.measured}

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from pgb_core.learn.gradual import Gradual
 from pgb_core.methods import steps
 from pgb_core.methods.base import Compressed, Method
+from pgb_core.methods.whole_parts import units_left
 from pgb_core.options.magnitude import MagnitudeOptions
 from pgb_core.plan import Choice, Plan, Site
 from pgb_core.run.run import Run, Stage
 from pgb_core.search.singles import largest_written, single_choices
-from pgb_core.search.units import Weights
+from pgb_core.search.units import Weights, mean_squares
 
 
 class Magnitude(Method):
@@ -39,7 +40,7 @@ class Magnitude(Method):
         whole = options.structure == "units"
 
         def kept(weights: Weights) -> dict[Site, Choice]:
-            return steps.units_left(run, weights) if whole else keep_weights(weights, config.keep)
+            return keep_units(run, weights) if whole else keep_weights(weights, config.keep)
 
         if options.schedule == "cubic":
             tokens = steps.counted_tokens(run)
@@ -57,6 +58,11 @@ class Magnitude(Method):
 
         plan = Plan.from_json(run.kept_text(chosen, planned))
         return Compressed(steps.recovered(run, plan, after), plan)
+
+
+def keep_units(run: Run, weights: Weights) -> dict[Site, Choice]:
+    """The heads and neurons whose weights have the largest mean square. weights: [out, in] each."""
+    return units_left(run, mean_squares(weights, run.dense.config.head_dim))
 
 
 def keep_weights(weights: Weights, keep: float) -> dict[Site, Choice]:

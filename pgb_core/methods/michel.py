@@ -13,8 +13,8 @@ from pgb_core.methods.whole_parts import check_heads_suffice, plan_of, sizes_of,
 from pgb_core.options.michel import MichelOptions
 from pgb_core.plan import Plan
 from pgb_core.run.run import Run, Stage
-from pgb_core.search.heads_and_neurons import Sizes, Units, by_layer, without_lowest
-from pgb_core.tasks.features import Batch, batches
+from pgb_core.search.units import Sizes, Units, by_layer, without_lowest
+from pgb_core.tasks.features import Batch, batches, token_count
 
 TITLE = "Scoring heads and neurons in rounds"
 
@@ -32,7 +32,7 @@ class Michel(Method):
 
     def effort(self, run: Run) -> dict[str, float]:
         """See Method."""
-        tokens = sum(len(item.ids) for item in run.inputs.calibration)
+        tokens = token_count(run.inputs.calibration)
         return {TITLE: len(_targets(run)) * steps.SCORE_TOKEN * tokens, **steps.recovery_effort(run)}
 
     def compress(self, run: Run) -> Compressed:

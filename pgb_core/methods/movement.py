@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pgb_core.learn.movement import SCORE_RATE, Hard, Soft, WholeUnits, rate_for
 from pgb_core.methods import steps
 from pgb_core.methods.base import Compressed, Method
+from pgb_core.methods.whole_parts import units_left
 from pgb_core.model.encoder import Encoder
 from pgb_core.options.movement import MovementOptions
 from pgb_core.plan import Choice, Site
@@ -57,7 +58,7 @@ def _regime(run: Run, model: Encoder) -> WholeUnits | Hard:
 def _kept(run: Run, weights: Weights, regime: WholeUnits | Hard) -> dict[Site, Choice]:
     keep = run.config.keep
     if isinstance(regime, WholeUnits):
-        return steps.units_left(run, weights, ranks(regime.values()))
+        return units_left(run, ranks(regime.worth()))
     if isinstance(regime, Soft):
         run.report.note(
             f"movement: the scores of {regime.above():.1%} of the weights were above the threshold at the end of "

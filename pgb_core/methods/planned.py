@@ -18,7 +18,7 @@ from pgb_core.search import planning
 from pgb_core.search.kept import importance_kept
 from pgb_core.search.prices import Prices
 from pgb_core.search.reconstruction import reselected
-from pgb_core.tasks.features import batches
+from pgb_core.tasks.features import batches, token_count
 
 MOMENT_TOKEN, SURGERY = 1.5, 4_000.0  # expected work of second moments, a token, and of what is chosen by them
 SEARCH = {"auto": 22_000.0, "shared": 20_000.0, "disjoint": 1_500.0, "nested": 2_000.0}  # expected work
@@ -41,7 +41,7 @@ def plan_effort(run: Run, options: PGBOptions) -> dict[str, float]:
         return {}
     found = {**steps.scoring_effort(run), "Searching for groups": SEARCH[options.structure]}
     if options.units_by == "reconstruction":
-        tokens = sum(len(item.ids) for item in run.inputs.calibration)
+        tokens = token_count(run.inputs.calibration)
         found["Choosing heads and neurons by reconstruction"] = MOMENT_TOKEN * tokens + SURGERY
     return found
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pgb_core.learn.proximal import Proximal
 from pgb_core.methods import steps
 from pgb_core.methods.base import Compressed, Method
-from pgb_core.methods.magnitude import keep_weights
+from pgb_core.methods.magnitude import keep_units, keep_weights
 from pgb_core.options.proximal import ProximalOptions
 from pgb_core.plan import Choice, Site
 from pgb_core.run.run import Run, Stage
@@ -35,6 +35,6 @@ class ProximalPruning(Method):
                 f"proximal: {regime.zeros():.1%} of the weights were 0 at the end of training; "
                 f"the largest {keep:.1%} stay"
             )
-            return steps.units_left(run, weights) if whole else keep_weights(weights, keep)
+            return keep_units(run, weights) if whole else keep_weights(weights, keep)
 
         return steps.shaped_and_cut(run, self.stages(run), lambda model: Proximal(model, whole, keep, tokens), chosen)

@@ -21,7 +21,7 @@ from pgb_core.options.q8bert import Q8BertOptions
 from pgb_core.options.qbert import QBertOptions
 from pgb_core.plan import Plan, Site
 from pgb_core.run.run import Run, Stage
-from pgb_core.tasks.features import batches
+from pgb_core.tasks.features import batches, token_count
 
 BATCH_TOKENS = 512  # small, so that there are several
 CURVATURE_TOKEN = 40  # expected work of a layer, in tokens through the dense model
@@ -50,7 +50,7 @@ class QBert(Quantised):
 
     def effort(self, run: Run) -> dict[str, float]:
         """See Method."""
-        tokens = sum(len(item.ids) for item in run.inputs.calibration[: self._rows(run)])
+        tokens = token_count(run.inputs.calibration[: self._rows(run)])
         measuring = {"Measuring the curvature of the loss": CURVATURE_TOKEN * tokens * run.dense.config.layers}
         return {**plan_effort(run, PLANNED), **measuring, **steps.recovery_effort(run)}
 

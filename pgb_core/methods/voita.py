@@ -12,7 +12,7 @@ from pgb_core.model.encoder import Encoder
 from pgb_core.options.voita import VoitaOptions
 from pgb_core.plan import Plan
 from pgb_core.run.run import Run, Stage
-from pgb_core.search.heads_and_neurons import Units, highest
+from pgb_core.search.units import Units, highest
 
 GATED = 0.5  # share of the epochs that are trained with gates; the rest without what they closed
 UNSETTLED = 0.1  # more of the encoder is open than there should be, which is told

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from pgb_core.errors import PlanError
 from pgb_core.methods import steps
-from pgb_core.plan import Plan
+from pgb_core.plan import Choice, Plan, Site
 from pgb_core.run.run import Run
-from pgb_core.search.heads_and_neurons import Sizes, Units, choices
 from pgb_core.search.planning import share
+from pgb_core.search.units import Sizes, Units, choices, fitting
 
 
 def sizes_of(run: Run) -> Sizes:
     """The costs of the dense model's heads and neurons, counted as the budget counts."""
-    shape = run.dense.config
-    tokens = steps.counted_tokens(run)
-    return Sizes(shape.layers, shape.heads, shape.ffn, shape.hidden, shape.head_dim, tokens)
+    return run.dense.config.sizes(steps.counted_tokens(run))
 
 
 def check_heads_suffice(run: Run, structure: str) -> None:
@@ -25,6 +23,14 @@ def check_heads_suffice(run: Run, structure: str) -> None:
             f"--structure heads: {least:.1%} of the {config.budget} stay when every head is gone, and --keep asks for "
             f"{config.keep:.1%}; use --structure units, or a larger --keep"
         )
+
+
+def units_left(run: Run, scores: Units) -> dict[Site, Choice]:
+    """The heads and neurons with the highest scores within the budget, or as many as fit, with a warning."""
+    sizes = sizes_of(run)
+    kept = fitting(scores, sizes, run.config.keep)
+    steps.tell_budget(run, sizes.share(kept), steps.TOO_LARGE)
+    return choices(kept, sizes)
 
 
 def plan_of(run: Run, kept: Units) -> Plan:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from pgb_core.model.blocks import ACTIVATIONS, Attention, FeedForward, Layer, Tap, attention_bias, through
 from pgb_core.model.linear import Dense, Linear
 from pgb_core.plan import Site
+from pgb_core.search.units import Sizes
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,10 @@ class EncoderConfig:
     def max_length(self) -> int:
         """Longest input in tokens."""
         return self.positions if self.counts_padding else self.positions - self.pad_id - 1
+
+    def sizes(self, tokens: int = 0) -> Sizes:
+        """What heads and neurons there are, and what a budget counts of them. tokens: as `Sizes` has them."""
+        return Sizes(self.layers, self.heads, self.ffn, self.hidden, self.head_dim, tokens)
 
 
 class Embeddings(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pgb_core.progress.report import Report
 
 
-class Part(Report):
+class PartReport(Report):
     """Passes on what a part says, under its name. The larger job has told all stages, so the part tells none."""
 
     def __init__(self, outer: Report, name: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pgb_core.data import Question, Row
+from pgb_core.data import Row
 from pgb_core.run.run import Run
 from pgb_core.tasks import Source
 
@@ -30,5 +30,4 @@ def _scoring(name: str, rows: Source | None, size: float) -> dict[str, float]:
 
 
 def _tokens(row: Row) -> int:
-    texts = (row.question, row.context) if isinstance(row, Question) else (row.text, row.pair or "")
-    return 2 + sum(map(len, texts)) // CHARACTERS
+    return 2 + sum(map(len, row.texts)) // CHARACTERS

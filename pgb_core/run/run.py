@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pgb_core import __version__
 from pgb_core.checkpoints.load import Checkpoint
-from pgb_core.config import Asked, CompressConfig
+from pgb_core.config import CommonConfig, CompressConfig
 from pgb_core.data.words import plain
 from pgb_core.errors import ConfigError, ResourceError
 from pgb_core.export.parity import Parity
@@ -108,7 +108,7 @@ class Run:
             dense=lambda: checkpoint.model.to(device),
             report=report,
             shared=shared,
-            key=key_of("dense metrics", str(device), *_reading(config)),
+            key=key_of("dense metrics", str(device), inputs.held_out_digest, *_reading(config)),
         )
         return cls(
             config, checkpoint, fit.text_parity, inputs, workspace, report, device, judge, shared, vocabulary=fit.facts
@@ -299,7 +299,7 @@ class Run:
 def _reading(config: CompressConfig) -> Sequence[object]:
     """All that decides what is read, and how."""
     left_out = {"forms", "threads", "cache", "device"}
-    asked = config.model_dump(include=set(Asked.model_fields) - left_out)
+    asked = config.model_dump(include=set(CommonConfig.model_fields) - left_out)
     return asked, config.seed, config.as_it_is, config.trains, config.more_text
 
 

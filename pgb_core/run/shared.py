@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from pgb_core.learn.teacher import Teacher
@@ -31,6 +31,10 @@ class Shared:
     foretell: bool = True
     _teachers: dict[str, Teacher] = field(default_factory=dict)
     _known: dict[str, Any] = field(default_factory=dict)
+
+    def judged(self, judging: Callable[[Source], Source]) -> Shared:
+        """The same things, for runs that another part of the held-out rows judges."""
+        return replace(self, judging=judging)
 
     def once(self, key: str, make: Callable[[], Made]) -> Made:
         """What was made under this key, or is made now. Of too many, what was used longest ago is made again."""

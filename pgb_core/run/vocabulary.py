@@ -11,8 +11,8 @@ from tokenizers import Tokenizer
 
 from pgb_core.checkpoints.load import Checkpoint
 from pgb_core.checkpoints.trim import trimmed
-from pgb_core.config import Asked
-from pgb_core.data import Columns, Data, Question, Row, read_data
+from pgb_core.config import CommonConfig
+from pgb_core.data import Columns, Data, Row, read_data
 from pgb_core.data.read import QUESTIONS
 from pgb_core.data.rows import ORDINARY
 from pgb_core.errors import CheckpointError, DataError
@@ -42,7 +42,7 @@ class Fitted:
     facts: Mapping[str, object] = field(default_factory=dict)
 
 
-def fitted(config: Asked, checkpoint: Checkpoint, inputs: Inputs, report: Report) -> Fitted:
+def fitted(config: CommonConfig, checkpoint: Checkpoint, inputs: Inputs, report: Report) -> Fitted:
     """Keep the tokens that the texts of the data use.
 
     Every text is then read by both tokenizers, some inputs are answered by both models, and the probe texts go through
@@ -110,10 +110,8 @@ def _texts(rows: Iterator[Row] | Sequence[Row]) -> dict[str, str]:
     """Each text once, with where it stands first."""
     found: dict[str, str] = {}
     for row in rows:
-        parts = (row.question, row.context) if isinstance(row, Question) else (row.text, row.pair)
-        for text in parts:
-            if text is not None:
-                found.setdefault(text, row.where)
+        for text in row.texts:
+            found.setdefault(text, row.where)
     return found
 
 

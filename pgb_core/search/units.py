@@ -1,69 +1,121 @@
-"""Heads and neurons: their importance, their cost, and what is left of a matrix when some are removed."""
+"""Heads and neurons: a value for each of them, their cost, which to keep, and what is then left of a matrix."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from pgb_core.errors import PlanError
-from pgb_core.plan import ATTENTION, FEED_FORWARD, WRITING, Choice, Role, Site
-from pgb_core.search.heads_and_neurons import left_of
+from pgb_core.plan import FEED_FORWARD, WRITING, Choice, Group, Grouping, Keep, Role, Site, nothing
 from pgb_core.search.importance import by_unit
 
 Weights = Mapping[Site, Tensor]  # [out, in] each
-Values = Mapping[Role, Tensor]  # one a unit: VALUE [layers, heads], FFN_IN [layers, neurons]
 
 
 @dataclass(frozen=True)
-class Unit:
-    """A head (of kind VALUE) or a neuron (FFN_IN). size: what it is worth; cost: what a budget counts of it."""
-
-    layer: int
-    kind: Role
-    index: int
-    size: float
-    cost: int
-
-
-def units(weights: Weights, head_dim: int, tokens: int, values: Values | None = None) -> Iterator[Unit]:
-    """Every head and neuron of an encoder.
-
-    tokens: of an input whose products between tokens count too; 0 for weights alone. values: what each is worth; by
-    default the mean square of its weights.
+class Units:
+    """A value for every head, [layers, heads], and for every neuron, [layers, neurons]: a score, a gate, or whether it
+    is kept.
     """
-    costs = unit_costs(weights, head_dim, tokens)
-    for kind, found in (mean_squares(weights, head_dim) if values is None else values).items():
-        for layer, row in enumerate(found.tolist()):
-            for index, size in enumerate(row):
-                yield Unit(layer, kind, index, size, costs[kind])
+
+    heads: Tensor
+    neurons: Tensor
+
+    def flat(self) -> Tensor:
+        """The heads of every layer, then the neurons of every layer, [units]."""
+        return torch.cat([self.heads.flatten(), self.neurons.flatten()])
+
+    def like(self, found: Tensor) -> Units:
+        """The inverse of `flat`, for other values of the same units, [units]."""
+        heads, neurons = found.split([self.heads.numel(), self.neurons.numel()])
+        return Units(heads.view_as(self.heads), neurons.view_as(self.neurons))
 
 
-def mean_squares(weights: Weights, head_dim: int) -> dict[Role, Tensor]:
-    """The mean square of the weights of each head and neuron, as `Values` has them."""
+@dataclass(frozen=True)
+class Sizes:
+    """The shape of an encoder; heads and neurons of one layer. tokens: of an input whose products between tokens a
+    budget counts too; 0 for weights alone.
+    """
+
+    layers: int
+    heads: int
+    neurons: int
+    hidden: int
+    head_dim: int
+    tokens: int = 0
+
+    @property
+    def head(self) -> int:
+        """What a budget counts of a head: its weights, and its products between tokens."""
+        return 4 * self.head_dim * self.hidden + 2 * self.head_dim * self.tokens
+
+    @property
+    def neuron(self) -> int:
+        """What a budget counts of a neuron."""
+        return 2 * self.hidden
+
+    @property
+    def all_heads(self) -> int:
+        """The number of heads in all layers."""
+        return self.layers * self.heads
+
+    @property
+    def all_neurons(self) -> int:
+        """The number of neurons in all layers."""
+        return self.layers * self.neurons
+
+    @property
+    def total(self) -> int:
+        """What a budget counts of the whole encoder."""
+        return self.all_heads * self.head + self.all_neurons * self.neuron
+
+    @property
+    def without_heads(self) -> float:
+        """Share that is left when every head is gone and no neuron is."""
+        return self.all_neurons * self.neuron / self.total
+
+    def cost(self, kept: Units) -> float:
+        """What a budget counts of these. kept: true or false, or a chance to be kept."""
+        return float(kept.heads.double().sum() * self.head + kept.neurons.double().sum() * self.neuron)
+
+    def share(self, kept: Units) -> float:
+        """What a budget counts of these, as a share of the whole encoder."""
+        return self.cost(kept) / self.total
+
+    def counts(self, keep: float, neurons: bool) -> tuple[int, int]:
+        """How many heads and how many neurons are left of a share `keep`.
+
+        Without `neurons` none of them goes, and heads alone are counted to the nearest. With them as large a share of
+        the heads stays as of all, and neurons fill what is left.
+        """
+        budget = keep * self.total
+        if not neurons:
+            left = round((budget - self.all_neurons * self.neuron) / self.head)
+            return min(max(left, 0), self.all_heads), self.all_neurons
+        heads = min(round(keep * self.all_heads), int(budget // self.head))
+        return heads, min(int((budget - heads * self.head) // self.neuron), self.all_neurons)
+
+
+def mean_squares(weights: Weights, head_dim: int) -> Units:
+    """The mean square of the weights of each head and neuron."""
     heads, neurons = [], []
-    for layer in range(_layers(weights)):
+    for layer in range(1 + max(site.layer for site in weights)):
         w = {role: weights[Site(layer, role)].square() for role in Role}
         reading = torch.cat([w[Role.QUERY], w[Role.KEY], w[Role.VALUE], w[Role.ATTENTION_OUTPUT].T], dim=1)
         heads.append(by_unit(reading, head_dim).sum(1) / (head_dim * reading.shape[1]))
         every = w[Role.FFN_IN].sum(1) + w[Role.FFN_OUT].sum(0)
         neurons.append(every / (w[Role.FFN_IN].shape[1] + w[Role.FFN_OUT].shape[0]))
-    return {Role.VALUE: torch.stack(heads), Role.FFN_IN: torch.stack(neurons)}
+    return Units(torch.stack(heads), torch.stack(neurons))
 
 
-def unit_costs(weights: Weights, head_dim: int, tokens: int) -> dict[Role, int]:
-    """What a budget counts of one head and of one neuron; see `units`."""
-    attention = sum(weights[Site(0, role)].shape[role not in WRITING] for role in ATTENTION)
-    neuron = sum(weights[Site(0, role)].shape[role not in WRITING] for role in FEED_FORWARD)
-    return {Role.VALUE: head_dim * (attention + 2 * tokens), Role.FFN_IN: neuron}
+def ranks(scores: Units) -> Units:
+    """For each unit the share of its kind that is lower, above 0 and below 1; of equal ones the last is the lowest.
 
-
-def ranks(values: Values) -> dict[Role, Tensor]:
-    """For each unit the share of its kind that is worth less, above 0 and below 1; of equal ones the last is worth
-    least. So heads and neurons compare whose values do not.
+    So heads and neurons compare whose scores do not.
     """
 
     def ranked(kind: Tensor) -> Tensor:
@@ -72,41 +124,61 @@ def ranks(values: Values) -> dict[Role, Tensor]:
         places[order] = torch.arange(len(order), device=order.device)
         return (1 - (places + 0.5) / len(order)).view_as(kind)
 
-    return {role: ranked(kind) for role, kind in values.items()}
+    return Units(ranked(scores.heads), ranked(scores.neurons))
 
 
-def edge(values: Values, costs: Mapping[Role, int], keep: float) -> float:
-    """What the most worthy unit is worth that a share `keep` of all costs has no place for; 0 where all are kept."""
-    order, total = _spent(values, costs)
-    sizes = torch.cat([kind.flatten() for kind in values.values()])[order]
-    beyond = sizes[total > keep * total[-1]]
+def by_layer(scores: Tensor) -> Tensor:
+    """Scores whose squares add up to 1 in each layer, [layers, units]; 0 where all of a layer are."""
+    return scores / scores.norm(dim=1, keepdim=True).clamp_min(torch.finfo(scores.dtype).tiny)
+
+
+def without_lowest(scores: Tensor, kept: Tensor, left: int) -> Tensor:
+    """Which of the kept are still kept when `left` of them are: the highest. scores, kept: [layers, units]."""
+    order = torch.where(kept, scores, -math.inf).flatten().argsort(descending=True, stable=True)
+    found = torch.zeros_like(kept).flatten()
+    found[order[:left]] = True
+    return found.view_as(kept) & kept
+
+
+def highest(scores: Units, sizes: Sizes, budget: float) -> Units:
+    """Which to keep, on the CPU: the highest scores first, each unit that the budget still holds.
+
+    Of equal ones the first of every layer, as large a share of either kind.
+    """
+    order, costs = _by_score(scores, sizes)
+    kept = torch.zeros(len(order), dtype=torch.bool)
+    for index, cost in zip(order.tolist(), costs.tolist(), strict=True):
+        if cost <= budget:
+            budget -= cost
+            kept[index] = True
+    return scores.like(kept)
+
+
+def leading(scores: Units, sizes: Sizes, budget: float) -> Units:
+    """Which to keep, on the device of the scores: the highest, up to the first that the budget does not hold.
+
+    Unlike `highest` it does not look at units one by one, so it takes little time in a step of a training.
+    """
+    order, costs = _by_score(scores, sizes)
+    kept = torch.zeros(len(order), dtype=torch.bool, device=order.device)
+    kept[order[costs.cumsum(0) <= budget]] = True
+    return scores.like(kept)
+
+
+def edge(scores: Units, sizes: Sizes, budget: float) -> float:
+    """The score of the first unit that `leading` leaves out; 0 where it keeps all."""
+    order, costs = _by_score(scores, sizes)
+    beyond = scores.flat()[order][costs.cumsum(0) > budget]
     return float(beyond[0]) if len(beyond) else 0.0
 
 
-def fitting(every: Sequence[Unit], keep: float) -> list[Unit]:
-    """The units that are worth most within a share `keep` of all costs; one that does not fit makes room for others."""
-    budget, left = keep * sum(unit.cost for unit in every), []
-    for unit in sorted(every, key=lambda unit: -unit.size):
-        if unit.cost <= budget:
-            budget -= unit.cost
-            left.append(unit)
-    return left
-
-
-def largest(
-    weights: Weights, head_dim: int, keep: float, tokens: int = 0, values: Values | None = None
-) -> tuple[dict[Site, Choice], float]:
-    """The heads and neurons that are worth most, over all layers, within a share `keep`; and the share that they are.
-
-    weights: [out, in] each. tokens: of an input whose products between tokens count too; 0 for weights alone. values:
-    what they are worth; see `units`. Raises PlanError when not one of them fits.
-    """
-    every = list(units(weights, head_dim, tokens, values))
-    left = fitting(every, keep)
-    if not left:
-        least = share_of([min(every, key=lambda unit: unit.cost)], every)
+def fitting(scores: Units, sizes: Sizes, keep: float) -> Units:
+    """The highest within a share `keep` of the encoder. Raises PlanError when not one of them fits."""
+    kept = highest(scores, sizes, keep * sizes.total)
+    if not kept.flat().any():
+        least = min(sizes.head, sizes.neuron) / sizes.total
         raise PlanError(f"no head or neuron fits into {keep:.1%} of the encoder; use --keep {above(least):g} or more")
-    return unit_choices(weights, head_dim, left), share_of(left, every)
+    return kept
 
 
 def above(share: float) -> float:
@@ -114,50 +186,44 @@ def above(share: float) -> float:
     return math.ceil(1000 * share) / 1000
 
 
-def share_of(left: Iterable[Unit], every: Iterable[Unit]) -> float:
-    """The cost of `left` as a share of the cost of `every`."""
-    return sum(unit.cost for unit in left) / sum(unit.cost for unit in every)
-
-
-def unit_choices(weights: Weights, head_dim: int, left: Iterable[Unit]) -> dict[Site, Choice]:
+def choices(kept: Units, sizes: Sizes) -> dict[Site, Choice]:
     """What is left of every matrix when these heads and neurons are."""
-    kept: dict[tuple[int, Role], list[int]] = {}
-    for unit in left:
-        lines = range(unit.index, unit.index + 1)
-        if unit.kind is Role.VALUE:
-            lines = range(head_dim * unit.index, head_dim * (unit.index + 1))
-        kept.setdefault((unit.layer, unit.kind), []).extend(lines)
     found: dict[Site, Choice] = {}
-    for site, matrix in weights.items():
-        unit_kind = Role.FFN_IN if site.role in FEED_FORWARD else Role.VALUE
-        width, hidden = matrix.shape[::-1] if site.role in WRITING else matrix.shape
-        lines_left = sorted(kept.get((site.layer, unit_kind), []))
-        found[site] = left_of(lines_left, width, hidden, site.role in WRITING)
+    for layer, (heads, neurons) in enumerate(zip(kept.heads.cpu(), kept.neurons.cpu(), strict=True)):
+        channels = heads.repeat_interleave(sizes.head_dim).nonzero().flatten().tolist()
+        for role in Role:
+            left = neurons.nonzero().flatten().tolist() if role in FEED_FORWARD else channels
+            width = sizes.neurons if role in FEED_FORWARD else sizes.heads * sizes.head_dim
+            found[Site(layer, role)] = _left_of(left, width, sizes.hidden, role in WRITING)
     return found
 
 
-def unit_masks(values: Values, costs: Mapping[Role, int], keep: float, head_dim: int) -> dict[Site, Tensor]:
-    """Which columns of the maps that write to the stream belong to units within a share `keep`, [1, in] of 0 and 1.
+def masks(kept: Units, head_dim: int) -> dict[Site, Tensor]:
+    """Which columns of the maps that write to the stream belong to these units, [1, in] of 0 and 1.
 
-    Nothing else reads what a head or a neuron makes, so without these columns it does nothing. The budget ends at the
-    first unit that does not fit.
+    Nothing else reads what a head or a neuron makes, so without these columns it does nothing.
     """
-    order, total = _spent(values, costs)
-    kept = torch.zeros(len(order), device=order.device)
-    kept[order[total <= keep * total[-1]]] = 1
-    parts = zip(kept.split([kind.numel() for kind in values.values()]), values.items(), strict=True)
-    found = {role: part.view_as(kind) for part, (role, kind) in parts}
-    heads, neurons = found[Role.VALUE], found[Role.FFN_IN]
-    columns = {Role.ATTENTION_OUTPUT: heads.repeat_interleave(head_dim, 1), Role.FFN_OUT: neurons}
-    return {Site(n, role): row.unsqueeze(0) for role, every in columns.items() for n, row in enumerate(every)}
+    columns = {Role.ATTENTION_OUTPUT: kept.heads.repeat_interleave(head_dim, 1), Role.FFN_OUT: kept.neurons}
+    return {Site(n, role): row.float().unsqueeze(0) for role, every in columns.items() for n, row in enumerate(every)}
 
 
-def _spent(values: Values, costs: Mapping[Role, int]) -> tuple[Tensor, Tensor]:
-    """All units by what they are worth, the most first, and what each costs together with those before it."""
-    order = torch.cat([kind.flatten() for kind in values.values()]).argsort(descending=True, stable=True)
-    costing = [torch.full((kind.numel(),), costs[role], device=kind.device) for role, kind in values.items()]
-    return order, torch.cat(costing)[order].cumsum(0)
+def _by_score(scores: Units, sizes: Sizes) -> tuple[Tensor, Tensor]:
+    """The places of all units in `Units.flat`, the highest score first, and what each of them costs, [units] each."""
+    every = scores.flat()
+    kinds = (scores.heads, scores.neurons)
+    within = [(torch.arange(kind.shape[1], device=every.device) + 0.5) / kind.shape[1] for kind in kinds]
+    order = torch.cat([place.repeat(len(scores.heads)) for place in within]).argsort(stable=True)
+    order = order[every[order].argsort(descending=True, stable=True)]
+    costs = torch.where(order < scores.heads.numel(), sizes.head, sizes.neuron)
+    return order, costs.double()
 
 
-def _layers(weights: Weights) -> int:
-    return 1 + max(site.layer for site in weights)
+def _left_of(left: Sequence[int], width: int, hidden: int, writes: bool) -> Choice:
+    """What is left of a matrix between units of `width` channels and the stream, when these channels are."""
+    shape = (hidden, width) if writes else (width, hidden)
+    if not left:
+        return nothing(shape)
+    if len(left) == width:
+        return Keep(shape)
+    stream = tuple(range(hidden))
+    return Grouping((Group(stream, tuple(left)) if writes else Group(tuple(left), stream),), shape)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -45,6 +45,11 @@ class Batch:
         """The same on another device."""
         targets = None if self.targets is None else self.targets.to(device)
         return Batch(self.input_ids.to(device), self.attention_mask.to(device), self.token_type_ids.to(device), targets)
+
+
+def token_count(features: Iterable[Features]) -> int:
+    """How many tokens these inputs have."""
+    return sum(len(item.ids) for item in features)
 
 
 def batches(features: Sequence[Features], tokens: int, pad_id: int, seed: int | None = None) -> Iterator[Batch]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pgb_core.data import Question, TextRow
+from pgb_core.data import QuestionRow, TextRow
 
 FEWEST = 4  # words of a text that a span is cut from
 SENTENCE = 6  # words of a sentence that a cloze question is made of, at least
@@ -45,7 +45,7 @@ def more_texts(rows: Sequence[TextRow], count: int, seed: int) -> tuple[list[Tex
     return spans, mixtures
 
 
-def more_questions(rows: Sequence[Question], count: int, seed: int) -> tuple[list[Question], list[Question]]:
+def more_questions(rows: Sequence[QuestionRow], count: int, seed: int) -> tuple[list[QuestionRow], list[QuestionRow]]:
     """Questions moved to another context, and cloze questions, about half of either, up to `count` together.
 
     The other context stands beside the question's own in the file: in SQuAD's files it is of the same article. None
@@ -55,8 +55,8 @@ def more_questions(rows: Sequence[Question], count: int, seed: int) -> tuple[lis
     contexts = list(dict.fromkeys(row.context for row in rows))
     places = {context: n for n, context in enumerate(contexts)}
     known = {(row.question, row.context) for row in rows}
-    moved: list[Question] = []
-    clozes: list[Question] = []
+    moved: list[QuestionRow] = []
+    clozes: list[QuestionRow] = []
     for _ in range(TRIES * count if rows else 0):
         if len(moved) + len(clozes) == count:
             break
@@ -70,7 +70,7 @@ def more_questions(rows: Sequence[Question], count: int, seed: int) -> tuple[lis
         if question and context and (question, context) not in known:
             known.add((question, context))
             made = clozes if hides else moved
-            made.append(Question(f"{row.id}-{len(made)}", question, context, None, row.where))
+            made.append(QuestionRow(f"{row.id}-{len(made)}", question, context, None, row.where))
     return moved, clozes
 
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from itertools import chain
 
-from pgb_core.data.rows import Question, Row
+from pgb_core.data.rows import QuestionRow, Row
 from pgb_core.tasks.base import Source
 
 
@@ -30,24 +30,18 @@ def seen(source: Source, others: Iterable[Source]) -> int:
 
 
 def _texts(row: Row) -> tuple[str, ...]:
-    both = (row.question, row.context) if isinstance(row, Question) else (row.text, row.pair or "")
-    return tuple(" ".join(text.split()) for text in both)
+    return tuple(" ".join(text.split()) for text in row.texts)
 
 
 def _groups(source: Source) -> list[list[int]]:
     """Places of the rows, by what they belong to. Groups of one label follow each other, in an order that is drawn."""
     found: dict[str, list[int]] = {}
     for place, row in enumerate(source.rows):
-        found.setdefault(_belongs(row), []).append(place)
+        found.setdefault(row.group, []).append(place)
 
     def order(group: tuple[str, list[int]]) -> tuple[str, str]:
         key, (first, *_) = group
-        label = "" if isinstance(source.rows[first], Question) else repr(source.targets[first])
+        label = "" if isinstance(source.rows[first], QuestionRow) else repr(source.targets[first])
         return label, hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
     return [places for _, places in sorted(found.items(), key=order)]
-
-
-def _belongs(row: Row) -> str:
-    """What rows of one part have in common: a question's context, or the texts."""
-    return row.context if isinstance(row, Question) else repr((row.text, row.pair))

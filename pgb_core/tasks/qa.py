@@ -11,7 +11,7 @@ from tokenizers import Tokenizer as Fast
 from torch import Tensor
 from torch.nn import functional
 
-from pgb_core.data import Data, Question, unplaced
+from pgb_core.data import Data, QuestionRow, unplaced
 from pgb_core.errors import DataError
 from pgb_core.inference.batches import Predict, prepare_question, run_groups
 from pgb_core.inference.errors import InvalidInput
@@ -82,7 +82,7 @@ class QuestionAnswering(Task):
         """See Task."""
         if labels:
             raise DataError(f"{source}: questions have no --labels; leave it out")
-        rows = [row for row in data.rows if isinstance(row, Question)]
+        rows = [row for row in data.rows if isinstance(row, QuestionRow)]
         return Source(source, rows, [row.answers for row in rows], data.notes[0].partition(": ")[2])
 
     def encode(self, source: Source, subject: Subject, tokenizer: Fast, length: int, tell: Report) -> list[Features]:
@@ -140,8 +140,8 @@ def _masked(logits: Tensor, mask: Tensor) -> Tensor:
     return logits.masked_fill(~mask.unsqueeze(2), _HIDDEN)
 
 
-def _questions(source: Source) -> list[Question]:
-    return [row for row in source.rows if isinstance(row, Question)]
+def _questions(source: Source) -> list[QuestionRow]:
+    return [row for row in source.rows if isinstance(row, QuestionRow)]
 
 
 def _refuse_many(source: Source, lost: int, why: str) -> None:
@@ -152,7 +152,7 @@ def _refuse_many(source: Source, lost: int, why: str) -> None:
         )
 
 
-def answered(questions: Sequence[Question], tokenizer: Tokenizer, run: Predict) -> tuple[list[str], list[float]]:
+def answered(questions: Sequence[QuestionRow], tokenizer: Tokenizer, run: Predict) -> tuple[list[str], list[float]]:
     """The answer to each question that the service gives by default, and by how much "no answer" scores above it.
 
     run: takes any number of inputs. A question that leaves no room for its context, which the service refuses, has no
@@ -169,14 +169,14 @@ def answered(questions: Sequence[Question], tokenizer: Tokenizer, run: Predict) 
     return answers, margins
 
 
-def _windows(question: Question, tokenizer: Tokenizer) -> list[Window]:
+def _windows(question: QuestionRow, tokenizer: Tokenizer) -> list[Window]:
     try:
         return prepare_question(tokenizer, served.Question(question.question, question.context), _WINDOWING)
     except InvalidInput:
         return []
 
 
-def encode_questions(rows: Sequence[Question], tokenizer: Fast, length: int, stride: int) -> list[Features]:
+def encode_questions(rows: Sequence[QuestionRow], tokenizer: Fast, length: int, stride: int) -> list[Features]:
     """Overlapping windows of at most `length` tokens, to learn from.
 
     A window that does not hold the first answer whole points at the first token, as SQuAD 2.0's
@@ -211,7 +211,7 @@ def _fitting(question: str, tokenizer: Fast, limit: int) -> str:
     return question if len(encoding.ids) <= limit else question[: encoding.offsets[limit - 1][1]]
 
 
-def _span(row: Question, offsets: Sequence[tuple[int, int] | None]) -> tuple[int, int] | None:
+def _span(row: QuestionRow, offsets: Sequence[tuple[int, int] | None]) -> tuple[int, int] | None:
     if row.answers is None:
         return None
     if not row.answers:

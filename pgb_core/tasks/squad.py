@@ -10,7 +10,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from pgb_core.data import Question
+from pgb_core.data import QuestionRow
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -30,7 +30,7 @@ def answer_f1(answer: str, gold: str) -> float:
     return 2 * common / (len(words) + len(wanted))
 
 
-def squad_metrics(rows: Sequence[Question], answers: Sequence[str], no_answer: Sequence[float]) -> dict[str, float]:
+def squad_metrics(rows: Sequence[QuestionRow], answers: Sequence[str], no_answer: Sequence[float]) -> dict[str, float]:
     """EM and F1 in percent; on data with unanswerable questions also at the best no-answer threshold.
 
     no_answer: for each question the score of no answer minus that of the best answer.

@@ -20,6 +20,7 @@ from pgb_core.artifact import (
     FormRecord,
     Manifest,
     open_artifact,
+    place,
     repair,
     write_artifact,
 )
@@ -252,7 +253,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     def full(path: Path, content: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pgb_core.artifact._written", full)
+    monkeypatch.setattr("pgb_core.artifact.writing._written", full)
     with pytest.raises(ResourceError, match="No space left"):
         write_artifact(tmp_path / "small", manifest(), FILES)
     assert list(tmp_path.iterdir()) == []
@@ -296,7 +297,7 @@ def test_an_artifact_is_replaced_whole_or_stays(written: Artifact, monkeypatch: 
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", failing)
-    monkeypatch.setattr("pgb_core.artifact._exchanged", lambda first, second: False)
+    monkeypatch.setattr("pgb_core.artifact.place._exchanged", lambda first, second: False)
     with pytest.raises(ResourceError, match="Input/output error"):
         write_artifact(written.path, manifest(name="again"), FILES)
     assert open_artifact(written.path).manifest == written.manifest
@@ -313,7 +314,7 @@ def test_a_kill_while_an_artifact_is_replaced_loses_none(
         pass
 
     calls = {"exchange": 0}
-    exchanged, rename = artifact._exchanged, Path.rename
+    exchanged, rename = place._exchanged, Path.rename
 
     def exchanging(first: Path, second: Path) -> bool:
         calls["exchange"] += 1
@@ -323,9 +324,11 @@ def test_a_kill_while_an_artifact_is_replaced_loses_none(
         rename(self, target)
         raise KilledError
 
-    monkeypatch.setattr(artifact, "_exchanged", exchanging)
+    monkeypatch.setattr(place, "_exchanged", exchanging)
     monkeypatch.setattr(Path, "rename", killed)
-    monkeypatch.setattr("pgb_core.artifact.shutil.rmtree", lambda *_, **__: None)  # a killed process tidies nothing up
+    monkeypatch.setattr(
+        "pgb_core.artifact.place.shutil.rmtree", lambda *_, **__: None
+    )  # a killed process tidies nothing up
     try:
         write_artifact(written.path, manifest(name="again"), FILES)
     except KilledError:
@@ -346,7 +349,9 @@ def test_what_another_output_has_beside_it_stays(name: str, written: Artifact) -
     other = written.path.parent / name
     other.mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pgb_core.artifact.shutil.rmtree", lambda *_, **__: None)  # a killed process tidies nothing up
+        patch.setattr(
+            "pgb_core.artifact.place.shutil.rmtree", lambda *_, **__: None
+        )  # a killed process tidies nothing up
         with artifact.scratch_beside(written.path) as scratch:
             pass
     assert scratch.is_dir()

@@ -12,9 +12,10 @@ from onnx import TensorProto, helper
 from pgb_core.artifact import Artifact
 from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.errors import ResourceError
+from pgb_core.export.forms import FORMS, FUSED
 from pgb_core.measure import bench, comparison, contention
 from pgb_core.measure.bench import Timed, Timing
-from pgb_core.measure.comparison import DENSE, Comparison
+from pgb_core.measure.comparison import DENSE, DENSE_FORMS, Comparison
 from pgb_core.measure.contention import Conditions, Counted, too_busy
 from tests.core.small import checkpoint
 
@@ -88,6 +89,14 @@ def test_the_figures_say_when_they_are_not_to_be_trusted() -> None:
     assert Comparison((shape,), {"fp32": timings["fp32"]}, 2).as_json()["busy"] is False
 
 
+def test_the_dense_model_is_timed_in_every_form() -> None:
+    """On a device that runs the form; a new form on the CPU."""
+    for form in (*FORMS.values(), *FUSED.values()):
+        assert form.dense
+        assert set(form.dense) <= set(form.devices)
+        assert all(form.name in DENSE_FORMS[device] for device in form.dense)
+
+
 def test_a_rival_that_the_artifact_was_not_made_of_is_told(few_words: Artifact, tmp_path: Path) -> None:
     """Below the table and in JSON: the ratios may be wanted, but not without a word."""
     assert comparison._unlike(few_words, load_checkpoint(few_words.path.parent / "model")) is None
@@ -100,6 +109,22 @@ def test_a_rival_that_the_artifact_was_not_made_of_is_told(few_words: Artifact, 
     found = Comparison(((1, 8),), {"fp32": Timing({(1, 8): (2.0,)})}, 1, unlike=said)
     assert said in comparison.table(found)
     assert found.as_json()["unlike"] == said
+
+
+def test_models_that_do_not_fit_into_memory_together_are_not_opened(
+    few_words: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which would end one of them, or another program; where the system does not tell, they are."""
+    monkeypatch.setattr(bench, "free_memory", lambda: 400_000_000)
+    with pytest.raises(ResourceError, match=r"about 0\.7 GB of memory, and 0\.4 GB are free"):
+        bench.check_room([50_000_000, 50_000_000])
+    bench.check_room([50_000_000])
+    monkeypatch.setattr(bench, "free_memory", lambda: 1)
+    monkeypatch.setattr(bench, "Worker", None)
+    with pytest.raises(ResourceError, match=r"0\.0 GB are free"):
+        comparison.compare(few_words, None, [(1, 8)])
+    monkeypatch.setattr(bench, "free_memory", lambda: None)
+    bench.check_room([10**15])
 
 
 def test_workers_take_turns(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from pgb_core.data import Question, TextRow, read_data
+from pgb_core.data import QuestionRow, TextRow, read_data
 from pgb_core.errors import DataError
 from pgb_core.tasks.features import Features, collate, grouped
 from pgb_core.tasks.qa import encode_questions
@@ -95,7 +95,7 @@ def words(*vocabulary: str) -> Tokenizer:
 def test_windows_cover_the_context_and_find_the_answer() -> None:
     """Every context token is in some window, and the target is the answer where it is whole."""
     context = [f"w{n}" for n in range(30)]
-    row = Question("1", "which", " ".join(context), (("w11 w12", " ".join(context).index("w11")),), "1")
+    row = QuestionRow("1", "which", " ".join(context), (("w11 w12", " ".join(context).index("w11")),), "1")
     tokenizer = words("which", *context)
     features = encode_questions([row], tokenizer, 16, 3)
     assert {tokenizer.id_to_token(n) for f in features for n in f.ids} == {"[CLS]", "[SEP]", "which", *context}
@@ -139,7 +139,7 @@ def test_the_project_s_own_texts_are_whole() -> None:
     questions = read_data(folder / "questions.json", "questions").rows
     assert len(questions) >= 100
     for q in questions:
-        assert isinstance(q, Question)
+        assert isinstance(q, QuestionRow)
         assert q.answers
         assert all(q.context[start : start + len(text)] == text for text, start in q.answers)
     assert json.loads((folder / "questions.json").read_text())["version"] == "1.1"
@@ -179,7 +179,7 @@ def test_questions_that_nobody_answered_are_unlabelled(tmp_path: Path, answers: 
     text = '{"data": [{"paragraphs": [{"context": "the town sang", "qas": [%s]}]}]}'
     file.write_text(text % unknown)
     (row,) = read_data(file, "questions").rows
-    assert isinstance(row, Question)
+    assert isinstance(row, QuestionRow)
     assert row.answers is None
     (feature,) = encode_questions([row], words("the", "town", "sang", "who"), 16, 4)
     assert feature.target is None

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pgb_core.data import Question, TextRow, parquet, read_data, read_labels
+from pgb_core.data import QuestionRow, TextRow, parquet, read_data, read_labels
 from pgb_core.data.rows import Named
 from pgb_core.errors import DataError
 
@@ -113,7 +113,7 @@ def test_questions_are_rows(tmp_path: Path) -> None:
 
     path = write(tmp_path / "q.parquet", [row(["old town"], [4]), row([], []), row(["sang"], [12])])
     data = read_data(path, "questions")
-    found = [question.answers for question in data.rows if isinstance(question, Question)]
+    found = [question.answers for question in data.rows if isinstance(question, QuestionRow)]
     assert found == [(("old town", 4),), (), (("sang", 13),)]
     assert data.notes[0] == "q.parquet: 3 questions: 2 answered, 1 unanswerable"
     assert "1 answer not at the character that the file says" in data.notes[1]
@@ -269,7 +269,7 @@ def test_datasets_writes_what_is_read(tmp_path: Path) -> None:
     made.to_json(tmp_path / "q.json")
     for name in ("q.parquet", "q.json"):
         (found,) = read_data(tmp_path / name, "questions").rows
-        assert isinstance(found, Question)
+        assert isinstance(found, QuestionRow)
         assert found.answers == (("sang", 13),)
 
 

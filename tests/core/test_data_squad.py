@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pgb_core.data import Data, Question, read_data, unplaced
+from pgb_core.data import Data, QuestionRow, read_data, unplaced
 from pgb_core.errors import DataError
 
 CONTEXT = "the old town sang in the town hall"
@@ -21,7 +21,7 @@ def read(folder: Path, *items: dict[str, object], context: object = CONTEXT) -> 
 
 def answers(data: Data) -> list[object]:
     """Of every question."""
-    return [row.answers for row in data.rows if isinstance(row, Question)]
+    return [row.answers for row in data.rows if isinstance(row, QuestionRow)]
 
 
 NOTHING: list[dict[str, object]] = [
@@ -67,7 +67,7 @@ def test_an_answer_elsewhere_is_found_again_or_counted(tmp_path: Path) -> None:
         (("town", None),),
         (("old town", 4),),
     ]
-    lost = [unplaced(row) for row in data.rows if isinstance(row, Question)]
+    lost = [unplaced(row) for row in data.rows if isinstance(row, QuestionRow)]
     assert lost[:6] == [False, True, True, False, True, False]
     assert data.notes[0] == "q.json: 100 questions: 100 answered"
     assert "1 answer not at the character that the file says; found again" in data.notes[1]
@@ -118,7 +118,7 @@ def test_questions_a_row_each_are_read(name: str, content: str, tmp_path: Path) 
     (tmp_path / name).write_text(content)
     data = read_data(tmp_path / name, "questions")
     assert answers(data) == [(("old town", 4),), ()]
-    assert [(row.question, row.context) for row in data.rows if isinstance(row, Question)] == [
+    assert [(row.question, row.context) for row in data.rows if isinstance(row, QuestionRow)] == [
         ("what sang", CONTEXT)
     ] * 2
     assert data.notes[0] == f"{name}: 2 questions: 1 answered, 1 unanswerable"

@@ -12,13 +12,13 @@ from rich.console import Console
 
 from pgb_core import demo
 from pgb_core.artifact import Artifact
-from pgb_core.data import Question, read_data
+from pgb_core.data import QuestionRow, read_data
 from pgb_core.demo import passages, table
 from pgb_core.demo.passages import Passages
 from pgb_core.errors import DataError
 from tests.made import Make
 
-Split = tuple[list[Question], list[Question]]
+Split = tuple[list[QuestionRow], list[QuestionRow]]
 
 DATA = demo.examples_folder() / "data"
 TOPIC = (
@@ -42,7 +42,7 @@ def test_made_texts_are_the_same_each_time(split: Split, tmp_path: Path) -> None
 def test_enough_questions_are_held_out_beside_those_written_by_hand(split: Split) -> None:
     """600 that are made, at least, and all 120 that were written."""
     written = {
-        row.question for row in read_data(DATA / "questions.json", "questions").rows if isinstance(row, Question)
+        row.question for row in read_data(DATA / "questions.json", "questions").rows if isinstance(row, QuestionRow)
     }
     scored = split[1]
     assert len({(row.context, row.question) for row in scored}) == len(scored)
@@ -183,6 +183,6 @@ def measured(artifact: Artifact, name: str, scale: float) -> Artifact:
 
 def _questions(folder: Path) -> Split:
     learn, score = (read_data(path, "questions").rows for path in demo.split_rows(demo.EXAMPLES[1], folder))
-    return [replace(row, where="") for row in learn if isinstance(row, Question)], [
-        replace(row, where="") for row in score if isinstance(row, Question)
+    return [replace(row, where="") for row in learn if isinstance(row, QuestionRow)], [
+        replace(row, where="") for row in score if isinstance(row, QuestionRow)
     ]

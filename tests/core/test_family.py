@@ -16,7 +16,7 @@ from pgb_core.config import CompressConfig
 from pgb_core.errors import ArtifactError, ConfigError
 from pgb_core.family import family
 from pgb_core.learn.finetune import Trainer
-from pgb_core.methods import steps
+from pgb_core.methods.steps import score
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.rebuild import encoder_of
 from pgb_core.model.surgery import expanded
@@ -51,7 +51,7 @@ def test_each_size_is_made_from_the_one_before_and_told_against_the_dense_model(
     agreed: list[bool] = []
     config = quick(tmp_path, "sizes", texts, keep=[0.25, 0.5], eval=str(texts), forms="fp32,torch")
     dense = load_checkpoint(tmp_path / "model")
-    scored = steps.fisher
+    scored = score.fisher
 
     def seen(model: Encoder, batches: Iterable[Batch], *given: Any) -> Any:
         kept = list(batches)
@@ -61,7 +61,7 @@ def test_each_size_is_made_from_the_one_before_and_told_against_the_dense_model(
         agreed.append(all(torch.equal(b.targets, answer) for b, answer in zip(kept, answers, strict=True)))
         return scored(model, kept, *given)
 
-    monkeypatch.setattr(steps, "fisher", seen)
+    monkeypatch.setattr(score, "fisher", seen)
     monkeypatch.setattr(SingleLabel, "draw", lambda self, logits, mask, generator: logits.argmax(1))
     found = family(config, Report())
     assert [artifact.path.name for artifact in found] == ["keep-0.5", "keep-0.25"]

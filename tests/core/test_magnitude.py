@@ -12,16 +12,21 @@ import pgb_core
 from pgb_core.artifact import open_artifact
 from pgb_core.config import CompressConfig
 from pgb_core.errors import ConfigError, PlanError
-from pgb_core.methods import steps
-from pgb_core.methods.magnitude import keep_weights
+from pgb_core.methods.magnitude import keep_units, keep_weights
 from pgb_core.pipeline import compress
 from pgb_core.plan import Plan, Role, Site, flops
 from pgb_core.progress.report import Report
-from pgb_core.search.units import largest, units
+from pgb_core.search.units import Sizes, choices, fitting, mean_squares
 from tests.core.small import checkpoint, settings
 
 HIDDEN, NEURONS, HEAD = 48, 96, 8
 SHAPES = dict.fromkeys(Role, (HIDDEN, HIDDEN)) | {Role.FFN_IN: (NEURONS, HIDDEN), Role.FFN_OUT: (HIDDEN, NEURONS)}
+
+
+def largest(weights: dict[Site, torch.Tensor], keep: float, tokens: int = 0) -> Plan:
+    """The plan of the largest heads and neurons of two layers."""
+    sizes = Sizes(2, HIDDEN // HEAD, NEURONS, HIDDEN, HEAD, tokens)
+    return Plan("x", HEAD, choices(fitting(mean_squares(weights, HEAD), sizes, keep), sizes))
 
 
 def weights(layers: int = 2) -> dict[Site, torch.Tensor]:
@@ -35,16 +40,25 @@ def test_the_largest_units_stay(keep: float) -> None:
     given = weights()
     given[Site(1, Role.FFN_IN)][7] *= 30
     given[Site(0, Role.VALUE)][:HEAD] *= 30
-    plan = Plan("x", HEAD, largest(given, HEAD, keep)[0])
+    plan = largest(given, keep)
     assert plan.cost / plan.dense_cost == pytest.approx(keep, abs=0.01)
     heads = {(n, Role.VALUE, row // HEAD) for n in range(2) for row in plan.choices[Site(n, Role.VALUE)].rows}
     kept = heads | {(n, Role.FFN_IN, row) for n in range(2) for row in plan.choices[Site(n, Role.FFN_IN)].rows}
     assert {(1, Role.FFN_IN, 7), (0, Role.VALUE, 0)} <= kept
-    every = list(units(given, HEAD, 0))
-    assert sum(unit.cost for unit in every) == plan.dense_cost
-    for gone in (unit for unit in every if (unit.layer, unit.kind, unit.index) not in kept):
-        larger = sum(u.cost for u in every if u.size > gone.size and (u.layer, u.kind, u.index) in kept)
-        assert larger + gone.cost > keep * plan.dense_cost
+    found = mean_squares(given, HEAD)
+    every = [
+        (float(size), cost, (n, kind, index) in kept)
+        for kind, sizes, cost in (
+            (Role.VALUE, found.heads, 4 * HEAD * HIDDEN),
+            (Role.FFN_IN, found.neurons, 2 * HIDDEN),
+        )
+        for n, row in enumerate(sizes)
+        for index, size in enumerate(row)
+    ]
+    assert sum(cost for _, cost, _ in every) == plan.dense_cost
+    for size, cost, stays in every:
+        larger = sum(other[1] for other in every if other[0] > size and other[2])
+        assert stays or larger + cost > keep * plan.dense_cost
     for layer in range(2):
         one = plan.layer(layer)
         assert set(one[Role.FFN_OUT].cols) == set(one[Role.FFN_IN].rows)
@@ -55,26 +69,27 @@ def test_a_share_that_is_too_small_is_refused_with_one_that_is_not() -> None:
     """The share that the error names keeps one unit."""
     given = weights()
     with pytest.raises(PlanError, match="no head or neuron fits into") as refused:
-        largest(given, HEAD, 0.0001)
+        largest(given, 0.0001)
     named = float(str(refused.value).rpartition("--keep ")[2].partition(" ")[0])
-    choices, share = largest(given, HEAD, named)
-    assert 0 < share <= named
-    assert Plan("x", HEAD, choices).cost > 0
+    plan = largest(given, named)
+    assert 0 < plan.cost / plan.dense_cost <= named
 
 
-def test_a_size_that_cannot_be_met_gives_the_nearest_below(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_size_that_cannot_be_met_gives_the_nearest_below() -> None:
     """With a warning that names both."""
-    given = {site: torch.ones_like(matrix) for site, matrix in weights(1).items()}
-    least = min(unit.cost for unit in units(given, HEAD, 0))
-    whole = sum(unit.cost for unit in units(given, HEAD, 0))
-    monkeypatch.setattr("pgb_core.search.units.fitting", lambda every, keep: list(every)[:1])
     warned: list[str] = []
     run = Mock()
-    run.config.keep, run.config.budget, run.dense.config.head_dim = 0.9, "weights", HEAD
+    run.config.keep, run.config.budget = 0.9, "weights"
+    run.dense.config.head_dim = HEAD
+    run.dense.config.sizes = lambda tokens: Sizes(1, HIDDEN // HEAD, 1, HIDDEN, HEAD, tokens)
     run.report.warn = warned.append
-    choices = steps.units_left(run, given)
-    share = Plan("x", HEAD, choices).cost / whole
-    assert share >= least / whole
+    given = {
+        Site(0, role): torch.randn(shape)
+        for role, shape in (SHAPES | {Role.FFN_IN: (1, HIDDEN), Role.FFN_OUT: (HIDDEN, 1)}).items()
+    }
+    plan = Plan("x", HEAD, keep_units(run, given))
+    share = plan.cost / plan.dense_cost
+    assert share < 0.9
     (said,) = warned
     assert said.startswith(f"{share:.1%} of the weights are kept where 90.0% was asked")
 
@@ -94,7 +109,7 @@ def test_the_largest_weights_stay(keep: float) -> None:
 def test_a_budget_of_flops_counts_products_between_tokens() -> None:
     """Heads are dearer then; single weights that are gone save none at all."""
     given = weights()
-    plan = Plan("x", HEAD, largest(given, HEAD, 0.5, tokens=128)[0])
+    plan = largest(given, 0.5, tokens=128)
     assert flops(plan, 128) / flops(plan, 128, dense=True) == pytest.approx(0.5, abs=0.02)
     with pytest.raises(ConfigError, match="its graph is dense; use --budget weights"):
         CompressConfig(checkpoint="c", out="o", train="t", method="magnitude", structure="weights", budget="flops")

@@ -11,7 +11,7 @@ from pgb_core.learn.regime import Step
 from pgb_core.model.surgery import apply_plan
 from pgb_core.plan import Plan, Role, Site
 from pgb_core.search.singles import largest, largest_of_each
-from pgb_core.search.units import edge, mean_squares, ranks, unit_choices, unit_costs, unit_masks, units
+from pgb_core.search.units import Units, choices, edge, leading, masks, mean_squares, ranks
 from tests.conftest import small_encoder
 from tests.core.trained import assert_resumed_the_same
 
@@ -32,15 +32,15 @@ def test_masks_of_units_give_the_logits_of_the_model_without_them(keep: float) -
     """The columns that are masked are those of the units that the plan leaves out."""
     model = small_encoder("bert", "classification", num_hidden_layers=2)
     weights = {site: linear.to_dense() for site, linear in model.sites().items()}
-    head_dim = model.config.head_dim
-    values, costs = ranks(mean_squares(weights, head_dim)), unit_costs(weights, head_dim, 0)
-    masks = unit_masks(values, costs, keep, head_dim)
-    least = edge(values, costs, keep)
-    left = [unit for unit in units(weights, head_dim, 0, values) if unit.size > least]
-    assert 0 <= keep - sum(unit.cost for unit in left) / sum(w.numel() for w in weights.values()) < 0.02
-    compact = apply_plan(model, Plan("test", head_dim, unit_choices(weights, head_dim, left)))
+    sizes = model.config.sizes()
+    scores, budget = ranks(mean_squares(weights, sizes.head_dim)), keep * sizes.total
+    kept, least = leading(scores, sizes, budget), edge(scores, sizes, budget)
+    assert torch.equal(kept.flat(), scores.flat() > least)
+    assert 0 <= keep - sizes.share(kept) < 0.02
+    assert sizes.total == sum(w.numel() for w in weights.values())
+    compact = apply_plan(model, Plan("test", sizes.head_dim, choices(kept, sizes)))
     before = model(IDS)
-    for site, mask in masks.items():
+    for site, mask in masks(kept, sizes.head_dim).items():
         model.sites()[site].get_parameter("weight").mul_(mask)
     torch.testing.assert_close(model(IDS), compact(IDS), rtol=1e-4, atol=1e-5)
     assert not torch.allclose(before, compact(IDS), atol=1e-3)
@@ -48,9 +48,9 @@ def test_masks_of_units_give_the_logits_of_the_model_without_them(keep: float) -
 
 def test_ranks_are_shares_of_a_kind() -> None:
     """Whatever the scale of the values; so both kinds keep the same share."""
-    found = ranks({Role.VALUE: torch.tensor([[3.0, 1.0], [2.0, 4.0]]), Role.FFN_IN: torch.arange(10.0).view(2, 5)})
-    assert found[Role.VALUE].tolist() == [[0.625, 0.125], [0.375, 0.875]]
-    assert found[Role.FFN_IN].flatten().tolist() == pytest.approx([n / 10 + 0.05 for n in range(10)])
+    found = ranks(Units(torch.tensor([[3.0, 1.0], [2.0, 4.0]]), torch.arange(10.0).view(2, 5)))
+    assert found.heads.tolist() == [[0.625, 0.125], [0.375, 0.875]]
+    assert found.neurons.flatten().tolist() == pytest.approx([n / 10 + 0.05 for n in range(10)])
 
 
 def test_of_each_matrix_or_of_all() -> None:

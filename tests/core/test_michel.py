@@ -13,7 +13,7 @@ from pgb_core.errors import PlanError
 from pgb_core.learn.gates import gated, importance_of_units
 from pgb_core.pipeline import compress
 from pgb_core.progress.report import Report
-from pgb_core.search.heads_and_neurons import Units
+from pgb_core.search.units import Units
 from pgb_core.tasks.features import collate
 from tests.conftest import TASKS, small_encoder
 from tests.core.small import checkpoint, settings

@@ -8,7 +8,7 @@ import pytest
 
 from pgb_core.artifact import open_artifact
 from pgb_core.config import CompressConfig
-from pgb_core.data import Question, TextRow
+from pgb_core.data import QuestionRow, TextRow
 from pgb_core.errors import ConfigError, DataError
 from pgb_core.learn.finetune import Schedule, Trainer, epoch_of
 from pgb_core.pipeline import compress
@@ -21,7 +21,7 @@ from tests.reports import Heard
 TEXTS = [TextRow(" ".join(f"w{n}x{k}" for k in range(2 + n % 12)), None, 1, str(n)) for n in range(60)]
 PAIRS = [replace(row, pair=f"p{n} is a pair") for n, row in enumerate(TEXTS)]
 CONTEXTS = [f"In 19{n:02} the town of Uff{n} sang. It was a very good song about rivers in Ham{n}." for n in range(9)]
-QUESTIONS = [Question(str(n), f"who sang {n}", CONTEXTS[n // 4], (("sang", 25),), "") for n in range(36)]
+QUESTIONS = [QuestionRow(str(n), f"who sang {n}", CONTEXTS[n // 4], (("sang", 25),), "") for n in range(36)]
 
 
 def test_spans_are_parts_of_texts_and_mixtures_are_two_in_one() -> None:
@@ -84,7 +84,7 @@ def test_rows_that_give_no_more_are_no_endless_task() -> None:
     """Single words, one context without sentences, and nothing at all."""
     few = [TextRow(word, None, 1, "") for word in ("good", "bad")]
     assert {row.text for row in more_texts(few, 50, 0)[1]} == {"good bad", "bad good"}
-    assert more_questions([Question("1", "who", "a song", None, "")], 50, 0) == ([], [])
+    assert more_questions([QuestionRow("1", "who", "a song", None, "")], 50, 0) == ([], [])
     assert more_texts([], 50, 0) == ([], [])
 
 

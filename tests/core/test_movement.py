@@ -16,7 +16,7 @@ from pgb_core.model.encoder import Encoder
 from pgb_core.pipeline import compress
 from pgb_core.plan import Plan, Role, Site
 from pgb_core.progress.report import Report
-from pgb_core.search.units import fitting, ranks, unit_choices, units
+from pgb_core.search.units import choices, fitting, ranks
 from tests.conftest import small_encoder
 from tests.core.small import checkpoint, settings
 from tests.core.trained import assert_resumed_the_same, trained
@@ -120,11 +120,11 @@ def test_the_share_that_is_asked_for_stays(keep: float) -> None:
     assert all(float(soft.scores[site].detach()[~mask].max()) <= least for site, mask in masks.items())
     weights = {site: linear.to_dense().detach() for site, linear in model.sites().items()}
     assert sum(int(mask.sum()) for mask in masks.values()) == int(keep * sum(map(torch.Tensor.numel, weights.values())))
-    left = fitting(list(units(weights, model.config.head_dim, 0, ranks(whole.values()))), keep)
-    plan = Plan("test", model.config.head_dim, unit_choices(weights, model.config.head_dim, left))
+    sizes = model.config.sizes()
+    left = fitting(ranks(whole.worth()), sizes, keep)
+    plan = Plan("test", sizes.head_dim, choices(left, sizes))
     assert plan.cost / plan.dense_cost == pytest.approx(keep, abs=0.01)
-    heads = [unit for unit in left if unit.kind is Role.VALUE]
-    assert len(heads) / (4 * model.config.heads) == pytest.approx(keep, abs=0.05)
+    assert float(left.heads.float().mean()) == pytest.approx(keep, abs=0.05)
 
 
 def test_the_penalty_follows_what_is_kept() -> None:
@@ -170,7 +170,7 @@ def test_a_run_is_resumed_and_gives_an_artifact(
     model = checkpoint(tmp_path / "model", "bert", "classification")
     config = settings(model, tmp_path / "small", texts, method="movement", structure=structure)
     with monkeypatch.context() as patch:
-        patch.setattr("pgb_core.methods.steps.finished", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("pgb_core.methods.steps.shape.finished", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             compress(config)
     notes: list[str] = []

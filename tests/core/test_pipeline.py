@@ -163,7 +163,7 @@ def test_questions_without_answers_are_enough(labelled: bool, tmp_path: Path, qu
             schedules.append(self.labels)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pgb_core.methods.steps.Trainer", Seen)
+        patch.setattr("pgb_core.methods.steps.train.Trainer", Seen)
         compress(
             CompressConfig(
                 checkpoint=str(model),

@@ -15,7 +15,7 @@ from pgb_core.methods.magnitude import keep_weights
 from pgb_core.pipeline import compress
 from pgb_core.plan import Plan, Role, Site
 from pgb_core.progress.report import Report
-from pgb_core.search.units import largest
+from pgb_core.search.units import choices, fitting, mean_squares
 from tests.conftest import small_encoder
 from tests.core.small import checkpoint, settings
 from tests.core.trained import assert_resumed_the_same, trained
@@ -70,9 +70,9 @@ def test_what_the_budget_has_no_place_for_is_0_at_the_end(whole: bool, keep: flo
     assert isinstance(regime, Proximal)
     assert regime.zeros() == pytest.approx(1 - keep, abs=0.03)
     weights = {site: linear.to_dense().detach() for site, linear in done.student.sites().items()}
-    head_dim = done.student.config.head_dim
-    choices = largest(weights, head_dim, keep)[0] if whole else keep_weights(weights, keep)
-    plan = Plan("test", head_dim, choices)
+    sizes = done.student.config.sizes()
+    units = fitting(mean_squares(weights, sizes.head_dim), sizes, keep)
+    plan = Plan("test", sizes.head_dim, choices(units, sizes) if whole else keep_weights(weights, keep))
     assert plan.cost / plan.dense_cost == pytest.approx(keep, abs=0.01)
 
 

@@ -7,6 +7,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -15,13 +16,15 @@ from pgb_core.artifact import open_artifact, swap
 from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.cli import main
 from pgb_core.config import CompressConfig
-from pgb_core.data import Question
+from pgb_core.data import QuestionRow
 from pgb_core.data.rows import TextRow
 from pgb_core.errors import ConfigError, TrainingError
 from pgb_core.inference.runtimes.registry import RUNTIMES
 from pgb_core.learn.finetune import Trainer
+from pgb_core.model.encoder import Encoder
 from pgb_core.pipeline import compress
 from pgb_core.run.inputs import read_inputs
+from pgb_core.run.judge import Judge
 from pgb_core.run.workspace import locked
 from pgb_core.tasks import Source
 from pgb_core.tasks.metrics import Metrics
@@ -54,7 +57,7 @@ def test_the_search_finds_the_edge_in_few_runs(count: int) -> None:
 def test_halves_share_no_row_and_no_context() -> None:
     """Together they are all rows."""
     texts = [TextRow(f"text {n}", None, "1", f"row {n}") for n in range(7)]
-    questions = [Question(f"id {n}", "who", f"context {n // 3}", [], f"row {n}") for n in range(9)]
+    questions = [QuestionRow(f"id {n}", "who", f"context {n // 3}", [], f"row {n}") for n in range(9)]
     for rows in (texts, questions):
         source = Source("file", rows, list(range(len(rows))), "")
         first, second = (half(source, n) for n in (0, 1))
@@ -132,8 +135,21 @@ def asked(model: Path, rows: Path, others: Path, out: Path, *more: str) -> list[
 def test_a_loss_is_promised_on_one_half_and_confirmed_on_the_other(
     tmp_path: Path, rows: Path, others: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The artifact stands at --out, an empty directory; it says what was promised, and what was tried is gone."""
+    """The artifact stands at --out, an empty directory; it says what was promised, and what was tried is gone.
+
+    The data is read once, and the dense model judged once on each half.
+    """
     monkeypatch.setattr(seek, "SIZES", (0.7, 0.4))
+    read, judged = Mock(wraps=read_inputs), list[Source]()
+    measured = Judge._measured
+
+    def seen(self: Judge, name: str, model: Encoder, rows: Source) -> tuple[Metrics, Metrics]:
+        if name == "dense":
+            judged.append(rows)
+        return measured(self, name, model, rows)
+
+    monkeypatch.setattr("pgb_core.run.run.read_inputs", read)
+    monkeypatch.setattr(Judge, "_measured", seen)
     model = checkpoint(tmp_path / "model", "bert", "classification")
     given = asked(model, rows, others, tmp_path / "small", "--epochs", "0")
     (tmp_path / "small").mkdir()
@@ -146,6 +162,9 @@ def test_a_loss_is_promised_on_one_half_and_confirmed_on_the_other(
     assert promise["holds"] is True
     assert found.manifest.name == "small"
     assert found.manifest.measured["accuracy"]["rows"] == 100
+    assert read.call_count == 1
+    first, second = ({row.where for row in part.rows} for part in judged)
+    assert len(first | second) == 200
     assert not (tmp_path / ".small.sizes").exists()
     assert main([*given, "--max-drop", "100"]) == 1
     assert "--force" in capsys.readouterr().err
@@ -248,7 +267,7 @@ def test_a_few_rows_that_were_learned_are_told() -> None:
     texts = [TextRow("the film ", None, "0", "b:1"), TextRow("a", None, "0", "b:2"), TextRow("a", "b", "0", "b:3")]
     assert seen(Source("b", texts, [0, 0, 0], ""), [learned]) == 2
     assert seen(learned, []) == 0
-    question = Question("1", "who", "the town sang", None, "q")
+    question = QuestionRow("1", "who", "the town sang", None, "q")
     other = replace(question, id="2", question="what")
     assert seen(Source("q", [question, other], [None, None], ""), [Source("r", [question], [None], "")]) == 1
 
@@ -278,21 +297,21 @@ def test_what_was_trained_is_not_trained_again(
         swap(staging, root)
 
     with monkeypatch.context() as patch:
-        patch.setattr("pgb_core.artifact.swap", full)
+        patch.setattr("pgb_core.artifact.writing.swap", full)
         assert main(given) == 1
         assert not out.exists()
         (made,) = (tmp_path / ".small.sizes").rglob("manifest.json")
         graph = made.parent / "model.onnx"
         graph.write_bytes(graph.read_bytes()[:1000])
         capsys.readouterr()
-        patch.setattr("pgb_core.methods.steps.fisher", None)
-        patch.setattr("pgb_core.methods.steps.compensate", None)
+        patch.setattr("pgb_core.methods.steps.score.fisher", None)
+        patch.setattr("pgb_core.methods.steps.recover.compensate", None)
         patch.setattr(Trainer, "run", None)
         assert main(given) == 1
         said = " ".join(capsys.readouterr().err.split())
         assert "damaged and left out; it is made again" in said
         assert "No space left on device" in said
-        patch.setattr("pgb_core.artifact.swap", swap)
+        patch.setattr("pgb_core.artifact.writing.swap", swap)
         assert main([*given, "--forms", "fp32,torch", "--resume"]) == 0
     assert "found in 1 trainings" in capsys.readouterr().out
     found = open_artifact(out)

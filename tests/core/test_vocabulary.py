@@ -22,7 +22,7 @@ from pgb_core.checkpoints import vocabulary
 from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.checkpoints.trim import trimmed
 from pgb_core.config import CompressConfig
-from pgb_core.data import Columns, Question
+from pgb_core.data import Columns, QuestionRow
 from pgb_core.errors import CheckpointError, ConfigError, DataError, ParityError
 from pgb_core.gate import gate
 from pgb_core.inference.batches import prepare_texts
@@ -265,7 +265,7 @@ def test_more_texts_may_be_questions(tmp_path: Path) -> None:
     asked = {"id": "1", "question": "Who sang?", "answers": [{"text": "he", "answer_start": 0}]}
     path.write_text(json.dumps({"data": [{"paragraphs": [{"context": "he sang", "qas": [asked]}]}]}))
     (row,) = used.more_texts(str(path)).rows
-    assert isinstance(row, Question)
+    assert isinstance(row, QuestionRow)
     assert (row.question, row.context) == ("Who sang?", "he sang")
     path.write_text("[]")
     with pytest.raises(DataError, match="no rows"):

@@ -20,7 +20,7 @@ from pgb_core.pipeline import compress
 from pgb_core.plan import Plan, Role
 from pgb_core.progress.report import Report
 from pgb_core.search.hard_concrete import open_probability
-from pgb_core.search.heads_and_neurons import Sizes, highest
+from pgb_core.search.units import Sizes, highest
 from tests.conftest import small_encoder
 from tests.core.small import checkpoint, settings
 from tests.core.test_training import LABEL, features

@@ -187,8 +187,8 @@ def test_work_outlives_a_file_that_appears_in_its_place(
     assert (tmp_path / ".small.work").is_dir()
     (out / "mine").unlink()
     told = Heard()
-    monkeypatch.setattr("pgb_core.methods.steps.fisher", None)
-    monkeypatch.setattr("pgb_core.methods.steps.compensate", None)
+    monkeypatch.setattr("pgb_core.methods.steps.score.fisher", None)
+    monkeypatch.setattr("pgb_core.methods.steps.recover.compensate", None)
     resumed = compress(settings(model, out, texts), told)
     assert "taken over from a stopped run: compensated, finetuned, plan, scores" in told.notes
     monkeypatch.undo()

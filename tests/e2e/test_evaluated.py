@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 
 import pgb_core
 from pgb_core.config import CompressConfig
-from pgb_core.data import Question, read_data
+from pgb_core.data import QuestionRow, read_data
 from pgb_core.inference.batches import run_all
 from pgb_core.measure.scoring import score
 from pgb_core.pipeline import compress
@@ -27,12 +27,12 @@ from tests.made import Make
 REAL = {"data/squad/squad-dev-v1.1-half.json": 60, "data/squad/squad-dev-v2.0-half.json": 20}
 
 
-def asked(file: Path) -> list[Question]:
+def asked(file: Path) -> list[QuestionRow]:
     """All questions of a file."""
-    return [row for row in read_data(file, "questions").rows if isinstance(row, Question)]
+    return [row for row in read_data(file, "questions").rows if isinstance(row, QuestionRow)]
 
 
-def written(rows: Sequence[Question], folder: Path) -> Path:
+def written(rows: Sequence[QuestionRow], folder: Path) -> Path:
     """The rows as a file of their own."""
     entries = [
         {
@@ -53,7 +53,7 @@ def written(rows: Sequence[Question], folder: Path) -> Path:
     return path
 
 
-def served(client: TestClient, rows: Sequence[Question], **options: object) -> list[str]:
+def served(client: TestClient, rows: Sequence[QuestionRow], **options: object) -> list[str]:
     """What the service answers to each question by itself."""
     found = []
     for row in rows:
@@ -63,7 +63,7 @@ def served(client: TestClient, rows: Sequence[Question], **options: object) -> l
     return found
 
 
-def hold(artifact: Path, rows: Sequence[Question], folder: Path) -> None:
+def hold(artifact: Path, rows: Sequence[QuestionRow], folder: Path) -> None:
     """The answers one by one, and the figures as they come of the service's answers."""
     with pgb_core.load(artifact, threads=1) as loaded:
         evaluated, margins = answered(rows, loaded.tokenizer, partial(run_all, loaded.runtime.run))
@@ -86,7 +86,7 @@ def test_a_small_model_answers_alike_by_all_three(artifacts: tuple[Path, Path], 
         words = g.choice(WORDS, g.choice((5, 20, 90))).tolist()
         at = len(" ".join(words[:3])) + 1
         answers = ((words[3], at),) if n % 3 else ()
-        rows.append(Question(str(n), " ".join(g.choice(WORDS, 3)), " ".join(words), answers, "here"))
+        rows.append(QuestionRow(str(n), " ".join(g.choice(WORDS, 3)), " ".join(words), answers, "here"))
     hold(artifacts[1], rows, tmp_path)
     hold(artifacts[1], [row for row in rows if row.answers], tmp_path)
 

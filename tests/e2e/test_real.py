@@ -10,7 +10,7 @@ from pgb_core import demo, export
 from pgb_core.artifact import open_artifact
 from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.config import CompressConfig
-from pgb_core.data import Question, TextRow, read_data
+from pgb_core.data import QuestionRow, TextRow, read_data
 from pgb_core.export.parity import check_graph
 from pgb_core.inference.batches import run_all
 from pgb_core.measure.scoring import score
@@ -40,7 +40,7 @@ def test_parity_on_256_real_inputs(name: str, shared: Path) -> None:
     """Exported dense graphs, both forms of the channels-first one and the fused one."""
     checkpoint = load_checkpoint(shared / "models" / name)
     if checkpoint.task.windows:
-        questions = [row for row in read_data(shared / SQUAD, "questions").rows[::20] if isinstance(row, Question)]
+        questions = [row for row in read_data(shared / SQUAD, "questions").rows[::20] if isinstance(row, QuestionRow)]
         features = encode_questions(questions, checkpoint.tokenizer, 384, 128)
     else:
         texts = [r for r in read_data(shared / "data/glue/sst2/dev.tsv", "texts").rows if isinstance(r, TextRow)]
@@ -94,7 +94,7 @@ def test_the_shipped_qa_adapter_keeps_its_quality(shared: Path, base: Path, tmp_
         session = open_session(export.channels_first(checkpoint.model).SerializeToString())
         run = partial(run_all, predictor(session, checkpoint.model.config))
         subject = checkpoint.subject
-        source = Source("file", rows, [row.answers for row in rows if isinstance(row, Question)], "")
+        source = Source("file", rows, [row.answers for row in rows if isinstance(row, QuestionRow)], "")
         found.append(subject.task.score(source, subject, checkpoint.served_tokenizer, run)["f1"])
     assert found[0] >= found[1] - 1.5
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pgb_core.data import Columns, Question, TextRow
+from pgb_core.data import Columns, QuestionRow, TextRow
 from pgb_core.errors import PGBError
 from pgb_core.run.reading import Options, Source, read
 from pgb_core.tasks import TASKS, Subject
@@ -81,7 +81,7 @@ def _told_wrongly(found: Source, odd: OddFile, lines: list[str]) -> str:
     """Whether what was said differs from what was done: counts of each label, or of answers."""
     said = " ".join(lines)
     if odd.task == "qa":
-        answered = sum(isinstance(row, Question) and bool(row.answers) for row in found.rows)
+        answered = sum(isinstance(row, QuestionRow) and bool(row.answers) for row in found.rows)
         return "" if not answered or f"{answered:,} answered" in said else f"answered: {said}"
     if odd.problem is None and any(target is not None for target in found.targets):
         for n, name in enumerate(odd.labels):

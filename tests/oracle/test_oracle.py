@@ -32,7 +32,7 @@ from fastapi.testclient import TestClient
 import pgb_core
 from pgb_core.artifact import Artifact
 from pgb_core.checkpoints.load import load_checkpoint
-from pgb_core.data.squad import Question as Row
+from pgb_core.data import QuestionRow as Row
 from pgb_core.export import write
 from pgb_core.inference.batches import prepare_question, run_all
 from pgb_core.inference.errors import EmptyInput, InvalidInput

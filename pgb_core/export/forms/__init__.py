@@ -61,9 +61,27 @@ FORMS: dict[str, Form] = {
             tolerance=0.1,
             limits=Limits(),
         ),
-        Form("gpu", rangeless(gpu), NUMBERS["gpu"], ("onnxruntime",), ("cuda", "cpu"), tolerance=0.05, limits=Limits()),
-        Form("torch", None, NUMBERS["torch"], ("torch",), ("cpu", "cuda")),
-        Form("torch-bf16", None, NUMBERS["torch-bf16"], ("torch",), ("cpu", "cuda"), tolerance=0.15, limits=Limits()),
+        Form(
+            "gpu",
+            rangeless(gpu),
+            NUMBERS["gpu"],
+            ("onnxruntime",),
+            ("cuda", "cpu"),
+            tolerance=0.05,
+            limits=Limits(),
+            dense=("cuda",),
+        ),
+        Form("torch", None, NUMBERS["torch"], ("torch",), ("cpu", "cuda"), dense=("cuda",)),
+        Form(
+            "torch-bf16",
+            None,
+            NUMBERS["torch-bf16"],
+            ("torch",),
+            ("cpu", "cuda"),
+            tolerance=0.15,
+            limits=Limits(),
+            dense=("cuda",),
+        ),
     )
 }
 
@@ -71,8 +89,8 @@ FORMS: dict[str, Form] = {
 FUSED = {
     form.name: form
     for form in (
-        Form("fused", rangeless(fused), "float32", ("onnxruntime",), ("cpu", "cuda")),
-        Form("fused-fp16", rangeless(fused_half), "float16", ("onnxruntime",), ("cuda", "cpu")),
+        Form("fused", rangeless(fused), "float32", ("onnxruntime",), ("cpu", "cuda"), dense=("cpu", "cuda")),
+        Form("fused-fp16", rangeless(fused_half), "float16", ("onnxruntime",), ("cuda", "cpu"), dense=("cuda",)),
     )
 }
 

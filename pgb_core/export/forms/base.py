@@ -34,7 +34,8 @@ class Form:
     inputs come. None where the file is PyTorch's tensors. numbers: the number format of its products, such as
     float32 or int8. runtimes, devices: that run it, the usual one first. tolerance: how far its logits may be from its
     check's wherever it is loaded, as a share of the largest. limits: of a form in low precision; a form without has to
-    give the model's own logits.
+    give the model's own logits. dense: devices on which the dense model in this form is timed beside an artifact: those
+    where it may be the fastest.
     """
 
     name: str
@@ -44,3 +45,4 @@ class Form:
     devices: tuple[str, ...] = ("cpu",)
     tolerance: float = 1e-3
     limits: Limits | None = None
+    dense: tuple[str, ...] = ("cpu",)

@@ -6,5 +6,5 @@ from pgb_core.inference.tasks.base import Task
 from pgb_core.inference.tasks.classification import CLASSIFICATION
 from pgb_core.inference.tasks.qa import QA
 
-# By the name that a manifest has. `pgb_core.artifact` lists the same names: it says which manifests are read at all.
+# By the name that a manifest has. `pgb_core.artifact.manifest` lists the same names: those that are read at all.
 TASKS: dict[str, Task] = {CLASSIFICATION.name: CLASSIFICATION, QA.name: QA}

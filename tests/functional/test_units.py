@@ -5,7 +5,7 @@ import torch
 
 from pgb_core.methods.michel import rounds
 from pgb_core.plan import Plan, Role, Site, flops
-from pgb_core.search.heads_and_neurons import Sizes, Units, by_layer, choices, highest, without_lowest
+from pgb_core.search.units import Sizes, Units, by_layer, choices, highest, without_lowest
 
 SIZES = Sizes(layers=3, heads=6, neurons=96, hidden=48, head_dim=8)
 

@@ -1,0 +1,112 @@
+"""Opens an artifact: only if every hash matches and every path lies inside the directory."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from pgb_core.artifact.manifest import MAX_MANIFEST_BYTES, FormRecord, Manifest
+from pgb_core.artifact.names import GRAPH, MANIFEST, PLAN, TOKENIZER, WEIGHTS, inside
+from pgb_core.errors import ArtifactError
+from pgb_core.onnx_file import read_graph
+
+POSITIONS = "embeddings.position.table"
+_LISTED = 4  # artifacts that a message names
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A verified directory. digest: sha256 of the manifest's own bytes, which name the hash of every other file."""
+
+    path: Path
+    manifest: Manifest
+    digest: str
+
+    def form(self, name: str) -> FormRecord:
+        """What is known of a form. Raises ArtifactError when the artifact does not carry it."""
+        if name not in self.manifest.forms:
+            raise ArtifactError(
+                f"{self.path}: carries no form {name!r}, only {', '.join(self.manifest.forms)}; "
+                f"pgb compress --forms {name} makes it"
+            )
+        return self.manifest.forms[name]
+
+    def graph(self, form: str) -> Path:
+        """The file that an engine runs: an ONNX graph, or PyTorch's tensors. Raises ArtifactError as `form` does."""
+        return self.path / self.form(form).file
+
+    def check(self, form: str) -> Path:
+        """Inputs with the logits that this form must give. Raises ArtifactError as `form` does."""
+        return self.path / self.form(form).check
+
+    @property
+    def tokenizer(self) -> Path:
+        """The tokenizer in the format of `tokenizers`."""
+        return self.path / TOKENIZER
+
+    @property
+    def plan(self) -> Path:
+        """The plan: what was kept of every matrix."""
+        return self.path / PLAN
+
+    @property
+    def weights(self) -> Path | None:
+        """The PyTorch model's tensors, where they were asked for."""
+        return self.path / WEIGHTS if WEIGHTS in self.manifest.files else None
+
+
+def open_artifact(path: str | Path) -> Artifact:
+    """Read and verify. Raises ArtifactError naming the file that is missing, altered or outside."""
+    root = Path(path)
+    try:
+        size = (root / MANIFEST).stat().st_size
+        if size > MAX_MANIFEST_BYTES:
+            raise ArtifactError(f"{root}: the manifest has {size} bytes, at most {MAX_MANIFEST_BYTES} are read")
+        content = (root / MANIFEST).read_bytes()
+        manifest = Manifest.from_json(content.decode())
+    except OSError as error:
+        raise ArtifactError(f"{root}: no {MANIFEST}; {_to_name(root)}") from error
+    except UnicodeDecodeError as error:
+        raise ArtifactError(f"{root}: {MANIFEST} is not UTF-8") from error
+    named = [file for record in manifest.forms.values() for file in (record.file, record.check)]
+    for required in (TOKENIZER, PLAN, *named):
+        if required not in manifest.files:
+            raise ArtifactError(f"{root}: the manifest lists no {required}; make the artifact again")
+    for name, expected in manifest.files.items():
+        file = inside(root, name)
+        if not file.is_file():
+            raise ArtifactError(f"{root}: {name} is missing; copy the whole directory")
+        if sha256_of(file) != expected:
+            raise ArtifactError(f"{root}: {name} is not the file that was written (sha256 differs); copy it again")
+    for name in dict.fromkeys(record.file for record in manifest.forms.values()):
+        if name.endswith(GRAPH):
+            _check_graph(root, name, manifest)
+    return Artifact(root, manifest, hashlib.sha256(content).hexdigest())
+
+
+def sha256_of(path: Path) -> str:
+    """The digest of a file's bytes, in hexadecimal; the file is read in parts."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _to_name(root: Path) -> str:
+    """Which directory to name instead of one without a manifest: of several sizes, one."""
+    inside = sorted(path.parent for path in root.glob(f"*/{MANIFEST}") if path.parent.name[0] != ".")
+    if not inside:
+        return "name a directory that pgb compress wrote"
+    few = [ascii(str(path))[1:-1] for path in inside[:_LISTED]]
+    return f"it holds artifacts; name one of them, such as {', '.join(few)}"
+
+
+def _check_graph(root: Path, name: str, manifest: Manifest) -> None:
+    try:
+        graph = read_graph(root / name)
+    except ValueError as error:
+        raise ArtifactError(f"{root}: {name} is no ONNX file ({error}); copy it again") from error
+    if graph.external:
+        raise ArtifactError(f"{root}: {name} keeps tensors in other files, which no hash covers; save it in one piece")
+    positions = graph.shapes.get(POSITIONS, (manifest.max_length,))
+    if positions and manifest.max_length > positions[0]:
+        raise ArtifactError(f"{root}: max_length is more than the {positions[0]} positions of {name}")

@@ -1,0 +1,87 @@
+"""Writes an artifact, whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from pgb_core.artifact.manifest import MAX_MANIFEST_BYTES, Manifest
+from pgb_core.artifact.names import MANIFEST, inside
+from pgb_core.artifact.place import scratch_beside, swap
+from pgb_core.artifact.reading import Artifact
+from pgb_core.errors import ArtifactError, ResourceError
+
+
+def write_artifact(
+    path: str | Path,
+    manifest: Manifest,
+    files: Mapping[str, bytes],
+    ready: Callable[[str], None] = lambda digest: None,
+) -> Artifact:
+    """Write everything to a directory beside `path`, then move it into place in one step.
+
+    Replaces an artifact that stands there, and nothing else. ready: called with the digest of the manifest when all is
+    written and nothing is in place yet; what it raises ends the writing. Raises ArtifactError or ResourceError.
+    """
+    root = Path(path)
+    check_replaceable(root)
+    with _staged(root) as staging:
+        hashes = {}
+        for name, content in files.items():
+            _written(inside(staging, name), content)
+            hashes[name] = hashlib.sha256(content).hexdigest()
+        complete = replace(manifest, files=hashes).checked()
+        content = complete.to_json().encode()
+        if len(content) > MAX_MANIFEST_BYTES:
+            raise ArtifactError(
+                f"{root}: its manifest would have {len(content)} bytes, at most {MAX_MANIFEST_BYTES} are read; "
+                "give the checkpoint's labels shorter names"
+            )
+        _written(staging / MANIFEST, content)
+        digest = hashlib.sha256(content).hexdigest()
+        ready(digest)
+    return Artifact(root, complete, digest)
+
+
+def check_replaceable(path: str | Path) -> None:
+    """Raises ArtifactError unless nothing stands there, an empty directory, or an artifact and nothing beside it."""
+    root = Path(path)
+    if not root.exists() and not root.is_symlink():
+        return
+    if not (root.is_dir() and not root.is_symlink() and _holds_nothing_else(root)):
+        raise ArtifactError(f"{root}: exists and is no artifact; choose another --out or remove it")
+
+
+def _holds_nothing_else(root: Path) -> bool:
+    names = {entry.name for entry in root.iterdir()}
+    if not names:
+        return True
+    try:
+        written = Manifest.from_json((root / MANIFEST).read_text("utf-8")).files
+    except (OSError, UnicodeDecodeError, ArtifactError):
+        return False
+    return names <= {MANIFEST, *written}
+
+
+@contextmanager
+def _staged(root: Path) -> Iterator[Path]:
+    """A folder that is put in the artifact's place at the end. Raises ResourceError."""
+    with scratch_beside(root) as staging:
+        try:
+            yield staging
+            staging.chmod(0o755)  # a scratch folder is private; an artifact is for every reader
+            swap(staging, root)
+        except OSError as error:
+            raise ResourceError(f"{root}: could not be written ({error.strerror}); nothing was left behind") from error
+
+
+def _written(path: Path, content: bytes) -> None:
+    """A file whose bytes are on the disk, not only on their way there."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
