@@ -29,8 +29,7 @@ from numpy.typing import NDArray
 
 from pgb_core.artifact import FP32, open_artifact
 from pgb_core.config import CompressConfig
-from pgb_core.data import Question as QuestionRow
-from pgb_core.data import TextRow, read_data, read_labels
+from pgb_core.data import QuestionRow, TextRow, read_data, read_labels
 from pgb_core.inference.load import Loaded, load
 from pgb_core.inference.tasks.qa import Options as AnswerOptions
 from pgb_core.inference.tasks.qa import Question

@@ -5,6 +5,4 @@ from pgb_core.data.read import read_data
 from pgb_core.data.rows import Columns, Data, QuestionRow, Row, TextRow
 from pgb_core.data.squad import unplaced
 
-Question = QuestionRow  # its name in benchmarks/accuracy.py
-
-__all__ = ["Columns", "Data", "Question", "QuestionRow", "Row", "TextRow", "read_data", "read_labels", "unplaced"]
+__all__ = ["Columns", "Data", "QuestionRow", "Row", "TextRow", "read_data", "read_labels", "unplaced"]
