@@ -22,6 +22,7 @@ from service.http.client import client_of
 from service.http.failures import internal, let_go, no_path, render
 from service.keys import Keys, secret_of
 from service.models.lifecycle import Lifecycle
+from service.models.repository import Repository
 from service.observe import logs
 from service.observe.instruments import Instruments
 from service.observe.metrics import Call, Stamps
@@ -49,6 +50,7 @@ class Parts:
     instruments: Instruments
     tracer: Tracer | None
     lifecycle: Lifecycle
+    repository: Repository
     keys: Keys
     engine: Engine
 

@@ -29,6 +29,7 @@ from service.dialects.common import (
     engine_of,
     header_of,
     registry_of,
+    repository_of,
     takes,
 )
 from service.dialects.strict import DirectRoute
@@ -180,8 +181,8 @@ async def statistics(request: Request, name: Name, version: str | None = None) -
 async def index(request: Request) -> list[dict[str, str]]:
     """Every version that is served, loading, unloading, failed, or not loaded."""
     asked = v2.parse_repository(v2.IndexRequest, await request.body())
-    registry = registry_of(request)
-    states = [s for s in registry.index() if s.state == "READY"] if asked.ready else await registry.repository()
+    held = repository_of(request)
+    states = [s for s in held.index() if s.state == "READY"] if asked.ready else await held.contents()
     return [{"name": s.name, "version": s.version, "state": s.state, "reason": s.reason} for s in states]
 
 
@@ -191,7 +192,7 @@ async def load(request: Request, name: Name) -> dict[str, object]:
     if v2.parse_repository(v2.LoadRequest, await request.body()).parameters:
         raise InvalidInput("failed to load: a model is loaded as its folder has it; send no parameters")
     try:
-        await registry_of(request).load(name)
+        await repository_of(request).load(name)
     except UnknownModel as error:
         raise UnknownModel(f"failed to load: {error}") from None
     return {}
@@ -202,7 +203,7 @@ async def unload(request: Request, name: Name) -> dict[str, object]:
     """Unload every version of a model. A model that is not loaded is no error."""
     v2.parse_repository(v2.UnloadRequest, await request.body())
     with suppress(UnknownModel):
-        await registry_of(request).unload(name)
+        await repository_of(request).unload(name)
     return {}
 
 
