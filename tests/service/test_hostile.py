@@ -30,7 +30,7 @@ from service.dialects.native import schemas as native
 from service.dialects.rerank import schemas as rerank
 from service.dialects.v2 import schemas as v2
 from service.errors import TooLarge
-from service.http.arrival import decompressed
+from service.http.body import decompressed
 from service.http.protocol import BoundedProtocol
 from service.settings import Settings
 from tests.served import serving
