@@ -24,8 +24,9 @@ from pgb_core.artifact import open_artifact
 from pgb_core.inference.tokenizer import Tokenizer
 from service.models.model import limits_of
 from service.planning.arrivals import Drawn, Lengths, Load, Mix
-from service.planning.fleet import ROUND_ROBIN, Outcome, Replica, simulate
+from service.planning.fleet import ROUND_ROBIN, Outcome, simulate
 from service.planning.measure import measure
+from service.planning.process import Replica
 from service.planning.profile import Profile, Size
 from service.settings import Settings, read_settings
 
