@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from service.errors import ENDING, LoadFailed, Unavailable
+from service.models.model import Model
 from service.models.registry import Registry
 from service.models.repository import Repository
 from service.models.watch import watch
@@ -40,6 +41,11 @@ class Lifecycle:
             raise Unavailable("the models are being loaded")
         if not self._registry.ready:
             raise Unavailable("a model does not answer")
+
+    def check_model(self, model: Model) -> None:
+        """Raises Unavailable when requests for this model should not be sent here."""
+        if self.draining or not model.healthy:
+            raise Unavailable("the model is not ready")
 
     def load(self) -> asyncio.Task[None]:
         """Start loading while probes are served. `loaded` is set when loading has ended, with or without success."""

@@ -33,7 +33,7 @@ from service.dialects.v2 import schemas as v2
 from service.dialects.v2.statistics import statistics_of
 from service.dialects.v2.tensors import checked, signature_of, width
 from service.engine import Target
-from service.errors import InvalidInput, ServiceError, TooLarge, Unavailable, UnknownModel
+from service.errors import InvalidInput, ServiceError, TooLarge, UnknownModel
 from service.observe.metrics import Call
 
 ERRORS = documented(v2.V2Error, 424)
@@ -153,9 +153,7 @@ async def configuration(request: Request, name: Name, version: str | None = None
 @router.get("/models/{name}/versions/{version}/ready", dependencies=USE)
 async def model_ready(request: Request, name: Name, version: str | None = None) -> dict[str, object]:
     """200 when this model answers."""
-    model = registry_of(request).peek(name, version)
-    if request.app.state.lifecycle.draining or not model.healthy:
-        raise Unavailable("the model is not ready")
+    request.app.state.lifecycle.check_model(registry_of(request).peek(name, version))
     return {"name": name, "ready": True}
 
 
