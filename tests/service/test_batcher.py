@@ -267,7 +267,6 @@ def test_a_request_that_cannot_be_in_time_is_refused_at_once() -> None:
         await started(gate)
         second = asyncio.create_task(queue.submit(["x" * 100]))
         await asyncio.sleep(0)
-        assert queue.wait_seconds() > 1
         with pytest.raises(Overloaded, match="longer than the request"):
             await queue.submit(["y"], clock() + 1)
         gate.open.set()
