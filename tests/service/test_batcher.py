@@ -9,10 +9,7 @@ import pytest
 from service.batching.batcher import Batcher, Cost, Limits
 from service.errors import DeadlineExceeded, Overloaded, RuntimeFailed, Unavailable
 from service.observe.metrics import clock
-
-
-class Panic(BaseException):
-    """What a library in Rust raises when it panics: no `Exception`."""
+from tests.service.faults import Panic
 
 
 class Gate:

@@ -21,7 +21,7 @@ from service.models import loader, model
 from service.models.model import Model
 from service.observe.metrics import clock
 from service.settings import Settings
-from tests.service.test_models import folder as folder
+from tests.service.faults import Panic
 
 ASKED = [
     ("POST", "/v1/classify", {"inputs": "the film"}),
@@ -70,10 +70,6 @@ def test_what_comes_while_models_load_is_told_to_come_again(
 def broken(*args: object) -> Model:
     """What a library may do."""
     raise RuntimeError("unforeseen")
-
-
-class Panic(BaseException):
-    """What a library in Rust raises when it panics: no `Exception`."""
 
 
 def panicking(*args: object) -> Model:
