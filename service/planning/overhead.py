@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
@@ -108,17 +108,20 @@ def _ask(port: int, path: str, body: bytes, seconds: float) -> int:
 
 def _used(port: int) -> tuple[float, dict[int, int]]:
     """Core seconds of the server so far, and its batches by rows."""
-    found = _CPU.search(_got(port, "/metrics"))
-    stats = json.loads(_got(port, "/v2/models/stats"))["model_stats"][0]["batch_stats"]
+    found = _CPU.search(_got(port, "/metrics")[1])
+    stats = json.loads(_got(port, "/v2/models/stats")[1])["model_stats"][0]["batch_stats"]
     return float(found[1]) if found else 0.0, {one["batch_size"]: one["compute_infer"]["count"] for one in stats}
 
 
-def _got(port: int, path: str) -> str:
+def _got(port: int, path: str) -> tuple[int, str]:
+    """Status and text."""
     connection = HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request("GET", path)
-    text = connection.getresponse().read().decode()
-    connection.close()
-    return text
+    try:
+        connection.request("GET", path)
+        reply = connection.getresponse()
+        return reply.status, reply.read().decode()
+    finally:
+        connection.close()
 
 
 @contextmanager
@@ -148,11 +151,6 @@ def _server(folder: Path, form: str, settings: Settings) -> Iterator[int]:
 
 
 def _ready(port: int) -> bool:
-    connection = HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", "/health")
-        return connection.getresponse().status == 200
-    except (OSError, HTTPException):
-        return False
-    finally:
-        connection.close()
+    with suppress(OSError, HTTPException):
+        return _got(port, "/health")[0] == 200
+    return False
