@@ -14,9 +14,9 @@ import pytest
 import uvicorn
 
 from service import host
-from service.__main__ import Server
 from service.app import create_app
 from service.http.protocol import BoundedProtocol
+from service.server import Server
 from service.settings import Settings, read_settings
 
 REQUEST = b"GET /health HTTP/1.1\r\nhost: here\r\n\r\n"
