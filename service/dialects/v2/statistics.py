@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from service.models.model import Model
-from service.observe.metrics import STAGES, Spent
+from service.observe.metrics import STAGES
+from service.observe.statistics import Spent
 
 
 def statistics_of(model: Model) -> dict[str, object]:
