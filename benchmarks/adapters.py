@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 from functools import partial
 from pathlib import Path
 
+from benchmarks import script
 from pgb_core import demo, export
 from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.inference.batches import run_all
@@ -22,10 +22,7 @@ CHECKPOINTS = {"sentiment": "minilm-l6-sst2", "answers": "minilm-l6-qa"}
 
 def main() -> None:
     """Score each merged model and its checkpoint with ONNX Runtime."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", type=Path, default=Path("../shared/models"))
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/adapters.json"))
+    parser = script.parser(__doc__, "adapters", "models", "data")
     args = parser.parse_args()
     base = demo.base_folder()
     if base is None:

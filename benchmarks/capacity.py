@@ -9,7 +9,6 @@ requests. A size that takes all cores shares the last one with the generator.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -18,18 +17,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import script
 from benchmarks.open_load import Sent, by_length, requests, send
 from benchmarks.service.harness import CORES, GENERATOR, pinned, server
 from pgb_core.artifact import open_artifact
 from pgb_core.inference.tokenizer import Tokenizer
 from service.models.model import limits_of
 from service.planning.arrivals import Drawn, Lengths, Load, Mix
-from service.planning.fleet import ROUND_ROBIN, Outcome, Replica, simulate
+from service.planning.fleet import ROUND_ROBIN, Outcome, simulate
 from service.planning.measure import measure
+from service.planning.process import Replica
 from service.planning.profile import Profile, Size
 from service.settings import Settings, read_settings
 
-TEXTS = Path("examples/data/sentiment.jsonl")
 SHARES = (0.5, 0.8)
 _CLIENTS = 32
 _OVER = 1.6  # times the forecast capacity, to measure the capacity
@@ -141,7 +141,7 @@ def subject_of(
     settings = read_settings([])
     profile = profile or measure(artifact, settings, sizes, lambda said: print(said, flush=True))
     opened = open_artifact(artifact)
-    texts = [json.loads(line)["text"] for line in TEXTS.read_text("utf-8").splitlines()]
+    texts = script.texts()
     tokenizer = Tokenizer.open(opened.tokenizer, opened.manifest.max_length)
     return Subject(artifact, profile, settings, by_length(texts, tokenizer), inputs)
 
@@ -177,7 +177,7 @@ def main() -> None:
         "overhead": subject.profile.overhead.model_dump(),
         "sizes": found,
     }
-    args.out.write_text(json.dumps(result, indent=1) + "\n")
+    script.write(args.out, result)
     print(f"{args.out}: written")
 
 

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from benchmarks import script
 from benchmarks.accuracy import dev_scores, difference, prepare
 from pgb_core.artifact import FP32
 from pgb_core.inference.load import load
@@ -101,22 +102,18 @@ def measured(claim: Claim | None, args: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     """Make the runs that the result file lacks; the dense model comes first."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=Path, default=Path("../shared/models"))
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--work", type=Path, default=Path(".claims"), help="artifacts and scores")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/claims.json"))
+    parser = script.parser(__doc__, "claims", "models", "data", work="artifacts and scores")
     parser.add_argument("--epochs", type=float, default=0.4)
     parser.add_argument("--device", default="auto")
     args = parser.parse_args()
     prepare(args.data, args.work)
-    results = json.loads(args.out.read_text()) if args.out.exists() else {"rows": {}}
+    results = script.read(args.out, {"rows": {}})
     results["machine"] = facts()
     for claim in (None, *CLAIMS):
         name = claim.name if claim else DENSE
         if name not in results["rows"]:
             results["rows"][name] = measured(claim, args)
-            args.out.write_text(json.dumps(results, indent=1) + "\n")
+            script.write(args.out, results)
             print(name, json.dumps(results["rows"][name]), flush=True)
 
 

@@ -10,7 +10,6 @@ wheel, for machines that reach no index of PyTorch's.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import tempfile
@@ -23,6 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from benchmarks import script
 from benchmarks.engine import SERVED, Clients, Container, container, docker, stand_in
 from pgb_core.machine import facts
 
@@ -199,15 +199,14 @@ def _size(image: str) -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, and write what was found."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script.parser(__doc__, "containers")
     parser.add_argument("artifact", type=Path)
     parser.add_argument("--wheels", type=Path)
     parser.add_argument("--stack", action="store_true")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/containers.json"))
     args = parser.parse_args(argv)
 
-    found = json.loads(args.out.read_text()) if args.out.exists() else {}
+    found = script.read(args.out, {})
     version = docker("version", "--format={{.Server.Version}}")
     found |= {"machine": facts(), "engine": version}
     docker("build", "--tag", IMAGE, ".")
@@ -216,10 +215,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     found["stop_under_load"] = stop_under_load(args.artifact)
     found["recovery"] = {cause: recovery(args.artifact, cause) for cause in ("kill", "memory")}
     found["flood_in_512_mb"] = [memory(args.artifact, words, 15) for words in (40, 400, 1400)]
-    args.out.write_text(json.dumps(found, indent=1) + "\n")
+    script.write(args.out, found)
     if args.stack:
         found["stack"] = stack(args.wheels)
-    args.out.write_text(json.dumps(found, indent=1) + "\n")
+    script.write(args.out, found)
     print(json.dumps(found, indent=1))
     return 0
 

@@ -7,11 +7,11 @@ SST-2 dev, and the half of SQuAD 1.1 dev that is at hand, are all rows; every fo
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 from pathlib import Path
 
+from benchmarks import script
 from pgb_core import demo
 from pgb_core.artifact import open_artifact
 from pgb_core.machine import facts
@@ -22,10 +22,8 @@ OTHER = {"sentiment": "glue/sst2/dev.tsv", "answers": "squad/squad-dev-v1.1-half
 
 def main() -> None:
     """Score every model on every set of rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script.parser(__doc__, "demo", "data")
     parser.add_argument("--demo", type=Path, default=Path(".demo"), help="where `pgb demo` keeps its models [.demo]")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/demo.json"))
     args = parser.parse_args()
     base = demo.base_folder()
     if base is None:

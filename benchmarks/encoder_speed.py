@@ -12,7 +12,6 @@ The head is a span head, so no model is excused from computing all tokens of its
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 from collections import defaultdict
@@ -25,6 +24,7 @@ import onnx
 import onnxruntime
 import torch
 
+from benchmarks import script
 from benchmarks.random_models import BASE, artifact_of, by_nncf, kept_share, real_importance
 from pgb_core.artifact import GRAPH, Artifact
 from pgb_core.inference.errors import RuntimeUnavailable
@@ -114,7 +114,7 @@ def against(
 
 def main() -> None:
     """Build, time, break down, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script.parser(__doc__, "encoder_speed")
     parser.add_argument("--checkpoint", type=Path, default=Path("../shared/models/minilm-l6-sst2"))
     parser.add_argument("--texts", type=Path, default=Path("../shared/data/glue/sst2/train.tsv"))
     parser.add_argument("--keep", type=float, nargs="+", default=[0.5, 0.25, 0.12])
@@ -122,7 +122,6 @@ def main() -> None:
     parser.add_argument("--plan-for", default="int8", help="form by whose prices the plans are made")
     parser.add_argument("--seconds", type=float, default=3, help="of each model and shape, in short turns")
     parser.add_argument("--threads", type=int, default=usable_cores())
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/encoder_speed.json"))
     args = parser.parse_args()
     torch.manual_seed(0)
     importances = real_importance(args.checkpoint, args.texts, 256)
@@ -189,7 +188,7 @@ def main() -> None:
                 "milliseconds": {f"{b}x{s}": round(timings[NNCF].minimum((b, s)), 2) for b, s in SHAPES},
                 **against(timings, NNCF, whole),
             }
-    args.out.write_text(json.dumps(result, indent=1) + "\n")
+    script.write(args.out, result)
     for name, row in rows.items():
         for form, one in row["forms"].items():
             print(f"{name:12} {form:14}", one["milliseconds"], one["times the fastest dense"], one["geometric mean"])

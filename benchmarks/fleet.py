@@ -8,7 +8,6 @@ time of a key check is measured here.
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import logging
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from benchmarks import script
 from benchmarks.capacity import Subject, replica_of, subject_of
 from benchmarks.open_load import requests
 from benchmarks.service.harness import CORES
@@ -159,14 +159,13 @@ def grown(rate: float, best: dict[str, Any], sizes: dict[str, Any]) -> dict[str,
 
 def main() -> None:
     """Plan, count, and write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script.parser(__doc__, "fleet")
     parser.add_argument("artifact", type=Path)
     parser.add_argument(
         "--profile", type=Path, help="times that `pgb plan-capacity --profile` wrote; else measured now"
     )
     parser.add_argument("--rate", type=float, default=1e6, help="requests a second, of one text each")
     parser.add_argument("--p99", type=float, default=50.0, help="milliseconds")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/fleet.json"))
     args = parser.parse_args()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     cores = len(CORES)
@@ -201,7 +200,7 @@ def main() -> None:
         "best": best["size"],
         "all": grown(args.rate, best, counted),
     }
-    args.out.write_text(json.dumps(result, indent=1) + "\n")
+    script.write(args.out, result)
     print(json.dumps({"one": result["one"], "all": result["all"]}, indent=1))
     print(f"{args.out}: written")
 

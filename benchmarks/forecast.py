@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
+from benchmarks import script
 from benchmarks.accuracy import prepare
 from pgb_core.config import CompressConfig
 from pgb_core.forecast import FILE, LEAST, Fit
@@ -53,7 +54,7 @@ def measure(models: Path, data: Path, work: Path) -> None:
     """The importance that the plan of every row of `structures.json` keeps, of those that have none yet."""
     prepare(data, work)
     out = RESULTS / "forecast.json"
-    found = json.loads(out.read_text("utf-8")) if out.exists() else {"rows": {}}
+    found = script.read(out, {"rows": {}})
     shared: dict[str, Shared] = {}
     every = _rows("structures")
     for name, row in sorted(every.items(), key=lambda item: SEARCHES.index(item[1]["settings"]["structure"])):
@@ -78,7 +79,7 @@ def measure(models: Path, data: Path, work: Path) -> None:
         run = Run.begin(config, Report(), Workspace(work).part(name.replace(", ", "-")), shared[task])
         kept = method_of(config).importance_kept(run)
         found["rows"][name] = {"importance_kept": round(kept or 0.0, 4)}
-        out.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+        script.write(out, found)
         print(name, found["rows"][name], flush=True)
 
 
@@ -163,7 +164,7 @@ def main() -> None:
     if args.measure:
         measure(args.models, args.data, args.work)
     found = report(rows())
-    FILE.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    script.write(FILE, found)
     print(json.dumps({name: value for name, value in found.items() if name != "rows"}, indent=1))
 
 

@@ -7,7 +7,6 @@ the fp32 form on the CPU. Then BERT-base shapes are timed as `benchmarks.encoder
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import onnxruntime
 import torch
 
+from benchmarks import script
 from benchmarks.accuracy import dev_scores, difference
 from benchmarks.encoder_speed import against, best, dense_plan
 from benchmarks.random_models import BASE, artifact_of, kept_share, real_importance
@@ -94,13 +94,10 @@ def speed(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Run both, write both."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script.parser(__doc__, "gpu", "models", "data")
     parser.add_argument("artifact", type=Path, help="of SST-2, in the forms that are to be tried")
-    parser.add_argument("--models", type=Path, default=Path("../shared/models"))
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--keep", type=float, nargs="+", default=[0.5, 0.25])
     parser.add_argument("--seconds", type=float, default=1, help="of each model and shape, in short turns")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/gpu.json"))
     args = parser.parse_args()
     result: dict[str, Any] = {
         "machine": {**facts(), "gpu": torch.cuda.get_device_name(), "cuda": torch.version.cuda},
@@ -108,10 +105,10 @@ def main() -> None:
         "torch": torch.__version__,
         "right": right(args.artifact, "sst2", args.data),
     }
-    args.out.write_text(json.dumps(result, indent=1) + "\n")
+    script.write(args.out, result)
     with tempfile.TemporaryDirectory() as folder:
         result["speed"] = speed(args, Path(folder))
-    args.out.write_text(json.dumps(result, indent=1) + "\n")
+    script.write(args.out, result)
     for name, row in result["speed"]["rows"].items():
         print(f"{name:20}", row["milliseconds"], row["times the fastest dense"], row["geometric mean"])
 

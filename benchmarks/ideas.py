@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import script
 from benchmarks.accuracy import difference, prepare, row_scores
 from pgb_core.artifact import open_artifact
 from pgb_core.inference.load import load
@@ -108,11 +109,7 @@ def measure(row: Row, args: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     """Run the rows that the result file lacks; the default comes first."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=Path, default=Path("../shared/models"))
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--work", type=Path, default=Path(".ideas"), help="artifacts and scores")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/ideas.json"))
+    parser = script.parser(__doc__, "ideas", "models", "data", work="artifacts and scores")
     parser.add_argument("--forms", default="fp32,int8")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--epochs-sst2", type=float, default=1)
@@ -124,14 +121,14 @@ def main() -> None:
     args = parser.parse_args()
     args.epochs = {"sst2": args.epochs_sst2, "qa": args.epochs_qa}
     prepare(args.data, args.work)
-    results = json.loads(args.out.read_text()) if args.out.exists() else {"rows": {}}
+    results = script.read(args.out, {"rows": {}})
     results["machine"] = facts()
     every = itertools.product(args.seeds, args.tasks, args.keep, args.ideas)
     for row in (Row(task, idea, keep, seed) for seed, task, keep, idea in every):
         if row.name in results["rows"]:
             continue
         results["rows"][row.name] = measure(row, args)
-        args.out.write_text(json.dumps(results, indent=1) + "\n")
+        script.write(args.out, results)
         print(row.name, json.dumps(results["rows"][row.name]["scores"]), flush=True)
 
 

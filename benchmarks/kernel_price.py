@@ -6,14 +6,13 @@ whether they hold there. Each graph is one operator on `[1, channels, 128]`.
 
 from __future__ import annotations
 
-import argparse
 import json
-from pathlib import Path
 
 import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from benchmarks import script
 from pgb_core.inference.runtimes.onnx_runtime import session_options
 from pgb_core.machine import facts, usable_cores
 from pgb_core.measure.bench import median_milliseconds
@@ -68,9 +67,8 @@ def gathers(count: int, rows: int, threads: int) -> float:
 
 def main() -> None:
     """Measure and print; `--out` keeps it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script.parser(__doc__, "kernel_price")
     parser.add_argument("--threads", type=int, default=usable_cores())
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/kernel_price.json"))
     args = parser.parse_args()
     dense = each(1, 768, args.threads)
     per_weight = dense / 768**2
@@ -86,7 +84,7 @@ def main() -> None:
         "operator, in weights": round(one / per_weight - 32 * 32 - block),
     }
     print(json.dumps(result, indent=1))
-    args.out.write_text(json.dumps(result, indent=1) + "\n")
+    script.write(args.out, result)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import json
 from itertools import count
 from pathlib import Path
 
+from benchmarks import script
 from service.batching.waiting import Entry, WaitingRoom
 
 LAUNCH = 12
@@ -21,21 +22,20 @@ TIMES = (4.0, 2.0, 1.0, 0.5, 0.25)
 FLAT = 0.25
 DEPTHS = (8, 24, 64, 160, 520)
 ROUNDS = 2000
-TEXTS = Path("examples/data/sentiment.jsonl")
 OUT = Path("benchmarks/results/line.json")
 
 
 def lengths() -> list[int]:
     """About as many tokens as the texts have: words, marks, and the two that every input gets."""
-    texts = [json.loads(line)["text"] for line in TEXTS.read_text("utf-8").splitlines()]
+    texts = script.texts()
     return [2 + len(text.split()) + sum(not (c.isalnum() or c.isspace()) for c in text) for text in texts]
 
 
-class _Flat(WaitingRoom[None]):
-    """Padding is bounded alike in small batches and in large ones."""
+class _Flat(float):
+    """A launch whose share is the same for every row: padding is bounded alike in small batches and in large ones."""
 
-    def _spare(self, count: int) -> float:
-        return FLAT * self.launch
+    def __truediv__(self, rows: float) -> float:
+        return self
 
 
 def rows_per_time(sizes: list[int], depth: int, room: WaitingRoom[None]) -> float:
@@ -57,9 +57,9 @@ def main() -> None:
     found = {}
     for depth in DEPTHS:
         rooms = {f"x{times:g}": WaitingRoom[None](BUDGET, times * LAUNCH, BUDGET) for times in TIMES}
-        rooms["flat"] = _Flat(BUDGET, LAUNCH, BUDGET)
+        rooms["flat"] = WaitingRoom(BUDGET, _Flat(FLAT * LAUNCH), BUDGET)
         found[str(depth)] = {rule: round(rows_per_time(sizes, depth, room), 2) for rule, room in rooms.items()}
-    OUT.write_text(json.dumps({"launch": LAUNCH, "budget": BUDGET, "rows_by_depth_and_rule": found}, indent=1) + "\n")
+    script.write(OUT, {"launch": LAUNCH, "budget": BUDGET, "rows_by_depth_and_rule": found})
     print(json.dumps(found, indent=1))
 
 

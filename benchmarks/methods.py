@@ -26,6 +26,7 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmarks import script
 from benchmarks.accuracy import dev_scores, prepare
 from benchmarks.hollow import emptied, filled
 from benchmarks.pictures import alone
@@ -189,11 +190,7 @@ def _point(row: Mapping[str, Any]) -> Point:
 
 def main() -> None:
     """Make the points that the result file lacks, or time and draw those that it has."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=Path, default=Path("../shared/models"))
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--work", type=Path, default=Path(".methods"), help="artifacts and pictures")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/methods.json"))
+    parser = script.parser(__doc__, "methods", "models", "data", work="artifacts and pictures")
     parser.add_argument(
         "--minutes",
         type=float,
@@ -209,19 +206,19 @@ def main() -> None:
     parser.add_argument("--report", action="store_true", help="time and draw what was made; makes nothing")
     args = parser.parse_args()
     prepare(args.data, args.work)
-    results = json.loads(args.out.read_text()) if args.out.exists() else {}
+    results = script.read(args.out, {})
     for name in [args.only] if args.only else TASKS:
         found = results.setdefault(name, {"minutes": args.minutes or TASKS[name].minutes, "rows": {}})
         if args.report:
             report(name, found, args)
-            args.out.write_text(json.dumps(results, indent=1) + "\n")
+            script.write(args.out, results)
             continue
         resumed(name, found, args)
         for row in made(name, found, args):
             path = args.work / name / row.point.name
             found["begun"] = json.loads((args.work / name / SETTINGS).read_text("utf-8"))
             found["rows"][row.point.name] = described(row, path, name, args)
-            args.out.write_text(json.dumps(results, indent=1) + "\n")
+            script.write(args.out, results)
             if args.graphs and not row.refused and not (args.graphs / name / row.point.name).exists():
                 emptied(path, args.graphs / name / row.point.name)
             print(name, row.point.name, json.dumps(found["rows"][row.point.name]["dev"]), flush=True)

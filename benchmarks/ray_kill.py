@@ -10,7 +10,6 @@ loses is what Ray drops.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import math
@@ -39,10 +38,10 @@ from ray import serve
 from ray.cluster_utils import Cluster
 from ray.serve import Application
 
+from benchmarks import script
 from deploy.ray_app import build
 from pgb_core.machine import facts
 
-EXAMPLES = Path("examples/data/sentiment.jsonl")
 PATH = "/v1/classify"
 CORES = 1
 # Requests come in bursts, and the node dies in the middle of one: it always holds some.
@@ -242,7 +241,7 @@ def _milliseconds(done: list[Request], begin: float, end: float) -> dict[str, fl
 
 def main() -> None:
     """The service, then the waiting application, in turn."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script.parser(__doc__, "ray_kill")
     parser.add_argument("artifact", type=Path)
     parser.add_argument("--rate", type=float, default=40, help="requests a second")
     parser.add_argument("--seconds", type=float, default=45)
@@ -250,9 +249,8 @@ def main() -> None:
     parser.add_argument("--wait", type=float, default=0.05, help="seconds that the other application waits")
     parser.add_argument("--port", type=int, default=18123)
     parser.add_argument("--only-service", action="store_true")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/ray_kill.json"))
     args = parser.parse_args()
-    texts = [json.loads(line)["text"] for line in EXAMPLES.read_text("utf-8").splitlines()]
+    texts = script.texts()
     random.Random(0).shuffle(texts)  # noqa: S311
     rounds: dict[str, list[dict[str, Any]]] = {"service": []}
     if not args.only_service:
@@ -275,7 +273,7 @@ def main() -> None:
         "lost": {name: [r["lost_in_flight"] + r["lost_after"] for r in several] for name, several in rounds.items()},
         "rounds": rounds,
     }
-    args.out.write_text(json.dumps(result, indent=1) + "\n")
+    script.write(args.out, result)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import script
 from benchmarks.elsewhere import WAYS as ELSEWHERE
 from benchmarks.service.harness import Server, server
 from pgb_core.artifact import MANIFEST, open_artifact
@@ -260,23 +261,20 @@ def measure(made: Made, args: argparse.Namespace, versions: dict[str, dict[str, 
 
 def main() -> None:
     """Ask for what the result file lacks."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=Path, default=Path("../shared/models"))
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser = script.parser(__doc__, "same_answers", "models", "data")
     parser.add_argument("--work", type=Path, default=Path(".same"), help="artifacts, answers, and an environment")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/same_answers.json"))
     parser.add_argument("--optimum", help="the interpreter of an environment that has Optimum; made by default")
     parser.add_argument("--rows", type=int, default=500, help="of each dev set")
     parser.add_argument("--only", help="the artifact and form of this name")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    results = json.loads(args.out.read_text("utf-8")) if args.out.exists() else {"versions": {}, "found": {}}
+    results = script.read(args.out, {"versions": {}, "found": {}})
     results = {"machine": facts(), **{name: results[name] for name in ("versions", "found")}}
     for made in MADE:
         if made.name in results["found"] or (args.only and args.only != made.name):
             continue
         results["found"][made.name] = measure(made, args, results["versions"])
-        args.out.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+        script.write(args.out, results)
         print(made.name, json.dumps(results["found"][made.name]), flush=True)
 
 

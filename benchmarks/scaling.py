@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import nnls
 
+from benchmarks import script
 from benchmarks.capacity import Subject, arguments, forecast_capacity, replica_of, subject_of
 from benchmarks.open_load import Sent, requests, send
 from benchmarks.service.harness import CORES, GENERATOR, pinned
@@ -141,7 +142,7 @@ def main() -> None:
     }
     for name in ("threads of one process", "processes of one thread"):
         print(f"{name}: {json.dumps(result[name])}")
-    args.out.write_text(json.dumps(result, indent=1) + "\n")
+    script.write(args.out, result)
     print(f"{args.out}: written")
 
 

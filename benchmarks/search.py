@@ -8,7 +8,6 @@ heavy-tailed, as real ones are. Seconds of the processor and of the clock, for e
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from typing import get_args
 import torch
 from torch import Tensor
 
+from benchmarks import script
 from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.data import TextRow, read_data
 from pgb_core.learn import fisher
@@ -81,12 +81,11 @@ def measure(importances: Mapping[Site, Tensor], head_dim: int, structure: str, k
 
 def main() -> None:
     """Both models, every structure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script.parser(__doc__, "search")
     parser.add_argument("--checkpoint", type=Path, default=Path("../shared/models/minilm-l6-sst2"))
     parser.add_argument("--texts", type=Path, default=Path("../shared/data/glue/sst2/train.tsv"))
     parser.add_argument("--samples", type=int, default=256)
     parser.add_argument("--keep", type=float, default=0.5)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/search.json"))
     args = parser.parse_args()
     models = {
         args.checkpoint.name: checkpoint_importances(args.checkpoint, args.texts, args.samples),
@@ -104,7 +103,7 @@ def main() -> None:
             for name, (scores, head_dim) in models.items()
         },
     }
-    args.out.write_text(json.dumps(result, indent=1) + "\n")
+    script.write(args.out, result)
     print(json.dumps(result["rows"], indent=1))
 
 

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks import script
 from benchmarks.accuracy import prepare
 from pgb_core.artifact import open_artifact
 from pgb_core.machine import facts
@@ -54,21 +55,17 @@ def row(task: str, flag: str, value: float, args: argparse.Namespace) -> dict[st
 
 def main() -> None:
     """Run the rows that the result file lacks."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=Path, default=Path("../shared/models"))
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser = script.parser(__doc__, "sought", "models", "data", work="artifacts")
     parser.add_argument("--checkpoints", type=Path, default=Path(".checkpoints"))
-    parser.add_argument("--work", type=Path, default=Path(".sought"))
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/sought.json"))
     parser.add_argument("--only", choices=list(rows()), metavar="ROW", help="the row of this name")
     args = parser.parse_args()
     prepare(args.data, args.work)
-    results = json.loads(args.out.read_text()) if args.out.exists() else {"rows": {}}
+    results = script.read(args.out, {"rows": {}})
     for name, (task, flag, value) in rows().items():
         if name in results["rows"] or (args.only and args.only != name):
             continue
         results["rows"][name] = {**row(task, flag, value, args), "machine": facts()}
-        args.out.write_text(json.dumps(results, indent=1) + "\n")
+        script.write(args.out, results)
         print(name, json.dumps(results["rows"][name]), flush=True)
 
 

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from benchmarks import script
 from pgb_core.machine import facts
 
 ROOT = Path(__file__).parents[1]
@@ -88,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(json.dumps({"end": end, **found}), flush=True)
         worst |= found["status"] != 0
         ends = json.loads(OUT.read_text("utf-8"))["ends"] if OUT.exists() else {}
-        OUT.write_text(json.dumps({"machine": facts(), "ends": {**ends, end: found}}, indent=1) + "\n", "utf-8")
+        script.write(OUT, {"machine": facts(), "ends": {**ends, end: found}})
     return worst
 
 

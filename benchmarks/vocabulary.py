@@ -18,7 +18,6 @@ measured again.
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -33,6 +32,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
 
+from benchmarks import script
 from pgb_core.checkpoints.load import Checkpoint, load_checkpoint
 from pgb_core.checkpoints.trim import trimmed
 from pgb_core.config import CompressConfig
@@ -77,10 +77,7 @@ ELSEWHERE = {"banking77": "banking77/test.csv", "MRPC": "glue/mrpc/dev.tsv"}
 
 def main() -> None:
     """Every case, then the tables of low rank."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=Path, default=Path("../shared/models"))
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/vocabulary.json"))
+    parser = script.parser(__doc__, "vocabulary", "models", "data")
     args = parser.parse_args()
     result: dict[str, Any] = {"machine": facts(), "torch": torch.__version__, "cases": {}}
     if args.out.exists():
@@ -89,11 +86,11 @@ def main() -> None:
     for name, case in CASES.items():
         if name not in result["cases"]:
             result["cases"][name] = measured(case, args.models, args.data, shared)
-            args.out.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+            script.write(args.out, result)
     if "low rank" not in result:
         case = CASES["sst2"]
         result["low rank"] = low_rank(args.models / case.model, args.data / case.train)
-        args.out.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+        script.write(args.out, result)
     print(json.dumps(result, indent=1))
 
 

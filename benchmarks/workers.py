@@ -9,7 +9,6 @@ others, and both again for the model alone (the difference to a process that ser
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import subprocess
@@ -21,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import script
 from benchmarks.service.harness import CORES, Generator, Load, Server, server
 from pgb_core.artifact import open_artifact
 from pgb_core.machine import facts
 
-EXAMPLES = Path("examples/data/sentiment.jsonl")
 _KINDS = ("Rss", "Pss", "Shared_Clean", "Shared_Dirty", "Private_Clean", "Private_Dirty")
 _IMPORTS = "import service.__main__, sys; print(flush=True); sys.stdin.read()"
 
@@ -117,20 +116,19 @@ def median(rounds: Sequence[Any]) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     """Both layouts in turn, three times; the figures of each, and the medians."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script.parser(__doc__, "workers")
     parser.add_argument("artifact", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
         "--saturating", type=float, default=250, help="requests of 8 rows a second, more than it can do"
     )
     parser.add_argument("--single", type=float, default=150, help="requests of 1 row a second, about half of capacity")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/workers.json"))
     args = parser.parse_args()
     cores = len(CORES)
     rates = {"single": (args.single, 1), "saturated": (args.saturating, 8)}
     rounds: dict[str, list[Any]] = {f"1x{cores}": [], f"{cores}x1": []}
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        json.dump([json.loads(line)["text"] for line in EXAMPLES.read_text("utf-8").splitlines()], file)
+        json.dump(script.texts(), file)
         file.flush()
         for _ in range(args.rounds):
             for processes, threads in ((1, cores), (cores, 1)):
@@ -148,7 +146,7 @@ def main() -> None:
         "imports_only_mb": {f"{n}": idle(n) for n in (1, cores)},
         "rounds": rounds,
     }
-    args.out.write_text(json.dumps(result, indent=1) + "\n")
+    script.write(args.out, result)
     print(json.dumps(result["median"], indent=1))
 
 

@@ -23,7 +23,9 @@ from service.http.origins import Origins, Preflights, allowed
 from service.http.shortcut import Shortcut
 from service.keys import Keys
 from service.models.lifecycle import Lifecycle
+from service.models.loader import Loader
 from service.models.registry import Registry
+from service.models.repository import Repository
 from service.observe.instruments import Instruments
 from service.observe.tracing import Tracer
 from service.settings import Settings
@@ -40,11 +42,13 @@ def create_app(settings: Settings, background: bool = False, dialects: Sequence[
     """
     instruments = Instruments()
     tracer = Tracer(settings.otlp_endpoint) if settings.otlp_endpoint else None
-    registry = Registry(settings, instruments, tracer)
-    lifecycle = Lifecycle(registry, instruments)
+    registry = Registry()
+    instruments.watch(registry.figures)
+    repository = Repository(registry, Loader(settings, instruments, tracer), settings, instruments)
+    lifecycle = Lifecycle(registry, repository, instruments, settings.max_request_seconds)
     engine = Engine(registry, settings, instruments)
     keys = Keys(settings.keys_file)
-    parts = Parts(settings, dialects, instruments, tracer, lifecycle, keys, engine)
+    parts = Parts(settings, dialects, instruments, tracer, lifecycle, repository, keys, engine)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -40,13 +40,13 @@ from pgb_core.inference.runtimes.registry import RUNTIMES, devices
 
 PREFIX = "PGB_"
 DEFAULTS = f"{PREFIX}DEFAULT_"
-# What Kubernetes puts into every container beside a service whose name is pgb, or begins with pgb-.
 _OF_THE_JOB = f"{PREFIX}CACHE"  # where `pgb compress` keeps scores
 _LONGEST = 1e9  # seconds: what clocks and timers can count
 _MOST_BYTES = (1 << 31) - 1  # of one body
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([\w.-]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?", re.IGNORECASE | re.ASCII)
 _PORTS = {"http": 80, "https": 443}
 _ENDPOINT = re.compile(r"https?://[^\s/?#]+\S*", re.IGNORECASE)
+# What Kubernetes puts into every container beside a service whose name is pgb, or begins with pgb-.
 _LINKED = re.compile(rf"{PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_\d+_\w+)")
 
 

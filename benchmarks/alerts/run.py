@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks import script
 from benchmarks.alerts.causes import CAUSES, SMALL, Cause, Service, repeated
 from benchmarks.alerts.page import DASHBOARD, STEP, asked, legend, page, panel, points, timeline
 from benchmarks.alerts.prometheus import RULES, SHORTER, Prometheus, Target, prometheus, shortened
@@ -150,7 +151,7 @@ def main() -> None:
         "fired for the service that was well": wrong,
         "dashboard": counted,
     }
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    script.write(RESULTS, result)
     told = "Each alert was caused once to the service ml/ill, beside ml/well. Yellow: pending. Red: firing."
     args.page.parent.mkdir(parents=True, exist_ok=True)
     args.page.write_text(page(told, timeline(when, end - begin), drawn), "utf-8")

@@ -21,6 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from benchmarks import script
 from benchmarks.attack.requests import Attack, listed, paired, warm_up
 from benchmarks.attack.watch import Liveness, cpu_seconds, forget_most, memory_mb, send
 from benchmarks.service.process import free_port
@@ -135,9 +136,9 @@ def main() -> None:
     finally:
         process.kill()
         process.wait()
-    results = json.loads(args.out.read_text()) if args.out.exists() else {}
+    results = script.read(args.out, {})
     results.setdefault("costs", {})[args.part] = {"machine": facts(), "requests": found}
-    args.out.write_text(json.dumps(results, indent=1) + "\n")
+    script.write(args.out, results)
 
 
 if __name__ == "__main__":

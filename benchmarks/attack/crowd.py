@@ -7,16 +7,10 @@ import json
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-EXAMPLES = Path("examples/data/sentiment.jsonl")
-
-
-def sentences() -> list[str]:
-    """The built-in texts."""
-    return [json.loads(line)["text"] for line in EXAMPLES.read_text("utf-8").splitlines()]
+from benchmarks import script
 
 
 @dataclass
@@ -43,7 +37,7 @@ class Crowd:
             thread.join(120)
 
     def _ask(self, number: int) -> None:
-        texts, turn = sentences(), number
+        texts, turn = script.texts(), number
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=100)
         while not self._stop.is_set():
             begun = time.monotonic()

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import script
 from benchmarks.attack.costs import MODELS, OUT, start
 from benchmarks.attack.crowd import Crowd
 from benchmarks.attack.requests import Attack, as_json, http, many_texts
@@ -91,9 +92,9 @@ def main() -> None:
             process.kill()
             process.wait()
         print(name, json.dumps(found[name]), flush=True)
-    results = json.loads(args.out.read_text()) if args.out.exists() else {}
+    results = script.read(args.out, {})
     results.setdefault("mixtures", {})[args.part] = {"machine": facts(), "seconds": SECONDS, "beside": found}
-    args.out.write_text(json.dumps(results, indent=1) + "\n")
+    script.write(args.out, results)
 
 
 if __name__ == "__main__":

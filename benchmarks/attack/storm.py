@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from benchmarks import script
 from benchmarks.attack.costs import MODELS, OUT, start
 from benchmarks.attack.crowd import Crowd
 from benchmarks.attack.requests import endless
@@ -106,9 +107,9 @@ def main() -> None:
         if bad
     ]
     found["broken"] = broken
-    results = json.loads(args.out.read_text()) if args.out.exists() else {}
+    results = script.read(args.out, {})
     results["storm"] = found
-    args.out.write_text(json.dumps(results, indent=1) + "\n")
+    script.write(args.out, results)
     print(json.dumps(found, indent=1))
     if broken:
         raise SystemExit("; ".join(broken))

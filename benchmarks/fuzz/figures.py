@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks import script
 from pgb_core.machine import facts
 
 RESULTS = Path("benchmarks/results/fuzz.json")
@@ -13,9 +13,9 @@ RESULTS = Path("benchmarks/results/fuzz.json")
 
 def write(part: str, figures: dict[str, Any], path: Path = RESULTS) -> None:
     """Set one part, and leave the others as they are."""
-    found = json.loads(path.read_text()) if path.exists() else {}
+    found = script.read(path, {})
     found[part] = {"machine": facts(), **figures}
-    path.write_text(json.dumps(found, indent=1) + "\n")
+    script.write(path, found)
 
 
 def sorted_counts(counts: dict[Any, int]) -> dict[str, int]:

@@ -23,7 +23,7 @@ from benchmarks.fuzz.figures import sorted_counts, write
 from benchmarks.fuzz.mutants import MARK, Request, mutants
 from benchmarks.service.harness import server
 from pgb_core.artifact import open_artifact
-from service.dialects.v2 import schemas as v2
+from service.dialects.v2 import codec
 from service.errors import InvalidInput, Malformed, ServiceError, TooLarge
 
 ITEMS = 128
@@ -34,7 +34,7 @@ _SLOW = 1.0
 def parse(request: Request) -> str:
     """How the parser took it: ok or the name of its error. Raises AssertionError when it broke its word."""
     try:
-        asked = v2.parse(request.body, request.length, ITEMS)
+        asked = codec.parse(request.body, request.length, ITEMS)
     except ServiceError as error:
         if type(error) not in (InvalidInput, Malformed, TooLarge):
             raise AssertionError(f"raised {error!r}") from error

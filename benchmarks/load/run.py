@@ -8,7 +8,6 @@ generator has the last core for itself and the service the others. Exits with 1 
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -24,6 +23,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"  # as the service does; it is fas
 
 from rich.console import Console
 
+from benchmarks import script
 from benchmarks.load.capacity import find
 from benchmarks.load.models import ArtifactSet, prepare
 from benchmarks.load.report import render
@@ -263,11 +263,10 @@ def samples(folder: Path) -> tuple[Path, Path]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Make the artifacts, run the scenarios, write figures and report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script.parser(__doc__, "load")
     parser.add_argument("--quick", action="store_true", help="about 2 minutes, with fewer and shorter runs")
     parser.add_argument("--demo", type=Path, default=Path(".demo"), help="where `pgb demo` keeps its models [.demo]")
     parser.add_argument("--models", type=Path, default=Path(".load"), help="where the others are kept [.load]")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/load.json"))
     parser.add_argument("--report", type=Path, help="HTML file [load.html in the folder of --models]")
     args = parser.parse_args(argv)
     console = Console(stderr=True, highlight=False, soft_wrap=True)

@@ -26,9 +26,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks import script
 from benchmarks.service.harness import GENERATOR, SERVICE, Generator, Server, server
 from benchmarks.service.process import pinned
-from benchmarks.service.run import EXAMPLES, FORM, bare
+from benchmarks.service.run import FORM, bare
 from pgb_core.artifact import open_artifact
 from pgb_core.machine import facts
 
@@ -171,7 +172,7 @@ PARTS = {part.__name__: part for part in (beside, share)}
 
 def main() -> None:
     """Run the parts that are named."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script.parser(__doc__, "overhead")
     parser.add_argument("artifact", type=Path)
     parser.add_argument("parts", nargs="+", choices=PARTS)
     parser.add_argument("--before", type=Path, help="another checkout, to compare with")
@@ -181,9 +182,8 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=2000, help="of one round of `beside`")
     parser.add_argument("--seconds", type=float, default=12, help="of load in one round of `share`")
     parser.add_argument("--callgrind", action="store_true", help="count instructions with valgrind")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/overhead.json"))
     args = parser.parse_args()
-    texts = [json.loads(line)["text"] for line in EXAMPLES.read_text("utf-8").splitlines()]
+    texts = script.texts()
     long = [" ".join(texts[n : n + 8]) for n in range(0, len(texts), 8)]
     sides = {**({"before": args.before} if args.before else {}), "after": HERE}
     manifest = open_artifact(args.artifact).manifest
@@ -191,7 +191,7 @@ def main() -> None:
         for case in args.cases:
             rows, longer = CASES[case]
             found = PARTS[part](args.artifact, long if longer else texts, rows, sides, args)
-            results = json.loads(args.out.read_text()) if args.out.exists() else {}
+            results = script.read(args.out, {})
             results |= {
                 "machine": facts(),
                 "model": manifest.name,
@@ -199,7 +199,7 @@ def main() -> None:
                 "cores": [len(SERVICE), len(GENERATOR)],
             }
             results.setdefault(part, {})[f"{case} a request"] = found
-            args.out.write_text(json.dumps(results, indent=1) + "\n")
+            script.write(args.out, results)
             print(part, case, json.dumps(found), flush=True)
 
 

@@ -10,7 +10,6 @@ rates are compared, the generator has a core for itself and the service the othe
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -28,6 +27,7 @@ from typing import Any
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # as the service does; it is faster, too
 
+from benchmarks import script
 from benchmarks.service.harness import GENERATOR, SERVICE, STAGES, Generator, Load, Server, server
 from benchmarks.service.process import pinned
 from pgb_core.artifact import open_artifact
@@ -44,7 +44,6 @@ from service.settings import read_settings
 FORM = "fp32"  # of the service, and of the bare runtime beside it
 ROWS = 8
 ROUNDS = 5  # of a rate and its neighbour
-EXAMPLES = Path("examples/data/sentiment.jsonl")
 
 
 def bare(artifact: Path, texts: list[str], seconds: float, form: str = FORM) -> float:
@@ -329,24 +328,23 @@ PARTS: dict[str, Callable[..., dict[str, Any]]] = {
 
 def main() -> None:
     """Run the parts that are named."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script.parser(__doc__, "service")
     parser.add_argument("artifact", type=Path)
     parser.add_argument("parts", nargs="+", choices=PARTS)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/service.json"))
     parser.add_argument("--seconds", type=float, help="of overload and soak")
     args = parser.parse_args()
-    texts = [json.loads(line)["text"] for line in EXAMPLES.read_text("utf-8").splitlines()]
+    texts = script.texts()
     for part in args.parts:
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
             json.dump(texts, file)
             file.flush()
             more = {"seconds": args.seconds} if args.seconds and part in ("overload", "soak") else {}
             found = PARTS[part](args.artifact, texts, Path(file.name), **more)
-        results = json.loads(args.out.read_text()) if args.out.exists() else {}
+        results = script.read(args.out, {})
         manifest = open_artifact(args.artifact).manifest
         kept = round(manifest.weights["kept"] / manifest.weights["dense"], 3)
         results[part] = {"machine": facts(), "model": manifest.name, "weights_kept": kept, **found}
-        args.out.write_text(json.dumps(results, indent=1) + "\n")
+        script.write(args.out, results)
         print(part, json.dumps(found, indent=1), flush=True)
 
 

@@ -121,10 +121,6 @@ class Batcher(Generic[Item, Result]):
         since = self._since
         return since is not None and clock() - since > seconds
 
-    def wait_seconds(self) -> float:
-        """Estimated seconds that an input would wait behind all admitted work if it came now."""
-        return self._queue.wait_seconds(clock())
-
     def check(self, flow: Hashable = None, body: int = 0) -> None:
         """See `Queue.check`."""
         with self._changed:

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 
 from starlette.routing import BaseRoute
 
-from service.errors import ServiceError
+from service.errors import EmptyInput, InputRejected, InvalidInput, ServiceError
 
 _READING = ("GET", "HEAD")
+# The statuses of a dialect that has no 422: 400 for everything that is wrong with an input.
+WITHOUT_422: Mapping[type[ServiceError], int] = dict.fromkeys((InvalidInput, EmptyInput, InputRejected), 400)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from pydantic_core import to_json
 from service.engine import Engine
 from service.keys import Keys, secret_of
 from service.models.registry import Registry
+from service.models.repository import Repository
 from service.observe.metrics import Call
 
 Name = Annotated[str, Path(description="Name of a served model")]
@@ -71,8 +72,13 @@ def engine_of(request: Request) -> Engine:
 
 
 def registry_of(request: Request) -> Registry:
-    """The application's models."""
+    """The models that answer."""
     return engine_of(request).registry
+
+
+def repository_of(request: Request) -> Repository:
+    """What loads and unloads models."""
+    return cast(Repository, request.app.state.repository)
 
 
 class Require(HTTPBearer):

@@ -7,21 +7,21 @@ import itertools
 import math
 import re
 import secrets
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.batching.admission import Backlog
 from service.dialects.base import Dialect, spoken
 from service.engine import Engine
-from service.errors import ENDING, InvalidInput, Malformed, Overloaded, ServiceError, TooLarge, TooSlow, Unavailable
+from service.errors import ENDING, InvalidInput, Overloaded, ServiceError, Unavailable
+from service.http.body import Bodies, declared, uncompressed
 from service.http.client import client_of
 from service.http.failures import internal, let_go, no_path, render
 from service.keys import Keys, secret_of
 from service.models.lifecycle import Lifecycle
+from service.models.repository import Repository
 from service.observe import logs
 from service.observe.instruments import Instruments
 from service.observe.metrics import Call, Stamps
@@ -32,12 +32,9 @@ TIMEOUT_HEADER = b"x-request-timeout-ms"
 CLIENT_GONE = 499
 # In place of the dialect where requests to a probe's route are counted.
 PROBE = "probe"
-# A client that holds more than max_pending_bytes / LITTLE must leave max_pending_bytes / RESERVE free.
-RESERVE, LITTLE = 8, 4096
 _ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NUMBER = re.compile(r"\+?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
-_ENCODINGS = ("gzip", "deflate")
 
 
 @dataclass(frozen=True)
@@ -49,6 +46,7 @@ class Parts:
     instruments: Instruments
     tracer: Tracer | None
     lifecycle: Lifecycle
+    repository: Repository
     keys: Keys
     engine: Engine
 
@@ -60,7 +58,7 @@ class Arrival:
         self._app = app
         self._parts = parts
         self._settings, self._instruments = parts.settings, parts.instruments
-        self._held = Backlog()  # bytes of bodies
+        self._bodies = Bodies(parts.settings, parts.instruments)
         self._name, self._numbers = secrets.token_hex(8), itertools.count(1)  # for requests without an id of their own
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -96,7 +94,7 @@ class Arrival:
             if client is not None and client.behind:  # one more answer would not be counted until it is sent
                 await client.fetched()
             try:
-                size = _declared(headers)
+                size = declared(headers)
                 peer = scope.get("client")
                 call.flow = f"{peer[0]}:{peer[1]}" if peer else ""
                 if size != 0 and self._parts.keys.required:  # no bytes are held for clients without a valid key
@@ -104,19 +102,16 @@ class Arrival:
                 work = dialect.work.fullmatch(scope["path"]) if scope["method"] == "POST" else None
                 if work:
                     self._check_room(call, work.groupdict().get("model"), size or 0)
-                self._check_head(headers, size, call)
-                body = client.whole() if client is not None else None
-                if body is None:
-                    body = await self._read(call, receive)
-                else:
-                    self._keep(call, len(body), len(body))
+                self._give(call, headers)
+                self._bodies.check(headers, size)
+                body = await self._bodies.read(call, client, receive)
                 if body is None:
                     return
-                call.body = self._plain(headers, body, call)
+                call.body = self._bodies.plain(call, headers, body)
             except ServiceError as error:
                 await render(dialect, error)(scope, receive, answer)
                 return
-            await self._run(_whole(scope, call.body), call.body, receive, answer)
+            await self._run(uncompressed(scope, call.body), call.body, receive, answer)
         except asyncio.CancelledError:
             if begun or not self._given_up():
                 raise
@@ -131,7 +126,7 @@ class Arrival:
             if not begun:
                 await internal(dialect)(scope, receive, answer)
         finally:
-            self._held.done(call.flow, call.held_bytes)
+            self._bodies.free(call)
             call.body = b""  # the server keeps the scope until another request comes
             self._parts.engine.in_flight -= 1
             self._instruments.open.dec()
@@ -161,67 +156,12 @@ class Arrival:
                 model.statistics.failed(call)
             raise
 
-    def _hold(self, call: Call, count: int) -> None:
-        """Count `count` more bytes, or fewer if negative, until the request ends. Raises Overloaded.
-
-        A client may not hold more bytes than are left free. A client that holds much must also leave an eighth of the
-        room free. So a client that holds little finds room, however many others hold much.
-        """
-        call.held_bytes += count
-        if count < 0:
-            self._held.done(call.flow, -count)
-            return
-        self._held.add(call.flow, count)
-        own, room = self._held.of(call.flow), self._settings.max_pending_bytes
-        kept = room / RESERVE if own > room / LITTLE else 0
-        if own > room - kept - self._held.total:
-            self._instruments.rejections.labels("bytes").inc()
-            raise Overloaded("too many bytes are waiting already", 1.0)
-
-    def _check_head(self, headers: Mapping[bytes, bytes], size: int | None, call: Call) -> None:
-        """Check the head. Raises InvalidInput, TooLarge or Malformed for errors that do not depend on the body."""
+    def _give(self, call: Call, headers: Mapping[bytes, bytes]) -> None:
+        """Set the time in which the request must be answered. Raises InvalidInput for a time that is none."""
         call.give(self._settings.max_request_seconds)
         wanted = headers.get(TIMEOUT_HEADER)
         if wanted is not None:
             call.give(_milliseconds(str(wanted, "latin-1")))
-        if size is not None and size > self._settings.max_body_bytes:
-            raise self._too_large()
-        if _encoding(headers) not in (*_ENCODINGS, "identity", ""):
-            raise Malformed("content-encoding is gzip, deflate or none")
-
-    def _too_large(self) -> TooLarge:
-        return TooLarge(f"the body is larger than {self._settings.max_body_bytes} bytes")
-
-    async def _read(self, call: Call, receive: Receive) -> bytes | None:
-        """The body as it was sent; None when the client left before its end."""
-        body = bytearray()
-        try:
-            async with asyncio.timeout(self._settings.max_body_seconds):
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        return None
-                    more = message.get("body", b"")
-                    body += more
-                    self._keep(call, len(body), len(more))
-                    if not message.get("more_body", False):
-                        return bytes(body)
-        except TimeoutError:
-            raise TooSlow(f"the body did not arrive within {self._settings.max_body_seconds:g} seconds") from None
-
-    def _keep(self, call: Call, size: int, more: int) -> None:
-        """Count `more` bytes of a body that has `size` bytes by now. Raises TooLarge or Overloaded."""
-        if size > self._settings.max_body_bytes:
-            raise self._too_large()
-        self._hold(call, more)
-
-    def _plain(self, headers: Mapping[bytes, bytes], body: bytes, call: Call) -> bytes:
-        """The body, decompressed."""
-        if _encoding(headers) not in _ENCODINGS:
-            return body
-        plain = decompressed(body, self._settings.max_body_bytes)
-        self._hold(call, len(plain) - len(body))
-        return plain
 
     async def _run(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         """Run the route with the whole body; cancel it when the client leaves before the answer."""
@@ -278,45 +218,8 @@ def _waiting(receive: Receive, leave: Callable[[], None]) -> Callable[[], object
     return departure.cancel
 
 
-def _encoding(headers: Mapping[bytes, bytes]) -> str:
-    given = headers.get(b"content-encoding")
-    return "identity" if given is None else str(given, "latin-1").strip().lower()
-
-
-def _declared(headers: Mapping[bytes, bytes]) -> int | None:
-    """Bytes of the body that the head announces; None if they are not known: it comes in chunks, or another server let
-    through what is no number."""
-    if b"transfer-encoding" in headers:
-        return None
-    declared = headers.get(b"content-length", b"0")
-    return int(declared) if declared.isdigit() else None
-
-
-def decompressed(body: bytes, limit: int) -> bytes:
-    """Decompress gzip or deflate, to at most `limit` bytes. Raises Malformed or TooLarge."""
-    undo = zlib.decompressobj(wbits=47)
-    try:
-        found = undo.decompress(body, limit + 1)
-    except zlib.error:
-        raise Malformed("the body is not compressed as content-encoding says") from None
-    if len(found) > limit:
-        raise TooLarge(f"the body is larger than {limit} bytes when decompressed")
-    if not undo.eof or undo.unused_data:
-        raise Malformed("the compressed body is cut short or followed by something else")
-    return found
-
-
 def _milliseconds(text: str) -> float:
     value = float(text) if _NUMBER.fullmatch(text.strip()) else math.nan
     if not (math.isfinite(value) and value > 0):
         raise InvalidInput(f"{TIMEOUT_HEADER.decode()} is a number of milliseconds above 0")
     return value / 1e3
-
-
-def _whole(scope: Scope, body: bytes) -> Scope:
-    """The scope as if the body had been sent uncompressed."""
-    if not any(name == b"content-encoding" for name, _ in scope["headers"]):
-        return scope
-    kept = [(n, v) for n, v in scope["headers"] if n not in (b"content-encoding", b"content-length")]
-    scope["headers"] = [*kept, (b"content-length", str(len(body)).encode())]
-    return scope

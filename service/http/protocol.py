@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections import deque
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -18,9 +17,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from service.http.client import EXTENSION
+from service.http.connections import Connections
+from service.http.exchange import CycleClient, Together
 from service.observe import logs
 from service.observe.instruments import Instruments
-from service.observe.metrics import clock
 
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
@@ -28,8 +28,6 @@ _BAD = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\
 _TOO_MANY = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 # The reason of each, as `pgb_connections_refused_total` names it.
 _REASONS = {_TOO_LARGE: "head", _TOO_SLOW: "slow", _BAD: "malformed", _TOO_MANY: "pipelined"}
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_HEAD = b"HTTP/1.1 "
 _LAST_CALL_SECONDS = 0.5
 _MOST_HEADERS = 128
 _MOST_WAITING = 32  # requests of one connection
@@ -62,22 +60,17 @@ class BoundedProtocol(HttpToolsProtocol):
         self._due: float | None = None  # an instant of the loop; None while the clock stands
         self._cycles: deque[RequestResponseCycle] = deque()  # that may be unanswered, in order
         self._stalled: asyncio.TimerHandle | None = None
-        self._shared = _SHARED.setdefault(self.server_state, _Shared())
-        self._evicted = False
+        self._shared = _SHARED.setdefault(self.server_state, Connections())
         self._dropped = 0
         self._last_word: bytes | None = None  # once it is set, nothing more is read as requests
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock. If there are too many connections now, close the one that has been idle longest."""
         super().connection_made(transport)
-        self._together = _Together(transport)
+        self._together = Together(transport)
         self._start_clock()
-        self._shared.idle[self] = None
-        while len(self.connections) - self._shared.leaving > self.max_connections:
-            longest = next(iter(self._shared.idle))
-            del self._shared.idle[longest]
-            longest._evicted = True
-            self._shared.leaving += 1
+        self._shared.rests(self)
+        for longest in self._shared.surplus(len(self.connections), self.max_connections):
             longest._drop("idle")
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -86,9 +79,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
         self._moves()
-        self._shared.idle.pop(self, None)
-        self._shared.unread.pop(self, None)
-        self._shared.leaving -= self._evicted
+        self._shared.closed(self)
         for cycle in self._cycles:  # by itself only the request that came last hears of it
             if not cycle.response_complete:
                 cycle.disconnected = True
@@ -169,7 +160,7 @@ class BoundedProtocol(HttpToolsProtocol):
         elif len(self._cycles) >= _MOST_WAITING:
             self._stop(_TOO_MANY)
         else:
-            client = _Client()
+            client = CycleClient()
             told: dict[str, Any] = {EXTENSION: client}
             self.scope["extensions"] = told
             if old:  # such a client does not know what 100 means
@@ -178,7 +169,7 @@ class BoundedProtocol(HttpToolsProtocol):
             client.cycle = self.cycle
             self.cycle.transport = self._together  # type: ignore[assignment]
             self._cycles.append(self.cycle)
-            self._shared.idle.pop(self, None)
+            self._shared.works(self)
 
     def on_body(self, body: bytes) -> None:
         """Take a part of a body, unless the request was refused."""
@@ -210,8 +201,8 @@ class BoundedProtocol(HttpToolsProtocol):
                 break
             cycle.body = bytearray()
         super().on_response_complete()
-        if self._cycles[-1].response_complete and not self._evicted:
-            self._shared.idle[self] = None
+        if self._cycles[-1].response_complete:
+            self._shared.rests(self)
         if self._last_word is not None:
             self._speak()
         if self.transport.is_closing():
@@ -221,30 +212,20 @@ class BoundedProtocol(HttpToolsProtocol):
         """The client does not fetch its answers, and the buffer is full."""
         super().pause_writing()
         self._hurry()
-        self._shared.unread[self] = None
-        self._make_room()
+        self._shared.fills(self)
+        for longest in self._shared.unfetched(self.max_unsent_bytes):
+            longest._drop("unread")
 
     def resume_writing(self) -> None:
         """The client has fetched its answers."""
         super().resume_writing()
-        self._shared.unread.pop(self, None)
+        self._shared.empties(self)
         if not self.transport.is_closing():
             self._moves()
 
     def timeout_keep_alive_handler(self) -> None:
         """The client asked nothing more. Drop what it has not fetched; a normal close could wait for it for ever."""
         self.transport.abort()
-
-    def _make_room(self) -> None:
-        """While the answers that are not fetched have too many bytes, end the connection that was first among them. A
-        single one is left alone: its answer may be that large."""
-        unread = self._shared.unread
-        total = sum(one.transport.get_write_buffer_size() for one in unread)
-        while total > self.max_unsent_bytes and len(unread) > 1:
-            longest = next(iter(unread))
-            del unread[longest]
-            total -= longest.transport.get_write_buffer_size()
-            longest._drop("unread")
 
     def _moves(self) -> None:
         if self._stalled is not None:
@@ -334,106 +315,7 @@ class BoundedProtocol(HttpToolsProtocol):
         logs.LOGGER.debug("connection refused", extra={"fields": {"reason": reason}})
 
 
-class _Together:
-    """The part of a transport that an answer uses. It sends a head and what follows as one write, because each
-    write is a system call and wakes the client."""
-
-    __slots__ = ("_head", "_transport")
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._head = b""
-
-    def write(self, data: bytes) -> None:
-        """Keep a head, and send it together with the next data."""
-        if self._head:
-            head, self._head = self._head, b""
-            self._transport.writelines((head, data) if data else (head,))
-        elif data.startswith(_HEAD) and data != _CONTINUE:
-            self._head = data
-        else:
-            self._transport.write(data)
-
-    def flush(self) -> None:
-        """Send a head that nothing follows, such as the answer to HEAD."""
-        if self._head:
-            self.write(b"")
-
-    def close(self) -> None:
-        """Once all is sent."""
-        self.flush()
-        self._transport.close()
-
-    def is_closing(self) -> bool:
-        """See `asyncio.Transport`."""
-        return self._transport.is_closing()
-
-
-class _Client:
-    """See `Client`."""
-
-    __slots__ = ("_leave", "cycle", "received")
-
-    def __init__(self) -> None:
-        self.received = clock()
-        self.cycle: RequestResponseCycle | None = None
-        self._leave: Callable[[], None] | None = None
-
-    @property
-    def gone(self) -> bool:
-        """Whether the client has left."""
-        return self.cycle is None or self.cycle.disconnected
-
-    @property
-    def behind(self) -> bool:
-        """Whether the client has not fetched its answers, and the buffer is full."""
-        return self.cycle is not None and self.cycle.flow.write_paused
-
-    async def fetched(self) -> None:
-        """Wait until the client has fetched its answers, or has left."""
-        if self.cycle is not None:
-            await self.cycle.flow.drain()
-
-    def whole(self) -> bytes | None:
-        """The body as the next ASGI message would have it."""
-        cycle = self.cycle
-        if cycle is None or cycle.more_body or cycle.disconnected or cycle.waiting_for_100_continue:
-            return None
-        body = bytes(cycle.body)
-        cycle.body = bytearray()
-        cycle.message_event.clear()
-        return body
-
-    def watch(self, leave: Callable[[], None]) -> Callable[[], object]:
-        """Go on reading the connection, so that its end is seen."""
-        self._leave = leave
-        if self.cycle is not None:
-            self.cycle.flow.resume_reading()
-        return self._unwatch
-
-    def _unwatch(self) -> None:
-        self._leave = None
-
-    def leave(self) -> None:
-        """The client leaves."""
-        if self._leave is not None:
-            self._leave()
-
-
-class _Shared:
-    """What the connections of one server share.
-
-    idle: idle connections, longest idle first. leaving: how many of those were aborted but are not closed yet.
-    unread: connections whose answers are not fetched and fill the buffer, longest first.
-    """
-
-    def __init__(self) -> None:
-        self.idle: OrderedDict[BoundedProtocol, None] = OrderedDict()
-        self.leaving = 0
-        self.unread: OrderedDict[BoundedProtocol, None] = OrderedDict()
-
-
-_SHARED: WeakKeyDictionary[ServerState, _Shared] = WeakKeyDictionary()
+_SHARED: WeakKeyDictionary[ServerState, Connections[BoundedProtocol]] = WeakKeyDictionary()
 
 
 class _RefusedError(Exception):

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from service.errors import ENDING, LoadFailed, Unavailable
+from service.models.model import Model
 from service.models.registry import Registry
+from service.models.repository import Repository
+from service.models.watch import watch
 from service.observe.instruments import Instruments
 from service.observe.logs import LOGGER, event, problem
 
@@ -13,10 +16,14 @@ from service.observe.logs import LOGGER, event, problem
 class Lifecycle:
     """The state that probes and load balancers need. Liveness does not depend on it."""
 
-    def __init__(self, registry: Registry, instruments: Instruments) -> None:
+    def __init__(self, registry: Registry, repository: Repository, instruments: Instruments, longest: float) -> None:
+        """longest: seconds that a request may take."""
         self._registry = registry
+        self._repository = repository
         self._instruments = instruments
+        self._longest = longest
         self._loading: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
         self.failure: LoadFailed | None = None
         self.loaded = asyncio.Event()
         self.draining = False
@@ -35,6 +42,11 @@ class Lifecycle:
         if not self._registry.ready:
             raise Unavailable("a model does not answer")
 
+    def check_model(self, model: Model) -> None:
+        """Raises Unavailable when requests for this model should not be sent here."""
+        if self.draining or not model.healthy:
+            raise Unavailable("the model is not ready")
+
     def load(self) -> asyncio.Task[None]:
         """Start loading while probes are served. `loaded` is set when loading has ended, with or without success."""
         self._loading = asyncio.create_task(self._load())
@@ -51,11 +63,14 @@ class Lifecycle:
         if self._loading is not None and not self._loading.done():
             self._loading.cancel()
             await asyncio.gather(self._loading, return_exceptions=True)
-        await self._registry.close()
+        if self._watching is not None:
+            self._watching.cancel()
+        await self._repository.close()
 
     async def _load(self) -> None:
         try:
-            await self._registry.start()
+            await self._repository.start()
+            self._watching = asyncio.create_task(watch(self._registry, self._longest))
             for model in self._registry.models:
                 event(
                     "model ready",

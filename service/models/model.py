@@ -21,7 +21,8 @@ from service.batching.queue import Cost, Limits
 from service.errors import ENDING
 from service.observe import logs
 from service.observe.instruments import Instruments
-from service.observe.metrics import Statistics, clock
+from service.observe.metrics import clock
+from service.observe.statistics import Statistics
 from service.observe.tracing import Tracer
 from service.settings import Settings
 

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 
 from service.planning.arrivals import Arrival, Load, Traffic
-from service.planning.fleet import Balance, Goal, Outcome, Replica, simulate
+from service.planning.fleet import Balance, Goal, Outcome, simulate
+from service.planning.process import Replica
 
 MOST_PROCESSES = 16  # that are simulated at one time: of more, these and their share of the traffic stand for all
 _STEP = 1.25  # from a number of replicas that does not hold to the next one that is tried

@@ -7,7 +7,6 @@ import json
 import logging
 import re
 import socket
-import threading
 import time
 import tracemalloc
 import zlib
@@ -19,7 +18,6 @@ from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from service.app import create_app
@@ -30,8 +28,7 @@ from service.dialects.native import schemas as native
 from service.dialects.rerank import schemas as rerank
 from service.dialects.v2 import schemas as v2
 from service.errors import TooLarge
-from service.http.arrival import decompressed
-from service.http.protocol import BoundedProtocol
+from service.http.body import decompressed
 from service.settings import Settings
 from tests.served import serving
 from tests.service.hostile import (
@@ -53,6 +50,7 @@ from tests.service.hostile import (
     post,
     written,
 )
+from tests.service.sockets import listening
 
 
 @pytest.fixture(scope="module")
@@ -68,21 +66,8 @@ def port(artifacts: tuple[Path, Path]) -> Iterator[int]:
     )
     app = create_app(settings)
     bounds = {"max_head_bytes": HEAD_BYTES, "head_seconds": SECONDS, "instruments": app.state.instruments}
-    protocol = type("Narrow", (BoundedProtocol,), bounds)
-    config = uvicorn.Config(app, port=0, http=protocol, log_config=None, ws="none")
-    config.server_header = False
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        end = time.monotonic() + 60
-        while not server.started:
-            assert time.monotonic() < end
-            time.sleep(0.01)
-        yield server.servers[0].sockets[0].getsockname()[1]
-    finally:
-        server.should_exit = True
-        thread.join()
+    with listening(app, bounds, ws="none") as (port, _):
+        yield port
 
 
 @dataclass(frozen=True)

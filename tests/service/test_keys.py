@@ -29,7 +29,7 @@ from service.http.origins import HEADERS
 from service.keys import Keys, KeysError, make_key, read_keys
 from service.settings import Settings
 from tests.service.hostile import MARK
-from tests.service.test_worst_minutes import running
+from tests.service.sockets import running
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from service.settings import SettingsError
-from tests.service.test_stopping import LOOPS, REQUEST, started
+from tests.service.sockets import LOOPS, REQUEST, started
 
 
 def _has_ipv6() -> bool:

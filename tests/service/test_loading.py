@@ -17,11 +17,11 @@ from pgb_core.inference.tokens import Tokens
 from service.app import create_app
 from service.errors import DeadlineExceeded, LoadFailed
 from service.keys import make_key
-from service.models import model, registry
+from service.models import loader, model
 from service.models.model import Model
 from service.observe.metrics import clock
 from service.settings import Settings
-from tests.service.test_models import folder as folder
+from tests.service.faults import Panic
 
 ASKED = [
     ("POST", "/v1/classify", {"inputs": "the film"}),
@@ -44,7 +44,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
         assert opened.wait(20)
         return Model(*args)
 
-    monkeypatch.setattr(registry, "Model", make)
+    monkeypatch.setattr(loader, "Model", make)
     yield opened
     opened.set()
 
@@ -72,10 +72,6 @@ def broken(*args: object) -> Model:
     raise RuntimeError("unforeseen")
 
 
-class Panic(BaseException):
-    """What a library in Rust raises when it panics: no `Exception`."""
-
-
 def panicking(*args: object) -> Model:
     """What the tokenizers' library may do."""
     raise Panic("unforeseen")
@@ -86,7 +82,7 @@ def test_whatever_goes_wrong_while_loading_ends_the_start(
     artifacts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, make: Callable[..., Model], error: str
 ) -> None:
     """At once and with the kind of error; nothing waits for ever."""
-    monkeypatch.setattr(registry, "Model", make)
+    monkeypatch.setattr(loader, "Model", make)
     app = create_app(Settings(artifacts=(str(artifacts[0]),), max_load_seconds=20))
     with pytest.raises(LoadFailed, match=rf"does not load \({error}\)"), TestClient(app):
         pass
@@ -122,7 +118,7 @@ def test_a_version_that_breaks_while_it_loads_is_424_and_listed(
         artifacts=(f"mood={folder / 'mood' / '1'}",), models_dir=folder, keys_file=tmp_path / "keys", threads=1
     )
     with TestClient(create_app(settings), headers={"x-api-key": key}, raise_server_exceptions=False) as client:
-        monkeypatch.setattr(registry, "Model", broken)
+        monkeypatch.setattr(loader, "Model", broken)
         reply = client.post("/v1/models/mood/load", json={"version": "2"})
         assert reply.status_code == 424
         states = client.get("/v1/models").json()["states"]
@@ -136,8 +132,8 @@ def test_a_load_that_has_begun_ends_whoever_waits_for_it(folder: Path, gate: thr
     gate.set()
 
     async def work(app: FastAPI) -> None:
-        models = app.state.engine.registry
-        before = models.peek("mood")
+        models, registry = app.state.repository, app.state.engine.registry
+        before = registry.peek("mood")
         gate.clear()
         with before.in_use():
             asked = asyncio.create_task(models.load("mood", "2"))
@@ -146,7 +142,7 @@ def test_a_load_that_has_begun_ends_whoever_waits_for_it(folder: Path, gate: thr
             asked.cancel()
             await asyncio.wait([asked])
             gate.set()
-            while models.peek("mood").version != "2":
+            while registry.peek("mood").version != "2":
                 await asyncio.sleep(0.001)
             again = asyncio.create_task(models.load("mood", "1"))  # waits until the first is gone
             await asyncio.sleep(0.01)
@@ -168,8 +164,8 @@ def test_a_version_whose_batch_does_not_end_is_stopped_when_it_is_replaced(folde
         raise RuntimeError("it was stopped")
 
     async def work(app: FastAPI) -> None:
-        models = app.state.engine.registry
-        before = models.peek("mood")
+        models, registry = app.state.repository, app.state.engine.registry
+        before = registry.peek("mood")
         before.batcher._run = stand_still
         before.runtime.stop = stopped.set
         with pytest.raises(DeadlineExceeded):
@@ -231,7 +227,7 @@ def test_a_version_loaded_anew_keeps_its_figures(folder: Path) -> None:
     """What is retired has the same name and number as what replaces it."""
 
     async def work(app: FastAPI) -> None:
-        models = app.state.engine.registry
+        models = app.state.repository
         await models.load("mood", "2")
         await models.load("mood", "2")
         while len(models.index()) > 1:
@@ -248,7 +244,7 @@ def test_a_version_is_listed_once_while_it_is_loaded_again(folder: Path, gate: t
     gate.set()
 
     async def work(app: FastAPI) -> None:
-        models = app.state.engine.registry
+        models = app.state.repository
         before = await models.load("mood", "2")
         while len(models.index()) > 1:
             await asyncio.sleep(0.001)

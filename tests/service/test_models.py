@@ -1,8 +1,6 @@
 """Many models and versions: loading, switching, splitting, retiring, while serving."""
 
 import gc
-import hashlib
-import json
 import re
 import shutil
 import threading
@@ -18,20 +16,6 @@ from service.app import create_app
 from service.keys import make_key
 from service.models.model import Model
 from service.settings import Settings
-
-
-@pytest.fixture
-def folder(artifacts: tuple[Path, Path], tmp_path: Path) -> Path:
-    """A folder of models: `mood` in versions 1 and 2, whose labels differ, and a damaged 3."""
-    for version in ("1", "2", "3"):
-        copy = tmp_path / "models" / "mood" / version
-        shutil.copytree(artifacts[0], copy)
-        manifest = json.loads((copy / "manifest.json").read_text())
-        manifest["labels"] = [f"{label}-of-{version}" for label in manifest["labels"]]
-        if version == "3":
-            manifest["files"]["model.onnx"] = hashlib.sha256(b"").hexdigest()
-        (copy / "manifest.json").write_text(json.dumps(manifest))
-    return tmp_path / "models"
 
 
 @pytest.fixture

@@ -26,12 +26,16 @@ from service.observe import logs
 from service.observe.logs import LOGGER, JsonFormatter
 from service.observe.metrics import Call, Stamps
 from service.planning import __main__ as command
-from service.planning import measure as measuring
-from service.planning.arrivals import Arrival, Burst, Drawn, Load, Mix, Served, Trace, weights
-from service.planning.fleet import BALANCES, LEAST_CONNECTIONS, ROUND_ROBIN, Balance, Goal, Outcome, Replica, simulate
-from service.planning.measure import grid, measure
+from service.planning import batches, overhead
+from service.planning.arrivals import Arrival, Burst, Drawn, Load, Mix
+from service.planning.batches import grid
+from service.planning.flags import weights
+from service.planning.fleet import BALANCES, LEAST_CONNECTIONS, ROUND_ROBIN, Balance, Goal, Outcome, simulate
+from service.planning.measure import measure
+from service.planning.process import Replica
 from service.planning.profile import Overhead, Point, Profile, Size, Times
 from service.planning.search import MOST_PROCESSES, Conditions, alone, fewest, forecast
+from service.planning.trace import Served, Trace
 from service.settings import read_settings
 
 FREE = Overhead(per_request=0, per_input=0, per_token=0)
@@ -633,8 +637,8 @@ def test_a_model_is_timed_and_planned_for_with_its_own_texts(
     artifacts: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The file that is written is read the next time, and for this artifact only."""
-    monkeypatch.setattr(measuring, "_SECONDS", 0.001)
-    monkeypatch.setattr(measuring, "_ASK_SECONDS", 0.1)
+    monkeypatch.setattr(batches, "_SECONDS", 0.001)
+    monkeypatch.setattr(overhead, "_ASK_SECONDS", 0.1)
     monkeypatch.setenv("PGB_KEYS_FILE", str(tmp_path / "absent"))  # no setting of this process reaches the server
     path, texts = tmp_path / "mood.json", tmp_path / "texts.jsonl"
     words = [str(artifacts[0]), "--profile", str(path), "--sizes", "1x1", "--max-batch-tokens", "64"]
@@ -656,8 +660,8 @@ def test_a_model_is_timed_and_planned_for_with_its_own_texts(
 def test_batches_are_timed_whatever_token_is_the_last_one(few_words: Artifact) -> None:
     """Here it is that of padding, and no token comes after it."""
     mine, its = multiprocessing.Pipe()
-    opened = (str(few_words.path), "fp32", "onnxruntime", "cpu", 1)
-    worker = threading.Thread(target=measuring._work, args=(its, opened, 0), daemon=True)
+    opening = batches.Opening(str(few_words.path), "fp32", "onnxruntime", "cpu")
+    worker = threading.Thread(target=batches._work, args=(its, opening, 1, 0), daemon=True)
     worker.start()
     with mine:
         assert mine.recv() == {}

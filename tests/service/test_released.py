@@ -18,9 +18,9 @@ from pgb_core.artifact import open_artifact
 from service.engine import Engine
 from service.observe import logs
 from service.settings import Settings
-from tests.service.test_worst_minutes import Held, held, running, until
+from tests.service.faults import Held
+from tests.service.sockets import running, until
 
-__all__ = ["held"]  # a fixture
 SIZE, TIMES = 600_000, 6
 JSON = {"content-type": "application/json"}
 TEXTS = ["the film " * 600] * 100

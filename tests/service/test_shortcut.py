@@ -21,6 +21,7 @@ from service.http.compress import COMPRESS_FROM, takes
 from service.observe.metrics import clock
 from service.settings import Settings
 from tests.served import serving
+from tests.service.faults import Panic
 
 TENSOR = {"name": "text", "shape": [1], "datatype": "BYTES", "data": ["the film"]}
 ASKED: list[tuple[str, Any]] = [
@@ -101,10 +102,6 @@ def test_a_long_answer_is_compressed_for_whom_it_may_be(client: TestClient, acce
     assert len(reply.content) >= COMPRESS_FROM
     assert reply.headers.get("content-encoding") == ("gzip" if accepted == "gzip" else None)
     assert reply.headers["vary"] == "Accept-Encoding"
-
-
-class Panic(BaseException):
-    """What a library in Rust raises when it panics: no `Exception`."""
 
 
 @pytest.mark.parametrize("path", ["/", "/?a=1"], ids=["directly", "through FastAPI"])

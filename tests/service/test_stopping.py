@@ -13,45 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 
-from service import host
-from service.__main__ import Server
 from service.app import create_app
 from service.http.arrival import Arrival, Parts
-from service.settings import Settings, read_settings
+from service.settings import Settings
 from tests.served import serving
+from tests.service.sockets import LOOPS, REQUEST, started
 
-REQUEST = b"GET /health HTTP/1.1\r\nhost: here\r\n\r\n"
 CLIENTS = 7
-
-
-async def app(scope: dict[str, object], receive: object, send: object) -> None:
-    """Answers everything."""
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})  # type: ignore[operator]
-    await send({"type": "http.response.body", "body": b"ok"})  # type: ignore[operator]
-
-
-async def started(address: str = "127.0.0.1", port: int = 0) -> tuple[Server, tuple[str, int]]:
-    """A server of that application, and its address."""
-    config = uvicorn.Config(
-        app,  # type: ignore[arg-type]
-        host=address,
-        port=port,
-        http=host.protocol(read_settings([])),
-        lifespan="off",
-        log_config=None,
-        timeout_graceful_shutdown=5,
-    )
-    config.load()
-    server = Server(config)
-    server.pages = False
-    server.lifespan = config.lifespan_class(config)
-    await server.startup()
-    return server, server.servers[0].sockets[0].getsockname()[:2]
-
-
-LOOPS = pytest.mark.parametrize("loop", [host.loop_factory(), asyncio.new_event_loop], ids=["as served", "asyncio"])
 
 
 @LOOPS

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,9 +14,9 @@ import uvicorn
 
 from service.app import create_app
 from service.http.client import EXTENSION
-from service.http.protocol import BoundedProtocol
 from service.observe.metrics import clock
 from service.settings import Settings
+from tests.service.sockets import listening, until
 
 ANSWER = 8 << 20  # more than the buffers of two sockets take
 ASK = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
@@ -32,25 +31,11 @@ async def large(scope: Any, receive: Any, send: Any) -> None:
 @contextmanager
 def serving(most: int) -> Iterator[tuple[int, uvicorn.Server]]:
     """A server that keeps `most` bytes of answers: its port, and itself."""
-    protocol = type("Narrow", (BoundedProtocol,), {"max_unsent_bytes": most})
-    settings: dict[str, Any] = {"port": 0, "log_config": None, "lifespan": "off", "timeout_keep_alive": 60}
-    server = uvicorn.Server(uvicorn.Config(large, http=protocol, **settings))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        until(lambda: server.started)
-        yield server.servers[0].sockets[0].getsockname()[1], server
-    finally:
-        server.should_exit = server.force_exit = True
-        thread.join()
-
-
-def until(reached: Any) -> None:
-    """Wait for it."""
-    end = time.monotonic() + 20
-    while not reached():
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    with listening(large, {"max_unsent_bytes": most}, lifespan="off", timeout_keep_alive=60) as (port, server):
+        try:
+            yield port, server
+        finally:
+            server.force_exit = True
 
 
 def fetched(connection: socket.socket) -> int:

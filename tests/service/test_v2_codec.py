@@ -12,16 +12,8 @@ from hypothesis import strategies as st
 
 from benchmarks.fuzz.fuzz_v2 import parse as parse_or_complain
 from benchmarks.fuzz.mutants import Request, mutants, seeds
-from service.dialects.v2.schemas import (
-    IndexRequest,
-    InferRequest,
-    LoadRequest,
-    Tensor,
-    UnloadRequest,
-    build,
-    parse,
-    parse_repository,
-)
+from service.dialects.v2.codec import Tensor, build, parse, parse_repository
+from service.dialects.v2.schemas import IndexRequest, InferRequest, LoadRequest, UnloadRequest
 from service.errors import InvalidInput, Malformed, TooLarge
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=30)

@@ -6,109 +6,19 @@ import re
 import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
-import numpy as np
 import pytest
-import uvicorn
 
-from pgb_core.inference.choose import Chosen
-from pgb_core.inference.tasks.base import Logits
-from pgb_core.inference.tokens import Tokens
 from service.app import create_app
 from service.batching.batcher import exhausted
 from service.dialects import DIALECTS
-from service.http.protocol import BoundedProtocol
-from service.models import model
 from service.settings import Settings
-
-
-class Held:
-    """A runtime that waits while it is held, fails while it is broken, and remembers its batches."""
-
-    device = "cpu"
-    threads = 1
-
-    def __init__(self) -> None:
-        self.go = threading.Event()
-        self.go.set()
-        self.broken = False
-        self.bad = 0  # tokens of an input that it does not take
-        self.scarce = False
-        self.batches: list[int] = []
-
-    def run(self, batch: Sequence[Tokens]) -> list[Logits]:
-        """Logits that tell the length of each input."""
-        self.batches.append(len(batch))
-        assert self.go.wait(20)
-        if self.broken:
-            raise RuntimeError("boom")
-        if self.scarce and len(batch) > 1:
-            raise RuntimeError("Failed to allocate memory for requested buffer of size 7")
-        if any(len(tokens) == self.bad for tokens in batch):
-            raise RuntimeError("indices element out of data bounds")
-        return [np.array([len(tokens), 0], np.float32) for tokens in batch]
-
-    def stop(self) -> None:
-        """It stops when it is let go."""
-
-    def close(self) -> None:
-        """Nothing to free."""
-
-
-@pytest.fixture
-def held(
-    artifacts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> Iterator[tuple[str, Held]]:
-    """A server on a real socket whose classifier is held up at will. parameter: its longest wait, or settings."""
-    runtime = Held()
-    chosen = Chosen("fp32", "onnxruntime", runtime, 0.0, "it is held", {})
-    monkeypatch.setattr(model, "choose", lambda *_: chosen)
-    given = getattr(request, "param", 3600.0)
-    more = given if isinstance(given, dict) else {"max_queue_seconds": given}
-    settings = Settings(artifacts=(str(artifacts[0]),), max_queue_tokens=2000, **more)
-    with running(settings) as url:
-        runtime.batches.clear()
-        try:
-            yield url, runtime
-        finally:
-            runtime.go.set()
-
-
-@contextmanager
-def running(settings: Settings) -> Iterator[str]:
-    """A server on a real socket, in a thread of this process."""
-    app = create_app(settings)
-    app.state.engine.in_flight += 1  # nobody is alone: a runtime that is held would hold the event loop
-    config = uvicorn.Config(app, port=0, http=BoundedProtocol, log_config=None, ws="none")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        until(lambda: server.started)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
-def until(reached: Callable[[], bool], seconds: float = 10) -> None:
-    """Wait for it."""
-    end = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < end, "it did not come to pass"
-        time.sleep(0.01)
-
-
-def metric(url: str, name: str) -> float:
-    """The sum of a metric's samples."""
-    lines = httpx.get(f"{url}/metrics").text.splitlines()
-    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name}{{", f"{name} ")))
+from tests.service.faults import Held
+from tests.service.sockets import metric, running, until
 
 
 async def ask(client: httpx.AsyncClient, url: str, **more: object) -> httpx.Response:
@@ -348,8 +258,8 @@ def test_the_time_of_a_request_begins_with_its_head(held: tuple[str, Held]) -> N
     head = "POST /v1/classify HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n{}\r\n"
     ends = ("", "", "connection: close\r\n")
     with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), 20) as connection:
-        for body, end in zip(bodies, ends, strict=True):
-            connection.sendall(head.format(len(body), end).encode() + body)
+        every = zip(bodies, ends, strict=True)  # sent at once: what comes behind the second may be read later
+        connection.sendall(b"".join(head.format(len(body), end).encode() + body for body, end in every))
         until(lambda: runtime.batches == [1])
         time.sleep(0.5)
         runtime.go.set()

@@ -11,7 +11,7 @@ from service.dialects.huggingface import answers, labels
 from service.dialects.huggingface import schemas as hf
 from service.dialects.information import Info, information
 from service.dialects.strict import StrictRoute
-from service.errors import InvalidInput, Unavailable
+from service.errors import InvalidInput
 
 router = APIRouter(tags=["huggingface"], dependencies=USE, route_class=StrictRoute)
 ERRORS = documented(hf.HuggingFaceError, 415, 422, 424)  # the last one is for clients of TEI
@@ -38,9 +38,7 @@ async def ask_model(name: Name, asked: hf.Request, request: Request) -> JSONResp
 @router.get("/models/{name}/health", response_class=Response, responses=ERRORS)
 async def model_health(request: Request, name: Name) -> Response:
     """200 with an empty body when this model answers: a client asks below the address it was given."""
-    model = registry_of(request).peek(name)
-    if request.app.state.lifecycle.draining or not model.healthy:
-        raise Unavailable("the model is not ready")
+    request.app.state.lifecycle.check_model(registry_of(request).peek(name))
     return Response()
 
 

@@ -2,8 +2,7 @@
 
 import re
 
-from service import errors
-from service.dialects.base import Dialect
+from service.dialects.base import WITHOUT_422, Dialect
 from service.dialects.kserve.routes import router
 
 KSERVE = Dialect(
@@ -12,6 +11,6 @@ KSERVE = Dialect(
     paths=re.compile(r"/v1/models/[^/]+"),
     work=re.compile(r"/v1/models/(?P<model>[^/]+):predict"),
     error=lambda _, message: {"error": message},
-    statuses=dict.fromkeys((errors.InvalidInput, errors.EmptyInput, errors.InputRejected), 400),
+    statuses=WITHOUT_422,
     probes=("/v1/models/{name}",),
 )

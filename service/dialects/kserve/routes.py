@@ -12,7 +12,7 @@ from service.dialects.common import USE, Name, call_of, documented, engine_of, r
 from service.dialects.kserve import schemas as kserve
 from service.dialects.strict import StrictRoute
 from service.engine import Target
-from service.errors import InvalidInput, Unavailable, UnknownModel
+from service.errors import InvalidInput, UnknownModel
 
 router = APIRouter(
     prefix="/v1/models",
@@ -60,7 +60,5 @@ async def ready(name: Name, request: Request) -> dict[str, object]:
     """200 when this model answers."""
     if name.endswith((":predict", ":explain")):  # the paths of the other routes
         raise HTTPException(405, headers={"Allow": "POST"})
-    model = registry_of(request).peek(name)
-    if request.app.state.lifecycle.draining or not model.healthy:
-        raise Unavailable("the model is not ready")
+    request.app.state.lifecycle.check_model(registry_of(request).peek(name))
     return {"name": name, "ready": True}

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 
 from pgb_core.inference.tasks.classification import Labelling
 from pgb_core.inference.tasks.qa import Options, Question, Windowing
-from service.dialects.common import ADMIN, USE, Name, call_of, documented, engine_of, registry_of, timed
+from service.dialects.common import ADMIN, USE, Name, call_of, documented, engine_of, registry_of, repository_of, timed
 from service.dialects.information import described
 from service.dialects.native import schemas as native
 from service.dialects.strict import StrictRoute
@@ -64,7 +64,7 @@ async def models(request: Request) -> dict[str, object]:
     """Every model and version, with the figures measured when its artifact was made."""
     registry = registry_of(request)
     served = [described(model, registry) for model in registry.models]
-    return {"models": served, "states": [asdict(state) for state in registry.index()]}
+    return {"models": served, "states": [asdict(state) for state in repository_of(request).index()]}
 
 
 @router.post(
@@ -76,14 +76,14 @@ async def models(request: Request) -> dict[str, object]:
 async def load(name: Name, request: Request, asked: native.LoadRequest | None = None) -> JSONResponse:
     """Load a version from the folder of models, check it, and send traffic to it; on failure nothing changes."""
     asked = asked or native.LoadRequest(version=None, share=1.0)
-    model = await registry_of(request).load(name, asked.version, asked.share)
+    model = await repository_of(request).load(name, asked.version, asked.share)
     return JSONResponse({"name": model.name, "version": model.version, "state": "READY", "reason": ""})
 
 
 @router.post("/models/{name}/unload", status_code=204, dependencies=ADMIN)
 async def unload(name: Name, request: Request, asked: native.UnloadRequest | None = None) -> Response:
     """Stop sending traffic to a version, let it finish, and free it."""
-    await registry_of(request).unload(name, asked.version if asked else None)
+    await repository_of(request).unload(name, asked.version if asked else None)
     return Response(status_code=204)
 
 

@@ -3,7 +3,7 @@
 import re
 
 from service import errors
-from service.dialects.base import Dialect
+from service.dialects.base import WITHOUT_422, Dialect
 from service.dialects.v2.routes import router, work
 
 # Clients, and the examples of Triton, look for these words.
@@ -20,6 +20,6 @@ V2 = Dialect(
     paths=re.compile(r"/v2(/(?!rerank\Z).*)?", re.DOTALL),
     work=re.compile(r"/v2/models/(?P<model>[^/]+)/(.+/)?infer"),
     error=_error,
-    statuses=dict.fromkeys((errors.InvalidInput, errors.EmptyInput, errors.InputRejected), 400),
+    statuses=WITHOUT_422,
     probes=("/v2/health/live", "/v2/health/ready"),
 )

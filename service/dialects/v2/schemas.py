@@ -1,27 +1,13 @@
-"""The Open Inference Protocol v2 with its binary extension: bytes to tensors and back. Pure.
-
-Formats: https://github.com/kserve/open-inference-protocol and Triton's extension_binary_data.
-"""
+"""Schemas of the Open Inference Protocol v2: the JSON of requests and answers."""
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic_core import from_json, to_json
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from service.dialects.strict import check_values
-from service.errors import InvalidInput, Malformed, TooLarge
-
-HEADER_LENGTH = b"inference-header-content-length"
-Parameter = bool | int | float | str
 Count = Annotated[int, Field(ge=0, le=1 << 31, strict=True)]
 LONGEST_ID = 1024  # characters, which the answer repeats
-_DEEPEST = 3
 
 
 def _none_without(given: Any) -> Any:
@@ -87,9 +73,6 @@ class UnloadRequest(BaseModel):
     parameters: Parameters = {}
 
 
-Body = TypeVar("Body", IndexRequest, LoadRequest, UnloadRequest)
-
-
 class ResponseOutput(BaseModel):
     """One tensor of an answer."""
 
@@ -113,159 +96,3 @@ class V2Error(BaseModel):
     """Every error of this dialect."""
 
     error: str
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A parsed request: texts by the name of their tensor."""
-
-    header: InferRequest
-    texts: Mapping[str, list[str]]
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """An output, [inputs, values]: numbers, or an array of objects that are texts."""
-
-    name: str
-    values: NDArray[Any]
-
-    @property
-    def datatype(self) -> str:
-        """As the protocol names it."""
-        return {"O": "BYTES", "f": "FP32", "i": "INT32"}[self.values.dtype.kind]
-
-    def raw(self) -> bytes:
-        """Little-endian; each text behind its length."""
-        if self.datatype == "BYTES":
-            return b"".join(struct.pack("<I", len(b)) + b for b in (text.encode() for text in self.values.flat))
-        return self.values.astype(self.values.dtype.newbyteorder("<"), copy=False).tobytes()
-
-
-def parse(body: bytes, header_length: str | None, items: int) -> Asked:
-    """A request's header and texts, at most `items` of a tensor. Raises Malformed, InvalidInput or TooLarge."""
-    size = len(body)
-    if header_length is not None:
-        if not header_length.isascii() or not header_length.isdigit() or len(header_length) > 10:
-            raise Malformed("Inference-Header-Content-Length is not a number")
-        size = int(header_length)
-        if size > len(body):
-            raise Malformed("Inference-Header-Content-Length is more than the length of the body")
-    check_values(body[:size], items)
-    try:
-        header = InferRequest.model_validate(_json(body[:size]))
-    except ValidationError as error:
-        raise _described(error) from None
-    if len({output.name for output in header.outputs or ()}) < len(header.outputs or ()):
-        raise InvalidInput("an output is asked for twice")
-    rest = memoryview(body)[size:]
-    texts: dict[str, list[str]] = {}
-    for given in header.inputs:
-        if given.name in texts:
-            raise InvalidInput("two inputs have the same name")
-        texts[given.name], used = _texts(given, rest, items)
-        rest = rest[used:]
-    if len(rest):
-        raise Malformed("bytes follow the last tensor")
-    return Asked(header, texts)
-
-
-def parse_repository(kind: type[Body], body: bytes) -> Body:
-    """What is asked of the repository; the body may be empty. Raises Malformed, InvalidInput or TooLarge."""
-    check_values(body, 0)
-    try:
-        return kind.model_validate(_json(body or b"{}"))
-    except ValidationError as error:
-        raise _described(error) from None
-
-
-def _json(body: bytes) -> object:
-    """JSON without NaN or infinity. Raises Malformed."""
-    try:
-        return from_json(body, allow_inf_nan=False)
-    except ValueError:
-        raise Malformed("the request is not valid JSON") from None
-
-
-def build(asked: InferRequest, model: str, version: str, tensors: Sequence[Tensor]) -> tuple[bytes, int | None]:
-    """The body of an answer, and the length of its JSON header if binary tensors follow it."""
-    wanted = {output.name: output.parameters for output in asked.outputs or ()}
-    every = bool(asked.parameters.get("binary_data_output", False))
-    outputs, buffers = [], []
-    for tensor in tensors:
-        shown: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.values.shape}
-        if bool(wanted.get(tensor.name, {}).get("binary_data", every)):
-            buffers.append(tensor.raw())
-            shown["parameters"] = {"binary_data_size": len(buffers[-1])}
-        else:
-            shown["data"] = tensor.values.ravel().tolist()
-        outputs.append(shown)
-    answer: dict[str, Any] = {"model_name": model, "model_version": version, "outputs": outputs}
-    if asked.id is not None:
-        answer["id"] = asked.id
-    header = to_json(answer, inf_nan_mode="null")
-    return b"".join((header, *buffers)), len(header) if buffers else None
-
-
-def _texts(given: RequestInput, rest: memoryview, items: int) -> tuple[list[str], int]:
-    """The elements of a BYTES tensor, and how many bytes behind the header they took."""
-    if given.datatype != "BYTES":
-        raise InvalidInput("inputs are texts: their datatype is BYTES")
-    if "shared_memory_region" in given.parameters:
-        raise InvalidInput("shared memory is not served; send the data")
-    if len(given.shape) not in (1, 2) or (len(given.shape) == 2 and given.shape[1] != 1):
-        raise InvalidInput("the shape of an input is [n] or [n, 1]")
-    count = given.shape[0]
-    if count > items:
-        raise TooLarge(f"too many inputs in one request, at most {items} are taken")
-    size = given.parameters.get("binary_data_size")
-    if size is not None:
-        if given.data is not None:
-            raise InvalidInput("an input has both data and binary_data_size")
-        if not isinstance(size, int) or isinstance(size, bool) or size < 0 or size > len(rest):
-            raise Malformed("binary_data_size is no number of bytes, or more than were sent")
-        return _unpacked(rest[:size], count), size
-    if given.data is None:
-        raise InvalidInput("an input has neither data nor binary_data_size")
-    texts: list[str] = []
-    _flatten(given.data, texts, _DEEPEST)
-    if len(texts) != count:
-        raise InvalidInput("an input's shape and its data have different numbers of elements")
-    return texts, 0
-
-
-def _unpacked(buffer: memoryview, count: int) -> list[str]:
-    texts: list[str] = []
-    at = 0
-    while at < len(buffer) and len(texts) <= count:
-        if at + 4 > len(buffer):
-            raise Malformed("a binary tensor ends inside an element's length")
-        (size,) = struct.unpack_from("<I", buffer, at)
-        at += 4
-        if at + size > len(buffer):
-            raise Malformed("an element of a binary tensor is longer than the tensor")
-        try:
-            texts.append(str(buffer[at : at + size], "utf-8"))
-        except UnicodeDecodeError:
-            raise InvalidInput("an element of a binary tensor is not UTF-8") from None
-        at += size
-    if len(texts) != count:
-        raise InvalidInput("an input's shape and its data have different numbers of elements")
-    return texts
-
-
-def _flatten(data: list[Any], into: list[str], depth: int) -> None:
-    for item in data:
-        if isinstance(item, str):
-            into.append(item)
-        elif isinstance(item, list) and depth:
-            _flatten(item, into, depth - 1)
-        else:
-            raise InvalidInput("the data of a BYTES tensor are strings")
-
-
-def _described(error: ValidationError) -> InvalidInput:
-    found = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    names = {"inputs", "outputs", "name", "shape", "datatype", "data", "parameters", "id", "ready"}
-    place = ".".join(str(part) for part in found["loc"] if isinstance(part, int) or part in names)
-    return InvalidInput(f"{place or 'request'}: {found['msg']}")

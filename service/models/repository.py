@@ -1,0 +1,199 @@
+"""Loads, replaces and unloads models while serving, and says in which state each version is."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from pgb_core.errors import PGBError
+from pgb_core.hub import located
+from service.errors import InvalidInput, LoadFailed, Unavailable, UnknownModel
+from service.models.folder import NO_FOLDER, find, folders, loadable
+from service.models.loader import Loader
+from service.models.memory import give_back
+from service.models.model import Model
+from service.models.registry import Registry
+from service.observe import logs
+from service.observe.instruments import Instruments
+from service.settings import Settings
+
+_NAMED = re.compile(r"(?P<name>[\w.-]+)=(?P<path>.+)")
+
+
+@dataclass(frozen=True)
+class State:
+    """A version as the index shows it: READY, LOADING, UNLOADING or UNAVAILABLE."""
+
+    name: str
+    version: str
+    state: str
+    reason: str = ""
+
+
+class Repository:
+    """Changes which models a registry has. One change at a time; requests go on during it."""
+
+    def __init__(self, registry: Registry, loader: Loader, settings: Settings, instruments: Instruments) -> None:
+        self._registry = registry
+        self._loader = loader
+        self._settings = settings
+        self._instruments = instruments
+        self._other: dict[tuple[str, str], State] = {}  # of versions that do not answer
+        self._change = asyncio.Lock()
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._loads: set[asyncio.Task[Model]] = set()
+
+    async def start(self) -> None:
+        """Load what the settings name. Raises LoadFailed."""
+        for given in self._settings.artifacts:
+            match = _NAMED.fullmatch(given)
+            name, path = (match["name"], match["path"]) if match else (None, given)
+            try:
+                folder = await asyncio.to_thread(located, path)  # which may fetch it from the hub
+            except PGBError as error:
+                raise LoadFailed(str(error)) from error
+            model = await self._loader.make(folder, name)
+            if self._registry.get(model.name) is not None:
+                raise LoadFailed(f"{path}: another artifact is named {model.name}; give this one a name, NAME={path}")
+            self._registry.put(model, 1.0)
+            self._instruments.events.labels(model.name, "load").inc()
+        if not self._settings.artifacts and self._settings.models_dir is not None:
+            for name in await asyncio.to_thread(folders, self._settings.models_dir):
+                try:
+                    await self.load(name)
+                except UnknownModel as error:
+                    raise LoadFailed(f"{self._settings.models_dir / name}: holds no artifact") from error
+            if not self._registry.models:
+                logs.warning("the folder of models holds none; nothing is served until one is loaded")
+        self._registry.started = True
+
+    async def load(self, name: str, version: str | None = None, share: float = 1.0) -> Model:
+        """Load a version from the models' folder, check it, and give it a share of the traffic.
+
+        With the whole share the versions before it are retired. Raises UnknownModel when the folder
+        holds no such model, LoadFailed when it does not load; then nothing has changed. A load that has
+        begun ends, whoever stops waiting for it.
+        """
+        folder = self._settings.models_dir
+        if folder is None:
+            raise InvalidInput("no folder of models was named at start; start with --models-dir")
+        loading = asyncio.create_task(self._load(folder, name, version, share))
+        self._loads.add(loading)
+        loading.add_done_callback(self._loads.discard)
+        loading.add_done_callback(lambda task: task.cancelled() or task.exception())  # it may have no other listener
+        return await asyncio.shield(loading)
+
+    async def unload(self, name: str, version: str | None = None) -> None:
+        """Retire one version, or all of a name. Raises UnknownModel."""
+        async with self._change:
+            self._registry.peek(name, version)
+            for label in [version] if version else list(self._registry.served(name).versions):
+                self._retire(self._registry.take(name, label))
+            self._instruments.events.labels(name, "unload").inc()
+
+    def index(self) -> list[State]:
+        """Every version once: those that answer, then those that are loading or unloading, or failed to load."""
+        ready = [
+            State(model.name, model.version, "UNAVAILABLE" if trouble else "READY", trouble)
+            for model in self._registry.models
+            for trouble in (model.trouble,)
+        ]
+        served = {(state.name, state.version) for state in ready}  # also while the same version is loaded again
+        return [*ready, *(state for key, state in self._other.items() if key not in served)]
+
+    async def contents(self) -> list[State]:
+        """The versions of the index, then those in the folder of models that are not loaded. Raises Unavailable."""
+        folder = self._settings.models_dir
+        if folder is None:
+            return self.index()
+        try:
+            held = await asyncio.to_thread(loadable, folder)
+        except OSError as error:
+            raise Unavailable(NO_FOLDER) from error
+        known = self.index()
+        names, versions = {state.name for state in known}, {(state.name, state.version) for state in known}
+        # An artifact without a folder of its version has one only once it is opened.
+        others = [one for one in held if one not in versions and (one[1] or one[0] not in names)]
+        return [*known, *(State(name, version, "UNAVAILABLE", "unloaded") for name, version in others)]
+
+    async def close(self) -> None:
+        """Answer what was accepted, then free everything."""
+        for loading in self._loads:  # nobody will ask what it loads
+            loading.cancel()
+        async with self._change:
+            for model in self._registry.models:
+                self._retire(self._registry.take(model.name, model.version))
+        await asyncio.gather(*self._retiring)
+
+    async def _load(self, folder: Path, name: str, version: str | None, share: float) -> Model:
+        async with self._change:
+            if self._retiring:  # so that memory holds one version more than is served, not many
+                await asyncio.wait(self._retiring)
+            path: Path = folder
+            label: str | None = None
+            try:
+                path, label = await asyncio.to_thread(find, folder, name, version)
+                self._other[name, label or ""] = State(name, label or "", "LOADING")
+                model = await self._loader.make(path, name, label)
+                await self._check_task(model)
+            except LoadFailed as error:
+                self._failed(name, label or "", path, error)
+                raise
+            for key in ((name, ""), (name, label or "")):
+                self._other.pop(key, None)
+            before = self._registry.get(name) is not None
+            for replaced in self._registry.put(model, share):
+                self._retire(replaced)
+            self._instruments.events.labels(name, "swap" if before else "load").inc()
+            return model
+
+    async def _check_task(self, model: Model) -> None:
+        """Free a model that is for another task than the versions that are served under its name. Raises LoadFailed."""
+        served = self._registry.get(model.name)
+        task = model.manifest.task
+        if served is None or served.manifest.task == task:
+            return
+        await model.retire()
+        self._forget(model)
+        raise LoadFailed(f"{model.name}: the new version is for {task}, unlike the one that is served")
+
+    def _failed(self, name: str, version: str, path: Path, error: LoadFailed) -> None:
+        """Log and count a load that failed, and show it in the index. Any key may read that, so it has name and version
+        in place of the path; the log has the path.
+
+        A name that neither the folder nor the index is known to hold is left out: it is only what somebody sent.
+        """
+        known = self._registry.get(name) is not None or any(name == other for other, _ in self._other)
+        shown = name if known else ""
+        logs.problem("a version does not load", model=shown, version=version, reason=str(error))
+        self._instruments.events.labels(shown, "failure").inc()
+        if known:
+            reason = str(error).replace(str(path), f"{name} {version}".rstrip())
+            self._other[name, version] = State(name, version, "UNAVAILABLE", reason)
+
+    def _retire(self, model: Model) -> None:
+        """Free a model that answers no more, once the requests that use it are answered."""
+        key = (model.name, model.version)
+        self._other[key] = State(*key, "UNLOADING")
+
+        async def retire() -> None:
+            nonlocal model
+            try:
+                await model.retire()
+            finally:
+                self._forget(model)
+                self._other.pop(key, None)
+                del model
+                await asyncio.to_thread(give_back)
+
+        task = asyncio.create_task(retire())
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
+    def _forget(self, model: Model) -> None:
+        """Drop the metrics of an unloaded version, unless the same version was loaded again."""
+        served = self._registry.get(model.name)
+        if served is None or model.version not in served.versions:
+            self._instruments.forget(model.name, model.version)
