@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
+from copy import deepcopy
 from functools import lru_cache
 from typing import Any
 
@@ -28,7 +29,7 @@ from service.models.registry import Registry
 from service.models.repository import Repository
 from service.observe.instruments import Instruments
 from service.observe.tracing import Tracer
-from service.settings import Settings
+from service.settings import Settings, SettingsError
 from service.ui import pages as ui
 
 _PREFIXES = 4  # of one application; a server has one
@@ -41,7 +42,7 @@ def create_app(settings: Settings, background: bool = False, dialects: Sequence[
     fails with LoadFailed if one cannot be.
     """
     instruments = Instruments()
-    tracer = Tracer(settings.otlp_endpoint) if settings.otlp_endpoint else None
+    tracer = _tracer(settings.otlp_endpoint) if settings.otlp_endpoint else None
     registry = Registry()
     instruments.watch(registry.figures)
     repository = Repository(registry, Loader(settings, instruments, tracer), settings, instruments)
@@ -98,9 +99,33 @@ def create_app(settings: Settings, background: bool = False, dialects: Sequence[
     if settings.cors_origins:
         app.add_middleware(Origins, **allowed(settings.cors_origins))
     failures.install(app)
-    app.state.field_names = failures.field_names(app.openapi())
-    app.add_route("/openapi.json", _described(app.openapi()), include_in_schema=False)
+    document = _documented(app.openapi())
+    app.openapi = lambda: document  # type: ignore[method-assign]
+    app.state.field_names = failures.field_names(document)
+    app.add_route("/openapi.json", _described(document), include_in_schema=False)
     return app
+
+
+def _tracer(endpoint: str) -> Tracer:
+    """Raises SettingsError where OpenTelemetry is not installed."""
+    try:
+        return Tracer(endpoint)
+    except ImportError as error:
+        raise SettingsError(
+            "otlp_endpoint: OpenTelemetry is not installed; pip install 'pgb-serve[otel]', or leave it out"
+        ) from error
+
+
+def _documented(openapi: dict[str, Any]) -> dict[str, Any]:
+    """The document without the 422 that FastAPI adds to routes whose dialect answers with another status."""
+    openapi = deepcopy(openapi)
+    for methods in openapi["paths"].values():
+        for operation in methods.values():
+            if "HTTPValidationError" in str(operation["responses"].get("422")):
+                del operation["responses"]["422"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        openapi["components"]["schemas"].pop(name, None)
+    return openapi
 
 
 def _described(openapi: Mapping[str, object]) -> Callable[[Request], Coroutine[Any, Any, Response]]:

@@ -60,8 +60,9 @@ class Keys:
         """Whether a key is needed to ask."""
         return self._path is not None
 
-    def check(self, secret: str | None, scope: str) -> str:
-        """The name of the key's owner. secret: as a header holds it, a character for each byte that was sent.
+    def check(self, secrets: Sequence[str], scope: str) -> str:
+        """The name of the owner of the first key that is in force. secrets: as headers hold them, a character for each
+        byte that was sent.
 
         Raises Unauthorized or Forbidden.
         """
@@ -70,18 +71,21 @@ class Keys:
                 raise Forbidden("models can be loaded and unloaded only where keys are set; start with a keys file")
             return ""
         self._refresh(self._path)
-        if not secret:  # nor with the hash of nothing, which a slip of the shell can put into the file
-            raise Unauthorized("a key is needed: Authorization: Bearer KEY")
-        found = None
-        for digest in _digests(secret):
-            for key in self._keys:  # all of them, so that the time taken tells nothing
-                if hmac.compare_digest(key.digest, digest):
-                    found = key
+        found = next(filter(None, map(self._owned, secrets)), None)
         if found is None:
             raise Unauthorized("a key is needed: Authorization: Bearer KEY")
         if scope == "admin" and found.scope != "admin":
             raise Forbidden("this key may ask models but not administer them")
         return found.name
+
+    def _owned(self, secret: str) -> Key | None:
+        """The key in force that a secret is. All are compared, so that the time taken tells nothing."""
+        found = None
+        for digest in _digests(secret):
+            for key in self._keys:
+                if hmac.compare_digest(key.digest, digest):
+                    found = key
+        return found
 
     def _refresh(self, path: Path) -> None:
         now = clock()
@@ -110,11 +114,14 @@ def _digests(secret: str) -> list[str]:
     return [hashlib.sha256(secret.encode(coding)).hexdigest() for coding in codings]
 
 
-def secret_of(headers: Mapping[str, str]) -> str | None:
-    """The key in a request: as a bearer token, or in X-API-Key."""
+def secrets_of(headers: Mapping[str, str]) -> list[str]:
+    """What may be the key of a request: X-API-Key, and a bearer token, which a gateway may have put there for itself.
+
+    Never an empty one, whose hash a slip of the shell can put into the file.
+    """
     kind, _, secret = headers.get("authorization", "").partition(" ")
-    bearer = secret.strip(" \t") if kind.lower() == "bearer" else None  # other blanks are parts of letters in UTF-8
-    return bearer or headers.get("x-api-key")
+    bearer = secret.strip(" \t") if kind.lower() == "bearer" else ""  # other blanks are parts of letters in UTF-8
+    return [given for given in (headers.get("x-api-key", ""), bearer) if given]
 
 
 def read_keys(path: Path) -> list[Key]:

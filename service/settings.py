@@ -235,6 +235,8 @@ class Settings(BaseSettings):
     @field_validator("metrics_key")
     @classmethod
     def _needs_keys(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("metrics") is False:
+            raise ValueError("asks for a key to what metrics = false does not serve; leave out one of the two")
         if value and info.data.get("keys_file") is None:
             raise ValueError("needs keys_file; without one there are no keys to ask for")
         return value

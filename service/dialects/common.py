@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 
 from service.engine import Engine
-from service.keys import Keys, secret_of
+from service.keys import Keys, secrets_of
 from service.models.registry import Registry
 from service.models.repository import Repository
 from service.observe.metrics import Call
@@ -92,7 +92,7 @@ class Require(HTTPBearer):
         """Raises Unauthorized or Forbidden."""
         keys: Keys = request.app.state.keys
         if keys.required or self.scope != "use":
-            call_of(request).owner = keys.check(secret_of(request.headers), self.scope)
+            call_of(request).owner = keys.check(secrets_of(request.headers), self.scope)
 
 
 USE = [Depends(Require("use"))]

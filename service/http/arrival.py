@@ -19,7 +19,7 @@ from service.errors import ENDING, InvalidInput, Overloaded, ServiceError, Unava
 from service.http.body import Bodies, declared, uncompressed
 from service.http.client import client_of
 from service.http.failures import internal, let_go, no_path, render
-from service.keys import Keys, secret_of
+from service.keys import Keys, secrets_of
 from service.models.lifecycle import Lifecycle
 from service.models.repository import Repository
 from service.observe import logs
@@ -98,7 +98,7 @@ class Arrival:
                 peer = scope.get("client")
                 call.flow = f"{peer[0]}:{peer[1]}" if peer else ""
                 if size != 0 and self._parts.keys.required:  # no bytes are held for clients without a valid key
-                    call.owner = call.flow = self._parts.keys.check(secret_of(Headers(scope=scope)), "use")
+                    call.owner = call.flow = self._parts.keys.check(secrets_of(Headers(scope=scope)), "use")
                 work = dialect.work.fullmatch(scope["path"]) if scope["method"] == "POST" else None
                 if work:
                     self._check_room(call, work.groupdict().get("model"), size or 0)

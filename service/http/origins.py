@@ -18,6 +18,13 @@ HEADERS = (
     *("x-request-timeout-ms", "traceparent", "tracestate", "user-agent", "x-hf-bill-to"),
 )
 
+# What a page needs to read an answer: where the tensors of v2 begin, how long it took, and when to come again.
+EXPOSED = (
+    *("inference-header-content-length", "retry-after", "server-timing", "x-request-id", "x-compute-type"),
+    *("x-compute-time", "x-compute-characters", "x-compute-tokens", "x-total-time", "x-tokenization-time"),
+    *("x-queue-time", "x-inference-time"),
+)
+
 
 def allowed(origins: Sequence[str]) -> dict[str, Any]:
     """What both parts are made with."""
@@ -25,7 +32,7 @@ def allowed(origins: Sequence[str]) -> dict[str, Any]:
         "allow_origins": origins,
         "allow_methods": ["*"],
         "allow_headers": HEADERS,
-        "expose_headers": ["retry-after", "server-timing", "x-request-id"],
+        "expose_headers": EXPOSED,
     }
 
 

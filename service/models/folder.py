@@ -13,6 +13,17 @@ NO_FOLDER = "the folder of models cannot be read"
 _NAME = re.compile(r"(?!\.)[\w.-]+")
 
 
+def check(folder: Path) -> None:
+    """Raises LoadFailed unless it is a folder whose names can be read."""
+    try:
+        next(folder.iterdir(), None)
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise LoadFailed(
+            f"models_dir: {folder} cannot be read as a folder ({reason}); mount it, or leave it out"
+        ) from error
+
+
 def folders(folder: Path) -> list[str]:
     """What may be a model: neither hidden nor, like the lost+found of a volume, without a name that one can have."""
     return sorted(entry.name for entry in folder.iterdir() if _NAME.fullmatch(entry.name) and entry.is_dir())

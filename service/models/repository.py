@@ -10,7 +10,7 @@ from pathlib import Path
 from pgb_core.errors import PGBError
 from pgb_core.hub import located
 from service.errors import InvalidInput, LoadFailed, Unavailable, UnknownModel
-from service.models.folder import NO_FOLDER, find, folders, loadable
+from service.models.folder import NO_FOLDER, check, find, folders, loadable
 from service.models.loader import Loader
 from service.models.memory import give_back
 from service.models.model import Model
@@ -46,7 +46,9 @@ class Repository:
         self._loads: set[asyncio.Task[Model]] = set()
 
     async def start(self) -> None:
-        """Load what the settings name. Raises LoadFailed."""
+        """Load what the settings name. Raises LoadFailed, also where the folder of models cannot be read."""
+        if self._settings.models_dir is not None:
+            await asyncio.to_thread(check, self._settings.models_dir)
         for given in self._settings.artifacts:
             match = _NAMED.fullmatch(given)
             name, path = (match["name"], match["path"]) if match else (None, given)
@@ -86,8 +88,14 @@ class Repository:
         return await asyncio.shield(loading)
 
     async def unload(self, name: str, version: str | None = None) -> None:
-        """Retire one version, or all of a name. Raises UnknownModel."""
+        """Retire one version, or all of a name; one that failed to load leaves the index. Raises UnknownModel."""
         async with self._change:
+            failed = self._other.get((name, version or ""))
+            if failed is not None and failed.state == "UNAVAILABLE":
+                known = self._registry.get(name)
+                del self._other[name, version or ""]
+                if version and (known is None or version not in known.versions):
+                    return
             self._registry.peek(name, version)
             for label in [version] if version else list(self._registry.served(name).versions):
                 self._retire(self._registry.take(name, label))
@@ -112,11 +120,20 @@ class Repository:
             held = await asyncio.to_thread(loadable, folder)
         except OSError as error:
             raise Unavailable(NO_FOLDER) from error
+        self._left(set(held))
         known = self.index()
         names, versions = {state.name for state in known}, {(state.name, state.version) for state in known}
         # An artifact without a folder of its version has one only once it is opened.
         others = [one for one in held if one not in versions and (one[1] or one[0] not in names)]
         return [*known, *(State(name, version, "UNAVAILABLE", "unloaded") for name, version in others)]
+
+    def _left(self, held: set[tuple[str, str]]) -> None:
+        """Forget what failed to load and is gone from the folder of models. held: names and versions in it."""
+        names = {name for name, _ in held}
+        for key, state in list(self._other.items()):
+            there = key in held if key[1] else key[0] in names
+            if state.state == "UNAVAILABLE" and not there:
+                del self._other[key]
 
     async def close(self) -> None:
         """Answer what was accepted, then free everything."""

@@ -175,6 +175,10 @@ def test_the_ways_in_lead_to_the_service(helm: Path) -> None:
         ("keys.enabled=true", "keys.secret is empty"),
         ("settings.metrics_key=true", "keys.enabled is false"),
         (
+            "keys.enabled=true,keys.secret=a,settings.metrics_key=true,settings.metrics=false",
+            "settings.metrics is false. No metrics are served",
+        ),
+        (
             "keys.enabled=true,keys.secret=a,settings.metrics_key=true,podMonitor.enabled=true",
             "podMonitor.keySecret.name is empty",
         ),

@@ -14,6 +14,9 @@ import httpx
 import pytest
 
 from tests.served import free_port, serving
+from tests.service.test_worst_minutes import until
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -44,6 +47,25 @@ def test_a_slow_body_that_never_ends_holds_up_nobody(server: tuple[str, subproce
     with socket.create_connection((host, int(port))) as slow:
         slow.sendall(b"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
         assert httpx.post(f"{url}/v1/classify", json={"inputs": "the film"}).status_code == 200
+
+
+def test_the_image_for_sagemaker_starts_as_sagemaker_starts_it(artifacts: tuple[Path, Path]) -> None:
+    """With the argument `serve`; as docs/containers.md has it, with another place and port."""
+    (line,) = re.findall(r"^ENTRYPOINT (.*-c.*)$", (ROOT / "docs/containers.md").read_text("utf-8"), re.MULTILINE)
+    port = free_port()
+    program = json.loads(line.replace("/opt/ml/model", str(artifacts[0])).replace("--port=8080", f"--port={port}"))
+    with subprocess.Popen([sys.executable, *program[1:], "serve"], stderr=subprocess.DEVNULL) as process:
+        until(lambda: answers(f"http://127.0.0.1:{port}/ping") == 200, 60)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+
+
+def answers(url: str) -> int:
+    """The status; 0 as long as nobody listens."""
+    try:
+        return httpx.get(url).status_code
+    except httpx.TransportError:
+        return 0
 
 
 def test_a_damaged_artifact_stops_the_start_with_one_line(artifacts: tuple[Path, Path], tmp_path: Path) -> None:

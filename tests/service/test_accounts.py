@@ -1,6 +1,7 @@
 """The accounts of latency agree: body, header, histograms, v2 statistics, spans."""
 
 import asyncio
+import sys
 import threading
 import time
 from pathlib import Path
@@ -12,8 +13,9 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from service import app as application
+from service.observe.metrics import Call, clock
 from service.observe.tracing import Tracer
-from service.settings import Settings
+from service.settings import Settings, SettingsError
 
 STAGES = {"tokenize": "compute_input", "queue": "queue", "infer": "compute_infer", "postprocess": "compute_output"}
 
@@ -95,6 +97,57 @@ def test_spans_tell_the_same_stages_and_link_to_the_batch(
         assert span.end_time is not None
         assert span.start_time is not None
         assert (span.end_time - span.start_time) / 1e6 == pytest.approx(body["timings"][stage], abs=0.002)
+
+
+def test_a_fault_of_the_service_is_an_error_and_others_are_not() -> None:
+    """By its status, or where a dialect gives a fault another one."""
+    kept = InMemorySpanExporter()
+    tracer = Tracer("http://nowhere", kept)
+    for fault, status in ((False, 200), (False, 422), (False, 503), (True, 424)):
+        tracer.request(Call("1", fault=fault), {}, "POST /", status)
+    asyncio.run(tracer.close())
+    assert [span.status.status_code.name for span in kept.get_finished_spans()] == ["UNSET", "UNSET", "ERROR", "ERROR"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "name"),
+    [
+        ({}, "pgb-serve"),
+        ({"OTEL_SERVICE_NAME": "search"}, "search"),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "service.name=search,team=a"}, "search"),
+    ],
+)
+def test_the_environment_may_name_the_service(
+    environment: dict[str, str], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As everywhere else in OpenTelemetry."""
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    kept = InMemorySpanExporter()
+    tracer = Tracer("http://nowhere", kept)
+    tracer.batch("mood", 1, 8, 0.0, 1.0)
+    asyncio.run(tracer.close())
+    (span,) = kept.get_finished_spans()
+    assert span.resource.attributes["service.name"] == name
+
+
+def test_spans_follow_a_wall_clock_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Machines set it once they have a network."""
+    kept = InMemorySpanExporter()
+    tracer = Tracer("http://nowhere", kept)
+    now, hour = time.time(), 3600.0
+    monkeypatch.setattr("service.observe.tracing.time.time", lambda: now + hour)
+    tracer.batch("mood", 1, 8, clock(), clock())
+    asyncio.run(tracer.close())
+    (span,) = kept.get_finished_spans()
+    assert span.start_time == pytest.approx(1e9 * (now + hour), abs=10e9)
+
+
+def test_an_endpoint_for_traces_needs_opentelemetry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The setting is refused by name, with what to install."""
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.resources", None)
+    with pytest.raises(SettingsError, match=r"otlp_endpoint: OpenTelemetry is not installed; pip install"):
+        application.create_app(Settings(otlp_endpoint="http://nowhere"))
 
 
 def test_a_collector_that_does_not_answer_holds_nothing_up() -> None:

@@ -290,3 +290,14 @@ def test_when_a_series_began_is_a_series_in_openmetrics_alone(client: TestClient
     client.post("/v1/classify", json={"inputs": "the film"})
     assert "_created" not in client.get("/metrics").text
     assert "pgb_infer_duration_seconds_created" in client.get("/metrics", headers={"accept": OPENMETRICS}).text
+
+
+def test_the_document_of_the_api_promises_no_errors_that_a_dialect_does_not_send(client: TestClient) -> None:
+    """FastAPI would add its own 422 wherever a path has a parameter."""
+    document = client.get("/openapi.json").json()
+    assert "HTTPValidationError" not in json.dumps(document)
+    answers = {
+        path: document["paths"][path]["post"]["responses"] for path in ("/v2/models/{name}/infer", "/v1/classify")
+    }
+    assert "422" not in answers["/v2/models/{name}/infer"]
+    assert "422" in answers["/v1/classify"]

@@ -1,6 +1,7 @@
 """While models load, when they do not, and when nobody waits for it any more."""
 
 import asyncio
+import shutil
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
@@ -89,13 +90,50 @@ def test_whatever_goes_wrong_while_loading_ends_the_start(
     assert app.state.lifecycle.loaded.is_set()
 
 
-def test_a_folder_of_models_that_cannot_be_read_ends_the_start(tmp_path: Path) -> None:
-    """The same where the fault is not a model's."""
+@pytest.mark.parametrize(("name", "reason"), [("none", "no such file"), ("file", "not a directory")])
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_folder_of_models_that_cannot_be_read_ends_the_start(
+    artifacts: tuple[Path, Path], tmp_path: Path, beside: bool, name: str, reason: str
+) -> None:
+    """The message names it. Also where artifacts are given beside it, from which the first load would be refused."""
+    (tmp_path / "file").touch()
+    given = (str(artifacts[0]),) if beside else ()
+    app = create_app(Settings(artifacts=given, models_dir=tmp_path / name, threads=1))
     with (
-        pytest.raises(LoadFailed, match="FileNotFoundError"),
-        TestClient(create_app(Settings(models_dir=tmp_path / "none"))),
+        pytest.raises(LoadFailed, match=rf"models_dir: .*{name} cannot be read as a folder \({reason}"),
+        TestClient(app),
     ):
         pass
+
+
+def test_a_version_that_failed_leaves_the_index_once_it_is_unloaded_or_gone(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is still there is listed like others that are not loaded."""
+    key = make_key(tmp_path / "keys", "root", "admin")
+    settings = Settings(
+        artifacts=(f"mood={folder / 'mood' / '1'}",), models_dir=folder, keys_file=tmp_path / "keys", threads=1
+    )
+    for name in ("bad", "worse"):
+        shutil.copytree(folder / "mood" / "2", folder / "mood" / name)
+    with TestClient(create_app(settings), headers={"x-api-key": key}) as client:
+
+        def reasons() -> dict[str, str]:
+            found = client.post("/v2/repository/index").json()
+            return {one["version"]: one["reason"].partition(" ")[0] for one in found if one["version"] != "1"}
+
+        monkeypatch.setattr(loader, "Model", broken)
+        for version in ("bad", "worse"):
+            assert client.post("/v1/models/mood/load", json={"version": version}).status_code == 424
+        failed = reasons()
+        assert failed["2"] == "unloaded"
+        assert "unloaded" not in (failed["bad"], failed["worse"])
+        assert client.post("/v1/models/mood/unload", json={"version": "bad"}).status_code == 204
+        assert reasons()["bad"] == "unloaded"
+        shutil.rmtree(folder / "mood" / "worse")
+        assert "worse" not in reasons()
+        assert client.post("/v1/models/mood/unload", json={"version": "worse"}).status_code == 404
+        assert client.post("/v1/classify", json={"inputs": "the film"}).status_code == 200
 
 
 def administered(folder: Path, work: Callable[[FastAPI], Coroutine[Any, Any, None]], **more: Any) -> None:

@@ -99,6 +99,7 @@ def test_what_kubernetes_adds_to_the_environment_is_no_setting(monkeypatch: pyte
         (["--max-pending-bytes", "9999999999999"], {}, "", "max_pending_bytes: "),
         (["--max-header-bytes", "2000000"], {}, "", "max_header_bytes: "),
         (["--metrics-key", "true"], {}, "", "metrics_key: needs keys_file"),
+        (["--metrics", "false", "--metrics-key", "true", "--keys-file", "k"], {}, "", "metrics_key: asks for a key to"),
     ],
 )
 def test_a_wrong_setting_is_named_in_one_line(

@@ -42,6 +42,9 @@ labels:
 {{- if and $v.settings.metrics_key (not $v.keys.enabled) }}
 {{- fail "settings.metrics_key is true, but keys.enabled is false. There is no key to ask for: remove one of the two" }}
 {{- end }}
+{{- if and $v.settings.metrics_key (eq (toString $v.settings.metrics) "false") }}
+{{- fail "settings.metrics_key is true, but settings.metrics is false. No metrics are served: remove one of the two" }}
+{{- end }}
 {{- if and $v.podMonitor.enabled $v.settings.metrics_key (not $v.podMonitor.keySecret.name) }}
 {{- fail "podMonitor.keySecret.name is empty, but settings.metrics_key is true. Name the Secret with the key that Prometheus sends" }}
 {{- end }}
