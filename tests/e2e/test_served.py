@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.served import free_port, serving
-from tests.service.test_worst_minutes import until
+from tests.service.sockets import until
 
 ROOT = Path(__file__).parents[2]
 
