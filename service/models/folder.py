@@ -11,6 +11,7 @@ from service.errors import LoadFailed, UnknownModel
 
 NO_FOLDER = "the folder of models cannot be read"
 _NAME = re.compile(r"(?!\.)[\w.-]+")
+_PARTS = re.compile(r"\d+|\D+")  # of the name of a version
 
 
 def folders(folder: Path) -> list[str]:
@@ -19,8 +20,14 @@ def folders(folder: Path) -> list[str]:
 
 
 def _versions(root: Path) -> list[str]:
-    """The versions that a model's folder holds under their names."""
-    return [entry for entry in folders(root) if (root / entry / MANIFEST).is_file()]
+    """The versions that a model's folder holds under their names, the latest first."""
+    return sorted([entry for entry in folders(root) if (root / entry / MANIFEST).is_file()], key=_age, reverse=True)
+
+
+def _age(version: str) -> tuple[list[tuple[bool, int, str]], str]:
+    """What versions are sorted by: their numbers count as numbers, and a number comes after any other part."""
+    parts = _PARTS.findall(version)
+    return [(True, int(part), "") if part.isdecimal() else (False, 0, part) for part in parts], version
 
 
 def loadable(folder: Path) -> list[tuple[str, str]]:
@@ -30,7 +37,7 @@ def loadable(folder: Path) -> list[tuple[str, str]]:
         with suppress(OSError):  # it goes while we look, or cannot be read, and could not be loaded either
             if (folder / name / MANIFEST).is_file():
                 found.append((name, ""))
-            found += [(name, version) for version in _versions(folder / name)]
+            found += [(name, version) for version in reversed(_versions(folder / name))]
     return found
 
 
@@ -46,7 +53,7 @@ def find(folder: Path, name: str, version: str | None) -> tuple[Path, str | None
     except OSError as error:
         raise LoadFailed(NO_FOLDER) from error
     if version is None and versions:
-        version = max(versions, key=lambda entry: (entry.isdecimal(), int(entry) if entry.isdecimal() else 0, entry))
+        version = versions[0]
     if version not in versions:
         raise UnknownModel("the folder of models holds no such version of that model")
     return root / version, version

@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from pgb_core.artifact import Artifact
 from service.app import create_app
 from service.keys import make_key
+from service.models.folder import find, loadable
 from service.models.model import Model
 from service.settings import Settings
 
@@ -196,6 +197,28 @@ def test_the_latest_version_is_the_highest_number(admin: TestClient, folder: Pat
     (folder / "mood" / "1").rename(folder / "mood" / "10")
     reply = admin.post("/v1/models/mood/load", json={})
     assert (reply.status_code, reply.json().get("version")) == (200, "10")
+
+
+@pytest.mark.parametrize(
+    ("names", "latest"),
+    [
+        ("v9 v10", "v10"),
+        ("1.9.0 1.10.0 1.10", "1.10.0"),
+        ("r2-b9 r2-b10 r1-b11", "r2-b10"),
+        ("9 10 final v11", "10"),
+        ("2024-09-30 2024-10-01", "2024-10-01"),
+        ("1 1-rc2 1-rc10", "1-rc10"),
+        ("07 7 6", "7"),
+        ("\N{ARABIC-INDIC DIGIT NINE} 10", "10"),
+    ],
+)
+def test_versions_are_in_the_order_of_the_numbers_in_their_names(tmp_path: Path, names: str, latest: str) -> None:
+    """Part by part; a number comes after a word, and a longer name after its own beginning."""
+    for name in names.split():
+        (tmp_path / "mood" / name).mkdir(parents=True)
+        (tmp_path / "mood" / name / "manifest.json").touch()
+    assert find(tmp_path, "mood", None) == (tmp_path / "mood" / latest, latest)
+    assert loadable(tmp_path)[-1] == ("mood", latest)
 
 
 def test_the_index_shows_what_could_be_loaded(admin: TestClient, folder: Path, artifacts: tuple[Path, Path]) -> None:
