@@ -289,6 +289,34 @@ def test_dense_and_compressed_stand_side_by_side(artifacts: tuple[Path, Path]) -
         assert client.post("/models/b", json=asked).status_code == 200
 
 
+def test_a_model_that_is_loaded_again_has_its_place_again(folder: Path, tmp_path: Path) -> None:
+    """The requests that name none are its own again; a name that comes later stands at the end."""
+    key = make_key(tmp_path / "keys", "root", "admin")
+    shutil.copytree(folder / "mood" / "1", folder / "a" / "1")
+    named = (f"mood={folder / 'mood' / '1'}", f"b={folder / 'mood' / '2'}")
+    settings = Settings(artifacts=named, models_dir=folder, keys_file=tmp_path / "keys", threads=1)
+
+    def meant() -> str:
+        (default,) = [one["name"] for one in client.get("/info").json()["models"] if one["default"]]
+        asked = client.post("/v1/classify", json={"inputs": "the film"}).json()
+        assert asked["model"]["name"] == default
+        return str(default)
+
+    with TestClient(create_app(settings), headers={"x-api-key": key}) as client:
+        for what, name, expected in (
+            ("load", "a", "mood"),
+            ("unload", "mood", "b"),
+            ("load", "mood", "mood"),
+            ("unload", "b", "mood"),
+            ("unload", "mood", "a"),
+            ("load", "mood", "mood"),
+        ):
+            body = {"version": "1"} if what == "load" else {}
+            assert client.post(f"/v1/models/{name}/{what}", json=body).is_success
+            assert (what, name, meant()) == (what, name, expected)
+        assert [one["name"] for one in client.get("/v1/models").json()["models"]] == ["mood", "a"]
+
+
 def test_swaps_under_load_lose_and_mix_nothing(admin: TestClient) -> None:
     """While versions are switched again and again, every request is answered by one version throughout."""
     stop = threading.Event()
