@@ -41,6 +41,21 @@ def loadable(folder: Path) -> list[tuple[str, str]]:
     return found
 
 
+def labels(folder: Path, name: str) -> list[str | None]:
+    """What `find` takes for the versions of a name, the latest first; None is an artifact in the folder of the name.
+
+    Raises UnknownModel where there is none, LoadFailed where the folder cannot be read.
+    """
+    try:
+        plain = (folder / name / MANIFEST).is_file()
+        found: list[str | None] = [None, *_versions(folder / name)] if plain else [*_versions(folder / name)]
+    except OSError as error:
+        raise LoadFailed(NO_FOLDER) from error
+    if not found:
+        raise UnknownModel("the folder of models holds no version of that model")
+    return found
+
+
 def find(folder: Path, name: str, version: str | None) -> tuple[Path, str | None]:
     """The artifact's folder, and its version where the folder says it. Names are compared, never joined."""
     try:

@@ -1,6 +1,7 @@
 """While models load, when they do not, and when nobody waits for it any more."""
 
 import asyncio
+import shutil
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
@@ -94,6 +95,32 @@ def test_a_folder_of_models_that_cannot_be_read_ends_the_start(tmp_path: Path) -
     with (
         pytest.raises(LoadFailed, match="FileNotFoundError"),
         TestClient(create_app(Settings(models_dir=tmp_path / "none"))),
+    ):
+        pass
+
+
+def test_a_version_that_does_not_load_does_not_keep_those_before_it_from_starting(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nor one that is being copied, of which only some files are there. Both are told, listed and counted."""
+    shutil.copytree(folder / "mood" / "2", folder / "mood" / "10", ignore=shutil.ignore_patterns("model*.onnx"))
+    shutil.copytree(folder / "mood" / "2", folder / "mood" / ".11")
+    with TestClient(create_app(Settings(models_dir=folder, threads=1))) as client:
+        assert client.get("/health").json()["models"] == [{"name": "mood", "version": "2"}]
+        states = [(one["version"], one["state"]) for one in client.get("/v1/models").json()["states"]]
+        assert states == [("2", "READY"), ("10", "UNAVAILABLE"), ("3", "UNAVAILABLE")]
+        assert 'pgb_model_events_total{event="failure",model="mood"} 2.0' in client.get("/metrics").text
+    said = [record.fields for record in caplog.records if record.message == "a version does not load"]  # type: ignore[attr-defined]
+    assert [one["version"] for one in said] == ["10", "3"]
+
+
+def test_a_model_of_which_no_version_loads_ends_the_start(folder: Path) -> None:
+    """With the reason of the latest: requests that name no model would go to another one."""
+    for version in ("1", "2"):
+        (folder / "mood" / version / "tokenizer.json").unlink()
+    with (
+        pytest.raises(LoadFailed, match=r"mood/3: model\.onnx is not the file.*; none of the 3 versions loads"),
+        TestClient(create_app(Settings(models_dir=folder, threads=1))),
     ):
         pass
 
