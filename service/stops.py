@@ -7,8 +7,9 @@ import signal
 
 
 def signals() -> list[signal.Signals]:
-    """SIGTERM and SIGINT."""
-    return [signal.SIGTERM, signal.SIGINT]
+    """SIGTERM, SIGINT, and SIGHUP unless whoever started the process has it ignored, as nohup does."""
+    hung_up = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
+    return [signal.SIGTERM, signal.SIGINT, *hung_up]
 
 
 def leave_at_once() -> None:

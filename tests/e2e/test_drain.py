@@ -111,7 +111,7 @@ def test_a_signal_while_loading_ends_the_process_cleanly(artifacts: tuple[Path, 
         os.kill(process.pid, 0)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_during_the_imports_ends_the_process_cleanly(
     artifacts: tuple[Path, Path], tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -140,6 +140,30 @@ def test_the_first_process_of_a_container_ends_at_a_signal_during_the_imports(ar
         finally:
             with suppress(ProcessLookupError):
                 os.kill(inside, signal.SIGKILL)
+
+
+def test_a_terminal_that_closes_drains(artifacts: tuple[Path, Path], tmp_path: Path) -> None:
+    """As any other signal to stop does; there is nothing that it would read again."""
+    log = tmp_path / "log"
+    with serving(artifacts[0], "--drain-seconds=1", log_file=log) as (url, process):
+        process.send_signal(signal.SIGHUP)
+        assert 503 in probed(f"{url}/health", process)
+        assert process.wait(20) == 0
+    assert "draining" in [json.loads(line)["message"] for line in log.read_text().splitlines()]
+
+
+def test_a_process_that_nohup_started_outlives_its_terminal(artifacts: tuple[Path, Path]) -> None:
+    """It has the signal ignored from the start."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with serving(artifacts[0]) as (url, process):
+            process.send_signal(signal.SIGHUP)
+            time.sleep(0.3)
+            assert httpx.get(f"{url}/health").status_code == 200
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_model_that_does_not_load_ends_the_process_with_one_line(
