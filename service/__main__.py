@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+from service import stops
+
+if __name__ == "__main__":  # what is imported now takes seconds
+    stops.leave_at_once()
+
 import asyncio
 import ipaddress
 import os
-import signal
 import sys
 import threading
 from collections.abc import Sequence
@@ -52,7 +56,7 @@ async def serve(settings: Settings) -> int:
     server.pages = settings.ui
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stops.signals():
         loop.add_signal_handler(number, stopping.set)
     serving = asyncio.create_task(server.serve())
     loaded = asyncio.create_task(lifecycle.loaded.wait())

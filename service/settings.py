@@ -165,7 +165,8 @@ class Settings(BaseSettings):
     max_connections: int = Field(
         4096,
         ge=1,
-        description="Most open connections; when one more arrives, the connection that has been idle longest is closed",
+        description="Most open connections; when one more arrives, an idle one is closed, or one of the client that "
+        "keeps most of them busy",
     )
     max_body_seconds: float = Field(
         30.0, gt=0, le=_LONGEST, description="Time for a request's head to arrive, and the same again for its body"

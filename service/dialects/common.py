@@ -14,6 +14,7 @@ from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 from pydantic_core import to_json
 
+from pgb_core.inference.tasks.qa import Answer
 from service.engine import Engine
 from service.keys import Keys, secrets_of
 from service.models.registry import Registry
@@ -79,6 +80,14 @@ def registry_of(request: Request) -> Registry:
 def repository_of(request: Request) -> Repository:
     """What loads and unloads models."""
     return cast(Repository, request.app.state.repository)
+
+
+def shown(answer: Answer | None) -> dict[str, object]:
+    """An answer to a question as the pipeline writes it. None: the context holds none, which is an empty text of score
+    0, because clients expect an answer.
+    """
+    one = answer or Answer("", 0, 0, 0.0)
+    return {"answer": one.text, "start": one.start, "end": one.end, "score": one.score}
 
 
 class Require(HTTPBearer):

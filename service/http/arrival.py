@@ -19,6 +19,7 @@ from service.errors import ENDING, InvalidInput, Overloaded, ServiceError, Unava
 from service.http.body import Bodies, declared, uncompressed
 from service.http.client import client_of
 from service.http.failures import internal, let_go, no_path, render
+from service.http.paths import path_of
 from service.keys import Keys, secrets_of
 from service.models.lifecycle import Lifecycle
 from service.models.repository import Repository
@@ -69,7 +70,8 @@ class Arrival:
         headers = dict(reversed(scope["headers"]))  # if a header is given twice, the first one counts
         given = str(headers.get(b"x-request-id", b""), "latin-1")
         name = given if _ID.fullmatch(given) else f"{self._name}{next(self._numbers):016x}"
-        dialect = spoken(self._parts.dialects, scope["method"], scope["path"])
+        path = path_of(scope)
+        dialect = spoken(self._parts.dialects, scope["method"], path)
         client = client_of(scope)  # a request behind another on its connection was complete before this instant
         call = Call(name, dialect=dialect.name, stamps=Stamps(client.received) if client is not None else Stamps())
         scope.setdefault("state", {})["call"] = call
@@ -88,7 +90,7 @@ class Arrival:
         self._instruments.open.inc()
         self._parts.engine.in_flight += 1
         try:
-            if _CONTROL.search(scope["path"]):  # a route's pattern would match a path with a line end behind it
+            if _CONTROL.search(path):  # a route's pattern would match a path with a line end behind it
                 await no_path(dialect)(scope, receive, answer)
                 return
             if client is not None and client.behind:  # one more answer would not be counted until it is sent
@@ -99,7 +101,9 @@ class Arrival:
                 call.flow = f"{peer[0]}:{peer[1]}" if peer else ""
                 if size != 0 and self._parts.keys.required:  # no bytes are held for clients without a valid key
                     call.owner = call.flow = self._parts.keys.check(secrets_of(Headers(scope=scope)), "use")
-                work = dialect.work.fullmatch(scope["path"]) if scope["method"] == "POST" else None
+                    if client is not None:
+                        client.owned(call.owner)
+                work = dialect.work.fullmatch(path) if scope["method"] == "POST" else None
                 if work:
                     self._check_room(call, work.groupdict().get("model"), size or 0)
                 self._give(call, headers)

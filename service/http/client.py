@@ -27,6 +27,9 @@ class Client(Protocol):
     async def fetched(self) -> None:
         """Wait until the client is not behind, or has left."""
 
+    def owned(self, owner: str) -> None:
+        """The request has a valid key of this owner."""
+
     def watch(self, leave: Callable[[], None]) -> Callable[[], object]:
         """Call `leave` when the client disconnects, until the returned function is called."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Hashable
 from typing import Generic, Protocol, TypeVar
 
 
@@ -20,12 +21,15 @@ class Connections(Generic[Some]):
     """What the connections of one server share. Each tells what it does; nothing is closed here.
 
     idle: connections that wait for nothing, longest first. unread: connections whose answers are not fetched and fill
-    the buffer, longest first. leaving: connections that were idle and had to go, and are not closed yet.
+    the buffer, longest first. held: by client, the connections that it alone keeps busy, longest first: the rest of a
+    body has to come, or answers have to be fetched. leaving: connections that had to go, and are not closed yet.
     """
 
     def __init__(self) -> None:
         self._idle: OrderedDict[Some, None] = OrderedDict()
         self._unread: OrderedDict[Some, None] = OrderedDict()
+        self._held: dict[Hashable, OrderedDict[Some, None]] = {}
+        self._holders: dict[Some, Hashable] = {}
         self._leaving: set[Some] = set()
 
     def rests(self, one: Some) -> None:
@@ -45,21 +49,51 @@ class Connections(Generic[Some]):
         """Its client has fetched its answers."""
         self._unread.pop(one, None)
 
+    def holds(self, one: Some, client: Hashable) -> None:
+        """Its client keeps it busy. client: whose connections count together."""
+        if one in self._leaving or self._holders.get(one) == client:
+            return
+        self.frees(one)
+        self._holders[one] = client
+        self._held.setdefault(client, OrderedDict())[one] = None
+
+    def frees(self, one: Some) -> None:
+        """Its client does not keep it busy: it is idle, or a whole request is being answered."""
+        client = self._holders.pop(one, None)
+        if client is not None:
+            del self._held[client][one]
+            if not self._held[client]:
+                del self._held[client]
+
     def closed(self, one: Some) -> None:
         """It is there no more."""
         self.works(one)
         self.empties(one)
+        self.frees(one)
         self._leaving.discard(one)
 
     def surplus(self, count: int, most: int) -> list[Some]:
-        """Those of `count` connections that have to go so that `most` are left: the ones that have been idle longest.
-        The connection that has just come must be idle."""
+        """Those of `count` connections that have to go so that `most` are left. The connection that has just come must
+        be idle. A whole request that is being answered is left alone."""
         found: list[Some] = []
         while count - len(self._leaving) > most:
-            longest, _ = self._idle.popitem(last=False)
-            self._leaving.add(longest)
-            found.append(longest)
+            one = self._next(most)
+            self.works(one)
+            self.frees(one)
+            self._leaving.add(one)
+            found.append(one)
         return found
+
+    def _next(self, most: int) -> Some:
+        """Who goes first: the connection that has been idle longest. But it is one of the client that holds most where
+        that one holds over half of all, or where only the new one is idle. The new one goes if nobody holds several.
+
+        Without the half, a client that comes again and again has others closed before their requests are read.
+        """
+        held = max(self._held.values(), key=len, default=None)
+        if held is not None and len(held) > (1 if len(self._idle) <= 1 else max(1, most // 2)):
+            return next(iter(held))
+        return next(iter(self._idle))
 
     def unfetched(self, most: int) -> list[Some]:
         """Those that have to go so that at most `most` bytes wait to be fetched: the ones that were unread first. A

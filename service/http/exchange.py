@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from weakref import WeakMethod
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
@@ -49,11 +50,13 @@ class Together:
 
 
 class CycleClient:
-    """See `Client`. cycle: uvicorn's name for a request and its answer; None until it begins."""
+    """See `Client`. cycle: uvicorn's name for a request and its answer; None until it begins. owned: told of the owner;
+    weak, so that a connection that is gone is freed at once."""
 
-    __slots__ = ("_leave", "cycle", "received")
+    __slots__ = ("_leave", "_owned", "cycle", "received")
 
-    def __init__(self) -> None:
+    def __init__(self, owned: WeakMethod[Callable[[str], None]]) -> None:
+        self._owned = owned
         self.received = clock()
         self.cycle: RequestResponseCycle | None = None
         self._leave: Callable[[], None] | None = None
@@ -82,6 +85,12 @@ class CycleClient:
         cycle.body = bytearray()
         cycle.message_event.clear()
         return body
+
+    def owned(self, owner: str) -> None:
+        """The request has a valid key of this owner."""
+        tell = self._owned()
+        if tell is not None:
+            tell(owner)
 
     def watch(self, leave: Callable[[], None]) -> Callable[[], object]:
         """Go on reading the connection, so that its end is seen."""

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from service import errors
 from service.dialects.base import Dialect, spoken
 from service.dialects.common import call_of
+from service.http.paths import path_of
 
 STATUS: dict[type[errors.ServiceError], int] = {
     errors.InvalidInput: 422,
@@ -99,7 +100,7 @@ def _dialect(request: Request) -> Dialect:
     meant: Dialect | None = request.scope.get("state", {}).get("dialect")
     if meant is not None:
         return meant
-    return spoken(request.app.state.dialects, request.scope["method"], request.scope["path"])
+    return spoken(request.app.state.dialects, request.scope["method"], path_of(request.scope))
 
 
 async def _service(request: Request, error: Exception) -> JSONResponse:

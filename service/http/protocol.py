@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
+from collections.abc import Callable
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakMethod
 
 from httptools import HttpParserError
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -61,17 +62,21 @@ class BoundedProtocol(HttpToolsProtocol):
         self._cycles: deque[RequestResponseCycle] = deque()  # that may be unanswered, in order
         self._stalled: asyncio.TimerHandle | None = None
         self._shared = _SHARED.setdefault(self.server_state, Connections())
+        self._whose: tuple[str, str] = ("", "")  # the owner of a key or an address, and which of both
+        self._held = False  # see `Connections`
+        self._hear: WeakMethod[Callable[[str], None]] = WeakMethod(self._owned)
         self._dropped = 0
         self._last_word: bytes | None = None  # once it is set, nothing more is read as requests
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the clock. If there are too many connections now, close the one that has been idle longest."""
+        """Start the clock. If there are too many connections now, close one."""
         super().connection_made(transport)
+        self._whose = ("address", self.client[0] if self.client else "")
         self._together = Together(transport)
         self._start_clock()
         self._shared.rests(self)
-        for longest in self._shared.surplus(len(self.connections), self.max_connections):
-            longest._drop("idle")
+        for one in self._shared.surplus(len(self.connections), self.max_connections):
+            one._make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clocks."""
@@ -120,6 +125,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(_BAD)
         if self._frames > self.max_head_bytes + self._body_bytes:
             self._refuse(_TOO_LARGE)
+        if not self._in_head:
+            self._hold()
 
     def on_message_begin(self) -> None:
         """A head begins."""
@@ -160,7 +167,7 @@ class BoundedProtocol(HttpToolsProtocol):
         elif len(self._cycles) >= _MOST_WAITING:
             self._stop(_TOO_MANY)
         else:
-            client = CycleClient()
+            client = CycleClient(self._hear)
             told: dict[str, Any] = {EXTENSION: client}
             self.scope["extensions"] = told
             if old:  # such a client does not know what 100 means
@@ -185,6 +192,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._frames = self._body_bytes = 0
         if not self.transport.is_closing():
             super().on_message_complete()
+            if self._held:
+                self._hold()
             answered = self.cycle.response_complete and not self.pipeline
             # Its body came after its answer, and stopped the clock.
             if answered and self.timeout_keep_alive_task is None:
@@ -203,6 +212,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self._cycles[-1].response_complete:
             self._shared.rests(self)
+        if self._held or not self._in_head:
+            self._hold()
         if self._last_word is not None:
             self._speak()
         if self.transport.is_closing():
@@ -213,6 +224,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().pause_writing()
         self._hurry()
         self._shared.fills(self)
+        self._hold()
         for longest in self._shared.unfetched(self.max_unsent_bytes):
             longest._drop("unread")
 
@@ -220,12 +232,36 @@ class BoundedProtocol(HttpToolsProtocol):
         """The client has fetched its answers."""
         super().resume_writing()
         self._shared.empties(self)
+        self._hold()
         if not self.transport.is_closing():
             self._moves()
 
     def timeout_keep_alive_handler(self) -> None:
         """The client asked nothing more. Drop what it has not fetched; a normal close could wait for it for ever."""
         self.transport.abort()
+
+    def _hold(self) -> None:
+        """Tell whether the client alone keeps this connection busy: by a body that has to come, with no whole request
+        before it, or by answers that it has to fetch. The next request does not begin before these are fetched."""
+        last: RequestResponseCycle | None = self.cycle
+        coming = last is not None and last.more_body and not last.response_complete and not self.pipeline
+        self._held = coming or self.flow.write_paused
+        if self._held:
+            self._shared.holds(self, self._whose)
+        else:
+            self._shared.frees(self)
+
+    def _owned(self, owner: str) -> None:
+        """From now on the connection counts as one of this owner's."""
+        self._whose = ("key", owner)
+        if self._held:
+            self._shared.holds(self, self._whose)
+
+    def _make_room(self) -> None:
+        """Close for a new connection."""
+        if self._held and not self.flow.write_paused and not self.cycle.response_started:
+            self.transport.write(_TOO_MANY)  # who does not send any more can read it
+        self._drop("crowded" if self._held else "idle")
 
     def _moves(self) -> None:
         if self._stalled is not None:

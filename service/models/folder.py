@@ -11,6 +11,7 @@ from service.errors import LoadFailed, UnknownModel
 
 NO_FOLDER = "the folder of models cannot be read"
 _NAME = re.compile(r"(?!\.)[\w.-]+")
+_PARTS = re.compile(r"\d+|\D+")  # of the name of a version
 
 
 def check(folder: Path) -> None:
@@ -30,8 +31,14 @@ def folders(folder: Path) -> list[str]:
 
 
 def _versions(root: Path) -> list[str]:
-    """The versions that a model's folder holds under their names."""
-    return [entry for entry in folders(root) if (root / entry / MANIFEST).is_file()]
+    """The versions that a model's folder holds under their names, the latest first."""
+    return sorted([entry for entry in folders(root) if (root / entry / MANIFEST).is_file()], key=_age, reverse=True)
+
+
+def _age(version: str) -> tuple[list[tuple[bool, int, str]], str]:
+    """What versions are sorted by: their numbers count as numbers, and a number comes after any other part."""
+    parts = _PARTS.findall(version)
+    return [(True, int(part), "") if part.isdecimal() else (False, 0, part) for part in parts], version
 
 
 def loadable(folder: Path) -> list[tuple[str, str]]:
@@ -41,7 +48,22 @@ def loadable(folder: Path) -> list[tuple[str, str]]:
         with suppress(OSError):  # it goes while we look, or cannot be read, and could not be loaded either
             if (folder / name / MANIFEST).is_file():
                 found.append((name, ""))
-            found += [(name, version) for version in _versions(folder / name)]
+            found += [(name, version) for version in reversed(_versions(folder / name))]
+    return found
+
+
+def labels(folder: Path, name: str) -> list[str | None]:
+    """What `find` takes for the versions of a name, the latest first; None is an artifact in the folder of the name.
+
+    Raises UnknownModel where there is none, LoadFailed where the folder cannot be read.
+    """
+    try:
+        plain = (folder / name / MANIFEST).is_file()
+        found: list[str | None] = [None, *_versions(folder / name)] if plain else [*_versions(folder / name)]
+    except OSError as error:
+        raise LoadFailed(NO_FOLDER) from error
+    if not found:
+        raise UnknownModel("the folder of models holds no version of that model")
     return found
 
 
@@ -57,7 +79,7 @@ def find(folder: Path, name: str, version: str | None) -> tuple[Path, str | None
     except OSError as error:
         raise LoadFailed(NO_FOLDER) from error
     if version is None and versions:
-        version = max(versions, key=lambda entry: (entry.isdecimal(), int(entry) if entry.isdecimal() else 0, entry))
+        version = versions[0]
     if version not in versions:
         raise UnknownModel("the folder of models holds no such version of that model")
     return root / version, version

@@ -44,11 +44,15 @@ class Served:
 class Registry:
     """The models of a process that answer. It neither loads nor frees any: `Repository` does.
 
+    Names are in the order in which each was loaded for the first time. One that is unloaded keeps its place, so that it
+    has the same requests again once it is back.
+
     started: whether all models that were named at start are here. Until then, a model that is missing may be loading.
     """
 
     def __init__(self) -> None:
         self._served: dict[str, Served] = {}
+        self._places: dict[str, int] = {}
         self.started = False
 
     @property
@@ -58,7 +62,7 @@ class Registry:
 
     @property
     def models(self) -> list[Model]:
-        """Every version that answers, in the order loaded."""
+        """Every version that answers, by the order of the names; those of one name in the order loaded."""
         return [model for served in list(self._served.values()) for model in list(served.versions.values())]
 
     def figures(self) -> list[tuple[str, str, float, float, Mapping[str, str]]]:
@@ -96,7 +100,7 @@ class Registry:
             raise min(refusals, key=lambda error: error.retry_after)
 
     def default(self, task: str, suits: Suits | None = None) -> str | None:
-        """The model that answers requests for a task that name none. suits: the first suitable model is preferred."""
+        """The first model of a task: it answers requests that name none. suits: the first suitable one is preferred."""
         manifests = {name: served.manifest for name, served in self._served.items()}
         named = [name for name, manifest in manifests.items() if manifest.task == task]
         if suits is not None:
@@ -135,7 +139,7 @@ class Registry:
     def put(self, model: Model, share: float) -> list[Model]:
         """Give a model a share of the traffic of its name. Returns the versions that answer no more: one of the same
         number, and all others where the share is the whole."""
-        served = self._served.setdefault(model.name, Served())
+        served = self._served.get(model.name) or self._added(model.name)
         same = served.versions.get(model.version)
         replaced = [] if same is None else [same]
         served.versions[model.version] = model
@@ -161,6 +165,13 @@ class Registry:
         else:
             served.split(left or dict.fromkeys(served.versions, 1.0))
         return model
+
+    def _added(self, name: str) -> Served:
+        """A name without versions, in its place among the others."""
+        self._places.setdefault(name, len(self._places))
+        every = {**self._served, name: Served()}
+        self._served = {one: every[one] for one in sorted(every, key=self._places.__getitem__)}
+        return self._served[name]
 
     def _absent(self, said: str) -> ServiceError:
         return UnknownModel(said) if self.started else Unavailable("the models are being loaded")

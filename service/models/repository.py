@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pgb_core.errors import PGBError
 from pgb_core.hub import located
-from service.errors import InvalidInput, LoadFailed, Unavailable, UnknownModel
-from service.models.folder import NO_FOLDER, check, find, folders, loadable
+from service.errors import InvalidInput, LoadFailed, ServiceError, Unavailable, UnknownModel
+from service.models.folder import NO_FOLDER, check, find, folders, labels, loadable
 from service.models.loader import Loader
 from service.models.memory import give_back
 from service.models.model import Model
@@ -63,10 +63,7 @@ class Repository:
             self._instruments.events.labels(model.name, "load").inc()
         if not self._settings.artifacts and self._settings.models_dir is not None:
             for name in await asyncio.to_thread(folders, self._settings.models_dir):
-                try:
-                    await self.load(name)
-                except UnknownModel as error:
-                    raise LoadFailed(f"{self._settings.models_dir / name}: holds no artifact") from error
+                await self._load_latest(self._settings.models_dir, name)
             if not self._registry.models:
                 logs.warning("the folder of models holds none; nothing is served until one is loaded")
         self._registry.started = True
@@ -143,6 +140,23 @@ class Repository:
             for model in self._registry.models:
                 self._retire(self._registry.take(model.name, model.version))
         await asyncio.gather(*self._retiring)
+
+    async def _load_latest(self, folder: Path, name: str) -> None:
+        """Load the latest version of a name that loads. Raises LoadFailed where none does: were the model missing in
+        silence, requests that name none could go to another one."""
+        failed: list[ServiceError] = []
+        try:
+            for version in await asyncio.to_thread(labels, folder, name):
+                try:
+                    await self.load(name, version)
+                except (LoadFailed, UnknownModel) as error:  # the folder may change at this moment
+                    failed.append(error)
+                else:
+                    return
+        except UnknownModel as error:
+            raise LoadFailed(f"{folder / name}: holds no artifact") from error
+        more = f"; none of the {len(failed)} versions loads" if len(failed) > 1 else ""
+        raise LoadFailed(f"{failed[0]}{more}") from failed[0]
 
     async def _load(self, folder: Path, name: str, version: str | None, share: float) -> Model:
         async with self._change:

@@ -18,6 +18,8 @@ import pytest
 
 from tests.served import free_port, serving
 
+FIRST = ("unshare", "--pid", "--fork", "--mount-proc")  # what follows is the first process of a namespace
+
 
 async def traffic(url: str, clients: int, until: asyncio.Event) -> Counter[object]:
     """Closed-loop clients, each with its own connection, until told to stop; what they got."""
@@ -50,6 +52,21 @@ def probed(url: str, process: subprocess.Popen[bytes]) -> Iterator[int]:
         with suppress(httpx.ConnectError):
             yield httpx.get(url).status_code
         time.sleep(0.005)
+
+
+def may_be_first() -> bool:
+    """Whether this system lets us make a namespace of processes."""
+    with suppress(FileNotFoundError):
+        return subprocess.run([*FIRST, "true"], capture_output=True, check=False).returncode == 0
+    return False
+
+
+def imports(process: int) -> None:
+    """Wait until it has begun to import what is large, which goes on for a while."""
+    end = time.monotonic() + 20
+    while "pydantic_core" not in Path(f"/proc/{process}/maps").read_text():
+        assert time.monotonic() < end
+        time.sleep(0.001)
 
 
 def test_a_drain_at_saturation_loses_no_accepted_request(artifacts: tuple[Path, Path], tmp_path: Path) -> None:
@@ -92,6 +109,61 @@ def test_a_signal_while_loading_ends_the_process_cleanly(artifacts: tuple[Path, 
     assert "Traceback" not in log.read_text()
     with pytest.raises(ProcessLookupError):
         os.kill(process.pid, 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_during_the_imports_ends_the_process_cleanly(
+    artifacts: tuple[Path, Path], tmp_path: Path, number: signal.Signals
+) -> None:
+    """Before there is anything to drain."""
+    log = tmp_path / "log"
+    with serving(artifacts[0], wait=False, log_file=log) as (_, process):
+        imports(process.pid)
+        process.send_signal(number)
+        assert process.wait(15) == 0
+    assert log.read_text() == ""
+
+
+@pytest.mark.skipif(not may_be_first(), reason="no namespace of processes can be made here: unshare --pid fails")
+def test_the_first_process_of_a_container_ends_at_a_signal_during_the_imports(artifacts: tuple[Path, Path]) -> None:
+    """It has no default action for signals."""
+    command = [*FIRST, sys.executable, "-P", "-m", "service", str(artifacts[0]), "--port", str(free_port())]
+    with subprocess.Popen(command) as outside:
+        children = Path(f"/proc/{outside.pid}/task/{outside.pid}/children")
+        while not children.read_text():
+            time.sleep(0.001)
+        inside = int(children.read_text())
+        try:
+            imports(inside)
+            os.kill(inside, signal.SIGTERM)
+            assert outside.wait(15) == 0
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(inside, signal.SIGKILL)
+
+
+def test_a_terminal_that_closes_drains(artifacts: tuple[Path, Path], tmp_path: Path) -> None:
+    """As any other signal to stop does; there is nothing that it would read again."""
+    log = tmp_path / "log"
+    with serving(artifacts[0], "--drain-seconds=1", log_file=log) as (url, process):
+        process.send_signal(signal.SIGHUP)
+        assert 503 in probed(f"{url}/health", process)
+        assert process.wait(20) == 0
+    assert "draining" in [json.loads(line)["message"] for line in log.read_text().splitlines()]
+
+
+def test_a_process_that_nohup_started_outlives_its_terminal(artifacts: tuple[Path, Path]) -> None:
+    """It has the signal ignored from the start."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with serving(artifacts[0]) as (url, process):
+            process.send_signal(signal.SIGHUP)
+            time.sleep(0.3)
+            assert httpx.get(f"{url}/health").status_code == 200
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_model_that_does_not_load_ends_the_process_with_one_line(

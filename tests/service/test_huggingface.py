@@ -106,6 +106,20 @@ def test_several_questions_go_into_one_input(client: TestClient) -> None:
     assert ask(client, {"question": asked[:1], "context": CONTEXT}, path="/models/who")["answer"] == alone[0]["answer"]
 
 
+def test_a_context_that_holds_no_answer_gets_an_empty_one(client: TestClient) -> None:
+    """Clients make an answer of what they get, and cannot make one of an empty list."""
+    blank = {"question": "who sang", "context": " \n "}
+    none = {"answer": "", "start": 0, "end": 0, "score": 0.0}
+    for path in ("/", "/models/who", "/invocations"):
+        assert ask(client, blank, path=path) == none
+        assert ask(client, blank, path=path, top_k=3) == none
+        assert ask(client, [blank], path=path) == [none]
+    both = ask(client, [blank, {**blank, "context": CONTEXT}])
+    assert both[0] == none
+    assert both[1]["answer"]
+    assert client.post("/v1/answer", json=blank).json()["results"] == [[]]
+
+
 @pytest.mark.parametrize(
     ("inputs", "status", "said"),
     [

@@ -136,6 +136,32 @@ def test_a_version_that_failed_leaves_the_index_once_it_is_unloaded_or_gone(
         assert client.post("/v1/classify", json={"inputs": "the film"}).status_code == 200
 
 
+def test_a_version_that_does_not_load_does_not_keep_those_before_it_from_starting(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nor one that is being copied, of which only some files are there. Both are told, listed and counted."""
+    shutil.copytree(folder / "mood" / "2", folder / "mood" / "10", ignore=shutil.ignore_patterns("model*.onnx"))
+    shutil.copytree(folder / "mood" / "2", folder / "mood" / ".11")
+    with TestClient(create_app(Settings(models_dir=folder, threads=1))) as client:
+        assert client.get("/health").json()["models"] == [{"name": "mood", "version": "2"}]
+        states = [(one["version"], one["state"]) for one in client.get("/v1/models").json()["states"]]
+        assert states == [("2", "READY"), ("10", "UNAVAILABLE"), ("3", "UNAVAILABLE")]
+        assert 'pgb_model_events_total{event="failure",model="mood"} 2.0' in client.get("/metrics").text
+    said = [record.fields for record in caplog.records if record.message == "a version does not load"]  # type: ignore[attr-defined]
+    assert [one["version"] for one in said] == ["10", "3"]
+
+
+def test_a_model_of_which_no_version_loads_ends_the_start(folder: Path) -> None:
+    """With the reason of the latest: requests that name no model would go to another one."""
+    for version in ("1", "2"):
+        (folder / "mood" / version / "tokenizer.json").unlink()
+    with (
+        pytest.raises(LoadFailed, match=r"mood/3: model\.onnx is not the file.*; none of the 3 versions loads"),
+        TestClient(create_app(Settings(models_dir=folder, threads=1))),
+    ):
+        pass
+
+
 def administered(folder: Path, work: Callable[[FastAPI], Coroutine[Any, Any, None]], **more: Any) -> None:
     """Run `work` beside an application that serves version 1 of a folder's model."""
     app = create_app(Settings(artifacts=(f"mood={folder / 'mood' / '1'}",), models_dir=folder, threads=1, **more))

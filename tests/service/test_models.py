@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from pgb_core.artifact import Artifact
 from service.app import create_app
 from service.keys import make_key
+from service.models.folder import find, loadable
 from service.models.model import Model
 from service.settings import Settings
 
@@ -198,6 +199,28 @@ def test_the_latest_version_is_the_highest_number(admin: TestClient, folder: Pat
     assert (reply.status_code, reply.json().get("version")) == (200, "10")
 
 
+@pytest.mark.parametrize(
+    ("names", "latest"),
+    [
+        ("v9 v10", "v10"),
+        ("1.9.0 1.10.0 1.10", "1.10.0"),
+        ("r2-b9 r2-b10 r1-b11", "r2-b10"),
+        ("9 10 final v11", "10"),
+        ("2024-09-30 2024-10-01", "2024-10-01"),
+        ("1 1-rc2 1-rc10", "1-rc10"),
+        ("07 7 6", "7"),
+        ("\N{ARABIC-INDIC DIGIT NINE} 10", "10"),
+    ],
+)
+def test_versions_are_in_the_order_of_the_numbers_in_their_names(tmp_path: Path, names: str, latest: str) -> None:
+    """Part by part; a number comes after a word, and a longer name after its own beginning."""
+    for name in names.split():
+        (tmp_path / "mood" / name).mkdir(parents=True)
+        (tmp_path / "mood" / name / "manifest.json").touch()
+    assert find(tmp_path, "mood", None) == (tmp_path / "mood" / latest, latest)
+    assert loadable(tmp_path)[-1] == ("mood", latest)
+
+
 def test_the_index_shows_what_could_be_loaded(admin: TestClient, folder: Path, artifacts: tuple[Path, Path]) -> None:
     """From the folder, beside what is served; what is not a model is left out, and so is what is not ready if asked."""
     shutil.copytree(artifacts[1], folder / "plain")
@@ -264,6 +287,34 @@ def test_dense_and_compressed_stand_side_by_side(artifacts: tuple[Path, Path]) -
         assert client.post("/v1/classify", json=asked).json()["model"]["name"] == "a"
         assert client.post("/v1/models/b/classify", json=asked).json()["model"]["name"] == "b"
         assert client.post("/models/b", json=asked).status_code == 200
+
+
+def test_a_model_that_is_loaded_again_has_its_place_again(folder: Path, tmp_path: Path) -> None:
+    """The requests that name none are its own again; a name that comes later stands at the end."""
+    key = make_key(tmp_path / "keys", "root", "admin")
+    shutil.copytree(folder / "mood" / "1", folder / "a" / "1")
+    named = (f"mood={folder / 'mood' / '1'}", f"b={folder / 'mood' / '2'}")
+    settings = Settings(artifacts=named, models_dir=folder, keys_file=tmp_path / "keys", threads=1)
+
+    def meant() -> str:
+        (default,) = [one["name"] for one in client.get("/info").json()["models"] if one["default"]]
+        asked = client.post("/v1/classify", json={"inputs": "the film"}).json()
+        assert asked["model"]["name"] == default
+        return str(default)
+
+    with TestClient(create_app(settings), headers={"x-api-key": key}) as client:
+        for what, name, expected in (
+            ("load", "a", "mood"),
+            ("unload", "mood", "b"),
+            ("load", "mood", "mood"),
+            ("unload", "b", "mood"),
+            ("unload", "mood", "a"),
+            ("load", "mood", "mood"),
+        ):
+            body = {"version": "1"} if what == "load" else {}
+            assert client.post(f"/v1/models/{name}/{what}", json=body).is_success
+            assert (what, name, meant()) == (what, name, expected)
+        assert [one["name"] for one in client.get("/v1/models").json()["models"]] == ["mood", "a"]
 
 
 def test_swaps_under_load_lose_and_mix_nothing(admin: TestClient) -> None:

@@ -6,7 +6,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse
 
 from pgb_core.inference.tasks.qa import Options, Question, Windowing
-from service.dialects.common import call_of, engine_of, timed
+from service.dialects.common import call_of, engine_of, shown, timed
 from service.dialects.huggingface import schemas as hf
 from service.engine import Target
 from service.errors import InvalidInput
@@ -44,6 +44,6 @@ async def answered(
     options = Options(p.top_k or 1, p.max_answer_len or 15, bool(p.handle_impossible_answer), align)
     windowing = Windowing(p.max_seq_len, p.doc_stride)
     rows = await engine_of(request).answer(call, Target(model), questions, windowing, options)
-    found = [[{"answer": a.text, "start": a.start, "end": a.end, "score": a.score} for a in row] for row in rows]
-    shown = [row[0] if len(row) == 1 else row for row in found]
-    return timed(shown if several else shown[0], call)
+    lists = [[shown(one) for one in row] or [shown(None)] for row in rows]  # clients take no empty list for an answer
+    found = [row[0] if len(row) == 1 else row for row in lists]
+    return timed(found if several else found[0], call)

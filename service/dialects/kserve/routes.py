@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 
 from pgb_core.inference.tasks.classification import Labelling
 from pgb_core.inference.tasks.qa import Options, Question, Windowing
-from service.dialects.common import USE, Name, call_of, documented, engine_of, registry_of, timed
+from service.dialects.common import USE, Name, call_of, documented, engine_of, registry_of, shown, timed
 from service.dialects.kserve import schemas as kserve
 from service.dialects.strict import StrictRoute
 from service.engine import Target
@@ -38,14 +38,7 @@ async def predict(name: Name, asked: kserve.InstancesRequest, request: Request) 
     if texts:
         raise InvalidInput("instances are all texts, or all questions")
     found = await engine.answer(call, target, questions, Windowing(), Options())
-    best = [row[0] if row else None for row in found]
-    answers = [
-        {"answer": one.text, "start": one.start, "end": one.end, "score": one.score}
-        if one
-        else {"answer": "", "start": 0, "end": 0, "score": 0.0}
-        for one in best
-    ]
-    return timed({"predictions": answers}, call)
+    return timed({"predictions": [shown(row[0] if row else None) for row in found]}, call)
 
 
 @router.post("/{name}:explain", include_in_schema=False)
