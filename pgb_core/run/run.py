@@ -124,6 +124,15 @@ class Run:
         """What the stages measured."""
         return Records(self.workspace)
 
+    @cached_property
+    def meaning(self) -> str:
+        """A digest of what the model's inputs and outputs mean, and of the rows that judge it.
+
+        Artifacts and scores depend on it. Stages do not, so what was trained is kept where only a label has another
+        name.
+        """
+        return key_of(self.checkpoint.meaning, self.inputs.held_out_digest)
+
     @property
     def unjudged(self) -> Run:
         """A copy that scores no model between its stages."""
