@@ -29,7 +29,7 @@ from pgb_core.run.workspace import locked
 from pgb_core.tasks import Source
 from pgb_core.tasks.metrics import Metrics
 from pgb_core.tasks.parts import half, seen, some
-from tests.core.small import WORDS, checkpoint
+from tests.core.small import WORDS, changed, checkpoint
 from tests.made import Make
 from tests.reports import Heard
 
@@ -318,6 +318,30 @@ def test_what_was_trained_is_not_trained_again(
     assert set(found.manifest.forms) == {"fp32", "torch"}
     assert found.manifest.measured["promise"]["holds"] is True
     assert not list(tmp_path.glob(".small*"))
+
+
+def test_a_stopped_search_of_another_tokenizer_is_not_published(
+    tmp_path: Path, rows: Path, others: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The artifact reads texts as the checkpoint does now, and as the command says."""
+    monkeypatch.setattr(seek, "SIZES", (0.5,))
+    model, out = checkpoint(tmp_path / "model", "bert", "classification", num_hidden_layers=2), tmp_path / "small"
+    given = asked(model, rows, others, out, "--steps", "2", "--max-drop", "100")
+
+    def stopped(*given: object) -> None:
+        raise ConfigError("stopped")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(seek, "measured_anew", stopped)
+        assert main(given) == 1
+    changed(model / "tokenizer_config.json", truncation_side="left", model_max_length=12)
+    assert main([*given, "--resume"]) == 1
+    assert "the stopped search had other settings or data" in capsys.readouterr().err
+    assert main(given) == 0
+    said, found = " ".join(capsys.readouterr().err.split()), open_artifact(out)
+    assert "cut at 12 tokens on the left" in said
+    assert found.manifest.max_length == 12
+    assert json.loads(found.tokenizer.read_bytes())["truncation"]["direction"] == "Left"
 
 
 def test_what_a_search_leaves_that_is_killed_at_its_very_end_goes(tmp_path: Path, make: Make) -> None:
