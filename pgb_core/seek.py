@@ -164,7 +164,7 @@ class _Seeker:
         self._config = config
         self._folder = sizes
         self._report = report
-        self._choosing = Shared(cache_of(config), partial(half, number=0), foretell=False)
+        self._choosing = Shared(cache_of(config), partial(half, number=0), foretell=False, promises=True)
         nowhere, other = Workspace(sizes / ".none"), self._choosing.judged(partial(half, number=1))
         choosing, self._confirming = (
             Run.begin(self._plain(0.5), report, nowhere, shared) for shared in (self._choosing, other)

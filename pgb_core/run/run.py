@@ -289,7 +289,9 @@ class Run:
     def _checked_labels(self) -> dict[str, object]:
         c, config, inputs = self.checkpoint, self.config, self.inputs
         predict = torch_predictor(self.dense)
-        trial = reading.Trial(c.subject, c.served_tokenizer, predict, self.report, config.trust_labels, config.seed)
+        trial = reading.Trial(
+            c.subject, c.served_tokenizer, predict, self.report, config.trust_labels, self.shared.promises, config.seed
+        )
         learned = [rows for rows in (inputs.labelled, inputs.calibrating) if rows is not None and not config.as_it_is]
         if config.options.uses_labels or inputs.labelled is not None:
             for rows in learned[1:]:
