@@ -164,7 +164,7 @@ class _Seeker:
         self._config = config
         self._folder = sizes
         self._report = report
-        self._choosing = Shared(cache_of(config), partial(half, number=0), foretell=False)
+        self._choosing = Shared(cache_of(config), partial(half, number=0), foretell=False, promises=True)
         nowhere, other = Workspace(sizes / ".none"), self._choosing.judged(partial(half, number=1))
         choosing, self._confirming = (
             Run.begin(self._plain(0.5), report, nowhere, shared) for shared in (self._choosing, other)
@@ -179,9 +179,8 @@ class _Seeker:
     def _asked(self, run: Run) -> str:
         """A digest of all that the sizes which are tried depend on."""
         left_out = {"out", "force", "resume", "threads", "cache", "forms", "max_drop", "min_speedup"}
-        read = (run.inputs.training_digest, run.inputs.calibration_digest, run.inputs.held_out_digest)
-        labels = tuple(run.checkpoint.subject.labels)
-        return run.first("sought", self._config.model_dump(exclude=left_out), labels, *read).digest
+        read = (run.inputs.training_digest, run.inputs.calibration_digest, run.meaning)
+        return run.first("sought", self._config.model_dump(exclude=left_out), *read).digest
 
     def _settle(self, sizes: Path) -> None:
         """Look at what a stopped search left. Raises ConfigError when it was to be this one, and was another."""

@@ -7,8 +7,10 @@ are refused.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,16 @@ class Checkpoint:
         if self.kept is None:
             return self.digest
         return hashlib.sha256(repr((self.digest, self.kept)).encode()).hexdigest()
+
+    @cached_property
+    def meaning(self) -> str:
+        """A digest of what inputs and outputs mean: the tokenizer with its cut, the names of the labels, the problem.
+
+        The weights are in `key`. Two checkpoints of one key and other meanings answer otherwise.
+        """
+        reading = json.loads(self.reading.file())
+        said = (self.task.name, self.labels, self.problem_type, self.reading.top_type, reading)
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
     @property
     def tokenizer(self) -> Tokenizer:

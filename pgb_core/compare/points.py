@@ -200,7 +200,7 @@ class Points:
             self._run.checkpoint.key,
             self._run.inputs.training_digest,
             self._run.inputs.calibration_digest,
-            self._run.inputs.held_out_digest,
+            self._run.meaning,
         )
         if path.exists():
             try:
@@ -210,8 +210,8 @@ class Points:
                 raise DataError(f"{path}: is damaged; remove the directory, or choose another --out") from error
             if before != asked:
                 raise ConfigError(
-                    f"{self._folder}: holds a comparison of other settings or data, or by another version of pgb; "
-                    "choose another --out"
+                    f"{self._folder}: holds a comparison of other settings, data, label names or tokenizer, or by "
+                    "another version of pgb; choose another --out"
                 )
             return common
         common = self._measured()

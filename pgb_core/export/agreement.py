@@ -14,15 +14,19 @@ from pgb_core.export.forms import Limits
 from pgb_core.tasks.metrics import Metrics
 
 Logits = Sequence[NDArray[np.float32]]
+# Of the range of the model's numbers: one that moved by at most this is the same answer. The int8 form of a sound model
+# moves one in a hundred by more, and loses less than a tenth of a point of the correlation.
+ALIKE = 0.05
 
 
 @dataclass(frozen=True)
 class Agreement:
     """How far a form agrees with the model, on the same inputs.
 
-    equal: share of inputs with the same answer. largest, within, middle: change of a probability, the largest of an
-    input: at its most, what 99 of 100 inputs stay within, and in the middle. metrics: of the form on labelled rows;
-    drop: points of the main metric that it lost there to the model, None without such rows.
+    equal: share of inputs with the same answer. largest, within, middle: change of a probability, or of a regression's
+    number as a share of the range of the model's, the largest of an input: at its most, what 99 of 100 inputs stay
+    within, and in the middle. metrics: of the form on labelled rows; drop: points of the main metric that it lost there
+    to the model, None without such rows.
     """
 
     inputs: int
@@ -58,8 +62,8 @@ class Agreement:
             lost = f"only {self.equal:.1%} of {self.inputs} answers are the same, at least {limits.equal:.0%} must be"
         elif self.within > limits.change:
             lost = (
-                f"a probability moved by {self.within:.2f} or more for one input of a hundred, at most "
-                f"{limits.change:.2f} is allowed"
+                f"a probability, or a number by its range, moved by {self.within:.2f} or more for one input of a "
+                f"hundred, at most {limits.change:.2f} is allowed"
             )
         elif self.drop is not None and self.drop > limits.drop:
             lost = f"it loses {self.drop:.2f} points of the metric, at most {limits.drop:g} are allowed"
@@ -75,16 +79,20 @@ def agreement(
 ) -> Agreement:
     """Logits of the same inputs by the model and by the form: [labels], or [tokens, 2], each.
 
-    activation: softmax, sigmoid or none, which makes probabilities of them. reference, found: metrics of either.
+    activation: softmax, sigmoid or none, which makes probabilities of them. reference, found: metrics of either. Logits
+    that are not finite are another answer, moved by as much as there is.
     """
-    # Numbers that are no probabilities count as shares of the largest.
-    plain = activation == "none" and all(a.ndim == 1 for a in want)
-    unit = max((float(np.abs(a).max()) for a in want), default=1.0) or 1.0 if plain else 1.0
-    changes = [
-        float(np.abs(_probabilities(a, activation) - _probabilities(b, activation)).max()) / unit
-        for a, b in zip(want, got, strict=True)
-    ]
-    same = [_answer(a, activation) == _answer(b, activation) for a, b in zip(want, got, strict=True)]
+    numbers = all(_is_number(a, activation) for a in want)
+    unit = _range(want) if numbers else np.ones(1)
+    changes, same = [], []
+    for a, b in zip(want, got, strict=True):
+        sound = bool(np.isfinite(b).all())
+        moved = float((np.abs(a.astype(np.float64) - b) / unit).max()) if numbers and sound else 1.0
+        change = moved
+        if sound and (activation != "none" or not numbers):
+            change = float(np.abs(_probabilities(a, activation) - _probabilities(b, activation)).max())
+        changes.append(change)
+        same.append(sound and (moved <= ALIKE if numbers else _answer(a, activation) == _answer(b, activation)))
     drop = None
     if reference is not None and found is not None:
         before, after = reference.points(), found.points()
@@ -104,10 +112,21 @@ def _probabilities(logits: NDArray[np.float32], activation: str) -> NDArray[np.f
     return np.asarray(1 / (1 + np.exp(-values))) if activation == "sigmoid" else values
 
 
+def _is_number(logits: NDArray[np.float32], activation: str) -> bool:
+    """Whether the answer is a number and no label: a regression's, or the one that a cross-encoder's sigmoid takes."""
+    return logits.ndim == 1 and (activation == "none" or len(logits) == 1)
+
+
+def _range(numbers: Logits) -> NDArray[np.float64]:
+    """From the least to the largest of each output, [outputs]; where all are equal, how large they are."""
+    every = np.stack(numbers).astype(np.float64)
+    size, spread = np.abs(every).max(0), np.ptp(every, 0)
+    flat = spread <= 1e-6 * size
+    return np.where(flat, np.where(size > 0, size, 1.0), spread)
+
+
 def _answer(logits: NDArray[np.float32], activation: str) -> tuple[object, ...]:
     """The most likely label, or start and end; the labels that are given, where there may be several."""
     if logits.ndim == 1 and activation == "sigmoid":
         return tuple((logits > 0).tolist())
-    if logits.ndim == 1 and activation == "none":
-        return ()
     return tuple(int(n) for n in np.atleast_1d(logits.argmax(0)))

@@ -18,6 +18,7 @@ from pgb_core.inference.tokens import Tokens
 
 AUTO = "auto"
 LEAST_EQUAL = 0.99  # share of answers, where no labelled row says what is lost
+LEAST_ALIKE = 0.8  # share of numbers, where one says it: no correlation tells of a wrong scale
 SECONDS, LEAST_RUNS = 0.15, 3  # of each form and length
 
 
@@ -60,7 +61,8 @@ def choose(artifact: Artifact, asked: Asked, opened: Callable[[Runtime], None] =
     if asked.form != AUTO:
         found = _open(artifact, asked.form, asked, opened)
         return Chosen(asked.form, found.kind, found.runtime, found.difference, "it was asked for", {})
-    refused = {name: _unfit(record, asked) for name, record in forms.items()}
+    numbers = artifact.manifest.activation == "none" or len(artifact.manifest.labels) == 1
+    refused = {name: _unfit(record, asked, numbers) for name, record in forms.items()}
     fitting = [name for name, reason in refused.items() if not reason]
     best: _Open | None = None
     times: dict[str, tuple[float, float]] = {}
@@ -109,8 +111,8 @@ def _open(artifact: Artifact, form: str, asked: Asked, opened: Callable[[Runtime
     return _Open(form, wanted or artifact.manifest.forms[form].runtimes[0], runtime, difference)
 
 
-def _unfit(record: FormRecord, asked: Asked) -> str:
-    """Why a form is not even tried; empty when it may be."""
+def _unfit(record: FormRecord, asked: Asked, numbers: bool) -> str:
+    """Why a form is not even tried; empty when it may be. numbers: whether answers are numbers, and no labels."""
     if asked.runtime not in (AUTO, *record.runtimes):
         return f"it is not for runtime {asked.runtime}"
     if asked.device not in (AUTO, *record.devices):
@@ -118,9 +120,11 @@ def _unfit(record: FormRecord, asked: Asked) -> str:
     if not record.ran:
         return "it has run nowhere yet; name it to serve it"
     drop, equal = record.measured.get("drop"), record.measured.get("equal_answers")
-    if drop is not None:
-        return f"it loses {drop:.2f} points, more than {asked.most_drop:g}" if drop > asked.most_drop else ""
-    if equal is not None and equal < LEAST_EQUAL:
+    if drop is not None and drop > asked.most_drop:
+        return f"it loses {drop:.2f} points, more than {asked.most_drop:g}"
+    if drop is not None and numbers and equal is not None and equal < LEAST_ALIKE:
+        return f"only {equal:.1%} of its numbers are near those of fp32, which its correlation does not show"
+    if drop is None and equal is not None and equal < LEAST_EQUAL:
         return f"only {equal:.1%} of its answers are those of fp32, and no labelled rows say what that costs"
     return ""
 

@@ -31,17 +31,17 @@ def compensate(
     batches: Sequence[Batch],
     ridge: float = 1e-2,
     progress: Callable[[int], None] = lambda layer: None,
-) -> None:
-    """Solve every map of `compact`, in place.
+) -> float:
+    """Solve every map of `compact`, in place; the largest ridge that was taken.
 
-    Every layer of both models runs once. Three hidden states of all batches are held: the dense
-    model's, ours, and what our writing map reads.
+    Every layer of both models runs once. Three hidden states of all batches are held: the dense model's, ours, and what
+    our writing map reads. Raises PlanError where one of them is not finite.
     """
     device = next(compact.parameters()).device
     masks = [batch.attention_mask.bool().to(device) for batch in batches]
     theirs = [dense.embeddings(b.input_ids.to(device), b.token_type_ids.to(device)) for b in batches]
     streams = _Streams(plan, theirs, list(theirs), masks, ridge)
-    left = {layer.index: layer for layer in compact.layers}
+    left, taken = {layer.index: layer for layer in compact.layers}, ridge
     for target in dense.layers:
         layer = left.get(target.index)
         if layer is None:
@@ -49,8 +49,9 @@ def compensate(
                 theirs[n] = target(theirs[n], attention_bias(mask))
         else:
             for goal, half in zip(target.halves, layer.halves, strict=True):
-                streams.solve(goal, half, target.index)
+                taken = max(taken, streams.solve(goal, half, target.index))
         progress(target.index)
+    return taken
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,9 @@ class _Streams:
     masks: Sequence[Tensor]
     ridge: float
 
-    def solve(self, target: Half, half: Half, index: int) -> None:
-        """Solve one half of layer `index`, and take both hidden states through it."""
-        self._solve_reading(target, half, index)
+    def solve(self, target: Half, half: Half, index: int) -> float:
+        """Solve one half of layer `index`, and take both hidden states through it; the largest ridge that was taken."""
+        taken = self._solve_reading(target, half, index)
         sublayer = half.sublayer
         read: dict[int, Tensor] = {}
 
@@ -89,15 +90,16 @@ class _Streams:
         if isinstance(sublayer, Constant):
             sublayer.bias.copy_(moments.y / moments.count)
         for writer in sublayer.writing().values():
-            writer.refit(moments, self.ridge)
+            taken = max(taken, writer.refit(moments, self.ridge))
         for n, x in enumerate(self.ours):
             self.ours[n] = half.norm(x + (sublayer.written(read[n]) if n in read else sublayer(x)))
+        return taken
 
-    def _solve_reading(self, target: Half, half: Half, index: int) -> None:
+    def _solve_reading(self, target: Half, half: Half, index: int) -> float:
         """Solve maps that read the hidden state: one pair of moments, theirs with ours, serves all of them."""
         reading = half.sublayer.reading()
         if not reading:
-            return
+            return self.ridge
 
         def pairs() -> Iterator[tuple[Tensor, Tensor]]:
             for x_dense, x_ours, mask in zip(self.theirs, self.ours, self.masks, strict=True):
@@ -105,12 +107,13 @@ class _Streams:
                 yield x, x if x_dense is x_ours else _real(x_dense, mask)
 
         moments = _pooled(pairs())
-        wanted = target.sublayer.reading()
+        wanted, taken = target.sublayer.reading(), self.ridge
         for role, linear in reading.items():
             source = wanted[role]
             weight = source.to_dense()
             rows = outputs(self.plan, Site(index, role)).to(weight.device)
-            linear.refit(moments.mapped(weight[rows], source.bias[rows]), self.ridge)
+            taken = max(taken, linear.refit(moments.mapped(weight[rows], source.bias[rows]), self.ridge))
+        return taken
 
 
 def _pooled(pairs: Iterable[tuple[Tensor, Tensor]]) -> Moments:

@@ -20,6 +20,7 @@ from pgb_core.plan import Pattern, Plan
 from pgb_core.run.run import Run, Stage
 from pgb_core.search.patterns import fixed_choices, nearest, patterns_of
 from pgb_core.search.planning import share
+from pgb_core.search.telling import check_telling
 from pgb_core.tasks.features import Batch, Features, batches
 
 JUDGING, AGAIN = "Judging what attention is worth", "Judging what is left of it"
@@ -53,6 +54,7 @@ class Kovaleva(Method):
         config, options = run.config, run.options(KovalevaOptions)
         judged, chosen, *after = self.stages(run)
         table = run.lasting(judged, lambda: {"worth": _table(run)})["worth"].cpu()
+        check_telling([table], "attention", "magnitude")
         plan = Plan.from_json(run.kept_text(chosen, lambda: _plan(run, table).to_json()))
         why = f"this method comes no nearer, as {FLOORS[options.disable]}"
         steps.tell_budget(run, share(plan, config.budget), why)

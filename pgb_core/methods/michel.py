@@ -13,6 +13,7 @@ from pgb_core.methods.whole_parts import check_heads_suffice, plan_of, sizes_of,
 from pgb_core.options.michel import MichelOptions
 from pgb_core.plan import Plan
 from pgb_core.run.run import Run, Stage
+from pgb_core.search.telling import check_telling
 from pgb_core.search.units import Sizes, Units, by_layer, without_lowest
 from pgb_core.tasks.features import Batch, batches, token_count
 
@@ -75,6 +76,7 @@ def _kept(run: Run) -> Units:
 
     for heads, neurons in targets:
         scores = importance_of_units(run.dense, reported(), run.checkpoint.subject.objective, run.config.seed, kept)
+        check_telling((scores.heads, scores.neurons), "head or neuron", "magnitude")
         kept = Units(
             without_lowest(by_layer(scores.heads), kept.heads, heads),
             without_lowest(by_layer(scores.neurons), kept.neurons, neurons),

@@ -17,6 +17,7 @@ from pgb_core.run.run import Run, Stage
 from pgb_core.search import planning
 from pgb_core.search.kept import importance_kept
 from pgb_core.search.prices import Prices
+from pgb_core.search.pull import stronger
 from pgb_core.search.reconstruction import reselected
 from pgb_core.tasks.features import batches, token_count
 
@@ -80,7 +81,10 @@ def _reselected(run: Run, plan: Plan, importances: Mapping[Site, Tensor]) -> Pla
     groups = list(batches(run.inputs.calibration, steps.CALIBRATION_TOKENS, dense.config.pad_id))
     moments = read_by_writers(dense, groups, lambda layer: run.report.advance())
     weights = {site: dense.sites()[site].to_dense().detach() for site in moments}
-    found, changed = reselected(plan, importances, moments, weights, run.config.ridge)
+    asked, rows = run.config.ridge, len(run.inputs.calibration)
+    found, changed, taken = reselected(plan, importances, moments, weights, asked)
+    if taken > asked:
+        run.report.warn(stronger(asked, taken, rows))
     run.report.note(f"heads and neurons by reconstruction: other ones in {changed} of {2 * layers} sublayers")
     return found
 

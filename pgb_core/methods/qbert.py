@@ -21,6 +21,7 @@ from pgb_core.options.q8bert import Q8BertOptions
 from pgb_core.options.qbert import QBertOptions
 from pgb_core.plan import Plan, Site
 from pgb_core.run.run import Run, Stage
+from pgb_core.search.telling import check_telling
 from pgb_core.tasks.features import batches, token_count
 
 BATCH_TOKENS = 512  # small, so that there are several
@@ -63,6 +64,8 @@ class QBert(Quantised):
         found = run.lasting(curved, lambda: self._measured(run))
 
         def decided() -> str:
+            if run.options(QBertOptions).exact:
+                check_telling((values.cpu() for values in found.values()), "layer", "q8bert")
             sensitive = {int(name): sensitivity(values.cpu()) for name, values in found.items()}
             return replace(plan, exact=most_sensitive(plan, sensitive, run.options(QBertOptions).exact)).to_json()
 

@@ -76,9 +76,11 @@ class Inputs:
 
     @cached_property
     def held_out_digest(self) -> str:
-        """A digest of the rows that models are judged by."""
-        rows = self.held_out.rows if self.held_out is not None else []
-        return hashlib.sha256(repr([replace(row, where="") for row in rows]).encode()).hexdigest()
+        """A digest of the rows that models are judged by, and of what their labels mean to the head."""
+        if self.held_out is None:
+            return hashlib.sha256().hexdigest()
+        rows, targets = [replace(row, where="") for row in self.held_out.rows], list(self.held_out.targets)
+        return hashlib.sha256(repr((rows, targets)).encode()).hexdigest()
 
 
 def read_inputs(config: CompressConfig, checkpoint: Checkpoint, report: Report) -> Inputs:

@@ -57,7 +57,7 @@ class Output:
         config, workspace = self._config, run.workspace
         self._settings = {
             "digest": stages[-1].digest,
-            "asked": key_of(stages[-1].digest, config.forms, run.inputs.held_out_digest),
+            "asked": key_of(stages[-1].digest, config.forms, run.meaning, run.inputs.calibration_digest),
             "force": config.force,
             "threads": threads,
         }

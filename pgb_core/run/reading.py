@@ -18,6 +18,7 @@ from pgb_core.tasks import Source, Subject
 from pgb_core.tasks.trust import Verdict
 
 EVALUATION = "evaluation"  # what labels are for that nothing learns from
+_REMEDY = "Correct them, say how to read them (--labels, --label-column), or go on with --trust-labels"
 
 
 @dataclass(frozen=True)
@@ -67,30 +68,30 @@ def _refuse_unlabelled(found: Source, purpose: str) -> None:
 
 @dataclass(frozen=True)
 class Trial:
-    """A dense model to hold against labels. trusted: go on though it contradicts those to learn from."""
+    """A dense model to hold against labels. trusted: go on though it contradicts them. promising: whether something is
+    promised by the labels to score with, so that they count as much as those to learn from.
+    """
 
     subject: Subject
     tokenizer: Tokenizer
     predict: Predict
     tell: Report
     trusted: bool = False
+    promising: bool = False
     seed: int = 0
 
     def check(self, train: Source | None, held_out: Source | None) -> dict[str, object]:
         """Try the model on a sample of the labels, once where both are the same rows; what was found, for the manifest.
 
         Raises DataError when it contradicts those to learn from, unless they are `trusted`. Labels to score with
-        that it contradicts are a warning.
+        that it contradicts are a warning, or an error, too, where something is promised by them.
         """
         found: dict[str, object] = {}
         if train is not None:
             verdict = self._judged(train)
             found = {"reading": train.reading, **verdict.figures}
             if verdict.fault and not self.trusted:
-                raise DataError(
-                    f"{train.name}: the checkpoint contradicts the labels: {verdict.fault}. "
-                    "Correct them, say how to read them (--labels, --label-column), or go on with --trust-labels"
-                )
+                raise DataError(f"{train.name}: the checkpoint contradicts the labels: {verdict.fault}. {_REMEDY}")
             if verdict.fault:
                 found["doubt"] = verdict.fault
                 self.tell.warn(
@@ -100,10 +101,11 @@ class Trial:
                 self.tell.note(f"{train.short}: the checkpoint's {verdict.told}")
         if held_out is not None and (train is None or held_out.rows != train.rows):  # names of splits are equal
             verdict = self._judged(held_out)
+            said = f"the checkpoint contradicts the labels to score with: {verdict.fault}"
+            if verdict.fault and self.promising and not self.trusted:
+                raise DataError(f"{held_out.name}: {said}. No loss can be promised by them. {_REMEDY}")
             if verdict.fault:
-                self.tell.warn(
-                    f"{held_out.short}: the checkpoint contradicts the labels to score with: {verdict.fault}"
-                )
+                self.tell.warn(f"{held_out.short}: {said}")
         return {"labels": found} if found else {}
 
     def _judged(self, source: Source) -> Verdict:

@@ -124,6 +124,15 @@ class Run:
         """What the stages measured."""
         return Records(self.workspace)
 
+    @cached_property
+    def meaning(self) -> str:
+        """A digest of what the model's inputs and outputs mean, and of the rows that judge it.
+
+        Artifacts and scores depend on it. Stages do not, so what was trained is kept where only a label has another
+        name.
+        """
+        return key_of(self.checkpoint.meaning, self.inputs.held_out_digest)
+
     @property
     def unjudged(self) -> Run:
         """A copy that scores no model between its stages."""
@@ -280,7 +289,9 @@ class Run:
     def _checked_labels(self) -> dict[str, object]:
         c, config, inputs = self.checkpoint, self.config, self.inputs
         predict = torch_predictor(self.dense)
-        trial = reading.Trial(c.subject, c.served_tokenizer, predict, self.report, config.trust_labels, config.seed)
+        trial = reading.Trial(
+            c.subject, c.served_tokenizer, predict, self.report, config.trust_labels, self.shared.promises, config.seed
+        )
         learned = [rows for rows in (inputs.labelled, inputs.calibrating) if rows is not None and not config.as_it_is]
         if config.options.uses_labels or inputs.labelled is not None:
             for rows in learned[1:]:

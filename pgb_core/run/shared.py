@@ -23,12 +23,14 @@ class Shared:
     """What the runs of one process share. cache: None where nothing is to outlive a run. judging: which of the held-out
     rows judge.
 
-    foretell: whether a run tells what it is expected to score, before it trains.
+    foretell: whether a run tells what it is expected to score, before it trains. promises: whether the rows that judge
+    choose a size and promise its loss, so that labels there must not contradict the checkpoint.
     """
 
     cache: Cache | None = None
     judging: Callable[[Source], Source] = _all
     foretell: bool = True
+    promises: bool = False
     _teachers: dict[str, Teacher] = field(default_factory=dict)
     _known: dict[str, Any] = field(default_factory=dict)
 

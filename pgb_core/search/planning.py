@@ -13,6 +13,7 @@ from pgb_core.search import menus, nested
 from pgb_core.search.budget import allocate, pareto
 from pgb_core.search.menus import Draft, Menu, Recipe
 from pgb_core.search.prices import Prices
+from pgb_core.search.telling import NOTHING_MATTERS
 from pgb_core.search.units import above
 from pgb_core.threads import threads
 
@@ -96,7 +97,8 @@ def choose(
 ) -> Plan:
     """The plan that keeps the most importance in at most a share `keep` of the encoder.
 
-    budget: 'weights', or 'flops' at 128 tokens. Raises PlanError when no plan with any weights is that small.
+    budget: 'weights', or 'flops' at 128 tokens. Raises PlanError when no plan with any weights is that small, or when
+    no weight has importance.
     """
     count = _weights if budget == "weights" else _flops
     costed = [[replace(option, cost=count(option.recipe)) for option in menu] for _, menu in found.sublayers]
@@ -105,7 +107,10 @@ def choose(
     )
     picked = allocate(costed, keep * dense)
     if not any(option.cost for option in picked):
-        least = min(option.cost for menu in costed for option in menu if option.cost) / dense
+        costs = [option.cost for menu in costed for option in menu if option.cost]
+        if not costs:  # an option that keeps no importance is on no menu
+            raise PlanError(NOTHING_MATTERS.format(what="weight", other="magnitude"))
+        least = min(costs) / dense
         raise PlanError(f"no plan keeps {keep:.1%} of the {budget}; use --keep {above(least):g} or more")
     choices = {
         Site(layer, role): choice

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pgb_core.plan import ATTENTION, FEED_FORWARD, Choice, Group, Grouping, Keep, Plan, Role, Site
 from pgb_core.search import nested
+from pgb_core.search.pull import factored
 
 BLOCK = 32  # units that are removed between updates of all that is left
 CANDIDATES = 128  # units among which these are looked for: those that cost least before
@@ -23,16 +24,16 @@ CANDIDATES = 128  # units among which these are looked for: those that cost leas
 
 class Surgery:
     """The inputs of one map, of which more and more are removed. left: those that are not, ascending; error: of the
-    outputs, summed over what was removed, the pull toward the old weights included.
+    outputs, summed over what was removed, the pull toward the old weights included; ridge: that was taken.
 
-    moments: covariance of the inputs, [in, in]; weight: [out, in]; ridge: pull, as a share of the mean variance.
+    moments: covariance of the inputs, [in, in]; weight: [out, in]; ridge: pull, as a share of the mean variance; a
+    larger one is taken where it is too small for these inputs. Raises PlanError where they are not finite.
     """
 
     def __init__(self, moments: Tensor, weight: Tensor, ridge: float) -> None:
         covariance = moments.double()
-        pull = ridge * covariance.diagonal().mean() + 1e-12
-        eye = torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
-        self._inverse = torch.cholesky_inverse(torch.linalg.cholesky(covariance + pull * eye))
+        factor, _, self.ridge = factored(covariance, ridge, 1e-12)
+        self._inverse = torch.cholesky_inverse(factor)
         self._weight = weight.double()
         self.left = torch.arange(len(covariance), device=covariance.device)
         self.error = 0.0
@@ -107,22 +108,24 @@ def reselected(
     moments: Mapping[Site, Tensor],
     weights: Mapping[Site, Tensor],
     ridge: float,
-) -> tuple[Plan, int]:
-    """The plan with heads, channels of heads and neurons chosen by reconstruction, and how many sublayers that changed.
+) -> tuple[Plan, int, float]:
+    """The plan with heads, channels of heads and neurons chosen by reconstruction, how many sublayers that changed, and
+    the largest ridge that was taken.
 
     As many stay in each sublayer as before. Sublayers in groups stay as they are. Query and key channels of a head that
     comes in are those of the most importance. importances, weights: of every map, [out, in], in the checkpoint's order;
     moments: covariance of what each map that writes to the stream reads, [in, in].
     """
-    choices, changed = dict(plan.choices), 0
+    choices, changed, taken = dict(plan.choices), 0, ridge
     for layer in range(plan.layers):
         mine = plan.layer(layer)
-        found = _neurons(mine, layer, moments, weights, ridge)
-        found |= _heads(plan, layer, importances, moments, weights, ridge)
+        neurons, once = _neurons(mine, layer, moments, weights, ridge)
+        heads, again = _heads(plan, layer, importances, moments, weights, ridge)
+        found, taken = neurons | heads, max(taken, once, again)
         for roles in (ATTENTION, FEED_FORWARD):
             changed += any(role in found and found[role] != mine[role] for role in roles)
         choices |= {Site(layer, role): choice for role, choice in found.items()}
-    return replace(plan, choices=choices), changed
+    return replace(plan, choices=choices), changed, taken
 
 
 def _neurons(
@@ -131,20 +134,21 @@ def _neurons(
     moments: Mapping[Site, Tensor],
     weights: Mapping[Site, Tensor],
     ridge: float,
-) -> dict[Role, Choice]:
-    """The feed-forward part with other neurons; nothing where all, none, or groups of them stay."""
+) -> tuple[dict[Role, Choice], float]:
+    """The feed-forward part with other neurons; nothing where all, none, or groups of them stay. And the ridge."""
     inner, outer = (choices[role] for role in FEED_FORWARD)
     blocks = _block(inner), _block(outer)
     if blocks[0] is None or blocks[1] is None or set(inner.rows) != set(outer.cols):
-        return {}
+        return {}, ridge
     site = Site(layer, Role.FFN_OUT)
     surgery = Surgery(moments[site], weights[site], ridge)
     surgery.remove(inner.shape[0] - len(inner.rows))
     left = tuple(surgery.left.tolist())
-    return {
+    found = {
         Role.FFN_IN: _grouping(Group(left, blocks[0].cols), inner.shape),
         Role.FFN_OUT: _grouping(Group(blocks[1].rows, left), outer.shape),
     }
+    return found, surgery.ridge
 
 
 def _heads(
@@ -154,12 +158,14 @@ def _heads(
     moments: Mapping[Site, Tensor],
     weights: Mapping[Site, Tensor],
     ridge: float,
-) -> dict[Role, Choice]:
-    """The attention with other heads, and other value channels in them; nothing where groups or none of them stay."""
+) -> tuple[dict[Role, Choice], float]:
+    """The attention with other heads, and other value channels in them; nothing where groups or none of them stay. And
+    the ridge.
+    """
     choices, size = plan.layer(layer), plan.head_dim
     query, key, value, output = (_block(choices[role]) for role in ATTENTION)
     if query is None or key is None or value is None or output is None or set(value.rows) != set(output.cols):
-        return {}
+        return {}, ridge
     site, every = Site(layer, Role.ATTENTION_OUTPUT), choices[Role.VALUE].shape[0] // size
     old = sorted({row // size for row in value.rows})
     width = len(value.rows) // len(old)
@@ -170,10 +176,11 @@ def _heads(
     scored = [_scored(plan, layer, importances, head, query, key) for head in sorted({row // size for row in left})]
     rows = tuple(row for some in scored for row in some)
     found = zip(ATTENTION, (Group(rows, query.cols), Group(rows, key.cols), Group(left, value.cols)), strict=False)
-    return {
+    changed = {
         **{role: _grouping(group, choices[role].shape) for role, group in found},
         Role.ATTENTION_OUTPUT: _grouping(Group(output.rows, left), choices[Role.ATTENTION_OUTPUT].shape),
     }
+    return changed, surgery.ridge
 
 
 def _scored(

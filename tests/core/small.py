@@ -63,6 +63,11 @@ def checkpoint(folder: Path, architecture: str, task: str, **changes: object) ->
     return folder
 
 
+def changed(file: Path, **entries: object) -> None:
+    """Other entries in a JSON file of a checkpoint."""
+    file.write_text(json.dumps(json.loads(file.read_text("utf-8")) | entries), "utf-8")
+
+
 def padded_last(folder: Path) -> Path:
     """A small random checkpoint whose table has a row for each token, and the last one for padding."""
     last = len(WORDS) + 3

@@ -31,3 +31,57 @@ def test_too_few_equal_answers_stop_a_form_first() -> None:
     near = [np.float32([0.01, 0.0])] * 10
     with pytest.raises(ParityError, match=r"only 70\.0% of 10 answers are the same, at least 80% must be"):
         agreement(near, near[:7] + [np.float32([0.0, 0.01])] * 3, "softmax", None, None).check("int8", Limits())
+
+
+def numbers(values: np.ndarray) -> list[np.ndarray]:
+    """One logit an input."""
+    return [np.float32([value]) for value in values]
+
+
+@pytest.mark.parametrize(
+    ("activation", "low", "high"), [("none", 0.0, 5.0), ("none", 1000.0, 1002.0), ("sigmoid", -9, -3)]
+)
+def test_a_number_is_the_same_where_it_moved_by_little_of_the_range(activation: str, low: float, high: float) -> None:
+    """Also before a sigmoid, far below 0. A scale or a shift that no correlation shows is another answer."""
+    draw = np.random.default_rng(0)
+    want = draw.uniform(low, high, 400)
+    size = high - low
+    noise = draw.normal(0, 0.01 * size, 400)
+    near, scaled, shifted = want + noise, low + 1.6 * (want - low), want + 0.2 * size
+    found = agreement(numbers(want), numbers(near), activation, None, None)
+    found.check("int8", Limits())
+    assert found.equal >= 0.99
+    for wrong in (scaled, shifted, draw.permutation(want), np.full(400, high)):
+        found = agreement(numbers(want), numbers(wrong), activation, None, None)
+        with pytest.raises(ParityError, match="of 400 answers are the same"):
+            found.check("int8", Limits())
+
+
+def test_of_several_numbers_all_have_to_be_near() -> None:
+    """Each by its own range; where all are equal, by how large they are."""
+    draw = np.random.default_rng(1)
+    want = np.stack([draw.uniform(0, 1, 50), draw.uniform(0, 100, 50), np.full(50, 10.0)], 1).astype(np.float32)
+    for column, moved in ((0, 0.2), (1, 20.0), (2, 2.0)):
+        got = want.copy()
+        got[:, column] += moved
+        assert agreement(list(want), list(got), "none", None, None).equal == 0
+        got[:, column] -= 0.9 * moved
+        assert agreement(list(want), list(got), "none", None, None).equal == 1
+
+
+@pytest.mark.parametrize("activation", ["none", "softmax", "sigmoid"])
+def test_what_is_not_finite_is_another_answer(activation: str) -> None:
+    """And moved by as much as there is."""
+    want = [np.float32([value, 0.5]) for value in np.linspace(1, 4, 200)]
+    got = [want[0] * np.float32(np.nan), *want[1:]]
+    found = agreement(want, got, activation, None, None)
+    assert (found.equal, found.largest) == (0.995, 1.0)
+    with pytest.raises(ParityError, match="only 0"):
+        agreement(want, [row * np.float32(np.nan) for row in want], activation, None, None).check("int8", Limits())
+
+
+def test_of_many_labels_all_that_are_given_count() -> None:
+    """One that is missing, or too many, is another answer."""
+    want = [np.float32([2.0, -2.0, 1.0])] * 4
+    got = [want[0], np.float32([2.0, -2.0, -0.1]), np.float32([2.0, 0.1, 1.0]), np.float32([0.1, -4.0, 3.0])]
+    assert agreement(want, got, "sigmoid", None, None).equal == 0.5

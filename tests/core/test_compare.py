@@ -22,7 +22,7 @@ from pgb_core.errors import ArtifactError, ConfigError, DataError, ResourceError
 from pgb_core.inference.load import load
 from pgb_core.options import METHODS
 from pgb_core.tasks.metrics import standard_error
-from tests.core.small import checkpoint
+from tests.core.small import changed, checkpoint
 from tests.reports import Heard
 
 
@@ -234,6 +234,37 @@ def test_a_damaged_point_is_made_again_before_anything_is_timed(tmp_path: Path, 
         next(Points(config, told).made())
 
 
+@pytest.mark.parametrize(
+    ("file", "entry"),
+    [
+        ("config.json", {"id2label": {"0": "yes", "1": "no"}, "label2id": {"yes": 0, "no": 1}}),
+        ("tokenizer_config.json", {"truncation_side": "left"}),
+        ("tokenizer_config.json", {"model_max_length": 10}),
+    ],
+)
+def test_scores_of_other_labels_or_another_tokenizer_are_not_taken(
+    file: str, entry: dict[str, object], tmp_path: Path, texts: Path
+) -> None:
+    """Of the same weights; what does not depend on the names of labels, such as a teacher's outputs, stays known."""
+    model, out = checkpoint(tmp_path / "model", "bert", "classification", num_hidden_layers=2), tmp_path / "compared"
+    changed(model / "config.json", id2label={"0": "no", "1": "yes"}, label2id={"no": 0, "yes": 1})
+    lines = [json.loads(line) for line in texts.read_text().splitlines()]
+    learned, held = tmp_path / "learned.txt", tmp_path / "held.jsonl"
+    learned.write_text("".join(f"{line['text']}\n" for line in lines))
+    held.write_text("".join(json.dumps(line | {"label": ("no", "yes")[line["label"]]}) + "\n" for line in lines))
+    usual = {"checkpoint": str(model), "calibrate": str(learned), "eval": str(held), "forms": "fp32", "epochs": 0.0}
+    config = CompareConfig(**usual, out=str(out), methods="magnitude", keep="0.5")
+    first = Points(config, Heard())
+    assert Points(config, Heard()).common == first.common
+    changed(model / file, **entry)
+    with pytest.raises(ConfigError, match="other settings, data, label names or tokenizer"):
+        Points(config, Heard())
+    other = Points(CompareConfig(**{**usual, "out": str(tmp_path / "other")}, methods="magnitude", keep="0.5"), Heard())
+    if file == "config.json":
+        assert other.common.dense == pytest.approx(100 - first.common.dense)
+        assert other._run._teacher_key == first._run._teacher_key
+
+
 @pytest.mark.slow
 def test_a_comparison_ends_in_artifacts_a_picture_and_advice(
     tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -263,4 +294,4 @@ def test_a_comparison_ends_in_artifacts_a_picture_and_advice(
         assert served("the town sang")
     capsys.readouterr()
     assert main(["compare", *common, "--samples", "8", "--methods", "pgb", "--keep", "0.5"]) == 1
-    assert "other settings or data" in capsys.readouterr().err
+    assert "other settings, data, label names or tokenizer" in capsys.readouterr().err

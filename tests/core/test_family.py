@@ -25,7 +25,7 @@ from pgb_core.plan import Plan
 from pgb_core.progress.report import Report
 from pgb_core.tasks.classification import SingleLabel
 from pgb_core.tasks.features import Batch
-from tests.core.small import checkpoint, settings
+from tests.core.small import changed, checkpoint, settings
 from tests.reports import Heard
 
 SIZES = (0.5, 0.25)
@@ -128,6 +128,50 @@ def test_a_stopped_family_goes_on_with_the_size_that_it_was_at(
     assert not list(tmp_path.glob(".*"))
     with pytest.raises(ArtifactError, match="--force"):
         family(config, Report())
+
+
+@pytest.mark.parametrize(
+    ("file", "entry", "trains"),
+    [
+        ("config.json", {"id2label": {"0": "yes", "1": "no"}, "label2id": {"yes": 0, "no": 1}}, False),
+        ("tokenizer_config.json", {"truncation_side": "left"}, False),
+        ("tokenizer_config.json", {"model_max_length": 8}, True),
+    ],
+)
+def test_sizes_of_one_family_are_of_one_model(
+    file: str, entry: dict[str, object], trains: bool, tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where labels or tokenizer changed after a stop, a size that stands is refused; with --force it is written anew,
+    from what was trained where that is the same.
+    """
+    out, run = tmp_path / "sizes", Trainer.run
+    config = quick(tmp_path, "sizes", texts, labels="ids")
+    trained: list[int] = []
+
+    def stopped(*given: Any) -> None:
+        raise RuntimeError
+
+    def seen(self: Trainer, until: int | None = None, *given: Any) -> None:
+        trained.append(self.step)
+        run(self, until, *given)
+
+    monkeypatch.setattr(Trainer, "run", seen)
+    monkeypatch.setattr("pgb_core.family._start", stopped)
+    with pytest.raises(RuntimeError):
+        family(config, Report())
+    stood = open_artifact(out / "keep-0.5").manifest
+    changed(tmp_path / "model" / file, **entry)
+    with pytest.raises(ArtifactError, match=r"keep-0\.5: holds an artifact; --force replaces it"):
+        family(config, Report())
+    trained.clear()
+    with pytest.raises(RuntimeError):
+        family(config.model_copy(update={"force": True}), Report())
+    found = open_artifact(out / "keep-0.5")
+    checkpoint = load_checkpoint(tmp_path / "model")
+    assert (found.manifest.labels, found.manifest.max_length) == (checkpoint.labels, checkpoint.max_length)
+    assert found.tokenizer.read_bytes() == checkpoint.reading.file()
+    assert bool(trained) is trains
+    assert trains or found.manifest.files["model.onnx"] == stood.files["model.onnx"]
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def test_as_much_stays_of_every_map_and_sublayers_err_less(structure: str) -> No
     plan, importances = planned(model, structure)
     moments = read_by_writers(model, list(batches(features(60), 200, 0)))
     weights = {site: model.sites()[site].to_dense().detach() for site in moments}
-    found, changed = reselected(plan, importances, moments, weights, RIDGE)
+    found, changed, _ = reselected(plan, importances, moments, weights, RIDGE)
     assert changed >= 4
     assert found.stream == plan.stream
     for site, choice in plan.choices.items():
@@ -138,7 +138,7 @@ def test_groups_whole_sublayers_and_dropped_ones_stay_as_they_are() -> None:
     moments = read_by_writers(model, list(batches(features(12), 200, 0)))
     weights = {site: model.sites()[site].to_dense().detach() for site in moments}
     assert isinstance(plan.choices[Site(2, Role.VALUE)], Keep)
-    found, changed = reselected(plan, weights, moments, weights, RIDGE)
+    found, changed, _ = reselected(plan, weights, moments, weights, RIDGE)
     assert (found, changed) == (plan, 0)
 
 

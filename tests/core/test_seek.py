@@ -18,10 +18,12 @@ from pgb_core.cli import main
 from pgb_core.config import CompressConfig
 from pgb_core.data import QuestionRow
 from pgb_core.data.rows import TextRow
-from pgb_core.errors import ConfigError, TrainingError
+from pgb_core.errors import ConfigError, DataError, TrainingError
+from pgb_core.inference.batches import prepare_texts, run_all
 from pgb_core.inference.runtimes.registry import RUNTIMES
 from pgb_core.learn.finetune import Trainer
 from pgb_core.model.encoder import Encoder
+from pgb_core.model.predict import torch_predictor
 from pgb_core.pipeline import compress
 from pgb_core.run.inputs import read_inputs
 from pgb_core.run.judge import Judge
@@ -29,7 +31,7 @@ from pgb_core.run.workspace import locked
 from pgb_core.tasks import Source
 from pgb_core.tasks.metrics import Metrics
 from pgb_core.tasks.parts import half, seen, some
-from tests.core.small import WORDS, checkpoint
+from tests.core.small import WORDS, changed, checkpoint
 from tests.made import Make
 from tests.reports import Heard
 
@@ -261,6 +263,38 @@ def test_what_cannot_be_promised_is_refused_before_any_training(
         assert {path.name for path in tmp_path.iterdir()} == before
 
 
+def test_labels_that_contradict_the_model_promise_nothing(tmp_path: Path, others: Path) -> None:
+    """A search is refused before any training, unless they are trusted."""
+    model, learned = checkpoint(tmp_path / "model", "bert", "classification"), tmp_path / "learned.txt"
+    learned.write_text("".join(f"{text}\n" for text in TEXTS[:200]))
+    dense = load_checkpoint(model)
+    predict = torch_predictor(dense.model)
+    lines = [json.loads(line) for line in others.read_text().splitlines()]
+    logits = run_all(predict, prepare_texts(dense.served_tokenizer, [line["text"] for line in lines]))
+    answers = [int(each.argmax()) for each in logits]
+    assert 10 < sum(answers) < 190
+    usual = {"checkpoint": model, "calibrate": learned, "eval": others, "out": tmp_path / "small", "forms": "fp32"}
+    config = CompressConfig(**usual, max_drop=1.0, samples=16, labels="ids")
+    for given, trusted, refused in (
+        (answers, False, False),
+        ([1 - n for n in answers], False, True),
+        (None, True, False),
+    ):
+        if given is not None:
+            lines = [line | {"label": label} for line, label in zip(lines, given, strict=True)]
+            others.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        told, asked_for = Heard(), config.model_copy(update={"trust_labels": trusted})
+        if refused:
+            said = "contradicts the labels to score with: .* No loss can be promised by them.* --trust-labels"
+            with pytest.raises(DataError, match=said):
+                seek.seek(asked_for, told)
+            assert "Scoring every weight" not in told.stages
+            assert not list(tmp_path.glob(".small*"))
+        else:
+            seek._Seeker(asked_for, tmp_path / "sizes", told)
+            assert any("contradicts" in text for text in told.warnings) is trusted
+
+
 def test_a_few_rows_that_were_learned_are_told() -> None:
     """By their texts, whatever the space between words and the label."""
     learned = Source("a", [TextRow("the  film", None, "1", "a:1"), TextRow("a", "b", "0", "a:2")], [1, 0], "")
@@ -318,6 +352,30 @@ def test_what_was_trained_is_not_trained_again(
     assert set(found.manifest.forms) == {"fp32", "torch"}
     assert found.manifest.measured["promise"]["holds"] is True
     assert not list(tmp_path.glob(".small*"))
+
+
+def test_a_stopped_search_of_another_tokenizer_is_not_published(
+    tmp_path: Path, rows: Path, others: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The artifact reads texts as the checkpoint does now, and as the command says."""
+    monkeypatch.setattr(seek, "SIZES", (0.5,))
+    model, out = checkpoint(tmp_path / "model", "bert", "classification", num_hidden_layers=2), tmp_path / "small"
+    given = asked(model, rows, others, out, "--steps", "2", "--max-drop", "100")
+
+    def stopped(*given: object) -> None:
+        raise ConfigError("stopped")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(seek, "measured_anew", stopped)
+        assert main(given) == 1
+    changed(model / "tokenizer_config.json", truncation_side="left", model_max_length=12)
+    assert main([*given, "--resume"]) == 1
+    assert "the stopped search had other settings or data" in capsys.readouterr().err
+    assert main(given) == 0
+    said, found = " ".join(capsys.readouterr().err.split()), open_artifact(out)
+    assert "cut at 12 tokens on the left" in said
+    assert found.manifest.max_length == 12
+    assert json.loads(found.tokenizer.read_bytes())["truncation"]["direction"] == "Left"
 
 
 def test_what_a_search_leaves_that_is_killed_at_its_very_end_goes(tmp_path: Path, make: Make) -> None:

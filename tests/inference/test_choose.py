@@ -78,12 +78,14 @@ def prepare(artifacts: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.Mo
     for name, empty in (("milliseconds", {}), ("wrong", set()), ("short", set()), ("most_open", 0)):
         monkeypatch.setattr(Timed, name, empty)
 
-    def get(milliseconds: Mapping[str, float], changes: Mapping[str, Mapping[str, object]] | None = None) -> Setting:
+    def get(
+        milliseconds: Mapping[str, float], changes: Mapping[str, Mapping[str, object]] | None = None, **more: object
+    ) -> Setting:
         Timed.milliseconds.update(milliseconds)
         artifact = open_artifact(artifacts[0])
         usual: FormRecord = replace(artifact.form("fp32"), runtimes=("timed",), ran=RAN, measured={})
         forms = {name: replace(usual, **(changes or {}).get(name, {})) for name in milliseconds}  # type: ignore[arg-type]
-        return Setting(rewritten(artifact, tmp_path / "some", {}, forms=forms), RecordingRuntime.opened)
+        return Setting(rewritten(artifact, tmp_path / "some", {}, forms=forms, **more), RecordingRuntime.opened)
 
     yield get
     assert Timed.most_open <= 2
@@ -155,6 +157,26 @@ def test_a_form_that_loses_little_is_served(
 ) -> None:
     """On labelled rows as much as may be; without any, one answer in a hundred."""
     assert prepare({"slow": 5.0, "fast": 0.0}, {"fast": changes}).choose(**asked).form == "fast"
+
+
+@pytest.mark.parametrize(
+    ("measured", "says"),
+    [
+        ({"drop": 0.0, "equal_answers": 0.79}, "only 79.0% of its numbers are near those of fp32"),
+        ({"equal_answers": 0.98}, "only 98.0% of its answers are those of fp32"),
+        ({"drop": 0.6, "equal_answers": 1.0}, "it loses 0.60 points"),
+        ({"drop": 0.0, "equal_answers": 0.8}, ""),
+        ({"equal_answers": 0.99}, ""),
+    ],
+)
+def test_numbers_have_to_be_near_whatever_their_correlation(
+    prepare: Prepare, measured: dict[str, float], says: str
+) -> None:
+    """A correlation is the same for numbers of another scale."""
+    setting = prepare({"slow": 5.0, "fast": 0.0}, {"fast": {"measured": measured}}, activation="none")
+    chosen = setting.choose()
+    assert chosen.form == ("slow" if says else "fast")
+    assert says in chosen.why
 
 
 def test_a_form_that_fails_its_own_check_is_not_served(prepare: Prepare) -> None:

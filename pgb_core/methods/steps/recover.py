@@ -16,6 +16,7 @@ from pgb_core.model.surgery import ordered
 from pgb_core.plan import Plan
 from pgb_core.run.effort import judging_effort
 from pgb_core.run.run import Run, Stage
+from pgb_core.search.pull import stronger
 from pgb_core.tasks.features import batches, token_count
 
 # Expected work, in tokens through the dense model: one pass of either model and the products of moments a token, and
@@ -64,7 +65,10 @@ def _compensate(run: Run, source: Encoder, compact: Encoder, plan: Plan, stage: 
     def made() -> dict[str, Tensor]:
         run.report.stage(_TITLE, len(source.layers))
         groups = list(batches(run.inputs.calibration, CALIBRATION_TOKENS, source.config.pad_id))
-        compensate(source, compact, plan, groups, run.config.ridge, lambda layer: run.report.advance())
+        asked, rows = run.config.ridge, len(run.inputs.calibration)
+        taken = compensate(source, compact, plan, groups, asked, lambda layer: run.report.advance())
+        if taken > asked:
+            run.report.warn(stronger(asked, taken, rows))
         return compact.state_dict()
 
     compact.load_state_dict(dict(run.kept(stage, made)))

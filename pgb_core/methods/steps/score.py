@@ -12,6 +12,7 @@ from pgb_core.learn.fisher import fisher
 from pgb_core.plan import Site
 from pgb_core.run.run import Run, Stage
 from pgb_core.search.importance import importance
+from pgb_core.search.telling import check_telling
 from pgb_core.tasks import Objective
 from pgb_core.tasks.features import Batch, batches, token_count
 
@@ -31,7 +32,8 @@ def scores(run: Run, stage: Stage, from_predictions: bool) -> dict[Site, Tensor]
     """Importance of every weight to the loss, [out, in] each, on the CPU.
 
     A model that is compressed already is scored by how far it is from the dense one: labels are drawn from the dense
-    model's predictions. Then the Fisher diagonal is that of the distillation. What is gone has no importance.
+    model's predictions. Then the Fisher diagonal is that of the distillation. What is gone has no importance. Raises
+    PlanError where nothing can be chosen by what is found.
     """
 
     def made() -> dict[str, Tensor]:
@@ -51,7 +53,9 @@ def scores(run: Run, stage: Stage, from_predictions: bool) -> dict[Site, Tensor]
         gone = {str(site): one for site, one in run.dense.sites().items() if site not in sites}
         return {**found, **{name: torch.zeros(one.out_features, one.in_features) for name, one in gone.items()}}
 
-    return {Site.parse(name): value.cpu() for name, value in run.lasting(stage, made).items()}
+    found = {Site.parse(name): value.cpu() for name, value in run.lasting(stage, made).items()}
+    check_telling(found.values(), "weight", "magnitude")
+    return found
 
 
 def scoring_effort(run: Run) -> dict[str, float]:

@@ -110,10 +110,10 @@ class Linear(nn.Module):
         """The equal matrix, [out, in], differentiable."""
         return self.chain().to_dense()
 
-    def refit(self, moments: Moments, ridge: float) -> None:
-        """Solve weights and bias by ridge regression toward the old weights, in place.
+    def refit(self, moments: Moments, ridge: float) -> float:
+        """Solve weights and bias by ridge regression toward the old weights, in place; the largest ridge taken.
 
-        moments: of all inputs and all outputs of this map.
+        moments: of all inputs and all outputs of this map. ridge: a larger one is taken where it is too small for them.
         """
         raise NotImplementedError
 

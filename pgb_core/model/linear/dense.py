@@ -18,11 +18,12 @@ class Dense(nn.Linear, Linear):
         """One product."""
         return Chain((Product(self.weight.unsqueeze(0), self.in_features),), self.bias)
 
-    def refit(self, moments: Moments, ridge: float) -> None:
+    def refit(self, moments: Moments, ridge: float) -> float:
         """See Linear."""
-        weight, bias = solve(moments, self.weight, ridge)
+        weight, bias, taken = solve(moments, self.weight, ridge)
         self.weight.copy_(weight)
         self.bias.copy_(bias)
+        return taken
 
 
 def cut(choice: Keep, weight: Tensor, bias: Tensor, outputs: Tensor, inputs: Tensor) -> GroupedLinear:

@@ -54,20 +54,22 @@ class GroupedLinear(Linear):
             x = x.index_select(-1, self.in_index.flatten()) if self._prefix is None else x[..., : self._prefix]
         return functional.linear(x, self.weight[0], self.bias)
 
-    def refit(self, moments: Moments, ridge: float) -> None:
+    def refit(self, moments: Moments, ridge: float) -> float:
         """Each block by itself, on the inputs that it reads; an output in no block gets its mean."""
         source = self.out_index
         position = torch.arange(self.out_features, device=self.bias.device) if source is None else source
         size = self.weight.shape[1]
-        new_bias = moments.y / moments.count
+        new_bias, most = moments.y / moments.count, ridge
         for index in range(len(self.weight)):
             members = torch.nonzero((position >= index * size) & (position < (index + 1) * size)).flatten()
             slots = position[members] - index * size
             inputs = None if self.in_index is None else self.in_index[index]
-            weight, bias = solve(moments.select(inputs, members), self.weight[index, slots], ridge)
+            weight, bias, taken = solve(moments.select(inputs, members), self.weight[index, slots], ridge)
+            most = max(most, taken)
             self.weight[index, slots] = weight
             new_bias[members] = bias.to(new_bias.dtype)
         self.bias.copy_(new_bias)
+        return most
 
     def merged(self) -> Linear:
         """One block: more zeros, but one kernel."""

@@ -33,14 +33,15 @@ class LowRankLinear(Linear):
         )
         return Chain(products, self.bias)
 
-    def refit(self, moments: Moments, ridge: float) -> None:
+    def refit(self, moments: Moments, ridge: float) -> float:
         """The second matrix, on what the first one gives; the first one stays."""
         down = self.down.double()
         xx = down @ moments.xx.double() @ down.T
         inner = Moments(xx, down @ moments.xy.double(), down @ moments.x.double(), moments.y, moments.count)
-        up, bias = solve(inner, self.up, ridge)
+        up, bias, taken = solve(inner, self.up, ridge)
         self.up.copy_(up)
         self.bias.copy_(bias)
+        return taken
 
 
 def cut(choice: LowRank, weight: Tensor, bias: Tensor, outputs: Tensor, inputs: Tensor) -> LowRankLinear:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pgb_core.search.pull import factored
+
 BLOCK = 256
 
 
@@ -69,14 +71,15 @@ def gram(x: Tensor) -> Tensor:
     return found
 
 
-def solve(moments: Moments, old: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
-    """The ridge solution: weight [out, in] and bias [out], in the dtype of `old` [out, in]."""
+def solve(moments: Moments, old: Tensor, ridge: float) -> tuple[Tensor, Tensor, float]:
+    """The ridge solution: weight [out, in] and bias [out], in the dtype of `old` [out, in]; the ridge that was taken.
+
+    It is larger than `ridge` where that is too small for these moments. Raises PlanError where they are not finite.
+    """
     xx, xy, mean_x, mean_y = centred(moments)
-    penalty = ridge * xx.diagonal().mean() + 1e-30
-    left = xx + penalty * torch.eye(len(xx), dtype=xx.dtype, device=xx.device)
-    right = xy + penalty * old.T.double()
-    weight = torch.linalg.solve(left, right).T
-    return weight.to(old.dtype), (mean_y - weight @ mean_x).to(old.dtype)
+    factor, pull, taken = factored(xx, ridge, 1e-30)
+    weight = torch.cholesky_solve(xy + pull * old.T.double(), factor).T
+    return weight.to(old.dtype), (mean_y - weight @ mean_x).to(old.dtype), taken
 
 
 def centred(moments: Moments) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -38,7 +38,7 @@ class MaskedLinear(Linear):
         weight = (self.weight * self.mask).detach().unsqueeze(0)
         return GroupedLinear(weight, self.bias.detach(), self.in_features, None, None)
 
-    def refit(self, moments: Moments, ridge: float) -> None:
+    def refit(self, moments: Moments, ridge: float) -> float:
         """Each output by one factor and its bias: rows with weights of their own would take a solution each."""
         xx, xy, mean_x, mean_y = centred(moments)
         weight = (self.weight * self.mask).double()
@@ -46,6 +46,7 @@ class MaskedLinear(Linear):
         factor = ((weight * xy.T).sum(1) + ridge * power + 1e-30) / ((1 + ridge) * power + 1e-30)
         self.weight.mul_(factor.unsqueeze(1).to(self.weight.dtype))
         self.bias.copy_(mean_y - factor * (weight @ mean_x))
+        return ridge
 
 
 def cut(choice: Masked, weight: Tensor, bias: Tensor, outputs: Tensor, inputs: Tensor) -> MaskedLinear:
