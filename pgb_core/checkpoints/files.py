@@ -34,10 +34,11 @@ _REFUSED: dict[str, Callable[[object], str]] = {
 }
 
 
-def locate(source: str | Path, revision: str | None = None) -> Path:
+def locate(source: str | Path, revision: str | None = None, fetch: bool = True) -> Path:
     """The directory of a checkpoint; a hub name is fetched into the hub's own cache. Raises CheckpointError.
 
-    revision: of the hub's repository, by default the newest.
+    revision: of the hub's repository, by default the newest. fetch: False to take what is in that cache and never ask
+    the hub.
     """
     path = Path(source)
     if not writable(str(path)):
@@ -56,10 +57,18 @@ def locate(source: str | Path, revision: str | None = None) -> Path:
         # Files of the repository's own folder: others hold the same model for other programs.
         return Path(
             huggingface_hub.snapshot_download(
-                str(source), revision=revision, allow_patterns=list(_FETCHED), ignore_patterns=["*/*"]
+                str(source),
+                revision=revision,
+                allow_patterns=list(_FETCHED),
+                ignore_patterns=["*/*"],
+                local_files_only=not fetch,
             )
         )
     except Exception as error:  # the hub's errors, those of the network, and of the cache
+        if not fetch:
+            raise CheckpointError(
+                f"{source}: neither a directory here nor a model in the hub's cache; download it and name the directory"
+            ) from error
         raise CheckpointError(
             f"{source}: neither a directory here nor a model that the hub gave; check the name and the connection, or "
             "download it and name the directory"
