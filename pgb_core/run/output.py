@@ -123,6 +123,8 @@ def _check_where(out: str | Path, checkpoint: str | Path) -> None:
     here = Path.cwd().resolve()
     if where == here or where in here.parents:
         raise ConfigError(f"--out {out}: is the directory that this command runs in, or above it; name a new one in it")
+    if root.name == "..":
+        raise ConfigError(f"--out {out}: ends in .., which is no name for the artifact; write the directory's own name")
     source = Path(checkpoint)
     if source.exists():
         source = source.resolve()

@@ -249,9 +249,11 @@ def test_a_comparison_ends_in_artifacts_a_picture_and_advice(
     assert "The fastest dense form is" in capsys.readouterr().out
     first = (out / "magnitude-50" / "manifest.json").stat().st_mtime_ns
     shutil.rmtree(out / "dense")  # is made again
-    assert main(["compare", *common, "--methods", "magnitude,pgb", "--keep", "0.5"]) == 0
+    monkeypatch.chdir(model)  # a checkpoint that is named by a point has its name in the report
+    assert main(["compare", ".", *common[1:], "--methods", "magnitude,pgb", "--keep", "0.5"]) == 0
     assert (out / "magnitude-50" / "manifest.json").stat().st_mtime_ns == first
     figures = json.loads((out / "report.json").read_text())
+    assert figures["name"] == "model"
     assert {row["point"]["method"] for row in figures["rows"] if row["point"]["keep"] < 1} == {"magnitude", "pgb"}
     timed = {(one["name"], one["form"]) for one in figures["candidates"]}
     assert timed == {("dense", "fused"), ("dense", "fp32"), ("magnitude-50", "fp32"), ("pgb-50", "fp32")}
