@@ -354,7 +354,7 @@ def _with_sizes(settings: dict[str, Any]) -> dict[str, Any]:
             raise ValueError("keep must be a share, or shares separated by commas, such as 0.5,0.25") from None
     if not isinstance(given, list | tuple) or not given:
         return settings
-    if not all(isinstance(size, int | float) for size in given):
+    if not all(isinstance(size, int | float) and not isinstance(size, bool) for size in given):
         raise ValueError("keep must be a share, or shares separated by commas, such as 0.5,0.25")
     first, *rest = sorted(map(float, given), reverse=True)
     if rest and settings.get("further"):

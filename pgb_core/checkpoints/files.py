@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from pgb_core.artifact import MANIFEST, PLAN, writable
 from pgb_core.checkpoints.kinds import quantised, refuse_other_kinds, without_config, without_weights
 from pgb_core.errors import CheckpointError
+from pgb_core.hub import PREFIX
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -41,6 +42,10 @@ def locate(source: str | Path, revision: str | None = None, fetch: bool = True) 
     the hub.
     """
     path = Path(source)
+    if str(source).startswith(PREFIX):
+        raise CheckpointError(
+            f"{source}: is the address of an artifact, and no checkpoint; write a checkpoint of the hub as OWNER/NAME"
+        )
     if not writable(str(path)):
         raise CheckpointError(
             f"{str(source)!a}: the path is no text in UTF-8, which the weights' reader needs; rename it"

@@ -127,6 +127,7 @@ def test_a_row_is_read_as_it_was_written(tmp_path: Path) -> None:
         ({"keep": "0.5,1"}, "below 1"),
         ({"keep": "0.3333333,0.3333334"}, "equal in six digits"),
         ({"keep": "half"}, "keep must be a list, not 'half'"),
+        ({"keep": [True]}, "keep must be"),
         ({"minutes": 1.0, "epochs": 1.0}, "are two budgets"),
         ({"methods": "pgb,movement,proximal", "epochs": 0.0}, "epochs 0: movement, proximal need training"),
         ({"train": None}, "no data"),

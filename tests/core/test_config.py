@@ -26,6 +26,10 @@ GOOD: dict[str, Any] = {"checkpoint": "c", "out": "o", "calibrate": "t.txt"}
         ({"calibrate": None}, "no data: give --train"),
         ({"samples": 0}, "samples 0"),
         ({"keep": [0.5, 0.3], "further": [0.1]}, "keep names several sizes already; leave further out"),
+        ({"keep": True}, "keep must be a number, not True"),
+        ({"keep": [True]}, "keep must be a share, or shares separated by commas"),
+        ({"keep": [0.5, False]}, "keep must be a share, or shares separated by commas"),
+        ({"further": [True]}, "further"),
         ({"further": 0.1}, "further must be a list, not 0.1"),
         ({"epochs": 0.0, "more_text": 1.0}, "--more-text is for re-finetuning, and --epochs 0 asks for none"),
         ({"epochs": 0.0, "best_state": True}, "--best-state is for re-finetuning, and --epochs 0 asks for none"),
@@ -74,6 +78,14 @@ def test_an_argument_replaces_what_it_cannot_stand_beside(
     if not argument.keys() & tomllib.loads(file).keys():
         with pytest.raises(ConfigError, match="give"):
             CompressConfig(**GOOD, eval="e.tsv", **tomllib.loads(file), **argument)
+
+
+def test_a_truth_value_is_no_share_in_a_file_either(tmp_path: Path) -> None:
+    """The file is named."""
+    path = tmp_path / "run.toml"
+    path.write_text('checkpoint = "c"\nout = "o"\ntrain = "t.tsv"\nkeep = [true]\n')
+    with pytest.raises(ConfigError, match=r"run\.toml: keep must be a share, or shares"):
+        from_toml(path)
 
 
 def test_an_argument_wins_over_the_options_of_the_file(tmp_path: Path) -> None:
