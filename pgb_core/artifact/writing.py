@@ -71,8 +71,8 @@ def check_replaceable(path: str | Path) -> None:
     if strange:
         more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
         raise ArtifactError(
-            f"{root}: holds {ascii(strange[0])[1:-1]}{more} beside the files of an artifact, so it is not replaced; move "
-            "that away, or choose another --out"
+            f"{root}: holds {ascii(strange[0])[1:-1]}{more} beside the files of an artifact, so it is not replaced; "
+            "move that away, or choose another --out"
         )
 
 

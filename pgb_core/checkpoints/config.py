@@ -109,7 +109,8 @@ def unread_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     from transformers import AutoConfig
 
     architecture = architecture_of(config, "config.json")
-    known, usual = _KNOWN | _REFUSED_UNLESS_USUAL | ARCHITECTURES[architecture].known, AutoConfig.for_model(architecture)
+    known = _KNOWN | _REFUSED_UNLESS_USUAL | ARCHITECTURES[architecture].known
+    usual = AutoConfig.for_model(architecture)
     return {
         name: value
         for name, value in sorted(config.items())

@@ -1,9 +1,9 @@
 """An adapter that PEFT wrote, such as LoRA: its base, its head, and both as one model.
 
 The directory of an adapter has `adapter_config.json` and `adapter_model.safetensors`, and often a tokenizer. The base
-is named by `base_model_name_or_path`: a checkpoint's directory, or a name on the hub whose files are in the hub's cache.
-A base is never fetched, because the user has not named it. `peft` itself merges the two. `adapters.py` merges
-the demo's own adapters, without `peft`.
+is named by `base_model_name_or_path`: a checkpoint's directory, or a name on the hub that is in the hub's cache. A base
+is never fetched, because the user has not named it. `peft` itself merges the two. `adapters.py` merges the demo's own
+adapters, without `peft`.
 """
 
 from __future__ import annotations

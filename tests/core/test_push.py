@@ -372,7 +372,7 @@ def test_every_command_that_reads_an_artifact_takes_an_address(
     assert "no shape fits the model" in capsys.readouterr().err
     assert asked == ["hf://owner/small"] * 3
     assert main(["compress", "hf://owner/name", "--train", str(rows), "--out", str(tmp_path / "out")]) == 1
-    said = "hf://owner/name: is the address of an artifact, and no checkpoint; write a checkpoint of the hub as OWNER/NAME"
+    said = "hf://owner/name: is the address of an artifact, and no checkpoint; write a checkpoint of the hub as OWNER"
     assert said in capsys.readouterr().err
 
 
