@@ -91,6 +91,11 @@ def read_inputs(config: CompressConfig, checkpoint: Checkpoint, report: Report) 
         )
     labelled = config.train and reading.read(config.train, subject, options, report, labelled="--train")
     training = _read(labelled, config, checkpoint, report) if labelled else []
+    if labelled and config.as_it_is:
+        report.note(
+            f"{labelled.short}: nothing is learned from these rows, as keep 1 exports the dense model unchanged; they "
+            "set the ranges of int8 forms"
+        )
     calibration, rows = training, None
     sources = [labelled] if labelled else []
     if config.calibrate:

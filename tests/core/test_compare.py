@@ -155,6 +155,9 @@ def test_all_methods_at_all_sizes_are_points() -> None:
 def test_the_dense_point_is_the_model_as_it_is() -> None:
     """Whichever method stands first: some train it for int8 where keep is 1."""
     usual = {"checkpoint": "here", "out": "there", "train": "rows", "eval": "others"}
+    for forms in ("fp32", "fp32,int8"):  # rows that nothing learns from are no --train
+        point = CompareConfig(**usual, epochs=1.0, forms=forms).point(AS_IT_IS, 1.0, 0, 1.0, "there/dense")
+        assert (point.train, point.calibrate, point.trains) == (None, "rows", False)
     config = CompareConfig(**usual, methods="qbert,pgb", epochs=1.0)
     assert config.point(AS_IT_IS, 1.0, 0, 0.0, "there/dense").as_it_is
     assert not config.point("qbert", 1.0, 0, 0.0, "there/dense").as_it_is

@@ -146,6 +146,15 @@ def test_a_question_that_is_cut_to_learn_from_is_counted(tmp_path: Path) -> None
     assert f"q.json: {said}" in told.notes
 
 
+def test_rows_that_teach_nothing_are_told_so(tmp_path: Path) -> None:
+    """With keep 1 the model is exported as it is."""
+    model, told = checkpoint(tmp_path / "model", "bert", "classification"), Heard()
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"text": "the film", "label": 0}\n')
+    read_inputs(CompressConfig(checkpoint=model, train=file, out="o", keep=1.0), load_checkpoint(model), told)
+    assert any("rows.jsonl: nothing is learned from these rows, as keep 1 exports" in note for note in told.notes)
+
+
 def squad(folder: Path, good: int, lost: int, text: str = "city", start: int | None = 4) -> str:
     """Questions, of which some have an answer that is not where it is written to be."""
     found = {"question": "who", "answers": [{"text": "town", "answer_start": 4}]}
