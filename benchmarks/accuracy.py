@@ -34,6 +34,7 @@ from pgb_core.inference.load import Loaded, load
 from pgb_core.inference.tasks.qa import Options as AnswerOptions
 from pgb_core.inference.tasks.qa import Question
 from pgb_core.machine import facts
+from pgb_core.options import is_int8
 from pgb_core.tasks.squad import answer_f1
 
 CHOOSE = 5000  # rows of SST-2's training set that nothing learns from
@@ -115,7 +116,8 @@ def compress(row: Row, args: argparse.Namespace) -> Path:
         ending = "tsv" if row.task == "sst2" else "json"
         given = ["--forms", args.forms, "--eval", str(args.work / f"{row.task}-choose.{ending}")]
         if row.keep < 1:
-            given += ["--epochs", str(args.epochs[row.task]), "--noise", f"{row.noise:g}"]
+            given += ["--epochs", str(args.epochs[row.task])]
+            given += ["--noise", f"{row.noise:g}"] if any(map(is_int8, args.forms.split(","))) else []
         _run(row, args, out, given)
     return out
 

@@ -46,7 +46,7 @@ for architecture in unchanged.ARCHITECTURES:
         model = scratch / f"{architecture}-{task}"
         unchanged.checkpoint(model, architecture, task)
         rows, out = unchanged.rows(scratch, task), scratch / f"{model.name}-out"
-        unchanged.compress(model, rows, out, ["--forms", "fp32,int8,torch"])
+        unchanged.compress(model, rows, out, [*unchanged.TRAINED, "--forms", "fp32,int8,torch"])
         metrics = dict(score(out, rows))
         labelled = task == "classification"
         text = ("the film was good",) if labelled else ("who sang", "the town sang a song")

@@ -146,14 +146,19 @@ class CommonConfig(BaseModel):
         return self
 
 
+# Settings that act in re-finetuning alone.
+_OF_TRAINING = ("epochs", "steps", "learning_rate", "more_text", "best_state", "noise")
+
+
 class CompressConfig(CommonConfig):
     """Settings of `pgb compress`. Options of the method may be given beside the other settings.
 
     keep: with 1 the dense model is exported unchanged, and no data is needed; methods that train for int8 train it
-    first. train: without it, re-finetuning learns from the dense model on the `calibrate` rows. threads: the last bits
-    of sums depend on their number. So a run that reuses stages of an earlier run has as many threads as that run by
-    default. resume: True continues a stopped run of the same settings and data, and refuses any other; None reuses the
-    stages that fit; False starts again. Raises ConfigError.
+    first. A setting of training is refused where nothing is trained. train: without it, re-finetuning learns from the
+    dense model on the `calibrate` rows. threads: the last bits of sums depend on their number. So a run that reuses
+    stages of an earlier run has as many threads as that run by default. resume: True continues a stopped run of the
+    same settings and data, and refuses any other; None reuses the stages that fit; False starts again. Raises
+    ConfigError.
     """
 
     out: Place = Field(
@@ -200,7 +205,7 @@ class CompressConfig(CommonConfig):
         ge=0,
         le=1,
         description="share of the matrices that are rounded to int8 at each of the last 30 % of the steps of "
-        "re-finetuning, drawn anew at each step; applies where --forms names a form in int8",
+        "re-finetuning, drawn anew at each step; only where --forms names a form in int8",
     )
     tokens: int = Field(1024, ge=16, description="tokens in a step of re-finetuning, padding included")
     more_text: float = Field(
@@ -319,9 +324,6 @@ class CompressConfig(CommonConfig):
             raise ValueError(
                 f"epochs 0: {self.method} needs training to choose what to keep; use more, such as --epochs 3"
             )
-        if not self.trains and not self.as_it_is and (self.more_text or self.best_state):
-            name = "--more-text" if self.more_text else "--best-state"
-            raise ValueError(f"{name} is for re-finetuning, and --epochs 0 asks for none; drop one")
         if self.more_text and not self.distill:
             raise ValueError("--more-text is labelled by the dense model, which --no-distill leaves out; drop one")
         if self.further and not (self.keep < 1 and all(a > b >= 0.01 for a, b in pairwise(self.sizes))):
@@ -343,6 +345,37 @@ class CompressConfig(CommonConfig):
             )
         return self
 
+    @model_validator(mode="after")
+    def _acts(self) -> Self:
+        """A setting of training that was given has to act; one that asks for nothing, such as 0, may stand."""
+        asked = [name for name in _OF_TRAINING if name in self.model_fields_set and getattr(self, name)]
+        if self.as_it_is and self.train is not None and not self._rows_act:
+            asked.append("train")
+        if asked and self.as_it_is:
+            raise ValueError(
+                f"{_spelt(asked[0])} is for re-finetuning, and keep 1 exports the dense model unchanged; leave it out, "
+                f"or train for int8 with --method {_quantising()}"
+            )
+        if not self.trains and (idle := [name for name in asked if name != "epochs"]):
+            raise ValueError(f"{_spelt(idle[0])} is for re-finetuning, and --epochs 0 asks for none; drop one")
+        if "noise" in asked and self.options.quantises:
+            raise ValueError(f"--noise: {self.method} quantises in training by itself; leave --noise out")
+        if "noise" in asked and not self.noisy:
+            raise ValueError(
+                "--noise rounds to int8 in re-finetuning, and none of --forms is in int8; leave it out, or add int8 to "
+                "--forms"
+            )
+        return self
+
+    @property
+    def _rows_act(self) -> bool:
+        """Whether rows change what is exported unchanged: the ranges of an int8 form, or the tokens that are kept."""
+        return self.vocabulary == "used" or any(map(is_int8, self.forms))
+
+
+def _spelt(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
 
 def _with_sizes(settings: dict[str, Any]) -> dict[str, Any]:
     """Several sizes in `keep`, as a list or a text, become the largest and those that follow it."""
@@ -354,7 +387,7 @@ def _with_sizes(settings: dict[str, Any]) -> dict[str, Any]:
             raise ValueError("keep must be a share, or shares separated by commas, such as 0.5,0.25") from None
     if not isinstance(given, list | tuple) or not given:
         return settings
-    if not all(isinstance(size, int | float) for size in given):
+    if not all(isinstance(size, int | float) and not isinstance(size, bool) for size in given):
         raise ValueError("keep must be a share, or shares separated by commas, such as 0.5,0.25")
     first, *rest = sorted(map(float, given), reverse=True)
     if rest and settings.get("further"):
@@ -365,6 +398,12 @@ def _with_sizes(settings: dict[str, Any]) -> dict[str, Any]:
 def _continuing() -> list[str]:
     """Methods that can start from a model that is compressed already."""
     return [name for name, kind in METHODS.items() if kind().continues]
+
+
+def _quantising() -> str:
+    """Methods that train for int8, with keep 1 too."""
+    *others, last = (name for name, kind in METHODS.items() if kind().quantises)
+    return f"{', '.join(others)} or {last}"
 
 
 # Settings that replace one another.

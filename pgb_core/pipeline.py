@@ -14,7 +14,7 @@ from pgb_core.export.write import MOST_COMPARED, Made, write
 from pgb_core.methods import method_of
 from pgb_core.methods.outlook import Outlook, outlook
 from pgb_core.progress.report import Report
-from pgb_core.run.cache import Cache, usual_place
+from pgb_core.run.cache import Cache, place_of
 from pgb_core.run.effort import job_effort
 from pgb_core.run.output import Output, check_folder, check_place
 from pgb_core.run.run import Run, Start
@@ -129,7 +129,10 @@ def forecast(config: CompressConfig, report: Report) -> list[Outlook]:
         raise ConfigError("--forecast tells what re-finetuning will give, and --epochs 0 asks for none")
     if config.as_it_is:
         raise ConfigError("--forecast tells what re-finetuning will give, and --keep 1 asks for none")
-    (check_folder if config.further else check_place)(config.out, config.checkpoint)
+    if config.further:
+        check_folder(config.out, config.checkpoint)
+    for member in config.members():
+        check_place(member.out, config.checkpoint, config.cache)
     shared, found = Shared(cache_of(config)), []
     with locked(Path(config.out), report.warn) as workspace, threads(config.threads):
         for member in config.members():
@@ -145,9 +148,7 @@ def forecast(config: CompressConfig, report: Report) -> list[Outlook]:
 
 def cache_of(config: CompressConfig) -> Cache | None:
     """Where stages outlive a run, as the settings say; None for nowhere. Raises ConfigError when it is no directory."""
-    if config.cache == "":
-        return None
     if config.cache and Path(config.cache).exists() and not Path(config.cache).is_dir():
         raise ConfigError(f"--cache {config.cache}: is no directory; name one, or leave --cache out")
-    place = Path(config.cache) if config.cache else usual_place()
+    place = place_of(config.cache)
     return None if place is None else Cache(place)

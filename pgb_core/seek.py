@@ -80,7 +80,7 @@ def seek(config: CompressConfig, report: Report) -> tuple[Artifact, Promise]:
     Every size that was tried is kept beside `out`, with its stages, until the artifact stands: the same command goes on
     from there.
     """
-    check_place(config.out, config.checkpoint)
+    check_place(config.out, config.checkpoint, config.cache)
     out = Path(config.out)
     with locked(out, report.warn), threads(config.threads), _tried_beside(out) as folder:
         mended = repair(out)

@@ -80,10 +80,10 @@ def _make(example: demo.Example, keep: float, out: Path, console: Console) -> No
             task=example.task,
             keep=keep,
             calibrate=str(learn),
-            epochs=_EPOCHS,
             max_length=256,
             ridge=1.0,
             force=True,
+            **({"epochs": _EPOCHS} if keep < 1 else {}),
         )
         compress(config, bars)
 

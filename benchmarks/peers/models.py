@@ -29,8 +29,9 @@ def artifact(keep: float, checkpoint: Path, data: Path, folder: Path) -> Path:
     out = folder / f"keep-{keep:g}"
     if _ready(out):
         return out
-    rows = ("--train", data / "glue/sst2/train.tsv", "--eval", data / "glue/sst2/dev.tsv")
-    settings = ("--keep", keep, "--epochs", _EPOCHS, "--forms", ",".join(FORMS), "--max-length", _MAX_LENGTH)
+    learned, trained = ("--train", ("--epochs", _EPOCHS)) if keep < 1 else ("--calibrate", ())
+    rows = (learned, data / "glue/sst2/train.tsv", "--eval", data / "glue/sst2/dev.tsv")
+    settings = ("--keep", keep, *trained, "--forms", ",".join(FORMS), "--max-length", _MAX_LENGTH)
     arguments = [str(Path(part).resolve()) if isinstance(part, Path) else str(part) for part in (*rows, *settings)]
     command = [sys.executable, "-c", "import sys; from pgb_core.cli import main; sys.exit(main())", "compress"]
     places = [str(checkpoint.resolve()), *arguments, "--out", str(out.resolve()), "--force"]

@@ -52,19 +52,28 @@ def check_replaceable(path: str | Path) -> None:
     root = Path(path)
     if not root.exists() and not root.is_symlink():
         return
-    if not (root.is_dir() and not root.is_symlink() and _holds_nothing_else(root)):
-        raise ArtifactError(f"{root}: exists and is no artifact; choose another --out or remove it")
-
-
-def _holds_nothing_else(root: Path) -> bool:
+    other = "choose another --out or remove it"
+    if root.is_symlink():
+        raise ArtifactError(f"{root}: exists and is no artifact but a link; name what it leads to, or {other}")
+    if not root.is_dir():
+        raise ArtifactError(f"{root}: exists and is no artifact but a file; {other}")
     names = {entry.name for entry in root.iterdir()}
     if not names:
-        return True
+        return
+    if MANIFEST not in names:
+        raise ArtifactError(f"{root}: exists and is no artifact; {other}")
     try:
         written = Manifest.from_json((root / MANIFEST).read_text("utf-8")).files
-    except (OSError, UnicodeDecodeError, ArtifactError):
-        return False
-    return names <= {MANIFEST, *written}
+    except (OSError, UnicodeDecodeError, ArtifactError) as error:
+        why = str(error).partition(";")[0] if isinstance(error, ArtifactError) else f"its {MANIFEST} cannot be read"
+        raise ArtifactError(f"{root}: exists and is no artifact that this version reads ({why}); {other}") from error
+    strange = sorted(names - {MANIFEST, *written})
+    if strange:
+        more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
+        raise ArtifactError(
+            f"{root}: holds {ascii(strange[0])[1:-1]}{more} beside the files of an artifact, so it is not replaced; "
+            "move that away, or choose another --out"
+        )
 
 
 @contextmanager

@@ -25,6 +25,8 @@ _PASSING = frozenset({
     "finetuning_task", "return_dict", "output_attentions", "output_hidden_states", "_name_or_path", "_num_labels",
     "output_past",
 })  # fmt: skip
+# What `encoder_config_of` refuses where it is not as usual; newer versions of transformers have no default of it.
+_REFUSED_UNLESS_USUAL = frozenset({"position_embedding_type"})
 _OTHER_TASKS = (
     ("TokenClassification", "labels every token"),
     ("MaskedLM", "fills in masked words"),
@@ -99,9 +101,21 @@ def number_of(config: Any, field: str, name: str) -> float:
 
 
 def unread_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Entries of a config.json that are not read and might change what the model computes."""
-    known = _KNOWN | ARCHITECTURES[architecture_of(config, "config.json")].known
-    return {name: value for name, value in sorted(config.items()) if name not in known}
+    """Entries of a config.json that are not read and might change what the model computes.
+
+    An entry that is as transformers has it by default changes nothing, because the model has that anyway. Where
+    transformers has none of that name, the default is that it is off.
+    """
+    from transformers import AutoConfig
+
+    architecture = architecture_of(config, "config.json")
+    known = _KNOWN | _REFUSED_UNLESS_USUAL | ARCHITECTURES[architecture].known
+    usual = AutoConfig.for_model(architecture)
+    return {
+        name: value
+        for name, value in sorted(config.items())
+        if name not in known and value != getattr(usual, name, None) and (value or hasattr(usual, name))
+    }
 
 
 def passed_on(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from pgb_core.artifact import MANIFEST, PLAN, writable
 from pgb_core.checkpoints.kinds import quantised, refuse_other_kinds, without_config, without_weights
 from pgb_core.errors import CheckpointError
+from pgb_core.hub import PREFIX
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -34,12 +35,17 @@ _REFUSED: dict[str, Callable[[object], str]] = {
 }
 
 
-def locate(source: str | Path, revision: str | None = None) -> Path:
+def locate(source: str | Path, revision: str | None = None, fetch: bool = True) -> Path:
     """The directory of a checkpoint; a hub name is fetched into the hub's own cache. Raises CheckpointError.
 
-    revision: of the hub's repository, by default the newest.
+    revision: of the hub's repository, by default the newest. fetch: False to take what is in that cache and never ask
+    the hub.
     """
     path = Path(source)
+    if str(source).startswith(PREFIX):
+        raise CheckpointError(
+            f"{source}: is the address of an artifact, and no checkpoint; write a checkpoint of the hub as OWNER/NAME"
+        )
     if not writable(str(path)):
         raise CheckpointError(
             f"{str(source)!a}: the path is no text in UTF-8, which the weights' reader needs; rename it"
@@ -56,10 +62,18 @@ def locate(source: str | Path, revision: str | None = None) -> Path:
         # Files of the repository's own folder: others hold the same model for other programs.
         return Path(
             huggingface_hub.snapshot_download(
-                str(source), revision=revision, allow_patterns=list(_FETCHED), ignore_patterns=["*/*"]
+                str(source),
+                revision=revision,
+                allow_patterns=list(_FETCHED),
+                ignore_patterns=["*/*"],
+                local_files_only=not fetch,
             )
         )
     except Exception as error:  # the hub's errors, those of the network, and of the cache
+        if not fetch:
+            raise CheckpointError(
+                f"{source}: neither a directory here nor a model in the hub's cache; download it and name the directory"
+            ) from error
         raise CheckpointError(
             f"{source}: neither a directory here nor a model that the hub gave; check the name and the connection, or "
             "download it and name the directory"

@@ -104,6 +104,17 @@ class Checkpoint:
         return Subject(self.task, self.labels, self.problem_type, self.reading.side)
 
 
+def name_of(source: str | Path) -> str:
+    """What a checkpoint is called: a directory by its own name, also where a path such as `.` leaves that out.
+
+    A name on the hub stays as it is.
+    """
+    path = Path(source)
+    if not path.exists():
+        return str(source)
+    return path.name if path.name not in ("", "..") else path.resolve().name
+
+
 @dataclass(frozen=True)
 class Parts:
     """Where the parts of a checkpoint lie: all in one directory, or an adapter in one and its base in another.
@@ -163,7 +174,7 @@ def load_checkpoint(source: str | Path, task: str | None = None, probed: bool = 
         labels,
         getattr(hf.config, "problem_type", None) if kind.labelled else None,
         digest_of(own),
-        Path(source).name if Path(source).exists() else str(source),
+        name_of(source),
         config,
         passed_on(hf.config.to_dict()) | {"architectures": [type(hf.reference).__name__]},
         (*hf.notes, *reading.notes),

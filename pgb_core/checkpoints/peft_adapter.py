@@ -1,8 +1,9 @@
 """An adapter that PEFT wrote, such as LoRA: its base, its head, and both as one model.
 
 The directory of an adapter has `adapter_config.json` and `adapter_model.safetensors`, and often a tokenizer. The base
-is named by `base_model_name_or_path`: a checkpoint's directory, or a name on the hub. `peft` itself merges the two.
-`adapters.py` merges the demo's own adapters, without `peft`.
+is named by `base_model_name_or_path`: a checkpoint's directory, or a name on the hub that is in the hub's cache. A base
+is never fetched, because the user has not named it. `peft` itself merges the two. `adapters.py` merges the demo's own
+adapters, without `peft`.
 """
 
 from __future__ import annotations
@@ -193,9 +194,10 @@ def merged(wrapped: Any, adapter: Adapter) -> Any:
 def _base(folder: Path, name: str, revision: object) -> tuple[Path, dict[str, Any]]:
     how = f"name its directory in base_model_name_or_path of {ADAPTER_CONFIG}"
     if not Path(name).is_absolute():
-        how += f", or fetch it into the hub's cache with hf download {plain(name)}"
+        at = f" --revision {plain(revision)}" if isinstance(revision, str) else ""
+        how += f", or fetch it into the hub's cache with hf download {plain(name)}{at}"
     try:
-        base = locate(name, revision if isinstance(revision, str) else None)
+        base = locate(name, revision if isinstance(revision, str) else None, fetch=False)
     except CheckpointError as error:
         raise CheckpointError(f"{folder}: is an adapter whose base {plain(name)} is not here; {how}") from error
     if is_adapter(base):

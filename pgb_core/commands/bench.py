@@ -11,7 +11,7 @@ from pgb_core.commands.base import Command
 
 def add(p: argparse.ArgumentParser) -> None:
     """Artifact, rival, shapes and time."""
-    p.add_argument("artifact")
+    p.add_argument("artifact", help="directory of an artifact, or hf://OWNER/NAME")
     p.add_argument("--against", metavar="CHECKPOINT", help="the dense model to compare with")
     p.add_argument("--shapes", default="1x32,1x128,8x128,1x384", help="batch x tokens, comma-separated")
     p.add_argument(
@@ -28,6 +28,7 @@ def run(args: argparse.Namespace) -> int:
     """Time an artifact, and print the table."""
     from pgb_core import artifact
     from pgb_core.errors import ConfigError
+    from pgb_core.hub import located
     from pgb_core.measure import comparison
 
     try:
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--shapes {args.shapes!r}: write them as 1x128,8x128") from error
     if not shapes or min(min(shape) for shape in shapes) < 1:
         raise ConfigError(f"--shapes {args.shapes!r}: batch and tokens must be 1 or more")
-    opened = artifact.open_artifact(args.artifact)
+    opened = artifact.open_artifact(located(args.artifact))
     found = comparison.compare(opened, args.against, shapes, args.seconds, args.threads, device=args.device)
     left_out = [f"{b}x{s}" for b, s in shapes if (b, s) not in found.shapes]
     if left_out:

@@ -11,7 +11,7 @@ from pgb_core.commands.base import Command
 
 def add(p: argparse.ArgumentParser) -> None:
     """Artifact, and in which shape to show it."""
-    p.add_argument("artifact")
+    p.add_argument("artifact", help="directory of an artifact, or hf://OWNER/NAME")
     shape = p.add_mutually_exclusive_group()
     shape.add_argument("--html", help="write a picture of the structure to this HTML file")
     shape.add_argument("--json", action="store_true", help="print the manifest as one JSON object")
@@ -23,11 +23,12 @@ def run(args: argparse.Namespace) -> int:
     """Show the structure of an artifact."""
     from pgb_core import artifact, inspect
     from pgb_core.errors import ConfigError
+    from pgb_core.hub import located
     from pgb_core.plan import Plan, flops
 
     if args.form and not args.triton:
         raise ConfigError(f"--form {args.form}: only --triton is of one form; give --triton too, or leave it out")
-    opened = artifact.open_artifact(args.artifact)
+    opened = artifact.open_artifact(located(args.artifact))
     plan = Plan.from_json(opened.plan.read_text("utf-8"))
     if args.html:
         Path(args.html).write_text(inspect.page(opened, plan), "utf-8")

@@ -113,5 +113,8 @@ class CompareConfig(CommonConfig):
     def point(self, method: str, keep: float, seed: int, epochs: float, out: str) -> CompressConfig:
         """The compression of one point. epochs: not counted where steps are given, but of the dense point."""
         passed = {name: getattr(self, name) for name in CommonConfig.model_fields}
-        length: dict[str, Any] = {"epochs": epochs} if self.steps is None or keep == 1 else {"steps": self.steps}
+        length: dict[str, Any] = {"epochs": epochs} if self.steps is None else {"steps": self.steps}
+        if keep == 1:  # nothing is trained, and rows set ranges alone
+            passed |= {"train": None, "calibrate": self.calibrate or self.train}
+            length = {"epochs": 0.0}
         return CompressConfig(**passed, method=method, keep=keep, seed=seed, out=out, **length)

@@ -24,7 +24,7 @@ from pgb_core.plan import ATTENTION, FEED_FORWARD, Plan, Role
 from pgb_core.progress.part import PartReport
 from pgb_core.progress.report import Report
 from pgb_core.run.effort import job_effort
-from pgb_core.run.output import check_folder
+from pgb_core.run.output import check_cache, check_folder
 from pgb_core.run.run import Run
 from pgb_core.run.shared import Shared
 from pgb_core.run.workspace import Workspace, key_of
@@ -94,6 +94,8 @@ class Points:
         self._report = report
         check_folder(config.out, config.checkpoint)
         self._folder = Path(config.out)
+        for point in (Point(AS_IT_IS, 1.0), *points(config)):
+            check_cache(self.artifact(point), config.cache)
         first = config.point(config.methods[0], config.keep[0], 0, 1.0, str(self._folder / "point"))
         self._shared = Shared(cache_of(first), foretell=False)
         self._run = Run.begin(first, report, Workspace(self._folder / ".none"), self._shared)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from pgb_core.checkpoints.load import name_of
 from pgb_core.compare.config import CompareConfig
 from pgb_core.compare.page import Report, page
 from pgb_core.compare.points import Comparison, Points
@@ -55,7 +56,7 @@ def _report(config: CompareConfig, common: Comparison, rows: Sequence[Row], meas
     fused = measured.times[DENSE][FUSED][shape]
     candidates.append(Candidate(DENSE, DENSE, 1.0, FUSED, common.dense, fused, measured.fused, dense=True))
     return Report(
-        name=Path(config.checkpoint).name,
+        name=name_of(config.checkpoint),
         task=common.task,
         metric=common.metric,
         judged=common.rows,

@@ -159,7 +159,8 @@ def _raw(row: Record, columns: tuple[str, ...]) -> RawLabel:
     if not columns:
         return None
     if len(columns) > 1:
-        return Flags(columns, tuple(_blank(row.values.get(column)) for column in columns))
+        flags = tuple(_blank(row.values.get(column)) for column in columns)
+        return None if all(flag is None for flag in flags) else Flags(columns, flags)
     value = _blank(row.values.get(columns[0]))
     if isinstance(value, list):
         value = tuple(value)

@@ -201,6 +201,9 @@ def _columns(rows: Sequence[TextRow], names: Names, multiple: bool, wanted: str 
         )
     targets: list[Label] = []
     for row in rows:
+        if row.label is None:
+            targets.append(None)
+            continue
         values = row.label.values if isinstance(row.label, Flags) else ()
         flags: list[float] = [0.0] * len(columns)
         for column, place, value in zip(columns, order, values, strict=True):

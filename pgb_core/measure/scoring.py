@@ -9,6 +9,7 @@ from pathlib import Path
 from pgb_core.artifact import MANIFEST, open_artifact
 from pgb_core.errors import ArtifactError, ConfigError
 from pgb_core.gate import load_checked
+from pgb_core.hub import PREFIX, located
 from pgb_core.inference.batches import Predict, run_all
 from pgb_core.inference.load import Loaded, load
 from pgb_core.inference.tasks.base import Logits
@@ -34,9 +35,11 @@ def score(
     """Official metrics on labelled rows: PyTorch for a checkpoint, ONNX Runtime for an artifact.
 
     Both read and answer as the service does by default. form: of an artifact, the first that it carries by default.
-    options: how the file is read. report: who is told what was read.
+    options: how the file is read. report: who is told what was read. source: a checkpoint, an artifact, or the hub's
+    address of one (hf://OWNER/NAME). Raises PGBError.
     """
     report = report or Report()
+    source = located(source) if str(source).startswith(PREFIX) else source
     with threads() as count:
         if (Path(source) / MANIFEST).is_file():
             chosen = form or next(iter(open_artifact(source).manifest.forms))

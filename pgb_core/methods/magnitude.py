@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pgb_core.learn.gradual import Gradual
 from pgb_core.methods import steps
 from pgb_core.methods.base import Compressed, Method
-from pgb_core.methods.whole_parts import units_left
+from pgb_core.methods.whole_parts import check_size, units_left
 from pgb_core.options.magnitude import MagnitudeOptions
 from pgb_core.plan import Choice, Plan, Site
 from pgb_core.run.run import Run, Stage
@@ -24,6 +24,7 @@ class Magnitude(Method):
     def stages(self, run: Run) -> Sequence[Stage]:
         """See Method."""
         config, options = run.config, run.options(MagnitudeOptions)
+        check_size(run, options.structure)
         if options.schedule == "cubic":
             return steps.shaping_stages(run, "magnitude", options.structure, config.budget)
         plan = run.first("plan", "magnitude", options.structure, config.keep, config.budget)

@@ -9,7 +9,7 @@ import torch
 from pgb_core.learn.gates import importance_of_units
 from pgb_core.methods import steps
 from pgb_core.methods.base import Compressed, Method
-from pgb_core.methods.whole_parts import check_heads_suffice, plan_of, sizes_of, tell_budget
+from pgb_core.methods.whole_parts import check_size, plan_of, sizes_of, tell_budget
 from pgb_core.options.michel import MichelOptions
 from pgb_core.plan import Plan
 from pgb_core.run.run import Run, Stage
@@ -26,7 +26,7 @@ class Michel(Method):
     def stages(self, run: Run) -> Sequence[Stage]:
         """See Method."""
         config, options = run.config, run.options(MichelOptions)
-        check_heads_suffice(run, options.structure)
+        check_size(run, options.structure)
         scored = (options.structure, options.share_per_round, run.inputs.calibration_digest, config.seed)
         plan = run.first("plan", "michel", *scored, config.keep, config.budget)
         return plan, *steps.recovery(run, plan)

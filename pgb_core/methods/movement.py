@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pgb_core.learn.movement import SCORE_RATE, Hard, Soft, WholeUnits, rate_for
 from pgb_core.methods import steps
 from pgb_core.methods.base import Compressed, Method
-from pgb_core.methods.whole_parts import units_left
+from pgb_core.methods.whole_parts import check_size, units_left
 from pgb_core.model.encoder import Encoder
 from pgb_core.options.movement import MovementOptions
 from pgb_core.plan import Choice, Site
@@ -25,6 +25,7 @@ class MovementPruning(Method):
     def stages(self, run: Run) -> Sequence[Stage]:
         """See Method."""
         structure = run.options(MovementOptions).structure
+        check_size(run, structure)
         return steps.shaping_stages(run, "movement", structure, _rate(run), run.config.budget)
 
     def effort(self, run: Run) -> dict[str, float]:

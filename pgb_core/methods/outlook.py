@@ -10,6 +10,7 @@ from pgb_core.methods.base import Method
 from pgb_core.progress.remaining import about
 from pgb_core.run.effort import job_effort
 from pgb_core.run.run import Run
+from pgb_core.tasks.metrics import SHARES
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,10 @@ class Outlook:
         if self.lost is None:
             reason = "no such models were measured, or the dense one is at chance"
             return f"{head}; {self.metric} cannot be told: {reason}; {rest}"
-        middle, low, high = (self.dense - lost for lost in (self.lost.middle, self.lost.high, self.lost.low))
+        scores = [self.dense - lost for lost in (self.lost.middle, self.lost.high, self.lost.low)]
+        if self.metric in SHARES:  # a fit knows nothing of what is possible
+            scores = [min(max(score, 0.0), 100.0) for score in scores]
+        middle, low, high = scores
         return (
             f"{head}; {self.metric} is expected between {low:.1f} and {high:.1f}, where the dense model has "
             f"{self.dense:.1f} (middle {middle:.1f}; of {self.fit.rows} trained models of {self.fit.checkpoints} "

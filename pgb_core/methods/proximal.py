@@ -8,6 +8,7 @@ from pgb_core.learn.proximal import Proximal
 from pgb_core.methods import steps
 from pgb_core.methods.base import Compressed, Method
 from pgb_core.methods.magnitude import keep_units, keep_weights
+from pgb_core.methods.whole_parts import check_size
 from pgb_core.options.proximal import ProximalOptions
 from pgb_core.plan import Choice, Site
 from pgb_core.run.run import Run, Stage
@@ -19,7 +20,9 @@ class ProximalPruning(Method):
 
     def stages(self, run: Run) -> Sequence[Stage]:
         """See Method."""
-        return steps.shaping_stages(run, "proximal", run.options(ProximalOptions).structure, run.config.budget)
+        structure = run.options(ProximalOptions).structure
+        check_size(run, structure)
+        return steps.shaping_stages(run, "proximal", structure, run.config.budget)
 
     def effort(self, run: Run) -> dict[str, float]:
         """See Method."""

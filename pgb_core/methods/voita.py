@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pgb_core.learn.hard_gates import HardGates
 from pgb_core.methods import steps
 from pgb_core.methods.base import Compressed, Method
-from pgb_core.methods.whole_parts import check_heads_suffice, plan_of, sizes_of, tell_budget
+from pgb_core.methods.whole_parts import check_size, plan_of, sizes_of, tell_budget
 from pgb_core.model.encoder import Encoder
 from pgb_core.options.voita import VoitaOptions
 from pgb_core.plan import Plan
@@ -24,7 +24,7 @@ class Voita(Method):
     def stages(self, run: Run) -> Sequence[Stage]:
         """See Method."""
         config, options = run.config, run.options(VoitaOptions)
-        check_heads_suffice(run, options.structure)
+        check_size(run, options.structure)
         begun = run.first("begun", "voita", config.budget)
         shaped = steps.shaping(run, begun, GATED, options.structure, options.gate_penalty, options.gate_rate)
         plan = shaped.then("plan")

@@ -39,6 +39,13 @@ def usual_place() -> Path | None:
         return None
 
 
+def place_of(named: str | None) -> Path | None:
+    """The directory of the cache. named: by --cache; None for the usual place, empty for no cache at all."""
+    if named is None:
+        return usual_place()
+    return Path(named) if named else None
+
+
 class Cache:
     """Tensors of stages by their digest, in a directory that holds at most so many bytes."""
 

@@ -86,14 +86,24 @@ class Inputs:
 def read_inputs(config: CompressConfig, checkpoint: Checkpoint, report: Report) -> Inputs:
     """Read and encode the data that the config names. Raises DataError or ConfigError."""
     subject, options = checkpoint.subject, reading.options_of(config)
+    if config.max_length is not None and config.max_length > checkpoint.max_length:
+        report.note(
+            f"--max-length {config.max_length}: the checkpoint takes {checkpoint.max_length} tokens, so rows to "
+            "learn from are cut there"
+        )
     labelled = config.train and reading.read(config.train, subject, options, report, labelled="--train")
-    training = _encoded(labelled, config, checkpoint, report) if labelled else []
+    training = _read(labelled, config, checkpoint, report) if labelled else []
+    if labelled and config.as_it_is:
+        report.note(
+            f"{labelled.short}: nothing is learned from these rows, as keep 1 exports the dense model unchanged; they "
+            "set the ranges of int8 forms"
+        )
     calibration, rows = training, None
     sources = [labelled] if labelled else []
     if config.calibrate:
         rows = reading.read(config.calibrate, subject, reading.options_of(config, unlabelled=True), report)
         sources.append(rows)
-        calibration = _encoded(rows, config, checkpoint, report)
+        calibration = _read(rows, config, checkpoint, report)
         if any(item.target is None for item in calibration):
             if any(item.target is not None for item in calibration):
                 report.warn(f"{rows.short}: some rows have no label; scores use labels drawn from the model for all")
@@ -133,9 +143,29 @@ def _digest(features: Sequence[Features]) -> str:
     return found.hexdigest()
 
 
+def _read(source: Source, config: CompressConfig, checkpoint: Checkpoint, report: Report) -> list[Features]:
+    """Rows as they are learned from; how many of them are cut is told."""
+    found = _encoded(source, config, checkpoint, report)
+    cut = len({item.row for item in found if item.cut})
+    if cut:
+        length = _length(config, checkpoint)
+        what, most = ("questions", "half a window") if checkpoint.task.windows else ("rows", f"{length} tokens")
+        more = "the checkpoint takes no more" if length == checkpoint.max_length else "--max-length changes that"
+        report.note(
+            f"{source.short}: {cut:,} of {len(source.rows):,} {what} {'is' if cut == 1 else 'are'} longer than {most} "
+            f"and {'is' if cut == 1 else 'are'} cut there to learn from; {more}"
+        )
+    return found
+
+
 def _encoded(source: Source, config: CompressConfig, checkpoint: Checkpoint, report: Report) -> list[Features]:
-    length = min(config.max_length or checkpoint.task.length, checkpoint.max_length)
+    length = _length(config, checkpoint)
     return checkpoint.task.encode(source, checkpoint.subject, checkpoint.tokenizer, length, report)
+
+
+def _length(config: CompressConfig, checkpoint: Checkpoint) -> int:
+    """Tokens at which rows to learn from are cut."""
+    return min(config.max_length or checkpoint.task.length, checkpoint.max_length)
 
 
 def _more(source: Source, config: CompressConfig, checkpoint: Checkpoint, report: Report) -> Source:

@@ -11,6 +11,7 @@ from pgb_core.config import CompressConfig
 from pgb_core.errors import ArtifactError, ConfigError
 from pgb_core.machine import usable_cores
 from pgb_core.progress.report import Report
+from pgb_core.run.cache import place_of
 from pgb_core.run.run import Run, Stage
 from pgb_core.run.workspace import Workspace, check_space, key_of
 
@@ -22,7 +23,7 @@ class Output:
     """
 
     def __init__(self, config: CompressConfig) -> None:
-        check_place(config.out, config.checkpoint)
+        check_place(config.out, config.checkpoint, config.cache)
         self._config = config
         self._before: str | None = None  # the digest of what stood there
         self._kept: Mapping[str, Any] = {}
@@ -101,10 +102,27 @@ class Output:
         return resumed and self._kept.get("published") == self._before
 
 
-def check_place(out: str | Path, checkpoint: str | Path) -> None:
-    """Raises ConfigError or ArtifactError when an artifact must not be written there."""
+def check_place(out: str | Path, checkpoint: str | Path, cache: str | None = "") -> None:
+    """Raises ConfigError or ArtifactError when an artifact must not be written there.
+
+    cache: as --cache names it; None for its usual place, empty for none.
+    """
     _check_where(out, checkpoint)
     check_replaceable(out)
+    check_cache(out, cache)
+
+
+def check_cache(out: str | Path, cache: str | None) -> None:
+    """Raises ConfigError when the cache would be in the place of an artifact, which then could not be put there."""
+    place = place_of(cache)
+    if place is None:
+        return
+    where, root = place.resolve(), Path(out).resolve()
+    if where == root or root in where.parents:
+        said = f"--cache {cache}" if cache else f"PGB_CACHE or XDG_CACHE_HOME: the cache {place}"
+        raise ConfigError(
+            f"{said}: is the place of an artifact, {out}, or in it; name a directory elsewhere, or --cache '' for none"
+        )
 
 
 def check_folder(out: str | Path, checkpoint: str | Path) -> None:
@@ -123,6 +141,8 @@ def _check_where(out: str | Path, checkpoint: str | Path) -> None:
     here = Path.cwd().resolve()
     if where == here or where in here.parents:
         raise ConfigError(f"--out {out}: is the directory that this command runs in, or above it; name a new one in it")
+    if root.name == "..":
+        raise ConfigError(f"--out {out}: ends in .., which is no name for the artifact; write the directory's own name")
     source = Path(checkpoint)
     if source.exists():
         source = source.resolve()

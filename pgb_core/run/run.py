@@ -301,6 +301,7 @@ class Run:
     def described(self) -> dict[str, object]:
         """What a reader needs to make the artifact again; paths by their last part only."""
         shown = self.config.model_dump(exclude=_NOT_DESCRIBED)
+        shown["checkpoint"] = self.checkpoint.source
         for name in ("checkpoint", "train", "calibrate", "eval", "vocabulary_text"):
             if shown[name]:
                 shown[name] = plain(str(shown[name]).rstrip("/").rpartition("/")[2])

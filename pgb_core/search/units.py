@@ -175,10 +175,25 @@ def edge(scores: Units, sizes: Sizes, budget: float) -> float:
 def fitting(scores: Units, sizes: Sizes, keep: float) -> Units:
     """The highest within a share `keep` of the encoder. Raises PlanError when not one of them fits."""
     kept = highest(scores, sizes, keep * sizes.total)
-    if not kept.flat().any():
-        least = min(sizes.head, sizes.neuron) / sizes.total
-        raise PlanError(f"no head or neuron fits into {keep:.1%} of the encoder; use --keep {above(least):g} or more")
+    check_not_empty(kept, sizes, keep)
     return kept
+
+
+def check_one_fits(sizes: Sizes, keep: float) -> None:
+    """Raises PlanError when no head and no neuron fits into a share `keep` of the encoder."""
+    if min(sizes.head, sizes.neuron) > keep * sizes.total:
+        raise _none_fits(sizes, keep)
+
+
+def check_not_empty(kept: Units, sizes: Sizes, keep: float) -> None:
+    """Raises PlanError when nothing is kept: such a model would answer alike whatever it reads."""
+    if not kept.flat().any():
+        raise _none_fits(sizes, keep)
+
+
+def _none_fits(sizes: Sizes, keep: float) -> PlanError:
+    least = min(sizes.head, sizes.neuron) / sizes.total
+    return PlanError(f"no head or neuron fits into {keep:.1%} of the encoder; use --keep {above(least):g} or more")
 
 
 def above(share: float) -> float:

@@ -221,7 +221,8 @@ def encode_texts(
         for start in range(0, len(texts), _AT_ONCE):  # an encoding takes thirty times as much as its text
             inputs = [row.text if row.pair is None else (row.text, row.pair) for row in texts[start : start + _AT_ONCE]]
             for n, encoding in enumerate(tokenizer.encode_batch(inputs), start):
-                found.append(Features(encoding.ids, encoding.type_ids, targets[n], n))
+                cut = bool(encoding.overflowing)
+                found.append(Features(encoding.ids, encoding.type_ids, targets[n], n, cut))
     finally:
         tokenizer.no_truncation()
     return found

@@ -18,13 +18,14 @@ from pgb_core.inference.tokens import Tokens
 @dataclass(frozen=True)
 class Features:
     """One model input. `target` is a label, or (start, end) tokens; `row` indexes the source rows, and is below 0 where
-    the input was made from them.
+    the input was made from them. cut: whether the text, or the question, has more tokens than are here.
     """
 
     ids: list[int]
     types: list[int]
     target: object
     row: int
+    cut: bool = False
 
     @property
     def tokens(self) -> Tokens:

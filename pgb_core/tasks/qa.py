@@ -202,7 +202,7 @@ def encode_questions(rows: Sequence[QuestionRow], tokenizer: Fast, length: int, 
                 for offset, sequence in zip(window.offsets, window.sequence_ids, strict=True)
             ]
             types = [min(kind, top) for kind in window.type_ids]
-            features.append(Features(window.ids, types, _span(row, offsets), n))
+            features.append(Features(window.ids, types, _span(row, offsets), n, question != row.question))
     return features
 
 

@@ -80,7 +80,7 @@ def padded_last(folder: Path) -> Path:
 
 
 def settings(model: Path, out: Path, data: Path, **changes: object) -> CompressConfig:
-    """A quick run."""
+    """A quick run. The model as it is, with a share of 1, has the rows for ranges and is not trained."""
     quick: dict[str, object] = {
         "keep": 0.4,
         "epochs": 2.0,
@@ -93,4 +93,8 @@ def settings(model: Path, out: Path, data: Path, **changes: object) -> CompressC
     }
     if "method" not in changes:
         quick["passes"] = 2
-    return CompressConfig(checkpoint=str(model), out=str(out), train=str(data), **(quick | changes))  # type: ignore[arg-type]
+    rows = "train"
+    if changes.get("keep") == 1 and "method" not in changes:
+        rows = "calibrate"
+        quick.pop("epochs")
+    return CompressConfig(checkpoint=str(model), out=str(out), **{rows: str(data)}, **(quick | changes))  # type: ignore[arg-type]

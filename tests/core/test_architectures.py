@@ -37,10 +37,13 @@ def test_every_tensor_of_the_encoder_has_its_own_place(architecture: str, task: 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_what_transformers_writes_of_its_own_accord_raises_no_suspicion(architecture: str) -> None:
-    """An ordinary config.json has no setting that might change the model, but for those that are off."""
-    given = hf_config(architecture).to_dict()
-    assert not any(config.unread_settings(given).values())
-    assert config.unread_settings({**given, "is_decoder": True})["is_decoder"] is True
+    """An ordinary config.json has no setting that might change the model: those that are off are not named either."""
+    given = hf_config(architecture).to_dict() | {"position_embedding_type": "absolute"}
+    assert config.unread_settings(given) == {}
+    assert config.unread_settings({**given, "is_decoder": True}) == {"is_decoder": True}
+    assert config.unread_settings({**given, "is_decoder": False, "chunk_size_feed_forward": 4}) == {
+        "chunk_size_feed_forward": 4
+    }
 
 
 def test_a_setting_of_another_architecture_is_not_read() -> None:

@@ -269,22 +269,32 @@ def test_what_only_describes_a_model_is_hashed_and_leaves_its_digest_alone(writt
         open_artifact(written.path)
 
 
-@pytest.mark.parametrize("content", ['{"name": "an extension of a browser"}', "not JSON", None])
-def test_a_folder_that_has_a_manifest_of_its_own_is_not_replaced(
-    content: str | None, written: Artifact, tmp_path: Path
-) -> None:
-    """Nor is an artifact that something else was put into."""
-    if content is None:
-        folder = written.path
-        (folder / "notes.txt").write_text("mine")
-    else:
-        folder = tmp_path / "other"
-        folder.mkdir()
-        (folder / "manifest.json").write_text(content)
-    before = sorted(folder.iterdir())
-    with pytest.raises(ArtifactError, match="is no artifact"):
+@pytest.mark.parametrize("content", [b'{"name": "an extension of a browser"}', b"not JSON", b"\xff"])
+def test_a_folder_that_has_a_manifest_of_its_own_is_not_replaced(content: bytes, tmp_path: Path) -> None:
+    """It is some other program's."""
+    folder = tmp_path / "other"
+    folder.mkdir()
+    (folder / "manifest.json").write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"is no artifact that this version reads \(.*manifest"):
         write_artifact(folder, manifest(), {})
-    assert sorted(folder.iterdir()) == before
+    assert [path.name for path in folder.iterdir()] == ["manifest.json"]
+
+
+def test_an_artifact_with_something_else_in_it_is_not_replaced(written: Artifact, tmp_path: Path) -> None:
+    """What is not of the artifact is named; where it was moved away, the artifact is replaced. A link is called one."""
+    (written.path / ".gitattributes").write_text("mine")
+    with pytest.raises(ArtifactError, match=r"holds \.gitattributes beside the files of an artifact.*move that away"):
+        write_artifact(written.path, manifest(), FILES)
+    (written.path / ".cache").mkdir()
+    with pytest.raises(ArtifactError, match=r"holds \.cache and 1 more beside"):
+        write_artifact(written.path, manifest(), FILES)
+    assert (written.path / ".gitattributes").read_text() == "mine"
+    (written.path / ".cache").rmdir()
+    (written.path / ".gitattributes").rename(tmp_path / ".gitattributes")
+    write_artifact(written.path, manifest(), FILES)
+    (tmp_path / "link").symlink_to(written.path)
+    with pytest.raises(ArtifactError, match="is no artifact but a link; name what it leads to"):
+        write_artifact(tmp_path / "link", manifest(), FILES)
 
 
 def test_an_artifact_is_replaced_whole_or_stays(written: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,13 +10,19 @@ import pytest
 import torch
 
 from pgb_core.artifact import CARD
+from pgb_core.compare.config import CompareConfig
+from pgb_core.compare.run import compare
 from pgb_core.config import CompressConfig
 from pgb_core.errors import ConfigError
+from pgb_core.family import family
 from pgb_core.learn import teacher as teaching
 from pgb_core.learn.teacher import Teacher
-from pgb_core.pipeline import cache_of, compress
+from pgb_core.pipeline import cache_of, compress, forecast
+from pgb_core.progress.report import Report
 from pgb_core.run.cache import LEFT_SECONDS, Cache, usual_place
+from pgb_core.run.output import check_place
 from pgb_core.run.shared import MOST_KEPT, Shared
+from pgb_core.seek import seek
 from pgb_core.tasks.features import Features, collate
 from tests.conftest import TASKS, small_encoder
 from tests.core.small import checkpoint, settings
@@ -73,6 +79,36 @@ def test_a_cache_that_is_no_directory_is_refused(tmp_path: Path) -> None:
     config = settings(tmp_path / "model", tmp_path / "small", tmp_path / "texts", cache=str(tmp_path / "file"))
     with pytest.raises(ConfigError, match="is no directory; name one, or leave --cache out"):
         compress(config)
+
+
+@pytest.mark.parametrize("inner", ["", "cache"])
+@pytest.mark.parametrize("further", [(), (0.25,)])
+def test_a_cache_in_the_place_of_an_artifact_is_refused_before_any_work(
+    inner: str, further: tuple[float, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The artifact could not be put there at the end. By the setting or the variable; of several sizes, any place."""
+    out = tmp_path / "small"
+    place = out / (f"keep-{further[0]}" if further else "") / inner
+    given = {"keep": 0.5, "further": further, "cache": str(place)}
+    config = settings(tmp_path / "model", out, tmp_path / "texts", **given)
+    make = family if further else compress
+    with pytest.raises(ConfigError, match=r"--cache .*: is the place of an artifact, .*or in it; name a directory"):
+        make(config, Report())
+    with pytest.raises(ConfigError, match="is the place of an artifact"):
+        forecast(config, Report())
+    monkeypatch.setenv("PGB_CACHE", str(place))
+    usual = config.model_copy(update={"cache": None})
+    with pytest.raises(ConfigError, match=r"PGB_CACHE or XDG_CACHE_HOME: the cache .* is the place of an artifact"):
+        make(usual, Report())
+    sought = CompressConfig(checkpoint="model", out=place, train="rows", eval="rows", max_drop=1.0)
+    with pytest.raises(ConfigError, match="is the place of an artifact"):
+        seek(sought, Report())
+    compared = CompareConfig(checkpoint="model", train="rows", eval="rows", out=out, cache=str(out / "pgb-50" / inner))
+    with pytest.raises(ConfigError, match="is the place of an artifact"):
+        compare(compared, Report())
+    assert not out.exists()
+    check_place(out, "owner/name", str(tmp_path))
+    check_place(out, "owner/name", str(tmp_path / "small-cache"))
 
 
 def test_a_cache_that_is_only_readable_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

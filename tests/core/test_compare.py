@@ -127,6 +127,7 @@ def test_a_row_is_read_as_it_was_written(tmp_path: Path) -> None:
         ({"keep": "0.5,1"}, "below 1"),
         ({"keep": "0.3333333,0.3333334"}, "equal in six digits"),
         ({"keep": "half"}, "keep must be a list, not 'half'"),
+        ({"keep": [True]}, "keep must be"),
         ({"minutes": 1.0, "epochs": 1.0}, "are two budgets"),
         ({"methods": "pgb,movement,proximal", "epochs": 0.0}, "epochs 0: movement, proximal need training"),
         ({"train": None}, "no data"),
@@ -154,6 +155,9 @@ def test_all_methods_at_all_sizes_are_points() -> None:
 def test_the_dense_point_is_the_model_as_it_is() -> None:
     """Whichever method stands first: some train it for int8 where keep is 1."""
     usual = {"checkpoint": "here", "out": "there", "train": "rows", "eval": "others"}
+    for forms in ("fp32", "fp32,int8"):  # rows that nothing learns from are no --train
+        point = CompareConfig(**usual, epochs=1.0, forms=forms).point(AS_IT_IS, 1.0, 0, 1.0, "there/dense")
+        assert (point.train, point.calibrate, point.trains) == (None, "rows", False)
     config = CompareConfig(**usual, methods="qbert,pgb", epochs=1.0)
     assert config.point(AS_IT_IS, 1.0, 0, 0.0, "there/dense").as_it_is
     assert not config.point("qbert", 1.0, 0, 0.0, "there/dense").as_it_is
@@ -280,9 +284,11 @@ def test_a_comparison_ends_in_artifacts_a_picture_and_advice(
     assert "The fastest dense form is" in capsys.readouterr().out
     first = (out / "magnitude-50" / "manifest.json").stat().st_mtime_ns
     shutil.rmtree(out / "dense")  # is made again
-    assert main(["compare", *common, "--methods", "magnitude,pgb", "--keep", "0.5"]) == 0
+    monkeypatch.chdir(model)  # a checkpoint that is named by a point has its name in the report
+    assert main(["compare", ".", *common[1:], "--methods", "magnitude,pgb", "--keep", "0.5"]) == 0
     assert (out / "magnitude-50" / "manifest.json").stat().st_mtime_ns == first
     figures = json.loads((out / "report.json").read_text())
+    assert figures["name"] == "model"
     assert {row["point"]["method"] for row in figures["rows"] if row["point"]["keep"] < 1} == {"magnitude", "pgb"}
     timed = {(one["name"], one["form"]) for one in figures["candidates"]}
     assert timed == {("dense", "fused"), ("dense", "fp32"), ("magnitude-50", "fp32"), ("pgb-50", "fp32")}

@@ -11,6 +11,7 @@ from pgb_core.errors import ConfigError
 from pgb_core.options import PGBOptions
 from pgb_core.options.magnitude import MagnitudeOptions
 
+WHOLE = "is for re-finetuning, and keep 1 exports the dense model unchanged; .* q8bert, qbert or quant-noise"
 GOOD: dict[str, Any] = {"checkpoint": "c", "out": "o", "calibrate": "t.txt"}
 
 
@@ -26,9 +27,25 @@ GOOD: dict[str, Any] = {"checkpoint": "c", "out": "o", "calibrate": "t.txt"}
         ({"calibrate": None}, "no data: give --train"),
         ({"samples": 0}, "samples 0"),
         ({"keep": [0.5, 0.3], "further": [0.1]}, "keep names several sizes already; leave further out"),
+        ({"keep": True}, "keep must be a number, not True"),
+        ({"keep": [True]}, "keep must be a share, or shares separated by commas"),
+        ({"keep": [0.5, False]}, "keep must be a share, or shares separated by commas"),
+        ({"further": [True]}, "further"),
         ({"further": 0.1}, "further must be a list, not 0.1"),
         ({"epochs": 0.0, "more_text": 1.0}, "--more-text is for re-finetuning, and --epochs 0 asks for none"),
         ({"epochs": 0.0, "best_state": True}, "--best-state is for re-finetuning, and --epochs 0 asks for none"),
+        ({"epochs": 0.0, "learning_rate": 1e-4}, "--learning-rate is for re-finetuning, and --epochs 0 asks for none"),
+        ({"epochs": 0.0, "noise": 0.5}, "--noise is for re-finetuning, and --epochs 0 asks for none"),
+        ({"keep": 1.0, "epochs": 2.0}, f"--epochs {WHOLE}"),
+        ({"keep": 1.0, "steps": 9}, f"--steps {WHOLE}"),
+        ({"keep": 1.0, "learning_rate": 1e-4}, f"--learning-rate {WHOLE}"),
+        ({"keep": 1.0, "more_text": 0.5}, f"--more-text {WHOLE}"),
+        ({"keep": 1.0, "best_state": True}, f"--best-state {WHOLE}"),
+        ({"keep": 1.0, "noise": 0.25}, f"--noise {WHOLE}"),
+        ({"keep": 1.0, "forms": "fp32", "train": "t.tsv"}, f"--train {WHOLE}"),
+        ({"forms": "fp32", "noise": 0.5}, "--noise rounds to int8 .* none of --forms is in int8; leave it out, or add"),
+        ({"method": "q8bert", "noise": 0.5}, "--noise: q8bert quantises in training by itself"),
+        ({"method": "quant-noise", "keep": 1.0, "noise": 0.5}, "--noise: quant-noise quantises in training by itself"),
         ({"learning_rate": 2.0}, "learning_rate"),
         ({"threads": 0}, "threads 0 is out of range; use 1 to 1024"),
         ({"labels": "numbers"}, "labels 'numbers' is unknown; use one of names, ids, vector"),
@@ -38,6 +55,24 @@ def test_what_is_out_of_range_is_refused(changes: dict[str, Any], reason: str) -
     """With the value and the remedy."""
     with pytest.raises(ConfigError, match=reason):
         CompressConfig(**(GOOD | changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"keep": 1.0},
+        {"keep": 1.0, "epochs": 0.0, "noise": 0.0, "more_text": 0.0, "best_state": False, "learning_rate": None},
+        {"keep": 1.0, "train": "t.tsv"},
+        {"keep": 1.0, "train": "t.tsv", "forms": "fp32", "vocabulary": "used"},
+        {"keep": 1.0, "method": "q8bert", "epochs": 2.0, "learning_rate": 1e-4, "best_state": True, "forms": "fp32"},
+        {"forms": "fp32", "noise": 0.0},
+        {"forms": "fp32", "plan_for": "int8", "noise": 0.5},
+        {"epochs": 0.0, "noise": 0.0},
+    ],
+)
+def test_what_acts_or_asks_for_nothing_may_be_given(changes: dict[str, Any]) -> None:
+    """With keep 1 rows set the ranges of int8 forms, and say which tokens are used."""
+    CompressConfig(**(GOOD | changes))
 
 
 def test_toml_gives_settings_and_arguments_win(tmp_path: Path) -> None:
@@ -74,6 +109,14 @@ def test_an_argument_replaces_what_it_cannot_stand_beside(
     if not argument.keys() & tomllib.loads(file).keys():
         with pytest.raises(ConfigError, match="give"):
             CompressConfig(**GOOD, eval="e.tsv", **tomllib.loads(file), **argument)
+
+
+def test_a_truth_value_is_no_share_in_a_file_either(tmp_path: Path) -> None:
+    """The file is named."""
+    path = tmp_path / "run.toml"
+    path.write_text('checkpoint = "c"\nout = "o"\ntrain = "t.tsv"\nkeep = [true]\n')
+    with pytest.raises(ConfigError, match=r"run\.toml: keep must be a share, or shares"):
+        from_toml(path)
 
 
 def test_an_argument_wins_over_the_options_of_the_file(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pgb_core.data import Columns, Data, TextRow, read_data, read_labels
+from pgb_core.data.labels import LabelReading
 from pgb_core.data.rows import Named
 from pgb_core.errors import DataError
 
@@ -189,6 +190,22 @@ def test_label_columns_may_lack_where_no_label_is_needed(tmp_path: Path) -> None
     data = read(tmp_path, "a.csv", "text,b,a\nx,0,1\n", label=("a", "b"))
     texts = [row for row in data.rows if isinstance(row, TextRow)]
     assert read_labels(texts, ("a", "b"), "multi_label_classification").targets == [(1.0, 0.0)]
+
+
+def test_a_row_whose_label_columns_are_all_empty_has_no_label(tmp_path: Path) -> None:
+    """Some rows, or all; where only some of the columns are empty the row is refused, as one that was not finished."""
+
+    def read_flags(rows: str) -> LabelReading:
+        data = read(tmp_path, "a.csv", f"text,a,b\n{rows}", label=("a", "b"), unlabelled=True)
+        texts = [row for row in data.rows if isinstance(row, TextRow)]
+        return read_labels(texts, ("a", "b"), "multi_label_classification")
+
+    assert read_flags("x,,\ny, ,\n").kind == "none"
+    found = read_flags("x,,\ny,0,1\n")
+    assert found.targets == [None, (0.0, 1.0)]
+    assert found.sentence.endswith("; 1 row has no label")
+    with pytest.raises(DataError, match=r"a\.csv:2: column 'b' has null; a label column holds 0 or 1"):
+        read_flags("x,0,\ny,0,1\n")
 
 
 class Hub:

@@ -17,8 +17,9 @@ from pgb_core.cli import main
 from pgb_core.compare.config import CompareConfig
 from pgb_core.config import CompressConfig
 from pgb_core.errors import ConfigError
-from pgb_core.forecast import FILE, Fit, expected, known
+from pgb_core.forecast import FILE, Expected, Fit, expected, known
 from pgb_core.learn.finetune import Trainer
+from pgb_core.methods.outlook import Outlook
 from pgb_core.pipeline import compress, forecast
 from pgb_core.plan import WRITING, Group, Grouping, Keep, Plan, Role, Site, nothing
 from pgb_core.progress.report import Report
@@ -50,6 +51,20 @@ def test_more_importance_kept_is_less_lost_within_a_range() -> None:
     assert expected(fit, 1.0, 40.0).middle == 0
     assert expected(fit, 0.9, 40.0).middle < half.middle
     assert expected(Fit(2.0, 1.0, 0.0, 5.0, 20, 2, "pgb"), 0.1, 40.0).high == 40
+
+
+@pytest.mark.parametrize(
+    ("metric", "dense", "said"),
+    [
+        ("accuracy", 99.5, "accuracy is expected between 0.0 and 100.0, where the dense model has 99.5 (middle 98.5;"),
+        ("f1", 80.0, "f1 is expected between 0.0 and 83.0, where the dense model has 80.0 (middle 79.0;"),
+        ("pearson", 99.5, "pearson is expected between -0.5 and 102.5, where the dense model has 99.5 (middle 98.5;"),
+    ],
+)
+def test_no_share_is_foretold_that_is_not_possible(metric: str, dense: float, said: str) -> None:
+    """From 0 to 100, whatever the errors of the fit were."""
+    lost = Expected(low=-3.0, middle=1.0, high=100.0)
+    assert said in Outlook(0.5, 0.9, metric, dense, lost, known(), 60.0).said
 
 
 def test_the_importance_that_a_plan_keeps_is_counted_in_its_order_of_the_stream() -> None:

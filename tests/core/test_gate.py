@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pgb_core.artifact import open_artifact
-from pgb_core.checkpoints.load import load_checkpoint
+from pgb_core.checkpoints.load import load_checkpoint, name_of
 from pgb_core.config import CompressConfig
 from pgb_core.errors import CheckpointError, ParityError
 from pgb_core.export.parity import SMALLEST, TOLERANCE, inputs_of, parity_of
@@ -72,6 +72,23 @@ def test_what_was_read_is_said(tmp_path: Path) -> None:
     assert any(note == "model_max_length cuts inputs at 40 tokens; the model has 64 positions" for note in told.notes)
     assert any("tokenizer.json by itself would read" in warning for warning in told.warnings)
     assert not any("by itself" in warning for warning in dense(KINDS["bert"], tmp_path / "b").warnings)
+
+
+def test_a_checkpoint_that_is_named_by_a_point_keeps_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the manifest and on the model card; a link is called as it is written."""
+    model = build(KINDS["bert"], tmp_path / "my-bert")
+    (tmp_path / "latest").symlink_to(model)
+    (model / "inner").mkdir()
+    monkeypatch.chdir(model)
+    for given in (".", "../my-bert/", "inner/..", str(model)):
+        assert name_of(given) == "my-bert"
+    assert name_of(tmp_path / "latest") == "latest"
+    assert name_of("owner/name") == "owner/name"
+    compress(CompressConfig(checkpoint=".", out=tmp_path / "out", keep=1.0, forms="fp32"))
+    artifact = open_artifact(tmp_path / "out")
+    assert artifact.manifest.provenance["checkpoint"] == "my-bert"
+    assert artifact.manifest.provenance["settings"]["checkpoint"] == "my-bert"
+    assert "my-bert" in (tmp_path / "out" / "README.md").read_text("utf-8")
 
 
 def test_the_file_of_an_artifact_says_length_and_side(tmp_path: Path) -> None:

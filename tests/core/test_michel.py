@@ -18,6 +18,7 @@ from pgb_core.tasks.features import collate
 from tests.conftest import TASKS, small_encoder
 from tests.core.small import checkpoint, settings
 from tests.core.test_training import OBJECTIVES, features
+from tests.reports import Heard
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -86,3 +87,26 @@ def test_heads_alone_are_refused_where_they_are_too_few(tmp_path: Path, texts: P
     config = settings(model, tmp_path / "small", texts, method="michel", structure="heads", keep=0.4)
     with pytest.raises(PlanError, match=r"66.7% of the weights stay .* asks for 40.0%; use --structure units"):
         compress(config)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"method": "michel"},
+        {"method": "voita"},
+        {"method": "magnitude"},
+        {"method": "magnitude", "schedule": "cubic"},
+        {"method": "movement"},
+        {"method": "proximal"},
+    ],
+)
+def test_a_size_that_keeps_nothing_is_refused_before_any_work(
+    given: dict[str, object], tmp_path: Path, texts: Path
+) -> None:
+    """A model of which nothing is left would answer alike whatever it reads."""
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 24}
+    model, told = checkpoint(tmp_path / "model", "bert", "classification", **shape), Heard()
+    config = settings(model, tmp_path / "small", texts, keep=0.01, **given)
+    with pytest.raises(PlanError, match=r"no head or neuron fits into 1.0% of the encoder; use --keep 0.018 or more"):
+        compress(config, told)
+    assert told.stages[-1] in ("Reading the data", "Trying the dense model on the labels")

@@ -6,6 +6,7 @@ import copy
 import json
 import pickle
 import shutil
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -224,18 +225,37 @@ def test_a_base_may_be_a_model_that_gives_vectors(tmp_path: Path) -> None:
 
 
 def test_a_base_on_the_hub_is_asked_for_by_its_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the hub's cache gives is read as a directory is."""
+    """What the hub's cache gives is read as a directory is. The hub itself is asked for nothing but what was named."""
     folder, wanted = adapter(tmp_path / "adapter", base(tmp_path / "base"))
     _edit(folder, base_model_name_or_path="someone/base", revision="v2")
     asked: list[object] = []
 
-    def snapshot(name: str, revision: str | None, **_: object) -> str:
-        asked.extend((name, revision))
-        return str(tmp_path / "base")
+    def snapshot(name: str, revision: str | None, local_files_only: bool, **_: object) -> str:
+        asked.append((name, revision, local_files_only))
+        return str(tmp_path / "base") if name == "someone/base" else str(folder)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
     same(load_checkpoint(folder), wanted)
-    assert asked == ["someone/base", "v2"]
+    assert asked == [("someone/base", "v2", True)]
+    same(load_checkpoint("someone/adapter"), wanted)
+    assert asked[1:] == [("someone/adapter", None, False), ("someone/base", "v2", True)]
+
+
+def test_a_base_that_is_not_in_the_cache_is_not_fetched(
+    sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub's own client, with an empty cache, opens no connection; the message has the revision."""
+    from huggingface_hub import constants
+
+    def connect(*_: object, **__: object) -> None:
+        pytest.fail("a connection was opened")
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    _edit(sound, base_model_name_or_path="someone/base", revision="v2")
+    with pytest.raises(CheckpointError, match="hf download someone/base --revision v2") as refused:
+        load_checkpoint(sound)
+    assert "in the hub's cache" in str(refused.value.__cause__)
 
 
 def test_a_base_that_is_absent_is_named_with_what_to_do(

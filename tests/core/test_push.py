@@ -19,7 +19,9 @@ import pytest
 
 from pgb_core import hub
 from pgb_core.artifact import MANIFEST, Artifact, open_artifact
+from pgb_core.cli import main
 from pgb_core.errors import ArtifactError, ResourceError
+from pgb_core.measure import scoring
 from tests.made import Make, rewritten
 from tests.served import serving
 
@@ -346,6 +348,32 @@ def test_what_is_no_address_is_refused(address: str) -> None:
     """Before anything is asked."""
     with pytest.raises(ArtifactError, match="write hf://OWNER/NAME"):
         hub.located(address)
+
+
+def test_every_command_that_reads_an_artifact_takes_an_address(
+    small: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the service does; and a checkpoint's place says what the address is of."""
+    asked: list[object] = []
+
+    def given(address: object) -> Path:
+        asked.append(address)
+        return small.path
+
+    for place in (hub, scoring):
+        monkeypatch.setattr(place, "located", given)
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps({"text": "the film was dull", "label": 0}) + "\n")
+    assert main(["inspect", "hf://owner/small"]) == 0
+    assert f"manifest sha256: {small.digest}" in capsys.readouterr().out
+    assert main(["evaluate", "hf://owner/small", "--data", str(rows)]) == 0
+    assert "accuracy" in capsys.readouterr().out
+    assert main(["bench", "hf://owner/small", "--shapes", "1x100000"]) == 1
+    assert "no shape fits the model" in capsys.readouterr().err
+    assert asked == ["hf://owner/small"] * 3
+    assert main(["compress", "hf://owner/name", "--train", str(rows), "--out", str(tmp_path / "out")]) == 1
+    said = "hf://owner/name: is the address of an artifact, and no checkpoint; write a checkpoint of the hub as OWNER"
+    assert said in capsys.readouterr().err
 
 
 def test_a_path_is_a_path(tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.config import CompressConfig
 from pgb_core.data import Columns, QuestionRow
 from pgb_core.errors import DataError
@@ -16,7 +18,9 @@ from pgb_core.inference.tasks.base import Logits
 from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.inference.tokens import Tokens
 from pgb_core.run import reading
+from pgb_core.run.inputs import read_inputs
 from pgb_core.tasks import TASKS, Source, Subject
+from tests.core.small import checkpoint
 from tests.core.test_data import words
 from tests.reports import Heard
 
@@ -92,6 +96,63 @@ def test_the_same_rows_are_tried_once_and_a_split_of_the_same_name_by_itself(tmp
     told = Heard()
     reading.Trial(MOODS, SERVED, by_word, told).check(train, train)
     assert len(told.said) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {"max_length": 16},
+            ["2 of 3 rows are longer than 16 tokens and are cut there to learn from; --max-length changes"],
+        ),
+        ({}, ["1 of 3 rows is longer than 64 tokens and is cut there to learn from; the checkpoint takes no more"]),
+        (
+            {"max_length": 100},
+            ["--max-length 100: the checkpoint takes 64 tokens, so rows to learn from are cut there", "1 of 3 rows is"],
+        ),
+    ],
+)
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_rows_that_are_cut_to_learn_from_are_counted(
+    given: dict[str, Any], said: list[str], side: str, tmp_path: Path
+) -> None:
+    """With the length, and with what changes it; nothing where none is cut."""
+    model, file = checkpoint(tmp_path / "model", "bert", "classification"), tmp_path / "rows.jsonl"
+    settings = model / "tokenizer_config.json"
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), "truncation_side": side}))
+    loaded, told = load_checkpoint(model), Heard()
+    texts = ["the film", "the film was good " * 10, "good " * 80]
+    file.write_text("".join(json.dumps({"text": text, "label": n % 2}) + "\n" for n, text in enumerate(texts)))
+    found = read_inputs(CompressConfig(checkpoint=model, train=file, out=tmp_path / "o", **given), loaded, told)
+    assert [item.cut for item in found.training] == [False, given.get("max_length") == 16, True]
+    notes = [note for note in told.notes if "longer than" in note or "--max-length" in note]
+    assert len(notes) == len(said)
+    assert all(part in note for part, note in zip(said, notes, strict=True))
+    file.write_text("".join(json.dumps({"text": "the film", "label": n}) + "\n" for n in (0, 1)))
+    told = Heard()
+    read_inputs(CompressConfig(checkpoint=model, train=file, out=tmp_path / "o", max_length=64), loaded, told)
+    assert not any("longer than" in note or "--max-length" in note for note in told.notes)
+
+
+def test_a_question_that_is_cut_to_learn_from_is_counted(tmp_path: Path) -> None:
+    """Contexts have windows, and a question has half of one at most."""
+    model, file = checkpoint(tmp_path / "model", "bert", "qa"), tmp_path / "q.json"
+    asked = [{"question": question, "answers": []} for question in ("who sang", "who " * 40)]
+    raw = {"data": [{"paragraphs": [{"context": "the town sang " * 40, "qas": asked}]}]}
+    file.write_text(json.dumps(raw))
+    told = Heard()
+    read_inputs(CompressConfig(checkpoint=model, calibrate=file, out=tmp_path / "o"), load_checkpoint(model), told)
+    said = "1 of 2 questions is longer than half a window and is cut there to learn from; the checkpoint takes no more"
+    assert f"q.json: {said}" in told.notes
+
+
+def test_rows_that_teach_nothing_are_told_so(tmp_path: Path) -> None:
+    """With keep 1 the model is exported as it is."""
+    model, told = checkpoint(tmp_path / "model", "bert", "classification"), Heard()
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"text": "the film", "label": 0}\n')
+    read_inputs(CompressConfig(checkpoint=model, train=file, out="o", keep=1.0), load_checkpoint(model), told)
+    assert any("rows.jsonl: nothing is learned from these rows, as keep 1 exports" in note for note in told.notes)
 
 
 def squad(folder: Path, good: int, lost: int, text: str = "city", start: int | None = 4) -> str:

@@ -149,6 +149,8 @@ def test_places_that_an_artifact_must_not_take(tmp_path: Path, monkeypatch: pyte
     for out in ("file", "link"):
         with pytest.raises(ArtifactError, match="is no artifact"):
             check_place(out, model)
+    with pytest.raises(ConfigError, match=r"ends in \.\., which is no name"):
+        check_place("small/part/..", model)
     check_place("small", model)
     check_place(tmp_path / "models" / "small", "owner/name")
 
