@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import torch
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from pgb_core.artifact import Artifact
 from pgb_core.config import CompressConfig
+from pgb_core.pipeline import compress
 from tests.conftest import hf_config
+from tests.reports import Heard
 
 # Read the file as it is: by itself the architecture's own kind of tokenizer would be made of these words.
 _NAMES = {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "unk_token": "[UNK]"}
@@ -98,3 +102,18 @@ def settings(model: Path, out: Path, data: Path, **changes: object) -> CompressC
         rows = "calibrate"
         quick.pop("epochs")
     return CompressConfig(checkpoint=str(model), out=str(out), **{rows: str(data)}, **(quick | changes))  # type: ignore[arg-type]
+
+
+def resumed(config: CompressConfig, at: str = "pgb_core.pipeline.write") -> tuple[Artifact, Heard]:
+    """The artifact of a run that was stopped and begun again, and what the second run said. at: the function whose call
+    stops it."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(at, stop)
+        with pytest.raises(KeyboardInterrupt):
+            compress(config)
+    heard = Heard()
+    return compress(config, heard), heard

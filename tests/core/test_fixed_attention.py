@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 import torch
 
 import pgb_core
@@ -15,10 +14,9 @@ from pgb_core.model.blocks import Attention
 from pgb_core.model.patterns import pattern_weights
 from pgb_core.pipeline import compress
 from pgb_core.plan import Pattern, Plan
-from pgb_core.progress.report import Report
 from pgb_core.search.patterns import closest
 from tests.conftest import small_encoder
-from tests.core.small import checkpoint, settings
+from tests.core.small import checkpoint, resumed, settings
 from tests.core.test_kovaleva import batch
 
 
@@ -88,25 +86,16 @@ def test_the_closest_heads_come_first_and_one_of_each_layer_learns() -> None:
     assert all(pattern is PATTERNS[int(tables[n][head].argmin())] for (n, head), pattern in found)
 
 
-def test_a_run_is_resumed_and_answers(tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_resumed_and_answers(tmp_path: Path, texts: Path) -> None:
     """What is kept of it is taken over; the nearest to the budget is said; the manifest has the table."""
     model = checkpoint(tmp_path / "model", "bert", "classification")
     chosen = {"method": "fixed-attention", "judged_rows": 20, "keep": 0.8, "epochs": 1.0}
     config = settings(model, tmp_path / "small", texts, **chosen)
     whole = compress(settings(model, tmp_path / "whole", texts, **chosen))
-    with monkeypatch.context() as patch:
-        patch.setattr("pgb_core.pipeline.write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            compress(config)
-    notes: list[str] = []
-    warnings: list[str] = []
-    told = Report()
-    monkeypatch.setattr(told, "note", notes.append)
-    monkeypatch.setattr(told, "warn", warnings.append)
-    artifact = compress(config, told)
-    assert "taken over from a stopped run: compensated, divergences, finetuned, plan" in notes
+    artifact, heard = resumed(config)
+    assert "taken over from a stopped run: compensated, divergences, finetuned, plan" in heard.notes
     assert artifact.graph("fp32").read_bytes() == whole.graph("fp32").read_bytes()
-    assert any("86.1% of the weights are kept where 80.0% was asked" in line for line in warnings)
+    assert any("86.1% of the weights are kept where 80.0% was asked" in line for line in heard.warnings)
     plan = Plan.from_json(artifact.plan.read_text("utf-8"))
     assert [len(heads) for heads in plan.patterns.values()] == [5] * 4
     table = artifact.manifest.measured["fixed_attention"]

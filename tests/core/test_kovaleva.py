@@ -19,7 +19,7 @@ from pgb_core.progress.report import Report
 from pgb_core.search.patterns import fixed_choices, nearest, patterns_of, share
 from pgb_core.tasks.features import Batch
 from tests.conftest import small_encoder
-from tests.core.small import checkpoint, settings
+from tests.core.small import checkpoint, resumed, settings
 
 SHAPES = dict.fromkeys(Role, (96, 96)) | {Role.FFN_IN: (384, 96), Role.FFN_OUT: (96, 384)}
 
@@ -107,21 +107,14 @@ def test_the_nearest_number_of_heads_is_found(keep: float, budget: str) -> None:
     assert share(of({}, dropped=(0, 1, 2, 3)), "weights") == pytest.approx(2 / 3)
 
 
-def test_a_run_is_resumed_and_answers(tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_resumed_and_answers(tmp_path: Path, texts: Path) -> None:
     """The table, the plan and the training are kept, and give what a run in one go gives."""
     model = checkpoint(tmp_path / "model", "bert", "classification")
     chosen = {"method": "kovaleva", "judged_rows": 20, "judged_again": 0.3, "keep": 0.9, "epochs": 1.0}
     whole = compress(settings(model, tmp_path / "whole", texts, **chosen))
     config = settings(model, tmp_path / "small", texts, **chosen)
-    with monkeypatch.context() as patch:
-        patch.setattr("pgb_core.pipeline.write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            compress(config)
-    notes: list[str] = []
-    told = Report()
-    monkeypatch.setattr(told, "note", notes.append)
-    artifact = compress(config, told)
-    assert "taken over from a stopped run: compensated, finetuned, plan, worth" in notes
+    artifact, heard = resumed(config)
+    assert "taken over from a stopped run: compensated, finetuned, plan, worth" in heard.notes
     assert artifact.graph("fp32").read_bytes() == whole.graph("fp32").read_bytes()
     plan = Plan.from_json(artifact.plan.read_text("utf-8"))
     assert {pattern for heads in plan.patterns.values() for pattern in heads.values()} == {Pattern.UNIFORM}

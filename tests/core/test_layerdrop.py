@@ -14,12 +14,10 @@ from pgb_core.learn.finetune import Schedule, Trainer
 from pgb_core.learn.layer_drop import LayerDrop
 from pgb_core.learn.regime import Step
 from pgb_core.learn.teacher import Teacher
-from pgb_core.pipeline import compress
 from pgb_core.plan import Plan
-from pgb_core.progress.report import Report
 from pgb_core.search.layers import evenly
 from tests.conftest import small_encoder
-from tests.core.small import checkpoint, settings
+from tests.core.small import checkpoint, resumed, settings
 from tests.core.test_training import LABEL, features
 
 
@@ -69,24 +67,13 @@ def test_what_is_left_out_learns_nothing_in_that_step() -> None:
         assert all(same) == (layer.index not in there)
 
 
-def test_a_run_is_resumed_and_its_artifact_answers(
-    tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_is_resumed_and_its_artifact_answers(tmp_path: Path, texts: Path) -> None:
     """Both trainings are kept; the share that whole layers come to is told."""
     model = checkpoint(tmp_path / "model", "bert", "classification")
     config = settings(model, tmp_path / "small", texts, method="layerdrop", keep=0.4)
-    with monkeypatch.context() as patch:
-        patch.setattr("pgb_core.pipeline.write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            compress(config)
-    notes: list[str] = []
-    warned: list[str] = []
-    told = Report()
-    monkeypatch.setattr(told, "note", notes.append)
-    monkeypatch.setattr(told, "warn", warned.append)
-    artifact = compress(config, told)
-    assert "taken over from a stopped run: finetuned, shaped" in notes
-    assert "50.0% of the weights are kept where 40.0% was asked: layerdrop removes whole parts" in warned
+    artifact, heard = resumed(config)
+    assert "taken over from a stopped run: finetuned, shaped" in heard.notes
+    assert "50.0% of the weights are kept where 40.0% was asked: layerdrop removes whole parts" in heard.warnings
     assert open_artifact(tmp_path / "small").manifest.provenance["settings"]["layer_drop"] == 0.2
     assert Plan.from_json(artifact.plan.read_text("utf-8")).dropped_layers == (1, 3)
     answer = pgb_core.load(tmp_path / "small")("a very good film")

@@ -17,7 +17,7 @@ from pgb_core.pipeline import compress
 from pgb_core.plan import Plan, Role, Site, flops
 from pgb_core.progress.report import Report
 from pgb_core.search.units import Sizes, choices, fitting, mean_squares
-from tests.core.small import checkpoint, settings
+from tests.core.small import checkpoint, resumed, settings
 
 HIDDEN, NEURONS, HEAD = 48, 96, 8
 SHAPES = dict.fromkeys(Role, (HIDDEN, HIDDEN)) | {Role.FFN_IN: (NEURONS, HIDDEN), Role.FFN_OUT: (HIDDEN, NEURONS)}
@@ -116,21 +116,12 @@ def test_a_budget_of_flops_counts_products_between_tokens() -> None:
 
 
 @pytest.mark.parametrize("structure", ["units", "weights"])
-def test_a_run_is_resumed_and_gives_an_artifact(
-    structure: str, tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_is_resumed_and_gives_an_artifact(structure: str, tmp_path: Path, texts: Path) -> None:
     """Plan, compensation and re-finetuning are kept; the manifest says the method and its options."""
     model = checkpoint(tmp_path / "model", "bert", "classification")
     config = settings(model, tmp_path / "small", texts, method="magnitude", structure=structure)
-    with monkeypatch.context() as patch:
-        patch.setattr("pgb_core.pipeline.write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            compress(config)
-    notes: list[str] = []
-    told = Report()
-    monkeypatch.setattr(told, "note", notes.append)
-    compress(config, told)
-    assert "taken over from a stopped run: compensated, finetuned, plan" in notes
+    _, heard = resumed(config)
+    assert "taken over from a stopped run: compensated, finetuned, plan" in heard.notes
     manifest = open_artifact(tmp_path / "small").manifest
     assert manifest.weights["kept"] / manifest.weights["dense"] == pytest.approx(0.4, abs=0.01)
     said = manifest.provenance["settings"]

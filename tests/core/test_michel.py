@@ -12,11 +12,10 @@ from pgb_core.artifact import open_artifact
 from pgb_core.errors import PlanError
 from pgb_core.learn.gates import gated, importance_of_units
 from pgb_core.pipeline import compress
-from pgb_core.progress.report import Report
 from pgb_core.search.units import Units
 from pgb_core.tasks.features import collate
 from tests.conftest import TASKS, small_encoder
-from tests.core.small import checkpoint, settings
+from tests.core.small import checkpoint, resumed, settings
 from tests.core.test_training import OBJECTIVES, features
 from tests.reports import Heard
 
@@ -59,21 +58,12 @@ def test_the_score_is_the_loss_change_of_a_gate_in_each_sample(task: str) -> Non
     assert not any(module._forward_pre_hooks for module in model.modules())
 
 
-def test_a_run_is_resumed_and_its_artifact_answers(
-    tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_is_resumed_and_its_artifact_answers(tmp_path: Path, texts: Path) -> None:
     """Plan, compensation and re-finetuning are kept."""
     model = checkpoint(tmp_path / "model", "bert", "classification")
     config = settings(model, tmp_path / "small", texts, method="michel", keep=0.25)
-    with monkeypatch.context() as patch:
-        patch.setattr("pgb_core.pipeline.write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            compress(config)
-    notes: list[str] = []
-    told = Report()
-    monkeypatch.setattr(told, "note", notes.append)
-    compress(config, told)
-    assert "taken over from a stopped run: compensated, finetuned, plan" in notes
+    _, heard = resumed(config)
+    assert "taken over from a stopped run: compensated, finetuned, plan" in heard.notes
     manifest = open_artifact(tmp_path / "small").manifest
     assert manifest.weights["kept"] / manifest.weights["dense"] == pytest.approx(0.25, abs=0.01)
     assert manifest.provenance["settings"]["share_per_round"] == 0.1

@@ -18,7 +18,7 @@ from pgb_core.plan import Plan, Role, Site
 from pgb_core.progress.report import Report
 from pgb_core.search.units import choices, fitting, ranks
 from tests.conftest import small_encoder
-from tests.core.small import checkpoint, settings
+from tests.core.small import checkpoint, resumed, settings
 from tests.core.trained import assert_resumed_the_same, trained
 
 IDS = torch.arange(5, 25).view(2, 10)
@@ -163,21 +163,12 @@ def test_soft_scores_reach_the_budget_in_a_short_training() -> None:
 
 
 @pytest.mark.parametrize("structure", ["units", "soft"])
-def test_a_run_is_resumed_and_gives_an_artifact(
-    structure: str, tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_is_resumed_and_gives_an_artifact(structure: str, tmp_path: Path, texts: Path) -> None:
     """Within the budget; the model answers; the scores are taken over with the weights."""
     model = checkpoint(tmp_path / "model", "bert", "classification")
     config = settings(model, tmp_path / "small", texts, method="movement", structure=structure)
-    with monkeypatch.context() as patch:
-        patch.setattr("pgb_core.methods.steps.shape.finished", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            compress(config)
-    notes: list[str] = []
-    told = Report()
-    monkeypatch.setattr(told, "note", notes.append)
-    compress(config, told)
-    assert "taken over from a stopped run: plan, shaped" in notes
+    _, heard = resumed(config, "pgb_core.methods.steps.shape.finished")
+    assert "taken over from a stopped run: plan, shaped" in heard.notes
     manifest = open_artifact(tmp_path / "small").manifest
     assert manifest.weights["kept"] / manifest.weights["dense"] == pytest.approx(0.4, abs=0.01)
     with pgb_core.load(tmp_path / "small", "fp32", threads=1) as loaded:

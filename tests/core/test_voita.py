@@ -16,13 +16,11 @@ from pgb_core.learn.finetune import Schedule, Trainer
 from pgb_core.learn.hard_gates import HardGates
 from pgb_core.learn.regime import Step
 from pgb_core.learn.teacher import Teacher
-from pgb_core.pipeline import compress
 from pgb_core.plan import Plan, Role
-from pgb_core.progress.report import Report
 from pgb_core.search.hard_concrete import open_probability
 from pgb_core.search.units import Sizes, highest
 from tests.conftest import small_encoder
-from tests.core.small import checkpoint, settings
+from tests.core.small import checkpoint, resumed, settings
 from tests.core.test_training import LABEL, features
 
 SIZES = Sizes(layers=4, heads=6, neurons=384, hidden=96, head_dim=16)
@@ -86,21 +84,12 @@ def test_training_with_gates_is_taken_up_again() -> None:
         assert torch.equal(a, b)
 
 
-def test_a_run_with_heads_alone_is_resumed_and_its_artifact_answers(
-    tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_with_heads_alone_is_resumed_and_its_artifact_answers(tmp_path: Path, texts: Path) -> None:
     """Gates, plan and re-finetuning are kept."""
     model = checkpoint(tmp_path / "model", "bert", "classification")
     config = settings(model, tmp_path / "small", texts, method="voita", structure="heads", keep=0.75)
-    with monkeypatch.context() as patch:
-        patch.setattr("pgb_core.pipeline.write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            compress(config)
-    notes: list[str] = []
-    told = Report()
-    monkeypatch.setattr(told, "note", notes.append)
-    artifact = compress(config, told)
-    assert "taken over from a stopped run: finetuned, plan, shaped" in notes
+    artifact, heard = resumed(config)
+    assert "taken over from a stopped run: finetuned, plan, shaped" in heard.notes
     manifest = open_artifact(tmp_path / "small").manifest
     assert manifest.weights["kept"] / manifest.weights["dense"] == pytest.approx(0.75, abs=0.01)
     plan = Plan.from_json(artifact.plan.read_text("utf-8"))
