@@ -69,6 +69,14 @@ def imports(process: int) -> None:
         time.sleep(0.001)
 
 
+@pytest.fixture(autouse=True)
+def hung_up() -> Iterator[None]:
+    """SIGHUP has its usual effect on what is started, also where nohup started the tests."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 def test_a_drain_at_saturation_loses_no_accepted_request(artifacts: tuple[Path, Path], tmp_path: Path) -> None:
     """Ready turns 503 at once, serving goes on for the grace, every request taken is answered, exit 0.
 
@@ -154,16 +162,13 @@ def test_a_terminal_that_closes_drains(artifacts: tuple[Path, Path], tmp_path: P
 
 def test_a_process_that_nohup_started_outlives_its_terminal(artifacts: tuple[Path, Path]) -> None:
     """It has the signal ignored from the start."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with serving(artifacts[0]) as (url, process):
-            process.send_signal(signal.SIGHUP)
-            time.sleep(0.3)
-            assert httpx.get(f"{url}/health").status_code == 200
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with serving(artifacts[0]) as (url, process):
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.3)
+        assert httpx.get(f"{url}/health").status_code == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
 
 
 def test_a_model_that_does_not_load_ends_the_process_with_one_line(
