@@ -39,7 +39,7 @@ def test_ridge_never_raises_the_calibration_residual(seed: int, ridge: float) ->
     """Against the old weights with their best bias, at any strength."""
     x, y, old = data(seed)
     moments = Moments.of(x.double(), y.double())
-    weight, bias = solve(moments, old.double(), ridge)
+    weight, bias, _ = solve(moments, old.double(), ridge)
     best_bias = (moments.y - old.double() @ moments.x) / moments.count
     before = residual(x, y, old, best_bias)
     after = residual(x, y, weight, bias)
@@ -49,7 +49,7 @@ def test_ridge_never_raises_the_calibration_residual(seed: int, ridge: float) ->
 def test_without_ridge_it_is_ordinary_least_squares() -> None:
     """Compared with a direct solve on centred data with an intercept."""
     x, y, old = data(2)
-    weight, bias = solve(Moments.of(x, y), old, 0.0)
+    weight, bias, _ = solve(Moments.of(x, y), old, 0.0)
     design = torch.cat([x, torch.ones(len(x), 1)], dim=1)
     direct = torch.linalg.lstsq(design, y).solution
     torch.testing.assert_close(weight, direct[:-1].T, rtol=1e-2, atol=1e-2)
@@ -97,5 +97,5 @@ def test_gram_is_the_product(size: int) -> None:
 def test_strong_ridge_stays_at_the_old_weights() -> None:
     """In the limit nothing moves but the bias."""
     x, y, old = data(4)
-    weight, _ = solve(Moments.of(x, y), old, 1e9)
+    weight, *_ = solve(Moments.of(x, y), old, 1e9)
     assert weight.tolist() == [pytest.approx(row, abs=1e-4) for row in old.tolist()]
