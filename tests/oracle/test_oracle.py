@@ -172,7 +172,9 @@ def test_the_service_answers_alike(client: TestClient, name: str) -> None:
         if reply.status_code == 200 and "answers" in wanted:
             found = reply.json()
             answers = found if isinstance(found, list) else [found]
-            given = [(each["start"], each["end"], each["score"]) for each in answers]
+            # Where no answer is possible, the pipeline fills its list with one, and this dialect has an empty one.
+            given = [(each["start"], each["end"], each["score"]) for each in answers if each["score"] > 0]
+            assert given or [each["answer"] for each in answers] in ([], [""])
             _alike(name, given, _placed(name, case, wanted["answers"]))
 
 
