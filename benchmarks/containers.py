@@ -28,8 +28,8 @@ from pgb_core.machine import facts
 
 IMAGE = "pgb-serve:0.2.0"
 MEMORY = ("--memory=512m", "--memory-swap=512m")
-# Half of the pending bytes of the compose file.
-BODIES = ("--env=PGB_MAX_BODY_BYTES=1048576", "--env=PGB_MAX_PENDING_BYTES=2097152")
+# As in the compose file.
+BODIES = ("--env=PGB_MAX_BODY_BYTES=1048576", "--env=PGB_MAX_PENDING_BYTES=4194304")
 KILL = SERVED + "os.kill(int(served.name), signal.SIGKILL)"
 # One request that a machine with room would run as one batch, and half a gigabyte does not hold.
 TOO_LARGE = {"inputs": ["many words " * 120] * 128}

@@ -43,8 +43,9 @@ COPY --from=build /venv /venv
 COPY --from=build --chown=10001:10001 /models /models
 COPY --from=build /app /app
 WORKDIR /app
-# The user has no entry in /etc/passwd: torch asks for a name, and libraries for a home.
-ENV PATH=/venv/bin:$PATH PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 HOME=/tmp USER=pgb
+# The user has no entry in /etc/passwd: torch asks for a name, and libraries for a home. A cache there would end with the
+# container, and take its memory until then.
+ENV PATH=/venv/bin:$PATH PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 HOME=/tmp USER=pgb PGB_CACHE=
 USER 10001:10001
 ENTRYPOINT ["python", "-P", "-m", "pgb_core.cli"]
 CMD ["demo", "--no-serve", "--dir", "/models"]

@@ -19,6 +19,7 @@ from pgb_core.export.parity import Parity
 from pgb_core.gate import load_checked
 from pgb_core.learn.finetune import epoch_of, fast_bf16
 from pgb_core.learn.teacher import TOKENS, Teacher
+from pgb_core.machine import free_memory
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.predict import torch_predictor
 from pgb_core.options import MethodOptions
@@ -33,6 +34,7 @@ from pgb_core.run.workspace import Workspace, key_of, to_device
 
 Options = TypeVar("Options", bound=MethodOptions)
 _NOT_DESCRIBED = {"out", "resume", "force", "device", "threads", "cache", "options", "further"}
+COPIES = 3  # of what is kept, in memory while it is written: in one piece, as bytes, and in a file system in memory
 TEACHER_BYTES = 512 << 20  # of the dense model's outputs that outlive a run: a quarter of the cache
 STAGES_VERSION = 4  # raised when a stage comes out otherwise than before, so that kept ones are done again
 
@@ -163,7 +165,8 @@ class Run:
         return teacher
 
     def keep_teacher(self) -> None:
-        """Keep what the dense model made of the rows for later runs: as much of it as the cache has room for.
+        """Keep what the dense model made of the rows for later runs: as much of it as the cache has room for, if there
+        is memory to write it.
 
         What was kept before is replaced where more is known now, as after a longer training.
         """
@@ -172,6 +175,9 @@ class Run:
             return
         teacher, kept = self.shared.asked_teacher(self._teacher_key), cache.size("teacher", self._teacher_key)
         if teacher is None or teacher.kept <= kept:
+            return
+        room = free_memory()
+        if room is not None and room < COPIES * min(teacher.kept, TEACHER_BYTES):  # the trained model comes first
             return
         known = teacher.state(TEACHER_BYTES)
         if sum(value.nbytes for value in known.values()) > kept:
