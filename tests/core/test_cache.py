@@ -203,6 +203,19 @@ def test_a_teacher_s_outputs_are_those_of_the_run_before(
     assert list(cache.glob("teacher-*")) == [kept]
 
 
+def test_a_teacher_s_outputs_are_not_kept_where_memory_is_short(
+    tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To write them takes copies of them, and a container would be killed for these when the training is done."""
+    model = checkpoint(tmp_path / "model", "bert", "classification", num_hidden_layers=2)
+    cache = tmp_path / "cache"
+    monkeypatch.setattr("pgb_core.run.run.free_memory", lambda: 1000)
+    quick = {"structure": "nested", "samples": 16, "epochs": 1.0}
+    compress(settings(model, tmp_path / "first", texts, **quick, keep=0.5, cache=str(cache)))
+    assert list(cache.glob("scores-*"))
+    assert not list(cache.glob("teacher-*"))
+
+
 def test_more_of_a_teacher_s_outputs_take_the_place_of_fewer(
     tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
