@@ -260,12 +260,12 @@ def test_keys_are_asked_for_and_pages_are_off_unless_switched(helm: Path) -> Non
 
 
 def test_what_a_pod_asks_for_is_what_was_measured() -> None:
-    """The most that a flood took, within 64 MiB; and room for one as large again."""
+    """More than a flood took, at most twice as much, as machines differ; and room for as much again."""
     measured = json.loads((ROOT / "benchmarks/results/containers.json").read_text())["flood_in_512_mb"]
     most = max(flood["resident_mb_at_most"] for flood in measured)
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     asked, limit = (int(values["resources"][kind]["memory"].removesuffix("Mi")) for kind in ("requests", "limits"))
-    assert most <= asked < most + 64
+    assert most <= asked <= 2 * most
     assert limit == 2 * asked
 
 
