@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+from benchmarks import script
 from benchmarks.accuracy import Scores, difference, row_scores
 from pgb_core.artifact import FP32, open_artifact
 from pgb_core.inference.load import load
@@ -101,20 +102,17 @@ def measured(name: str, args: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     """Run the rows that the result file lacks."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser = script.parser(__doc__, "shapes", "data", work="artifacts")
     parser.add_argument("--checkpoints", type=Path, default=Path(".checkpoints"))
-    parser.add_argument("--work", type=Path, default=Path(".shapes"))
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/shapes.json"))
     parser.add_argument("--forms", default="fp32,int8,openvino-int8")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--only", choices=MODELS, nargs="+", default=list(MODELS))
     args = parser.parse_args()
-    results = json.loads(args.out.read_text()) if args.out.exists() else {"rows": {}}
+    results = script.read(args.out, {"rows": {}})
     for name in args.only:
         if name not in results["rows"]:
             results["rows"][name] = measured(name, args)
-            args.out.write_text(json.dumps(results, indent=1) + "\n")
+            script.write(args.out, results)
             print(name, json.dumps(results["rows"][name]["forms"]), flush=True)
 
 

@@ -85,14 +85,14 @@ class Repository:
         return await asyncio.shield(loading)
 
     async def unload(self, name: str, version: str | None = None) -> None:
-        """Retire one version, or all of a name; one that failed to load leaves the index. Raises UnknownModel."""
+        """Retire one version, or all of a name; those that failed to load leave the index. Raises UnknownModel."""
         async with self._change:
-            failed = self._other.get((name, version or ""))
-            if failed is not None and failed.state == "UNAVAILABLE":
-                known = self._registry.get(name)
-                del self._other[name, version or ""]
-                if version and (known is None or version not in known.versions):
-                    return
+            failed = [key for key in self._failures() if key[0] == name and version in (None, key[1])]
+            for key in failed:
+                del self._other[key]
+            served = self._registry.get(name)
+            if failed and (served is None or (version is not None and version not in served.versions)):
+                return
             self._registry.peek(name, version)
             for label in [version] if version else list(self._registry.served(name).versions):
                 self._retire(self._registry.take(name, label))
@@ -124,12 +124,15 @@ class Repository:
         others = [one for one in held if one not in versions and (one[1] or one[0] not in names)]
         return [*known, *(State(name, version, "UNAVAILABLE", "unloaded") for name, version in others)]
 
+    def _failures(self) -> list[tuple[str, str]]:
+        """Names and versions of what failed to load."""
+        return [key for key, state in self._other.items() if state.state == "UNAVAILABLE"]
+
     def _left(self, held: set[tuple[str, str]]) -> None:
         """Forget what failed to load and is gone from the folder of models. held: names and versions in it."""
         names = {name for name, _ in held}
-        for key, state in list(self._other.items()):
-            there = key in held if key[1] else key[0] in names
-            if state.state == "UNAVAILABLE" and not there:
+        for key in self._failures():
+            if not (key in held if key[1] else key[0] in names):
                 del self._other[key]
 
     async def close(self) -> None:

@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families as text_fami
 
 from service.app import create_app
 from service.http.head import Head
+from service.http.origins import EXPOSED
 from service.settings import Settings
 from tests.served import serving
 
@@ -301,3 +302,18 @@ def test_the_document_of_the_api_promises_no_errors_that_a_dialect_does_not_send
     }
     assert "422" not in answers["/v2/models/{name}/infer"]
     assert "422" in answers["/v1/classify"]
+
+
+def test_pages_can_read_every_header_that_a_dialect_adds(client: TestClient) -> None:
+    """Origins other than the service's own are told of each by name."""
+    binary = {"name": "text", "shape": [1], "datatype": "BYTES", "data": ["the film"]}
+    replies = [
+        client.post("/predict", json={"inputs": "the film"}),
+        client.post("/v1/classify", json={"inputs": "the film"}),
+        client.post("/v2/models/mood/infer", json={"inputs": [binary], "parameters": {"binary_data_output": True}}),
+    ]
+    assert [reply.status_code for reply in replies] == [200, 200, 200]
+    added = {name for reply in replies for name in reply.headers} - {"content-type", "content-length", "vary"}
+    assert "x-compute-time" in added
+    assert "inference-header-content-length" in added
+    assert added <= set(EXPOSED)

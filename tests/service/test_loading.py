@@ -132,8 +132,15 @@ def test_a_version_that_failed_leaves_the_index_once_it_is_unloaded_or_gone(
         assert reasons()["bad"] == "unloaded"
         shutil.rmtree(folder / "mood" / "worse")
         assert "worse" not in reasons()
-        assert client.post("/v1/models/mood/unload", json={"version": "worse"}).status_code == 404
         assert client.post("/v1/classify", json={"inputs": "the film"}).status_code == 200
+        assert client.post("/v1/models/mood/unload", json={"version": "worse"}).status_code == 404
+        assert client.post("/v1/models/mood/load", json={"version": "bad"}).status_code == 424
+        assert reasons()["bad"] != "unloaded"
+        assert client.post("/v1/models/mood/unload").status_code == 204  # all of the name
+        assert reasons()["bad"] == "unloaded"
+        assert client.post("/v1/models/mood/load", json={"version": "bad"}).status_code == 424
+        assert client.post("/v1/models/mood/unload").status_code == 204  # nothing of it is served
+        assert client.post("/v1/models/mood/unload").status_code == 404
 
 
 def test_a_version_that_does_not_load_does_not_keep_those_before_it_from_starting(
