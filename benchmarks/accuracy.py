@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks import script
 from pgb_core.artifact import FP32, open_artifact
 from pgb_core.config import CompressConfig
 from pgb_core.data import QuestionRow, TextRow, read_data, read_labels
@@ -253,11 +254,7 @@ def compared(work: Path, results: dict[str, Any]) -> None:
 
 def main() -> None:
     """Run the rows that the result file lacks."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=Path, default=Path("../shared/models"))
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--work", type=Path, default=Path(".accuracy"), help="artifacts and scores")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/accuracy.json"))
+    parser = script.parser(__doc__, "accuracy", "models", "data", work="artifacts and scores")
     parser.add_argument("--forms", default="fp32,int8")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--epochs-sst2", type=float, default=3)
@@ -266,7 +263,7 @@ def main() -> None:
     args = parser.parse_args()
     args.epochs = {"sst2": args.epochs_sst2, "qa": args.epochs_qa}
     prepare(args.data, args.work)
-    results = json.loads(args.out.read_text()) if args.out.exists() else {"rows": {}}
+    results = script.read(args.out, {"rows": {}})
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() and args.device != "cpu" else "none"
     results["machine"] = {**facts(), "gpu": gpu, "torch": torch.__version__}
     for row in ROWS:
@@ -277,7 +274,7 @@ def main() -> None:
         same = twin(row, alike, partial(planned, row, args))
         results["rows"][row.name] = copied(row, same, alike, args.work) if same else measure(row, args)
         compared(args.work, results)
-        args.out.write_text(json.dumps(results, indent=1) + "\n")
+        script.write(args.out, results)
         print(row.name, json.dumps(results["rows"][row.name]["dev"]), flush=True)
 
 
