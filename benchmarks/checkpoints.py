@@ -28,9 +28,9 @@ from torch import Tensor
 from benchmarks.accuracy import prepare, shuffled
 from pgb_core import demo
 from pgb_core.checkpoints.load import load_checkpoint
+from pgb_core.learn.batches import batch_of, grouped
 from pgb_core.progress.bars import Bars
 from pgb_core.run.reading import Options, read
-from pgb_core.tasks.features import collate, grouped
 
 TOKENS, WARMUP = 1024, 0.1  # padded tokens of a step; share of the steps
 ARTICLES = 0.6  # of SQuAD 2.0, to learn from
@@ -73,7 +73,7 @@ RECIPES = {
     ),
     "sst2-distilbert": Recipe("distilbert", "minilm-l6-sst2", "classification", SST2, 0.5, 5e-5),
     "sst2-roberta": Recipe("roberta", "minilm-l6-sst2", "classification", SST2, 0.5, 5e-5),
-    "squad2": Recipe("bert", "minilm-l6-qa", "qa", "{work}/squad2-train.json", 3, 1e-4),
+    "squad2": Recipe("bert", "minilm-l6-qa", "qa", "{work}/squad2-train.json", 2, 1e-4),
 }
 
 
@@ -215,7 +215,7 @@ def make(name: str, models: Path, data: Path, work: Path) -> Path:
             warm = min(1.0, (number + 1) / (WARMUP * len(steps)))
             for own in optimizer.param_groups:
                 own["lr"] = recipe.rate * min(warm, (len(steps) - number) / (len(steps) * (1 - WARMUP)))
-            batch = collate(group, checkpoint.model.config.pad_id)
+            batch = batch_of(group, checkpoint.model.config)
             types = {"token_type_ids": batch.token_type_ids} if takes_types else {}
             said = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, **types)
             targets = torch.tensor([item.target for item in group])

@@ -47,7 +47,7 @@ MODELS = {
     "cola": Model("classification", "{data}/glue/cola/train.tsv", "{data}/glue/cola/dev.tsv", "matthews", 6.0),
     "sst2-distilbert": Model(*SST2),
     "sst2-roberta": Model(*SST2),
-    "squad2": Model("qa", "{checkpoints}/squad2-train.json", "{checkpoints}/squad2-dev.json", "best_f1", 6.0),
+    "squad2": Model("qa", "{checkpoints}/squad2-train.json", "{checkpoints}/squad2-dev.json", "best_f1", 3.0),
 }
 
 

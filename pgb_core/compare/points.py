@@ -17,6 +17,7 @@ from pgb_core.compare.config import CompareConfig
 from pgb_core.compare.rows import Point, Row
 from pgb_core.errors import OF_ONE_SIZE, ArtifactError, ConfigError, DataError
 from pgb_core.inference.batches import Predict
+from pgb_core.learn.batches import grouped
 from pgb_core.methods import method_of
 from pgb_core.model.predict import torch_predictor
 from pgb_core.pipeline import cache_of, compress
@@ -28,7 +29,7 @@ from pgb_core.run.output import check_cache, check_folder
 from pgb_core.run.run import Run
 from pgb_core.run.shared import Shared
 from pgb_core.run.workspace import Workspace, key_of
-from pgb_core.tasks.features import Features, grouped, token_count
+from pgb_core.tasks.features import Features, token_count
 from pgb_core.tasks.metrics import Metrics
 
 SETTINGS = "compare.json"

@@ -18,13 +18,14 @@ from torch import Tensor, nn
 
 from pgb_core.errors import DataError, TrainingError
 from pgb_core.learn import held_back
+from pgb_core.learn.batches import batch_of, grouped
 from pgb_core.learn.held_back import Best
 from pgb_core.learn.regime import Regime, Step
 from pgb_core.learn.teacher import Teaching, traced
 from pgb_core.machine import instruction_sets
 from pgb_core.model.encoder import Encoder
 from pgb_core.tasks import Objective
-from pgb_core.tasks.features import Batch, Features, collate, grouped
+from pgb_core.tasks.features import Batch, Features
 
 WARMUP = 0.1  # share of the steps
 WEIGHT_DECAY = 0.01
@@ -108,7 +109,7 @@ class Trainer:
         threshold = self.steps if until is None else min(until, self.steps)
         while self.step < threshold:
             group = self._group()
-            batch = collate(group, self.student.config.pad_id).to(self.device)
+            batch = batch_of(group, self.student.config).to(self.device)
             pace = self._pace()
             for own, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
                 own["lr"] = peak * pace
@@ -196,7 +197,7 @@ class Trainer:
             for regime in self.regimes:
                 judged.enter_context(regime.judged())
             for number, group in enumerate(self._held):
-                batch = collate(group, self.student.config.pad_id).to(self.device)
+                batch = batch_of(group, self.student.config).to(self.device)
                 mask = batch.attention_mask.bool()
                 logits = self.student(batch.input_ids, batch.attention_mask, batch.token_type_ids).float()
                 if self.teacher is not None:

@@ -13,11 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from pgb_core.learn.batches import batch_of, grouped
 from pgb_core.model.encoder import Encoder
 from pgb_core.tasks import TASKS
-from pgb_core.tasks.features import Batch, Features, collate, grouped, token_count
+from pgb_core.tasks.features import Batch, Features, token_count
 
 MOST_BYTES = 1 << 30  # of what is kept
 TOKENS = 2048  # padded, of a pass of the dense model
@@ -75,7 +76,7 @@ class Teacher:
         """Seconds a token, by one pass over some inputs; 0 without any."""
         if not self._some:
             return 0.0
-        batch = collate(self._some, self.model.config.pad_id).to(next(self.model.parameters()).device)
+        batch = batch_of(self._some, self.model.config).to(next(self.model.parameters()).device)
         seconds = 0.0
         for _ in range(2):  # the first pass of a shape allocates
             began = time.perf_counter()
@@ -99,9 +100,13 @@ class Teacher:
             if _key(self._groups[number][0]) not in self._known:
                 self._learn(self._groups[number], batch.input_ids.device)
         known = [self._known[_key(item)] for item in features]
-        logits = nn.utils.rnn.pad_sequence([one.logits for one in known], batch_first=True)
-        states = nn.utils.rnn.pad_sequence([one.states.transpose(0, 1) for one in known], batch_first=True)
-        return logits, {layer.index: states[:, :, n] for n, layer in enumerate(self.model.layers)}
+        width = batch.input_ids.shape[1]
+        logits = [one.logits for one in known]
+        states = _padded([one.states.transpose(0, 1) for one in known], width)
+        return (
+            _padded(logits, width) if self._per_token else torch.stack(logits),
+            {layer.index: states[:, :, n] for n, layer in enumerate(self.model.layers)},
+        )
 
     def state(self, most: int) -> dict[str, Tensor]:
         """The outputs of the first inputs, as many as are known and fit into so many bytes; nothing where that is none.
@@ -134,7 +139,7 @@ class Teacher:
 
     def _learn(self, group: Sequence[Features], device: torch.device) -> None:
         self.asked += token_count(group)
-        logits, states = traced(self.model, collate(group, self.model.config.pad_id).to(device))
+        logits, states = traced(self.model, batch_of(group, self.model.config).to(device))
         stacked = torch.stack(list(states.values()), 1).to(torch.bfloat16) if states else logits.new_zeros(0)
         for n, item in enumerate(group):
             length = len(item.ids)
@@ -164,6 +169,14 @@ def reordered(teacher: Teaching, stream: Sequence[int] | None) -> Teaching:
         return logits, {index: state[..., order] for index, state in states.items()}
 
     return teaching
+
+
+def _padded(rows: Sequence[Tensor], width: int) -> Tensor:
+    """[tokens, ...] each -> [rows, width, ...], with 0 behind."""
+    found = rows[0].new_zeros(len(rows), width, *rows[0].shape[1:])
+    for row, own in zip(found, rows, strict=True):
+        row[: len(own)] = own
+    return found
 
 
 def _key(item: Features) -> bytes:

@@ -36,7 +36,7 @@ Options = TypeVar("Options", bound=MethodOptions)
 _NOT_DESCRIBED = {"out", "resume", "force", "device", "threads", "cache", "options", "further"}
 COPIES = 3  # of what is kept, in memory while it is written: in one piece, as bytes, and in a file system in memory
 TEACHER_BYTES = 512 << 20  # of the dense model's outputs that outlive a run: a quarter of the cache
-STAGES_VERSION = 4  # raised when a stage comes out otherwise than before, so that kept ones are done again
+STAGES_VERSION = 5  # raised when a stage comes out otherwise than before, so that kept ones are done again
 
 
 @dataclass(frozen=True)

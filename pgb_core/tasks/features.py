@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -62,22 +62,24 @@ def batches(features: Sequence[Features], tokens: int, pad_id: int, seed: int | 
     yield from (collate(group, pad_id) for group in grouped(features, tokens, seed))
 
 
-def grouped(features: Sequence[Features], tokens: int, seed: int | None = None) -> list[list[Features]]:
-    """The groups that `batches` collates."""
+def grouped(
+    features: Sequence[Features], tokens: int, seed: int | None = None, width: Callable[[int], int] = int
+) -> list[list[Features]]:
+    """The groups that `batches` collates. width: tokens that an input of some length is padded to, at least."""
     order = list(range(len(features)))
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     if generator is not None:
         order = torch.randperm(len(features), generator=generator).tolist()
     ordered = [features[i] for i in order]
-    groups = [[ordered[i] for i in group] for group in alike([len(f.ids) for f in ordered], tokens)]
+    groups = [[ordered[i] for i in group] for group in alike([width(len(f.ids)) for f in ordered], tokens)]
     if generator is not None:
         groups = [groups[i] for i in torch.randperm(len(groups), generator=generator).tolist()]
     return groups
 
 
-def collate(features: Sequence[Features], pad_id: int) -> Batch:
-    """Pad on the right to the longest."""
-    arrays = pad([f.tokens for f in features], pad_id)
+def collate(features: Sequence[Features], pad_id: int, width: int = 0) -> Batch:
+    """Pad on the right to the longest, and to `width` tokens if that is more."""
+    arrays = pad([f.tokens for f in features], pad_id, width)
     labelled = all(f.target is not None for f in features)
     targets = torch.tensor([f.target for f in features]) if labelled else None
     ids, mask, types = (torch.from_numpy(arrays[name]) for name in INPUTS)

@@ -46,9 +46,9 @@ class Runtime(Protocol):
         """Give back what it holds."""
 
 
-def pad(batch: Sequence[Tokens], pad_id: int) -> dict[str, NDArray[np.int64]]:
-    """Right-padded int64 arrays [batch, tokens], by the graphs' input names."""
-    width = max(len(tokens) for tokens in batch)
+def pad(batch: Sequence[Tokens], pad_id: int, width: int = 0) -> dict[str, NDArray[np.int64]]:
+    """Right-padded int64 arrays [batch, tokens], by the graphs' input names. width: tokens that they have at least."""
+    width = max(width, *(len(tokens) for tokens in batch))
     ids = np.full((len(batch), width), pad_id, np.int64)
     mask = np.zeros((len(batch), width), np.int64)
     types = np.zeros((len(batch), width), np.int64)
