@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pgb_core import __version__, machine
 from pgb_core.checkpoints.architectures import titles
 from pgb_core.commands import COMMANDS, serve
+from pgb_core.commands.flags import Parser
 from pgb_core.data.words import plain
 from pgb_core.errors import PGBError
 
@@ -66,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="pgb",
         description=f"Shrink a fine-tuned {titles()}, check it against the original, and serve it.",
         epilog=_EXAMPLES,
