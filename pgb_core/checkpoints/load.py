@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from pgb_core.checkpoints.architectures import ARCHITECTURES
 from pgb_core.checkpoints.config import architecture_of, encoder_config_of, passed_on, task_of
 from pgb_core.checkpoints.files import locate, read_config, weight_files
-from pgb_core.checkpoints.labels import label_names
+from pgb_core.checkpoints.labels import check_labels, check_problem, label_names, unread_names
 from pgb_core.checkpoints.peft_adapter import Adapter, is_adapter, read_adapter
 from pgb_core.checkpoints.reference import Probe, run_probes
 from pgb_core.checkpoints.tokenization import (
@@ -153,8 +153,13 @@ def load_checkpoint(source: str | Path, task: str | None = None, probed: bool = 
     weight_files(parts.weights)
     doubts: list[str] = []
     changes: dict[str, Any] = {}
+    if kind.labelled:
+        check_problem(config if adapter is None else {**config, **adapter.own}, source)
     if adapter is not None and kind.labelled:
         changes, doubts = adapter.labelling(config, ARCHITECTURES[architecture].classifier.output)
+    elif kind.labelled:
+        check_labels(config, source)
+        doubts = unread_names(config)
     hf = load_model(parts.weights, task, config.get("architectures") or [], adapter, changes)
     encoder_config = encoder_config_of(hf.config, task)
     own = own_state(hf.state, architecture, encoder_config, source)

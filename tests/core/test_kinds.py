@@ -206,6 +206,39 @@ def test_a_head_or_code_of_another_kind_is_refused(settings: dict[str, Any], sai
     assert said in refused(sound(tmp_path / "model", **settings))
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"problem_type": "multilabel"}, "problem_type is 'multilabel' in config.json; use one of single_label_"),
+        ({"problem_type": ["regression"]}, "problem_type is a list in config.json; use one of"),
+        ({"id2label": ["bad", "good"]}, "id2label of config.json must be an object such as"),
+        ({"id2label": {"first": "bad", "second": "good"}}, "id2label of config.json must be an object such as"),
+        ({"id2label": {"0": "a", "1": "b", "2": "c"}, "num_labels": 2}, "num_labels is 2 in config.json, and id2label"),
+        ({"id2label": {"0": None, "1": "good"}}, "id2label has null in place of a name; name each label"),
+        ({"id2label": {"0": " ", "1": "good"}}, "id2label has an empty name; name each label"),
+    ],
+)
+def test_what_says_nothing_of_the_labels_is_refused(settings: dict[str, Any], said: str, tmp_path: Path) -> None:
+    """transformers passes over most of it, and picks one label of several, named LABEL_0 and so on."""
+    assert said in refused(sound(tmp_path / "model", **settings))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"label2id": {"bad": 0, "good": 1}}, ["bad, good in label2id alone"]),
+        ({"label2id": {"LABEL_0": 0, "LABEL_1": 1}}, []),
+        ({"id2label": {"0": "bad", "1": "good"}, "label2id": {"bad": "0", "good": "1"}}, []),
+        ({"id2label": {"0": "bad", "1": "good"}, "label2id": {"bad": "1", "good": "0"}}, ["disagree on bad, good"]),
+    ],
+)
+def test_names_that_are_not_read_are_told(settings: dict[str, Any], said: list[str], tmp_path: Path) -> None:
+    """transformers reads id2label; numbers may be in quotes."""
+    warned = [text for text in load_checkpoint(sound(tmp_path / "model", **settings)).warnings if "label2id" in text]
+    assert len(warned) == len(said)
+    assert all(part in text for part, text in zip(said, warned, strict=True))
+
+
 def test_a_vocabulary_that_needs_sentencepiece_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it is not installed; and what else would do."""
     folder = sound(tmp_path / "model", "sentencepiece.bpe.model")
