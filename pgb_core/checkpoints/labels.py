@@ -22,11 +22,13 @@ def check_problem(config: Mapping[str, Any], source: str | Path) -> None:
     """
     said = config.get("problem_type")
     if said is not None and said not in [*Problem]:
-        raise CheckpointError(f"{source}: problem_type is {shown(said)} in config.json; use one of {', '.join(Problem)}")
+        raise CheckpointError(
+            f"{source}: problem_type is {shown(said)} in config.json; use one of {', '.join(Problem)}"
+        )
 
 
 def check_labels(config: Mapping[str, Any], source: str | Path) -> None:
-    """Raises CheckpointError where a config.json names its labels in a way that transformers fails on or passes over."""
+    """Raises CheckpointError where transformers would fail on what a config.json says of labels, or pass over it."""
     names, count = config.get("id2label"), config.get("num_labels")
     if names is None:
         return
@@ -73,7 +75,7 @@ def label_names(config: Any, source: str | Path) -> tuple[tuple[str, ...], list[
 
 
 def unread_names(config: Mapping[str, Any]) -> list[str]:
-    """What to say of labels that `label2id` of a config.json alone names, which transformers calls LABEL_0 and so on."""
+    """What to say of names that stand in `label2id` of a config.json alone: transformers does not read them."""
     names = config.get("label2id")
     if config.get("id2label") is not None or not isinstance(names, Mapping):
         return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Iterable
 
 _LONGEST = 60  # characters of a value that a message repeats
@@ -11,6 +12,11 @@ _LONGEST = 60  # characters of a value that a message repeats
 def plain(text: object) -> str:
     """Printable on one line: what is not is written as an escape."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+
+
+def folded(name: str) -> str:
+    """A name without what two ways to write it differ in: blanks around it, case, and accents as marks of their own."""
+    return unicodedata.normalize("NFC", name).strip().casefold()
 
 
 def shown(value: object) -> str:

@@ -150,6 +150,8 @@ def test_all_methods_at_all_sizes_are_points() -> None:
     quick = CompareConfig(**usual, quick=True)
     assert (quick.keep, quick.minutes_a_point) == ((0.5,), 1.0)
     assert CompareConfig(**usual, quick=True, keep="0.3", minutes=2.0).keep == (0.3,)
+    listed = CompareConfig(**usual, methods=["pgb", "flop"], keep=[0.25, 0.5])
+    assert (listed.methods, listed.keep) == (("pgb", "flop"), (0.5, 0.25))
 
 
 def test_the_dense_point_is_the_model_as_it_is() -> None:
