@@ -14,8 +14,8 @@ _BEGINS = re.compile(r"\s*(\d{1,9})\b")
 
 
 class Names:
-    """The head's labels, found by a written name: exactly, else but for blanks, case and accents that are marks of their
-    own, or the way of writing a number.
+    """The head's labels, found by a written name: exactly, else but for blanks, case, and how accents or a number are
+    written.
 
     A looser way counts only where it leads to one label. The loosest is a number alone for the label whose name begins
     with it: 1 for "1 star".

@@ -13,7 +13,7 @@ import pytest
 from pgb_core.checkpoints.architectures import ARCHITECTURES
 from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.errors import CheckpointError
-from tests.core.small import checkpoint
+from tests.core.small import changed, checkpoint
 
 
 class _Trap:
@@ -139,6 +139,21 @@ def test_a_cross_encoder_of_sentence_transformers_is_a_classifier(tmp_path: Path
     assert load_checkpoint(folder).labels
     (folder / "config_sentence_transformers.json").write_text('{"model_type": "SentenceTransformer"}')
     assert "gives vectors" in refused(folder)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"sbert_ce_default_activation_function": "torch.nn.modules.linear.Identity"},
+        {"sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"}},
+    ],
+)
+def test_a_cross_encoder_whose_scores_are_logits_is_told(settings: dict[str, Any], tmp_path: Path) -> None:
+    """The artifact gives their sigmoid; a head that gives a number gives what it gives there."""
+    folder = checkpoint(tmp_path / "model", "bert", "classification", num_labels=1, **settings)
+    assert any("their sigmoid, as transformers" in text for text in load_checkpoint(folder).warnings)
+    changed(folder / "config.json", problem_type="regression")
+    assert not any("sigmoid" in text for text in load_checkpoint(folder).warnings)
 
 
 @pytest.mark.parametrize(
