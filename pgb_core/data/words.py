@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 import unicodedata
 from collections.abc import Iterable
@@ -45,7 +46,7 @@ def number(value: float) -> str:
 
 
 def kind(value: object) -> str:
-    """What a JSON value is."""
+    """What a value of JSON or of Parquet is."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -56,6 +57,10 @@ def kind(value: object) -> str:
         return "a number"
     if isinstance(value, str):
         return "a text"
+    if isinstance(value, bytes):
+        return "bytes"
+    if isinstance(value, (datetime.date, datetime.time)):
+        return "a date or a time"
     return "a list" if isinstance(value, (list, tuple)) else "an object"
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from pgb_core.charts import Labels
 from pgb_core.cli import main
+from pgb_core.compare import run as comparing
 from pgb_core.compare import timing
 from pgb_core.compare.config import CompareConfig
 from pgb_core.compare.page import Report, best_forms, page
@@ -238,6 +239,15 @@ def test_a_damaged_point_is_made_again_before_anything_is_timed(tmp_path: Path, 
     told = Heard()
     with pytest.raises(ArtifactError, match="remove it"):
         next(Points(config, told).made())
+
+
+def test_a_report_of_something_else_is_not_replaced(tmp_path: Path) -> None:
+    """It is named before anything is read."""
+    (tmp_path / "report.html").write_text("of a month ago")
+    config = CompareConfig(checkpoint="none", out=tmp_path, train="rows", eval="others")
+    with pytest.raises(ConfigError, match=r"holds report\.html and no compare\.json, so no comparison wrote it"):
+        comparing.compare(config, Heard())
+    assert (tmp_path / "report.html").read_text() == "of a month ago"
 
 
 @pytest.mark.parametrize(
