@@ -48,6 +48,20 @@ class _Once(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
+class _Switch(argparse.BooleanOptionalAction):
+    """A flag that is given or denied; both at once are refused."""
+
+    _given: str | None = None
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: Any = None
+    ) -> None:
+        if self._given not in (None, option_string):
+            raise argparse.ArgumentError(self, f"{self._given} and {option_string} are opposites; give one of them")
+        self._given = option_string
+        super().__call__(parser, namespace, values, option_string)
+
+
 def add_settings(p: argparse._ActionsContainer, settings: type[BaseModel], names: Sequence[str]) -> None:
     """A flag for each of these settings."""
     for name in names:
@@ -90,7 +104,7 @@ def _flag(settings: type[BaseModel], name: str) -> dict[str, Any]:
     elif get_origin(field.annotation) is tuple:
         how = {"action": "append", "metavar": "NAME"}
     elif kinds[0] is bool:
-        how = {"action": argparse.BooleanOptionalAction}
+        how = {"action": _Switch}
     return {"default": None, "help": said.replace("%", "%%"), **how}  # argparse formats help texts with %
 
 

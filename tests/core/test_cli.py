@@ -1,6 +1,7 @@
 """The command line: one clear line for every mistake, JSON where it is asked for."""
 
 import errno
+import io
 import json
 import shutil
 import sys
@@ -369,6 +370,15 @@ def test_only_the_command_itself_says_how_threads_wait(monkeypatch: pytest.Monke
     assert said == [True]
 
 
+def test_a_name_that_a_terminal_cannot_write_is_escaped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The work is done by then; it must not end in a traceback."""
+    with io.TextIOWrapper(io.BytesIO(), "ascii") as terminal:
+        monkeypatch.setattr(sys, "argv", ["pgb", "inspect", str(tmp_path / "absent")])
+        monkeypatch.setattr(sys, "stdout", terminal)
+        assert cli.main() == 1
+        print("größe", file=terminal, flush=True)
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
@@ -376,6 +386,7 @@ def test_only_the_command_itself_says_how_threads_wait(monkeypatch: pytest.Monke
         (("compress", "c", "--forms", "fp32", "--forms", "int8"), "argument --forms: is given twice"),
         (("evaluate", "c", "--data", "a.csv", "--data", "a.csv"), "argument --data: is given twice"),
         (("bench", "a", "--seconds", "1", "--seconds", "2"), "argument --seconds: is given twice"),
+        (("compress", "c", "--resume", "--no-resume"), "--resume and --no-resume are opposites; give one of them"),
         (("compress", "c", "--eval", ""), "argument --eval: is given without a value"),
         (("compress", "c", "--config", ""), "argument --config: is given without a value"),
         (("inspect", "a", "--html", ""), "argument --html: is given without a value"),
