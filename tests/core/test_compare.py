@@ -23,7 +23,7 @@ from pgb_core.errors import ArtifactError, ConfigError, DataError, ResourceError
 from pgb_core.inference.load import load
 from pgb_core.options import METHODS
 from pgb_core.tasks.metrics import standard_error
-from tests.core.small import changed, checkpoint
+from tests.core.small import changed, checkpoint, instead
 from tests.reports import Heard
 
 
@@ -311,5 +311,5 @@ def test_a_comparison_ends_in_artifacts_a_picture_and_advice(
     with load(out / "pgb-50") as served:
         assert served("the town sang")
     capsys.readouterr()
-    assert main(["compare", *common, "--samples", "8", "--methods", "pgb", "--keep", "0.5"]) == 1
+    assert main(["compare", *instead(common, "--samples", "8"), "--methods", "pgb", "--keep", "0.5"]) == 1
     assert "other settings, data, label names or tokenizer" in capsys.readouterr().err
