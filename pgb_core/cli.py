@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pgb_core import __version__, machine
 from pgb_core.checkpoints.architectures import titles
 from pgb_core.commands import COMMANDS, serve
+from pgb_core.commands.flags import Parser
 from pgb_core.data.words import plain
 from pgb_core.errors import PGBError
 
@@ -37,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(given)
     if argv is None:  # the process is ours, and torch is not imported yet
         machine.wait_passively()
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # a name of a file may be beyond what a terminal writes
         # The tokenizers have threads of their own.
         os.environ.setdefault("RAYON_NUM_THREADS", str(getattr(args, "threads", None) or machine.usable_cores()))
     run: Callable[[argparse.Namespace], int] = args.run
@@ -57,16 +61,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
-        print(f"pgb {args.command}: not enough memory; try smaller --samples or --tokens", file=sys.stderr)
+        less = "try smaller --samples or --tokens" if args.command == "compress" else "end other programs"
+        print(f"pgb {args.command}: not enough memory; {less}, or use a machine with more", file=sys.stderr)
     except OSError as error:
-        print(f"pgb {args.command}: {error.strerror or error}: {error.filename or ''}", file=sys.stderr)
+        place = f": {error.filename}" if error.filename else ""
+        print(f"pgb {args.command}: {error.strerror or error}{place}", file=sys.stderr)
     except ImportError as error:
         print(f"pgb {args.command}: {error}; pip install '.[compress]' in a clone of pgb-serve", file=sys.stderr)
     return 1
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="pgb",
         description=f"Shrink a fine-tuned {titles()}, check it against the original, and serve it.",
         epilog=_EXAMPLES,

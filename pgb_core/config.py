@@ -55,7 +55,14 @@ def _as_text(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-Place = Annotated[str, BeforeValidator(_as_text)]
+def _filled(value: str) -> str:
+    if not value:
+        raise ValueError("is empty; write a value, or leave the setting out")
+    return value
+
+
+Named = Annotated[str, AfterValidator(_filled)]
+Place = Annotated[str, BeforeValidator(_as_text), AfterValidator(_filled)]
 
 
 class CommonConfig(BaseModel):
@@ -82,9 +89,9 @@ class CommonConfig(BaseModel):
         description="file of labelled rows; the metrics of the dense and the compressed model on them go into the "
         "manifest",
     )
-    text_column: str | None = Field(None, description="column of the text, if its name is not recognised")
-    pair_column: str | None = Field(None, description="column of the second text of a pair")
-    label_column: Annotated[tuple[str, ...], BeforeValidator(_several)] = Field(
+    text_column: Named | None = Field(None, description="column of the text, if its name is not recognised")
+    pair_column: Named | None = Field(None, description="column of the second text of a pair")
+    label_column: Annotated[tuple[Named, ...], BeforeValidator(_several)] = Field(
         (),
         description="column of the label; repeat it for each column of 0 and 1 of a multi-label checkpoint",
     )
@@ -127,7 +134,7 @@ class CommonConfig(BaseModel):
         description="threads to compute with; by default one for each core of this process, or "
         "OMP_NUM_THREADS if that is less",
     )
-    cache: Place | None = Field(
+    cache: Annotated[str, BeforeValidator(_as_text)] | None = Field(
         None,
         description="directory that keeps scores of weights and outputs of the dense model for later runs, 2 GiB at "
         "most; an empty value keeps none (default: what PGB_CACHE names, and none where that is empty; without it "

@@ -66,6 +66,8 @@ def open_artifact(path: str | Path) -> Artifact:
         content = (root / MANIFEST).read_bytes()
         manifest = Manifest.from_json(content.decode())
     except OSError as error:
+        if isinstance(error, PermissionError):
+            raise _unreadable(root, MANIFEST, error) from error
         raise ArtifactError(f"{root}: no {MANIFEST}; {_to_name(root)}") from error
     except UnicodeDecodeError as error:
         raise ArtifactError(f"{root}: {MANIFEST} is not UTF-8") from error
@@ -77,12 +79,20 @@ def open_artifact(path: str | Path) -> Artifact:
         file = inside(root, name)
         if not file.is_file():
             raise ArtifactError(f"{root}: {name} is missing; copy the whole directory")
-        if sha256_of(file) != expected:
+        try:
+            found = sha256_of(file)
+        except OSError as error:
+            raise _unreadable(root, name, error) from error
+        if found != expected:
             raise ArtifactError(f"{root}: {name} is not the file that was written (sha256 differs); copy it again")
     for name in dict.fromkeys(record.file for record in manifest.forms.values()):
         if name.endswith(GRAPH):
             _check_graph(root, name, manifest)
     return Artifact(root, manifest, hashlib.sha256(content).hexdigest())
+
+
+def _unreadable(root: Path, name: str, error: OSError) -> ArtifactError:
+    return ArtifactError(f"{root}: {name} cannot be read ({error.strerror}); let this user read it")
 
 
 def sha256_of(path: Path) -> str:

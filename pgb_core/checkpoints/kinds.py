@@ -134,6 +134,22 @@ def _is_cross_encoder(folder: Path) -> bool:
     return _settings(folder / _CROSS_ENCODER).get("model_type") == "CrossEncoder"
 
 
+def scored_otherwise(folder: Path, config: Mapping[str, Any]) -> list[str]:
+    """What to say where sentence-transformers gives logits of a CrossEncoder's one output, and not their sigmoid."""
+    own = config.get("sentence_transformers")
+    said = [
+        config.get("sbert_ce_default_activation_function"),
+        own.get("activation_fn") if isinstance(own, Mapping) else None,
+        _settings(folder / _CROSS_ENCODER).get("activation_fn"),
+    ]
+    if not any(isinstance(name, str) and name.endswith("Identity") for name in said):
+        return []
+    return [
+        "sentence-transformers gives the logits of this CrossEncoder, and the artifact their sigmoid, as transformers "
+        "does; the order is the same, and the activation none gives logits"
+    ]
+
+
 def _settings(path: Path) -> Mapping[str, Any]:
     """A JSON object that is only asked for hints: nothing where it cannot be read."""
     try:

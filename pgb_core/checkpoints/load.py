@@ -19,7 +19,8 @@ from tokenizers import Tokenizer
 from pgb_core.checkpoints.architectures import ARCHITECTURES
 from pgb_core.checkpoints.config import architecture_of, encoder_config_of, passed_on, task_of
 from pgb_core.checkpoints.files import locate, read_config, weight_files
-from pgb_core.checkpoints.labels import label_names
+from pgb_core.checkpoints.kinds import scored_otherwise
+from pgb_core.checkpoints.labels import check_labels, check_problem, label_names, unread_names
 from pgb_core.checkpoints.peft_adapter import Adapter, is_adapter, read_adapter
 from pgb_core.checkpoints.reference import Probe, run_probes
 from pgb_core.checkpoints.tokenization import (
@@ -31,6 +32,7 @@ from pgb_core.checkpoints.tokenization import (
     short_enough,
 )
 from pgb_core.checkpoints.weights import digest_of, load_model, own_state
+from pgb_core.data.problems import Problem
 from pgb_core.inference.tokenizer import Tokenizer as Served
 from pgb_core.model.encoder import Encoder
 from pgb_core.tasks import TASKS, Subject, Task
@@ -153,14 +155,22 @@ def load_checkpoint(source: str | Path, task: str | None = None, probed: bool = 
     weight_files(parts.weights)
     doubts: list[str] = []
     changes: dict[str, Any] = {}
+    if kind.labelled:
+        check_problem(config if adapter is None else {**config, **adapter.own}, source)
     if adapter is not None and kind.labelled:
         changes, doubts = adapter.labelling(config, ARCHITECTURES[architecture].classifier.output)
+    elif kind.labelled:
+        check_labels(config, source)
+        doubts = unread_names(config)
     hf = load_model(parts.weights, task, config.get("architectures") or [], adapter, changes)
     encoder_config = encoder_config_of(hf.config, task)
     own = own_state(hf.state, architecture, encoder_config, source)
     model = Encoder(encoder_config)
     model.load_state_dict(own)
     labels, odd = label_names(hf.config, source) if kind.labelled else ((), [])
+    problem = getattr(hf.config, "problem_type", None) if kind.labelled else None
+    if len(labels) == 1 and problem != Problem.REGRESSION:
+        odd += scored_otherwise(parts.weights, config)
     reading = read_tokenization(parts.vocabulary, encoder_config)
     added = [*map(str, reading.reference.get_added_vocab()), *added_tokens(parts.vocabulary)]
     texts = kind.probes(long_text(reading.max_length), sorted(set(added)))
@@ -172,7 +182,7 @@ def load_checkpoint(source: str | Path, task: str | None = None, probed: bool = 
         reading,
         architecture,
         labels,
-        getattr(hf.config, "problem_type", None) if kind.labelled else None,
+        problem,
         digest_of(own),
         name_of(source),
         config,

@@ -8,6 +8,8 @@ import sys
 
 from pgb_core.commands.base import Command
 
+MOST_SECONDS = 600
+
 
 def add(p: argparse.ArgumentParser) -> None:
     """Artifact, rival, shapes and time."""
@@ -37,6 +39,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--shapes {args.shapes!r}: write them as 1x128,8x128") from error
     if not shapes or min(min(shape) for shape in shapes) < 1:
         raise ConfigError(f"--shapes {args.shapes!r}: batch and tokens must be 1 or more")
+    if not 0 < args.seconds <= MOST_SECONDS:
+        raise ConfigError(f"--seconds {args.seconds:g} is out of range; use above 0, at most {MOST_SECONDS}")
     opened = artifact.open_artifact(located(args.artifact))
     found = comparison.compare(opened, args.against, shapes, args.seconds, args.threads, device=args.device)
     left_out = [f"{b}x{s}" for b, s in shapes if (b, s) not in found.shapes]

@@ -16,6 +16,50 @@ from pgb_core.options import METHODS
 
 _LISTS = {"forms": "FORM,FORM", "methods": "METHOD,METHOD", "keep": "SHARE,SHARE"}
 _CHOICES = {"task": TASKS, "method": tuple(METHODS)}
+_MAY_BE_EMPTY = ("cache",)  # which then means that there is none
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose flags have one value each, and no empty one.
+
+    argparse takes the last of several values without a word, and a shell makes an empty one of a variable that nobody
+    set.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for name in (None, "store"):  # how argparse looks up what keeps a value
+            self.register("action", name, _Once)
+
+
+class _Once(argparse.Action):
+    """Keeps the value of a flag, once."""
+
+    _given = False
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: Any = None
+    ) -> None:
+        if option_string is not None and self._given:
+            raise argparse.ArgumentError(self, "is given twice, and has one value; give it once")
+        if option_string is not None and values == "" and self.dest not in _MAY_BE_EMPTY:
+            raise argparse.ArgumentError(self, "is given without a value; write one, or leave the flag out")
+        self._given = True
+        setattr(namespace, self.dest, values)
+
+
+class _Switch(argparse.BooleanOptionalAction):
+    """A flag that is given or denied; both at once are refused."""
+
+    _given: str | None = None
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: Any = None
+    ) -> None:
+        if self._given not in (None, option_string):
+            raise argparse.ArgumentError(self, f"{self._given} and {option_string} are opposites; give one of them")
+        self._given = option_string
+        super().__call__(parser, namespace, values, option_string)
 
 
 def add_settings(p: argparse._ActionsContainer, settings: type[BaseModel], names: Sequence[str]) -> None:
@@ -60,7 +104,7 @@ def _flag(settings: type[BaseModel], name: str) -> dict[str, Any]:
     elif get_origin(field.annotation) is tuple:
         how = {"action": "append", "metavar": "NAME"}
     elif kinds[0] is bool:
-        how = {"action": argparse.BooleanOptionalAction}
+        how = {"action": _Switch}
     return {"default": None, "help": said.replace("%", "%%"), **how}  # argparse formats help texts with %
 
 

@@ -16,12 +16,14 @@ QUICK_MINUTES, QUICK_SAMPLES, QUICK_SIZES = 1.0, 256, (0.5,)
 
 
 def _parts(value: Any) -> Any:
-    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(","))
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _numbers(value: Any) -> Any:
     try:
-        return tuple(float(part) for part in _parts(value)) if isinstance(value, str) else value
+        return tuple(float(part) for part in _parts(value)) if isinstance(value, str) else _parts(value)
     except ValueError:
         return value
 

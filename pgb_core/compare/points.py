@@ -276,4 +276,4 @@ def layers_of(plan: Plan) -> list[tuple[float, float]]:
     return [(share(n, ATTENTION), share(n, FEED_FORWARD)) for n in range(plan.layers)]
 
 
-__all__ = ["Comparison", "Points", "layers_of", "points"]
+__all__ = ["SETTINGS", "Comparison", "Points", "layers_of", "points"]

@@ -11,9 +11,10 @@ from pathlib import Path
 from pgb_core.checkpoints.load import name_of
 from pgb_core.compare.config import CompareConfig
 from pgb_core.compare.page import Report, page
-from pgb_core.compare.points import Comparison, Points
+from pgb_core.compare.points import SETTINGS, Comparison, Points
 from pgb_core.compare.rows import DENSE, Candidate, Row, advice
 from pgb_core.compare.timing import FUSED, Measured, timed
+from pgb_core.errors import ConfigError
 from pgb_core.machine import facts
 from pgb_core.progress.report import Report as Progress
 from pgb_core.run.workspace import locked
@@ -28,6 +29,7 @@ def compare(config: CompareConfig, progress: Progress) -> Report:
 
     Every finished point is kept: the same command goes on from there. Raises PGBError.
     """
+    _check_own(Path(config.out))
     with locked(Path(config.out), progress.warn), threads(config.threads) as count:
         points = Points(config, progress)
         rows = list(points.made())
@@ -40,6 +42,16 @@ def compare(config: CompareConfig, progress: Progress) -> Report:
     _written(folder / REPORT, page(report))
     _written(folder / FIGURES, json.dumps(asdict(report), indent=1, allow_nan=False) + "\n")
     return report
+
+
+def _check_own(folder: Path) -> None:
+    """Raises ConfigError where a report stands that no comparison wrote: it would be replaced."""
+    for name in (REPORT, FIGURES):
+        if (folder / name).exists() and not (folder / SETTINGS).exists():
+            raise ConfigError(
+                f"{folder}: holds {name} and no {SETTINGS}, so no comparison wrote it; move it away, or choose another "
+                "--out"
+            )
 
 
 def _written(path: Path, text: str) -> None:

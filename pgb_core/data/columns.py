@@ -10,7 +10,7 @@ from statistics import median
 
 from pgb_core.artifact import writable
 from pgb_core.data.rows import Columns, Flags, Named, RawLabel, Record, Records, TextRow
-from pgb_core.data.words import counted, kind, shown, some
+from pgb_core.data.words import counted, folded, kind, shown, some
 from pgb_core.errors import DataError
 
 PAIRS = (
@@ -54,11 +54,11 @@ def choose_roles(records: Records, wanted: Columns) -> Roles:
     ordinary: dict[str, list[str]] = {}
     for name in records.columns:
         if name in filled or not records.rows:
-            ordinary.setdefault(name.strip().lower(), []).append(name)
+            ordinary.setdefault(folded(name), []).append(name)
     if wanted.pair and not wanted.text:
         raise DataError(f"{records.source}: --pair-column alone; name the first text too, with --text-column")
-    known = {column.strip().lower() for column in records.columns}
-    lacking = wanted.unlabelled and all(name.strip().lower() not in known for name in wanted.label)
+    known = {folded(column) for column in records.columns}
+    lacking = wanted.unlabelled and all(folded(name) not in known for name in wanted.label)
     asked = () if lacking else wanted.label
     label = tuple(_named(records, name, "--label-column") for name in asked)
     if wanted.text:
@@ -79,7 +79,7 @@ def choose_roles(records: Records, wanted: Columns) -> Roles:
 def _named(records: Records, name: str, option: str) -> str:
     if name in records.columns:
         return name
-    found = [column for column in records.columns if column.strip().lower() == name.strip().lower()]
+    found = [column for column in records.columns if folded(column) == folded(name)]
     if len(found) == 1:
         return found[0]
     parts = [part.strip() for part in name.split(",")]
@@ -94,7 +94,7 @@ def _texts(records: Records, ordinary: dict[str, list[str]]) -> tuple[str, str |
     singles = [name for name in TEXTS if name in ordinary]
     found: Sequence[tuple[str, ...]] = pairs or [(name,) for name in singles]
     columns = [name for names in found for part in names for name in ordinary[part]]
-    empty = [c for c in records.columns if c.strip().lower() in TEXTS and c.strip().lower() not in ordinary]
+    empty = [c for c in records.columns if folded(c) in TEXTS and folded(c) not in ordinary]
     if not found and empty:
         raise DataError(
             f"{records.source}: {shown(empty[0])} is empty in every row; fill it, or name another with --text-column"

@@ -63,9 +63,14 @@ def _records(path: Path, file: Any) -> Records:
 
 
 def _cells(path: Path, name: str, column: Any) -> list[object]:
-    """The values of a column. Raises DataError that names it where Python cannot hold one of them."""
+    """The values of a column, decimal numbers as ordinary ones. Raises DataError that names it where Python cannot hold
+    one of them.
+    """
+    import pyarrow
+
     try:
-        found: list[object] = column.to_pylist()
+        plain = column.cast(pyarrow.float64()) if pyarrow.types.is_decimal(column.type) else column
+        found: list[object] = plain.to_pylist()
     except _NOT_HELD as error:
         if isinstance(error, UnicodeDecodeError):
             said = "holds a text that is not UTF-8; write it again in UTF-8, or leave the column out"

@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 
 from pgb_core.data.numbers import flag, truth, whole_number
 from pgb_core.data.rows import Flags, Label, Named, RawLabel, Written
+from pgb_core.data.words import folded
 
 Reader = Callable[[RawLabel], Label]
 _BEGINS = re.compile(r"\s*(\d{1,9})\b")
 
 
 class Names:
-    """The head's labels, found by a written name: exactly, else but for blanks, case or the way of writing a number.
+    """The head's labels, found by a written name: exactly, else but for blanks, case, and how accents or a number are
+    written.
 
     A looser way counts only where it leads to one label. The loosest is a number alone for the label whose name begins
     with it: 1 for "1 star".
@@ -63,13 +65,13 @@ def _only(found: set[int]) -> int | None:
 
 def _number_or_text(text: str) -> str:
     number = whole_number(text)
-    return text.strip().casefold() if number is None else str(number)
+    return folded(text) if number is None else str(number)
 
 
 _LEVELS: tuple[Callable[[str], str], ...] = (
     lambda text: text,
     lambda text: text.strip(),
-    lambda text: text.strip().casefold(),
+    folded,
     _number_or_text,
 )
 

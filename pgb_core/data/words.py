@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import math
+import unicodedata
 from collections.abc import Iterable
 
 _LONGEST = 60  # characters of a value that a message repeats
@@ -11,6 +13,11 @@ _LONGEST = 60  # characters of a value that a message repeats
 def plain(text: object) -> str:
     """Printable on one line: what is not is written as an escape."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+
+
+def folded(name: str) -> str:
+    """A name without what two ways to write it differ in: blanks around it, case, and accents as marks of their own."""
+    return unicodedata.normalize("NFC", name).strip().casefold()
 
 
 def shown(value: object) -> str:
@@ -39,7 +46,7 @@ def number(value: float) -> str:
 
 
 def kind(value: object) -> str:
-    """What a JSON value is."""
+    """What a value of JSON or of Parquet is."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -50,6 +57,10 @@ def kind(value: object) -> str:
         return "a number"
     if isinstance(value, str):
         return "a text"
+    if isinstance(value, bytes):
+        return "bytes"
+    if isinstance(value, (datetime.date, datetime.time)):
+        return "a date or a time"
     return "a list" if isinstance(value, (list, tuple)) else "an object"
 
 

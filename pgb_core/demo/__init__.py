@@ -84,6 +84,8 @@ def prepare(folder: Path, console: Console | None = None, threads: int | None = 
     """Merge, compress, measure and show both models; what `folder` already holds is used as it is."""
     console = console or Console(stderr=True)
     missing = [example for example in EXAMPLES if not _ready(folder / example.name)]
+    for example in missing:
+        _refuse_other(folder / example.name, example)
     if missing:
         base = _base()
         for example in missing:
@@ -155,7 +157,21 @@ def split_rows(example: Example, folder: Path) -> tuple[Path, Path]:
 def merged(example: Example, base: Path, folder: Path) -> Path:
     """The dense checkpoint of an example, in `folder`."""
     adapter = examples_folder() / "adapters" / example.adapter
-    return adapters.merge(base, adapter, folder / f"{example.name}-dense", example.head)
+    return adapters.merge(base, adapter, folder / _dense(example), example.head)
+
+
+def _dense(example: Example) -> str:
+    """What the dense checkpoint is called, which the artifact's manifest says, too."""
+    return f"{example.name}-dense"
+
+
+def _refuse_other(place: Path, example: Example) -> None:
+    """Raises ArtifactError when somebody's own artifact stands where the demo would put one."""
+    if not (place / artifact.MANIFEST).exists():
+        return
+    made = artifact.Manifest.from_json((place / artifact.MANIFEST).read_text("utf-8", "replace"))
+    if made.provenance.get("settings", {}).get("checkpoint") != _dense(example):
+        raise ArtifactError(f"{place}: holds an artifact that the demo did not make; give another --dir")
 
 
 def base_folder() -> Path | None:
@@ -184,7 +200,7 @@ def _make(example: Example, base: Path, folder: Path, console: Console, threads:
             out=str(folder / example.name),
             task=example.task,
             keep=0.5,
-            force=True,  # the folder is the demo's own
+            force=True,  # what stands there is the demo's own
             calibrate=str(learn),
             eval=str(score),
             max_length=256,

@@ -112,11 +112,16 @@ def _texts(inputs: object, pair: object) -> list[Text]:
     return [_text(item) for item in inputs]
 
 
-def _text(item: object) -> Text:
-    if isinstance(item, str):
-        return item
-    if isinstance(item, (list, tuple)) and len(item) == 2 and all(isinstance(text, str) for text in item):
-        return item[0], item[1]
+def is_input(item: object) -> bool:
+    """Whether it is a text or a pair of texts."""
+    if isinstance(item, (list, tuple)):
+        return len(item) == 2 and all(isinstance(text, str) for text in item)
+    return isinstance(item, str)
+
+
+def _text(item: Any) -> Text:
+    if is_input(item):
+        return item if isinstance(item, str) else (item[0], item[1])
     raise InvalidInput(f"an input is neither a text nor a pair of texts; {_USAGE[CLASSIFICATION.name]}")
 
 

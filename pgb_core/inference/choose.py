@@ -19,6 +19,7 @@ from pgb_core.inference.tokens import Tokens
 AUTO = "auto"
 LEAST_EQUAL = 0.99  # share of answers, where no labelled row says what is lost
 LEAST_ALIKE = 0.8  # share of numbers, where one says it: no correlation tells of a wrong scale
+MOST_THREADS = 1024
 SECONDS, LEAST_RUNS = 0.15, 3  # of each form and length
 
 
@@ -57,6 +58,8 @@ def choose(artifact: Artifact, asked: Asked, opened: Callable[[Runtime], None] =
     At most two forms are open at one time, and idle threads of either do not spin, so that none spoils the timing of
     another. opened: hears of every runtime before it first runs. Raises RuntimeUnavailable when none can be had.
     """
+    if type(asked.threads) is not int or not 0 <= asked.threads <= MOST_THREADS:
+        raise RuntimeUnavailable(f"threads must be a whole number from 0 to {MOST_THREADS}; 0 takes all usable cores")
     forms = artifact.manifest.forms
     if asked.form != AUTO:
         found = _open(artifact, asked.form, asked, opened)

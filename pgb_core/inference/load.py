@@ -11,9 +11,9 @@ from typing import Any
 from pgb_core.artifact import SCORINGS, Artifact, open_artifact
 from pgb_core.hub import located
 from pgb_core.inference.batches import BATCH_TOKENS, prepare_question, prepare_texts, run_all, run_groups
-from pgb_core.inference.calls import Call, Found
+from pgb_core.inference.calls import Call, Found, is_input
 from pgb_core.inference.choose import AUTO, Asked, choose
-from pgb_core.inference.errors import EmptyInput, InvalidInput, WrongTask
+from pgb_core.inference.errors import EmptyInput, InvalidInput, RuntimeUnavailable, WrongTask
 from pgb_core.inference.runtimes.base import Runtime
 from pgb_core.inference.steps import all_of
 from pgb_core.inference.tasks.base import Logits, Task, check_text
@@ -37,6 +37,7 @@ class Loaded:
         self.tokenizer = Tokenizer.open(artifact.tokenizer, self.manifest.max_length)
         self.runtime = runtime
         self.batch_tokens = batch_tokens
+        self._open = True
 
     def __enter__(self) -> Loaded:
         return self
@@ -59,17 +60,21 @@ class Loaded:
         return call.results(self.answers(call.questions, Options(**call.options), Windowing(**call.windowing)))
 
     def close(self) -> None:
-        """Free the runtime."""
-        self.runtime.close()
+        """Free the runtime; a second time does nothing."""
+        if self._open:
+            self._open = False
+            self.runtime.close()
 
     def classify(self, texts: Sequence[Text], options: Labelling = _LABELLING) -> list[list[Score]]:
         """Scores of each text or pair of texts, highest first; by default all labels, by the model's own activation.
 
         A text that is longer than the model takes, in tokens, is cut, or read in windows where `pool` says so.
         Raises WrongTask, EmptyInput, InvalidInput where a text must not be cut or is not Unicode, or an option is out
-        of range.
+        of range, RuntimeUnavailable once it is closed.
         """
         _require(not isinstance(texts, str), "a text alone is not a list of texts; put it into one")
+        texts = list(texts)  # what gives its items only once, too
+        _require(all(map(is_input, texts)), "an input is neither a text nor a pair of texts; give one of these")
         _require(options.activation in (None, *SCORINGS), f"activation is one of {', '.join(SCORINGS)}")
         _require(options.side in (None, *SIDES), f"side is one of {', '.join(SIDES)}")
         _require(options.top_k is None or options.top_k >= 1, "top_k is at least 1")
@@ -114,6 +119,12 @@ class Loaded:
         Raises WrongTask, EmptyInput, InvalidInput when a question leaves no room for its context, the stride none
         between windows, or an option is out of range, or TooLarge when the answers would be very long in all.
         """
+        questions = list(questions)  # what gives its items only once, too
+        _require(all(isinstance(q, Question) for q in questions), "an item is no Question; make one of each")
+        _require(
+            all(isinstance(text, str) for q in questions for text in (q.question, q.context)),
+            "a question or a context is not a text; give texts",
+        )
         _require(options.top_k >= 1, "top_k is at least 1")
         _require(options.max_answer_length >= 1, "max_answer_length is at least 1 token")
         _require(windowing.max_length is None or windowing.max_length >= 1, "max_length is at least 1 token")
@@ -128,6 +139,8 @@ class Loaded:
         ]
 
     def _check(self, task: Task, inputs: Sequence[tuple[str, ...]]) -> None:
+        if not self._open:
+            raise RuntimeUnavailable(f"{self.manifest.name}: is closed; load it again")
         if self.manifest.task != task.name:
             raise WrongTask(f"this model is for {self.manifest.task}, not for {task.name}")
         if not inputs:

@@ -77,6 +77,7 @@ class BlockNoise(Regime):
 
 def blocks(weight: Tensor, share: float, block: int, generator: torch.Generator | None) -> Tensor:
     """Which weights [..., in] are in the share of blocks that is drawn; the last block of a row may be shorter."""
+    block = min(block, weight.shape[-1])
     count = -(-weight.shape[-1] // block)
     drawn = torch.rand(*weight.shape[:-1], count, generator=generator, device=weight.device) < share
     return drawn.repeat_interleave(block, -1)[..., : weight.shape[-1]]

@@ -1,12 +1,14 @@
 """A cache of stages that depend only on a checkpoint and its data, such as scores. It outlives a run.
 
 There is one directory for all runs of a user, with one file for each stage. The least recently used files are deleted
-first. If the cache fails, a run only has to do the stage again.
+first; other files that lie there, such as somebody's weights, are not touched. If the cache fails, a run only has to do
+the stage again.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -18,11 +20,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from pgb_core.run.naming import beginning, named, sound
+from pgb_core.run.naming import beginning, is_stage, named, sound
 
 MOST_BYTES = 2 << 30
 LEFT_SECONDS = 3600.0  # after which what is being saved counts as left behind
 _SUFFIX, _NEW = ".safetensors", ".new-"
+_LEFT = re.compile(rf"{re.escape(_NEW)}[a-z0-9_]{{8}}")  # as TemporaryDirectory names them
 
 
 def usual_place() -> Path | None:
@@ -93,13 +96,14 @@ class Cache:
 
     def _files(self, prefix: str = "") -> list[Path]:
         with suppress(OSError):
-            return [path for path in self._folder.glob(f"*{_SUFFIX}") if path.name.startswith(prefix)]
+            every = self._folder.glob(f"*{_SUFFIX}")
+            return [path for path in every if is_stage(path) and path.name.startswith(prefix)]
         return []
 
     def _trim(self) -> None:
         """Remove what a run left that was killed while it saved, and what was used longest ago until the rest fits."""
         for left in self._folder.glob(f"{_NEW}*"):
-            if time.time() - left.stat().st_mtime > LEFT_SECONDS:
+            if _LEFT.fullmatch(left.name) and time.time() - left.stat().st_mtime > LEFT_SECONDS:
                 shutil.rmtree(left, ignore_errors=True)
         known = sorted(((path.stat(), path) for path in self._files()), key=lambda pair: pair[0].st_mtime)
         held = sum(stat.st_size for stat, _ in known)

@@ -114,6 +114,7 @@ def read_inputs(config: CompressConfig, checkpoint: Checkpoint, report: Report) 
     if not training and not config.distill and config.trains and not config.as_it_is:
         raise ConfigError("--no-distill without --train: nothing to re-finetune with; give labels or --epochs 0")
     held_out = config.eval and reading.read(config.eval, subject, options, report, "validation", reading.EVALUATION)
+    _tell_mixed([*sources, *([held_out] if held_out else [])], report)
     if held_out and not config.as_it_is:
         _tell_seen(held_out, sources, report)
     learned = training or calibration
@@ -123,6 +124,16 @@ def read_inputs(config: CompressConfig, checkpoint: Checkpoint, report: Report) 
         more = _encoded(made, config, checkpoint, report)
         learned = [*learned, *(replace(item, row=-1 - item.row) for item in more)]
     return Inputs(picked, learned, labelled or None, rows, held_out or None, tuple(sources))
+
+
+def _tell_mixed(sources: Sequence[Source], report: Report) -> None:
+    """Warn where one file holds single texts and another pairs: the model was trained for one of the two."""
+    single, pairs = ([one.short for one in sources if len(one.rows[0].texts) == count] for count in (1, 2))
+    if single and pairs:
+        report.warn(
+            f"{single[0]} holds single texts and {pairs[0]} pairs of texts, and a model is for one of the two; "
+            "--text-column and --pair-column name the columns that hold them"
+        )
 
 
 def _tell_seen(held_out: Source, learned: Sequence[Source], report: Report) -> None:

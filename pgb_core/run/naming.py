@@ -6,11 +6,13 @@ damaged one, is never used.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from pgb_core.artifact import sha256_of
 
 _SHORT = 32  # characters of a digest in a name
+_NAMED = re.compile(rf".+-[0-9a-f]{{{_SHORT}}}-[0-9a-f]{{{_SHORT}}}\.\w+")
 
 
 def beginning(stage: str, key: str) -> str:
@@ -21,6 +23,11 @@ def beginning(stage: str, key: str) -> str:
 def named(stage: str, key: str, written: Path, suffix: str) -> str:
     """The name for a stage that was written to a file."""
     return f"{beginning(stage, key)}{sha256_of(written)[:_SHORT]}{suffix}"
+
+
+def is_stage(path: Path) -> bool:
+    """Whether a file has a name as these are."""
+    return _NAMED.fullmatch(path.name) is not None
 
 
 def stage_of(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from pgb_core.progress.report import Report
 from pgb_core.run.cache import place_of
 from pgb_core.run.run import Run, Stage
 from pgb_core.run.workspace import Workspace, check_space, key_of
+
+LONGEST = 200  # bytes of a name; file systems take 255, and the names beside it have more
 
 
 class Output:
@@ -137,6 +140,11 @@ def _check_where(out: str | Path, checkpoint: str | Path) -> None:
     root = Path(out)
     if not root.name.isprintable() or not writable(root.name):
         raise ConfigError(f"--out {str(out)!a}: the name must be printable text in UTF-8, for the artifact bears it")
+    if len(os.fsencode(root.name)) > LONGEST:
+        raise ConfigError(
+            f"--out {root.name[:40]}...: the name has {len(os.fsencode(root.name))} bytes, and at most {LONGEST} leave "
+            "room for what is written beside it; choose a shorter one"
+        )
     where = root.resolve()
     here = Path.cwd().resolve()
     if where == here or where in here.parents:

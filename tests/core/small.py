@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,12 @@ def settings(model: Path, out: Path, data: Path, **changes: object) -> CompressC
         rows = "calibrate"
         quick.pop("epochs")
     return CompressConfig(checkpoint=str(model), out=str(out), **{rows: str(data)}, **(quick | changes))  # type: ignore[arg-type]
+
+
+def instead(words: Sequence[str], flag: str, value: str) -> list[str]:
+    """A command line with another value of a flag, which may be given only once."""
+    at = list(words).index(flag) + 1
+    return [*words[:at], value, *words[at + 1 :]]
 
 
 def resumed(config: CompressConfig, at: str = "pgb_core.pipeline.write") -> tuple[Artifact, Heard]:

@@ -124,6 +124,18 @@ def test_a_path_that_leaves_the_directory_is_refused(written: Artifact, name: st
         open_artifact(written.path)
 
 
+def test_a_file_that_may_not_be_read_is_named(written: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of an artifact that another user wrote; the manifest, too."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    for function in ("pgb_core.artifact.reading.sha256_of", "pathlib.Path.read_bytes"):
+        monkeypatch.setattr(function, refuse)
+        with pytest.raises(ArtifactError, match=r"cannot be read \(Permission denied\); let this user read it"):
+            open_artifact(written.path)
+
+
 def test_a_link_is_refused(written: Artifact, tmp_path: Path) -> None:
     """Even to a file with the right hash."""
     (tmp_path / "elsewhere").write_bytes(FILES["model.onnx"])

@@ -150,6 +150,18 @@ def test_what_was_used_longest_ago_goes_first(tmp_path: Path) -> None:
     assert cache.tensors("scores", "d" * 64) is None
 
 
+def test_files_of_others_never_go(tmp_path: Path) -> None:
+    """A cache may be put where weights lie, which are older and larger than all that there is room for."""
+    theirs = [tmp_path / name for name in ("model.safetensors", f"model-{KEY[:32]}.safetensors")]
+    for path in theirs:
+        path.write_bytes(b"w" * 20_000)
+        os.utime(path, (0, 0))
+    cache = Cache(tmp_path, most=10_000)
+    cache.save("scores", KEY, VALUES)
+    assert all(path.exists() for path in theirs)
+    assert cache.tensors("scores", KEY) is not None
+
+
 def test_a_place_that_cannot_be_written_costs_nothing(tmp_path: Path) -> None:
     """A run goes on without."""
     (tmp_path / "file").write_text("")
@@ -265,12 +277,13 @@ def test_as_many_of_a_teacher_s_outputs_are_kept_as_there_is_room_for(
 def test_what_a_killed_run_left_goes(tmp_path: Path) -> None:
     """After a while, as another run may be saving."""
     cache, stage = Cache(tmp_path, 1000), {"a": torch.zeros(4)}
-    for name, age in ((".new-old", 2 * LEFT_SECONDS), (".new-now", 0.0)):
+    old, now, other = ".new-old_left", ".new-now_made", ".new-weights"
+    for name, age in ((old, 2 * LEFT_SECONDS), (now, 0.0), (other, 2 * LEFT_SECONDS)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "stage").write_bytes(b"half")
         os.utime(tmp_path / name, (time.time() - age,) * 2)
     cache.save("scores", "k" * 64, stage)
-    assert [path.name for path in tmp_path.glob(".new-*")] == [".new-now"]
+    assert {path.name for path in tmp_path.glob(".new-*")} == {now, other}
 
 
 def test_of_too_much_what_was_used_longest_ago_is_made_again() -> None:

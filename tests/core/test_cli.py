@@ -1,6 +1,7 @@
 """The command line: one clear line for every mistake, JSON where it is asked for."""
 
 import errno
+import io
 import json
 import shutil
 import sys
@@ -367,6 +368,62 @@ def test_only_the_command_itself_says_how_threads_wait(monkeypatch: pytest.Monke
     monkeypatch.setattr(sys, "argv", ["pgb", *words])
     assert cli.main() == 1
     assert said == [True]
+
+
+def test_a_name_that_a_terminal_cannot_write_is_escaped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The work is done by then; it must not end in a traceback."""
+    with io.TextIOWrapper(io.BytesIO(), "ascii") as terminal:
+        monkeypatch.setattr(sys, "argv", ["pgb", "inspect", str(tmp_path / "absent")])
+        monkeypatch.setattr(sys, "stdout", terminal)
+        assert cli.main() == 1
+        print("größe", file=terminal, flush=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("compress", "c", "--train", "a.csv", "--train", "b.csv"), "argument --train: is given twice"),
+        (("compress", "c", "--forms", "fp32", "--forms", "int8"), "argument --forms: is given twice"),
+        (("evaluate", "c", "--data", "a.csv", "--data", "a.csv"), "argument --data: is given twice"),
+        (("bench", "a", "--seconds", "1", "--seconds", "2"), "argument --seconds: is given twice"),
+        (("compress", "c", "--resume", "--no-resume"), "--resume and --no-resume are opposites; give one of them"),
+        (("compress", "c", "--eval", ""), "argument --eval: is given without a value"),
+        (("compress", "c", "--config", ""), "argument --config: is given without a value"),
+        (("inspect", "a", "--html", ""), "argument --html: is given without a value"),
+        (("compare", "c", "--text-column", ""), "argument --text-column: is given without a value"),
+    ],
+)
+def test_a_flag_has_one_value(words: tuple[str, ...], reason: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """argparse takes the last of two, and a variable of a shell that nobody set is an empty one."""
+    with pytest.raises(SystemExit):
+        cli.main(words)
+    assert reason in capsys.readouterr().err
+
+
+def test_the_cache_alone_may_be_named_by_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Which keeps none. Label columns are as many as there are."""
+    given = ("compress", tmp_path / "none", "--out", tmp_path / "o", "--keep", "1", "--cache", "")
+    code, _, error = run(capsys, *given, "--label-column", "a", "--label-column", "b")
+    assert code == 1
+    assert "no such checkpoint" in error
+
+
+def test_a_name_that_leaves_no_room_is_refused_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is written beside the output has a longer name, and is there last."""
+    for command in (("compress",), ("compress", "--max-drop", "1", "--eval", "e"), ("compare", "--eval", "e")):
+        code, _, error = run(capsys, command[0], "c", "--train", "t", *command[1:], "--out", tmp_path / ("ö" * 120))
+        assert code == 1
+        assert "the name has 240 bytes, and at most 200 leave room" in error
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "1e400"])
+def test_bench_takes_a_time_that_ends(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before it opens anything."""
+    code, _, error = run(capsys, "bench", "none", "--seconds", seconds)
+    assert code == 1
+    assert "is out of range; use above 0, at most 600" in error
 
 
 def test_an_argument_that_no_command_has_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from pgb_core.charts import Labels
 from pgb_core.cli import main
+from pgb_core.compare import run as comparing
 from pgb_core.compare import timing
 from pgb_core.compare.config import CompareConfig
 from pgb_core.compare.page import Report, best_forms, page
@@ -22,7 +23,7 @@ from pgb_core.errors import ArtifactError, ConfigError, DataError, ResourceError
 from pgb_core.inference.load import load
 from pgb_core.options import METHODS
 from pgb_core.tasks.metrics import standard_error
-from tests.core.small import changed, checkpoint
+from tests.core.small import changed, checkpoint, instead
 from tests.reports import Heard
 
 
@@ -150,6 +151,8 @@ def test_all_methods_at_all_sizes_are_points() -> None:
     quick = CompareConfig(**usual, quick=True)
     assert (quick.keep, quick.minutes_a_point) == ((0.5,), 1.0)
     assert CompareConfig(**usual, quick=True, keep="0.3", minutes=2.0).keep == (0.3,)
+    listed = CompareConfig(**usual, methods=["pgb", "flop"], keep=[0.25, 0.5])
+    assert (listed.methods, listed.keep) == (("pgb", "flop"), (0.5, 0.25))
 
 
 def test_the_dense_point_is_the_model_as_it_is() -> None:
@@ -238,6 +241,15 @@ def test_a_damaged_point_is_made_again_before_anything_is_timed(tmp_path: Path, 
         next(Points(config, told).made())
 
 
+def test_a_report_of_something_else_is_not_replaced(tmp_path: Path) -> None:
+    """It is named before anything is read."""
+    (tmp_path / "report.html").write_text("of a month ago")
+    config = CompareConfig(checkpoint="none", out=tmp_path, train="rows", eval="others")
+    with pytest.raises(ConfigError, match=r"holds report\.html and no compare\.json, so no comparison wrote it"):
+        comparing.compare(config, Heard())
+    assert (tmp_path / "report.html").read_text() == "of a month ago"
+
+
 @pytest.mark.parametrize(
     ("file", "entry"),
     [
@@ -299,5 +311,5 @@ def test_a_comparison_ends_in_artifacts_a_picture_and_advice(
     with load(out / "pgb-50") as served:
         assert served("the town sang")
     capsys.readouterr()
-    assert main(["compare", *common, "--samples", "8", "--methods", "pgb", "--keep", "0.5"]) == 1
+    assert main(["compare", *instead(common, "--samples", "8"), "--methods", "pgb", "--keep", "0.5"]) == 1
     assert "other settings, data, label names or tokenizer" in capsys.readouterr().err

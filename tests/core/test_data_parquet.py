@@ -3,6 +3,7 @@
 import json
 import sys
 import tracemalloc
+from datetime import date
 from decimal import Decimal
 from importlib.util import find_spec
 from pathlib import Path
@@ -247,6 +248,15 @@ def test_columns_of_every_kind_may_stand_beside_the_text(tmp_path: Path) -> None
     }
     writer.write_table(pyarrow.table({"text": ["a", "b"], **others}), tmp_path / "a.parquet")
     assert [row.text for row in texts(tmp_path / "a.parquet")] == ["a", "b"]
+
+
+def test_labels_of_a_database_are_numbers(tmp_path: Path) -> None:
+    """Which writes decimal ones; what is no label is called what it is."""
+    path = write(tmp_path / "a.parquet", [{"text": "good", "label": Decimal("2.50")}, {"text": "bad", "label": None}])
+    assert [row.label for row in texts(path)] == [2.5, None]
+    for value, said in ((b"x", "the label holds bytes"), (date(2020, 1, 1), "the label holds a date or a time")):
+        with pytest.raises(DataError, match=said):
+            texts(write(path, [{"text": "good", "label": value}]))
 
 
 def test_datasets_writes_what_is_read(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ def cells(data: Data) -> list[tuple[str, str | None, object]]:
         ("a.csv", "x,y\na,b\n", {"text": "x", "pair": "y"}, ("a", "b", None), "second text from 'y', no label"),
         ("a.csv", "text,label\na,0\n", {"text": "label", "label": ("text",)}, ("0", None, "a"), "text from 'label'"),
         ("a.csv", "text,content,label\na,b,0\n", {"text": "content"}, ("b", None, "0"), "'text' is not read"),
+        ("a.csv", "r\u00e9sum\u00e9,y\na,b\n", {"text": "re\u0301sume\u0301"}, ("a", None, None), "'y' is not read"),
         ("a.csv", "Text,text\na,b\n", {"text": "Text"}, ("a", None, None), "text from 'Text'"),
         ("a.jsonl", '{"body": "a", "stars": 5}\n', {}, ("a", None, 5), "text from 'body', label from 'stars'"),
         ("a.jsonl", '{"text": "a", "text_pair": null}\n', {}, ("a", None, None), "'text_pair' is not read"),

@@ -3,6 +3,7 @@
 import io
 import json
 import shlex
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from pgb_core.artifact import Artifact
 from pgb_core.data import QuestionRow, read_data
 from pgb_core.demo import passages, table
 from pgb_core.demo.passages import Passages
-from pgb_core.errors import DataError
+from pgb_core.errors import ArtifactError, DataError
 from tests.made import Make
 
 Split = tuple[list[QuestionRow], list[QuestionRow]]
@@ -132,6 +133,13 @@ def test_the_table_fits_80_columns_and_shows_the_best_dense_form(make: Make, sca
     assert text.count("acc. 81.5") == text.count("F1 93.5") == 1
     assert f"{1.8 * scale:.1f}, {2.1 * scale:.1f}" in text
     assert "1.1x 0.9-1.3" in text
+
+
+def test_an_artifact_of_somebody_s_own_is_not_replaced(make: Make, tmp_path: Path) -> None:
+    """The examples of the documentation have the names of the demo's models."""
+    shutil.copytree(make("bert", "classification").path, tmp_path / "sentiment")
+    with pytest.raises(ArtifactError, match="sentiment: holds an artifact that the demo did not make"):
+        demo.prepare(tmp_path)
 
 
 def test_the_calls_are_a_page_two_requests_and_a_line_of_python(capsys: pytest.CaptureFixture[str]) -> None:

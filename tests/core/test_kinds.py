@@ -13,7 +13,7 @@ import pytest
 from pgb_core.checkpoints.architectures import ARCHITECTURES
 from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.errors import CheckpointError
-from tests.core.small import checkpoint
+from tests.core.small import changed, checkpoint
 
 
 class _Trap:
@@ -142,6 +142,21 @@ def test_a_cross_encoder_of_sentence_transformers_is_a_classifier(tmp_path: Path
 
 
 @pytest.mark.parametrize(
+    "settings",
+    [
+        {"sbert_ce_default_activation_function": "torch.nn.modules.linear.Identity"},
+        {"sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"}},
+    ],
+)
+def test_a_cross_encoder_whose_scores_are_logits_is_told(settings: dict[str, Any], tmp_path: Path) -> None:
+    """The artifact gives their sigmoid; a head that gives a number gives what it gives there."""
+    folder = checkpoint(tmp_path / "model", "bert", "classification", num_labels=1, **settings)
+    assert any("their sigmoid, as transformers" in text for text in load_checkpoint(folder).warnings)
+    changed(folder / "config.json", problem_type="regression")
+    assert not any("sigmoid" in text for text in load_checkpoint(folder).warnings)
+
+
+@pytest.mark.parametrize(
     ("settings", "said"),
     [
         (
@@ -204,6 +219,39 @@ def test_an_unknown_model_type_is_refused_in_one_short_line(kind: object, tmp_pa
 def test_a_head_or_code_of_another_kind_is_refused(settings: dict[str, Any], said: str, tmp_path: Path) -> None:
     """By what config.json says."""
     assert said in refused(sound(tmp_path / "model", **settings))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"problem_type": "multilabel"}, "problem_type is 'multilabel' in config.json; use one of single_label_"),
+        ({"problem_type": ["regression"]}, "problem_type is a list in config.json; use one of"),
+        ({"id2label": ["bad", "good"]}, "id2label of config.json must be an object such as"),
+        ({"id2label": {"first": "bad", "second": "good"}}, "id2label of config.json must be an object such as"),
+        ({"id2label": {"0": "a", "1": "b", "2": "c"}, "num_labels": 2}, "num_labels is 2 in config.json, and id2label"),
+        ({"id2label": {"0": None, "1": "good"}}, "id2label has null in place of a name; name each label"),
+        ({"id2label": {"0": " ", "1": "good"}}, "id2label has an empty name; name each label"),
+    ],
+)
+def test_what_says_nothing_of_the_labels_is_refused(settings: dict[str, Any], said: str, tmp_path: Path) -> None:
+    """transformers passes over most of it, and picks one label of several, named LABEL_0 and so on."""
+    assert said in refused(sound(tmp_path / "model", **settings))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"label2id": {"bad": 0, "good": 1}}, ["bad, good in label2id alone"]),
+        ({"label2id": {"LABEL_0": 0, "LABEL_1": 1}}, []),
+        ({"id2label": {"0": "bad", "1": "good"}, "label2id": {"bad": "0", "good": "1"}}, []),
+        ({"id2label": {"0": "bad", "1": "good"}, "label2id": {"bad": "1", "good": "0"}}, ["disagree on bad, good"]),
+    ],
+)
+def test_names_that_are_not_read_are_told(settings: dict[str, Any], said: list[str], tmp_path: Path) -> None:
+    """transformers reads id2label; numbers may be in quotes."""
+    warned = [text for text in load_checkpoint(sound(tmp_path / "model", **settings)).warnings if "label2id" in text]
+    assert len(warned) == len(said)
+    assert all(part in text for part, text in zip(said, warned, strict=True))
 
 
 def test_a_vocabulary_that_needs_sentencepiece_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,13 @@ def test_what_fits_one_reading_is_read_so(
     assert (found.kind, found.targets) == (kind, targets)
 
 
+def test_accents_may_be_marks_of_their_own() -> None:
+    """Which look the same; where the head has both, each is its own."""
+    one, marked = "gr\u00f6\u00dfe", "gro\u0308\u00dfe"
+    assert read([marked, "GR\u00d6SSE", "klein"], ("klein", one)).targets == [1, 1, 0]
+    assert read([marked, one], (marked, one)).targets == [0, 1]
+
+
 STARS = ("1 star", "2 stars", "3 stars", "4 stars", "5 stars")
 
 

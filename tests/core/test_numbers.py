@@ -76,7 +76,7 @@ def test_rounding_passes_gradients_straight_through() -> None:
     assert not straight(torch.zeros(3), torch.zeros(())).any()
 
 
-@pytest.mark.parametrize("block", [1, 5, 1000])
+@pytest.mark.parametrize("block", [1, 5, 1000, 1 << 40])
 def test_a_share_of_whole_blocks_is_drawn(block: int) -> None:
     """Within a block all weights are of one kind, the share is that which was asked for, the last may be shorter."""
     drawn = blocks(torch.zeros(400, 96), 0.3, block, torch.Generator().manual_seed(2))

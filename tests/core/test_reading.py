@@ -155,6 +155,21 @@ def test_rows_that_teach_nothing_are_told_so(tmp_path: Path) -> None:
     assert any("rows.jsonl: nothing is learned from these rows, as keep 1 exports" in note for note in told.notes)
 
 
+def test_pairs_beside_single_texts_are_told(tmp_path: Path) -> None:
+    """A model is for one of the two; files that agree are not spoken of."""
+    model, pairs = checkpoint(tmp_path / "model", "bert", "classification"), tmp_path / "pairs.csv"
+    pairs.write_text("text1,text2,label\nthe film,was good,0\nthe town,sang,1\n")
+    single = tmp_path / "rows.jsonl"
+    single.write_text('{"text": "the film", "label": 0}\n')
+    loaded, warned = load_checkpoint(model), []
+    for held_out in (single, pairs):
+        told = Heard()
+        read_inputs(CompressConfig(checkpoint=model, train=pairs, eval=held_out, out="o"), loaded, told)
+        warned.append([text for text in told.warnings if "a model is for one of the two" in text])
+    assert [len(texts) for texts in warned] == [1, 0]
+    assert "rows.jsonl holds single texts and pairs.csv pairs of texts" in warned[0][0]
+
+
 def squad(folder: Path, good: int, lost: int, text: str = "city", start: int | None = 4) -> str:
     """Questions, of which some have an answer that is not where it is written to be."""
     found = {"question": "who", "answers": [{"text": "town", "answer_start": 4}]}

@@ -31,7 +31,7 @@ from pgb_core.run.workspace import locked
 from pgb_core.tasks import Source
 from pgb_core.tasks.metrics import Metrics
 from pgb_core.tasks.parts import half, seen, some
-from tests.core.small import WORDS, changed, checkpoint
+from tests.core.small import WORDS, changed, checkpoint, instead
 from tests.made import Make
 from tests.reports import Heard
 
@@ -224,15 +224,15 @@ def test_a_speed_that_no_size_has_is_told_with_what_was_measured(
     assert main(given) == 1
     assert made.stat().st_mtime_ns == before  # the same command does not make the size again
     capsys.readouterr()
-    assert main([*given, "--forms", "int8", "--plan-for", "fp32"]) == 1
+    assert main([*instead(given, "--forms", "int8"), "--plan-for", "fp32"]) == 1
     assert made.stat().st_mtime_ns == before
-    assert main([*given, "--forms", "torch"]) == 1
+    assert main(instead(given, "--forms", "torch")) == 1
     assert made.stat().st_mtime_ns > before
     assert set(open_artifact(made.parent).manifest.forms) == {"torch"}
-    assert main([*given, "--samples", "8"]) == 1
+    assert main(instead(given, "--samples", "8")) == 1
     kept = [path for path in (tmp_path / ".small.sizes").iterdir() if path.is_dir()]
     assert len(kept) == 3  # sizes that other settings made are not taken for these
-    assert main([*given, "--samples", "4", "--resume"]) == 1
+    assert main([*instead(given, "--samples", "4"), "--resume"]) == 1
     assert "the stopped search had other settings or data; leave --resume out" in capsys.readouterr().err
 
 
@@ -346,7 +346,7 @@ def test_what_was_trained_is_not_trained_again(
         assert "damaged and left out; it is made again" in said
         assert "No space left on device" in said
         patch.setattr("pgb_core.artifact.writing.swap", swap)
-        assert main([*given, "--forms", "fp32,torch", "--resume"]) == 0
+        assert main([*instead(given, "--forms", "fp32,torch"), "--resume"]) == 0
     assert "found in 1 trainings" in capsys.readouterr().out
     found = open_artifact(out)
     assert set(found.manifest.forms) == {"fp32", "torch"}

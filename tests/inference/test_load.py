@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,6 +109,10 @@ def test_there_may_be_more_texts_than_a_request_may_have(loaded: tuple[Loaded, L
         (lambda c, q: q.answer("who", "a", Options(1, 0)), InvalidInput, "at least 1 token"),
         (lambda c, q: q.answer("who", "a", Options(), Windowing(0)), InvalidInput, "at least 1 token"),
         (lambda c, q: q.answer("who", "a", Options(), Windowing(None, -1)), InvalidInput, "no negative number"),
+        (lambda c, q: c.classify(["a", None]), InvalidInput, "neither a text nor a pair of texts"),
+        (lambda c, q: c.classify([("a", "b", "c")]), InvalidInput, "neither a text nor a pair of texts"),
+        (lambda c, q: q.answers([("who", "a")]), InvalidInput, "an item is no Question"),
+        (lambda c, q: q.answer("who", None), InvalidInput, "a question or a context is not a text"),
         (lambda c, q: c.classify(["\ud800"]), InvalidInput, "half of a surrogate pair"),
         (lambda c, q: c.classify(TEXTS, Labelling(truncate=False)), InvalidInput, "more than 64 tokens"),
         (lambda c, q: q.answer(" ", "a"), EmptyInput, "a question or a context is empty"),
@@ -129,13 +134,32 @@ def test_what_cannot_be_asked_is_refused(
         ({"form": "fp32", "device": "tpu"}, "onnxruntime runs on the CPU and CUDA only; set device cpu"),
         ({"form": "fp8"}, "carries no form fp8, only fp32, int8; choose one of these"),
         ({"runtime": "magic"}, "no form can be served here .fp32: it is not for runtime magic; int8: it is not for"),
+        ({"threads": -1}, "threads must be a whole number from 0 to 1024"),
+        ({"threads": 10**9}, "threads must be a whole number from 0 to 1024"),
+        ({"threads": 1.5}, "threads must be a whole number from 0 to 1024"),
         ({"device": "tpu"}, "no form can be served here .fp32: it is not for device tpu; int8: it is not for"),
     ],
 )
-def test_what_no_runtime_is_or_does_is_refused(artifacts: tuple[Path, Path], place: dict[str, str], says: str) -> None:
+def test_what_no_runtime_is_or_does_is_refused(artifacts: tuple[Path, Path], place: dict[str, Any], says: str) -> None:
     """With what there is."""
     with pytest.raises(RuntimeUnavailable, match=says):
         pgb_core.load(artifacts[0], **place)
+
+
+def test_what_gives_its_items_once_is_read_as_a_list_is(loaded: tuple[Loaded, Loaded]) -> None:
+    """Texts of a generator, and questions."""
+    assert loaded[0].classify(text for text in TEXTS) == loaded[0].classify(TEXTS)  # type: ignore[arg-type]
+    asked = [Question("who sang", CONTEXT), Question("who", CONTEXT)]
+    assert loaded[1].answers(q for q in asked) == loaded[1].answers(asked)  # type: ignore[arg-type]
+
+
+def test_a_model_is_closed_once_and_says_so(artifacts: tuple[Path, Path]) -> None:
+    """A second time does nothing, and what is asked afterwards is refused."""
+    with pgb_core.load(artifacts[0], "fp32", threads=1) as model:
+        model.close()
+    model.close()
+    with pytest.raises(RuntimeUnavailable, match="is closed; load it again"):
+        model("a film")
 
 
 def test_what_is_no_artifact_is_refused(tmp_path: Path) -> None:

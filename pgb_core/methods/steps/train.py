@@ -48,7 +48,8 @@ def learned_by(run: Run) -> tuple[object, ...]:
 
 def training_effort(run: Run, training: Training) -> dict[str, float]:
     """Expected work of a training by its title, in tokens through the dense model."""
-    passes = training.share * run.epochs * token_count(run.inputs.training)
+    steps = step_count(run, training.share) if training.share * run.epochs else 0
+    passes = steps / run.per_epoch * token_count(run.inputs.training)
     return {training.title: passes * (TRAIN_TOKEN * training.size + run.config.distill)} if passes else {}
 
 
