@@ -154,7 +154,8 @@ def test_a_version_without_traffic_is_kept_until_one_gets_all_of_it(admin: TestC
 
 
 @pytest.mark.parametrize(
-    ("weights", "status"), [({}, 422), ({"9": 1}, 404), ({"2": 0}, 422), ({"2": -1}, 422), ({"2": "x"}, 422)]
+    ("weights", "status"),
+    [({}, 422), ({"9": 1}, 404), *(({"2": share}, 422) for share in (0, -1, "x", "1", True, None))],
 )
 def test_shares_that_cannot_be_are_refused(admin: TestClient, weights: dict[str, object], status: int) -> None:
     """Unknown versions, nothing, zero, negative, not a number."""
@@ -239,6 +240,7 @@ def test_the_index_shows_what_could_be_loaded(admin: TestClient, folder: Path, a
     assert index() == sorted(ready + kept)
     assert index(ready=False) == index(ready=None) == index()
     assert index(ready=True) == ready
+    assert admin.post("/v2/repository/index", json={"ready": "false"}).status_code == 400
     assert admin.post("/v1/models/mood/load", json={"version": "2"}).status_code == 200
     assert admin.post("/v1/models/plain/load", json={}).status_code == 200
     found = {(name, version): state for name, version, state, _ in index() if state != "UNLOADING"}
