@@ -163,6 +163,15 @@ def test_shares_that_cannot_be_are_refused(admin: TestClient, weights: dict[str,
     assert admin.put("/v1/models/mood/split", json={"weights": weights}).status_code == status
 
 
+def test_a_version_in_the_address_is_not_passed_over(admin: TestClient) -> None:
+    """Without it, all versions would be unloaded, or the latest would get all of the traffic."""
+    before = names(admin)
+    for what in ("unload?version=2", "load?version=2", "load?share=0.1"):
+        for body in ({}, {"json": {}}):
+            assert admin.post(f"/v1/models/mood/{what}", **body).status_code == 422
+    assert names(admin) == before
+
+
 def test_an_unloaded_model_is_unknown_until_it_is_loaded_again(admin: TestClient) -> None:
     """Through the v2 repository calls."""
     assert admin.post("/v2/repository/models/mood/unload", json={}).status_code == 200
@@ -277,7 +286,9 @@ def test_clients_of_v2_find_the_words_that_they_look_for(admin: TestClient) -> N
     for body in ({}, {"parameters": None}, {"parameters": {"unload_dependents": True}}):
         reply = admin.post("/v2/repository/models/nope/unload", json=body)
         assert (reply.status_code, reply.json()) == (200, {})
-    assert admin.post("/v2/repository/models/mood/unload", content=b"{").status_code == 400
+    for body in (b"{", b'{"version": "2"}', b'{"parameters": {"version": "2"}}'):
+        for what in ("load", "unload"):
+            assert admin.post(f"/v2/repository/models/mood/{what}", content=body).status_code == 400
     assert label(admin) == "1"
 
 

@@ -191,7 +191,8 @@ async def load(request: Request, name: Name) -> dict[str, object]:
 @router.post("/repository/models/{name}/unload", dependencies=ADMIN, openapi_extra=_body(v2.UnloadRequest))
 async def unload(request: Request, name: Name) -> dict[str, object]:
     """Unload every version of a model. A model that is not loaded is no error."""
-    codec.parse_repository(v2.UnloadRequest, await request.body())
+    if codec.parse_repository(v2.UnloadRequest, await request.body()).parameters.keys() - {"unload_dependents"}:
+        raise InvalidInput("every version of a model is unloaded; send no parameter but unload_dependents")
     with suppress(UnknownModel):
         await repository_of(request).unload(name)
     return {}

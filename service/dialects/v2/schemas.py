@@ -64,11 +64,15 @@ class IndexRequest(BaseModel):
 class LoadRequest(BaseModel):
     """Parameters for loading a model. There are none, because a model is loaded as its folder has it."""
 
+    model_config = ConfigDict(extra="forbid")  # a version that is passed over would be another one
+
     parameters: Parameters = {}
 
 
 class UnloadRequest(BaseModel):
     """Parameters for unloading a model. `unload_dependents` is accepted; no model depends on another."""
+
+    model_config = ConfigDict(extra="forbid")
 
     parameters: Parameters = {}
 
