@@ -282,7 +282,8 @@ def read_settings(argv: Sequence[str]) -> Settings:
     known = {f"{prefix}{name}".upper() for prefix in (PREFIX, DEFAULTS) for name in Settings.model_fields}
     known |= {f"{PREFIX}CONFIG", _OF_THE_JOB}
     for name in os.environ:
-        if name.startswith(PREFIX) and name not in known and not _LINKED.fullmatch(name):
+        large = name.upper()  # a setting is taken in small letters, too
+        if large.startswith(PREFIX) and large not in known and not _LINKED.fullmatch(large):
             raise SettingsError(f"environment: {name} is not a setting; docs/settings.md lists them")
     for prefix, near in ((PREFIX, "pgb"), (DEFAULTS, "pgb-default")):
         if os.environ.get(f"{prefix}PORT", "").startswith("tcp://"):
@@ -308,7 +309,10 @@ def read_settings(argv: Sequence[str]) -> Settings:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -P -m service", description="Serve artifacts over HTTP.", epilog="Write lists as a,b,c."
+        prog="python -P -m service",
+        description="Serve artifacts over HTTP.",
+        epilog="Write lists as a,b,c.",
+        allow_abbrev=False,
     )
     parser.add_argument("artifacts", nargs="*", help=_help("artifacts"))
     parser.add_argument("--config", help="TOML file of settings; PGB_CONFIG names one too")

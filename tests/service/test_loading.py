@@ -1,6 +1,8 @@
 """While models load, when they do not, and when nobody waits for it any more."""
 
 import asyncio
+import errno
+import os
 import shutil
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -19,6 +21,7 @@ from service.app import create_app
 from service.errors import DeadlineExceeded, LoadFailed
 from service.keys import make_key
 from service.models import loader, model
+from service.models.folder import labels
 from service.models.model import Model
 from service.observe.metrics import clock
 from service.settings import Settings
@@ -88,6 +91,17 @@ def test_whatever_goes_wrong_while_loading_ends_the_start(
     with pytest.raises(LoadFailed, match=rf"does not load \({error}\)"), TestClient(app):
         pass
     assert app.state.lifecycle.loaded.is_set()
+
+
+def test_a_model_s_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is one of many, and the start ends with it."""
+
+    def denied(path: Path) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+    with pytest.raises(LoadFailed, match=r"/mood: cannot be read \(permission denied\)"):
+        labels(tmp_path, "mood")
 
 
 @pytest.mark.parametrize(("name", "reason"), [("none", "no such file"), ("file", "not a directory")])
