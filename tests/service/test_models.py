@@ -289,6 +289,7 @@ def test_clients_of_v2_find_the_words_that_they_look_for(admin: TestClient) -> N
     for body in (b"{", b'{"version": "2"}', b'{"parameters": {"version": "2"}}'):
         for what in ("load", "unload"):
             assert admin.post(f"/v2/repository/models/mood/{what}", content=body).status_code == 400
+            assert admin.post(f"/v2/repository/models/mood/{what}?version=2").status_code == 400
     assert label(admin) == "1"
 
 
