@@ -64,8 +64,8 @@ async def serve(settings: Settings) -> int:
     await asyncio.wait((serving, loaded, stop), return_when=asyncio.FIRST_COMPLETED)
     if lifecycle.failure is None and not stopping.is_set() and not serving.done():
         await asyncio.wait((serving, stop), return_when=asyncio.FIRST_COMPLETED)
-    if stopping.is_set() and lifecycle.ready:
-        lifecycle.drain()
+    if stopping.is_set() and lifecycle.loaded.is_set() and lifecycle.failure is None:
+        lifecycle.drain()  # also where a model fails: the others are still asked
         await asyncio.wait((serving,), timeout=settings.drain_seconds)
     lifecycle.draining = True
     _end_within(settings.stop_seconds + _LAST_SECONDS)

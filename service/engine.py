@@ -29,7 +29,7 @@ from service.observe.metrics import Call, clock
 from service.settings import Settings
 
 INLINE_CHARACTERS = 1024
-_INLINE_COST = 8 * INLINE_CHARACTERS  # of finding answers: those in a window or two
+_INLINE_COST = 8 * INLINE_CHARACTERS  # of finding answers: those in a window or two; of putting labels in order
 # Most characters of all answers to one request: about a megabyte of JSON.
 MOST_CHARACTERS = 1_000_000
 
@@ -79,9 +79,14 @@ class Engine:
     ) -> list[list[Score]]:
         """Scores of each text or pair, highest first. Raises ServiceError."""
         with self._model(call, target, CLASSIFICATION) as model:
+            labels, chosen = model.manifest.labels, options.activation or model.manifest.activation
+            _check_labels(len(inputs), labels, options.top_k)
             logits = await self._logits(call, model, inputs, options)
-            chosen = options.activation or model.manifest.activation
-            return ranked(logits, model.manifest.labels, chosen, options.top_k)
+            amount = len(logits) * len(labels)
+            if amount <= _INLINE_COST:
+                return ranked(logits, labels, chosen, options.top_k)
+            work = _ranked(logits, labels, chosen, options.top_k)
+            return await self._line.run(work, call.flow, amount, call.deadline, learns=False)
 
     async def rank(
         self, call: Call, target: Target, query: str, texts: Sequence[str], options: Labelling
@@ -98,8 +103,13 @@ class Engine:
     async def scores(
         self, call: Call, target: Target, inputs: Sequence[Text], options: Labelling
     ) -> tuple[Sequence[str], NDArray[np.float64]]:
-        """Labels, and scores [inputs, labels] in the labels' order. Raises ServiceError."""
+        """Labels, and scores [inputs, labels] in the labels' order, also where `top_k` of them are to be named.
+
+        Raises ServiceError.
+        """
         with self._model(call, target, CLASSIFICATION) as model:
+            if options.top_k is not None:
+                _check_labels(len(inputs), model.manifest.labels, options.top_k)
             logits = await self._logits(call, model, inputs, options)
             activation = options.activation or model.manifest.activation
             return model.manifest.labels, activate(np.stack(logits), activation)
@@ -257,6 +267,24 @@ class Engine:
                     check_text(text)
                     checked.add(text)
         task.check(inputs)
+
+
+def _check_labels(inputs: int, labels: Sequence[str], top_k: int | None) -> None:
+    """Raises TooLarge where the labels in the answers to so many inputs may be too long in all."""
+    if inputs * sum(sorted(map(len, labels), reverse=True)[:top_k]) > MOST_CHARACTERS:
+        raise TooLarge("the answers have too many labels in all; send fewer inputs at a time, or ask for the best ones")
+
+
+def _ranked(
+    logits: Sequence[Logits], labels: Sequence[str], activation: str, top_k: int | None
+) -> Generator[int, None, list[list[Score]]]:
+    """`ranked`, of some inputs at a time."""
+    found: list[list[Score]] = []
+    step = max(1, _INLINE_COST // len(labels))
+    for first in range(0, len(logits), step):
+        found += ranked(logits[first : first + step], labels, activation, top_k)
+        yield step * len(labels)
+    return found
 
 
 def _windowed(tokens: float, length: int, stride: int) -> float:

@@ -43,6 +43,7 @@ DEFAULTS = f"{PREFIX}DEFAULT_"
 _OF_THE_JOB = f"{PREFIX}CACHE"  # where `pgb compress` keeps scores
 _LONGEST = 1e9  # seconds: what clocks and timers can count
 _MOST_BYTES = (1 << 31) - 1  # of one body
+_EMPTY = "is empty; leave it out to take the default"
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([\w.-]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?", re.IGNORECASE | re.ASCII)
 _PORTS = {"http": 80, "https": 443}
 _ENDPOINT = re.compile(r"https?://[^\s/?#]+\S*", re.IGNORECASE)
@@ -211,7 +212,9 @@ class Settings(BaseSettings):
     def _not_empty(cls, value: Any, info: ValidationInfo) -> Any:
         """An empty host would mean every address, and an empty path the current directory."""
         if isinstance(value, str) and not value.strip():
-            raise ValueError("is empty; leave it out to take the default")
+            raise ValueError(_EMPTY)
+        if isinstance(value, list) and any(isinstance(part, str) and not part.strip() for part in value):
+            raise ValueError("one of the list is empty; leave it out")
         return value
 
     @field_validator("max_pending_bytes")
@@ -273,11 +276,14 @@ def _origin(given: str) -> str:
 def read_settings(argv: Sequence[str]) -> Settings:
     """Read flags, environment and the file that --config or PGB_CONFIG names. Raises SettingsError."""
     flags = {name: value for name, value in vars(_parser().parse_args(argv)).items() if value not in (None, [])}
-    config = flags.pop("config", None) or os.environ.get(f"{PREFIX}CONFIG")
+    config = flags.pop("config", os.environ.get(f"{PREFIX}CONFIG"))
+    if config is not None and not config.strip():  # a service would start without what the file says, such as keys
+        raise SettingsError(f"config: {_EMPTY}")
     known = {f"{prefix}{name}".upper() for prefix in (PREFIX, DEFAULTS) for name in Settings.model_fields}
     known |= {f"{PREFIX}CONFIG", _OF_THE_JOB}
     for name in os.environ:
-        if name.startswith(PREFIX) and name not in known and not _LINKED.fullmatch(name):
+        large = name.upper()  # a setting is taken in small letters, too
+        if large.startswith(PREFIX) and large not in known and not _LINKED.fullmatch(large):
             raise SettingsError(f"environment: {name} is not a setting; docs/settings.md lists them")
     for prefix, near in ((PREFIX, "pgb"), (DEFAULTS, "pgb-default")):
         if os.environ.get(f"{prefix}PORT", "").startswith("tcp://"):
@@ -303,7 +309,10 @@ def read_settings(argv: Sequence[str]) -> Settings:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -P -m service", description="Serve artifacts over HTTP.", epilog="Write lists as a,b,c."
+        prog="python -P -m service",
+        description="Serve artifacts over HTTP.",
+        epilog="Write lists as a,b,c.",
+        allow_abbrev=False,
     )
     parser.add_argument("artifacts", nargs="*", help=_help("artifacts"))
     parser.add_argument("--config", help="TOML file of settings; PGB_CONFIG names one too")

@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError, from_json
 from starlette.exceptions import HTTPException
 
 from service.dialects.common import Require, body_of, header_of
-from service.errors import Malformed, TooLarge
+from service.errors import InvalidInput, Malformed, TooLarge
 
 # Values that an input may take in the longest way of writing it, and those that a request has besides.
 _VALUES_OF_INPUT, _OTHER_VALUES = 16, 1_000
@@ -109,6 +109,9 @@ class StrictRoute(DirectRoute):
     What has no content type is read as JSON, too, for clients send it so; but not where models are administered: a page
     of another site can make a browser send that, and must first ask whether it may send what is called JSON.
 
+    A field of the body that stands in the address is refused. It would be passed over, and without its version an
+    unloading is one of all versions.
+
     A model may have a static method `heard`: it is called with what was sent before that is judged, and the request.
 
     FastAPI never answers it. What it looks up at every request costs as much as tokenising four texts, and it reads the
@@ -117,7 +120,7 @@ class StrictRoute(DirectRoute):
 
     def get_route_handler(self) -> Answering:
         """See APIRoute. Raises TypeError for a function that takes anything else beside a body."""
-        bodies = {name: kind for name, kind in get_type_hints(self.endpoint).items() if _model(kind)}
+        bodies = {name: kind for name, kind in get_type_hints(self.endpoint).items() if _models(kind)}
         bodies.pop("return", None)
         if not bodies:
             return APIRoute.get_route_handler(self)
@@ -129,8 +132,11 @@ class StrictRoute(DirectRoute):
             raise TypeError(f"{self.path}: takes more than words of its path, a body, the request and a key")
 
         named = any(check.scope != "use" for check in self._checks())
+        fields = {name for part in _models(kind) for name in part.model_fields}
 
         async def reading(request: Request) -> Response:
+            if request.scope["query_string"] and not fields.isdisjoint(request.query_params):
+                raise InvalidInput("fields of the body stand in the address; send them in the body")
             sent = await _sent(request, named)
             if heard is not None:
                 heard(sent, request)
@@ -145,9 +151,9 @@ class StrictRoute(DirectRoute):
         return self.directly
 
 
-def _model(kind: object) -> bool:
-    """Whether a model is annotated, or a model or nothing."""
-    return any(isinstance(part, type) and issubclass(part, BaseModel) for part in (kind, *get_args(kind)))
+def _models(kind: object) -> list[type[BaseModel]]:
+    """The model that is annotated, alone or beside nothing; none for anything else."""
+    return [part for part in (kind, *get_args(kind)) if isinstance(part, type) and issubclass(part, BaseModel)]
 
 
 async def _sent(request: Request, named: bool) -> object:

@@ -99,11 +99,11 @@ class Arrival:
                 size = declared(headers)
                 peer = scope.get("client")
                 call.flow = f"{peer[0]}:{peer[1]}" if peer else ""
-                if size != 0 and self._parts.keys.required:  # no bytes are held for clients without a valid key
+                work = dialect.work.fullmatch(path) if scope["method"] == "POST" else None
+                if (work or size != 0) and self._parts.keys.required:  # who has no valid key hears of no load either
                     call.owner = call.flow = self._parts.keys.check(secrets_of(Headers(scope=scope)), "use")
                     if client is not None:
                         client.owned(call.owner)
-                work = dialect.work.fullmatch(path) if scope["method"] == "POST" else None
                 if work:
                     self._check_room(call, work.groupdict().get("model"), size or 0)
                 self._give(call, headers)

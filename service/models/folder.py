@@ -19,10 +19,13 @@ def check(folder: Path) -> None:
     try:
         next(folder.iterdir(), None)
     except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
         raise LoadFailed(
-            f"models_dir: {folder} cannot be read as a folder ({reason}); mount it, or leave it out"
+            f"models_dir: {folder} cannot be read as a folder ({_reason(error)}); mount it, or leave it out"
         ) from error
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or type(error).__name__).lower()
 
 
 def folders(folder: Path) -> list[str]:
@@ -61,7 +64,7 @@ def labels(folder: Path, name: str) -> list[str | None]:
         plain = (folder / name / MANIFEST).is_file()
         found: list[str | None] = [None, *_versions(folder / name)] if plain else [*_versions(folder / name)]
     except OSError as error:
-        raise LoadFailed(NO_FOLDER) from error
+        raise LoadFailed(f"{error.filename or folder / name}: cannot be read ({_reason(error)})") from error
     if not found:
         raise UnknownModel("the folder of models holds no version of that model")
     return found

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from pgb_core.artifact import open_artifact
+from pgb_core.artifact import Manifest, open_artifact
 from pgb_core.errors import PGBError
 from pgb_core.inference.runtimes.base import Runtime
 from service.batching.futures import settle
@@ -30,15 +30,19 @@ class Loader:
         self._instruments = instruments
         self._tracer = tracer
 
-    async def make(self, folder: Path, name: str | None, version: str | None = None) -> Model:
+    async def make(
+        self, folder: Path, name: str | None, version: str | None, fits: Callable[[str, Manifest], None]
+    ) -> Model:
         """The model of a folder, ready to answer. Without a name it has that of its artifact; without a version, a
-        number from its digest. Raises LoadFailed, whatever goes wrong."""
+        number from its digest. fits: called with its name before anything is loaded, raises LoadFailed where it cannot
+        be served. Raises LoadFailed, whatever goes wrong."""
         opened = _Opened()
 
         def make() -> Model:
             artifact = open_artifact(folder)
             number = str(int(artifact.manifest.digest[:12], 16))  # v2 clients read versions as numbers
             label = name or artifact.manifest.name
+            fits(label, artifact.manifest)
             return Model(artifact, label, version or number, self._settings, self._instruments, self._tracer, opened)
 
         start = clock()

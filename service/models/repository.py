@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from pgb_core.artifact import Manifest
 from pgb_core.errors import PGBError
 from pgb_core.hub import located
 from service.errors import InvalidInput, LoadFailed, ServiceError, Unavailable, UnknownModel
@@ -56,9 +58,7 @@ class Repository:
                 folder = await asyncio.to_thread(located, path)  # which may fetch it from the hub
             except PGBError as error:
                 raise LoadFailed(str(error)) from error
-            model = await self._loader.make(folder, name)
-            if self._registry.get(model.name) is not None:
-                raise LoadFailed(f"{path}: another artifact is named {model.name}; give this one a name, NAME={path}")
+            model = await self._loader.make(folder, name, None, partial(self._check_name, path))
             self._registry.put(model, 1.0)
             self._instruments.events.labels(model.name, "load").inc()
         if not self._settings.artifacts and self._settings.models_dir is not None:
@@ -170,8 +170,7 @@ class Repository:
             try:
                 path, label = await asyncio.to_thread(find, folder, name, version)
                 self._other[name, label or ""] = State(name, label or "", "LOADING")
-                model = await self._loader.make(path, name, label)
-                await self._check_task(model)
+                model = await self._loader.make(path, name, label, self._check_task)
             except LoadFailed as error:
                 self._failed(name, label or "", path, error)
                 raise
@@ -183,15 +182,16 @@ class Repository:
             self._instruments.events.labels(name, "swap" if before else "load").inc()
             return model
 
-    async def _check_task(self, model: Model) -> None:
-        """Free a model that is for another task than the versions that are served under its name. Raises LoadFailed."""
-        served = self._registry.get(model.name)
-        task = model.manifest.task
-        if served is None or served.manifest.task == task:
-            return
-        await model.retire()
-        self._forget(model)
-        raise LoadFailed(f"{model.name}: the new version is for {task}, unlike the one that is served")
+    def _check_name(self, path: str, name: str, manifest: Manifest) -> None:
+        """Raises LoadFailed where another model has the name."""
+        if self._registry.get(name) is not None:
+            raise LoadFailed(f"{path}: another artifact is named {name}; give this one a name, NAME={path}")
+
+    def _check_task(self, name: str, manifest: Manifest) -> None:
+        """Raises LoadFailed where a model is for another task than the versions that are served under its name."""
+        served = self._registry.get(name)
+        if served is not None and served.manifest.task != manifest.task:
+            raise LoadFailed(f"{name}: the new version is for {manifest.task}, unlike the one that is served")
 
     def _failed(self, name: str, version: str, path: Path, error: LoadFailed) -> None:
         """Log and count a load that failed, and show it in the index. Any key may read that, so it has name and version

@@ -145,10 +145,8 @@ def parser() -> argparse.ArgumentParser:
 
 def settings_of(args: argparse.Namespace) -> Settings:
     """The settings of the service that is planned for. Raises SettingsError."""
-    flags = [
-        f"--{name.replace('_', '-')}={getattr(args, name)}" for name in ("config", *_SETTINGS) if getattr(args, name)
-    ]
-    return read_settings(flags)
+    given = {name: getattr(args, name) for name in ("config", *_SETTINGS)}
+    return read_settings([f"--{name.replace('_', '-')}={value}" for name, value in given.items() if value is not None])
 
 
 def check(args: argparse.Namespace) -> None:

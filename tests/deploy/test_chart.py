@@ -191,6 +191,7 @@ def test_the_ways_in_lead_to_the_service(helm: Path) -> None:
         ("settings.metrics=false,podMonitor.enabled=true", "podMonitor.enabled asks for metrics"),
         ("settings.metrics=false,prometheusRule.enabled=true", "prometheusRule asks for metrics"),
         ("settings.metrics=false,autoscaling.engine=hpa", "autoscaling.engine asks for metrics"),
+        ("settings.otlp_endpoint=http://a:4318", "settings.otlp_endpoint is set, but networkPolicy.egress is empty"),
         ("settings.max_load_seconds=600", "settings.max_load_seconds is 600, but startupSeconds is 300"),
         (
             "settings.max_body_bytes=4194304",
@@ -228,6 +229,8 @@ def test_a_release_that_no_service_may_be_named_after_is_told(release: str, helm
         "autoscaling.min=5,autoscaling.max=3",  # nothing scales
         "settings.metrics=false",
         "settings.max_load_seconds=600,startupSeconds=600",
+        "settings.otlp_endpoint=http://a:4318,networkPolicy.enabled=false",
+        "settings.otlp_endpoint=http://a:4318,networkPolicy.egress[0].ports[0].port=4318",
         "settings.max_body_bytes=4194304,settings.max_pending_bytes=10485760",
         "settings.max_pending_bytes=null,settings.max_body_bytes=null",
         "podLabels.app\\.kubernetes\\.io/version=seven",  # no Service asks for it
@@ -335,6 +338,16 @@ def test_the_service_reads_what_was_set(
     found = read_settings([])
     assert {name: getattr(found, name) for name in expected} == expected
     assert found.port == 8000
+
+
+def test_names_stay_text_however_they_look(helm: Path) -> None:
+    """A date, a number and a switch of YAML, each of which a cluster takes for a name."""
+    names = "models.claim.subPath=2026-11-27,models.claim.name=1,keys.secret=2,keys.key=3,priorityClassName=4"
+    more = "serviceAccountName=5,ingress.className=6,ingress.tlsSecret=7"
+    switched = ("--set", "keys.enabled=true,ingress.enabled=true,ingress.host=a.example")
+    objects = render(helm, "claim", "-n", "123", "--set-string", f"{names},{more}", *switched, release="on")
+    assert [fault for item in objects for fault in k8s_faults(item, "1.33")] == []
+    assert pod(objects)["spec"]["containers"][0]["volumeMounts"][0]["subPath"] == "2026-11-27"
 
 
 def test_a_pod_listens_at_its_addresses_of_ipv6_if_told(helm: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks.service.process import launched
 from tests.served import free_port, serving
 
 FIRST = ("unshare", "--pid", "--fork", "--mount-proc")  # what follows is the first process of a namespace
@@ -157,6 +158,21 @@ def test_a_terminal_that_closes_drains(artifacts: tuple[Path, Path], tmp_path: P
         process.send_signal(signal.SIGHUP)
         assert 503 in probed(f"{url}/health", process)
         assert process.wait(20) == 0
+    assert "draining" in [json.loads(line)["message"] for line in log.read_text().splitlines()]
+
+
+def test_a_service_of_which_a_model_fails_drains(artifacts: tuple[Path, Path], tmp_path: Path) -> None:
+    """It is not ready before the signal; but who asks for another of its models has to notice, too."""
+    log = tmp_path / "log"
+    failing = (
+        "from service.models.model import Model as m; m.trouble = 'it fails'; import service.__main__ as s; s.main()"
+    )
+    command = [sys.executable, "-c", failing, str(artifacts[0]), "--drain-seconds=1"]
+    with launched(command, os.environ, wait=False, log=log) as found:
+        assert 200 in probed(f"{found.url}/v2/models/mood", found.process)
+        found.process.terminate()
+        assert 200 in probed(f"{found.url}/v2/models/mood", found.process)
+        assert found.process.wait(20) == 0
     assert "draining" in [json.loads(line)["message"] for line in log.read_text().splitlines()]
 
 

@@ -24,9 +24,10 @@ from fastapi.testclient import TestClient
 from pgb_core.artifact import MANIFEST, MODEL
 from service.__main__ import _warn_of_strangers
 from service.app import create_app
-from service.errors import LoadFailed
+from service.errors import LoadFailed, Overloaded
 from service.http.origins import HEADERS
 from service.keys import Keys, KeysError, make_key, read_keys
+from service.models.registry import Registry
 from service.settings import Settings
 from tests.service.hostile import MARK
 from tests.service.sockets import running
@@ -216,6 +217,19 @@ def test_who_has_no_key_is_not_told_whether_a_body_would_do(guarded: Guarded) ->
         ):
             reply = guarded.client.post(path, content=body, headers={"content-type": "application/json"})
             assert reply.status_code == 401, (path, body)
+
+
+def test_who_has_no_key_is_not_told_of_the_load(guarded: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key comes before the queue, with a body and without one, and no refusal is counted for the model."""
+
+    def full(*_: object) -> None:
+        raise Overloaded("full", 1.0)
+
+    monkeypatch.setattr(Registry, "check", full)
+    for body in (b"", b'{"inputs": "the film"}'):
+        assert guarded.client.post("/v1/classify", content=body).status_code == 401
+        key = {"x-api-key": guarded.use}
+        assert guarded.client.post("/v1/classify", content=body, headers=key).status_code == 429
 
 
 def test_a_secret_is_nowhere_but_with_its_owner(guarded: Guarded) -> None:

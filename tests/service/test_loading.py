@@ -1,6 +1,8 @@
 """While models load, when they do not, and when nobody waits for it any more."""
 
 import asyncio
+import errno
+import os
 import shutil
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -11,6 +13,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from pgb_core.artifact import Artifact
 from pgb_core.inference.choose import Chosen
 from pgb_core.inference.runtimes.base import Runtime
 from pgb_core.inference.tasks.base import Logits
@@ -19,6 +22,7 @@ from service.app import create_app
 from service.errors import DeadlineExceeded, LoadFailed
 from service.keys import make_key
 from service.models import loader, model
+from service.models.folder import labels
 from service.models.model import Model
 from service.observe.metrics import clock
 from service.settings import Settings
@@ -88,6 +92,40 @@ def test_whatever_goes_wrong_while_loading_ends_the_start(
     with pytest.raises(LoadFailed, match=rf"does not load \({error}\)"), TestClient(app):
         pass
     assert app.state.lifecycle.loaded.is_set()
+
+
+def test_what_cannot_be_served_is_told_before_it_is_loaded(
+    artifacts: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second model of a name at the start, and later a version for another task."""
+    made: list[str] = []
+
+    def make(artifact: Artifact, name: str, *more: Any) -> Model:
+        made.append(name)
+        return Model(artifact, name, *more)
+
+    monkeypatch.setattr(loader, "Model", make)
+    first = str(artifacts[0])
+    app = create_app(Settings(artifacts=(first, first), threads=1))
+    with pytest.raises(LoadFailed, match="another artifact is named mood; give this one a name"), TestClient(app):
+        pass
+    assert made == ["mood"]
+    shutil.copytree(artifacts[1], tmp_path / "mood" / "2")
+    app = create_app(Settings(artifacts=(first,), models_dir=tmp_path, threads=1))
+    with TestClient(app), pytest.raises(LoadFailed, match="the new version is for qa"):
+        asyncio.run(app.state.repository.load("mood"))
+    assert made == ["mood", "mood"]
+
+
+def test_a_model_s_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is one of many, and the start ends with it."""
+
+    def denied(path: Path) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+    with pytest.raises(LoadFailed, match=r"/mood: cannot be read \(permission denied\)"):
+        labels(tmp_path, "mood")
 
 
 @pytest.mark.parametrize(("name", "reason"), [("none", "no such file"), ("file", "not a directory")])

@@ -154,12 +154,22 @@ def test_a_version_without_traffic_is_kept_until_one_gets_all_of_it(admin: TestC
 
 
 @pytest.mark.parametrize(
-    ("weights", "status"), [({}, 422), ({"9": 1}, 404), ({"2": 0}, 422), ({"2": -1}, 422), ({"2": "x"}, 422)]
+    ("weights", "status"),
+    [({}, 422), ({"9": 1}, 404), *(({"2": share}, 422) for share in (0, -1, "x", "1", True, None))],
 )
 def test_shares_that_cannot_be_are_refused(admin: TestClient, weights: dict[str, object], status: int) -> None:
     """Unknown versions, nothing, zero, negative, not a number."""
     admin.post("/v1/models/mood/load", json={"version": "2"})
     assert admin.put("/v1/models/mood/split", json={"weights": weights}).status_code == status
+
+
+def test_a_version_in_the_address_is_not_passed_over(admin: TestClient) -> None:
+    """Without it, all versions would be unloaded, or the latest would get all of the traffic."""
+    before = names(admin)
+    for what in ("unload?version=2", "load?version=2", "load?share=0.1"):
+        for body in ({}, {"json": {}}):
+            assert admin.post(f"/v1/models/mood/{what}", **body).status_code == 422
+    assert names(admin) == before
 
 
 def test_an_unloaded_model_is_unknown_until_it_is_loaded_again(admin: TestClient) -> None:
@@ -239,6 +249,7 @@ def test_the_index_shows_what_could_be_loaded(admin: TestClient, folder: Path, a
     assert index() == sorted(ready + kept)
     assert index(ready=False) == index(ready=None) == index()
     assert index(ready=True) == ready
+    assert admin.post("/v2/repository/index", json={"ready": "false"}).status_code == 400
     assert admin.post("/v1/models/mood/load", json={"version": "2"}).status_code == 200
     assert admin.post("/v1/models/plain/load", json={}).status_code == 200
     found = {(name, version): state for name, version, state, _ in index() if state != "UNLOADING"}
@@ -275,7 +286,10 @@ def test_clients_of_v2_find_the_words_that_they_look_for(admin: TestClient) -> N
     for body in ({}, {"parameters": None}, {"parameters": {"unload_dependents": True}}):
         reply = admin.post("/v2/repository/models/nope/unload", json=body)
         assert (reply.status_code, reply.json()) == (200, {})
-    assert admin.post("/v2/repository/models/mood/unload", content=b"{").status_code == 400
+    for body in (b"{", b'{"version": "2"}', b'{"parameters": {"version": "2"}}'):
+        for what in ("load", "unload"):
+            assert admin.post(f"/v2/repository/models/mood/{what}", content=body).status_code == 400
+            assert admin.post(f"/v2/repository/models/mood/{what}?version=2").status_code == 400
     assert label(admin) == "1"
 
 

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from tokenizers import Tokenizer
 
 from pgb_core.machine import usable_cores
+from service import engine
 
 CONTEXT = "the film was very good and it began where the town sang a dull song"
 
@@ -54,6 +55,30 @@ def test_activation_and_top_k_by_request(client: TestClient) -> None:
         assert s["score"] == pytest.approx(1 / (1 + np.exp(-logits[s["label"]])), abs=1e-6)
     assert sum(s["score"] for s in found["softmax"]) == pytest.approx(1)
     assert len(client.post("/v1/classify", json={"inputs": "the film", "top_k": 1}).json()["results"][0]) == 1
+
+
+def test_many_labels_are_put_in_order_in_parts(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Off the event loop, as thousands of labels of many texts take long; in the same order."""
+    asked = {"inputs": ["the film", "a dull song", "who sang"]}
+    whole = client.post("/v1/classify", json=asked).json()["results"]
+    monkeypatch.setattr(engine, "_INLINE_COST", 3)
+    parts = client.post("/v1/classify", json=asked).json()["results"]
+    assert [[s["label"] for s in row] for row in parts] == [[s["label"] for s in row] for row in whole]
+    assert parts[2][0]["score"] == pytest.approx(whole[2][0]["score"], abs=1e-5)
+
+
+def test_labels_of_all_answers_are_limited_in_all(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the model runs; two labels here have fourteen characters."""
+    monkeypatch.setattr(engine, "MOST_CHARACTERS", 50)
+    texts = ["the film"] * 4
+    assert client.post("/v1/classify", json={"inputs": texts[:3]}).status_code == 200
+    assert client.post("/v1/classify", json={"inputs": texts}).status_code == 413
+    assert client.post("/v1/classify", json={"inputs": texts, "top_k": 1}).status_code == 200
+    assert client.post("/v1/classify", json={"inputs": texts * 2, "top_k": 1}).status_code == 413
+    tensor = {"name": "text", "shape": [4], "datatype": "BYTES", "data": texts}
+    for outputs, status in (([], 200), ([{"name": "scores", "parameters": {"classification": 2}}], 400)):
+        reply = client.post("/v2/models/mood/infer", json={"inputs": [tensor], "outputs": outputs})
+        assert reply.status_code == status
 
 
 def test_an_answer_stands_where_it_says(client: TestClient) -> None:
@@ -153,6 +178,26 @@ def test_questions_that_cannot_be_answered_are_refused_or_answered_empty(
         assert (reply.status_code, reply.json()["results"]) == (200, [[]])
     else:
         assert reply.status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/v1/classify?model=who", {"inputs": "the film"}, 422),
+        ("/v1/classify?top_k=1&x", {"inputs": "the film"}, 422),
+        ("/v1/answer?handle_impossible=true", {"question": "who sang", "context": "the town"}, 422),
+        ("/predict?raw_scores=true", {"inputs": "the film"}, 422),
+        ("/v1/rerank?top_n=1", {"query": "the film", "documents": ["the town"]}, 422),
+        ("/v1/models/mood:predict?instances=a", {"instances": ["the film"]}, 400),
+        ("/v1/classify?request=7", {"inputs": "the film"}, 200),
+        ("/v1/models/mood/classify", {"inputs": "the film", "model": "who"}, 422),
+        ("/v1/models/who/answer", {"question": "who sang", "context": "the town", "model": "mood"}, 422),
+        ("/v1/models/mood/classify", {"inputs": "the film", "model": "mood"}, 200),
+    ],
+)
+def test_what_would_be_passed_over_is_refused(client: TestClient, path: str, body: object, status: int) -> None:
+    """Fields of the body in the address, and another model in the body than in the path."""
+    assert client.post(path, json=body).status_code == status
 
 
 def test_other_paths_and_methods_answer_in_the_same_shape(client: TestClient) -> None:

@@ -84,10 +84,15 @@ def test_what_kubernetes_adds_to_the_environment_is_no_setting(monkeypatch: pyte
         (["--port", "70000"], {}, "", "port: "),
         ([], {"PGB_DEFAULT_PORT": "tcp://10.0.0.1:80"}, "", "a service named pgb-default; set enableServiceLinks"),
         ([], {"PGB_PORTS": "1"}, "", "PGB_PORTS is not a setting"),
+        ([], {"pgb_ports": "1"}, "", "pgb_ports is not a setting"),
         ([], {"PGB_DEFAULT_PORTS": "1"}, "", "PGB_DEFAULT_PORTS is not a setting"),
         ([], {}, "ports = 1", "ports: "),
         ([], {}, "ports =", "cannot be read as TOML"),
         (["--config", "/nowhere"], {}, "", "/nowhere: cannot be read"),
+        (["--config", ""], {}, "", "config: is empty"),
+        ([], {"PGB_CONFIG": " "}, "", "config: is empty"),
+        (["a", ""], {}, "", "artifacts: one of the list is empty"),
+        ([], {}, 'artifacts = [""]', "artifacts: one of the list is empty"),
         (["--runtime", "magic"], {}, "", "runtime: "),
         (["--cors-origins", "example.org"], {}, "", "cors_origins: is a list"),
         (["--cors-origins", "http://a,http://b/"], {}, "", "cors_origins: is a list"),
@@ -120,6 +125,13 @@ def test_a_wrong_setting_is_named_in_one_line(
         read_settings(argv)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_flag_is_not_guessed_from_its_beginning(capsys: pytest.CaptureFixture[str]) -> None:
+    """--model is not --models-dir."""
+    with pytest.raises(SystemExit):
+        read_settings(["--model", "a"])
+    assert "unrecognized arguments: --model" in capsys.readouterr().err
 
 
 def test_addresses_that_work_are_taken() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TypeVar
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
@@ -18,6 +19,7 @@ from service.errors import InvalidInput
 from service.observe.metrics import Call
 
 ERRORS = documented(native.ErrorBody, 415, 422)
+Asked = TypeVar("Asked", native.ClassifyRequest, native.AnswerRequest)
 router = APIRouter(prefix="/v1", tags=["native"], responses=ERRORS, route_class=StrictRoute)
 
 
@@ -50,13 +52,13 @@ async def answer(asked: native.AnswerRequest, request: Request) -> JSONResponse:
 @router.post("/models/{name}/classify", response_model=native.ClassifyResponse, dependencies=USE)
 async def classify_with(name: Name, asked: native.ClassifyRequest, request: Request) -> JSONResponse:
     """Label texts or pairs of texts with a named model."""
-    return await classify(asked.model_copy(update={"model": name}), request)
+    return await classify(_named(asked, name), request)
 
 
 @router.post("/models/{name}/answer", response_model=native.AnswerResponse, dependencies=USE)
 async def answer_with(name: Name, asked: native.AnswerRequest, request: Request) -> JSONResponse:
     """Find the answer to a question in its context with a named model."""
-    return await answer(asked.model_copy(update={"model": name}), request)
+    return await answer(_named(asked, name), request)
 
 
 @router.get("/models", response_model=native.ModelsBody, dependencies=USE)
@@ -92,6 +94,13 @@ async def split(name: Name, asked: native.SplitRequest, request: Request) -> Res
     """Share the traffic of a model among its versions."""
     registry_of(request).split(name, asked.weights)
     return Response(status_code=204)
+
+
+def _named(asked: Asked, name: str) -> Asked:
+    """What is asked of the model that the path names. Raises InvalidInput where the body names another one."""
+    if asked.model not in (None, name):
+        raise InvalidInput("model is another one than in the path; leave it out")
+    return asked.model_copy(update={"model": name})
 
 
 def _called(request: Request, timeout_ms: float | None) -> Call:

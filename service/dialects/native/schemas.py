@@ -214,7 +214,7 @@ class SplitRequest(Strict):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"weights": {"1": 0.9, "2": 0.1}}]})
 
-    weights: Annotated[dict[str, Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]], Field(min_length=1)]
+    weights: Annotated[dict[str, Annotated[StrictFloat, Field(ge=0, le=1e6)]], Field(min_length=1)]
 
 
 class AliveBody(BaseModel):

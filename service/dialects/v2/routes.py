@@ -179,6 +179,7 @@ async def index(request: Request) -> list[dict[str, str]]:
 @router.post("/repository/models/{name}/load", dependencies=ADMIN, openapi_extra=_body(v2.LoadRequest))
 async def load(request: Request, name: Name) -> dict[str, object]:
     """Load the latest version from the folder of models and switch to it; on failure nothing changes."""
+    _check_address(request)
     if codec.parse_repository(v2.LoadRequest, await request.body()).parameters:
         raise InvalidInput("failed to load: a model is loaded as its folder has it; send no parameters")
     try:
@@ -191,7 +192,9 @@ async def load(request: Request, name: Name) -> dict[str, object]:
 @router.post("/repository/models/{name}/unload", dependencies=ADMIN, openapi_extra=_body(v2.UnloadRequest))
 async def unload(request: Request, name: Name) -> dict[str, object]:
     """Unload every version of a model. A model that is not loaded is no error."""
-    codec.parse_repository(v2.UnloadRequest, await request.body())
+    _check_address(request)
+    if codec.parse_repository(v2.UnloadRequest, await request.body()).parameters.keys() - {"unload_dependents"}:
+        raise InvalidInput("every version of a model is unloaded; send no parameter but unload_dependents")
     with suppress(UnknownModel):
         await repository_of(request).unload(name)
     return {}
@@ -230,6 +233,12 @@ async def infer(request: Request, name: Name, version: str | None = None) -> Res
         response.headers["Inference-Header-Content-Length"] = str(header)
     response.headers["Server-Timing"] = call.timings().header()
     return response
+
+
+def _check_address(request: Request) -> None:
+    """Raises InvalidInput for a version in the address, which would be passed over."""
+    if "version" in request.query_params:
+        raise InvalidInput("no version is named here; send it in the body of /v1/models/NAME/load or unload")
 
 
 def _refusal(error: ServiceError) -> ServiceError:

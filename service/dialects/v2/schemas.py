@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 
 Count = Annotated[int, Field(ge=0, le=1 << 31, strict=True)]
 LONGEST_ID = 1024  # characters, which the answer repeats
@@ -58,17 +58,21 @@ class InferRequest(BaseModel):
 class IndexRequest(BaseModel):
     """Which versions the repository index shows: all, or those that are ready."""
 
-    ready: bool | None = None
+    ready: StrictBool | None = None
 
 
 class LoadRequest(BaseModel):
     """Parameters for loading a model. There are none, because a model is loaded as its folder has it."""
+
+    model_config = ConfigDict(extra="forbid")  # a version that is passed over would be another one
 
     parameters: Parameters = {}
 
 
 class UnloadRequest(BaseModel):
     """Parameters for unloading a model. `unload_dependents` is accepted; no model depends on another."""
+
+    model_config = ConfigDict(extra="forbid")
 
     parameters: Parameters = {}
 

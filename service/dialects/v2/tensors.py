@@ -53,14 +53,14 @@ async def _classify(engine: Engine, call: Call, target: Target, columns: Columns
     texts: Sequence[Text] = columns["text"]
     if "text_pair" in columns:
         texts = list(zip(columns["text"], columns["text_pair"], strict=True))
-    labelling = Labelling(asked.header.parameters.get("activation"))
+    count = _best_labels(asked)
+    labelling = Labelling(asked.header.parameters.get("activation"), count)
     labels, scores = await engine.scores(call, target, texts, labelling)
     best = scores.argmax(1)
     made = [
         Tensor("label", np.array([[labels[n]] for n in best], object)),
         Tensor("score", scores[np.arange(len(best)), best, None].astype(np.float32)),
     ]
-    count = _best_labels(asked)
     if count is None:
         return [*made, Tensor("scores", scores.astype(np.float32))]
     order = np.argsort(-scores, axis=1, kind="stable")[:, :count]

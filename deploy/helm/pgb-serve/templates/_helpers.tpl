@@ -4,7 +4,7 @@
 
 {{- define "pgb.selector" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "pgb.labels" -}}
@@ -16,7 +16,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 
 {{- define "pgb.metadata" -}}
 name: {{ include "pgb.name" . }}
-namespace: {{ .Release.Namespace }}
+namespace: {{ .Release.Namespace | quote }}
 labels:
   {{- include "pgb.labels" . | nindent 2 }}
 {{- end }}
@@ -65,6 +65,9 @@ labels:
 {{- if not (kindIs "slice" (get $rules "groups")) }}
 {{- fail (printf "prometheusRule.file is no file of rules: %s. Pass one with --set-file prometheusRule.file=PATH" (get $rules "Error" | default "it has no list named groups")) }}
 {{- end }}
+{{- end }}
+{{- if and $v.settings.otlp_endpoint $v.networkPolicy.enabled (not $v.networkPolicy.egress) }}
+{{- fail "settings.otlp_endpoint is set, but networkPolicy.egress is empty: no pod could reach it. Add a rule for the collector to networkPolicy.egress" }}
 {{- end }}
 {{- include "pgb.checkedSettings" . }}
 {{- include "pgb.checkedLabels" . }}
