@@ -30,15 +30,16 @@ def forms() -> str:
         made = "dense" if size == 1 else ", ".join([share_of(keep), *([seed] if seed != "seed 0" else []), *rest])
         lost = dev["fp32"].get("to dense")
         cells = [_interval(one) if one else "" for one in (lost, *(dev[form]["to fp32"] for form in INT8))]
-        minutes = "" if size == 1 else f"{row['minutes']:.0f}"
+        spent = ["", ""] if size == 1 else [f"{row['settings']['epochs']:g}", f"{row['minutes']:.0f}"]
         label = f"{TASKS[task]} ({dev['fp32']['rows']:,} rows)"
-        rows.append((label, -size, [label, made, f"{dev['fp32']['score']:.2f}", *cells, minutes]))
+        rows.append((label, -size, [label, made, f"{dev['fp32']['score']:.2f}", *cells, *spent]))
     heads = [
         "task",
         "weights kept",
         "`fp32`",
         "loses to dense",
         *(f"`{form}` loses to `fp32`" for form in INT8),
+        "epochs",
         "minutes",
     ]
     return markdown(heads, [cells for *_, cells in sorted(rows, key=lambda row: row[:2])])

@@ -51,6 +51,18 @@ def gpu() -> str:
     return markdown(["encoder weights kept, form", *(s.replace("x", " x ") for s in shapes)], lines)
 
 
+def widths() -> str:
+    """What training costs with batches of few widths, and with batches as wide as their longest input."""
+    found, rows = results("widths"), []
+    for task, data in (("sst2", "SST-2"), ("qa", "questions")):
+        for name, said in (("exact", "as wide as the longest input"), ("few", "of few widths")):
+            one = found[task][name]
+            seconds = f"{min(one['seconds']):.1f} to {max(one['seconds']):.1f}"
+            rows.append([f"{data}, {found['inputs'][task]:,} inputs", said, seconds])
+            rows[-1] += [one["steps"], f"{max(one['megabytes']):,}"]
+    return markdown(["training set", "batches", "seconds", "steps", "most megabytes"], rows)
+
+
 def search() -> str:
     """The search for groups."""
     rows = []
