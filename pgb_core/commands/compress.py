@@ -82,7 +82,7 @@ def _compressed(settings: CompressConfig, bars: Report) -> list[Artifact]:
 
 
 def _sought(settings: CompressConfig, bars: Report) -> Artifact:
-    from pgb_core.seek import seek
+    from pgb_core.seek.run import seek
 
     artifact, promise = seek(settings, bars)
     error = f", standard error {promise.error:.2f}" if promise.error is not None else ""

@@ -22,7 +22,7 @@ from pgb_core.progress.report import Report
 from pgb_core.run.cache import LEFT_SECONDS, Cache, usual_place
 from pgb_core.run.output import check_place
 from pgb_core.run.shared import MOST_KEPT, Shared
-from pgb_core.seek import seek
+from pgb_core.seek.run import seek
 from pgb_core.tasks.features import Features, collate
 from tests.conftest import TASKS, small_encoder
 from tests.core.small import checkpoint, settings

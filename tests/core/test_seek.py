@@ -11,7 +11,6 @@ from unittest.mock import Mock
 
 import pytest
 
-from pgb_core import seek
 from pgb_core.artifact import open_artifact, swap
 from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.cli import main
@@ -28,6 +27,9 @@ from pgb_core.pipeline import compress
 from pgb_core.run.inputs import read_inputs
 from pgb_core.run.judge import Judge
 from pgb_core.run.workspace import locked
+from pgb_core.seek import run, search
+from pgb_core.seek.promise import lost
+from pgb_core.seek.sizes import largest, smallest
 from pgb_core.tasks import Source
 from pgb_core.tasks.metrics import Metrics
 from pgb_core.tasks.parts import half, seen, some
@@ -49,9 +51,9 @@ def test_the_search_finds_the_edge_in_few_runs(count: int) -> None:
             asked.append(size)
             return sizes.index(size) < edge
 
-        assert seek.smallest(sizes, fits) == (sizes[edge - 1] if edge else None)
+        assert smallest(sizes, fits) == (sizes[edge - 1] if edge else None)
         assert len(asked) <= count.bit_length()
-        assert seek.largest(sizes, lambda size, edge=edge: sizes.index(size) >= edge) == (
+        assert largest(sizes, lambda size, edge=edge: sizes.index(size) >= edge) == (
             sizes[edge] if edge < count else None
         )
 
@@ -141,7 +143,7 @@ def test_a_loss_is_promised_on_one_half_and_confirmed_on_the_other(
 
     The data is read once, and the dense model judged once on each half.
     """
-    monkeypatch.setattr(seek, "SIZES", (0.7, 0.4))
+    monkeypatch.setattr(search, "SIZES", (0.7, 0.4))
     read, judged = Mock(wraps=read_inputs), list[Source]()
     measured = Judge._measured
 
@@ -176,7 +178,7 @@ def test_a_size_that_cannot_be_made_is_too_small(
     tmp_path: Path, rows: Path, others: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With heads alone most sizes are out of reach. The search goes on to larger ones. One search runs at a time."""
-    monkeypatch.setattr(seek, "SIZES", (0.8, 0.4, 0.2))
+    monkeypatch.setattr(search, "SIZES", (0.8, 0.4, 0.2))
     model = checkpoint(tmp_path / "model", "bert", "classification")
     given = asked(model, rows, others, tmp_path / "small", "--epochs", "0", "--max-drop", "100")
     given += ["--method", "michel", "--structure", "heads"]
@@ -192,11 +194,11 @@ def test_a_size_that_cannot_be_made_is_too_small(
 def test_a_form_without_its_engine_is_not_promised() -> None:
     """The worst of the others counts, and without any nothing can be told."""
     dense = Metrics({"accuracy": 0.9})
-    assert seek._lost(dense, [Metrics({"accuracy": 0.85}), Metrics({"accuracy": 0.88})]) == pytest.approx(5.0)
+    assert lost(dense, [Metrics({"accuracy": 0.85}), Metrics({"accuracy": 0.88})]) == pytest.approx(5.0)
     with pytest.raises(ConfigError, match="none of these can be run here"):
-        seek._lost(dense, [])
+        lost(dense, [])
     with pytest.raises(TrainingError, match="not defined"):  # a size too small
-        seek._lost(dense, [Metrics({"accuracy": None})])
+        lost(dense, [Metrics({"accuracy": None})])
 
 
 def test_points_of_answers_are_points_however_few() -> None:
@@ -211,9 +213,9 @@ def test_a_speed_that_no_size_has_is_told_with_what_was_measured(
     tmp_path: Path, rows: Path, others: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """And nothing is put at --out."""
-    monkeypatch.setattr(seek, "SIZES", (0.5,))
-    monkeypatch.setattr(seek, "SHAPES", ((1, 16),))
-    monkeypatch.setattr(seek, "SECONDS", 0.01)
+    monkeypatch.setattr(search, "SIZES", (0.5,))
+    monkeypatch.setattr(search, "SHAPES", ((1, 16),))
+    monkeypatch.setattr(search, "SECONDS", 0.01)
     model = checkpoint(tmp_path / "model", "bert", "classification")
     given = asked(model, rows, others, tmp_path / "small", "--min-speedup", "900")
     assert main(given) == 1
@@ -258,7 +260,7 @@ def test_what_cannot_be_promised_is_refused_before_any_training(
         told, out = Heard(), tmp_path / "small"
         usual = {"checkpoint": model, "train": rows, "eval": others, "out": out, "max_drop": 1.0, "forms": "fp32"}
         with pytest.raises(ConfigError, match=said):
-            seek.seek(CompressConfig(**usual | given, trust_labels=True, samples=16), told)
+            run.seek(CompressConfig(**usual | given, trust_labels=True, samples=16), told)
         assert "Scoring every weight" not in told.stages
         assert {path.name for path in tmp_path.iterdir()} == before
 
@@ -287,11 +289,11 @@ def test_labels_that_contradict_the_model_promise_nothing(tmp_path: Path, others
         if refused:
             said = "contradicts the labels to score with: .* No loss can be promised by them.* --trust-labels"
             with pytest.raises(DataError, match=said):
-                seek.seek(asked_for, told)
+                run.seek(asked_for, told)
             assert "Scoring every weight" not in told.stages
             assert not list(tmp_path.glob(".small*"))
         else:
-            seek._Seeker(asked_for, tmp_path / "sizes", told)
+            search.Seeker(asked_for, tmp_path / "sizes", told)
             assert any("contradicts" in text for text in told.warnings) is trusted
 
 
@@ -321,7 +323,7 @@ def test_what_was_trained_is_not_trained_again(
     tmp_path: Path, rows: Path, others: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A full disk at the end costs no size; a damaged one is made again of its stages, and so are other forms."""
-    monkeypatch.setattr(seek, "SIZES", (0.5,))
+    monkeypatch.setattr(search, "SIZES", (0.5,))
     model, out = checkpoint(tmp_path / "model", "bert", "classification", num_hidden_layers=2), tmp_path / "small"
     given = asked(model, rows, others, out, "--steps", "2", "--max-drop", "100", "--plan-for", "fp32")
 
@@ -358,7 +360,7 @@ def test_a_stopped_search_of_another_tokenizer_is_not_published(
     tmp_path: Path, rows: Path, others: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The artifact reads texts as the checkpoint does now, and as the command says."""
-    monkeypatch.setattr(seek, "SIZES", (0.5,))
+    monkeypatch.setattr(search, "SIZES", (0.5,))
     model, out = checkpoint(tmp_path / "model", "bert", "classification", num_hidden_layers=2), tmp_path / "small"
     given = asked(model, rows, others, out, "--steps", "2", "--max-drop", "100")
 
@@ -366,7 +368,7 @@ def test_a_stopped_search_of_another_tokenizer_is_not_published(
         raise ConfigError("stopped")
 
     with monkeypatch.context() as patch:
-        patch.setattr(seek, "measured_anew", stopped)
+        patch.setattr(run, "measured_anew", stopped)
         assert main(given) == 1
     changed(model / "tokenizer_config.json", truncation_side="left", model_max_length=12)
     assert main([*given, "--resume"]) == 1
@@ -386,9 +388,7 @@ def test_what_a_search_leaves_that_is_killed_at_its_very_end_goes(tmp_path: Path
         sizes.mkdir(exist_ok=True)
         (sizes / "published").write_text(digest)
         with pytest.raises(ConfigError, match="--force replaces it"):
-            seek.seek(
-                CompressConfig(checkpoint=tmp_path / "model", train="t", eval="e", out=out, max_drop=1.0), Heard()
-            )
+            run.seek(CompressConfig(checkpoint=tmp_path / "model", train="t", eval="e", out=out, max_drop=1.0), Heard())
         assert sizes.exists() is stays
 
 
@@ -396,8 +396,8 @@ def test_the_speed_that_is_promised_is_that_of_the_trained_model(
     tmp_path: Path, rows: Path, others: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Where training decides what stays, the untrained model is another; a goal that is missed is told."""
-    monkeypatch.setattr(seek, "SIZES", (0.5,))
-    monkeypatch.setattr(seek._Seeker, "_speed", lambda self, keep, made: 5.0 if made.path.name == "model" else 3.0)
+    monkeypatch.setattr(search, "SIZES", (0.5,))
+    monkeypatch.setattr(search.Seeker, "_speed", lambda self, keep, made: 5.0 if made.path.name == "model" else 3.0)
     model = checkpoint(tmp_path / "model", "bert", "classification")
     given = asked(model, rows, others, tmp_path / "small", "--method", "movement", "--steps", "2")
     assert main([*given, "--min-speedup", "4"]) == 0

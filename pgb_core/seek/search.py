@@ -1,160 +1,35 @@
-"""Finds the smallest model within a loss, or the largest model of a given speed, in few runs.
-
-One half of the held-out rows chooses the size. The other half, which no choice has used, measures the result.
-"""
+"""One search: which sizes are made and timed, and what the chosen one keeps of what was asked for."""
 
 from __future__ import annotations
 
-import importlib
 import math
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from pgb_core.artifact import MANIFEST, Artifact, Manifest, open_artifact, repair, sha256_of
+from pgb_core.artifact import MANIFEST, Artifact, open_artifact
 from pgb_core.config import CompressConfig
-from pgb_core.errors import OF_ONE_SIZE, ArtifactError, ConfigError, PlanError, TrainingError
-from pgb_core.export.card import measured_anew
-from pgb_core.export.forms import form_of
+from pgb_core.errors import OF_ONE_SIZE, ArtifactError, ConfigError, PlanError
 from pgb_core.inference.load import load
-from pgb_core.inference.runtimes.registry import RUNTIMES
 from pgb_core.measure import comparison
 from pgb_core.pipeline import Job, cache_of, made
 from pgb_core.progress.report import Report
-from pgb_core.run.output import Output, check_place
+from pgb_core.run.output import Output
 from pgb_core.run.run import Run
 from pgb_core.run.shared import Shared
-from pgb_core.run.workspace import Workspace, locked
+from pgb_core.run.workspace import Workspace
+from pgb_core.seek.checks import check_defined, check_rows, engine_here, run_here
+from pgb_core.seek.promise import Promise, lost
+from pgb_core.seek.sizes import SIZES, largest, smallest
 from pgb_core.tasks.metrics import Metrics, standard_error
-from pgb_core.tasks.parts import half, seen
-from pgb_core.threads import threads
+from pgb_core.tasks.parts import half
 
-SIZES = (0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05)
-FEWEST = 40  # rows of a half, below which nothing can be promised
-# Share of the rows of --eval that may be among those to learn from: data sets have a few natural ones, CoLA 1.5 %.
-MOST_SEEN = 0.05
 SECONDS = 1.0  # of timing for each form and shape
-_PUBLISHED = "published"  # the digest of the artifact that a search is about to put in place
 SHAPES = ((1, 32), (1, 128), (8, 128))
 
 
-@dataclass(frozen=True)
-class Promise:
-    """What was asked and found. Scores and drops in points of 100, of the worst of the forms.
-
-    chosen, confirmed: what is lost to the dense model on the half that chose, and on the half that did not. error:
-    standard error of the dense score on a half, at most that of a drop. speedup: of the trained model, times the
-    fastest dense form, the geometric mean over shapes, of the best form; None where no speed was asked for. runs:
-    trainings.
-    """
-
-    asked: dict[str, float]
-    keep: float
-    metric: str
-    rows: int
-    chosen: float
-    confirmed: float
-    error: float | None
-    speedup: float | None
-    runs: int
-
-    @property
-    def missed(self) -> tuple[str, ...]:
-        """Which of the settings that were asked for the result does not keep, by its confirmed loss and its speed."""
-        slow = (self.speedup or 0.0) < self.asked.get("min_speedup", 0.0)
-        lossy = self.confirmed > self.asked.get("max_drop", math.inf)
-        return (*(("max_drop",) if lossy else ()), *(("min_speedup",) if slow else ()))
-
-    @property
-    def holds(self) -> bool:
-        """Whether the result keeps all that was asked for."""
-        return not self.missed
-
-
-def seek(config: CompressConfig, report: Report) -> tuple[Artifact, Promise]:
-    """Find the size that `max_drop` and `min_speedup` ask for, and put its artifact at `out`. Raises PGBError.
-
-    Every size that was tried is kept beside `out`, with its stages, until the artifact stands: the same command goes on
-    from there.
-    """
-    check_place(config.out, config.checkpoint, config.cache)
-    out = Path(config.out)
-    with locked(out, report.warn), threads(config.threads), _tried_beside(out) as folder:
-        mended = repair(out)
-        if mended:
-            report.warn(mended)
-        _tidy(out, folder)
-        _check_free(config)
-        _check_forms(config, report)
-        seeker = _Seeker(config, folder, report)
-        found = seeker.found()
-        _check_free(config)  # once more: the search may have taken hours
-        promise = {"promise": {**asdict(found), "holds": found.holds}}
-
-        def ready(digest: str) -> None:
-            (folder / _PUBLISHED).write_text(digest, "utf-8")
-
-        return measured_anew(seeker.place(found.keep), promise, out, ready), found
-
-
-def _check_free(config: CompressConfig) -> None:
-    """Raises PGBError when no artifact may be written at `out`."""
-    check_place(config.out, config.checkpoint)
-    if not config.force and (Path(config.out) / MANIFEST).exists():
-        raise ConfigError(f"{config.out}: exists; --force replaces it when the new artifact is done, or choose another")
-
-
-def _tidy(out: Path, sizes: Path) -> None:
-    """Remove what a search had tried that was stopped after its artifact stood."""
-    published = sizes / _PUBLISHED
-    if published.exists() and (out / MANIFEST).exists() and published.read_text() == sha256_of(out / MANIFEST):
-        shutil.rmtree(sizes)
-
-
-def _check_forms(config: CompressConfig, report: Report) -> None:
-    """Say which forms cannot be judged here. Raises ConfigError when that leaves none."""
-    here = [form for form in config.forms if _engine_here(form)]
-    if not here:
-        raise ConfigError("--forms: the engine of none of these is installed, so no loss can be told; add fp32")
-    if config.min_speedup is not None and all(form_of(form).devices[0] != "cpu" for form in here):
-        raise ConfigError("--min-speedup is measured on the CPU, and none of --forms is for it; add fp32")
-    for form in config.forms:
-        if form not in here:
-            report.warn(f"form {form}: its engine is not installed, so nothing is promised of it")
-
-
-def smallest(sizes: Sequence[float], fits: Callable[[float], bool | None]) -> float | None:
-    """The last size that fits, when each smaller one fits less: by halves, from the middle. None when none does.
-
-    sizes: the largest first. fits: None where neither that size nor a smaller one can be made.
-    """
-    low, high, found = 0, len(sizes), None
-    while low < high:
-        middle = (low + high) // 2
-        if fits(sizes[middle]):
-            found, low = sizes[middle], middle + 1
-        else:
-            high = middle
-    return found
-
-
-def largest(sizes: Sequence[float], fits: Callable[[float], bool | None]) -> float | None:
-    """The first size that fits, when each smaller one that can be made fits more; see `smallest`."""
-    low, high, found = 0, len(sizes), None
-    while low < high:
-        middle = (low + high - 1) // 2
-        answer = fits(sizes[middle])
-        if answer is False:
-            low = middle + 1
-        else:
-            found, high = (sizes[middle] if answer else found), middle
-    return found
-
-
-class _Seeker:
+class Seeker:
     """One search. sizes: the directory that holds what is tried, in one of its own for these settings and data.
 
     Raises PGBError when the rows cannot tell a loss, or labels contradict the checkpoint: before any training.
@@ -169,10 +44,10 @@ class _Seeker:
         choosing, self._confirming = (
             Run.begin(self._plain(0.5), report, nowhere, shared) for shared in (self._choosing, other)
         )
-        self._rows = _check_rows(choosing, self._confirming)
+        self._rows = check_rows(choosing, self._confirming)
         choosing.check_labels()
         for run in (choosing, self._confirming):
-            _check_defined(run.judge.of_dense())
+            check_defined(run.judge.of_dense())
         self._folder = sizes / self._asked(self._confirming)[:16]
         self._settle(sizes)
 
@@ -257,8 +132,8 @@ class _Seeker:
         manifest = self._made(keep).manifest
         accuracy = manifest.measured["accuracy"]
         dense = Metrics(accuracy["dense"])
-        found = [manifest.forms[form].measured.get("accuracy", accuracy["compressed"]) for form in _run_here(manifest)]
-        return _lost(dense, [Metrics(metrics) for metrics in found])
+        found = [manifest.forms[form].measured.get("accuracy", accuracy["compressed"]) for form in run_here(manifest)]
+        return lost(dense, [Metrics(metrics) for metrics in found])
 
     def _made(self, keep: float) -> Artifact:
         return self._at(self.place(keep), self._plain(keep))
@@ -318,15 +193,15 @@ class _Seeker:
         config, run, artifact = self._config, self._confirming, self._made(keep)
         speed = None if config.min_speedup is None else self._speed(keep, artifact)
         self._report.stage("Confirming on the rows that did not choose")
-        dense = _check_defined(run.judge.of_dense())
+        dense = check_defined(run.judge.of_dense())
         scores = []
         for form in artifact.manifest.forms:
-            if form in _run_here(artifact.manifest):
+            if form in run_here(artifact.manifest):
                 with load(artifact.path, form) as loaded:
                     scores.append(run.judge.of(loaded.runtime.run))
-            elif _engine_here(form):  # the others were told before the search
+            elif engine_here(form):  # the others were told before the search
                 self._report.warn(f"form {form}: it did not run here, so nothing is promised of it")
-        confirmed = _lost(dense, [metrics for metrics in scores if metrics is not None])
+        confirmed = lost(dense, [metrics for metrics in scores if metrics is not None])
         error = standard_error(dense.main, dense.points() or 0.0, self._rows)
         asked = {name: getattr(config, name) for name in ("max_drop", "min_speedup")}
         return Promise(
@@ -352,74 +227,6 @@ def _named(keep: float) -> str:
     return f"{100 * keep:g}"
 
 
-def _engine_here(form: str) -> bool:
-    """Whether the engine that runs a form is installed."""
-    try:
-        importlib.import_module(RUNTIMES[form_of(form).runtimes[0]].module)
-    except ImportError:
-        return False
-    return True
-
-
-def _run_here(manifest: Manifest) -> list[str]:
-    """The forms that were run when the artifact was written; others lack their engine or device."""
-    return [name for name, record in manifest.forms.items() if record.ran]
-
-
-def _check_rows(choosing: Run, confirming: Run) -> int:
-    """How many rows confirm. Raises ConfigError when they are too few, or too many of --eval are learned from."""
-    halves = [(run.inputs.held_out, run.inputs.sources) for run in (choosing, confirming)]
-    counts = [(len(rows.rows), seen(rows, learned)) for rows, learned in halves if rows is not None]
-    (_, _), (confirm, _) = counts
-    if confirm < FEWEST:
-        raise ConfigError(f"--eval: half of the rows are {confirm}, too few to tell a loss; give {2 * FEWEST} or more")
-    every, known = (sum(column) for column in zip(*counts, strict=True))
-    if known > 1 and known > MOST_SEEN * every:
-        raise ConfigError(
-            f"--eval: {known:,} of {every:,} rows are among the rows to learn from, too many to tell a loss (at most "
-            f"{MOST_SEEN:.0%} may be); take them out of one of the files"
-        )
-    return confirm
-
-
-def _check_defined(dense: Metrics | None) -> Metrics:
-    """The same. Raises ConfigError where the dense model has no score, so that no loss can be told."""
-    if dense is None or dense.points() is None:
-        reason = f" ({dense.reasons[dense.main]})" if dense is not None and dense.reasons[dense.main] else ""
-        name = "the metric" if dense is None else f"{dense.main} of the dense model"
-        raise ConfigError(f"--eval: {name} is not defined on half of the rows{reason}; give more, or other ones")
-    return dense
-
-
-def _lost(dense: Metrics, forms: Sequence[Metrics]) -> float:
-    """Points that the worst form loses. dense: defined.
-
-    Raises ConfigError where no form was run, TrainingError where one of them has no score.
-    """
-    before, after = dense.points(), [metrics.points() for metrics in forms]
-    defined = [value for value in after if value is not None]
-    if not after:
-        raise ConfigError("--forms: none of these can be run here, so no loss can be told; add fp32")
-    if before is None or len(defined) < len(after):
-        raise TrainingError(f"{dense.main} of the compressed model is not defined: it gives all rows one answer")
-    return before - min(defined)
-
-
 def _told(tried: Mapping[float, str]) -> str:
     """What each size came to."""
     return ", ".join(f"{size:.0%}: {found}" for size, found in tried.items())
-
-
-@contextmanager
-def _tried_beside(out: Path) -> Iterator[Path]:
-    """A directory for the sizes that are tried; whoever makes the first one makes it.
-
-    It goes when the artifact stands. When something failed, it stays if it holds anything.
-    """
-    folder, done = out.parent / f".{out.name}.sizes", False
-    try:
-        yield folder
-        done = True
-    finally:
-        if done or not any(path.is_file() for path in folder.rglob("*")):
-            shutil.rmtree(folder, ignore_errors=True)
