@@ -1,157 +1,18 @@
-"""The settings of a compression: their names, types, limits and help texts. A config is checked once and then fixed."""
+"""Settings of `pgb compress`."""
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Container, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SerializeAsAny,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
 
-from pgb_core.artifact import TASKS
+from pgb_core.config.common import CommonConfig
+from pgb_core.config.values import Place, known_forms, one_of, several
 from pgb_core.errors import ConfigError
-from pgb_core.options import FORMS, METHODS, MethodOptions, is_int8
+from pgb_core.options import METHODS, MethodOptions, is_int8
 from pgb_core.options.refusals import said
-
-
-def _one_of(names: tuple[str, ...]) -> AfterValidator:
-    def check(value: str) -> str:
-        if value not in names:
-            raise ValueError(f"is unknown; use one of {', '.join(names)}")
-        return value
-
-    return AfterValidator(check)
-
-
-def _several(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
-
-
-def _listed(value: Any) -> Any:
-    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else _several(value)
-
-
-def _forms(value: tuple[str, ...]) -> tuple[str, ...]:
-    for name in value:
-        if name not in FORMS:
-            raise ValueError(f"names the unknown form {name!r}; use {', '.join(FORMS)}")
-    if not value or len(set(value)) < len(value):
-        raise ValueError("must name one form or more, each once")
-    return value
-
-
-def _as_text(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else value
-
-
-def _filled(value: str) -> str:
-    if not value:
-        raise ValueError("is empty; write a value, or leave the setting out")
-    return value
-
-
-Named = Annotated[str, AfterValidator(_filled)]
-Place = Annotated[str, BeforeValidator(_as_text), AfterValidator(_filled)]
-
-
-class CommonConfig(BaseModel):
-    """Settings that all commands that make artifacts have: the model, the rows, how to read them, where to run."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    checkpoint: Place = Field(
-        description="Hugging Face directory or hub name (safetensors weights), or an adapter that PEFT wrote"
-    )
-    task: Annotated[str, _one_of(TASKS)] | None = Field(
-        None, description="task of the model; by default the one that the checkpoint was trained for"
-    )
-    train: Place | None = Field(
-        None, description="file of labelled rows, from which the compressed model learns in re-finetuning"
-    )
-    calibrate: Place | None = Field(
-        None,
-        description="file of rows, labelled or not, on which weights are scored and the pruned model is compensated; "
-        "by default the rows of --train",
-    )
-    eval: Place | None = Field(
-        None,
-        description="file of labelled rows; the metrics of the dense and the compressed model on them go into the "
-        "manifest",
-    )
-    text_column: Named | None = Field(None, description="column of the text, if its name is not recognised")
-    pair_column: Named | None = Field(None, description="column of the second text of a pair")
-    label_column: Annotated[tuple[Named, ...], BeforeValidator(_several)] = Field(
-        (),
-        description="column of the label; repeat it for each column of 0 and 1 of a multi-label checkpoint",
-    )
-    labels: Literal["names", "ids", "vector"] | None = Field(
-        None,
-        description="how labels are written, where a file can be read in two ways: as the names of the classes, as "
-        "their ids, or as a vector of 0 and 1",
-    )
-    vocabulary: Literal["all", "used"] = Field(
-        "all",
-        description="tokens that the artifact keeps: all; or used: those that the texts of the data use, and the "
-        "smaller ones into which any other text can be split",
-    )
-    vocabulary_text: Place | None = Field(
-        None,
-        description="file of more texts whose tokens are kept, such as a .txt with a text a line; only with "
-        "--vocabulary used",
-    )
-    trust_labels: bool = Field(False, description="continue even if the checkpoint contradicts the labels")
-    distill: bool = Field(True, description="learn from the dense model as teacher in re-finetuning")
-    samples: int = Field(1024, ge=1, description="most rows on which weights are scored and the model is compensated")
-    max_length: int | None = Field(
-        None,
-        ge=16,
-        description="tokens to which rows are cut while learning; the artifact takes as many as the checkpoint "
-        "(default: 128, and 192 for qa)",
-    )
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="device to compute on; auto takes a GPU if there is one"
-    )
-    forms: Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_forms)] = Field(
-        ("fp32", "int8"),
-        description="forms of the model that the artifact carries, separated by commas (docs/runtimes.md lists them); "
-        "the service serves the fastest one that loses little",
-    )
-    threads: int | None = Field(
-        None,
-        ge=1,
-        le=1024,
-        description="threads to compute with; by default one for each core of this process, or "
-        "OMP_NUM_THREADS if that is less",
-    )
-    cache: Annotated[str, BeforeValidator(_as_text)] | None = Field(
-        None,
-        description="directory that keeps scores of weights and outputs of the dense model for later runs, 2 GiB at "
-        "most; an empty value keeps none (default: what PGB_CACHE names, and none where that is empty; without it "
-        "pgb-serve in the user's cache directory)",
-    )
-
-    @model_validator(mode="after")
-    def _has_texts(self) -> Self:
-        sources = (self.train, self.calibrate, self.eval, self.vocabulary_text)
-        if self.vocabulary == "used" and all(source is None for source in sources):
-            raise ValueError(
-                "vocabulary used: no texts say what is used; give --train, --calibrate, --eval or --vocabulary-text"
-            )
-        if self.vocabulary_text is not None and self.vocabulary != "used":
-            raise ValueError("--vocabulary-text is read for --vocabulary used alone; give that too, or leave it out")
-        return self
-
 
 # Settings that act in re-finetuning alone.
 _OF_TRAINING = ("epochs", "steps", "learning_rate", "more_text", "best_state", "noise")
@@ -171,7 +32,7 @@ class CompressConfig(CommonConfig):
     out: Place = Field(
         description="directory of the artifact (required); of several sizes, the directory that holds one for each"
     )
-    method: Annotated[str, _one_of(tuple(METHODS))] = Field("pgb", description="method that makes the model smaller")
+    method: Annotated[str, one_of(tuple(METHODS))] = Field("pgb", description="method that makes the model smaller")
     options: SerializeAsAny[MethodOptions] = Field(description="options of the method")
     keep: float = Field(
         0.5,
@@ -180,7 +41,7 @@ class CompressConfig(CommonConfig):
         description="share of the encoder's weights that is kept, 0.01 to 1; embeddings and the head of the task are "
         "not counted. Of several, such as 0.5,0.25,0.12, each is made from the one before it",
     )
-    further: Annotated[tuple[float, ...], BeforeValidator(_several)] = Field(
+    further: Annotated[tuple[float, ...], BeforeValidator(several)] = Field(
         (), description="smaller sizes, the largest first, each made from the one before it; `keep` takes them too"
     )
     max_drop: float | None = Field(
@@ -234,7 +95,7 @@ class CompressConfig(CommonConfig):
         description="penalty of the ridge regression in compensation: a larger one keeps weights nearer to their old "
         "values",
     )
-    plan_for: Annotated[str, AfterValidator(lambda name: _forms((name,))[0])] | None = Field(
+    plan_for: Annotated[str, AfterValidator(lambda name: known_forms((name,))[0])] | None = Field(
         None,
         description="form whose measured run times decide which parts are worth keeping; by default the first form of "
         "--forms in int8, or else the first",
@@ -411,38 +272,3 @@ def _quantising() -> str:
     """Methods that train for int8, with keep 1 too."""
     *others, last = (name for name, kind in METHODS.items() if kind().quantises)
     return f"{', '.join(others)} or {last}"
-
-
-# Settings that replace one another.
-_INSTEAD = (
-    {"steps", "epochs"},
-    *({size, goal} for size in ("keep", "further") for goal in ("max_drop", "min_speedup")),
-    {"keep", "further"},
-)
-
-
-def _without(settings: Mapping[str, Any], names: Container[str]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if name not in names}
-
-
-def from_toml(path: str | Path, **overrides: Any) -> CompressConfig:
-    """Read settings from a TOML file with the same names; arguments that are not None win.
-
-    An argument also replaces what it cannot stand beside: `steps` replaces the `epochs` of the file.
-
-    Raises ConfigError when the file is missing, malformed or names an unknown setting.
-    """
-    try:
-        raw = tomllib.loads(Path(path).read_text("utf-8-sig"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not TOML ({error})") from error
-    given = {name: value for name, value in overrides.items() if value is not None}
-    if isinstance(raw.get("options"), dict):
-        raw["options"] = _without(raw["options"], given)
-    replaced = {name for group in _INSTEAD for one in group & given.keys() for name in group - {one}}
-    try:
-        return CompressConfig(**_without(raw, replaced) | given)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
