@@ -13,17 +13,18 @@ from __future__ import annotations
 import json
 import statistics
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from benchmarks import script
-from benchmarks.engine import SERVED, Clients, Container, container, docker, stand_in
+from benchmarks.engine import SERVED, Clients, Container, EngineError, container, docker, stand_in
 from pgb_core.machine import facts
 
 IMAGE = "pgb-serve:0.2.0"
@@ -34,6 +35,7 @@ KILL = SERVED + "os.kill(int(served.name), signal.SIGKILL)"
 # One request that a machine with room would run as one batch, and half a gigabyte does not hold.
 TOO_LARGE = {"inputs": ["many words " * 120] * 128}
 UNBOUNDED = ("--env=PGB_MAX_BATCH_TOKENS=1000000", "--env=PGB_MAX_QUEUE_SECONDS=600")
+MIB = {"GiB": 1024.0, "MiB": 1.0, "KiB": 1 / 1024, "B": 1 / 1024**2}
 TEXTS = {"inputs": ["A warm film, and a funny one, that never outstays its welcome."] * 8}
 
 
@@ -145,7 +147,8 @@ def stack(wheels: Path | None) -> dict[str, Any]:
                 compose(*command)
                 steps[name] = round(time.monotonic() - begun, 1)
             begun = time.monotonic()
-            compose("up", "--detach", "--pull=never", "service", "prometheus")
+            with _watched("pgb-figures-job-1") as sizes:
+                compose("up", "--detach", "--pull=never", "service", "prometheus")
             steps["compress_both_models"] = round(time.monotonic() - begun, 1)
             models = _until("http://127.0.0.1:18080/health")["models"]
             steps["service_ready"] = round(time.monotonic() - begun - steps["compress_both_models"], 1)
@@ -161,6 +164,7 @@ def stack(wheels: Path | None) -> dict[str, Any]:
                 time.sleep(0.2)
             return {
                 "seconds": steps,
+                "job_mib_at_most": round(max(sizes)),
                 "models": [model["name"] for model in models],
                 "first_answer": answer["results"][0][0],
                 "requests_seen_by_prometheus": scraped[0]["value"][1] if scraped else None,
@@ -169,6 +173,28 @@ def stack(wheels: Path | None) -> dict[str, Any]:
             }
         finally:
             compose("down", "--volumes", "--timeout", "1")
+
+
+@contextmanager
+def _watched(name: str) -> Iterator[list[float]]:
+    """Memory of a container in MiB, second by second while it runs, without what the kernel can drop."""
+    sizes: list[float] = []
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(1):
+            with suppress(EngineError, ValueError):  # it has not begun, or has ended
+                used = docker("stats", "--no-stream", "--format={{.MemUsage}}", name).partition("/")[0].strip()
+                unit = next((unit for unit in MIB if used.endswith(unit)), "B")
+                sizes.append(float(used.removesuffix(unit)) * MIB[unit])
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield sizes
+    finally:
+        over.set()
+        watcher.join()
 
 
 def _again(compose: Any) -> float:
