@@ -250,6 +250,7 @@ def test_a_report_of_something_else_is_not_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "report.html").read_text() == "of a month ago"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "entry"),
     [

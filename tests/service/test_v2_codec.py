@@ -115,8 +115,9 @@ def test_null_stands_for_what_a_client_does_not_set() -> None:
             if wanted:
                 assert found.header.outputs is not None
                 assert found.header.outputs[0].parameters == {}
-    for kind in (IndexRequest, LoadRequest, UnloadRequest):
-        assert parse_repository(kind, b'{"parameters": null, "ready": null}') == kind()
+    assert parse_repository(IndexRequest, b'{"ready": null}') == IndexRequest()
+    for kind in (LoadRequest, UnloadRequest):
+        assert parse_repository(kind, b'{"parameters": null}') == kind()
 
 
 @pytest.mark.parametrize("parameters", ["[]", '"a"', "7"])
