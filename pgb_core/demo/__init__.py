@@ -75,7 +75,7 @@ EXAMPLES = (
         "questions.json",
         {"architectures": ["BertForQuestionAnswering"]},
         "f1",
-        {"epochs": 2.2, "ridge": 0.1, "samples": 256},
+        {"epochs": 2.8, "ridge": 0.1, "samples": 256},
     ),
 )
 
