@@ -17,13 +17,15 @@ PARTS = 4  # widths between a power of two and the next one
 
 
 class Shape(Protocol):
-    """What of a model decides how its inputs are padded. max_length: tokens of its longest input."""
+    """What of a model decides how its inputs are padded."""
 
     @property
-    def pad_id(self) -> int: ...  # noqa: D102
+    def pad_id(self) -> int:
+        """Of the padding token."""
 
     @property
-    def max_length(self) -> int: ...  # noqa: D102
+    def max_length(self) -> int:
+        """Tokens of its longest input."""
 
 
 def width(length: int) -> int:
