@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
         reasons = {"reasons": metrics.reasons} if metrics.reasons else {}
         print(json.dumps({**found, **reasons}, allow_nan=False))
     else:
-        for name, value in metrics.items():
+        for name, value in metrics.rounded(6).items():  # as manifests have them, so that both print the same
             print(f"{name:28} {figure(value, '.4f')}")
     return 0
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer as Fast
 from tokenizers import models, pre_tokenizers, processors
 
+from pgb_core.cli import main
 from pgb_core.data import QuestionRow
 from pgb_core.inference.batches import Predict
 from pgb_core.inference.tasks.base import Logits
@@ -206,3 +207,12 @@ def test_what_is_not_defined_is_null_with_a_reason(
     whole = scored(np.array([[1, 0], [0, 1]], np.float32), [0, 1], None)
     assert not whole.reasons
     assert whole.rounded(6) == {"accuracy": 1.0, "f1": 1.0, "matthews": 1.0}
+
+
+def test_the_command_prints_a_metric_as_the_job_prints_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """748/903 is 0.8283499; in a manifest, and so in what the job prints, it is 0.82835."""
+    monkeypatch.setattr("pgb_core.measure.scoring.score", lambda *_, **__: metrics.Metrics({"f1": 748 / 903}))
+    assert main(["evaluate", "model", "--data", "rows.tsv"]) == 0
+    assert capsys.readouterr().out.split() == ["f1", "0.8284"]
