@@ -18,7 +18,7 @@ from service.settings import Settings
 
 # A batch that has run waits for the interpreter at most this long behind a request being parsed.
 _SWITCH_SECONDS = 0.0005
-# New objects between two collections: what waits in line would be looked at many times a second.
+# New objects between two collections: what waits in the queue would be looked at many times a second.
 _COLLECT_AFTER = 50_000
 _OWN_DESCRIPTORS = 64
 

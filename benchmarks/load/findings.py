@@ -101,7 +101,7 @@ def ramp(sets: Sequence[Figures]) -> str:
             if refusing
             else f"{found['name']} refuses nothing up to {most:.1f} times its capacity"
         )
-    return f"While the line grows, {listed(told)}." if told else ""
+    return f"While the queue grows, {listed(told)}." if told else ""
 
 
 def mix(sets: Sequence[Figures]) -> str:

@@ -49,8 +49,8 @@ def render(figures: Figures) -> str:
             "Goodput and refusals",
             pictures.offered_and_answered(sets),
             findings.overload(sets, bound),
-            "The dashed line on the right is the share beyond capacity. A short run lies below it: what was in line at "
-            f"its end was answered later. A request of an overload carries {many} texts.",
+            "The dashed line on the right is the share beyond capacity. A short run lies below it: what was in the "
+            f"queue at its end was answered later. A request of an overload carries {many} texts.",
             _legend(sets),
         ),
         _section(

@@ -37,7 +37,7 @@ from service.settings import read_settings
 SCRIPT = Path(__file__).with_name("scenarios.js")
 STAGES = ("tokenize", "queue", "infer", "postprocess")
 ROWS = 4
-# Where several times its capacity is offered, so that the line of a fast model is filled by texts, and not by
+# Where several times its capacity is offered, so that the queue of a fast model is filled by texts, and not by
 # requests that wait unread because reading and refusing them takes the core.
 OVERLOAD_ROWS = 16
 MARGIN = 0.5

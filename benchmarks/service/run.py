@@ -37,7 +37,7 @@ from pgb_core.inference.steps import all_of
 from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.inference.tokens import Tokens
 from pgb_core.machine import facts
-from service.batching.waiting import Entry, WaitingRoom
+from service.batching.waiting import Entry, Waiting
 from service.models.model import measure
 from service.settings import read_settings
 
@@ -61,9 +61,9 @@ def _bare(artifact: Path, texts: list[str], seconds: float, form: str) -> float:
     budget = read_settings([]).max_batch_tokens
     rows, begun = 0, time.perf_counter()
     while time.perf_counter() - begun < seconds:
-        room: WaitingRoom[Tokens] = WaitingRoom(budget, cost.launch, 1e9)
-        room.add(*[Entry(item, len(item), 0.0) for item in all_of(tokenizer.texts(4 * texts))])
-        while batch := room.take(1e9):
+        waiting: Waiting[Tokens] = Waiting(budget, cost.launch, 1e9)
+        waiting.add(*[Entry(item, len(item), 0.0) for item in all_of(tokenizer.texts(4 * texts))])
+        while batch := waiting.take(1e9):
             runtime.run([entry.item for entry in batch])
             rows += len(batch)
     return rows / (time.perf_counter() - begun)

@@ -151,7 +151,7 @@ class Batcher(Generic[Item, Result]):
         kept for a moment. flow: who asks; flows take turns. body: bytes that the items came in. announced:
         what was admitted for these items before they were ready. Raises Overloaded,
         DeadlineExceeded, Unavailable, or InputRejected or RuntimeFailed when `run` failed. Cancelling the
-        call takes what still waits out of line, as the deadline does.
+        call takes what still waits out of the queue, as the deadline does.
         """
         loop = asyncio.get_running_loop()
         now = clock()
@@ -198,7 +198,7 @@ class Batcher(Generic[Item, Result]):
             await asyncio.to_thread(thread.join, _STOP_SECONDS)
             if thread.is_alive():
                 return False
-        self._observer = None  # it may own this line, and would not be freed before the next full collection
+        self._observer = None  # it may own this queue, and would not be freed before the next full collection
         return True
 
     def _ended(self, thread: threading.Thread, longest: float) -> bool:

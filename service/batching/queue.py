@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from service.batching.admission import Backlog, too_long
-from service.batching.waiting import Entry, WaitingRoom
+from service.batching.waiting import Entry, Waiting
 from service.errors import DeadlineExceeded, Overloaded, Unavailable
 
 Item = TypeVar("Item")
@@ -76,7 +76,7 @@ class Queue(Generic[Item]):
         self.closed = False  # whether everything is refused with Unavailable
         self.seconds_per_token = cost.per_token + cost.fixed / limits.batch_tokens  # learnt from batches
         self._fixed = cost.fixed
-        self._room: WaitingRoom[Item] = WaitingRoom(limits.batch_tokens, cost.launch, limits.overtake)
+        self._waiting: Waiting[Item] = Waiting(limits.batch_tokens, cost.launch, limits.overtake)
         self._backlog = Backlog()  # tokens
         self._busy_until = 0.0
         self._usual = 0.0  # tokens of an admitted request, and of each byte of its body
@@ -85,12 +85,12 @@ class Queue(Generic[Item]):
     @property
     def tokens(self) -> int:
         """Tokens that wait."""
-        return self._room.tokens
+        return self._waiting.tokens
 
     @property
     def count(self) -> int:
         """Inputs that wait."""
-        return self._room.count
+        return self._waiting.count
 
     def wait_seconds(self, now: float) -> float:
         """Estimated seconds that an input would wait behind all admitted work if it came now."""
@@ -140,13 +140,13 @@ class Queue(Generic[Item]):
         if body:
             self._density += (_SETTLING if self._density else 1.0) * (tokens / body - self._density)
         self._backlog.add(flow, tokens)
-        self._room.add(*entries)
+        self._waiting.add(*entries)
 
     def take(self, now: float) -> tuple[list[Entry[Item]], list[Entry[Item]]]:
         """Remove the next batch and return it, empty when nothing waits; and what was removed as it is too late."""
         late: list[Entry[Item]] = []
         while True:
-            batch = self._room.take(now)
+            batch = self._waiting.take(now)
             alive = [entry for entry in batch if entry.deadline > now]
             if len(alive) < len(batch):
                 late += [entry for entry in batch if entry.deadline <= now]
@@ -161,7 +161,7 @@ class Queue(Generic[Item]):
 
     def discard(self, entry: Entry[Item]) -> bool:
         """Remove an input that nobody waits for; False if it does not wait."""
-        return self._room.discard(entry)
+        return self._waiting.discard(entry)
 
     def learn(self, tokens: int, seconds: float) -> None:
         """A batch of so many tokens took so long. Small batches say little about a token and are passed over."""
@@ -181,7 +181,9 @@ class Queue(Generic[Item]):
         ahead = self._backlog.ahead(flow, tokens)
         wait = before + self._busy(now) + ahead * self.seconds_per_token
         full = ahead + tokens > self.limits.queue_tokens
-        if (self._room.count or before) and (full or too_long(wait, self.limits.overtake, self.limits.queue_seconds)):
+        if (self._waiting.count or before) and (
+            full or too_long(wait, self.limits.overtake, self.limits.queue_seconds)
+        ):
             raise Overloaded(f"{round(self._backlog.total)} tokens are waiting already", wait)
         if now + wait > deadline:
             raise Overloaded("the estimated wait is longer than the request's deadline allows", wait)

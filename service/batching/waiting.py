@@ -35,7 +35,7 @@ class Entry(Generic[Item]):
     waiting: bool = True
 
 
-class WaitingRoom(Generic[Item]):
+class Waiting(Generic[Item]):
     """Entries by flow in order of arrival, and by length.
 
     budget: padded tokens of a batch (a larger entry still goes, alone). launch: tokens that take as
@@ -49,24 +49,24 @@ class WaitingRoom(Generic[Item]):
         self.tokens = 0
         self.count = 0
         self._turns = Turns()
-        self._arrivals: dict[Hashable, _Line[Item]] = {}
-        self._by_size: dict[int, dict[Hashable, _Line[Item]]] = {}
+        self._arrivals: dict[Hashable, _Ordered[Item]] = {}
+        self._by_size: dict[int, dict[Hashable, _Ordered[Item]]] = {}
 
     def add(self, *entries: Entry[Item]) -> None:
         """Queue entries behind the others of their flow. There is at least one, and all have the same flow."""
         flow = entries[0].flow
         self._turns.come(flow, len(entries))
-        line = self._arrivals.get(flow)
-        if line is None:
-            line = self._arrivals[flow] = OrderedDict()
+        own = self._arrivals.get(flow)
+        if own is None:
+            own = self._arrivals[flow] = OrderedDict()
         for entry in entries:
-            line[entry] = None
-            lines = self._by_size.get(entry.size)
-            if lines is None:
-                lines = self._by_size[entry.size] = {}
-            alike = lines.get(flow)
+            own[entry] = None
+            flows = self._by_size.get(entry.size)
+            if flows is None:
+                flows = self._by_size[entry.size] = {}
+            alike = flows.get(flow)
             if alike is None:
-                alike = lines[flow] = OrderedDict()
+                alike = flows[flow] = OrderedDict()
             alike[entry] = None
             self.tokens += entry.size
         self.count += len(entries)
@@ -80,9 +80,9 @@ class WaitingRoom(Generic[Item]):
         self.tokens -= entry.size
         self.count -= 1
         _remove(self._arrivals, entry.flow, entry)
-        lines = self._by_size[entry.size]
-        _remove(lines, entry.flow, entry)
-        if not lines:
+        flows = self._by_size[entry.size]
+        _remove(flows, entry.flow, entry)
+        if not flows:
             del self._by_size[entry.size]
         return True
 
@@ -90,8 +90,8 @@ class WaitingRoom(Generic[Item]):
         """The entry whose turn it is: the oldest of the flow that was served least."""
         best: Entry[Item] | None = None
         least = 0.0
-        for flow, line in self._arrivals.items():
-            entry, served = next(iter(line)), self._turns.served(flow)
+        for flow, entries in self._arrivals.items():
+            entry, served = next(iter(entries)), self._turns.served(flow)
             if best is None or (served, entry.queued) < (least, best.queued):
                 best, least = entry, served
         return best
@@ -107,8 +107,8 @@ class WaitingRoom(Generic[Item]):
         width = head.size
         self._take(head)
         for size in sorted(self._by_size, key=lambda size: abs(size - head.size)):
-            for flow, line in list(self._by_size[size].items()):
-                for entry in list(islice(line, self.budget // size + 1)):
+            for flow, entries in list(self._by_size[size].items()):
+                for entry in list(islice(entries, self.budget // size + 1)):
                     count, wider = len(batch), max(width, size)
                     padding = wider * (count + 1) - width * count - size
                     if (
@@ -130,11 +130,11 @@ class WaitingRoom(Generic[Item]):
         self.discard(entry)
 
 
-_Line = OrderedDict[Entry[Item], None]  # a set that keeps its order
+_Ordered = OrderedDict[Entry[Item], None]  # a set that keeps its order
 
 
-def _remove(lines: dict[Hashable, _Line[Item]], flow: Hashable, entry: Entry[Item]) -> None:
-    line = lines[flow]
-    del line[entry]
-    if not line:
-        del lines[flow]
+def _remove(flows: dict[Hashable, _Ordered[Item]], flow: Hashable, entry: Entry[Item]) -> None:
+    entries = flows[flow]
+    del entries[entry]
+    if not entries:
+        del flows[flow]

@@ -138,7 +138,7 @@ def test_what_fails_where_it_is_submitted_is_answered_like_any_other() -> None:
     asyncio.run(scenario())
 
 
-def test_the_door_is_shut_when_a_request_of_the_usual_size_would_be_refused() -> None:
+def test_a_body_is_not_read_when_a_request_of_the_usual_size_would_be_refused() -> None:
     """A smaller one is still admitted by whoever asks for it, and what was refused does not count as usual."""
 
     async def scenario() -> None:
@@ -255,7 +255,7 @@ def test_a_deadline_takes_waiting_work_out_of_line() -> None:
 
 
 def test_a_request_that_cannot_be_in_time_is_refused_at_once() -> None:
-    """When the estimated wait is longer than its deadline, it does not join the line."""
+    """When the estimated wait is longer than its deadline, it does not join the queue."""
 
     async def scenario() -> None:
         gate = Gate(opened=False)

@@ -79,7 +79,7 @@ def test_a_dialect_answers_and_is_counted(client: TestClient) -> None:
 def test_every_error_has_the_dialect_s_body(
     client: TestClient, path: str, body: bytes, headers: dict[str, str], status: int, code: str
 ) -> None:
-    """From the engine, the parser, the schema, the door and the router; its status differs where it says so."""
+    """From engine, parser, schema, the gate before the body, and router; its status differs where it says so."""
     reply = client.post(path, content=body, headers={"content-type": "application/json", **headers})
     assert reply.status_code == status
     assert reply.json()["no"][0] == code

@@ -356,7 +356,7 @@ def test_who_listens_to_other_machines_without_keys_is_warned(
     assert not caplog.records
 
 
-def test_a_server_warns_of_strangers_when_it_starts(tmp_path: Path) -> None:
+def test_a_server_without_keys_warns_when_it_starts(tmp_path: Path) -> None:
     """Before it looks at a model."""
     command = [sys.executable, "-P", "-m", "service", str(tmp_path), "--host", "0.0.0.0", "--port", "0"]  # noqa: S104
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

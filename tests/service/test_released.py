@@ -83,7 +83,7 @@ REFUSED = {
 @pytest.mark.usefixtures("collector_off")
 @pytest.mark.parametrize(("body", "status"), REFUSED.values(), ids=REFUSED)
 def test_no_body_of_a_refused_request_is_kept(body: bytes, status: int, artifacts: tuple[Path, Path]) -> None:
-    """Whoever refuses it: the door, the parser, the schema, the engine, the line."""
+    """Whoever refuses it: the gate before the body, the parser, the schema, the engine, the queue."""
     with running(Settings(artifacts=(str(artifacts[0]),), threads=1)) as url:
         check_nothing_is_kept(lambda: post(url, body, status))
 

@@ -212,7 +212,7 @@ def test_running_out_of_memory_is_no_fault_of_the_input(held: tuple[str, Held]) 
 
 @pytest.mark.parametrize("held", [1e-3], indirect=True)
 def test_small_requests_are_served_beside_large_ones_of_others(held: tuple[str, Held]) -> None:
-    """While one client fills the line with more than the bound, another is neither refused nor last."""
+    """While one client fills the queue with more than the bound, another is neither refused nor last."""
     url, runtime = held
     runtime.go.clear()
     large = {"inputs": ["the film was very good " * 10] * 8}
@@ -288,7 +288,7 @@ def test_liveness_does_not_depend_on_load(held: tuple[str, Held]) -> None:
 
 
 @pytest.mark.parametrize("held", [1e-9], indirect=True)
-def test_a_full_house_refuses_before_it_reads_or_tokenises(held: tuple[str, Held]) -> None:
+def test_a_full_service_refuses_before_it_reads_or_tokenises(held: tuple[str, Held]) -> None:
     """Only the head of a request is sent, and its refusal comes; a probe and the metrics still answer."""
     url, runtime = held
     runtime.go.clear()
@@ -355,15 +355,15 @@ def test_bodies_that_are_still_coming_are_counted(artifacts: tuple[Path, Path]) 
         assert reply.status_code == 200
 
 
-def test_exactly_the_routes_that_run_models_are_refused_at_the_door(artifacts: tuple[Path, Path]) -> None:
+def test_exactly_the_routes_that_run_models_are_refused_before_their_bodies(artifacts: tuple[Path, Path]) -> None:
     """Administration and lists are not, whatever they are called."""
     document = create_app(Settings(artifacts=(str(artifacts[0]),))).openapi()
     paths = {path for path, operations in document["paths"].items() if "post" in operations}
-    at_the_door = {path for path in paths if any(dialect.work.fullmatch(path) for dialect in DIALECTS)}
-    others = paths - at_the_door
+    by_their_head = {path for path in paths if any(dialect.work.fullmatch(path) for dialect in DIALECTS)}
+    others = paths - by_their_head
     assert all(path.endswith(("/load", "/unload", "/index")) for path in others)
-    assert not any(path.endswith(("/load", "/unload", "/index")) for path in at_the_door)
-    assert len(at_the_door) >= 9
+    assert not any(path.endswith(("/load", "/unload", "/index")) for path in by_their_head)
+    assert len(by_their_head) >= 9
 
 
 def test_a_port_that_is_taken_ends_it_with_one_line(artifacts: tuple[Path, Path]) -> None:
