@@ -50,6 +50,13 @@ def f1(predicted: Array, gold: Array) -> float | None:
     return 2 * hits / total if total else None
 
 
+def macro_f1(predicted: Array, gold: Array) -> float:
+    """The mean of the F1 of each class that is predicted or in `gold`, so that rare classes count as much as others."""
+    classes = np.union1d(predicted, gold)
+    p, g = predicted[:, None] == classes, gold[:, None] == classes
+    return float((2 * (p & g).sum(0) / (p.sum(0) + g.sum(0))).mean())
+
+
 def matthews(predicted: Array, gold: Array) -> float | None:
     """Matthews correlation for any number of classes (Gorodkin 2004); None where one side is constant."""
     classes = np.union1d(predicted, gold)
@@ -67,11 +74,13 @@ def constant(values: Array) -> bool:
 
 
 def one_label(logits: Array, gold: Array) -> Metrics:
-    """Accuracy, F1 where there are two classes, and Matthews. logits: [rows, labels]; gold: [rows], indices."""
+    """Accuracy, F1 (of two classes) or macro F1 (of more), and Matthews. logits: [rows, labels]; gold: [rows], indices."""
     predicted = logits.argmax(1).astype(np.float64)
     found: dict[str, float | None] = {"accuracy": accuracy(predicted, gold)}
     if logits.shape[1] == 2:
         found["f1"] = f1(predicted, gold)
+    else:
+        found["macro_f1"] = macro_f1(predicted, gold)
     found["matthews"] = matthews(predicted, gold)
     reasons = {"f1": "no row is of class 1, and the model gives it to none", "matthews": _same(gold)}
     return Metrics(found, reasons)

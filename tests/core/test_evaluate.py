@@ -104,12 +104,18 @@ def test_matthews_of_three_classes_by_hand() -> None:
     assert metrics.matthews(p, g) == pytest.approx(wanted)
 
 
+def test_macro_f1_by_hand() -> None:
+    """F1 of class 0 is a half, of class 1 two thirds, of class 2 nothing; class 3 is in neither, and is left out."""
+    p, g = np.array([0, 0, 1, 1, 1, 2.0]), np.array([0, 2, 1, 1, 0, 1.0])
+    assert metrics.macro_f1(p, g) == pytest.approx((0.5 + 2 / 3 + 0) / 3)
+
+
 def test_each_kind_of_head_gets_its_metrics() -> None:
     """Two classes, many classes, many labels, a regression."""
     two = scored(np.array([[1, 0], [0, 1], [0, 1]], np.float32), [0, 1, 0], None)
     assert two == {"accuracy": pytest.approx(2 / 3), "f1": pytest.approx(2 / 3), "matthews": pytest.approx(0.5)}
     three = scored(np.eye(3, dtype=np.float32), [0, 1, 2], None)
-    assert three == {"accuracy": 1.0, "matthews": pytest.approx(1.0)}
+    assert three == {"accuracy": 1.0, "macro_f1": 1.0, "matthews": pytest.approx(1.0)}
     many = scored(np.array([[1, -1], [1, 1]], np.float32), [(1.0, 0.0), (0.0, 1.0)], "multi_label_classification")
     assert many == {"accuracy": 0.5, "f1": pytest.approx(0.8)}
     line = scored(np.array([[1], [2], [4]], np.float32), [2.0, 3.0, 9.0], "regression")
