@@ -74,7 +74,7 @@ def constant(values: Array) -> bool:
 
 
 def one_label(logits: Array, gold: Array) -> Metrics:
-    """Accuracy, F1 (of two classes) or macro F1 (of more), and Matthews. logits: [rows, labels]; gold: [rows], indices."""
+    """Accuracy, F1 of two classes, macro F1 of more, and Matthews. logits: [rows, labels]; gold: [rows], indices."""
     predicted = logits.argmax(1).astype(np.float64)
     found: dict[str, float | None] = {"accuracy": accuracy(predicted, gold)}
     if logits.shape[1] == 2:

@@ -196,6 +196,7 @@ def test_a_killed_run_goes_on_to_the_same_artifact(tmp_path: Path) -> None:
     assert "lost=0, unequal=0" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_what_was_done(tmp_path: Path) -> None:
     """Wherever it fills: an error, nothing half-written, and with room the same artifact."""
     with unchecked():

@@ -331,6 +331,7 @@ def test_a_model_that_is_loaded_again_has_its_place_again(folder: Path, tmp_path
         assert [one["name"] for one in client.get("/v1/models").json()["models"]] == ["mood", "a"]
 
 
+@pytest.mark.slow
 def test_swaps_under_load_lose_and_mix_nothing(admin: TestClient) -> None:
     """While versions are switched again and again, every request is answered by one version throughout."""
     stop = threading.Event()
