@@ -79,10 +79,11 @@ def check_replaceable(path: str | Path) -> None:
 @contextmanager
 def _staged(root: Path) -> Iterator[Path]:
     """A folder that is put in the artifact's place at the end. Raises ResourceError."""
-    with scratch_beside(root) as staging:
+    with scratch_beside(root) as scratch:
+        staging = scratch / "made"  # a scratch folder is private; an artifact is as open as the umask says
         try:
+            staging.mkdir()
             yield staging
-            staging.chmod(0o755)  # a scratch folder is private; an artifact is for every reader
             swap(staging, root)
         except OSError as error:
             raise ResourceError(f"{root}: could not be written ({error.strerror}); nothing was left behind") from error
