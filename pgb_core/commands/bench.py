@@ -32,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
     from pgb_core.errors import ConfigError
     from pgb_core.hub import located
     from pgb_core.measure import comparison
+    from pgb_core.threads import allowed
 
     try:
         shapes = [(int(b), int(s)) for b, s in (part.split("x") for part in args.shapes.split(","))]
@@ -41,6 +42,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--shapes {args.shapes!r}: batch and tokens must be 1 or more")
     if not 0 < args.seconds <= MOST_SECONDS:
         raise ConfigError(f"--seconds {args.seconds:g} is out of range; use above 0, at most {MOST_SECONDS}")
+    if args.threads is not None:
+        allowed(args.threads)
     opened = artifact.open_artifact(located(args.artifact))
     found = comparison.compare(opened, args.against, shapes, args.seconds, args.threads, device=args.device)
     left_out = [f"{b}x{s}" for b, s in shapes if (b, s) not in found.shapes]
