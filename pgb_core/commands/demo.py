@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     """Make the models, compare them, serve them."""
     from pgb_core import demo
 
-    artifacts = demo.prepare(Path(args.dir), threads=args.threads)
+    artifacts = demo.prepare(Path(args.dir).expanduser(), threads=args.threads)
     if not args.no_serve:
         demo.print_calls(args.host, args.port, artifacts[-1])
         serve([*map(str, artifacts), "--host", args.host, "--port", str(args.port)])
