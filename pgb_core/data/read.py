@@ -94,7 +94,8 @@ def _texts(records: Records, columns: Columns) -> Data:
         raise DataError(f"{records.source}: no rows; the file is empty")
     chosen = roles.choose_roles(records, columns)
     note, warnings = roles.say(records, chosen)
-    return Data(records.source, list(roles.text_rows(records, chosen)), (note,), (*records.warnings, *warnings))
+    rows = list(roles.text_rows(records, chosen))
+    return Data(records.source, rows, (note,), (*records.warnings, *warnings), chosen.labels)
 
 
 def _lines(path: Path) -> Data:

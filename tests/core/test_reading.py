@@ -226,6 +226,9 @@ def test_a_row_without_a_label_is_named_before_the_work(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=rf"a\.jsonl:2: no label; {said}"):
             reading.read(str(tmp_path / "a.jsonl"), MOODS, reading.Options(), Heard(), labelled=purpose)
     assert reading.read(str(tmp_path / "a.jsonl"), MOODS, reading.Options(), Heard()).targets == [1, None]
+    (tmp_path / "b.csv").write_text("text,mood\na,good\n")
+    with pytest.raises(DataError, match=r"b\.csv:2: no label; .*; no row has one: --label-column names the column"):
+        reading.read(str(tmp_path / "b.csv"), MOODS, reading.Options(), Heard(), labelled="--train")
 
 
 def test_questions_take_no_columns_and_no_reading(tmp_path: Path) -> None:
