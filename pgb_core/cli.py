@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from pgb_core import __version__, machine
 from pgb_core.checkpoints.architectures import titles
@@ -28,7 +29,10 @@ _EXAMPLES = """examples:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Returns 0 on success, 1 on a PGBError, 130 when interrupted; wrong usage exits with 2."""
+    """Run one command.
+
+    Returns 0 on success, 1 on a PGBError, 130 when interrupted, 141 when nobody reads on; wrong usage exits with 2.
+    """
     given = list(sys.argv[1:] if argv is None else argv)
     if given[:1] == ["serve"] and not {"-h", "--help"} & set(given):
         serve.serve(given[1:])  # the service knows its settings
@@ -45,7 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ.setdefault("RAYON_NUM_THREADS", str(getattr(args, "threads", None) or machine.usable_cores()))
     run: Callable[[argparse.Namespace], int] = args.run
     try:
-        return run(args)
+        status = run(args)
+        sys.stdout.flush()
+        return status
     except PGBError as error:
         shown = "\n".join(plain(line) for line in str(error).split("\n"))  # a file's name may hold anything
         print(f"pgb {args.command}: {shown}", file=sys.stderr)
@@ -63,6 +69,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         less = "try smaller --samples or --tokens" if args.command == "compress" else "end other programs"
         print(f"pgb {args.command}: not enough memory; {less}, or use a machine with more", file=sys.stderr)
+    except BrokenPipeError:  # `| head` has what it wants; what is still to be written at the end has no reader either
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # as a shell says of a program that SIGPIPE ends
     except OSError as error:
         place = f": {error.filename}" if error.filename else ""
         print(f"pgb {args.command}: {error.strerror or error}{place}", file=sys.stderr)

@@ -3,6 +3,7 @@
 import errno
 import io
 import json
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -368,6 +369,19 @@ def test_only_the_command_itself_says_how_threads_wait(monkeypatch: pytest.Monke
     monkeypatch.setattr(sys, "argv", ["pgb", *words])
     assert cli.main() == 1
     assert said == [True]
+
+
+def test_a_reader_that_has_enough_is_no_fault(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `| head` is one; nothing is said, then or at the end of the process."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    monkeypatch.setattr("pgb_core.hub.push", lambda *_: "address")
+    with os.fdopen(writer, "w") as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        assert cli.main(["push", "small", "owner/small"]) == 141
+    assert not capsys.readouterr().err
 
 
 def test_a_name_that_a_terminal_cannot_write_is_escaped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
