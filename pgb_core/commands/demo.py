@@ -8,6 +8,8 @@ from pathlib import Path
 from pgb_core.commands.base import Command
 from pgb_core.commands.serve import serve
 
+MOST_PORT = 65535
+
 
 def add(p: argparse.ArgumentParser) -> None:
     """Where the models go, and where they are served."""
@@ -25,7 +27,10 @@ def add(p: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Make the models, compare them, serve them."""
     from pgb_core import demo
+    from pgb_core.errors import ConfigError
 
+    if not 0 <= args.port <= MOST_PORT:
+        raise ConfigError(f"--port {args.port} is out of range; use 0 to {MOST_PORT}")
     artifacts = demo.prepare(Path(args.dir).expanduser(), threads=args.threads)
     if not args.no_serve:
         demo.print_calls(args.host, args.port, artifacts[-1])
