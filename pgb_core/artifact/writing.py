@@ -57,6 +57,8 @@ def check_replaceable(path: str | Path) -> None:
         raise ArtifactError(f"{root}: exists and is no artifact but a link; name what it leads to, or {other}")
     if not root.is_dir():
         raise ArtifactError(f"{root}: exists and is no artifact but a file; {other}")
+    if os.path.ismount(root):
+        raise ArtifactError(f"{root}: is a mount point, which cannot be replaced; name a directory in it")
     names = {entry.name for entry in root.iterdir()}
     if not names:
         return
