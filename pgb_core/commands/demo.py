@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from pgb_core.commands.base import Command
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
 
     if not 0 <= args.port <= MOST_PORT:
         raise ConfigError(f"--port {args.port} is out of range; use 0 to {MOST_PORT}")
-    artifacts = demo.prepare(Path(args.dir).expanduser(), threads=args.threads)
+    artifacts = demo.prepare(Path(os.path.expanduser(args.dir)), threads=args.threads)
     if not args.no_serve:
         demo.print_calls(args.host, args.port, artifacts[-1])
         serve([*map(str, artifacts), "--host", args.host, "--port", str(args.port)])
