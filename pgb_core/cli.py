@@ -31,7 +31,8 @@ _EXAMPLES = """examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
-    Returns 0 on success, 1 on a PGBError, 130 when interrupted, 141 when nobody reads on; wrong usage exits with 2.
+    Returns 0 on success, 1 on a PGBError, 141 when nobody reads on, 128 and its number when a signal stops it (Ctrl-C:
+    130); wrong usage exits with 2.
     """
     given = list(sys.argv[1:] if argv is None else argv)
     if given[:1] == ["serve"] and not {"-h", "--help"} & set(given):
@@ -40,9 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if given[:1] == ["plan-capacity"]:
         serve.become("service.planning", given[1:])
         return 0
-    args = _parser().parse_args(given)
+    parser = _parser()
+    args, unknown = parser.parse_known_args(given)
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}; see pgb {args.command} --help")
     if argv is None:  # the process is ours, and torch is not imported yet
         machine.wait_passively()
+        _tidy_up_when_stopped()
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # a name of a file may be beyond what a terminal writes
         # The tokenizers have threads of their own.
@@ -55,15 +60,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PGBError as error:
         shown = "\n".join(plain(line) for line in str(error).split("\n"))  # a file's name may hold anything
         print(f"pgb {args.command}: {shown}", file=sys.stderr)
-    except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough
+    except KeyboardInterrupt as error:
+        number = error.number if isinstance(error, _Stopped) else signal.SIGINT
+        signal.signal(number, signal.SIG_IGN)  # once is enough
         kept = (
             "; run the same command again to continue from the stages that are finished"
             if args.command in ("compress", "compare")
             else ""
         )
         print(f"pgb {args.command}: stopped{kept}", file=sys.stderr)
-        return 130
+        return 128 + number
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
@@ -79,6 +85,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ImportError as error:
         print(f"pgb {args.command}: {error}; pip install '.[compress]' in a clone of pgb-serve", file=sys.stderr)
     return 1
+
+
+class _Stopped(KeyboardInterrupt):
+    """Another signal than Ctrl-C's, which stops a command in the same way."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def _tidy_up_when_stopped() -> None:
+    """Let the signals of a job's system end a command as Ctrl-C does, so that it leaves no scratch folders behind.
+
+    By default they end the process at once, and as the first process of a container not at all. A second one ends it
+    at once. What is ignored, as under nohup, stays so.
+    """
+
+    def stop(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise _Stopped(number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, stop)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -61,6 +62,8 @@ def read(
 def _refuse_unlabelled(found: Source, purpose: str, task: Task) -> None:
     bare = all(target is None for target in found.targets)
     place = "--label-column names the column of the labels" if task.labelled else "they are read from 'answers'"
+    if ".txt" in Path(found.name).suffixes:
+        place = "a .txt file holds texts alone"
     hint = f"; no row has one: {place}" if bare else ""
     for row, target in zip(found.rows, found.targets, strict=True):
         if target is None:
