@@ -75,6 +75,7 @@ class Loaded:
         _require(not isinstance(texts, str), "a text alone is not a list of texts; put it into one")
         texts = list(texts)  # what gives its items only once, too
         _require(all(map(is_input, texts)), "an input is neither a text nor a pair of texts; give one of these")
+        _require(isinstance(options, Labelling), "options are a Labelling; make one of them")
         _require(options.activation in (None, *SCORINGS), f"activation is one of {', '.join(SCORINGS)}")
         _require(options.side in (None, *SIDES), f"side is one of {', '.join(SIDES)}")
         _require(options.top_k is None or options.top_k >= 1, "top_k is at least 1")
@@ -130,6 +131,8 @@ class Loaded:
             all(isinstance(text, str) for q in questions for text in (q.question, q.context)),
             "a question or a context is not a text; give texts",
         )
+        _require(isinstance(options, Options), "options are Options; make one of them")
+        _require(isinstance(windowing, Windowing), "windowing is a Windowing; make one")
         _require(options.top_k >= 1, "top_k is at least 1")
         _require(options.max_answer_length >= 1, "max_answer_length is at least 1 token")
         _require(windowing.max_length is None or windowing.max_length >= 1, "max_length is at least 1 token")
