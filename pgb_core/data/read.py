@@ -100,7 +100,7 @@ def _texts(records: Records, columns: Columns) -> Data:
         raise DataError(f"{records.source}: no rows; the file is empty")
     chosen = roles.choose_roles(records, columns)
     note, warnings = roles.say(records, chosen)
-    rows = list(roles.text_rows(records, chosen))
+    rows = list[Row](roles.text_rows(records, chosen))
     return Data(records.source, rows, (note,), (*records.warnings, *warnings), chosen.labels)
 
 

@@ -469,6 +469,13 @@ def test_bench_takes_a_time_that_ends(seconds: str, capsys: pytest.CaptureFixtur
     assert "is out of range; use above 0, at most 600" in error
 
 
+def test_bench_takes_a_batch_that_memory_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever the model takes."""
+    code, _, error = run(capsys, "bench", "small", "--shapes", "1x32,1000000x64")
+    assert code == 1
+    assert "--shapes 1000000x64: has more than 131,072 tokens in all; give a smaller batch" in error
+
+
 def test_an_argument_that_no_command_has_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     """serve alone passes on what it does not know. A flag is not guessed from its beginning."""
     for words in (["--dato", "x"], ["--text", "x"]):
