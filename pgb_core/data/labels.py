@@ -137,6 +137,8 @@ def _refuse_row(given: Sequence[TextRow], found: dict[str, list[Label]], names: 
     at = found[kind].index(None)
     row, n = given[at], len(names.labels)
     said = f"{row.where}: label {shown(row.label)} is not one of the checkpoint's: {some(names.labels)}"
+    if isinstance(row.label, tuple) and len(row.label) == 1 and not multiple:
+        raise DataError(f"{row.where}: the label is a list, but the checkpoint is not multi-label; write it alone")
     if isinstance(row.label, (tuple, Flags)) and not multiple:
         raise DataError(f"{row.where}: several labels, but the checkpoint is not multi-label; give one label a row")
     others = [other for other, targets in found.items() if targets[at] is not None]
