@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from pgb_core import __version__, machine
 from pgb_core.checkpoints.architectures import titles
@@ -28,7 +29,11 @@ _EXAMPLES = """examples:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Returns 0 on success, 1 on a PGBError, 130 when interrupted; wrong usage exits with 2."""
+    """Run one command.
+
+    Returns 0 on success, 1 on a PGBError, 141 when nobody reads on, 128 and its number when a signal stops it (Ctrl-C:
+    130); wrong usage exits with 2.
+    """
     given = list(sys.argv[1:] if argv is None else argv)
     if given[:1] == ["serve"] and not {"-h", "--help"} & set(given):
         serve.serve(given[1:])  # the service knows its settings
@@ -36,39 +41,74 @@ def main(argv: Sequence[str] | None = None) -> int:
     if given[:1] == ["plan-capacity"]:
         serve.become("service.planning", given[1:])
         return 0
-    args = _parser().parse_args(given)
+    parser = _parser()
+    args, unknown = parser.parse_known_args(given)
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}; see pgb {args.command} --help")
     if argv is None:  # the process is ours, and torch is not imported yet
         machine.wait_passively()
+        _tidy_up_when_stopped()
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # a name of a file may be beyond what a terminal writes
         # The tokenizers have threads of their own.
         os.environ.setdefault("RAYON_NUM_THREADS", str(getattr(args, "threads", None) or machine.usable_cores()))
     run: Callable[[argparse.Namespace], int] = args.run
     try:
-        return run(args)
+        status = run(args)
+        sys.stdout.flush()
+        return status
     except PGBError as error:
         shown = "\n".join(plain(line) for line in str(error).split("\n"))  # a file's name may hold anything
         print(f"pgb {args.command}: {shown}", file=sys.stderr)
-    except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough
+    except KeyboardInterrupt as error:
+        number = error.number if isinstance(error, _Stopped) else signal.SIGINT
+        signal.signal(number, signal.SIG_IGN)  # once is enough
         kept = (
             "; run the same command again to continue from the stages that are finished"
             if args.command in ("compress", "compare")
             else ""
         )
         print(f"pgb {args.command}: stopped{kept}", file=sys.stderr)
-        return 130
+        return 128 + number
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
         less = "try smaller --samples or --tokens" if args.command == "compress" else "end other programs"
         print(f"pgb {args.command}: not enough memory; {less}, or use a machine with more", file=sys.stderr)
+    except BrokenPipeError:  # `| head` has what it wants; what is still to be written at the end has no reader either
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # as a shell says of a program that SIGPIPE ends
     except OSError as error:
         place = f": {error.filename}" if error.filename else ""
         print(f"pgb {args.command}: {error.strerror or error}{place}", file=sys.stderr)
     except ImportError as error:
         print(f"pgb {args.command}: {error}; pip install '.[compress]' in a clone of pgb-serve", file=sys.stderr)
     return 1
+
+
+class _Stopped(KeyboardInterrupt):
+    """Another signal than Ctrl-C's, which stops a command in the same way."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def _tidy_up_when_stopped() -> None:
+    """Let the signals of a job's system end a command as Ctrl-C does, so that it leaves no scratch folders behind.
+
+    By default they end the process at once, and as the first process of a container not at all. A second one ends it
+    at once. What is ignored, as under nohup, stays so.
+    """
+
+    def stop(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise _Stopped(number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, stop)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -34,7 +34,7 @@ def located(path: str | Path) -> Path:
     the hub has no artifact there, ResourceError where it cannot be reached or its client is not installed.
     """
     if not str(path).startswith(PREFIX):
-        return Path(path)
+        return Path(os.path.expanduser(path))
     match = _ADDRESS.fullmatch(str(path))
     if match is None or ".." in (match["revision"] or ""):  # the client makes a path of it
         raise ArtifactError(f"{path}: no address of the hub; write hf://OWNER/NAME or hf://OWNER/NAME@REVISION")

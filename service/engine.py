@@ -15,7 +15,7 @@ from pgb_core.inference.steps import Result, Work, all_of
 from pgb_core.inference.tasks.base import Logits, Task, check_text
 from pgb_core.inference.tasks.classification import CLASSIFICATION, Labelling, Score, activate, pooled, ranked
 from pgb_core.inference.tasks.qa import QA, Answer, Options, Question, Windowing, best, cost
-from pgb_core.inference.tokenizer import check_size, limited
+from pgb_core.inference.tokenizer import Tokenizer, check_size, limited
 from pgb_core.inference.tokens import Text, Tokens, Window
 from pgb_core.machine import usable_cores
 from service.batching.batcher import Ran
@@ -180,7 +180,7 @@ class Engine:
         self._check(call, CLASSIFICATION, [(item,) if isinstance(item, str) else item for item in inputs])
         if options.pool is not None:
             return await self._pooled(call, model, inputs, options)
-        tokenizer = model.tokenizer if options.max_length is None else model.tokenizer.shorter(options.max_length)
+        tokenizer = _reader(model, options)
         longest = tokenizer.max_length
         work = tokenizer.texts(inputs, options.side)
         announced = None
@@ -206,7 +206,7 @@ class Engine:
         texts = [item for item in inputs if isinstance(item, str)]
         if len(texts) < len(inputs):
             raise InvalidInput("a pair is not read in windows; send texts alone, or let the pair be cut")
-        tokenizer = model.tokenizer
+        tokenizer = _reader(model, options)
         length = tokenizer.max_length
         stride = options.shared(length)
         estimate = sum(_windowed(len(text) * model.density, length, stride) for text in texts)
@@ -285,6 +285,10 @@ def _ranked(
         found += ranked(logits[first : first + step], labels, activation, top_k)
         yield step * len(labels)
     return found
+
+
+def _reader(model: Model, options: Labelling) -> Tokenizer:
+    return model.tokenizer if options.max_length is None else model.tokenizer.shorter(options.max_length)
 
 
 def _windowed(tokens: float, length: int, stride: int) -> float:

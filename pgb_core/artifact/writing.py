@@ -57,6 +57,8 @@ def check_replaceable(path: str | Path) -> None:
         raise ArtifactError(f"{root}: exists and is no artifact but a link; name what it leads to, or {other}")
     if not root.is_dir():
         raise ArtifactError(f"{root}: exists and is no artifact but a file; {other}")
+    if os.path.ismount(root):
+        raise ArtifactError(f"{root}: is a mount point, which cannot be replaced; name a directory in it")
     names = {entry.name for entry in root.iterdir()}
     if not names:
         return
@@ -79,10 +81,11 @@ def check_replaceable(path: str | Path) -> None:
 @contextmanager
 def _staged(root: Path) -> Iterator[Path]:
     """A folder that is put in the artifact's place at the end. Raises ResourceError."""
-    with scratch_beside(root) as staging:
+    with scratch_beside(root) as scratch:
+        staging = scratch / "made"  # a scratch folder is private; an artifact is as open as the umask says
         try:
+            staging.mkdir()
             yield staging
-            staging.chmod(0o755)  # a scratch folder is private; an artifact is for every reader
             swap(staging, root)
         except OSError as error:
             raise ResourceError(f"{root}: could not be written ({error.strerror}); nothing was left behind") from error

@@ -31,6 +31,10 @@ _FLOATS = {"F64", "F32", "F16", "BF16"}
 # Settings that change which weights are read, or what they mean.
 _REFUSED: dict[str, Callable[[object], str]] = {
     "quantization_config": quantised,
+    "pruned_heads": lambda _: (
+        "heads are left out of some layers, and layers are read whole; name the checkpoint from which it was made"
+    ),
+    "add_cross_attention": lambda _: "that is of a decoder, and only encoders are read; use a checkpoint of one",
     "transformers_weights": lambda _: f"it names another weight file; save the weights as {WEIGHTS}",
 }
 

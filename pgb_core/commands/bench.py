@@ -9,6 +9,7 @@ import sys
 from pgb_core.commands.base import Command
 
 MOST_SECONDS = 600
+MOST_TOKENS = 1 << 17  # of a batch, padded: 256 texts of 512 tokens
 
 
 def add(p: argparse.ArgumentParser) -> None:
@@ -32,6 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from pgb_core.errors import ConfigError
     from pgb_core.hub import located
     from pgb_core.measure import comparison
+    from pgb_core.threads import allowed
 
     try:
         shapes = [(int(b), int(s)) for b, s in (part.split("x") for part in args.shapes.split(","))]
@@ -39,8 +41,13 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--shapes {args.shapes!r}: write them as 1x128,8x128") from error
     if not shapes or min(min(shape) for shape in shapes) < 1:
         raise ConfigError(f"--shapes {args.shapes!r}: batch and tokens must be 1 or more")
+    large = next((f"{b}x{s}" for b, s in shapes if b * s > MOST_TOKENS), None)
+    if large is not None:
+        raise ConfigError(f"--shapes {large}: has more than {MOST_TOKENS:,} tokens in all; give a smaller batch")
     if not 0 < args.seconds <= MOST_SECONDS:
         raise ConfigError(f"--seconds {args.seconds:g} is out of range; use above 0, at most {MOST_SECONDS}")
+    if args.threads is not None:
+        allowed(args.threads)
     opened = artifact.open_artifact(located(args.artifact))
     found = comparison.compare(opened, args.against, shapes, args.seconds, args.threads, device=args.device)
     left_out = [f"{b}x{s}" for b, s in shapes if (b, s) not in found.shapes]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from pgb_core.commands.base import Command
 from pgb_core.commands.serve import serve
+
+MOST_PORT = 65535
 
 
 def add(p: argparse.ArgumentParser) -> None:
@@ -25,8 +28,11 @@ def add(p: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Make the models, compare them, serve them."""
     from pgb_core import demo
+    from pgb_core.errors import ConfigError
 
-    artifacts = demo.prepare(Path(args.dir), threads=args.threads)
+    if not 0 <= args.port <= MOST_PORT:
+        raise ConfigError(f"--port {args.port} is out of range; use 0 to {MOST_PORT}")
+    artifacts = demo.prepare(Path(os.path.expanduser(args.dir)), threads=args.threads)
     if not args.no_serve:
         demo.print_calls(args.host, args.port, artifacts[-1])
         serve([*map(str, artifacts), "--host", args.host, "--port", str(args.port)])

@@ -20,14 +20,14 @@ _MAY_BE_EMPTY = ("cache",)  # which then means that there is none
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose flags have one value each, and no empty one.
+    """A parser whose flags are written out, and have one value each, and no empty one.
 
-    argparse takes the last of several values without a word, and a shell makes an empty one of a variable that nobody
-    set.
+    argparse guesses a flag from its beginning, and takes the last of several values without a word. A shell makes an
+    empty one of a variable that nobody set.
     """
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+        super().__init__(allow_abbrev=False, **settings)
         for name in (None, "store"):  # how argparse looks up what keeps a value
             self.register("action", name, _Once)
 

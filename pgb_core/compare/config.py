@@ -101,6 +101,8 @@ class CompareConfig(CommonConfig):
                 f"epochs 0: {', '.join(learning)} need training to choose what to keep; use more epochs, or other "
                 "--methods"
             )
+        if self.epochs == 0 and not self.distill:
+            raise ValueError("--no-distill is for re-finetuning, and --epochs 0 asks for none; drop one")
         if self.train is None and self.calibrate is None:
             raise ValueError("no data: give --train with labelled rows, or --calibrate with texts (labels not needed)")
         return self
@@ -117,6 +119,6 @@ class CompareConfig(CommonConfig):
         passed = {name: getattr(self, name) for name in CommonConfig.model_fields}
         length: dict[str, Any] = {"epochs": epochs} if self.steps is None else {"steps": self.steps}
         if keep == 1:  # nothing is trained, and rows set ranges alone
-            passed |= {"train": None, "calibrate": self.calibrate or self.train}
+            passed |= {"train": None, "calibrate": self.calibrate or self.train, "distill": True}
             length = {"epochs": 0.0}
         return CompressConfig(**passed, method=method, keep=keep, seed=seed, out=out, **length)

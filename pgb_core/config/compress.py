@@ -15,7 +15,11 @@ from pgb_core.options import METHODS, MethodOptions, is_int8
 from pgb_core.options.refusals import said
 
 # Settings that act in re-finetuning alone.
-_OF_TRAINING = ("epochs", "steps", "learning_rate", "more_text", "best_state", "noise")
+_OF_TRAINING = (
+    *("epochs", "steps", "learning_rate", "tokens", "more_text", "best_state", "noise", "distill", "checkpoint_every"),
+)
+_OF_ROWS = ("samples", "max_length")
+_OF_PRUNING = ("ridge", "plan_for")
 
 
 class CompressConfig(CommonConfig):
@@ -216,7 +220,8 @@ class CompressConfig(CommonConfig):
     @model_validator(mode="after")
     def _acts(self) -> Self:
         """A setting of training that was given has to act; one that asks for nothing, such as 0, may stand."""
-        asked = [name for name in _OF_TRAINING if name in self.model_fields_set and getattr(self, name)]
+        asked = [name for name in _OF_TRAINING if name in self.model_fields_set and self._asks(name)]
+        asked += [name for name in self.options.of_training if name in self.options.model_fields_set]
         if self.as_it_is and self.train is not None and not self._rows_act:
             asked.append("train")
         if asked and self.as_it_is:
@@ -235,6 +240,33 @@ class CompressConfig(CommonConfig):
             )
         return self
 
+    @model_validator(mode="after")
+    def _prunes(self) -> Self:
+        """A setting of pruning, or of the rows for it, that was given has to act."""
+        pruning = [name for name in _OF_PRUNING if name in self.model_fields_set and getattr(self, name) is not None]
+        if self.as_it_is:
+            pruning += sorted(self.options.model_fields_set)
+            if pruning:
+                raise ValueError(
+                    f"{_spelt(pruning[0])} is for pruning, and keep 1 exports the dense model unchanged; leave it out"
+                )
+            rows = [name for name in _OF_ROWS if name in self.model_fields_set and getattr(self, name) is not None]
+            if rows and self.train is None and self.calibrate is None:
+                raise ValueError(f"{_spelt(rows[0])} is for rows to learn from, and none are given; leave it out")
+        elif self.keep == 1 and pruning:
+            raise ValueError(f"{_spelt(pruning[0])} is for pruning, and keep 1 prunes nothing; leave it out")
+        if "ridge" in pruning and not self.options.compensates:
+            raise ValueError(
+                f"--ridge is for compensation, and {self.method}, as set, trains in place of it; leave it out"
+            )
+        if "plan_for" in pruning and not self.options.priced:
+            raise ValueError(f"--plan-for names run times, and {self.method} does not go by them; leave it out")
+        return self
+
+    def _asks(self, name: str) -> bool:
+        """Whether a setting asks for something; 0 and the like do not."""
+        return not self.distill if name == "distill" else bool(getattr(self, name))
+
     @property
     def _rows_act(self) -> bool:
         """Whether rows change what is exported unchanged: the ranges of an int8 form, or the tokens that are kept."""
@@ -242,7 +274,7 @@ class CompressConfig(CommonConfig):
 
 
 def _spelt(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+    return "--no-distill" if name == "distill" else f"--{name.replace('_', '-')}"
 
 
 def _with_sizes(settings: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,7 +43,9 @@ def known_forms(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _as_text(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else value
+    """A path as a text. A shell writes out a ~ only where it begins a word, and nobody does so in a file."""
+    value = str(value) if isinstance(value, Path) else value
+    return os.path.expanduser(value) if isinstance(value, str) else value
 
 
 def _filled(value: str) -> str:

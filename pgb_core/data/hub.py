@@ -36,11 +36,16 @@ class HubSplit:
     split: str
 
 
-def load(name: str, split: str) -> HubSplit:
-    """The dataset, as the package `datasets` gives it. split: where the name says none. Raises DataError."""
+def check_name(name: str) -> None:
+    """Raises DataError for the path of a file, which is no name of a dataset."""
     ending = Path(name).suffix.lower()
     if ending in ENDINGS or name.startswith((".", "/")) or (ending and "/" not in name):
         raise DataError(f"{name}: no such file; give the path of a data file, or a hub dataset by name")
+
+
+def load(name: str, split: str) -> HubSplit:
+    """The dataset, as the package `datasets` gives it. split: where the name says none. Raises DataError."""
+    check_name(name)
     try:
         import datasets
     except ImportError as error:

@@ -34,10 +34,12 @@ def read_labels(
     problem_type: str | None,
     wanted: str | None = None,
     source: str = "",
+    columns: Sequence[str] = (),
 ) -> LabelReading:
     """Decide over all rows how their labels are written. Raises DataError when no reading fits, or two that differ.
 
-    labels: the head's, by index. wanted: 'names', 'ids' or 'vector', which settles the question.
+    labels: the head's, by index. wanted: 'names', 'ids' or 'vector', which settles the question. columns: where the
+    labels stand.
     """
     source = source or (rows[0].where.rpartition(":")[0] if rows else "") or "labels"
     problem = problem_of(problem_type, len(labels))
@@ -56,6 +58,11 @@ def read_labels(
     if regression:
         return _unlabelled(rows) if len(given) > 1 and _minus_one(given) else _numbers(rows)
     names = Names(labels)
+    if multiple and len(columns) == 1 and names.find(columns[0]) is not None and all(_is_flag(row) for row in given):
+        raise DataError(
+            f"{source}: the column {shown(columns[0])} has 0 and 1 for one of the head's labels, "
+            f"{some(names.labels)}; name a column for each, with --label-column"
+        )
     if any(isinstance(row.label, Flags) for row in given):
         return _columns(rows, names, multiple, wanted, source)
     readings = many(names) if multiple else single(names)
@@ -92,6 +99,10 @@ def _unlabelled(rows: Sequence[TextRow]) -> LabelReading:
     return LabelReading("none", [None] * len(rows), "every label is -1, which stands for no label")
 
 
+def _is_flag(row: TextRow) -> bool:
+    return not isinstance(row.label, (tuple, Flags)) and flag(row.label) is not None
+
+
 def _is_named(label: RawLabel) -> bool:
     return all(isinstance(part, Named) for part in (label if isinstance(label, tuple) else (label,)))
 
@@ -126,6 +137,8 @@ def _refuse_row(given: Sequence[TextRow], found: dict[str, list[Label]], names: 
     at = found[kind].index(None)
     row, n = given[at], len(names.labels)
     said = f"{row.where}: label {shown(row.label)} is not one of the checkpoint's: {some(names.labels)}"
+    if isinstance(row.label, tuple) and len(row.label) == 1 and not multiple:
+        raise DataError(f"{row.where}: the label is a list, but the checkpoint is not multi-label; write it alone")
     if isinstance(row.label, (tuple, Flags)) and not multiple:
         raise DataError(f"{row.where}: several labels, but the checkpoint is not multi-label; give one label a row")
     others = [other for other, targets in found.items() if targets[at] is not None]

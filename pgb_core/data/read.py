@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pgb_core.data import columns as roles
 from pgb_core.data.files import read_lines
-from pgb_core.data.hub import hub_records, load
+from pgb_core.data.hub import check_name, hub_records, load
 from pgb_core.data.objects import read_json_questions, read_objects
 from pgb_core.data.packed import holds
 from pgb_core.data.parquet import read_parquet
@@ -54,6 +54,12 @@ def read_data(source: str | Path, kind: str, split: str = "validation", columns:
     return data
 
 
+def check_there(source: str | Path) -> None:
+    """Raises DataError for a file that is not there: before other work, as reading it comes late."""
+    if not _exists(Path(source)):
+        check_name(str(source))
+
+
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
@@ -94,7 +100,8 @@ def _texts(records: Records, columns: Columns) -> Data:
         raise DataError(f"{records.source}: no rows; the file is empty")
     chosen = roles.choose_roles(records, columns)
     note, warnings = roles.say(records, chosen)
-    return Data(records.source, list(roles.text_rows(records, chosen)), (note,), (*records.warnings, *warnings))
+    rows = list[Row](roles.text_rows(records, chosen))
+    return Data(records.source, rows, (note,), (*records.warnings, *warnings), chosen.labels)
 
 
 def _lines(path: Path) -> Data:

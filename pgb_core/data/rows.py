@@ -117,9 +117,13 @@ class Records:
 
 @dataclass(frozen=True)
 class Data:
-    """All rows of a source, what was read of it (`notes`), and what may be wrong with it (`warnings`)."""
+    """All rows of a source, what was read of it (`notes`), and what may be wrong with it (`warnings`).
+
+    labels: the columns of the label, where there are columns.
+    """
 
     source: str
     rows: list[Row]
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()

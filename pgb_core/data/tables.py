@@ -60,7 +60,10 @@ def read_table(path: Path, named: bool) -> Records:
         names = _named(header, where)
     for at, row in parsed:
         if len(row) != len(names):
-            raise DataError(f"{at}: {counted(len(row), 'column')} where the header has {len(names)}; {_ragged(lines)}")
+            raise DataError(
+                f"{at}: {counted(len(row), 'column')} where the header has {len(names)}; "
+                f"{_ragged(lines, delimiter, len(row) > len(names))}"
+            )
         rows.append(Record(dict(zip(names, row, strict=True)), at))
     _check_quotes(names, rows, delimiter)
     return Records(str(path), names, rows, about, _quoted(path, rows) if delimiter == "\t" else ())
@@ -107,9 +110,13 @@ def _named(header: list[str], where: str) -> tuple[str, ...]:
     return tuple(name or f"(column {n} without a name)" for n, name in enumerate(names, 1))
 
 
-def _ragged(lines: list[str]) -> str:
-    quoted = any('"' in line for line in lines[:1000])
-    return "close its quotes, or put quotes around a cell with the separator" if quoted else "write every row whole"
+def _ragged(lines: list[str], delimiter: str, more: bool) -> str:
+    """What to do with a row of more or fewer cells than the header."""
+    if delimiter == "\t":
+        return "write a blank for a tab inside a text" if more else "write every row whole"
+    if any('"' in line for line in lines[:1000]):
+        return "close its quotes, or put quotes around a cell with the separator"
+    return "put quotes around a text with a comma" if more else "write every row whole"
 
 
 def _parsed(reader: Any, path: Path) -> Iterator[tuple[str, list[str]]]:

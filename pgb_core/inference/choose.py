@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pgb_core.artifact import Artifact, FormRecord
 from pgb_core.inference.errors import RuntimeUnavailable
 from pgb_core.inference.runtimes.base import Runtime
-from pgb_core.inference.runtimes.registry import open_runtime
+from pgb_core.inference.runtimes.registry import RUNTIMES, devices, open_runtime
 from pgb_core.inference.runtimes.selfcheck import known_ids, self_check
 from pgb_core.inference.runtimes.timing import filler, lengths, seconds
 from pgb_core.inference.tokens import Tokens
@@ -60,6 +60,9 @@ def choose(artifact: Artifact, asked: Asked, opened: Callable[[Runtime], None] =
     """
     if type(asked.threads) is not int or not 0 <= asked.threads <= MOST_THREADS:
         raise RuntimeUnavailable(f"threads must be a whole number from 0 to {MOST_THREADS}; 0 takes all usable cores")
+    for what, name, known in (("device", asked.device, devices()), ("runtime", asked.runtime, (AUTO, *RUNTIMES))):
+        if name not in known:
+            raise RuntimeUnavailable(f"there is no {what} {name}; choose one of {', '.join(known)}")
     forms = artifact.manifest.forms
     if asked.form != AUTO:
         found = _open(artifact, asked.form, asked, opened)

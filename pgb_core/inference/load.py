@@ -75,26 +75,32 @@ class Loaded:
         _require(not isinstance(texts, str), "a text alone is not a list of texts; put it into one")
         texts = list(texts)  # what gives its items only once, too
         _require(all(map(is_input, texts)), "an input is neither a text nor a pair of texts; give one of these")
+        _require(isinstance(options, Labelling), "options are a Labelling; make one of them")
         _require(options.activation in (None, *SCORINGS), f"activation is one of {', '.join(SCORINGS)}")
         _require(options.side in (None, *SIDES), f"side is one of {', '.join(SIDES)}")
         _require(options.top_k is None or options.top_k >= 1, "top_k is at least 1")
         _require(options.max_length is None or options.max_length >= _LEAST, f"max_length is at least {_LEAST} tokens")
         _require(options.pool in (None, *POOLS), f"pool is one of {', '.join(POOLS)}")
         _require(options.stride is None or options.stride >= 0, "stride is no negative number")
+        if options.idle:
+            raise InvalidInput(options.idle)
         self._check(CLASSIFICATION, [(item,) if isinstance(item, str) else item for item in texts])
         logits = self._pooled(texts, options, options.pool) if options.pool else self._cut(texts, options)
         return ranked(logits, self.manifest.labels, options.activation or self.manifest.activation, options.top_k)
 
+    def _reader(self, options: Labelling) -> Tokenizer:
+        return self.tokenizer if options.max_length is None else self.tokenizer.shorter(options.max_length)
+
     def _pooled(self, texts: Sequence[Text], options: Labelling, pool: str) -> list[Logits]:
         plain = [text for text in texts if isinstance(text, str)]
         _require(len(plain) == len(texts), "a pair is not read in windows; give texts alone, or let the pair be cut")
-        stride = options.shared(self.tokenizer.max_length)
-        groups = all_of(self.tokenizer.whole(plain, stride, sys.maxsize, sys.maxsize))
+        tokenizer = self._reader(options)
+        groups = all_of(tokenizer.whole(plain, options.shared(tokenizer.max_length), sys.maxsize, sys.maxsize))
         run = partial(run_all, self.runtime.run, batch_tokens=self.batch_tokens)
         return [pooled(rows, pool) for rows in run_groups(run, groups)]
 
     def _cut(self, texts: Sequence[Text], options: Labelling) -> list[Logits]:
-        tokenizer = self.tokenizer if options.max_length is None else self.tokenizer.shorter(options.max_length)
+        tokenizer = self._reader(options)
         tokens = prepare_texts(tokenizer, texts, options.side)
         if not options.truncate and any(item.cut for item in tokens):
             raise InvalidInput(
@@ -125,6 +131,8 @@ class Loaded:
             all(isinstance(text, str) for q in questions for text in (q.question, q.context)),
             "a question or a context is not a text; give texts",
         )
+        _require(isinstance(options, Options), "options are Options; make one of them")
+        _require(isinstance(windowing, Windowing), "windowing is a Windowing; make one")
         _require(options.top_k >= 1, "top_k is at least 1")
         _require(options.max_answer_length >= 1, "max_answer_length is at least 1 token")
         _require(windowing.max_length is None or windowing.max_length >= 1, "max_length is at least 1 token")

@@ -147,7 +147,7 @@ class Tokenizer:
         """
         room = self.max_length - sum(len(ids) for _, ids, _ in self._layouts[0])
         if stride >= room:
-            raise InvalidInput("windows of the model's length cannot share so many tokens; lower the stride")
+            raise InvalidInput("windows of that length cannot share so many tokens; lower the stride")
         check_size(sum(map(len, texts)), characters)
         found: list[list[Tokens]] = []
         left = most

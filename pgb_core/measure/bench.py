@@ -13,6 +13,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -33,6 +34,7 @@ SECONDS = 3.0
 TURN = 0.08
 TURNS = 5  # at least
 WORKER = "pgb_core.measure.bench"
+_TAIL = 4096  # bytes at the end of what a process says of its failure
 # Bytes of a process that has a model open: so many, and so many times the model's file. Once it has loaded,
 # benchmarks/encoder_speed.py found at most 0.16 GB and 2.
 PROCESS, OF_FILE = 250_000_000, 2
@@ -97,13 +99,14 @@ class Worker:
 
     def __init__(self, model: Timed, threads: int) -> None:
         self._path = model.path
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe that nobody reads would be full in the end
         request = json.dumps({**asdict(model), "path": str(model.path), "threads": threads})
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", WORKER, request],  # -P: not what lies in the current directory
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._said,
             text=True,
         )
 
@@ -111,6 +114,7 @@ class Worker:
         """End it."""
         self._process.kill()
         self._process.communicate()
+        self._said.close()
 
     def turn(self, shape: Shape, seconds: float) -> dict[str, Any]:
         """Run for so long: milliseconds a run, and the process's core seconds and waiting so far.
@@ -127,11 +131,16 @@ class Worker:
             except BrokenPipeError:
                 pass  # it says why below
         if not line:
-            _, said = self._process.communicate()
-            reason = said.strip().splitlines()[-1:] or ["no message"]
-            raise ResourceError(f"{self._path}: the timing process failed: {reason[0]}")
+            self._process.communicate()
+            raise ResourceError(f"{self._path}: the timing process failed: {self._reason()}")
         found: dict[str, Any] = json.loads(line)
         return found
+
+    def _reason(self) -> str:
+        """The last line that it said."""
+        self._said.seek(max(0, self._said.seek(0, os.SEEK_END) - _TAIL))
+        lines = self._said.read().decode("utf-8", "replace").strip().splitlines()
+        return lines[-1] if lines else "no message"
 
 
 def needed(file: int) -> int:

@@ -8,13 +8,17 @@ from pydantic import BaseModel, ConfigDict
 
 
 class MethodOptions(BaseModel):
-    """The options of one method. summary: what it does, in a line; paper: its source; acts_on: what it removes."""
+    """The options of one method. summary: what it does, in a line; paper: its source; acts_on: what it removes.
+
+    of_training: options that act in re-finetuning alone.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     summary: ClassVar[str]
     paper: ClassVar[str]
     acts_on: ClassVar[str] = "weights"
+    of_training: ClassVar[tuple[str, ...]] = ()
 
     @property
     def uses_labels(self) -> bool:
@@ -39,6 +43,16 @@ class MethodOptions(BaseModel):
     @property
     def continues(self) -> bool:
         """Whether it can start from a model that is compressed already, and make that smaller."""
+        return False
+
+    @property
+    def compensates(self) -> bool:
+        """Whether what is left is solved anew after the cut; a training that shapes the model comes in its place."""
+        return not self.learns
+
+    @property
+    def priced(self) -> bool:
+        """Whether the run time of parts decides what is kept."""
         return False
 
     def stored(self, keep: float) -> float:

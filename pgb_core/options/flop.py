@@ -15,6 +15,7 @@ class FlopOptions(MethodOptions):
     summary: ClassVar[str] = "replaces each matrix by two of low rank; training finds the rank"
     paper: ClassVar[str] = "Structured Pruning of Large Language Models, arXiv 1910.04732"
     acts_on: ClassVar[str] = "matrices"
+    of_training: ClassVar[tuple[str, ...]] = ("factor_share", "rank_rate")
 
     factor_share: float = Field(
         0.5,
@@ -29,3 +30,8 @@ class FlopOptions(MethodOptions):
         description="peak learning rate of the gates on the ranks; by default large enough for them to close in the "
         "available steps",
     )
+
+    @property
+    def compensates(self) -> bool:
+        """Training finds the factors."""
+        return False

@@ -15,6 +15,7 @@ class LayerDropOptions(MethodOptions):
     summary: ClassVar[str] = "removes whole layers, after training in which each layer is skipped at random"
     paper: ClassVar[str] = "Reducing Transformer Depth on Demand with Structured Dropout, arXiv 1909.11556"
     acts_on: ClassVar[str] = "layers"
+    of_training: ClassVar[tuple[str, ...]] = ("layer_drop",)
 
     layer_drop: float = Field(
         0.2,
@@ -23,3 +24,8 @@ class LayerDropOptions(MethodOptions):
         description="probability that a layer is skipped in a step; 0.5 is advised if half of the layers or more "
         "are removed",
     )
+
+    @property
+    def compensates(self) -> bool:
+        """The model was trained for the cut."""
+        return False

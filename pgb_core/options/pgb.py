@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pgb_core.options.base import MethodOptions
 
@@ -46,6 +46,15 @@ class PGBOptions(MethodOptions):
         "fp32 and bf16, 0.1 for forms in int8)",
     )
 
+    @model_validator(mode="after")
+    def _acts(self) -> Self:
+        given = self.model_fields_set
+        if "passes" in given and self.structure == "nested":
+            raise ValueError("--passes is of the search for groups, and --structure nested has none; leave it out")
+        if "g_max" in given and self.structure != "disjoint":
+            raise ValueError("--g-max is of disjoint groups; give --structure disjoint too, or leave it out")
+        return self
+
     @property
     def uses_labels(self) -> bool:
         """Scores are gradients of the loss on them."""
@@ -55,3 +64,8 @@ class PGBOptions(MethodOptions):
     def continues(self) -> bool:
         """Its plan comes from scores, which any encoder has; fits of the plan are of the dense model."""
         return self.units_by == "importance"
+
+    @property
+    def priced(self) -> bool:
+        """Its plan weighs parts by their run time."""
+        return True

@@ -17,6 +17,7 @@ class Q8BertOptions(MethodOptions):
     )
     paper: ClassVar[str] = "Q8BERT: Quantized 8Bit BERT, arXiv 1910.06188"
     acts_on: ClassVar[str] = "numbers"
+    of_training: ClassVar[tuple[str, ...]] = ("ema_decay",)
 
     ema_decay: float = Field(0.9999, ge=0, lt=1, description="decay of the moving average of each activation's maximum")
 
@@ -33,4 +34,9 @@ class Q8BertOptions(MethodOptions):
     @property
     def continues(self) -> bool:
         """Its plan comes from scores, which any encoder has."""
+        return True
+
+    @property
+    def priced(self) -> bool:
+        """The plan of PGB weighs parts by their run time."""
         return True

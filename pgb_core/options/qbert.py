@@ -34,3 +34,8 @@ class QBertOptions(MethodOptions):
     def uses_labels(self) -> bool:
         """Both the curvature and the scores of the plan come from the loss on labels."""
         return True
+
+    @property
+    def priced(self) -> bool:
+        """The plan of PGB weighs parts by their run time."""
+        return True

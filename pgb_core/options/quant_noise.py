@@ -17,6 +17,7 @@ class QuantNoiseOptions(MethodOptions):
     )
     paper: ClassVar[str] = "Training with Quantization Noise for Extreme Model Compression, arXiv 2004.07320"
     acts_on: ClassVar[str] = "numbers"
+    of_training: ClassVar[tuple[str, ...]] = ("share", "block")
 
     share: float = Field(0.5, gt=0, le=1, description="share of the blocks that is rounded in each step")
     block: int = Field(1, ge=1, description="consecutive weights of one output that are rounded together")
@@ -34,4 +35,9 @@ class QuantNoiseOptions(MethodOptions):
     @property
     def continues(self) -> bool:
         """Its plan comes from scores, which any encoder has."""
+        return True
+
+    @property
+    def priced(self) -> bool:
+        """The plan of PGB weighs parts by their run time."""
         return True

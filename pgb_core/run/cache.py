@@ -35,7 +35,7 @@ def usual_place() -> Path | None:
     """
     told = os.environ.get("PGB_CACHE")
     if told is not None:
-        return Path(told) if told else None
+        return Path(os.path.expanduser(told)) if told else None
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pgb-serve"
     except RuntimeError:

@@ -112,7 +112,7 @@ def read_inputs(config: CompressConfig, checkpoint: Checkpoint, report: Report) 
     if not config.as_it_is and len(picked) < FEW:
         report.warn(f"only {len(picked)} inputs to score and compensate on: the result depends on which they are")
     if not training and not config.distill and config.trains and not config.as_it_is:
-        raise ConfigError("--no-distill without --train: nothing to re-finetune with; give labels or --epochs 0")
+        raise ConfigError("--no-distill without --train: nothing to re-finetune with; give --train, or leave it out")
     held_out = config.eval and reading.read(config.eval, subject, options, report, "validation", reading.EVALUATION)
     _tell_mixed([*sources, *([held_out] if held_out else [])], report)
     if held_out and not config.as_it_is:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from pgb_core.errors import DataError
 from pgb_core.inference.batches import Predict, run_all
 from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.progress.report import Report
-from pgb_core.tasks import Source, Subject
+from pgb_core.tasks import Source, Subject, Task
 from pgb_core.tasks.trust import Verdict
 
 EVALUATION = "evaluation"  # what labels are for that nothing learns from
@@ -51,19 +52,24 @@ def read(
     if subject.task.labelled:
         tell.note(f"{data.notes[0].partition(': ')[0]}: {found.reading}")
     if labelled:
-        _refuse_unlabelled(found, labelled)
+        _refuse_unlabelled(found, labelled, subject.task)
     fault = "" if labelled == EVALUATION else subject.task.fault(found, subject)
     if fault:
         raise DataError(f"{source}: {fault}")
     return found
 
 
-def _refuse_unlabelled(found: Source, purpose: str) -> None:
+def _refuse_unlabelled(found: Source, purpose: str, task: Task) -> None:
+    bare = all(target is None for target in found.targets)
+    place = "--label-column names the column of the labels" if task.labelled else "they are read from 'answers'"
+    if ".txt" in Path(found.name).suffixes:
+        place = "a .txt file holds texts alone"
+    hint = f"; no row has one: {place}" if bare else ""
     for row, target in zip(found.rows, found.targets, strict=True):
         if target is None:
             if purpose == "--train":
-                raise DataError(f"{row.where}: no label; --train is for labelled rows, --calibrate needs none")
-            raise DataError(f"{row.where}: no label; {purpose} needs one in every row")
+                raise DataError(f"{row.where}: no label; --train is for labelled rows, --calibrate needs none{hint}")
+            raise DataError(f"{row.where}: no label; {purpose} needs one in every row{hint}")
 
 
 @dataclass(frozen=True)

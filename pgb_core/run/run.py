@@ -13,6 +13,7 @@ from torch import Tensor
 from pgb_core import __version__
 from pgb_core.checkpoints.load import Checkpoint
 from pgb_core.config import CommonConfig, CompressConfig
+from pgb_core.data import check_there
 from pgb_core.data.words import plain
 from pgb_core.errors import ConfigError, ResourceError
 from pgb_core.export.parity import Parity
@@ -88,6 +89,9 @@ class Run:
     def begin(cls, config: CompressConfig, report: Report, workspace: Workspace, shared: Shared) -> Run:
         """Read everything, and refuse what can be refused before the work begins. Raises PGBError."""
         device = pick_device(config.device)
+        for source in (config.train, config.calibrate, config.eval, config.vocabulary_text):
+            if source is not None:
+                check_there(source)
 
         def loaded() -> tuple[Checkpoint, Parity]:
             report.stage("Loading the checkpoint and checking it against transformers")

@@ -164,7 +164,7 @@ class Classification(Task):
     def read(self, source: str, data: Data, subject: Subject, labels: str | None) -> Source:
         """See Task."""
         rows = [row for row in data.rows if isinstance(row, TextRow)]
-        told = read_labels(rows, subject.labels, subject.problem, labels, source)
+        told = read_labels(rows, subject.labels, subject.problem, labels, source, data.labels)
         return Source(source, rows, told.targets, told.sentence)
 
     def fault(self, source: Source, subject: Subject) -> str:

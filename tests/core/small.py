@@ -96,12 +96,13 @@ def settings(model: Path, out: Path, data: Path, **changes: object) -> CompressC
         "trust_labels": True,  # the models are random
         "forms": ("fp32",),
     }
-    if "method" not in changes:
+    whole = changes.get("keep") == 1 and "method" not in changes
+    if "method" not in changes and changes.get("structure") != "nested" and not whole:
         quick["passes"] = 2
-    rows = "train"
-    if changes.get("keep") == 1 and "method" not in changes:
-        rows = "calibrate"
-        quick.pop("epochs")
+    rows = "calibrate" if whole else "train"
+    if whole or changes.get("epochs") == 0:
+        for name in ("epochs", "tokens", "checkpoint_every"):
+            quick.pop(name)
     return CompressConfig(checkpoint=str(model), out=str(out), **{rows: str(data)}, **(quick | changes))  # type: ignore[arg-type]
 
 

@@ -1,6 +1,7 @@
 """Artifacts: written whole, opened only if every hash holds and every path stays inside."""
 
 import json
+import os
 import tempfile
 from contextlib import suppress
 from dataclasses import replace
@@ -457,3 +458,19 @@ def test_noise_is_no_graph_or_one_without_tensors_elsewhere(content: bytes) -> N
         path.write_bytes(content)
         with suppress(ValueError):
             assert not read_graph(path).shapes.get("w")
+
+
+@pytest.mark.parametrize(
+    ("mask", "folder", "file"), [(0o022, 0o755, 0o644), (0o077, 0o700, 0o600), (0o002, 0o775, 0o664)]
+)
+def test_an_artifact_is_as_open_as_the_umask_says(tmp_path: Path, mask: int, folder: int, file: int) -> None:
+    """The directory like its files, made anew or in the place of another."""
+    before = os.umask(mask)
+    try:
+        for _ in range(2):
+            write_artifact(tmp_path / "small", manifest(), FILES)
+            assert (tmp_path / "small").stat().st_mode & 0o777 == folder
+            assert (tmp_path / "small" / "model.onnx").stat().st_mode & 0o777 == file
+    finally:
+        os.umask(before)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["small"]

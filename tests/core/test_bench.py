@@ -165,3 +165,26 @@ def test_a_worker_runs_nothing_of_the_current_directory(tmp_path: Path, monkeypa
     with pytest.raises(ResourceError) as failed, closing(bench.Worker(Timed(tmp_path / "absent.onnx"), 1)) as worker:
         worker.turn((1, 8), 0.01)
     assert "code of the directory" not in str(failed.value)
+
+
+_TALKING = """
+import json, signal, sys
+
+signal.alarm(60)  # for whoever waits for it
+print("x" * 300_000, file=sys.stderr, flush=True)
+for line in sys.stdin:
+    print(json.dumps({"milliseconds": 1.0}), flush=True)
+"""
+
+
+def test_a_process_may_say_much_before_it_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than a pipe holds; of a failure the last line is told."""
+    (tmp_path / "talking.py").write_text(_TALKING)
+    (tmp_path / "failing.py").write_text(f"{_TALKING}\n".partition("for line")[0] + 'raise SystemExit("no memory")')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(bench, "WORKER", "talking")
+    with closing(bench.Worker(Timed(tmp_path), 1)) as worker:
+        assert worker.turn((1, 4), 0.0) == {"milliseconds": 1.0}
+    monkeypatch.setattr(bench, "WORKER", "failing")
+    with closing(bench.Worker(Timed(tmp_path), 1)) as worker, pytest.raises(ResourceError, match="failed: no memory"):
+        worker.turn((1, 4), 0.0)

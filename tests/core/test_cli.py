@@ -3,7 +3,10 @@
 import errno
 import io
 import json
+import os
 import shutil
+import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,7 +65,7 @@ def test_mistakes_are_one_line_and_leave_nothing(
         ((model, "--train", tmp_path / "absent.tsv"), "no such file"),
         ((model, "--train", odd), "odd.tsv:2: label 'maybe' is not one of the checkpoint's"),
         ((model, "--train", empty), "empty.jsonl: no rows"),
-        ((model, "--train", lines), "--train is for labelled rows"),
+        ((model, "--train", lines), "--calibrate needs none; no row has one: a .txt file holds texts alone"),
         ((model, "--train", texts, "--eval", lines), "lines.txt:1: no label"),
         ((model, "--train", texts, "--keep", "0"), "keep 0 is out of range"),
         ((model, "--train", texts, "--seed", str(1 << 64)), "seed 18446744073709551616 is out of range"),
@@ -370,6 +373,46 @@ def test_only_the_command_itself_says_how_threads_wait(monkeypatch: pytest.Monke
     assert said == [True]
 
 
+_WAITING = """
+import sys, tempfile, time
+from pgb_core import cli, hub
+
+def wait(*_):
+    with tempfile.TemporaryDirectory(dir=sys.argv[2]):
+        print("begun", flush=True)
+        time.sleep(600)
+
+hub.push = wait
+sys.exit(cli.main())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_command_that_is_stopped_tidies_up(number: signal.Signals, tmp_path: Path) -> None:
+    """Whichever signal stops it, in one line."""
+    given = [sys.executable, "-c", _WAITING, "push", str(tmp_path), "owner/small"]
+    with subprocess.Popen(given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(number)
+        assert process.communicate()[1] == "pgb push: stopped\n"
+    assert process.returncode == 128 + number
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_reader_that_has_enough_is_no_fault(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `| head` is one; nothing is said, then or at the end of the process."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    monkeypatch.setattr("pgb_core.hub.push", lambda *_: "address")
+    with os.fdopen(writer, "w") as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        assert cli.main(["push", "small", "owner/small"]) == 141
+    assert not capsys.readouterr().err
+
+
 def test_a_name_that_a_terminal_cannot_write_is_escaped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The work is done by then; it must not end in a traceback."""
     with io.TextIOWrapper(io.BytesIO(), "ascii") as terminal:
@@ -426,12 +469,21 @@ def test_bench_takes_a_time_that_ends(seconds: str, capsys: pytest.CaptureFixtur
     assert "is out of range; use above 0, at most 600" in error
 
 
+def test_bench_takes_a_batch_that_memory_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever the model takes."""
+    code, _, error = run(capsys, "bench", "small", "--shapes", "1x32,1000000x64")
+    assert code == 1
+    assert "--shapes 1000000x64: has more than 131,072 tokens in all; give a smaller batch" in error
+
+
 def test_an_argument_that_no_command_has_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    """serve alone passes on what it does not know."""
-    with pytest.raises(SystemExit) as stopped:
-        cli.main(["evaluate", "model", "--data", "file", "--dato", "x"])
-    assert stopped.value.code == 2
-    assert "unrecognized arguments: --dato x" in capsys.readouterr().err
+    """serve alone passes on what it does not know. A flag is not guessed from its beginning."""
+    for words in (["--dato", "x"], ["--text", "x"]):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(["evaluate", "model", "--data", "file", *words])
+        assert stopped.value.code == 2
+        said = f"unrecognized arguments: {words[0]} x; see pgb evaluate --help"
+        assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

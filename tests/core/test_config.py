@@ -8,8 +8,10 @@ import pytest
 
 from pgb_core.config import CompressConfig, from_toml
 from pgb_core.errors import ConfigError
+from pgb_core.hub import located
 from pgb_core.options import PGBOptions
 from pgb_core.options.magnitude import MagnitudeOptions
+from pgb_core.run.cache import place_of
 
 WHOLE = "is for re-finetuning, and keep 1 exports the dense model unchanged; .* q8bert, qbert or quant-noise"
 GOOD: dict[str, Any] = {"checkpoint": "c", "out": "o", "calibrate": "t.txt"}
@@ -46,6 +48,22 @@ GOOD: dict[str, Any] = {"checkpoint": "c", "out": "o", "calibrate": "t.txt"}
         ({"forms": "fp32", "noise": 0.5}, "--noise rounds to int8 .* none of --forms is in int8; leave it out, or add"),
         ({"method": "q8bert", "noise": 0.5}, "--noise: q8bert quantises in training by itself"),
         ({"method": "quant-noise", "keep": 1.0, "noise": 0.5}, "--noise: quant-noise quantises in training by itself"),
+        ({"epochs": 0.0, "tokens": 64}, "--tokens is for re-finetuning, and --epochs 0 asks for none"),
+        ({"epochs": 0.0, "checkpoint_every": 9}, "--checkpoint-every is for re-finetuning, and --epochs 0 asks for"),
+        ({"epochs": 0.0, "distill": False}, "--no-distill is for re-finetuning, and --epochs 0 asks for none"),
+        ({"epochs": 0.0, "method": "layerdrop", "layer_drop": 0.3}, "--layer-drop is for re-finetuning"),
+        ({"keep": 1.0, "tokens": 64}, f"--tokens {WHOLE}"),
+        ({"keep": 1.0, "ridge": 0.1}, "--ridge is for pruning, and keep 1 exports the dense model unchanged"),
+        ({"keep": 1.0, "passes": 2}, "--passes is for pruning, and keep 1 exports the dense model unchanged"),
+        ({"keep": 1.0, "method": "q8bert", "ridge": 0.1}, "--ridge is for pruning, and keep 1 prunes nothing"),
+        ({"keep": 1.0, "calibrate": None, "samples": 64}, "--samples is for rows to learn from, and none are given"),
+        ({"keep": 1.0, "calibrate": None, "max_length": 64}, "--max-length is for rows to learn from, and none are"),
+        ({"method": "movement", "ridge": 0.1}, "--ridge is for compensation, and movement, as set, trains in place"),
+        ({"method": "magnitude", "schedule": "cubic", "ridge": 0.1}, "--ridge is for compensation"),
+        ({"method": "flop", "ridge": 0.1}, "--ridge is for compensation"),
+        ({"method": "michel", "plan_for": "int8"}, "--plan-for names run times, and michel does not go by them"),
+        ({"structure": "nested", "passes": 2}, "--passes is of the search for groups, and --structure nested has none"),
+        ({"g_max": 3}, "--g-max is of disjoint groups; give --structure disjoint too"),
         ({"learning_rate": 2.0}, "learning_rate"),
         ({"eval": ""}, "eval '' is empty; write a value, or leave the setting out"),
         ({"out": ""}, "out '' is empty"),
@@ -72,6 +90,10 @@ def test_what_is_out_of_range_is_refused(changes: dict[str, Any], reason: str) -
         {"forms": "fp32", "noise": 0.0},
         {"forms": "fp32", "plan_for": "int8", "noise": 0.5},
         {"epochs": 0.0, "noise": 0.0},
+        {"method": "magnitude", "ridge": 0.1},
+        {"method": "q8bert", "plan_for": "int8", "ridge": 0.1},
+        {"structure": "disjoint", "passes": 2, "g_max": 3},
+        {"keep": 1.0, "samples": 64, "max_length": 64},
     ],
 )
 def test_what_acts_or_asks_for_nothing_may_be_given(changes: dict[str, Any]) -> None:
@@ -127,9 +149,9 @@ def test_an_argument_wins_over_the_options_of_the_file(tmp_path: Path) -> None:
     """Wherever they stand in it; the other options stay."""
     path = tmp_path / "run.toml"
     path.write_text('checkpoint = "c"\nout = "o"\ntrain = "t.tsv"\n[options]\nstructure = "shared"\npasses = 2\n')
-    options = from_toml(path, structure="nested").options
+    options = from_toml(path, structure="disjoint").options
     assert isinstance(options, PGBOptions)
-    assert (options.structure, options.passes) == ("nested", 2)
+    assert (options.structure, options.passes) == ("disjoint", 2)
 
 
 @pytest.mark.parametrize(
@@ -191,3 +213,17 @@ def test_options_may_be_a_table() -> None:
 def test_places_may_be_paths() -> None:
     """As a program has them."""
     assert CompressConfig(checkpoint=Path("c"), out=Path("o"), train=Path("t")).checkpoint == "c"
+
+
+def test_a_path_may_begin_with_the_user_s_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a file, where no shell writes it out, as in an argument; a file whose name begins so is written with ./."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = tmp_path / "run.toml"
+    path.write_text('checkpoint = "~/bert"\nout = "~/small"\ntrain = "~/t.tsv"\neval = "./~/e.tsv"\ncache = "~/c"\n')
+    config = from_toml(path, calibrate="~/t.txt")
+    found = (config.checkpoint, config.out, config.train, config.calibrate, config.cache)
+    assert found == tuple(str(tmp_path / name) for name in ("bert", "small", "t.tsv", "t.txt", "c"))
+    assert config.eval == "./~/e.tsv"
+    monkeypatch.setenv("PGB_CACHE", "~/kept")
+    assert place_of(None) == tmp_path / "kept"
+    assert located("~/small") == tmp_path / "small"

@@ -175,6 +175,19 @@ def test_quantised_weights_are_refused_by_their_method(settings: object, said: s
 
 
 @pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"pruned_heads": {"0": [1]}}, "pruned_heads is set: heads are left out of some layers"),
+        ({"add_cross_attention": True}, "add_cross_attention is set: that is of a decoder"),
+    ],
+)
+def test_what_changes_the_layers_is_refused_by_its_setting(settings: Any, said: str, tmp_path: Path) -> None:
+    """Before a weight is read; off, it changes nothing."""
+    assert said in refused(sound(tmp_path / "model", **settings))
+    load_checkpoint(sound(tmp_path / "off", pruned_heads={}, add_cross_attention=False))
+
+
+@pytest.mark.parametrize(
     ("kind", "why"),
     [
         ("deberta", "its attention compares relative positions"),

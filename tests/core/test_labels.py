@@ -118,7 +118,8 @@ def test_minus_one_alone_is_no_label_of_a_regression_either() -> None:
         ([float("nan")], MOOD, None, "label NaN is not one of"),
         (["1" * 5000], MOOD, None, r"label '1+\.\.\.' is not one of"),
         ([10**400], MOOD, None, "a number of more than 15 digits"),
-        ([["a"]], MOOD, None, "the checkpoint is not multi-label"),
+        ([["a"]], MOOD, None, "the label is a list, but the checkpoint is not multi-label; write it alone"),
+        ([["a", "b"]], MOOD, None, "several labels, but the checkpoint is not multi-label; give one label a row"),
         ([Flags(("a", "b"), ("0", "1"))], MOOD, None, "the checkpoint is not multi-label"),
         (["a", "c;x"], ("a", "b", "c"), MANY, r"f\.csv:3: label 'c;x' is not one of the checkpoint's: a, b, c; write"),
         (["0;1;0", "a"], ("a", "b", "c"), MANY, "write all labels in one way"),
@@ -200,3 +201,16 @@ def test_the_reading_is_said() -> None:
     assert read([1, 2.5], ("score",)).sentence == "labels are numbers from 1 to 2.5, mean 1.75"
     assert read([None], MOOD).sentence == "no row has a label"
     assert read(["0;1", "0;0"], ("a", "b"), MANY).sentence == "labels are vectors of 0 and 1: 0 is a (0), 1 is b (1)"
+
+
+def test_a_column_of_one_label_of_several_is_not_read_as_ids() -> None:
+    """Its name says what 0 and 1 are of; under another name, and with other values, labels are read as ever."""
+    rows = [TextRow("a", None, value, "f.csv:2") for value in ("0", "1")]
+    with pytest.raises(
+        DataError, match="the column 'toxic' has 0 and 1 for one of the head's labels, toxic, rude; name"
+    ):
+        read_labels(rows, ("toxic", "rude"), MANY, columns=("toxic",))
+    for column, kind in (("toxic", None), ("label", MANY)):
+        assert read_labels(rows, ("toxic", "rude"), kind, columns=(column,)).kind == "ids"
+    named = [TextRow("a", None, "rude", "f.csv:2")]
+    assert read_labels(named, ("toxic", "rude"), MANY, columns=("toxic",)).kind == "names"

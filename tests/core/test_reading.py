@@ -19,6 +19,9 @@ from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.inference.tokens import Tokens
 from pgb_core.run import reading
 from pgb_core.run.inputs import read_inputs
+from pgb_core.run.run import Run
+from pgb_core.run.shared import Shared
+from pgb_core.run.workspace import Workspace
 from pgb_core.tasks import TASKS, Source, Subject
 from tests.core.small import checkpoint
 from tests.core.test_data import words
@@ -226,6 +229,9 @@ def test_a_row_without_a_label_is_named_before_the_work(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=rf"a\.jsonl:2: no label; {said}"):
             reading.read(str(tmp_path / "a.jsonl"), MOODS, reading.Options(), Heard(), labelled=purpose)
     assert reading.read(str(tmp_path / "a.jsonl"), MOODS, reading.Options(), Heard()).targets == [1, None]
+    (tmp_path / "b.csv").write_text("text,mood\na,good\n")
+    with pytest.raises(DataError, match=r"b\.csv:2: no label; .*; no row has one: --label-column names the column"):
+        reading.read(str(tmp_path / "b.csv"), MOODS, reading.Options(), Heard(), labelled="--train")
 
 
 def test_questions_take_no_columns_and_no_reading(tmp_path: Path) -> None:
@@ -261,3 +267,13 @@ def test_one_output_behind_a_sigmoid_is_learned_as_a_probability(tmp_path: Path)
     number = Subject(TASKS["classification"], ("stars",), "regression")
     assert reading.read(str(path), number, reading.Options(), Heard(), labelled="--train").targets == [0.0, 4.0]
     assert number.objective.loss(logits, targets, mask) == pytest.approx(((9 - 1) ** 2 + 9**2) / 2)
+
+
+@pytest.mark.parametrize("name", ["train", "calibrate", "eval", "vocabulary_text"])
+def test_a_file_that_is_not_there_is_told_before_a_checkpoint_is_read(name: str, tmp_path: Path) -> None:
+    """Which may take minutes, and be fetched first."""
+    (tmp_path / "a.txt").write_text("a\n")
+    given = {"calibrate": str(tmp_path / "a.txt"), name: str(tmp_path / "absent.tsv")}
+    config = CompressConfig(checkpoint=str(tmp_path / "none"), out="o", vocabulary="used", **given)
+    with pytest.raises(DataError, match=r"absent\.tsv: no such file"):
+        Run.begin(config, Heard(), Workspace(tmp_path / "w"), Shared())

@@ -132,7 +132,7 @@ def test_a_disk_that_is_too_small_is_found_out_first(tmp_path: Path) -> None:
 
 
 def test_places_that_an_artifact_must_not_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the command runs or above it; the checkpoint, in it, above it; a file; a link."""
+    """Where the command runs or above it; the checkpoint, in it, above it; a file; a link; a mount point."""
     model = tmp_path / "models" / "mine"
     model.mkdir(parents=True)
     here = tmp_path / "here"
@@ -151,6 +151,12 @@ def test_places_that_an_artifact_must_not_take(tmp_path: Path, monkeypatch: pyte
             check_place(out, model)
     with pytest.raises(ConfigError, match=r"ends in \.\., which is no name"):
         check_place("small/part/..", model)
+    (here / "volume").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr("os.path.ismount", lambda path: Path(path).name == "volume")
+        with pytest.raises(ArtifactError, match="is a mount point, which cannot be replaced; name a directory in it"):
+            check_place("volume", model)
+        check_place("volume/small", model)
     check_place("small", model)
     check_place(tmp_path / "models" / "small", "owner/name")
 

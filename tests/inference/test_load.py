@@ -105,6 +105,8 @@ def test_there_may_be_more_texts_than_a_request_may_have(loaded: tuple[Loaded, L
         (lambda c, q: c.classify(["a"], Labelling("tanh")), InvalidInput, "one of softmax, sigmoid, none"),
         (lambda c, q: c.classify(["a"], Labelling(side="both")), InvalidInput, "one of right, left"),
         (lambda c, q: c.classify(["a"], Labelling(top_k=0)), InvalidInput, "at least 1"),
+        (lambda c, q: c.classify(["a"], {"top_k": 1}), InvalidInput, "options are a Labelling; make one of them"),
+        (lambda c, q: q.answer("who", "a", Labelling()), InvalidInput, "options are Options; make one of them"),
         (lambda c, q: q.answer("who", "a", Options(0)), InvalidInput, "at least 1"),
         (lambda c, q: q.answer("who", "a", Options(1, 0)), InvalidInput, "at least 1 token"),
         (lambda c, q: q.answer("who", "a", Options(), Windowing(0)), InvalidInput, "at least 1 token"),
@@ -130,14 +132,14 @@ def test_what_cannot_be_asked_is_refused(
 @pytest.mark.parametrize(
     ("place", "says"),
     [
-        ({"form": "fp32", "runtime": "magic"}, "there is no runtime magic; choose one of onnxruntime, openvino, torch"),
-        ({"form": "fp32", "device": "tpu"}, "onnxruntime runs on the CPU and CUDA only; set device cpu"),
+        ({"form": "fp32", "runtime": "magic"}, "there is no runtime magic; choose one of auto, onnxruntime, openvino"),
         ({"form": "fp8"}, "carries no form fp8, only fp32, int8; choose one of these"),
-        ({"runtime": "magic"}, "no form can be served here .fp32: it is not for runtime magic; int8: it is not for"),
+        ({"runtime": "magic"}, "there is no runtime magic; choose one of auto, onnxruntime, openvino, torch"),
         ({"threads": -1}, "threads must be a whole number from 0 to 1024"),
         ({"threads": 10**9}, "threads must be a whole number from 0 to 1024"),
         ({"threads": 1.5}, "threads must be a whole number from 0 to 1024"),
-        ({"device": "tpu"}, "no form can be served here .fp32: it is not for device tpu; int8: it is not for"),
+        ({"device": "tpu"}, "there is no device tpu; choose one of auto, cpu, cuda"),
+        ({"form": "fp32", "device": "cuda:0"}, "there is no device cuda:0; choose one of auto, cpu, cuda"),
     ],
 )
 def test_what_no_runtime_is_or_does_is_refused(artifacts: tuple[Path, Path], place: dict[str, Any], says: str) -> None:

@@ -349,5 +349,7 @@ VARIANTS = (
     Variant("bert-other-shapes", files=_config(intermediate_size=32), refused="have other shapes than config.json"),
     Variant("bert-tuples", files=_config(return_dict=False, output_hidden_states=True)),
     Variant("bert-quantised", files=_config(quantization_config={"bits": 8}), refused="quantization_config is set"),
+    Variant("bert-pruned-heads", files=_config(pruned_heads={"0": [1]}), refused="pruned_heads is set: heads are left"),
+    Variant("bert-cross", files=_config(add_cross_attention=True), refused="add_cross_attention is set: that is of a"),
     Variant("bert-other-weights", files=_config(transformers_weights="x.bin"), refused="transformers_weights is set"),
 )

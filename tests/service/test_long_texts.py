@@ -90,6 +90,7 @@ def test_a_text_that_is_tokenised_in_pieces_has_the_tokens_of_the_whole(client: 
         ({"inputs": "a", "long": "mean", "stride": ROOM}, 422, "lower the stride"),
         ({"inputs": "a", "long": "mean", "stride": -1}, 422, "stride"),
         ({"inputs": "a", "stride": 3}, 422, "set long to mean or max"),
+        ({"inputs": "a", "long": "max", "truncate": False}, 422, "leave one of them out"),
         ({"inputs": [LONGEST] * 2, "long": "max"}, 413, "more windows"),
         ({"inputs": ["a" * 199_000] * 6, "long": "max"}, 413, "too long to tokenise"),
     ],
@@ -119,3 +120,13 @@ def test_a_notebook_reads_them_as_the_service_does(client: TestClient, artifacts
             loaded.classify(["a"], Labelling(max_length=7))
         cut = loaded.classify(["the film was very good and dull"], Labelling(max_length=8))
         assert cut == loaded.classify(["the film was very good and"])
+
+
+def test_windows_are_of_the_length_that_is_asked_for(artifacts: tuple[Path, Path]) -> None:
+    """Windows of 10 tokens hold 8 words."""
+    words = LONG[:40]
+    with pgb_core.load(artifacts[0], "fp32", threads=1) as loaded:
+        parts = loaded.classify([" ".join(words[n : n + 8]) for n in range(0, 40, 8)], Labelling("none"))
+        (found,) = loaded.classify([" ".join(words)], Labelling("none", pool="max", max_length=10, stride=0))
+    wanted = {score.label: max(s.score for part in parts for s in part if s.label == score.label) for score in found}
+    assert {score.label: score.score for score in found} == pytest.approx(wanted, abs=1e-4)

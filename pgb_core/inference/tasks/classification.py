@@ -21,8 +21,8 @@ class Labelling:
 
     activation: None takes the model's. top_k: None gives all labels. truncate: cut a text that is too long, or
     refuse it. side: the end that is cut; None takes the model's. max_length: tokens, where it is less than the model
-    takes. pool: read a text that is too long in windows, and take the mean or the largest of their logits, label by
-    label; of these windows neighbours share `stride` tokens, by default half of one, at most 128.
+    takes. pool: read a text that is too long in windows of `max_length`, and take the mean or the largest of their
+    logits, label by label; of these windows neighbours share `stride` tokens, by default half of one, at most 128.
     """
 
     activation: str | None = None
@@ -32,6 +32,15 @@ class Labelling:
     max_length: int | None = None
     pool: str | None = None
     stride: int | None = None
+
+    @property
+    def idle(self) -> str | None:
+        """Why one of the options would change nothing beside the others; None where each acts."""
+        if self.pool is None:
+            return None if self.stride is None else "stride is for windows, which pool asks for"
+        if not self.truncate:
+            return "truncate refuses a text that is too long, and pool reads it in windows; leave one of them out"
+        return None if self.side is None else "side says which end is cut, and pool cuts nothing; leave one of them out"
 
     def shared(self, length: int) -> int:
         """Tokens that neighbouring windows of that length share."""

@@ -31,6 +31,10 @@ async def classify(asked: native.ClassifyRequest, request: Request) -> JSONRespo
     inputs = [item if isinstance(item, str) else (item.text, item.pair) for item in given]
     if asked.stride is not None and asked.long is None:
         raise InvalidInput("stride needs long; set long to mean or max")
+    if asked.long is not None and not asked.truncate:
+        raise InvalidInput(
+            "truncate refuses a text that is too long, and long reads it in windows; leave one of them out"
+        )
     options = Labelling(asked.activation, asked.top_k, asked.truncate, pool=asked.long, stride=asked.stride)
     rows = await engine_of(request).classify(call, Target(asked.model, asked.version), inputs, options)
     results = [[{"label": s.label, "score": s.score} for s in row] for row in rows]
