@@ -35,7 +35,8 @@ CLIENT_GONE = 499
 PROBE = "probe"
 _ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_NUMBER = re.compile(r"\+?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+# At most 32 characters, so that a header of digits and a letter costs nothing, however long it is.
+_NUMBER = re.compile(r"(?=.{1,32}\Z)\+?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
