@@ -55,7 +55,8 @@ async def _classify(engine: Engine, call: Call, target: Target, columns: Columns
         texts = list(zip(columns["text"], columns["text_pair"], strict=True))
     count = _best_labels(asked)
     labelling = Labelling(asked.header.parameters.get("activation"), count)
-    labels, scores = await engine.scores(call, target, texts, labelling)
+    whole = not asked.header.outputs or any(output.name == "scores" for output in asked.header.outputs)
+    labels, scores = await engine.scores(call, target, texts, labelling, whole)
     best = scores.argmax(1)
     made = [
         Tensor("label", np.array([[labels[n]] for n in best], object)),
