@@ -1,6 +1,7 @@
 """Many models and versions: loading, switching, splitting, retiring, while serving."""
 
 import gc
+import json
 import re
 import shutil
 import threading
@@ -9,11 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
 from pgb_core.artifact import Artifact
 from service.app import create_app
+from service.errors import LoadFailed
 from service.keys import make_key
+from service.models import names as names_of_models
 from service.models.folder import find, loadable
 from service.models.model import Model
 from service.settings import Settings
@@ -102,6 +106,49 @@ def test_where_a_version_lies_is_told_to_the_log_alone(
     assert str(folder) not in admin.get("/v1/models").text
     (said,) = [record for record in caplog.records if record.message == "a version does not load"]
     assert said.fields["reason"].startswith(where)  # type: ignore[attr-defined]
+
+
+def test_the_names_that_routes_hide_are_known(admin: TestClient) -> None:
+    """Those with which the path of a model would be that of another route."""
+    routes = [route for route in admin.app.routes if isinstance(route, APIRoute)]  # type: ignore[attr-defined]
+    fixed = [route.path for route in routes if not route.param_convertors]
+    found = [match for route in routes for path in fixed if (match := route.path_regex.match(path))]
+    assert {match["name"] for match in found if "name" in match.groupdict()} == names_of_models.RESERVED
+
+
+@pytest.mark.parametrize("name", ["stats", ".", "..", "a/b", "a:predict", "a:explain"])
+def test_a_name_that_routes_would_not_find_is_refused(folder: Path, name: str) -> None:
+    """At the start, whoever gives it: the command, or the artifact."""
+    artifact = folder / "mood" / "1"
+    manifest = json.loads((artifact / "manifest.json").read_text())
+    (artifact / "manifest.json").write_text(json.dumps({**manifest, "name": name}))
+    plain = name.isalpha() or name.startswith(".")
+    for given in [str(artifact), *([f"{name}={artifact}"] if plain else [])]:
+        app = create_app(Settings(artifacts=(given,), threads=1))
+        with pytest.raises(LoadFailed, match=re.escape(f"{artifact}: no model can be named {name}")), TestClient(app):
+            pass
+
+
+def test_a_path_with_a_sign_of_equality_is_not_taken_for_a_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`keep=1` is a folder here, and so is `1`; the message has both ways to say which is meant."""
+    monkeypatch.chdir(folder / "mood")
+    Path("2").rename("keep=1")
+    with (
+        pytest.raises(LoadFailed, match=r"write \./keep=1 for what is there, or keep=\./1"),
+        TestClient(create_app(Settings(artifacts=("keep=1",), threads=1))),
+    ):
+        pass
+    for given, version in (("./keep=1", "2"), ("keep=./1", "1")):
+        with TestClient(create_app(Settings(artifacts=(given,), threads=1))) as client:
+            assert label(client) == version
+
+
+def test_a_folder_of_a_name_that_routes_would_not_find_is_not_loaded(admin: TestClient, folder: Path) -> None:
+    """The reason says what to do."""
+    shutil.copytree(folder / "mood" / "1", folder / "stats" / "1")
+    reply = admin.post("/v1/models/stats/load", json={})
+    assert reply.status_code == 424
+    assert "rename its folder" in reply.json()["error"]["message"]
 
 
 def test_a_version_for_another_task_is_refused_listed_and_counted(
