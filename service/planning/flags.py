@@ -26,7 +26,7 @@ OF_A_QUEUE = (
 )
 _SETTINGS = (*_OF_A_MODEL, *OF_A_QUEUE)
 _SIZE = re.compile(r"([1-9]\d{0,3})x([1-9]\d{0,3})")
-_LEAST_REQUESTS = 1_000
+_LEAST_REQUESTS, _MOST_REQUESTS = 1_000, 10_000_000  # for each number of replicas that is tried
 _DRAWN = ("burst", "lengths", "texts", "inputs", "clients", "requests")  # flags that need --rate
 _LEAST_RATE, _MOST_RATE = 1e-6, 1e8
 _EXAMPLES = """examples:
@@ -216,5 +216,5 @@ def _fleet(text: str) -> int:
 
 
 def _many(text: str) -> int:
-    said = f"a whole number from {_LEAST_REQUESTS:,}, for a p99 that means something"
-    return _number(int, text, lambda value: value >= _LEAST_REQUESTS, said)
+    said = f"a whole number from {_LEAST_REQUESTS:,}, for a p99 that means something, to {_MOST_REQUESTS:,}"
+    return _number(int, text, lambda value: _LEAST_REQUESTS <= value <= _MOST_REQUESTS, said)
