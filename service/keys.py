@@ -6,7 +6,6 @@ found from its plain SHA-256. `python -P -m service.keys FILE NAME [--admin]` ad
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import hmac
 import os
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.errors import Forbidden, Unauthorized
+from service.flags import Parser
 from service.observe import logs
 from service.observe.metrics import clock
 
@@ -172,9 +172,7 @@ def _stamp(path: Path) -> tuple[int, ...] | None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print a new key once."""
-    parser = argparse.ArgumentParser(
-        prog="python -P -m service.keys", description="Add an API key to a file of hashes."
-    )
+    parser = Parser(prog="python -P -m service.keys", description="Add an API key to a file of hashes.")
     parser.add_argument("file", type=Path)
     parser.add_argument("name", help="whose key it is; shown in the log")
     parser.add_argument("--admin", action="store_true", help="may also load, unload and split models")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pgb_core.errors import ConfigError
+from service.flags import Parser
 from service.planning.fleet import BALANCES, LEAST_CONNECTIONS
 from service.planning.search import MOST_REPLICAS
 from service.settings import Settings, read_settings
@@ -40,14 +41,13 @@ and the model are simulated. docs/capacity.md says what is assumed, and what a t
 """
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The parser of the command line."""
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog=NAME,
         description="Find how many replicas, and of which size, keep p99 latency within a bound, by simulation.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     add = made.add_argument
     add(
