@@ -18,7 +18,7 @@ from service.app import create_app
 from service.errors import LoadFailed
 from service.keys import make_key
 from service.models import names as names_of_models
-from service.models.folder import find, loadable
+from service.models.folder import find, labels, loadable
 from service.models.model import Model
 from service.settings import Settings
 
@@ -254,6 +254,31 @@ def test_the_latest_version_is_the_highest_number(admin: TestClient, folder: Pat
     (folder / "mood" / "1").rename(folder / "mood" / "10")
     reply = admin.post("/v1/models/mood/load", json={})
     assert (reply.status_code, reply.json().get("version")) == (200, "10")
+
+
+def test_an_artifact_with_versions_beside_it_is_not_taken_for_the_latest(folder: Path) -> None:
+    """Nor are they: a load that names no version is refused, and so is the start."""
+    shutil.copytree(folder / "mood" / "1", folder / "mood", dirs_exist_ok=True)
+    with pytest.raises(LoadFailed, match=f"{folder / 'mood'}: holds an artifact, and versions beside it"):
+        labels(folder, "mood")
+    with pytest.raises(LoadFailed, match="holds an artifact, and versions beside it"):
+        find(folder, "mood", None)
+    assert find(folder, "mood", "2") == (folder / "mood" / "2", "2")
+
+
+def test_a_version_that_may_not_be_looked_into_hides_no_other(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is listed, and its load says why it fails."""
+    look = Path.is_file
+
+    def denied(path: Path) -> bool:
+        if path.parent.name == "2":
+            raise PermissionError
+        return look(path)
+
+    monkeypatch.setattr(Path, "is_file", denied)
+    assert labels(folder, "mood") == ["3", "2", "1"]
+    assert find(folder, "mood", "1") == (folder / "mood" / "1", "1")
+    assert loadable(folder) == [("mood", "1"), ("mood", "2"), ("mood", "3")]
 
 
 @pytest.mark.parametrize(
