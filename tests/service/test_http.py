@@ -162,6 +162,13 @@ def test_the_log_and_the_metrics_name_what_was_asked(client: TestClient, caplog:
     }
 
 
+@pytest.mark.parametrize("times", [("0.0001", "60000"), ("60000", "0.0001")])
+def test_of_two_times_to_answer_in_the_earlier_one_counts(client: TestClient, times: tuple[str, str]) -> None:
+    """One may be of the client, and one of a gateway."""
+    headers = [("x-request-timeout-ms", time) for time in times]
+    assert client.post("/v1/classify", json={"inputs": "the film"}, headers=headers).status_code == 504
+
+
 @pytest.mark.parametrize(
     ("given", "status"),
     [("9" * 32, 200), ("9" * 33, 422), ("0." + "0" * 30 + "9", 422), ("9" * 30_000, 422)],
