@@ -319,6 +319,13 @@ def logging_to(path: Path) -> Iterator[None]:
         handler.close()
 
 
+def test_a_client_of_number_zero_is_a_client(tmp_path: Path) -> None:
+    """And not one of those that are not named."""
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"at": 1, "lengths": [3], "client": 0}\n{"at": 2, "lengths": [3]}\n')
+    assert [arrival.client for arrival in Trace.read(path, SERVED).arrivals] == ["0", ""]
+
+
 def test_what_the_service_logs_is_a_trace(tmp_path: Path) -> None:
     """As it is; nothing has to be changed."""
     call = Call("1", owner="team", model="mood", version="1", inputs=2, windows=2, tokens=9)
