@@ -26,7 +26,7 @@ def read_arguments(arguments: Mapping[str, Any]) -> tuple[int, Settings]:
     replicas = given.pop("replicas", "1")
     if not replicas.isdecimal() or int(replicas) < 1:
         raise SettingsError(f"replicas: {replicas} is no number of replicas; give a whole number above 0")
-    artifacts = [path for path in given.pop("artifacts", "").split(",") if path]
+    artifacts = [path.strip() for path in given.pop("artifacts").split(",")] if "artifacts" in given else []
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
     return int(replicas), read_settings([*artifacts, *flags])
 

@@ -30,8 +30,10 @@ from service.settings import Settings
 
 INLINE_CHARACTERS = 1024
 _INLINE_COST = 8 * INLINE_CHARACTERS  # of finding answers: those in a window or two; of putting labels in order
-# Most characters of all answers to one request: about a megabyte of JSON.
+# Most characters of all answers to one request, and most scores in them: a few megabytes of JSON.
 MOST_CHARACTERS = 1_000_000
+MOST_SCORES = 100_000
+_LABELS = "the answers have too many labels in all; send fewer inputs at a time, or ask for the best ones"
 
 
 @dataclass(frozen=True)
@@ -101,15 +103,17 @@ class Engine:
         return sorted(enumerate(scores), key=lambda placed: placed[1], reverse=True)
 
     async def scores(
-        self, call: Call, target: Target, inputs: Sequence[Text], options: Labelling
+        self, call: Call, target: Target, inputs: Sequence[Text], options: Labelling, whole: bool = False
     ) -> tuple[Sequence[str], NDArray[np.float64]]:
         """Labels, and scores [inputs, labels] in the labels' order, also where `top_k` of them are to be named.
 
-        Raises ServiceError.
+        whole: whether the answer has all of them. Raises ServiceError.
         """
         with self._model(call, target, CLASSIFICATION) as model:
             if options.top_k is not None:
                 _check_labels(len(inputs), model.manifest.labels, options.top_k)
+            elif whole:
+                _check_scores(len(inputs) * len(model.manifest.labels))
             logits = await self._logits(call, model, inputs, options)
             activation = options.activation or model.manifest.activation
             return model.manifest.labels, activate(np.stack(logits), activation)
@@ -270,9 +274,16 @@ class Engine:
 
 
 def _check_labels(inputs: int, labels: Sequence[str], top_k: int | None) -> None:
-    """Raises TooLarge where the labels in the answers to so many inputs may be too long in all."""
-    if inputs * sum(sorted(map(len, labels), reverse=True)[:top_k]) > MOST_CHARACTERS:
-        raise TooLarge("the answers have too many labels in all; send fewer inputs at a time, or ask for the best ones")
+    """Raises TooLarge where the labels in the answers to so many inputs may be too many, or too long in all."""
+    lengths = sorted(map(len, labels), reverse=True)[:top_k]
+    _check_scores(inputs * len(lengths))
+    if inputs * sum(lengths) > MOST_CHARACTERS:
+        raise TooLarge(_LABELS)
+
+
+def _check_scores(count: int) -> None:
+    if count > MOST_SCORES:
+        raise TooLarge(_LABELS)
 
 
 def _ranked(

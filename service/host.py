@@ -38,13 +38,21 @@ def application(settings: Settings, background: bool = False) -> FastAPI:
 
 def protocol(settings: Settings, counted: Instruments | None = None) -> type[BoundedProtocol]:
     """HTTP within the limits of the settings, and of this process. counted: where refused connections are counted."""
+    most = _descriptors_for(settings.max_connections)
+    if most < settings.max_connections:
+        logs.warning(
+            "max_connections is more than the files that this process may open; raise its limit of open files "
+            "(ulimit -n, LimitNOFILE), or lower max_connections",
+            max_connections=settings.max_connections,
+            connections=most,
+        )
 
     class Limited(BoundedProtocol):
         max_head_bytes = settings.max_header_bytes
         head_seconds = settings.max_body_seconds
         max_unsent_bytes = settings.max_pending_bytes
         instruments = counted
-        max_connections = _descriptors_for(settings.max_connections)
+        max_connections = most
 
     return Limited
 

@@ -6,7 +6,6 @@ found from its plain SHA-256. `python -P -m service.keys FILE NAME [--admin]` ad
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import hmac
 import os
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.errors import Forbidden, Unauthorized
+from service.flags import Parser
 from service.observe import logs
 from service.observe.metrics import clock
 
@@ -125,12 +125,13 @@ def secrets_of(headers: Mapping[str, str]) -> list[str]:
 
 
 def read_keys(path: Path) -> list[Key]:
-    """All keys of a file, at least one; blank lines and lines from # on are skipped. Raises KeysError."""
+    """All keys of a file, at least one, each once; blank lines and lines from # on are skipped. Raises KeysError."""
     try:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise KeysError(f"{path}: cannot be read ({type(error).__name__})") from None
     keys = []
+    places: dict[str, int] = {}  # the line of each key
     for number, line in enumerate(lines, 1):
         stripped = line.strip()
         if not stripped or stripped.startswith("#"):
@@ -138,6 +139,9 @@ def read_keys(path: Path) -> list[Key]:
         match = _LINE.fullmatch(stripped)
         if match is None:
             raise KeysError(f"{path}:{number}: not 'name use|admin sha256'")
+        same = places.setdefault(match["digest"], number)
+        if same != number:  # whose name and scope count could be read two ways
+            raise KeysError(f"{path}:{number}: the same key as in line {same}; leave one of the lines out")
         keys.append(Key(**match.groupdict()))
     if not keys:
         raise KeysError(f"{path}: holds no key; python -P -m service.keys {path} NAME adds one")
@@ -168,9 +172,7 @@ def _stamp(path: Path) -> tuple[int, ...] | None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print a new key once."""
-    parser = argparse.ArgumentParser(
-        prog="python -P -m service.keys", description="Add an API key to a file of hashes."
-    )
+    parser = Parser(prog="python -P -m service.keys", description="Add an API key to a file of hashes.")
     parser.add_argument("file", type=Path)
     parser.add_argument("name", help="whose key it is; shown in the log")
     parser.add_argument("--admin", action="store_true", help="may also load, unload and split models")

@@ -7,7 +7,6 @@ them, so that a misspelt limit is reported and not ignored.
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import tomllib
@@ -37,12 +36,15 @@ from pydantic_settings import (
 
 from pgb_core.inference.choose import AUTO
 from pgb_core.inference.runtimes.registry import RUNTIMES, devices
+from service.flags import Parser
 
 PREFIX = "PGB_"
 DEFAULTS = f"{PREFIX}DEFAULT_"
 _OF_THE_JOB = f"{PREFIX}CACHE"  # where `pgb compress` keeps scores
 _LONGEST = 1e9  # seconds: what clocks and timers can count
 _MOST_BYTES = (1 << 31) - 1  # of one body
+_MOST = (1 << 31) - 1  # of anything that is counted; clients of v2 read max_items as a number of 32 bits
+_MOST_THREADS = 1024
 _EMPTY = "is empty; leave it out to take the default"
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([\w.-]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?", re.IGNORECASE | re.ASCII)
 _PORTS = {"http": 80, "https": 443}
@@ -52,7 +54,7 @@ _LINKED = re.compile(rf"{PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_\
 
 
 def _several(value: Any) -> Any:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
 Several = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_several)]
@@ -121,13 +123,17 @@ class Settings(BaseSettings):
     )
     device: Annotated[str, _OneOf(devices)] = Field("cpu", description="Device that the runtime uses")
     threads: int = Field(
-        0, ge=0, description="Threads of the runtime; 0 means one for each core that this process may use"
+        0,
+        ge=0,
+        le=_MOST_THREADS,
+        description="Threads of the runtime; 0 means one for each core that this process may use",
     )
 
-    max_batch_tokens: int = Field(1024, ge=1, description="Most tokens in one batch, padding included")
+    max_batch_tokens: int = Field(1024, ge=1, le=_MOST, description="Most tokens in one batch, padding included")
     max_queue_tokens: int = Field(
         131_072,
         ge=1,
+        le=_MOST,
         description="Most tokens ahead of a request at one model, its own included; a request past it gets 429",
     )
     max_queue_seconds: float = Field(
@@ -166,16 +172,17 @@ class Settings(BaseSettings):
     max_connections: int = Field(
         4096,
         ge=1,
+        le=_MOST,
         description="Most open connections; when one more arrives, an idle one is closed, or one of the client that "
         "keeps most of them busy",
     )
     max_body_seconds: float = Field(
         30.0, gt=0, le=_LONGEST, description="Time for a request's head to arrive, and the same again for its body"
     )
-    max_items: int = Field(128, ge=1, description="Most inputs in one request")
-    max_characters: int = Field(200_000, ge=1, description="Most characters of one text")
+    max_items: int = Field(128, ge=1, le=_MOST, description="Most inputs in one request")
+    max_characters: int = Field(200_000, ge=1, le=_MOST, description="Most characters of one text")
     max_windows: int = Field(
-        256, ge=1, description="Most windows into which the long texts or contexts of one request are cut"
+        256, ge=1, le=_MOST, description="Most windows into which the long texts or contexts of one request are cut"
     )
 
     max_load_seconds: float = Field(
@@ -213,7 +220,11 @@ class Settings(BaseSettings):
         """An empty host would mean every address, and an empty path the current directory."""
         if isinstance(value, str) and not value.strip():
             raise ValueError(_EMPTY)
-        if isinstance(value, list) and any(isinstance(part, str) and not part.strip() for part in value):
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and kind in (int, float):  # which would be 1 or 0
+            raise ValueError("is a number, not true or false")
+        parts = _several(value) if kind == tuple[str, ...] else value
+        if isinstance(parts, list) and any(isinstance(part, str) and not part.strip() for part in parts):
             raise ValueError("one of the list is empty; leave it out")
         return value
 
@@ -234,6 +245,8 @@ class Settings(BaseSettings):
     def _endpoint(cls, value: str | None) -> str | None:
         if value is not None and not _ENDPOINT.fullmatch(value):
             raise ValueError("is an http:// or https:// URL")
+        if value is not None and value.rstrip("/").endswith("/v1/traces"):
+            raise ValueError("ends with /v1/traces, which the service adds; leave that out")
         return value
 
     @field_validator("metrics_key")
@@ -262,7 +275,7 @@ class Settings(BaseSettings):
 def _origin(given: str) -> str:
     """An origin as browsers send it: in small letters, and without the port that its scheme has anyway."""
     match = _ORIGIN.fullmatch(given)
-    if given != "*" and (match is None or int(match[3] or 0) > 65535):
+    if given != "*" and (match is None or not 0 < int(match[3] or 1) <= 65535):
         raise ValueError(
             "is a list of scheme://host or scheme://host:port, without a path, or *; "
             "write a host with letters beyond ASCII as browsers send it, xn--..."
@@ -281,10 +294,13 @@ def read_settings(argv: Sequence[str]) -> Settings:
         raise SettingsError(f"config: {_EMPTY}")
     known = {f"{prefix}{name}".upper() for prefix in (PREFIX, DEFAULTS) for name in Settings.model_fields}
     known |= {f"{PREFIX}CONFIG", _OF_THE_JOB}
-    for name in os.environ:
+    names: dict[str, str] = {}
+    for name in sorted(os.environ):
         large = name.upper()  # a setting is taken in small letters, too
         if large.startswith(PREFIX) and large not in known and not _LINKED.fullmatch(large):
             raise SettingsError(f"environment: {name} is not a setting; docs/settings.md lists them")
+        if large in known and names.setdefault(large, name) != name:
+            raise SettingsError(f"environment: {names[large]} and {name} are the same setting; leave one of them out")
     for prefix, near in ((PREFIX, "pgb"), (DEFAULTS, "pgb-default")):
         if os.environ.get(f"{prefix}PORT", "").startswith("tcp://"):
             raise SettingsError(
@@ -307,12 +323,11 @@ def read_settings(argv: Sequence[str]) -> Settings:
         raise SettingsError(f"{'.'.join(map(str, first['loc']))}: {said}") from None
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -P -m service",
         description="Serve artifacts over HTTP.",
         epilog="Write lists as a,b,c.",
-        allow_abbrev=False,
     )
     parser.add_argument("artifacts", nargs="*", help=_help("artifacts"))
     parser.add_argument("--config", help="TOML file of settings; PGB_CONFIG names one too")

@@ -177,6 +177,8 @@ def listed(classifier: str, answers: str, bomb_bytes: int = 1 << 30) -> list[Att
         Attack("a path of 30,000 escapes", (http("/v1/models/" + "%41" * 9_000 + "/classify", small),)),
         Attack("a query of 30,000", (http("/v1/classify?" + "a=b&" * 7_000, small),)),
         Attack("a timeout of 30,000 digits", (http(classify, small, f"x-request-timeout-ms: {'9' * 30_000}"),)),
+        Attack("a timeout of 30,000 digits and a letter",
+            (http(classify, small, f"x-request-timeout-ms: {'9' * 30_000}x"),)),
         Attack("a key of 30,000 letters", (http(classify, small, f"authorization: Bearer {'k' * 30_000}"),)),
         Attack("a head in pieces of one byte", tuple(bytes([b]) for b in http(classify, small, f"x: {'a' * 3_000}"))),
         Attack("trailers", (chunked(classify, small, 9)[:-2] + b"a: b\r\n" * 5_000 + b"\r\n",)),

@@ -7,7 +7,7 @@ import itertools
 import math
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -35,7 +35,8 @@ CLIENT_GONE = 499
 PROBE = "probe"
 _ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_NUMBER = re.compile(r"\+?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+# At most 32 characters, so that a header of digits and a letter costs nothing, however long it is.
+_NUMBER = re.compile(r"(?=.{1,32}\Z)\+?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class Arrival:
                         client.owned(call.owner)
                 if work:
                     self._check_room(call, work.groupdict().get("model"), size or 0)
-                self._give(call, headers)
+                self._give(call, scope["headers"])
                 self._bodies.check(headers, size)
                 body = await self._bodies.read(call, client, receive)
                 if body is None:
@@ -160,12 +161,13 @@ class Arrival:
                 model.statistics.failed(call)
             raise
 
-    def _give(self, call: Call, headers: Mapping[bytes, bytes]) -> None:
-        """Set the time in which the request must be answered. Raises InvalidInput for a time that is none."""
+    def _give(self, call: Call, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """Set the time in which the request must be answered: the least that the settings, the client and whoever
+        passes on its request give. Raises InvalidInput for a time that is none."""
         call.give(self._settings.max_request_seconds)
-        wanted = headers.get(TIMEOUT_HEADER)
-        if wanted is not None:
-            call.give(_milliseconds(str(wanted, "latin-1")))
+        for name, value in headers:
+            if name == TIMEOUT_HEADER:
+                call.give(_milliseconds(str(value, "latin-1")))
 
     async def _run(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         """Run the route with the whole body; cancel it when the client leaves before the answer."""

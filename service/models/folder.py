@@ -10,6 +10,7 @@ from pgb_core.artifact import MANIFEST
 from service.errors import LoadFailed, UnknownModel
 
 NO_FOLDER = "the folder of models cannot be read"
+_BOTH = "holds an artifact, and versions beside it; move the artifact into the folder of a version, or name a version"
 _NAME = re.compile(r"(?!\.)[\w.-]+")
 _PARTS = re.compile(r"\d+|\D+")  # of the name of a version
 
@@ -35,7 +36,16 @@ def folders(folder: Path) -> list[str]:
 
 def _versions(root: Path) -> list[str]:
     """The versions that a model's folder holds under their names, the latest first."""
-    return sorted([entry for entry in folders(root) if (root / entry / MANIFEST).is_file()], key=_age, reverse=True)
+    return sorted([entry for entry in folders(root) if _holds(root / entry)], key=_age, reverse=True)
+
+
+def _holds(folder: Path) -> bool:
+    """Whether an artifact is there. A folder that may not be looked into counts: its load fails with the reason, and
+    the other versions can be loaded."""
+    try:
+        return (folder / MANIFEST).is_file()
+    except PermissionError:
+        return True
 
 
 def _age(version: str) -> tuple[list[tuple[bool, int, str]], str]:
@@ -58,29 +68,37 @@ def loadable(folder: Path) -> list[tuple[str, str]]:
 def labels(folder: Path, name: str) -> list[str | None]:
     """What `find` takes for the versions of a name, the latest first; None is an artifact in the folder of the name.
 
-    Raises UnknownModel where there is none, LoadFailed where the folder cannot be read.
+    Raises UnknownModel where there is none, LoadFailed where the folder cannot be read, or holds both.
     """
     try:
         plain = (folder / name / MANIFEST).is_file()
-        found: list[str | None] = [None, *_versions(folder / name)] if plain else [*_versions(folder / name)]
+        found: list[str | None] = [*_versions(folder / name)]
     except OSError as error:
         raise LoadFailed(f"{error.filename or folder / name}: cannot be read ({_reason(error)})") from error
-    if not found:
+    if plain and found:
+        raise LoadFailed(f"{folder / name}: {_BOTH}")
+    if not plain and not found:
         raise UnknownModel("the folder of models holds no version of that model")
-    return found
+    return found or [None]
 
 
 def find(folder: Path, name: str, version: str | None) -> tuple[Path, str | None]:
-    """The artifact's folder, and its version where the folder says it. Names are compared, never joined."""
+    """The artifact's folder, and its version where the folder says it. Names are compared, never joined.
+
+    Raises UnknownModel, or LoadFailed where the folder cannot be read, or which artifact is meant is not known.
+    """
     try:
         if name not in folders(folder):
             raise UnknownModel("the folder of models holds no model of that name")
         root = folder / name
-        if version is None and (root / MANIFEST).is_file():
-            return root, None
+        plain = version is None and (root / MANIFEST).is_file()
         versions = _versions(root)
     except OSError as error:
         raise LoadFailed(NO_FOLDER) from error
+    if plain and versions:
+        raise LoadFailed(f"the folder of the model: {_BOTH}")
+    if plain:
+        return root, None
     if version is None and versions:
         version = versions[0]
     if version not in versions:

@@ -15,6 +15,7 @@ from service.batching.futures import settle
 from service.errors import ENDING, LoadFailed, ServiceError, Unavailable
 from service.models.memory import give_back
 from service.models.model import Model
+from service.models.names import unreachable
 from service.observe import logs
 from service.observe.instruments import Instruments
 from service.observe.metrics import clock
@@ -42,6 +43,11 @@ class Loader:
             artifact = open_artifact(folder)
             number = str(int(artifact.manifest.digest[:12], 16))  # v2 clients read versions as numbers
             label = name or artifact.manifest.name
+            if unreachable(label):
+                raise LoadFailed(
+                    f"{folder}: no model can be named {label}, as routes would not find it; give it another name, "
+                    "NAME=PATH, or rename its folder"
+                )
             fits(label, artifact.manifest)
             return Model(artifact, label, version or number, self._settings, self._instruments, self._tracer, opened)
 

@@ -54,6 +54,11 @@ class Repository:
         for given in self._settings.artifacts:
             match = _NAMED.fullmatch(given)
             name, path = (match["name"], match["path"]) if match else (None, given)
+            if name is not None and Path(given).exists():
+                raise LoadFailed(
+                    f"{given}: is there as a whole, and could also be NAME=PATH; write ./{given} for what is there, or "
+                    f"{name}=./{path}"
+                )
             try:
                 folder = await asyncio.to_thread(located, path)  # which may fetch it from the hub
             except PGBError as error:

@@ -111,6 +111,10 @@ def _known(args: argparse.Namespace, settings: Settings) -> Profile | None:
             raise ConfigError(
                 f"{args.profile}: is of the form {profile.form}; name another file to time {settings.form}"
             )
+        if settings.runtime not in ("auto", profile.runtime):
+            raise ConfigError(
+                f"{args.profile}: was timed in {profile.runtime}; name another file to time {settings.runtime}"
+            )
         if settings.max_batch_tokens > profile.batch_tokens:
             raise ConfigError(
                 f"{args.profile}: has batches of up to {profile.batch_tokens} tokens, and max_batch_tokens is "

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pgb_core.errors import ConfigError
+from service.flags import Parser
 from service.planning.fleet import BALANCES, LEAST_CONNECTIONS
 from service.planning.search import MOST_REPLICAS
 from service.settings import Settings, read_settings
@@ -26,7 +27,7 @@ OF_A_QUEUE = (
 )
 _SETTINGS = (*_OF_A_MODEL, *OF_A_QUEUE)
 _SIZE = re.compile(r"([1-9]\d{0,3})x([1-9]\d{0,3})")
-_LEAST_REQUESTS = 1_000
+_LEAST_REQUESTS, _MOST_REQUESTS = 1_000, 10_000_000  # for each number of replicas that is tried
 _DRAWN = ("burst", "lengths", "texts", "inputs", "clients", "requests")  # flags that need --rate
 _LEAST_RATE, _MOST_RATE = 1e-6, 1e8
 _EXAMPLES = """examples:
@@ -40,14 +41,13 @@ and the model are simulated. docs/capacity.md says what is assumed, and what a t
 """
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The parser of the command line."""
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog=NAME,
         description="Find how many replicas, and of which size, keep p99 latency within a bound, by simulation.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     add = made.add_argument
     add(
@@ -216,5 +216,5 @@ def _fleet(text: str) -> int:
 
 
 def _many(text: str) -> int:
-    said = f"a whole number from {_LEAST_REQUESTS:,}, for a p99 that means something"
-    return _number(int, text, lambda value: value >= _LEAST_REQUESTS, said)
+    said = f"a whole number from {_LEAST_REQUESTS:,}, for a p99 that means something, to {_MOST_REQUESTS:,}"
+    return _number(int, text, lambda value: _LEAST_REQUESTS <= value <= _MOST_REQUESTS, said)

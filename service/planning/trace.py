@@ -158,7 +158,7 @@ def _arrival(at: float, lengths: Lengths, client: object) -> Arrival:
     """Raises ValueError where there cannot be one."""
     if not math.isfinite(at) or not lengths or min(lengths) < 1:
         raise ValueError
-    return Arrival(at, lengths, str(client or ""))
+    return Arrival(at, lengths, "" if client is None else str(client))
 
 
 def _whole(given: object) -> Lengths:

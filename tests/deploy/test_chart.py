@@ -405,6 +405,7 @@ def test_the_schema_of_the_settings_is_that_of_the_service() -> None:
         "ingress.host=a b",
         "user=0",
         "env[0].name=PGB_PORT",
+        "env[0].name=pgb_port",
         "resources.limits.cpu=two",
         "service.port=0",
     ],

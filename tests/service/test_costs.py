@@ -44,6 +44,7 @@ deflate: a million lists
 pipeline: 10,000 GET /
 chunks of one byte
 8,000 headers
+a timeout of 30,000 digits and a letter
 rerank: a query of 198,000 and 128 texts
 rerank: 128 texts of 30,000, repeated
 rerank: 3,000 texts

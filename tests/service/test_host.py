@@ -79,3 +79,16 @@ def test_connections_are_bounded_by_the_files_that_may_be_open() -> None:
     limited = host.protocol(Settings(max_connections=150, max_header_bytes=2048, max_body_seconds=3.0))
     assert (limited.max_connections, limited.max_head_bytes, limited.head_seconds) == (150, 2048, 3.0)
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= 214
+
+
+def test_connections_that_the_files_do_not_allow_are_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Or a setting would count in part, and nobody would know."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (300, 300))
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
+    assert host.protocol(Settings(max_connections=236)).max_connections == 236
+    assert not caplog.records
+    assert host.protocol(Settings(max_connections=237)).max_connections == 236
+    (said,) = caplog.records
+    assert said.fields == {"max_connections": 237, "connections": 236}  # type: ignore[attr-defined]

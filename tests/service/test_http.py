@@ -162,6 +162,24 @@ def test_the_log_and_the_metrics_name_what_was_asked(client: TestClient, caplog:
     }
 
 
+@pytest.mark.parametrize("times", [("0.0001", "60000"), ("60000", "0.0001")])
+def test_of_two_times_to_answer_in_the_earlier_one_counts(client: TestClient, times: tuple[str, str]) -> None:
+    """One may be of the client, and one of a gateway."""
+    headers = [("x-request-timeout-ms", time) for time in times]
+    assert client.post("/v1/classify", json={"inputs": "the film"}, headers=headers).status_code == 504
+
+
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [("9" * 32, 200), ("9" * 33, 422), ("0." + "0" * 30 + "9", 422), ("9" * 30_000, 422)],
+    ids=("the longest", "too long", "too long and small", "endless"),
+)
+def test_a_time_to_answer_in_is_a_short_number(client: TestClient, given: str, status: int) -> None:
+    """Thirty thousand digits and a letter would keep the event loop for minutes, whoever sends them."""
+    reply = client.post("/v1/classify", json={"inputs": "the film"}, headers={"x-request-timeout-ms": given})
+    assert reply.status_code == status
+
+
 @pytest.mark.parametrize("end", ["%0A", "%0D", "%00", "%7F"])
 @pytest.mark.parametrize("path", ["/metrics", "/health", "/openapi.json", "/v1/models", "/v2/models/mood", "/ui/"])
 def test_a_control_character_in_a_path_leads_nowhere(client: TestClient, path: str, end: str) -> None:

@@ -251,6 +251,19 @@ def test_a_key_is_added_to_a_file_that_somebody_wrote_by_hand(tmp_path: Path) ->
     assert [Keys(file).check([secret], "use") for secret in secrets] == ["a", "b"]
 
 
+@pytest.mark.parametrize("scope", ["use", "admin"])
+def test_a_key_stands_in_a_file_once(tmp_path: Path, scope: str) -> None:
+    """Or its name and its scope could be read two ways. A name may have several keys, while one takes over."""
+    file = tmp_path / "keys"
+    for _ in range(2):
+        make_key(file, "a", "use")
+    first, second = file.read_text().splitlines()
+    assert len(read_keys(file)) == 2
+    file.write_text(f"{first}\n{second}\n\nb {scope} {first.split()[2]}\n")
+    with pytest.raises(KeysError, match=f"{file}:4: the same key as in line 1"):
+        read_keys(file)
+
+
 def test_no_key_is_not_the_key_whose_hash_is_that_of_nothing(guarded: Guarded) -> None:
     """A line made by hashing an unset variable lets nobody in."""
     with guarded.file.open("a") as file:

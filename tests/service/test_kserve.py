@@ -69,6 +69,8 @@ def test_a_model_is_ready_by_its_name(client: TestClient) -> None:
     ("path", "body", "status", "words"),
     [
         (MOOD, {}, 400, "instances: Field required"),
+        (MOOD, {"instances": ["a"], "inputs": ["zq-secret"]}, 400, "give instances or inputs"),
+        (MOOD, {"instances": ["zq-secret"], "inputs": None}, 400, "give instances or inputs"),
         (MOOD, {"instances": []}, 400, "instances: List should have at least 1 item"),
         (MOOD, {"instances": "zq-secret"}, 400, "instances: Input should be a valid list"),
         (MOOD, {"instances": [7]}, 400, "Input should be a valid string"),

@@ -1,6 +1,7 @@
 """Many models and versions: loading, switching, splitting, retiring, while serving."""
 
 import gc
+import json
 import re
 import shutil
 import threading
@@ -9,12 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
 from pgb_core.artifact import Artifact
 from service.app import create_app
+from service.errors import LoadFailed
 from service.keys import make_key
-from service.models.folder import find, loadable
+from service.models import names as names_of_models
+from service.models.folder import find, labels, loadable
 from service.models.model import Model
 from service.settings import Settings
 
@@ -102,6 +106,49 @@ def test_where_a_version_lies_is_told_to_the_log_alone(
     assert str(folder) not in admin.get("/v1/models").text
     (said,) = [record for record in caplog.records if record.message == "a version does not load"]
     assert said.fields["reason"].startswith(where)  # type: ignore[attr-defined]
+
+
+def test_the_names_that_routes_hide_are_known(admin: TestClient) -> None:
+    """Those with which the path of a model would be that of another route."""
+    routes = [route for route in admin.app.routes if isinstance(route, APIRoute)]  # type: ignore[attr-defined]
+    fixed = [route.path for route in routes if not route.param_convertors]
+    found = [match for route in routes for path in fixed if (match := route.path_regex.match(path))]
+    assert {match["name"] for match in found if "name" in match.groupdict()} == names_of_models.RESERVED
+
+
+@pytest.mark.parametrize("name", ["stats", ".", "..", "a/b", "a:predict", "a:explain"])
+def test_a_name_that_routes_would_not_find_is_refused(folder: Path, name: str) -> None:
+    """At the start, whoever gives it: the command, or the artifact."""
+    artifact = folder / "mood" / "1"
+    manifest = json.loads((artifact / "manifest.json").read_text())
+    (artifact / "manifest.json").write_text(json.dumps({**manifest, "name": name}))
+    plain = name.isalpha() or name.startswith(".")
+    for given in [str(artifact), *([f"{name}={artifact}"] if plain else [])]:
+        app = create_app(Settings(artifacts=(given,), threads=1))
+        with pytest.raises(LoadFailed, match=re.escape(f"{artifact}: no model can be named {name}")), TestClient(app):
+            pass
+
+
+def test_a_path_with_a_sign_of_equality_is_not_taken_for_a_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`keep=1` is a folder here, and so is `1`; the message has both ways to say which is meant."""
+    monkeypatch.chdir(folder / "mood")
+    Path("2").rename("keep=1")
+    with (
+        pytest.raises(LoadFailed, match=r"write \./keep=1 for what is there, or keep=\./1"),
+        TestClient(create_app(Settings(artifacts=("keep=1",), threads=1))),
+    ):
+        pass
+    for given, version in (("./keep=1", "2"), ("keep=./1", "1")):
+        with TestClient(create_app(Settings(artifacts=(given,), threads=1))) as client:
+            assert label(client) == version
+
+
+def test_a_folder_of_a_name_that_routes_would_not_find_is_not_loaded(admin: TestClient, folder: Path) -> None:
+    """The reason says what to do."""
+    shutil.copytree(folder / "mood" / "1", folder / "stats" / "1")
+    reply = admin.post("/v1/models/stats/load", json={})
+    assert reply.status_code == 424
+    assert "rename its folder" in reply.json()["error"]["message"]
 
 
 def test_a_version_for_another_task_is_refused_listed_and_counted(
@@ -207,6 +254,31 @@ def test_the_latest_version_is_the_highest_number(admin: TestClient, folder: Pat
     (folder / "mood" / "1").rename(folder / "mood" / "10")
     reply = admin.post("/v1/models/mood/load", json={})
     assert (reply.status_code, reply.json().get("version")) == (200, "10")
+
+
+def test_an_artifact_with_versions_beside_it_is_not_taken_for_the_latest(folder: Path) -> None:
+    """Nor are they: a load that names no version is refused, and so is the start."""
+    shutil.copytree(folder / "mood" / "1", folder / "mood", dirs_exist_ok=True)
+    with pytest.raises(LoadFailed, match=f"{folder / 'mood'}: holds an artifact, and versions beside it"):
+        labels(folder, "mood")
+    with pytest.raises(LoadFailed, match="holds an artifact, and versions beside it"):
+        find(folder, "mood", None)
+    assert find(folder, "mood", "2") == (folder / "mood" / "2", "2")
+
+
+def test_a_version_that_may_not_be_looked_into_hides_no_other(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is listed, and its load says why it fails."""
+    look = Path.is_file
+
+    def denied(path: Path) -> bool:
+        if path.parent.name == "2":
+            raise PermissionError
+        return look(path)
+
+    monkeypatch.setattr(Path, "is_file", denied)
+    assert labels(folder, "mood") == ["3", "2", "1"]
+    assert find(folder, "mood", "1") == (folder / "mood" / "1", "1")
+    assert loadable(folder) == [("mood", "1"), ("mood", "2"), ("mood", "3")]
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,21 @@ def test_labels_of_all_answers_are_limited_in_all(client: TestClient, monkeypatc
         assert reply.status_code == status
 
 
+def test_scores_of_all_answers_are_limited_in_all(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However short the labels are, and also in v2, whose answers have no labels. Two labels here."""
+    monkeypatch.setattr(engine, "MOST_SCORES", 7)
+    texts = ["the film"] * 4
+    assert client.post("/v1/classify", json={"inputs": texts[:3]}).status_code == 200
+    assert client.post("/v1/classify", json={"inputs": texts}).status_code == 413
+    assert client.post("/predict", json={"inputs": [[text] for text in texts]}).status_code == 422
+    assert client.post("/v1/classify", json={"inputs": texts, "top_k": 1}).status_code == 200
+    tensor = {"name": "text", "shape": [4], "datatype": "BYTES", "data": texts}
+    best, every = {"name": "label"}, {"name": "scores", "parameters": {"binary_data": True}}
+    for outputs, status in (([], 400), ([best, every], 400), ([best], 200)):
+        reply = client.post("/v2/models/mood/infer", json={"inputs": [tensor], "outputs": outputs})
+        assert reply.status_code == status
+
+
 def test_an_answer_stands_where_it_says(client: TestClient) -> None:
     """Offsets are characters of the context as it was sent, also over several windows."""
     asked = {"question": "who sang", "context": CONTEXT * 5, "top_k": 3, "max_length": 24, "stride": 6}

@@ -319,6 +319,13 @@ def logging_to(path: Path) -> Iterator[None]:
         handler.close()
 
 
+def test_a_client_of_number_zero_is_a_client(tmp_path: Path) -> None:
+    """And not one of those that are not named."""
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"at": 1, "lengths": [3], "client": 0}\n{"at": 2, "lengths": [3]}\n')
+    assert [arrival.client for arrival in Trace.read(path, SERVED).arrivals] == ["0", ""]
+
+
 def test_what_the_service_logs_is_a_trace(tmp_path: Path) -> None:
     """As it is; nothing has to be changed."""
     call = Call("1", owner="team", model="mood", version="1", inputs=2, windows=2, tokens=9)
@@ -550,6 +557,7 @@ def test_the_command_reads_a_trace_and_settings_of_the_service(
         (["--burst", "4:2:30", "--p99", "5"], "--burst is for requests that are drawn; give --rate R too"),
         (["--sizes", "4x4"], "the profile has 1x1, 1x2"),
         (["--rate", "5", "--p99", "5", "--form", "int8"], "is of the form fp32"),
+        (["--rate", "5", "--p99", "5", "--runtime", "openvino"], "was timed in onnxruntime"),
         (["--rate", "5", "--p99", "5", "--max-queue-seconds", "0"], "max_queue_seconds"),
         (["--rate", "5", "--p99", "5", "--max-batch-tokens", "1025"], "has batches of up to 1024 tokens"),
     ],
@@ -570,6 +578,7 @@ def test_what_does_not_fit_is_refused_in_a_line(
         (["--replicas", "1.5"], "--replicas: is a whole number from 1 to 10,000,000"),
         (["--replicas", "99999999"], "--replicas: is a whole number from 1 to 10,000,000"),
         (["--requests", "abc"], "--requests: is a whole number from 1,000"),
+        (["--requests", "10000001"], "--requests: is a whole number from 1,000"),
         (["--p99", "nan"], "--p99: is a number above 0"),
         (["--refused", "all"], "--refused: is a share from 0 to below 1"),
     ],

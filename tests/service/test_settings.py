@@ -1,10 +1,12 @@
 """Where settings come from, and what a wrong one gets."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from service.planning import flags as planning
 from service.settings import Settings, SettingsError, read_settings
 
 DOCS = Path(__file__).parents[2] / "docs" / "settings.md"
@@ -86,6 +88,7 @@ def test_what_kubernetes_adds_to_the_environment_is_no_setting(monkeypatch: pyte
         ([], {"PGB_PORTS": "1"}, "", "PGB_PORTS is not a setting"),
         ([], {"pgb_ports": "1"}, "", "pgb_ports is not a setting"),
         ([], {"PGB_DEFAULT_PORTS": "1"}, "", "PGB_DEFAULT_PORTS is not a setting"),
+        ([], {"PGB_PORT": "1", "pgb_port": "2"}, "", "PGB_PORT and pgb_port are the same setting"),
         ([], {}, "ports = 1", "ports: "),
         ([], {}, "ports =", "cannot be read as TOML"),
         (["--config", "/nowhere"], {}, "", "/nowhere: cannot be read"),
@@ -93,6 +96,13 @@ def test_what_kubernetes_adds_to_the_environment_is_no_setting(monkeypatch: pyte
         ([], {"PGB_CONFIG": " "}, "", "config: is empty"),
         (["a", ""], {}, "", "artifacts: one of the list is empty"),
         ([], {}, 'artifacts = [""]', "artifacts: one of the list is empty"),
+        ([], {"PGB_ARTIFACTS": "a,,b"}, "", "artifacts: one of the list is empty"),
+        ([], {"PGB_ARTIFACTS": ","}, "", "artifacts: one of the list is empty"),
+        (["--cors-origins", "http://a,"], {}, "", "cors_origins: one of the list is empty"),
+        (["--cors-origins", "http://a:0"], {}, "", "cors_origins: is a list"),
+        ([], {}, "threads = true", "threads: is a number, not true or false"),
+        ([], {}, "max_queue_seconds = true", "max_queue_seconds: is a number, not true or false"),
+        (["--threads", "1025"], {}, "", "threads: Input should be less than or equal to 1024"),
         (["--runtime", "magic"], {}, "", "runtime: "),
         (["--cors-origins", "example.org"], {}, "", "cors_origins: is a list"),
         (["--cors-origins", "http://a,http://b/"], {}, "", "cors_origins: is a list"),
@@ -100,6 +110,7 @@ def test_what_kubernetes_adds_to_the_environment_is_no_setting(monkeypatch: pyte
         (["--cors-origins", "https://a:70000"], {}, "", "cors_origins: is a list"),
         (["--cors-origins", "https://m\xfcller.example"], {}, "", "as browsers send it, xn--"),
         (["--otlp-endpoint", "collector:4318"], {}, "", "otlp_endpoint: is an http"),
+        (["--otlp-endpoint", "http://collector:4318/v1/traces/"], {}, "", "otlp_endpoint: ends with /v1/traces"),
         (["--max-body-bytes", "2147483648", "--max-pending-bytes", "9999999999"], {}, "", "max_body_bytes: "),
         (["--max-pending-bytes", "9999999999999"], {}, "", "max_pending_bytes: "),
         (["--max-header-bytes", "2000000"], {}, "", "max_header_bytes: "),
@@ -125,6 +136,21 @@ def test_a_wrong_setting_is_named_in_one_line(
         read_settings(argv)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", [name for name, field in Settings.model_fields.items() if field.annotation is int])
+def test_a_count_that_nothing_can_hold_is_refused(name: str) -> None:
+    """It would end a start, or a request, in the middle."""
+    with pytest.raises(SettingsError, match=f"^{name}: Input should be less than or equal to"):
+        read_settings([f"--{name.replace('_', '-')}={10**30}"])
+
+
+@pytest.mark.parametrize("read", [read_settings, planning.parser().parse_args])
+def test_a_flag_is_given_once(read: Callable[[list[str]], object], capsys: pytest.CaptureFixture[str]) -> None:
+    """Of two values the last one would be taken without a word. So it is for the command that plans."""
+    with pytest.raises(SystemExit):
+        read(["--max-items", "5", "--max-items", "5"])
+    assert "--max-items: is given twice" in capsys.readouterr().err
 
 
 def test_a_flag_is_not_guessed_from_its_beginning(capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,6 +59,13 @@ class InstancesRequest(BaseModel):
         validation_alias=AliasChoices("instances", "inputs")
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _under_one_name(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "instances" in data and "inputs" in data:
+            raise PydanticCustomError("instances", "give instances or inputs, which mean the same, and not both")
+        return data
+
 
 class LabelOfInstance(BaseModel):
     """A label and its score."""

@@ -21,6 +21,8 @@ from service.errors import InvalidInput, Malformed, TooLarge
 HEADER_LENGTH = b"inference-header-content-length"
 Body = TypeVar("Body", IndexRequest, LoadRequest, UnloadRequest)
 _DEEPEST = 3
+_SHARED = "shared_memory_"  # what the parameters of a tensor in shared memory begin with
+_AS_THEY_ARE = ("str", "np")  # what MLServer's clients call texts that are in no code such as base64
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ def parse(body: bytes, header_length: str | None, items: int) -> Asked:
         raise _described(error) from None
     if len({output.name for output in header.outputs or ()}) < len(header.outputs or ()):
         raise InvalidInput("an output is asked for twice")
+    if any(name.startswith(_SHARED) for output in header.outputs or () for name in output.parameters):
+        raise InvalidInput("shared memory is not served; outputs are in the answer")
     rest = memoryview(body)[size:]
     texts: dict[str, list[str]] = {}
     for given in header.inputs:
@@ -119,8 +123,10 @@ def _texts(given: RequestInput, rest: memoryview, items: int) -> tuple[list[str]
     """The elements of a BYTES tensor, and how many bytes behind the header they took."""
     if given.datatype != "BYTES":
         raise InvalidInput("inputs are texts: their datatype is BYTES")
-    if "shared_memory_region" in given.parameters:
+    if any(name.startswith(_SHARED) for name in given.parameters):
         raise InvalidInput("shared memory is not served; send the data")
+    if given.parameters.get("content_type", "str") not in _AS_THEY_ARE:
+        raise InvalidInput("texts are read as they are sent; leave content_type out, or make it str")
     if len(given.shape) not in (1, 2) or (len(given.shape) == 2 and given.shape[1] != 1):
         raise InvalidInput("the shape of an input is [n] or [n, 1]")
     count = given.shape[0]

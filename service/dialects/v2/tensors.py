@@ -19,15 +19,17 @@ from service.observe.metrics import Call
 
 Columns = Mapping[str, list[str]]
 _SWITCHES = ("binary_data_output", "handle_impossible")
+_OPTIONS = ("activation", "handle_impossible")  # each of one task
 
 
 @dataclass(frozen=True)
 class Signature:
-    """The tensors of a task. inputs: whether each, of texts, is optional. outputs: the datatype of each. run: gives all
-    outputs for the inputs of a request. Raises ServiceError."""
+    """The tensors of a task. inputs: whether each, of texts, is optional. outputs: the datatype of each. option: the
+    parameter that only this task has. run: gives all outputs for the inputs of a request. Raises ServiceError."""
 
     inputs: Mapping[str, bool]
     outputs: Mapping[str, str]
+    option: str
     run: Callable[[Engine, Call, Target, Columns, Asked], Awaitable[list[Tensor]]]
 
 
@@ -45,7 +47,7 @@ def checked(asked: Asked, signature: Signature) -> Columns:
     """The inputs of a request. Raises InvalidInput when the model has other tensors, or for a wrong parameter."""
     _check_inputs(asked, signature.inputs)
     _check_outputs(asked, signature.outputs)
-    _check_parameters(asked)
+    _check_parameters(asked, signature.option)
     return asked.texts
 
 
@@ -55,7 +57,8 @@ async def _classify(engine: Engine, call: Call, target: Target, columns: Columns
         texts = list(zip(columns["text"], columns["text_pair"], strict=True))
     count = _best_labels(asked)
     labelling = Labelling(asked.header.parameters.get("activation"), count)
-    labels, scores = await engine.scores(call, target, texts, labelling)
+    whole = not asked.header.outputs or any(output.name == "scores" for output in asked.header.outputs)
+    labels, scores = await engine.scores(call, target, texts, labelling, whole)
     best = scores.argmax(1)
     made = [
         Tensor("label", np.array([[labels[n]] for n in best], object)),
@@ -85,11 +88,13 @@ SIGNATURES = {
     CLASSIFICATION.name: Signature(
         inputs={"text": False, "text_pair": True},
         outputs={"label": "BYTES", "score": "FP32", "scores": "FP32"},
+        option="activation",
         run=_classify,
     ),
     QA.name: Signature(
         inputs={"question": False, "context": False},
         outputs={"answer": "BYTES", "score": "FP32", "start": "INT32", "end": "INT32"},
+        option="handle_impossible",
         run=_answer,
     ),
 }
@@ -114,7 +119,10 @@ def _check_outputs(asked: Asked, outputs: Mapping[str, str]) -> None:
     _best_labels(asked)
 
 
-def _check_parameters(asked: Asked) -> None:
+def _check_parameters(asked: Asked, option: str) -> None:
+    for other in _OPTIONS:
+        if other != option and other in asked.header.parameters:
+            raise InvalidInput(f"parameter {other} has no effect on a model of this task; leave it out")
     activation = asked.header.parameters.get("activation")
     if activation is not None and activation not in SCORINGS:
         raise InvalidInput("parameter activation is softmax, sigmoid or none")
