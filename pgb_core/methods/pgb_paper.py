@@ -38,7 +38,7 @@ class PGBPaper(Method):
     def compress(self, run: Run) -> Compressed:
         """See Method."""
         scores, chosen, *after = self.stages(run)
-        plan = Plan.from_json(run.kept_text(chosen, lambda: _plan(run, scores, chosen).to_json()))
+        plan = run.kept_plan(chosen, lambda: _plan(run, scores, chosen))
         return Compressed(steps.recovered(run, plan, after), plan)
 
 
