@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from pgb_core.checkpoints.load import name_of
 from pgb_core.compare.config import CompareConfig
+from pgb_core.compare.files import write
 from pgb_core.compare.page import Report, page
 from pgb_core.compare.points import SETTINGS, Comparison, Points
 from pgb_core.compare.rows import DENSE, Candidate, Row, advice
@@ -39,8 +39,8 @@ def compare(config: CompareConfig, progress: Progress) -> Report:
         times = timed(config.checkpoint, dense, made, count, config.seconds, progress.advance, progress.warn)
     report = _report(config, points.common, rows, times)
     folder = Path(config.out)
-    _written(folder / REPORT, page(report))
-    _written(folder / FIGURES, json.dumps(asdict(report), indent=1, allow_nan=False) + "\n")
+    write(folder / REPORT, page(report))
+    write(folder / FIGURES, json.dumps(asdict(report), indent=1, allow_nan=False) + "\n")
     return report
 
 
@@ -52,13 +52,6 @@ def _check_own(folder: Path) -> None:
                 f"{folder}: holds {name} and no {SETTINGS}, so no comparison wrote it; move it away, or choose another "
                 "--out"
             )
-
-
-def _written(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(text, "utf-8")
-    os.replace(temporary, path)
 
 
 def _report(config: CompareConfig, common: Comparison, rows: Sequence[Row], measured: Measured) -> Report:
