@@ -314,6 +314,27 @@ def test_a_request_is_admitted_whole_or_not_at_all() -> None:
     asyncio.run(scenario())
 
 
+def test_what_was_answered_is_ahead_of_nobody() -> None:
+    """However much it was."""
+
+    async def scenario() -> None:
+        gate = Gate()
+        queue = batcher(gate, queue=20)
+        for _ in range(5):
+            await queue.submit(["x" * 12])
+        gate.open.clear()
+        gate.started.clear()
+        first = asyncio.create_task(queue.submit(["go"]))
+        await started(gate)
+        rest = [asyncio.create_task(queue.submit([text])) for text in ("waits", "too")]
+        await asyncio.sleep(0)
+        gate.open.set()
+        await asyncio.gather(first, *rest)
+        await queue.close()
+
+    asyncio.run(scenario())
+
+
 def test_work_of_a_client_that_left_does_not_run() -> None:
     """Cancelling takes what still waits out of the queue."""
 

@@ -92,6 +92,14 @@ def test_what_waits_behind_a_batch_that_is_too_late_is_taken_at_once() -> None:
     assert queue.take(1.0) == ([], [])
 
 
+def test_where_nothing_waits_only_its_own_time_counts() -> None:
+    """A request of any size is admitted, unless it must take longer than its deadline allows, beyond doubt."""
+    filled().admit([Entry(0, 2000, 0.0, "large")], 0.0)
+    filled().admit([Entry(0, 100, 0.0, "hurried", 0.7)], 0.0)
+    with pytest.raises(DeadlineExceeded, match="fewer at a time"):
+        filled().admit([Entry(0, 100, 0.0, "hurried", 0.6)], 0.0)
+
+
 def test_a_closed_queue_takes_nothing() -> None:
     """Whatever waits is still taken."""
     queue = filled(10)
