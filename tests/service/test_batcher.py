@@ -293,6 +293,27 @@ def test_admission_is_bounded_in_estimated_seconds() -> None:
     asyncio.run(scenario())
 
 
+def test_the_bound_in_seconds_follows_what_batches_take() -> None:
+    """What would have been refused by the time that was measured at first is admitted once batches were quick."""
+
+    async def scenario() -> None:
+        gate = Gate()
+        queue = batcher(gate, tokens=1000, seconds=0.15, cost=SLOW)
+        for _ in range(40):
+            await queue.submit(["x" * 300])
+        gate.open.clear()
+        gate.started.clear()
+        first = asyncio.create_task(queue.submit(["go"]))
+        await started(gate)
+        rest = [asyncio.create_task(queue.submit([text])) for text in ("x" * 100, "y")]
+        await asyncio.sleep(0)
+        gate.open.set()
+        await asyncio.gather(first, *rest)
+        await queue.close()
+
+    asyncio.run(scenario())
+
+
 def test_a_request_is_admitted_whole_or_not_at_all() -> None:
     """Refusal says when to come back, and nothing of the refused request runs."""
 
