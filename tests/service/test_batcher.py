@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from service.batching.batcher import Batcher, Cost, Limits
-from service.errors import DeadlineExceeded, Overloaded, RuntimeFailed, Unavailable
+from service.errors import DeadlineExceeded, InputRejected, Overloaded, RuntimeFailed, Unavailable
 from service.observe.metrics import clock
 from tests.service.faults import Panic
 
@@ -210,6 +210,30 @@ def test_an_input_that_fails_in_company_fails_nobody_else() -> None:
         assert queue.failures == 0
         assert (3, 12, True) in ledger.batches
         await first
+        await queue.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (MemoryError(), RuntimeFailed),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), RuntimeFailed),
+        (RuntimeError("indices element out of data bounds"), InputRejected),
+    ],
+)
+def test_an_input_is_at_fault_unless_memory_ran_out(error: Exception, told: type[Exception]) -> None:
+    """Where the model's own check passes; the model counts as well in either case."""
+
+    def fails(items: Sequence[str]) -> Sequence[str]:
+        raise error
+
+    async def scenario() -> None:
+        queue = Batcher(fails, len, Limits(12, 1000, 1e3, 10.0), QUICK, check=lambda: True)
+        with pytest.raises(told):
+            await queue.submit(["abc"])
+        assert queue.failures == 0
         await queue.close()
 
     asyncio.run(scenario())
