@@ -258,7 +258,7 @@ def _row(done: Artifact, point: Point, epochs: float, seconds: float, notes: lis
         for form, record in manifest.forms.items()
     }
     scores = {form: value for form, value in points.items() if value is not None}
-    sizes = {form: (done.path / record.file).stat().st_size for form, record in manifest.forms.items()}
+    sizes = {form: done.size(form) for form in manifest.forms}
     kept = manifest.weights["kept"] / manifest.weights["dense"]
     worth: list[list[float]] = manifest.measured.get("worth", {}).get("table", [])
     return Row(point, kept, epochs, seconds, scores, sizes, layers_of(plan), notes, worth)

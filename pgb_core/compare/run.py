@@ -13,7 +13,7 @@ from pgb_core.compare.files import write
 from pgb_core.compare.page import Report, page
 from pgb_core.compare.points import SETTINGS, Comparison, Points
 from pgb_core.compare.rows import DENSE, Candidate, Row, advice
-from pgb_core.compare.timing import FUSED, Measured, timed
+from pgb_core.compare.timing import BASELINE, Measured, timed
 from pgb_core.errors import ConfigError
 from pgb_core.machine import facts
 from pgb_core.progress.report import Report as Progress
@@ -55,11 +55,11 @@ def _check_own(folder: Path) -> None:
 
 
 def _report(config: CompareConfig, common: Comparison, rows: Sequence[Row], measured: Measured) -> Report:
-    shapes = list(measured.times[DENSE][FUSED])
+    shapes = list(measured.times[DENSE][BASELINE])
     shape = shapes[-1]  # the most work
     candidates = [_candidate(row, form, times[shape]) for row in rows for form, times in _of(row, measured)]
-    fused = measured.times[DENSE][FUSED][shape]
-    candidates.append(Candidate(DENSE, DENSE, 1.0, FUSED, common.dense, fused, measured.fused, dense=True))
+    fused = measured.times[DENSE][BASELINE][shape]
+    candidates.append(Candidate(DENSE, DENSE, 1.0, BASELINE, common.dense, fused, measured.fused, dense=True))
     return Report(
         name=name_of(config.checkpoint),
         task=common.task,
