@@ -53,7 +53,7 @@ def wait_passively(environment: MutableMapping[str, str] = os.environ) -> None:
 def facts() -> dict[str, object]:
     """Processor, instruction sets that matter here, cores and system, without names of hosts or users."""
     return {
-        "cpu": _cpu_fact("model name") or platform.processor() or "unknown",
+        "cpu": _model(),
         "instruction_sets": instruction_sets(),
         "cores": usable_cores(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -62,8 +62,7 @@ def facts() -> dict[str, object]:
 
 def processor() -> str:
     """The processor's name and its instruction sets, in a line."""
-    name = _cpu_fact("model name") or platform.processor() or "unknown"
-    return f"{name} ({', '.join(instruction_sets()) or 'instruction sets unknown'})"
+    return f"{_model()} ({', '.join(instruction_sets()) or 'instruction sets unknown'})"
 
 
 def instruction_sets() -> list[str]:
@@ -128,6 +127,10 @@ def _room(folder: Path) -> int | None:
             files = sum(int(line[1]) for line in lines if line[:1] == [forgotten])
             return max(0, int(most) - int(held) + files)
     return None
+
+
+def _model() -> str:
+    return _cpu_fact("model name") or platform.processor() or "unknown"
 
 
 def _cpu_fact(name: str) -> str:

@@ -36,6 +36,10 @@ class Artifact:
         """The file that an engine runs: an ONNX graph, or PyTorch's tensors. Raises ArtifactError as `form` does."""
         return self.path / self.form(form).file
 
+    def size(self, form: str) -> int:
+        """Bytes of that file. Raises ArtifactError as `form` does."""
+        return self.graph(form).stat().st_size
+
     def check(self, form: str) -> Path:
         """Inputs with the logits that this form must give. Raises ArtifactError as `form` does."""
         return self.path / self.form(form).check

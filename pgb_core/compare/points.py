@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from typing import Any
 from pgb_core import __version__
 from pgb_core.artifact import MANIFEST, Artifact, check_replaceable, open_artifact
 from pgb_core.compare.config import CompareConfig
+from pgb_core.compare.files import write
 from pgb_core.compare.rows import Point, Row
 from pgb_core.errors import OF_ONE_SIZE, ArtifactError, ConfigError, DataError
 from pgb_core.inference.batches import Predict
@@ -219,9 +219,7 @@ class Points:
             return common
         common = self._measured()
         self._folder.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".new")
-        temporary.write_text(json.dumps({"asked": asked, "common": common.__dict__}, indent=1) + "\n", "utf-8")
-        os.replace(temporary, path)
+        write(path, json.dumps({"asked": asked, "common": common.__dict__}, indent=1) + "\n")
         return common
 
     def _measured(self) -> Comparison:
@@ -260,7 +258,7 @@ def _row(done: Artifact, point: Point, epochs: float, seconds: float, notes: lis
         for form, record in manifest.forms.items()
     }
     scores = {form: value for form, value in points.items() if value is not None}
-    sizes = {form: (done.path / record.file).stat().st_size for form, record in manifest.forms.items()}
+    sizes = {form: done.size(form) for form in manifest.forms}
     kept = manifest.weights["kept"] / manifest.weights["dense"]
     worth: list[list[float]] = manifest.measured.get("worth", {}).get("table", [])
     return Row(point, kept, epochs, seconds, scores, sizes, layers_of(plan), notes, worth)

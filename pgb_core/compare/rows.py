@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pgb_core.compare.files import write
 from pgb_core.errors import DataError
 
 DENSE = "dense"
@@ -59,10 +59,7 @@ class Row:
 
     def save(self, folder: Path) -> None:
         """Whole or not at all."""
-        path = folder / f"{self.point.name}.json"
-        temporary = path.with_suffix(".new")
-        temporary.write_text(json.dumps(asdict(self), indent=1, allow_nan=False) + "\n", "utf-8")
-        os.replace(temporary, path)
+        write(folder / f"{self.point.name}.json", json.dumps(asdict(self), indent=1, allow_nan=False) + "\n")
 
     @classmethod
     def load(cls, folder: Path, point: Point) -> Row | None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from pgb_core.checkpoints.load import name_of
 from pgb_core.compare.config import CompareConfig
+from pgb_core.compare.files import write
 from pgb_core.compare.page import Report, page
 from pgb_core.compare.points import SETTINGS, Comparison, Points
 from pgb_core.compare.rows import DENSE, Candidate, Row, advice
-from pgb_core.compare.timing import FUSED, Measured, timed
+from pgb_core.compare.timing import BASELINE, Measured, timed
 from pgb_core.errors import ConfigError
 from pgb_core.machine import facts
 from pgb_core.progress.report import Report as Progress
@@ -39,8 +39,8 @@ def compare(config: CompareConfig, progress: Progress) -> Report:
         times = timed(config.checkpoint, dense, made, count, config.seconds, progress.advance, progress.warn)
     report = _report(config, points.common, rows, times)
     folder = Path(config.out)
-    _written(folder / REPORT, page(report))
-    _written(folder / FIGURES, json.dumps(asdict(report), indent=1, allow_nan=False) + "\n")
+    write(folder / REPORT, page(report))
+    write(folder / FIGURES, json.dumps(asdict(report), indent=1, allow_nan=False) + "\n")
     return report
 
 
@@ -54,19 +54,12 @@ def _check_own(folder: Path) -> None:
             )
 
 
-def _written(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(text, "utf-8")
-    os.replace(temporary, path)
-
-
 def _report(config: CompareConfig, common: Comparison, rows: Sequence[Row], measured: Measured) -> Report:
-    shapes = list(measured.times[DENSE][FUSED])
+    shapes = list(measured.times[DENSE][BASELINE])
     shape = shapes[-1]  # the most work
     candidates = [_candidate(row, form, times[shape]) for row in rows for form, times in _of(row, measured)]
-    fused = measured.times[DENSE][FUSED][shape]
-    candidates.append(Candidate(DENSE, DENSE, 1.0, FUSED, common.dense, fused, measured.fused, dense=True))
+    fused = measured.times[DENSE][BASELINE][shape]
+    candidates.append(Candidate(DENSE, DENSE, 1.0, BASELINE, common.dense, fused, measured.fused, dense=True))
     return Report(
         name=name_of(config.checkpoint),
         task=common.task,

@@ -21,7 +21,7 @@ from pgb_core.measure.comparison import write_dense
 from pgb_core.progress.report import Report
 
 SHAPES: tuple[Shape, ...] = ((1, 128), (8, 128))
-FUSED = "fused"  # the dense model with ONNX Runtime's fused operators
+BASELINE = "fused"  # the form of the dense model that others are timed beside: ONNX Runtime's fused operators
 AT_ONCE = 12  # models at most beside the dense forms, each in a process of its own
 
 
@@ -65,10 +65,10 @@ def timed(
     busy: str | None = None
     with tempfile.TemporaryDirectory(prefix="pgb-compare-") as folder:
         loaded = load_checked(checkpoint, open_artifact(dense).manifest.task, Report())[0]
-        whole = write_dense(loaded, Path(folder) / DENSE, (FUSED,))
+        whole = write_dense(loaded, Path(folder) / DENSE, (BASELINE,))
         shapes = tuple(shape for shape in SHAPES if shape[1] <= loaded.max_length) or ((1, loaded.max_length),)
-        size = whole.graph(FUSED).stat().st_size
-        anchors = {(DENSE, FUSED): Timed(whole.path, FUSED)}
+        size = whole.size(BASELINE)
+        anchors = {(DENSE, BASELINE): Timed(whole.path, BASELINE)}
         dense_files = _running(dense)
         anchors |= {(DENSE, form): Timed(dense, form) for form in dense_files}
         models, needed = dict[Key, Timed](), dict[Key, int]()
@@ -144,5 +144,5 @@ def _running(path: Path) -> dict[str, int]:
     for form in artifact.manifest.forms:
         with suppress(RuntimeUnavailable):
             open_runtime(artifact, form, "cpu", 1).close()
-            found[form] = artifact.graph(form).stat().st_size
+            found[form] = artifact.size(form)
     return found

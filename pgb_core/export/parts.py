@@ -124,6 +124,14 @@ def product(g: Graph, name: str, chain: Chain, x: str, negated: bool = False) ->
     return g.op("MatMul", name, x, g.constant(f"{name}.weight", -weight.T if negated else weight.T))
 
 
+def additive_mask(g: Graph) -> str:
+    """[batch, 1, 1, tokens]: 0 where attended, -1e9 elsewhere."""
+    mask = g.op("Cast", "mask.float", "attention_mask", to=TensorProto.FLOAT)
+    hidden = g.op("Sub", "mask.hidden", mask, g.constant("mask.one", np.float32(1)))
+    scaled = g.op("Mul", "mask.scaled", hidden, g.constant("mask.large", np.float32(1e9)))
+    return g.op("Unsqueeze", "mask.bias", scaled, g.constant("mask.axes", [1, 2]))
+
+
 def first_channels(g: Graph, x: str, count: int, axis: int) -> str:
     """The first channels of x along an axis; who reads as many of the same x shares one slice."""
     name = f"{x}.first.{count}"

@@ -10,7 +10,7 @@ from typing import Any
 
 from pgb_core.artifact import SCORINGS, Artifact, open_artifact
 from pgb_core.hub import located
-from pgb_core.inference.batches import BATCH_TOKENS, prepare_question, prepare_texts, run_all, run_groups
+from pgb_core.inference.batches import prepare_question, prepare_texts, run_all, run_groups
 from pgb_core.inference.calls import Call, Found, is_input
 from pgb_core.inference.choose import AUTO, Asked, choose
 from pgb_core.inference.errors import EmptyInput, InvalidInput, RuntimeUnavailable, WrongTask
@@ -29,14 +29,13 @@ _LABELLING, _OPTIONS, _WINDOWING = Labelling(), Options(), Windowing()
 class Loaded:
     """A model that answers in this process, for one thread at a time. Leaving it as a context frees the runtime.
 
-    manifest: what the artifact says of itself. batch_tokens: most padded tokens of one batch.
+    manifest: what the artifact says of itself.
     """
 
-    def __init__(self, artifact: Artifact, runtime: Runtime, batch_tokens: int = BATCH_TOKENS) -> None:
+    def __init__(self, artifact: Artifact, runtime: Runtime) -> None:
         self.manifest = artifact.manifest
         self.tokenizer = Tokenizer.open(artifact.tokenizer, self.manifest.max_length)
         self.runtime = runtime
-        self.batch_tokens = batch_tokens
         self._open = True
 
     def __enter__(self) -> Loaded:
@@ -96,8 +95,7 @@ class Loaded:
         _require(len(plain) == len(texts), "a pair is not read in windows; give texts alone, or let the pair be cut")
         tokenizer = self._reader(options)
         groups = all_of(tokenizer.whole(plain, options.shared(tokenizer.max_length), sys.maxsize, sys.maxsize))
-        run = partial(run_all, self.runtime.run, batch_tokens=self.batch_tokens)
-        return [pooled(rows, pool) for rows in run_groups(run, groups)]
+        return [pooled(rows, pool) for rows in run_groups(partial(run_all, self.runtime.run), groups)]
 
     def _cut(self, texts: Sequence[Text], options: Labelling) -> list[Logits]:
         tokenizer = self._reader(options)
@@ -106,7 +104,7 @@ class Loaded:
             raise InvalidInput(
                 f"a text has more than {tokenizer.max_length} tokens, which is the limit; shorten it or truncate"
             )
-        return run_all(self.runtime.run, tokens, self.batch_tokens)
+        return run_all(self.runtime.run, tokens)
 
     def answer(
         self, question: str, context: str, options: Options = _OPTIONS, windowing: Windowing = _WINDOWING
@@ -139,7 +137,7 @@ class Loaded:
         _require(windowing.stride is None or windowing.stride >= 0, "stride is no negative number")
         self._check(QA, [(q.question, q.context) for q in questions])
         windows = [prepare_question(self.tokenizer, q, windowing) for q in questions]
-        run = partial(run_all, self.runtime.run, batch_tokens=self.batch_tokens)
+        run = partial(run_all, self.runtime.run)
         logits = run_groups(run, [[window.tokens for window in group] for group in windows])
         return [
             all_of(best(q.context, group, rows, options))

@@ -35,7 +35,7 @@ def width(length: int) -> int:
 
 
 def grouped(features: Sequence[Features], tokens: int, seed: int | None = None) -> list[list[Features]]:
-    """The inputs of each batch, at most `tokens` padded tokens each; see `pgb_core.tasks.features.batches`."""
+    """The inputs of each batch, at most `tokens` padded tokens each; see `pgb_core.tasks.features.grouped`."""
     return inputs.grouped(features, tokens, seed, width)
 
 

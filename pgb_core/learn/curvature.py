@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from pgb_core.learn.fisher import frozen
 from pgb_core.learn.noise import matrices
 from pgb_core.model.encoder import Encoder
 from pgb_core.tasks import Objective
@@ -36,19 +37,15 @@ def curvature(
     weights = {layer.index: [p for one in layer.maps().values() for p in matrices(one)] for layer in model.layers}
     every = [parameter for some in weights.values() for parameter in some]
     found: dict[int, list[float]] = {index: [] for index in weights}
-    frozen = [parameter.requires_grad for parameter in every]
-    for parameter in every:
-        parameter.requires_grad_(True)
-    try:
+    with frozen(model):
+        for parameter in every:
+            parameter.requires_grad_(True)
         for batch in batches:
             gradients = dict(zip(every, _gradients(model, batch.to(device), objective, every, generator), strict=True))
             for index, parameters in weights.items():
                 mine = [gradients[parameter] for parameter in parameters]
                 found[index].append(largest_eigenvalue(parameters, mine, generator))
                 progress()
-    finally:
-        for parameter, before in zip(every, frozen, strict=True):
-            parameter.requires_grad_(before)
     return {index: torch.tensor(values) for index, values in found.items()}
 
 

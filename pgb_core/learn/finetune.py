@@ -8,7 +8,7 @@ The order of rows depends only on (seed, epoch), so a run that is resumed at any
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -154,22 +154,17 @@ class Trainer:
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Inverse of `state`."""
         self.step = int(tensors["step"])
-        model = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
-        self.student.load_state_dict(model)
+        self.student.load_state_dict(_under("model.", tensors))
         slots: dict[int, dict[str, Any]] = {}
-        for name, value in tensors.items():
-            if name.startswith("optimizer."):
-                _, index, key = name.split(".")
-                slots.setdefault(int(index), {})[key] = value.clone()
+        for name, value in _under("optimizer.", tensors).items():
+            index, key = name.split(".")
+            slots.setdefault(int(index), {})[key] = value.clone()
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": slots})
         for number, regime in enumerate(self.regimes):
-            prefix = f"regime.{number}."
-            kept = {name: value for name, value in tensors.items() if name.startswith(prefix)}
-            regime.restore({name.removeprefix(prefix): value.clone() for name, value in kept.items()})
+            kept = _under(f"regime.{number}.", tensors)
+            regime.restore({name: value.clone() for name, value in kept.items()})
         if self.best is not None:
-            self.best.restore(
-                {name.removeprefix("best."): value for name, value in tensors.items() if name.startswith("best.")}
-            )
+            self.best.restore(_under("best.", tensors))
 
     def _group(self) -> list[Features]:
         """The inputs of this step."""
@@ -221,6 +216,11 @@ class Trainer:
             loss = loss + self.objective.distil(logits.float(), goal.float(), mask)
             loss = loss + hidden_loss(states, goals, mask)
         return loss
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those whose names begin with a prefix, by the rest of their names."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def epoch_of(features: Sequence[Features], tokens: int, seed: int) -> list[list[Features]]:

@@ -21,17 +21,16 @@ PART = 0.3  # of the steps, at their end
 
 
 class Noise(Regime):
-    """In the last `part` of the steps a share of the maps is quantised at each."""
+    """In the last part of the steps, `PART`, a share of the maps is quantised at each."""
 
-    def __init__(self, model: Encoder, share: float, part: float = PART) -> None:
+    def __init__(self, model: Encoder, share: float) -> None:
         self._maps = list(model.sites().values())
         self._share = share
-        self._part = part
 
     @contextmanager
     def applied(self, step: Step) -> Iterator[None]:
         """See Regime."""
-        chosen = picked(self._maps, self._share, step) if step.number >= (1 - self._part) * step.of else []
+        chosen = picked(self._maps, self._share, step) if step.number >= (1 - PART) * step.of else []
         with quantised(chosen):
             yield
 

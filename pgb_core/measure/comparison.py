@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pgb_core.artifact import Artifact, open_artifact
+from pgb_core.artifact import Artifact
 from pgb_core.checkpoints.load import Checkpoint
 from pgb_core.data.words import plain
 from pgb_core.errors import ConfigError
@@ -138,13 +138,15 @@ def compare(
         if not models:
             raise ConfigError(f"no form of {artifact.path} runs on {device} here: {left_out}")
         unlike = None
+        opened = {artifact.path: artifact}
         if checkpoint is not None:
             loaded = load_checked(checkpoint, artifact.manifest.task, Report())[0]
             unlike = _unlike(artifact, loaded)
             whole = write_dense(loaded, Path(folder) / "dense", DENSE_FORMS[device])
+            opened[whole.path] = whole
             others, missing = _running(whole, DENSE_FORMS[device], dense, device)
             models, left_out = {**others, **models}, {**left_out, **missing}
-        sizes = {name: _size(model) for name, model in models.items()}
+        sizes = {name: opened[model.path].size(model.form) for name, model in models.items()}
         bench.check_room(sizes.values())
         found = bench.time_in_turns(models, fitting, threads, seconds, progress)
     lost = {
@@ -218,7 +220,3 @@ def _running(
         else:
             models[named(form)] = Timed(artifact.path, form, device)
     return models, left_out
-
-
-def _size(model: Timed) -> int:
-    return open_artifact(model.path).graph(model.form).stat().st_size

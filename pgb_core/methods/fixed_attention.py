@@ -41,7 +41,7 @@ class FixedAttention(Method):
         compared, chosen, *after = self.stages(run)
         kept = run.lasting(compared, lambda: _compared(run))
         far = {int(layer): table.cpu() for layer, table in sorted(kept.items(), key=lambda one: int(one[0]))}
-        plan = Plan.from_json(run.kept_text(chosen, lambda: _plan(run, far).to_json()))
+        plan = run.kept_plan(chosen, lambda: _plan(run, far))
         steps.tell_budget(run, share(plan, run.config.budget), f"this method comes no nearer, as {FLOOR}")
         return Compressed(steps.recovered(run, plan, after), plan, {"fixed_attention": _measured(far)})
 

@@ -62,7 +62,7 @@ class Flop(Method):
             shapes,
             weights(run) * sum(out * into for out, into in shapes.values()),
         )
-        plan = Plan.from_json(run.kept_text(stages[1], lambda: plan_of(run, shapes, directions).to_json()))
+        plan = run.kept_plan(stages[1], lambda: plan_of(run, shapes, directions))
         _tell(run, plan)
         compact = steps.cut(run, plan)
         compact.load_state_dict(_state(compact, model, maps, gates, directions))

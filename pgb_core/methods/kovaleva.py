@@ -55,7 +55,7 @@ class Kovaleva(Method):
         judged, chosen, *after = self.stages(run)
         table = run.lasting(judged, lambda: {"worth": _table(run)})["worth"].cpu()
         check_telling([table], "attention", "magnitude")
-        plan = Plan.from_json(run.kept_text(chosen, lambda: _plan(run, table).to_json()))
+        plan = run.kept_plan(chosen, lambda: _plan(run, table))
         why = f"this method comes no nearer, as {FLOORS[options.disable]}"
         steps.tell_budget(run, share(plan, config.budget), why)
         return Compressed(steps.recovered(run, plan, after), plan, {"worth": _measured(options, table)})

@@ -53,11 +53,11 @@ class Magnitude(Method):
             )
         chosen, *after = self.stages(run)
 
-        def planned() -> str:
+        def planned() -> Plan:
             choices = kept(steps.weights_of(run.dense))
-            return Plan(run.checkpoint.digest, run.dense.config.head_dim, choices).to_json()
+            return Plan(run.checkpoint.digest, run.dense.config.head_dim, choices)
 
-        plan = Plan.from_json(run.kept_text(chosen, planned))
+        plan = run.kept_plan(chosen, planned)
         return Compressed(steps.recovered(run, plan, after), plan)
 
 

@@ -11,7 +11,6 @@ from pgb_core.methods import steps
 from pgb_core.methods.base import Compressed, Method
 from pgb_core.methods.whole_parts import check_size, plan_of, sizes_of, tell_budget
 from pgb_core.options.michel import MichelOptions
-from pgb_core.plan import Plan
 from pgb_core.run.run import Run, Stage
 from pgb_core.search.telling import check_telling
 from pgb_core.search.units import Sizes, Units, by_layer, without_lowest
@@ -39,7 +38,7 @@ class Michel(Method):
     def compress(self, run: Run) -> Compressed:
         """See Method."""
         chosen, *after = self.stages(run)
-        plan = Plan.from_json(run.kept_text(chosen, lambda: plan_of(run, _kept(run)).to_json()))
+        plan = run.kept_plan(chosen, lambda: plan_of(run, _kept(run)))
         tell_budget(run, plan)
         return Compressed(steps.recovered(run, plan, after), plan)
 

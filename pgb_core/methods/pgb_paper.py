@@ -10,10 +10,11 @@ from pgb_core.errors import PlanError
 from pgb_core.methods import steps
 from pgb_core.methods.base import Compressed, Method
 from pgb_core.options.pgb_paper import PGBPaperOptions
-from pgb_core.plan import Choice, Group, Grouping, Keep, Plan, Role, Site, nothing
+from pgb_core.plan import Choice, Keep, Plan, Role, Site, nothing
 from pgb_core.run.run import Run, Stage
 from pgb_core.search import grouping, threshold
 from pgb_core.search.kept import importance_kept
+from pgb_core.search.menus import Draft
 from pgb_core.search.planning import FLOPS_TOKENS
 from pgb_core.threads import threads
 
@@ -37,7 +38,7 @@ class PGBPaper(Method):
     def compress(self, run: Run) -> Compressed:
         """See Method."""
         scores, chosen, *after = self.stages(run)
-        plan = Plan.from_json(run.kept_text(chosen, lambda: _plan(run, scores, chosen).to_json()))
+        plan = run.kept_plan(chosen, lambda: _plan(run, scores, chosen))
         return Compressed(steps.recovered(run, plan, after), plan)
 
 
@@ -75,5 +76,4 @@ def choice(importance: Tensor, count: int, passes: int) -> Choice:
     if count < 2:
         return Keep(shape) if count else nothing(shape)
     blocks = grouping.disjoint(importance, count, passes)
-    pairs = zip(blocks.rows.tolist(), blocks.cols.tolist(), strict=True)
-    return Grouping(tuple(Group(tuple(rows), tuple(cols)) for rows, cols in pairs), shape)
+    return Draft(shape, blocks.rows, blocks.cols).choice()

@@ -51,7 +51,7 @@ def planned(run: Run, options: PGBOptions, stages: Sequence[Stage]) -> Plan:
     """The plan, kept or made. stages: as `plan_stages` has them."""
     if run.config.keep == 1:
         return whole(run)
-    return Plan.from_json(run.kept_text(stages[-1], lambda: _searched(run, options, stages).to_json()))
+    return run.kept_plan(stages[-1], lambda: _searched(run, options, stages))
 
 
 def whole(run: Run) -> Plan:

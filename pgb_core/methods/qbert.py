@@ -63,13 +63,13 @@ class QBert(Quantised):
         plan = planned(run, PLANNED, before)
         found = run.lasting(curved, lambda: self._measured(run))
 
-        def decided() -> str:
+        def decided() -> Plan:
             if run.options(QBertOptions).exact:
                 check_telling((values.cpu() for values in found.values()), "layer", "q8bert")
             sensitive = {int(name): sensitivity(values.cpu()) for name, values in found.items()}
-            return replace(plan, exact=most_sensitive(plan, sensitive, run.options(QBertOptions).exact)).to_json()
+            return replace(plan, exact=most_sensitive(plan, sensitive, run.options(QBertOptions).exact))
 
-        plan = Plan.from_json(run.kept_text(chosen, decided))
+        plan = run.kept_plan(chosen, decided)
         exact = sorted({site.layer for site in plan.exact})
         run.report.note(f"layers that stay in float32 in int8 forms: {', '.join(map(str, exact)) or 'none'}")
         return self.trained(run, plan, after)

@@ -10,7 +10,6 @@ from pgb_core.methods.base import Compressed, Method
 from pgb_core.methods.whole_parts import check_size, plan_of, sizes_of, tell_budget
 from pgb_core.model.encoder import Encoder
 from pgb_core.options.voita import VoitaOptions
-from pgb_core.plan import Plan
 from pgb_core.run.run import Run, Stage
 from pgb_core.search.units import Units, highest
 
@@ -53,7 +52,7 @@ class Voita(Method):
         told = run.report.warn if unsettled else run.report.note
         more = "; they need more --epochs or a larger --gate-rate" if unsettled else ""
         told(f"gates settled with {trained.open:.1%} of the {run.config.budget} open{more}")
-        plan = Plan.from_json(run.kept_text(chosen, lambda: plan_of(run, _kept(run, trained.scores)).to_json()))
+        plan = run.kept_plan(chosen, lambda: plan_of(run, _kept(run, trained.scores)))
         tell_budget(run, plan)
         compact = steps.cut(run, plan, model)
         return Compressed(steps.finished(run, compact, finish, 1 - GATED), plan)

@@ -4,7 +4,7 @@ A plan has no tensors. A compressed model can be made again from its plan and it
 without torch.
 """
 
-from pgb_core.plan.kinds import Choice, Group, Grouping, Keep, nothing
+from pgb_core.plan.kinds import Choice, Group, Grouping, Keep, block, nothing
 from pgb_core.plan.patterns import Pattern
 from pgb_core.plan.plan import Plan, flops
 from pgb_core.plan.sites import ATTENTION, FEED_FORWARD, WRITING, Role, Site
@@ -21,6 +21,7 @@ __all__ = [
     "Plan",
     "Role",
     "Site",
+    "block",
     "flops",
     "nothing",
 ]

@@ -88,7 +88,7 @@ class Bars(Report):
         share, whole = self._estimate.whole_share, self._estimate.whole_left
         if self._whole is not None and share is not None:
             note = f"{about(whole)} left" if whole is not None else ""
-            self._bars.update(self._whole, completed=share, count=f"{share:.0%}".replace("%", " %"), note=note)
+            self._bars.update(self._whole, completed=share, count=f"{100 * share:.0f} %", note=note)
 
     def _stage_so_far(self) -> str:
         share, left = self._estimate.share, self._estimate.left

@@ -24,6 +24,7 @@ from pgb_core.machine import free_memory
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.predict import torch_predictor
 from pgb_core.options import MethodOptions
+from pgb_core.plan import Plan
 from pgb_core.progress.report import Report
 from pgb_core.run import reading
 from pgb_core.run.inputs import Inputs, read_inputs
@@ -241,13 +242,13 @@ class Run:
             self.workspace.save_tensors(stage.name, stage.digest, found)
         return to_device(found, self.device)
 
-    def kept_text(self, stage: Stage, make: Callable[[], str]) -> str:
-        """The text of a stage: that which is kept, or the one that is made now."""
+    def kept_plan(self, stage: Stage, make: Callable[[], Plan]) -> Plan:
+        """The plan of a stage: that which is kept, or the one that is made now."""
         found = self.workspace.text(stage.name, stage.digest)
         if found is None:
-            found = self.records.timed(stage.digest, make)
+            found = self.records.timed(stage.digest, lambda: make().to_json())
             self.workspace.save_text(stage.name, stage.digest, found)
-        return found
+        return Plan.from_json(found)
 
     def under_way(self, stages: Sequence[Stage]) -> bool:
         """Whether the last of these stages, of this run, has begun."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from torch import Tensor
 
 from pgb_core.errors import PlanError
-from pgb_core.plan import ATTENTION, Choice, Group, Grouping, Keep, Pattern, Plan, Role, Site, nothing
+from pgb_core.plan import ATTENTION, Choice, Keep, Pattern, Plan, Role, Site, block, nothing
 from pgb_core.plan.kinds import Shape
 from pgb_core.search.planning import share
 
@@ -24,10 +24,10 @@ def fixed_choices(
         rows = tuple(head_dim * head + n for head in heads for n in range(head_dim))
         if site.role in ATTENTION and site.layer in dropped:
             found[site] = nothing(shape)
-        elif site.role not in (Role.QUERY, Role.KEY) or len(rows) == shape[0]:
-            found[site] = Keep(shape)
+        elif site.role in (Role.QUERY, Role.KEY):
+            found[site] = block(rows, range(shape[1]), shape)
         else:
-            found[site] = Grouping((Group(rows, tuple(range(shape[1]))),), shape) if rows else nothing(shape)
+            found[site] = Keep(shape)
     return found
 
 

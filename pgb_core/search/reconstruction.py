@@ -14,7 +14,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from pgb_core.plan import ATTENTION, FEED_FORWARD, Choice, Group, Grouping, Keep, Plan, Role, Site
+from pgb_core.plan import ATTENTION, FEED_FORWARD, Choice, Group, Grouping, Keep, Plan, Role, Site, block
 from pgb_core.search import nested
 from pgb_core.search.pull import factored
 
@@ -145,8 +145,8 @@ def _neurons(
     surgery.remove(inner.shape[0] - len(inner.rows))
     left = tuple(surgery.left.tolist())
     found = {
-        Role.FFN_IN: _grouping(Group(left, blocks[0].cols), inner.shape),
-        Role.FFN_OUT: _grouping(Group(blocks[1].rows, left), outer.shape),
+        Role.FFN_IN: block(left, blocks[0].cols, inner.shape),
+        Role.FFN_OUT: block(blocks[1].rows, left, outer.shape),
     }
     return found, surgery.ridge
 
@@ -175,11 +175,8 @@ def _heads(
     left = tuple(surgery.left.tolist())
     scored = [_scored(plan, layer, importances, head, query, key) for head in sorted({row // size for row in left})]
     rows = tuple(row for some in scored for row in some)
-    found = zip(ATTENTION, (Group(rows, query.cols), Group(rows, key.cols), Group(left, value.cols)), strict=False)
-    changed = {
-        **{role: _grouping(group, choices[role].shape) for role, group in found},
-        Role.ATTENTION_OUTPUT: _grouping(Group(output.rows, left), choices[Role.ATTENTION_OUTPUT].shape),
-    }
+    sides = ((rows, query.cols), (rows, key.cols), (left, value.cols), (output.rows, left))
+    changed = {role: block(*side, choices[role].shape) for role, side in zip(ATTENTION, sides, strict=True)}
     return changed, surgery.ridge
 
 
@@ -207,8 +204,3 @@ def _block(choice: Choice) -> Group | None:
     if isinstance(choice, Keep):
         return Group(tuple(choice.rows), tuple(choice.cols))
     return choice.groups[0] if isinstance(choice, Grouping) and len(choice.groups) == 1 else None
-
-
-def _grouping(group: Group, shape: tuple[int, int]) -> Choice:
-    whole = (len(group.rows), len(group.cols)) == shape
-    return Keep(shape) if whole else Grouping((group,), shape)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from pgb_core.errors import PlanError
-from pgb_core.plan import FEED_FORWARD, WRITING, Choice, Group, Grouping, Keep, Role, Site, nothing
+from pgb_core.plan import FEED_FORWARD, WRITING, Choice, Role, Site, block
 from pgb_core.search.importance import by_unit
 
 Weights = Mapping[Site, Tensor]  # [out, in] each
@@ -204,12 +204,16 @@ def above(share: float) -> float:
 def choices(kept: Units, sizes: Sizes) -> dict[Site, Choice]:
     """What is left of every matrix when these heads and neurons are."""
     found: dict[Site, Choice] = {}
+    stream = range(sizes.hidden)
     for layer, (heads, neurons) in enumerate(zip(kept.heads.cpu(), kept.neurons.cpu(), strict=True)):
         channels = heads.repeat_interleave(sizes.head_dim).nonzero().flatten().tolist()
         for role in Role:
             left = neurons.nonzero().flatten().tolist() if role in FEED_FORWARD else channels
             width = sizes.neurons if role in FEED_FORWARD else sizes.heads * sizes.head_dim
-            found[Site(layer, role)] = _left_of(left, width, sizes.hidden, role in WRITING)
+            if role in WRITING:
+                found[Site(layer, role)] = block(stream, left, (sizes.hidden, width))
+            else:
+                found[Site(layer, role)] = block(left, stream, (width, sizes.hidden))
     return found
 
 
@@ -231,14 +235,3 @@ def _by_score(scores: Units, sizes: Sizes) -> tuple[Tensor, Tensor]:
     order = order[every[order].argsort(descending=True, stable=True)]
     costs = torch.where(order < scores.heads.numel(), sizes.head, sizes.neuron)
     return order, costs.double()
-
-
-def _left_of(left: Sequence[int], width: int, hidden: int, writes: bool) -> Choice:
-    """What is left of a matrix between units of `width` channels and the stream, when these channels are."""
-    shape = (hidden, width) if writes else (width, hidden)
-    if not left:
-        return nothing(shape)
-    if len(left) == width:
-        return Keep(shape)
-    stream = tuple(range(hidden))
-    return Grouping((Group(stream, tuple(left)) if writes else Group(tuple(left), stream),), shape)

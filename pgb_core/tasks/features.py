@@ -53,19 +53,19 @@ def token_count(features: Iterable[Features]) -> int:
     return sum(len(item.ids) for item in features)
 
 
-def batches(features: Sequence[Features], tokens: int, pad_id: int, seed: int | None = None) -> Iterator[Batch]:
-    """Batches of like lengths, at most `tokens` padded tokens each.
-
-    Without a seed: shortest first. With one: shuffled, rows and batches, the same way for the same
-    seed.
-    """
-    yield from (collate(group, pad_id) for group in grouped(features, tokens, seed))
+def batches(features: Sequence[Features], tokens: int, pad_id: int) -> Iterator[Batch]:
+    """Batches of like lengths, at most `tokens` padded tokens each, shortest first."""
+    yield from (collate(group, pad_id) for group in grouped(features, tokens))
 
 
 def grouped(
     features: Sequence[Features], tokens: int, seed: int | None = None, width: Callable[[int], int] = int
 ) -> list[list[Features]]:
-    """The groups that `batches` collates. width: tokens that an input of some length is padded to, at least."""
+    """The inputs of each batch, of like lengths and at most `tokens` padded tokens each.
+
+    Without a seed: shortest first. With one: shuffled, rows and batches, the same way for the same seed. width: tokens
+    that an input of some length is padded to, at least.
+    """
     order = list(range(len(features)))
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     if generator is not None:

@@ -33,12 +33,7 @@ class Stamps:
 
     def stages(self) -> list[float]:
         """Seconds of tokenize, queue, infer and postprocess."""
-        return [
-            self.tokenized - self.received,
-            self.started - self.tokenized,
-            self.finished - self.started,
-            self.done - self.finished,
-        ]
+        return [end - begin for begin, end in self.spans()]
 
     @property
     def total(self) -> float:

@@ -106,4 +106,4 @@ def test_zeros_are_computed_too() -> None:
     module = cut(choice, torch.randn(OUT, IN), torch.randn(OUT), torch.arange(OUT), torch.arange(IN))
     x = torch.randn(3, IN)
     torch.testing.assert_close(module.merged()(x), module(x))
-    assert module.merged().chain().whole
+    assert not module.merged().chain().gathers

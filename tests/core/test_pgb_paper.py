@@ -34,6 +34,7 @@ def test_groups_leave_room_for_what_is_important() -> None:
     values = torch.zeros(12, 12)
     allowed = threshold.divisors(values, G_MAX)
     assert allowed == [1, 2, 3, 4, 6]
+    assert threshold.divisors(values, 3) == [1, 2, 3]
     for share, count in ((1.0, 1), (0.6, 1), (0.5, 2), (0.3, 3), (0.25, 4), (0.2, 4), (1 / 6, 6), (0.15, 6), (0.13, 0)):
         flat = torch.zeros(144)
         flat[: round(share * 144)] = 1

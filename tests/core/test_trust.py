@@ -69,6 +69,23 @@ def test_few_rows_say_nothing() -> None:
         assert "too few" in found.told
 
 
+def test_on_few_rows_a_model_may_be_unlucky() -> None:
+    """It is asked for less than on many, and for more than chance."""
+    targets = [0, 1] * 10
+    for wrong, stopped in ((6, False), (10, True)):
+        predicted = [1 - target for target in targets[:wrong]] + targets[wrong:]
+        fault = trust.judge_classes(predicted, targets, ["a", "b"]).fault
+        assert ("no better than chance" in fault) is stopped
+    assert "not clearly above 0" in trust.judge_numbers(np.array([0.0, 1.0] * 10), np.arange(20.0)).fault
+
+
+def test_rare_labels_that_are_exchanged_stop_nothing() -> None:
+    """An exchange must win a tenth of all rows, however certain it is."""
+    targets = [0] * 9600 + [1] * 200 + [2] * 200
+    predicted = [0] * 9600 + [2] * 200 + [1] * 200
+    assert not trust.judge_classes(predicted, targets, LABELS).fault
+
+
 def test_many_labels() -> None:
     """Right, columns exchanged, noise."""
     g = np.random.default_rng(0)

@@ -39,6 +39,13 @@ def test_allocation_is_within_rounding_of_the_optimum(found: list[list[Option]],
     assert chosen >= best - 1e-9
 
 
+def test_what_keeps_most_together_is_chosen_and_not_what_keeps_most_alone() -> None:
+    """One option keeps 6 for 10; two others keep 5 each for 5."""
+    none = Option(0, 0, 0.0, "none")
+    found = [[none, Option(10, 10, 6.0, "one")], *([none, Option(5, 5, 5.0, "two")] for _ in range(2))]
+    assert [option.recipe for option in allocate(found, 10.5)] == ["none", "two", "two"]
+
+
 def test_an_unreachable_budget_is_an_error() -> None:
     """It names the remedy."""
     with pytest.raises(PlanError, match="use a larger --keep"):

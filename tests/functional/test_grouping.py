@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from pgb_core.search import grouping
@@ -20,6 +21,7 @@ def importances(seed: int, rows: int = 24, cols: int = 36) -> Tensor:
 def owners(gains: Tensor, capacity: int) -> Tensor:
     """The rows [groups, capacity] that each group is given, by gains [rows, groups]."""
     served = torch.from_numpy(grouping.assign(gains.T.double().contiguous().numpy(), capacity))
+    assert served.sum(1).eq(capacity).all()
     return served.nonzero()[:, 1].view(len(served), -1)
 
 
@@ -93,15 +95,21 @@ def test_exact_assignment_beats_every_random_one(seed: int) -> None:
         assert value >= other - 1e-6
 
 
-def test_regret_assignment_fills_every_group_once() -> None:
-    """The fast assignment for many rows is balanced and leaves the least useful rows out."""
+@pytest.mark.parametrize("wanted", [0.0, 1.0])
+def test_regret_assignment_fills_every_group_once(wanted: float) -> None:
+    """The fast assignment for many rows is balanced, leaves the least useful rows out, and keeps about all that can be
+    kept, also where all rows want the same group."""
     gains = torch.rand(900, 4)
+    gains[:, 0] += wanted
     gains[:100] = 0
     owner = owners(gains, 200)
     flat = owner.flatten().tolist()
     assert owner.shape == (4, 200)
     assert len(set(flat)) == 800
     assert min(flat) >= 100
+    slots = gains.repeat_interleave(200, dim=1).numpy()
+    best = slots[linear_sum_assignment(slots, maximize=True)].sum()
+    assert sum(float(gains[rows, group].sum()) for group, rows in enumerate(owner)) >= 0.995 * best
 
 
 def test_planted_blocks_are_found() -> None:

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from pgb_core.errors import PlanError
 from pgb_core.methods.michel import rounds
 from pgb_core.plan import Plan, Role, Site, flops
-from pgb_core.search.units import Sizes, Units, by_layer, choices, highest, without_lowest
+from pgb_core.search.units import Sizes, Units, by_layer, check_one_fits, choices, highest, without_lowest
 
 SIZES = Sizes(layers=3, heads=6, neurons=96, hidden=48, head_dim=8)
 
@@ -82,6 +83,16 @@ def test_the_highest_stay_within_the_budget() -> None:
     same = highest(Units(torch.zeros(3, 6), torch.zeros(3, 96)), SIZES, 0.5 * SIZES.total)
     assert same.heads.sum(1).tolist() == [3, 3, 3]
     assert same.neurons.sum(1).tolist() == [48, 48, 48]
+
+
+@pytest.mark.parametrize("hidden", [48, 50])
+def test_the_share_that_an_error_names_is_enough_and_no_larger_than_it_must_be(hidden: int) -> None:
+    """To three decimals."""
+    sizes = Sizes(layers=3, heads=6, neurons=96, hidden=hidden, head_dim=8)
+    with pytest.raises(PlanError) as error:
+        check_one_fits(sizes, 0.0001)
+    named = float(str(error.value).rpartition("--keep ")[2].partition(" ")[0])
+    assert 0 <= named * sizes.total - sizes.neuron < 0.001 * sizes.total
 
 
 def test_scores_of_a_layer_are_of_one_length() -> None:

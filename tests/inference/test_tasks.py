@@ -28,6 +28,14 @@ def test_extreme_logits_stay_finite(extreme: list[float]) -> None:
     assert activate(logits, "softmax").sum() == pytest.approx(1)
 
 
+def test_each_row_of_logits_has_scores_of_its_own() -> None:
+    """As many rows as labels, so that no axis can stand for the other."""
+    logits = np.log(np.array([[1, 3], [9, 1]], np.float32))
+    assert activate(logits, "softmax") == pytest.approx(np.array([[0.25, 0.75], [0.9, 0.1]]))
+    assert activate(logits, "sigmoid") == pytest.approx(np.array([[0.5, 0.75], [0.9, 0.5]]))
+    assert activate(logits, "none") == pytest.approx(logits)
+
+
 def test_ranking_is_stable() -> None:
     """Equal scores come in label order."""
     given = [np.array(row, np.float32) for row in ([1, 2, 2, 0], [0, 0, 0, 7])]

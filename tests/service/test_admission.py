@@ -38,6 +38,13 @@ def test_what_is_ahead_is_ones_own_work_and_of_others_as_much_as_fair_turns_give
     assert abs(waiting(work).ahead(flow, amount) - slow) <= 1e-9 * max(1.0, slow)
 
 
+def test_of_a_thousand_flows_the_most_that_each_can_have_ahead_counts() -> None:
+    """They are not looked at one by one; and nobody waits for more than there is."""
+    backlog = waiting({**dict.fromkeys(range(1000), 100.0), -1: 10.0})
+    assert backlog.ahead(-1, 5.0) == 10.0 + 1000 * 15.0
+    assert backlog.ahead(-1, 200.0) == backlog.total
+
+
 @given(WORK, AMOUNT, AMOUNT, st.integers(0, 20))
 def test_more_of_ones_own_is_never_sooner_done(work: dict[int, float], less: float, more: float, flow: int) -> None:
     """And nobody waits for more than there is."""
@@ -54,8 +61,17 @@ def test_what_was_added_and_done_leaves_nothing(steps: list[tuple[int, float]]) 
         backlog.add(flow, amount)
     for flow, amount in reversed(steps):
         backlog.done(flow, amount)
-    assert backlog.total <= 1e-6
+    assert backlog.total == 0
     assert not backlog._of
+
+
+def test_what_is_done_is_ahead_of_nobody() -> None:
+    """And what is left of it still is."""
+    backlog = waiting({1: 3.0, 2: 5.0})
+    backlog.done(1, 1.0)
+    assert (backlog.total, backlog.of(1), backlog.of(2)) == (7.0, 2.0, 5.0)
+    backlog.done(1, 2.0)
+    assert (backlog.total, backlog.of(1), backlog.of(2)) == (5.0, 0.0, 5.0)
 
 
 @given(st.floats(0, 100, allow_subnormal=False), st.floats(0, 100, allow_subnormal=False))
@@ -105,3 +121,27 @@ def test_what_flows_leave_behind_is_forgotten() -> None:
         turns.serve(n, 1.0)
         turns.leave(n)
     assert len(turns._served) < 200
+
+
+def test_whoever_sends_more_while_it_waits_keeps_its_turn() -> None:
+    """It was served less than the average, and is not put there."""
+    turns = Turns()
+    for flow in ("waits", "runs"):
+        turns.come(flow)
+    turns.serve("runs", 100.0)
+    turns.come("waits")
+    assert turns.served("waits") == 0
+
+
+def test_whoever_had_more_than_its_share_is_remembered_while_it_is_away() -> None:
+    """Though much is forgotten meanwhile: it would have its next turn at once."""
+    turns = Turns()
+    for flow in ("stays", "greedy"):
+        turns.come(flow)
+    turns.serve("greedy", 1000.0)
+    turns.leave("greedy")
+    for n in range(200):
+        turns.come(n)
+        turns.leave(n)
+    turns.come("greedy")
+    assert turns.served("greedy") == 1000.0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from service.batching.batcher import Batcher, Cost, Limits
-from service.errors import DeadlineExceeded, Overloaded, RuntimeFailed, Unavailable
+from service.errors import DeadlineExceeded, InputRejected, Overloaded, RuntimeFailed, Unavailable
 from service.observe.metrics import clock
 from tests.service.faults import Panic
 
@@ -215,6 +215,30 @@ def test_an_input_that_fails_in_company_fails_nobody_else() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (MemoryError(), RuntimeFailed),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), RuntimeFailed),
+        (RuntimeError("indices element out of data bounds"), InputRejected),
+    ],
+)
+def test_an_input_is_at_fault_unless_memory_ran_out(error: Exception, told: type[Exception]) -> None:
+    """Where the model's own check passes; the model counts as well in either case."""
+
+    def fails(items: Sequence[str]) -> Sequence[str]:
+        raise error
+
+    async def scenario() -> None:
+        queue = Batcher(fails, len, Limits(12, 1000, 1e3, 10.0), QUICK, check=lambda: True)
+        with pytest.raises(told):
+            await queue.submit(["abc"])
+        assert queue.failures == 0
+        await queue.close()
+
+    asyncio.run(scenario())
+
+
 def test_failures_are_counted_until_a_batch_goes_well() -> None:
     """What turns ready to 503, and back; the thread lives on, whatever was raised."""
 
@@ -293,6 +317,27 @@ def test_admission_is_bounded_in_estimated_seconds() -> None:
     asyncio.run(scenario())
 
 
+def test_the_bound_in_seconds_follows_what_batches_take() -> None:
+    """What would have been refused by the time that was measured at first is admitted once batches were quick."""
+
+    async def scenario() -> None:
+        gate = Gate()
+        queue = batcher(gate, tokens=1000, seconds=0.15, cost=SLOW)
+        for _ in range(40):
+            await queue.submit(["x" * 300])
+        gate.open.clear()
+        gate.started.clear()
+        first = asyncio.create_task(queue.submit(["go"]))
+        await started(gate)
+        rest = [asyncio.create_task(queue.submit([text])) for text in ("x" * 100, "y")]
+        await asyncio.sleep(0)
+        gate.open.set()
+        await asyncio.gather(first, *rest)
+        await queue.close()
+
+    asyncio.run(scenario())
+
+
 def test_a_request_is_admitted_whole_or_not_at_all() -> None:
     """Refusal says when to come back, and nothing of the refused request runs."""
 
@@ -309,6 +354,27 @@ def test_a_request_is_admitted_whole_or_not_at_all() -> None:
         gate.open.set()
         await asyncio.gather(first, second)
         assert [item for batch in gate.batches for item in batch] == ["go", "eight..."]
+        await queue.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_was_answered_is_ahead_of_nobody() -> None:
+    """However much it was."""
+
+    async def scenario() -> None:
+        gate = Gate()
+        queue = batcher(gate, queue=20)
+        for _ in range(5):
+            await queue.submit(["x" * 12])
+        gate.open.clear()
+        gate.started.clear()
+        first = asyncio.create_task(queue.submit(["go"]))
+        await started(gate)
+        rest = [asyncio.create_task(queue.submit([text])) for text in ("waits", "too")]
+        await asyncio.sleep(0)
+        gate.open.set()
+        await asyncio.gather(first, *rest)
         await queue.close()
 
     asyncio.run(scenario())

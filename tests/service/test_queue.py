@@ -50,6 +50,29 @@ def test_a_request_that_would_wait_too_long_is_refused_with_the_wait() -> None:
     assert queue.count == 2
 
 
+def test_what_is_usual_follows_slowly() -> None:
+    """After one small request in many bytes, the next one is not taken for a small one."""
+    queue = filled(100, 100)
+    queue.admit([Entry(2, 1, 0.0, "small")], 0.0, body=1000)
+    with pytest.raises(Overloaded):
+        queue.check("late", 400, 0.0)
+
+
+def test_announced_work_counts_until_its_inputs_are_ready() -> None:
+    """Or until it is withdrawn, however often; what it waits for elsewhere counts as well."""
+    queue = filled()
+    announced = queue.announce("one", 40.0, float("inf"), 0.0)
+    assert queue.wait_seconds(0.0) == pytest.approx(0.4)
+    queue.admit([Entry(0, 30, 0.0, "one")], 0.0, announced=announced)
+    assert queue.wait_seconds(0.0) == pytest.approx(0.3)
+    other = queue.announce("one", 20.0, float("inf"), 0.0)
+    for _ in range(2):
+        queue.withdraw(other)
+        assert queue.wait_seconds(0.0) == pytest.approx(0.3)
+    with pytest.raises(Overloaded):
+        filled().announce("one", 1.0, float("inf"), 0.0, before=5.0)
+
+
 def test_what_is_too_late_is_taken_out_and_told() -> None:
     """And the batch that is returned has none of it."""
     queue = filled(10, 10, deadline=1.0)
@@ -58,6 +81,23 @@ def test_what_is_too_late_is_taken_out_and_told() -> None:
     assert ([entry.item for entry in batch], sorted(entry.item for entry in late)) == ([7], [0, 1])
     with pytest.raises(DeadlineExceeded):
         queue.admit([Entry(8, 10, 1.0, "late", 1.0)], 1.0)
+
+
+def test_what_waits_behind_a_batch_that_is_too_late_is_taken_at_once() -> None:
+    """Nobody would ask for it before another request comes."""
+    queue = filled(90, deadline=1.0)
+    queue.admit([Entry(7, 90, 0.0, "patient")], 0.0)
+    batch, late = queue.take(1.0)
+    assert ([entry.item for entry in batch], [entry.item for entry in late]) == ([7], [0])
+    assert queue.take(1.0) == ([], [])
+
+
+def test_where_nothing_waits_only_its_own_time_counts() -> None:
+    """A request of any size is admitted, unless it must take longer than its deadline allows, beyond doubt."""
+    filled().admit([Entry(0, 2000, 0.0, "large")], 0.0)
+    filled().admit([Entry(0, 100, 0.0, "hurried", 0.7)], 0.0)
+    with pytest.raises(DeadlineExceeded, match="fewer at a time"):
+        filled().admit([Entry(0, 100, 0.0, "hurried", 0.6)], 0.0)
 
 
 def test_a_closed_queue_takes_nothing() -> None:

@@ -10,11 +10,11 @@ from service.batching.waiting import Entry, Waiting
 SIZES = st.lists(st.integers(1, 512), min_size=1, max_size=60)
 
 
-def filled(sizes: list[int], budget: int, launch: float, overtake: float = 1e9) -> Waiting[int]:
-    """One entry a second, in this order."""
+def filled(sizes: list[int], budget: int, launch: float, overtake: float = 1e9, begin: float = 0.0) -> Waiting[int]:
+    """One entry a second from `begin` on, in this order."""
     waiting: Waiting[int] = Waiting(budget, launch, overtake)
     for n, size in enumerate(sizes):
-        waiting.add(Entry(n, size, float(n)))
+        waiting.add(Entry(n, size, begin + n))
     return waiting
 
 
@@ -70,10 +70,10 @@ def test_an_entry_is_overtaken_only_by_what_came_soon_after_it(
 
 
 def test_what_came_much_later_does_not_join() -> None:
-    """Though it would fit: at 6 seconds the first one is joined by what came until 2, or until 3 when that is let."""
+    """Though it would fit: after 6 seconds the first is joined by what came until 2, or until 3 where that is let."""
     for overtake, first in ((0.0, [0, 1, 2]), (3.0, [0, 1, 2, 3])):
-        waiting = filled([10, 10, 10, 10], 1000, 1000, overtake)
-        assert [e.item for e in waiting.take(6.0)] == first
+        waiting = filled([10, 10, 10, 10], 1000, 1000, overtake, begin=100.0)
+        assert [e.item for e in waiting.take(106.0)] == first
 
 
 def test_a_large_request_is_cut_into_slices_between_which_others_get_their_turn() -> None:
@@ -98,6 +98,14 @@ def test_flows_that_always_wait_get_equal_shares() -> None:
         for entry in waiting.take(1.0):
             done[str(entry.flow)] += entry.size
     assert max(done.values()) - min(done.values()) <= 200
+
+
+def test_no_flow_gets_more_than_a_batch_ahead_of_the_one_whose_turn_it_is() -> None:
+    """Though its inputs would fit."""
+    waiting: Waiting[int] = Waiting(10, 0, 1e9)
+    waiting.add(*(Entry(n, 1, 1.0, "many") for n in range(30)))
+    waiting.add(*(Entry(n, 1, 0.0, "few") for n in range(3)))
+    assert [[entry.flow for entry in waiting.take(2.0)].count("many") for _ in range(2)] == [9, 2]
 
 
 def test_nobody_saves_up_turns_by_staying_away() -> None:

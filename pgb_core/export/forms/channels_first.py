@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx
 import torch
-from onnx import TensorProto
 from torch import Tensor, nn
 
 from pgb_core.export.builder import CONTRIB, Graph
 from pgb_core.export.parts import (
     activate,
+    additive_mask,
     biased_activation,
     embeddings,
     finish,
@@ -41,7 +41,7 @@ def channels_first(model: Encoder, target: str = "cpu") -> onnx.ModelProto:
     """
     g = Graph()
     x = embeddings(g, model.embeddings)
-    bias = _additive_mask(g)
+    bias = additive_mask(g)
     layers = list(model.layers)
     pooled = not TASKS[model.config.task].per_token
     for position, layer in enumerate(layers):
@@ -52,14 +52,6 @@ def channels_first(model: Encoder, target: str = "cpu") -> onnx.ModelProto:
     if pooled and not layers:
         x = g.op("Gather", "head.first", x, g.constant("zero", np.int64(0)), axis=1)
     return finish(g, model, x, f"channels-first, {target}")
-
-
-def _additive_mask(g: Graph) -> str:
-    """[batch, 1, 1, tokens]: 0 where attended, -1e9 elsewhere."""
-    mask = g.op("Cast", "mask.float", "attention_mask", to=TensorProto.FLOAT)
-    hidden = g.op("Sub", "mask.hidden", mask, g.constant("mask.one", np.float32(1)))
-    scaled = g.op("Mul", "mask.scaled", hidden, g.constant("mask.large", np.float32(1e9)))
-    return g.op("Unsqueeze", "mask.bias", scaled, g.constant("mask.axes", [1, 2]))
 
 
 def _layer(g: Graph, layer: Layer, x: str, bias: str, activation: str, target: str) -> str:

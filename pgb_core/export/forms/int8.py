@@ -1,10 +1,9 @@
 """Graphs for ONNX Runtime on a CPU, with products in int8.
 
 Inputs that are neurons, or that are between the two products of a map, get one scale for each token, computed at run
-time. Other inputs have one scale. If their range
-is known, the graph has that scale, so that an answer does not depend on other inputs of its batch. Otherwise the scale
-is computed for the batch. One channel of the stream that is much larger than the others would make the scale coarse
-for all. So channels are brought to similar sizes first.
+time. Other inputs have one scale. If their range is known, the graph has that scale, so that an answer does not depend
+on other inputs of its batch. Otherwise the scale is computed for the batch. One channel of the stream that is much
+larger than the others would make the scale coarse for all. So channels are brought to similar sizes first.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from pgb_core.export.ranges import Range, Ranges, step_and_zero
 from pgb_core.model.blocks import Attention
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.linear import Chain, Product
-from pgb_core.model.quantize import EVERYWHERE, even, quantized
+from pgb_core.model.quantize import EVERYWHERE, quantized
 
 # Neurons by activation, after division by the largest: the lowest, and what the divisor is at least for that to hold.
 # GELU is never below -0.17.
@@ -50,10 +49,7 @@ class Int8(Writer):
             return self.plain(name, self.g.constant(f"{name}.weight", weight.T), bias, x)
         g, bytes_of = self.g, self.known.get(x)
         if bytes_of is None and seen is not None:
-            if seen.stream:
-                factors = even(seen.largest, weight)
-                x = g.op("Mul", f"{name}.even", x, g.constant(f"{name}.shares", 1 / factors))
-                weight, seen = weight * factors, seen.divided(factors)
+            weight, x, seen = self.evened(name, weight, x, seen)
             bytes_of = seen.scale
         whole, scale = quantized(weight, EVERYWHERE)
         weights = [g.constant(f"{name}.weight", whole.T), g.constant(f"{name}.scale", scale)]

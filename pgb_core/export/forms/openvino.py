@@ -6,12 +6,13 @@ import numpy as np
 from torch import Tensor
 
 from pgb_core.export.builder import Graph
-from pgb_core.export.forms.token_major import Writer, additive_mask
+from pgb_core.export.forms.token_major import Writer
+from pgb_core.export.parts import additive_mask
 from pgb_core.export.ranges import Range, Ranges
 from pgb_core.model.blocks import Attention
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.linear import Chain
-from pgb_core.model.quantize import EVERYWHERE, even, quantized
+from pgb_core.model.quantize import EVERYWHERE, quantized
 
 PLAIN = {"gelu": ("Gelu", "none"), "gelu_new": ("Gelu", "tanh"), "gelu_pytorch_tanh": ("Gelu", "tanh")}
 
@@ -72,10 +73,7 @@ class OpenVinoInt8(OpenVino):
         g, bits = self.g, 8
         if seen is not None:
             bits = EVERYWHERE
-            if seen.stream:
-                factors = even(seen.largest, weight)
-                x = g.op("Mul", f"{name}.even", x, g.constant(f"{name}.shares", 1 / factors))
-                weight, seen = weight * factors, seen.divided(factors)
+            weight, x, seen = self.evened(name, weight, x, seen)
             scale, zero = seen.scale
             of_x = g.constant(f"{name}.step", scale), g.constant(f"{name}.zero", zero)
             x = g.op("QuantizeLinear", f"{name}.small", x, *of_x)

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 import onnx
 import torch
-from onnx import TensorProto
 from torch import Tensor
 
 from pgb_core.export.builder import Graph
@@ -21,6 +20,7 @@ from pgb_core.export.ranges import Range, Ranges
 from pgb_core.model.blocks import Attention, Constant, FeedForward, Half, Layer, Sublayer
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.linear import Chain, Product
+from pgb_core.model.quantize import even
 from pgb_core.tasks import TASKS
 
 
@@ -54,6 +54,14 @@ class Writer(ABC):
         y = self.g.op("MatMul", f"{name}.product" if bias is not None else name, x, weight)
         return y if bias is None else self.g.op("Add", name, y, self.g.constant(f"{name}.bias", bias))
 
+    def evened(self, name: str, weight: Tensor, x: str, seen: Range) -> tuple[Tensor, str, Range]:
+        """The weight [out, in], its input and the range of that, with channels of the stream of similar sizes."""
+        if not seen.stream:
+            return weight, x, seen
+        factors = even(seen.largest, weight)
+        x = self.g.op("Mul", f"{name}.even", x, self.g.constant(f"{name}.shares", 1 / factors))
+        return weight * factors, x, seen.divided(factors)
+
     @abstractmethod
     def attend(self, name: str, a: Attention, query: str, key: str, value: str) -> str:
         """[batch, tokens, heads * channels] each -> the value channels, mixed over tokens, of heads that learn."""
@@ -65,11 +73,12 @@ class Writer(ABC):
     def maps(self, names: Sequence[str], chains: Sequence[Chain], x: str) -> list[str]:
         """Several maps of one input, biases included; those that read the same channels become one product."""
         g, firsts = self.g, [chain.products[0] for chain in chains]
-        if len(chains) < 2 or not all(len(c.products) == 1 and c.products[0].one_block for c in chains):
-            return [self.map(name, chain, x) for name, chain in zip(names, chains, strict=True)]
-        if not all(_same(firsts[0].in_index, other.in_index) for other in firsts[1:]):
-            return [self.map(name, chain, x) for name, chain in zip(names, chains, strict=True)]
-        if len({self.exact(name) for name in names}) > 1:
+        if not (
+            len(chains) > 1
+            and all(len(chain.products) == 1 and chain.products[0].one_block for chain in chains)
+            and all(_same(firsts[0].in_index, other.in_index) for other in firsts[1:])
+            and len({self.exact(name) for name in names}) == 1
+        ):
             return [self.map(name, chain, x) for name, chain in zip(names, chains, strict=True)]
         name = f"{names[0]}.together"
         weight = torch.cat([product.blocks[0] for product in firsts])
@@ -171,14 +180,6 @@ def token_major(model: Encoder, ranges: Ranges, kind: type[Writer]) -> onnx.Mode
     if pooled:
         x = g.op("Gather", "head.first", x, g.constant("zero", np.int64(0)), axis=1)
     return finish(g, model, x, writer.note)
-
-
-def additive_mask(g: Graph) -> str:
-    """[batch, 1, 1, tokens]: 0 where attended, -1e9 elsewhere."""
-    mask = g.op("Cast", "mask.float", "attention_mask", to=TensorProto.FLOAT)
-    hidden = g.op("Sub", "mask.hidden", mask, g.constant("mask.one", np.float32(1)))
-    scaled = g.op("Mul", "mask.scaled", hidden, g.constant("mask.large", np.float32(1e9)))
-    return g.op("Unsqueeze", "mask.bias", scaled, g.constant("mask.axes", [1, 2]))
 
 
 def _layer(w: Writer, layer: Layer, x: str, first_only: bool) -> str:

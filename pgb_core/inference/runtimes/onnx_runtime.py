@@ -19,12 +19,12 @@ _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
 class OnnxRuntime:
-    """One session. Idle threads do not spin unless asked to, so several models share the cores."""
+    """One session. Idle threads do not spin, so several models share the cores."""
 
-    def __init__(self, artifact: Artifact, setup: Setup, spinning: bool = False) -> None:
+    def __init__(self, artifact: Artifact, setup: Setup) -> None:
         manifest = artifact.manifest
         self.threads = setup.threads or usable_cores()
-        options = session_options(self.threads, spinning)
+        options = session_options(self.threads)
         providers = _providers(setup.device)
         try:
             self._session = onnxruntime.InferenceSession(str(artifact.graph(setup.form)), options, providers=providers)

@@ -72,10 +72,10 @@ def shaped_and_cut(
 
     trained = shaped(run, first, SHAPING, regimes)
 
-    def planned() -> str:
-        return Plan(run.checkpoint.digest, run.dense.config.head_dim, chosen(weights_of(trained), made[0])).to_json()
+    def planned() -> Plan:
+        return Plan(run.checkpoint.digest, run.dense.config.head_dim, chosen(weights_of(trained), made[0]))
 
-    plan = Plan.from_json(run.kept_text(second, planned))
+    plan = run.kept_plan(second, planned)
     return Compressed(finished(run, cut(run, plan, trained), third, 1 - SHAPING), plan)
 
 

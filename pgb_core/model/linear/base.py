@@ -44,11 +44,6 @@ class Product:
             return count
         return None
 
-    @property
-    def whole(self) -> bool:
-        """Whether it is a plain matrix: one block that reads and writes everything, in order."""
-        return self.one_block and self.in_index is None
-
     def to_dense(self) -> Tensor:
         """The equal matrix, [out, in], differentiable."""
         groups, rows, cols = self.blocks.shape
@@ -72,11 +67,6 @@ class Chain:
     def out_features(self) -> int:
         """Number of outputs."""
         return int(self.bias.shape[0])
-
-    @property
-    def whole(self) -> bool:
-        """Whether every product is a plain matrix."""
-        return all(product.whole for product in self.products)
 
     @property
     def gathers(self) -> bool:

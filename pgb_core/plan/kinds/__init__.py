@@ -7,7 +7,7 @@ from typing import Any
 
 from pgb_core.plan.kinds.base import Choice, Shape
 from pgb_core.plan.kinds.dense import Keep
-from pgb_core.plan.kinds.grouped import Group, Grouping, nothing
+from pgb_core.plan.kinds.grouped import Group, Grouping, block, nothing
 from pgb_core.plan.kinds.low_rank import LowRank
 from pgb_core.plan.kinds.masked import Masked
 
@@ -22,4 +22,4 @@ def decoded(value: Mapping[str, Any]) -> Choice:
     raise KeyError("kind")
 
 
-__all__ = ["KINDS", "Choice", "Group", "Grouping", "Keep", "LowRank", "Masked", "Shape", "decoded", "nothing"]
+__all__ = ["KINDS", "Choice", "Group", "Grouping", "Keep", "LowRank", "Masked", "Shape", "block", "decoded", "nothing"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from pgb_core.errors import PlanError
 from pgb_core.plan.kinds.base import Choice, Shape, shares
+from pgb_core.plan.kinds.dense import Keep
 
 
 @dataclass(frozen=True)
@@ -93,3 +94,12 @@ class Grouping(Choice):
 def nothing(shape: Shape) -> Grouping:
     """The choice that drops a matrix."""
     return Grouping((), shape)
+
+
+def block(rows: Collection[int], cols: Collection[int], shape: Shape) -> Choice:
+    """The choice that keeps these rows of these columns: of one block, of the whole matrix, or of nothing."""
+    if not rows or not cols:
+        return nothing(shape)
+    if (len(rows), len(cols)) == shape:
+        return Keep(shape)
+    return Grouping((Group(tuple(rows), tuple(cols)),), shape)
