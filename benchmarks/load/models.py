@@ -81,9 +81,8 @@ def _make(example: demo.Example, keep: float, out: Path, console: Console) -> No
             keep=keep,
             calibrate=str(learn),
             max_length=256,
-            ridge=1.0,
             force=True,
-            **({"epochs": _EPOCHS} if keep < 1 else {}),
+            **({"epochs": _EPOCHS, "ridge": 1.0} if keep < 1 else {}),
         )
         compress(config, bars)
 
