@@ -60,8 +60,7 @@ def _plan(run: Run, far: dict[int, Tensor]) -> Plan:
 
     def after(count: int) -> Plan:
         fixed = dict(ranked[:count])
-        choices = fixed_choices(shapes, head_dim, fixed)
-        return Plan(run.checkpoint.digest, head_dim, choices, patterns=patterns_of(fixed))
+        return run.plan(fixed_choices(shapes, head_dim, fixed), patterns_of(fixed))
 
     return after(nearest(after, len(ranked), config.keep, config.budget))
 

@@ -94,7 +94,7 @@ def plan_of(run: Run, shapes: Mapping[Site, tuple[int, int]], directions: Direct
         rank = len(directions[site])
         dense = cost_of(shape, rank) == shape[0] * shape[1]
         choices[site] = Keep(shape) if dense else LowRank(shape, rank)
-    return Plan(run.checkpoint.digest, run.dense.config.head_dim, choices)
+    return run.plan(choices)
 
 
 def _tell(run: Run, plan: Plan) -> None:

@@ -126,11 +126,9 @@ def _plan(run: Run, table: Tensor) -> Plan:
 
 def _after(run: Run, disabled: Sequence[Unit]) -> Plan:
     """The plan that is left without these."""
-    head_dim = run.dense.config.head_dim
-    shapes = run.dense.shapes()
     heads = {(unit[0], unit[1]): Pattern.UNIFORM for unit in disabled if len(unit) == 2}
-    choices = fixed_choices(shapes, head_dim, heads, {unit[0] for unit in disabled if len(unit) == 1})
-    return Plan(run.checkpoint.digest, head_dim, choices, patterns=patterns_of(heads))
+    layers = {unit[0] for unit in disabled if len(unit) == 1}
+    return run.plan(fixed_choices(run.dense.shapes(), run.dense.config.head_dim, heads, layers), patterns_of(heads))
 
 
 def _disabled(run: Run, plan: Plan) -> Encoder:

@@ -46,4 +46,4 @@ def _plan(run: Run) -> Plan:
     choices: dict[Site, Choice] = {}
     for site, shape in run.dense.shapes().items():
         choices[site] = Keep(shape) if site.layer in stays else nothing(shape)
-    return Plan(run.checkpoint.digest, run.dense.config.head_dim, choices)
+    return run.plan(choices)

@@ -12,7 +12,7 @@ from pgb_core.methods import steps
 from pgb_core.methods.base import Compressed, Method
 from pgb_core.methods.whole_parts import check_size, units_left
 from pgb_core.options.magnitude import MagnitudeOptions
-from pgb_core.plan import Choice, Plan, Site
+from pgb_core.plan import Choice, Site
 from pgb_core.run.run import Run, Stage
 from pgb_core.search.singles import largest_written, single_choices
 from pgb_core.search.units import Weights, mean_squares
@@ -53,11 +53,7 @@ class Magnitude(Method):
             )
         chosen, *after = self.stages(run)
 
-        def planned() -> Plan:
-            choices = kept(steps.weights_of(run.dense))
-            return Plan(run.checkpoint.digest, run.dense.config.head_dim, choices)
-
-        plan = run.kept_plan(chosen, planned)
+        plan = run.kept_plan(chosen, lambda: run.plan(kept(steps.weights_of(run.dense))))
         return Compressed(steps.recovered(run, plan, after), plan)
 
 

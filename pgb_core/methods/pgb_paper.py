@@ -65,7 +65,7 @@ def _plan(run: Run, scores: Stage, chosen: Stage) -> Plan:
             choices[site] = choice(importance, found.counts[site], options.passes)
             if site.role is Role.FFN_OUT:
                 run.report.advance()
-    plan = Plan(run.checkpoint.digest, dense.head_dim, choices)
+    plan = run.plan(choices)
     run.records.add(chosen.digest, importance_kept=round(importance_kept(plan, importances), 4))
     return plan
 

@@ -43,7 +43,7 @@ def plan_of(run: Run, kept: Units) -> Plan:
     """The plan that keeps these, and no other. Raises PlanError when there are none."""
     sizes = sizes_of(run)
     check_not_empty(kept, sizes, run.config.keep)
-    return Plan(run.checkpoint.digest, run.dense.config.head_dim, choices(kept, sizes))
+    return run.plan(choices(kept, sizes))
 
 
 def tell_budget(run: Run, plan: Plan) -> None:

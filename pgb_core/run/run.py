@@ -24,7 +24,7 @@ from pgb_core.machine import free_memory
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.predict import torch_predictor
 from pgb_core.options import MethodOptions
-from pgb_core.plan import Plan
+from pgb_core.plan import Choice, Pattern, Plan, Site
 from pgb_core.progress.report import Report
 from pgb_core.run import reading
 from pgb_core.run.inputs import Inputs, read_inputs
@@ -241,6 +241,10 @@ class Run:
             found = dict(make())
             self.workspace.save_tensors(stage.name, stage.digest, found)
         return to_device(found, self.device)
+
+    def plan(self, choices: Mapping[Site, Choice], patterns: Mapping[int, Mapping[int, Pattern]] | None = None) -> Plan:
+        """A plan for the dense model of this run. patterns: of the heads of each layer whose attention is fixed."""
+        return Plan(self.checkpoint.digest, self.dense.config.head_dim, choices, patterns=patterns or {})
 
     def kept_plan(self, stage: Stage, make: Callable[[], Plan]) -> Plan:
         """The plan of a stage: that which is kept, or the one that is made now."""

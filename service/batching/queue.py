@@ -92,10 +92,6 @@ class Queue(Generic[Item]):
         """Inputs that wait."""
         return self._waiting.count
 
-    def wait_seconds(self, now: float) -> float:
-        """Estimated seconds that an input would wait behind all admitted work if it came now."""
-        return self._busy(now) + self._backlog.total * self.seconds_per_token
-
     def brief(self, tokens: int) -> bool:
         """Whether so many tokens run so quickly that an event loop may be kept for them."""
         return self._fixed + tokens * self.seconds_per_token < _BRIEF
@@ -168,10 +164,6 @@ class Queue(Generic[Item]):
         if 4 * tokens >= self.limits.batch_tokens:
             self.seconds_per_token += _SETTLING * (seconds / tokens - self.seconds_per_token)
 
-    def _busy(self, now: float) -> float:
-        """Seconds until the batch that runs has run, by estimate."""
-        return max(0.0, self._busy_until - now)
-
     def _admit_or_refuse(self, flow: Hashable, tokens: float, deadline: float, now: float, before: float = 0.0) -> None:
         """Apply the rule of `admission`."""
         if self.closed:
@@ -179,7 +171,8 @@ class Queue(Generic[Item]):
         if deadline <= now:
             raise DeadlineExceeded("the request's deadline passed before it was queued")
         ahead = self._backlog.ahead(flow, tokens)
-        wait = before + self._busy(now) + ahead * self.seconds_per_token
+        running = max(0.0, self._busy_until - now)  # seconds until the batch that runs has run, by estimate
+        wait = before + running + ahead * self.seconds_per_token
         full = ahead + tokens > self.limits.queue_tokens
         if (self._waiting.count or before) and (
             full or too_long(wait, self.limits.overtake, self.limits.queue_seconds)

@@ -312,6 +312,31 @@ def test_a_regime_has_its_say_at_every_step_and_is_taken_up_again() -> None:
         assert torch.equal(a, b)
 
 
+class Rates(Regime):
+    """Remembers the rate of every step."""
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def stepped(self, step: Step) -> None:
+        """See Regime."""
+        self.seen.append(step.rate)
+
+
+def test_the_rate_rises_over_a_tenth_of_the_steps_and_falls_evenly_to_nothing() -> None:
+    """For all parameters, of which only matrices decay."""
+    schedule, rates = Schedule(epochs=8, tokens=96, learning_rate=1e-3, distill=False), Rates()
+    done = Trainer(small_encoder("bert", "classification"), None, features(), LABEL, schedule, [rates])
+    done.run()
+    count, warm = done.steps, done.steps // 10
+    assert warm > 1
+    shares = [min((step + 1) / warm, (count - step) / (count - warm)) for step in range(count)]
+    assert rates.seen == pytest.approx([1e-3 * share for share in shares])
+    for group in done.optimizer.param_groups:
+        assert group["lr"] == pytest.approx(rates.seen[-1])
+        assert {group["weight_decay"]} == {0.01 if p.dim() > 1 else 0.0 for p in group["params"]}
+
+
 def test_a_teacher_is_asked_once_and_says_the_same_again() -> None:
     """Logits as the model gives them, states within bfloat16, padding aside; kept within its room."""
     dense = small_encoder("bert", "classification")

@@ -13,7 +13,7 @@ from pgb_core.methods.base import Compressed
 from pgb_core.methods.steps.refinetune import cut, finish, finished, finishing_effort
 from pgb_core.methods.steps.train import Training, learned_by, train, training_effort
 from pgb_core.model.encoder import Encoder
-from pgb_core.plan import Choice, Plan, Site
+from pgb_core.plan import Choice, Site
 from pgb_core.run.run import Run, Stage
 
 Given = TypeVar("Given", bound=Regime)
@@ -72,10 +72,7 @@ def shaped_and_cut(
 
     trained = shaped(run, first, SHAPING, regimes)
 
-    def planned() -> Plan:
-        return Plan(run.checkpoint.digest, run.dense.config.head_dim, chosen(weights_of(trained), made[0]))
-
-    plan = run.kept_plan(second, planned)
+    plan = run.kept_plan(second, lambda: run.plan(chosen(weights_of(trained), made[0])))
     return Compressed(finished(run, cut(run, plan, trained), third, 1 - SHAPING), plan)
 
 
