@@ -31,7 +31,12 @@ def run(args: argparse.Namespace) -> int:
     opened = artifact.open_artifact(located(args.artifact))
     plan = Plan.from_json(opened.plan.read_text("utf-8"))
     if args.html:
-        Path(args.html).write_text(inspect.page(opened, plan), "utf-8")
+        if Path(args.html).resolve().parent == opened.path.resolve():
+            raise ConfigError(f"--html {args.html}: is in the artifact, which has its own files alone; write elsewhere")
+        try:
+            Path(args.html).write_text(inspect.page(opened, plan), "utf-8")
+        except OSError as error:
+            raise ConfigError(f"--html {args.html}: cannot be written ({error.strerror}); write elsewhere") from error
         print(f"{args.html}: written")
         return 0
     if args.json:

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from pgb_core.artifact import MANIFEST, open_artifact
+from pgb_core.data import check_there
 from pgb_core.errors import ArtifactError, ConfigError
 from pgb_core.gate import load_checked
 from pgb_core.hub import PREFIX, located
@@ -38,6 +39,7 @@ def score(
     options: how the file is read. report: who is told what was read. source: a checkpoint, an artifact, or the hub's
     address of one (hf://OWNER/NAME). Raises PGBError.
     """
+    check_there(data)
     report = report or Report()
     source = located(source) if str(source).startswith(PREFIX) else source
     with threads() as count:

@@ -10,12 +10,13 @@ import numpy as np
 
 from pgb_core.config import CompressConfig
 from pgb_core.data import Columns, read_data
+from pgb_core.data.problems import Problem, problem_of
 from pgb_core.data.rows import ORDINARY
 from pgb_core.errors import DataError
 from pgb_core.inference.batches import Predict, run_all
 from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.progress.report import Report
-from pgb_core.tasks import Source, Subject, Task
+from pgb_core.tasks import Source, Subject
 from pgb_core.tasks.trust import Verdict
 
 EVALUATION = "evaluation"  # what labels are for that nothing learns from
@@ -52,24 +53,32 @@ def read(
     if subject.task.labelled:
         tell.note(f"{data.notes[0].partition(': ')[0]}: {found.reading}")
     if labelled:
-        _refuse_unlabelled(found, labelled, subject.task)
+        _refuse_unlabelled(found, labelled, subject)
     fault = "" if labelled == EVALUATION else subject.task.fault(found, subject)
     if fault:
         raise DataError(f"{source}: {fault}")
     return found
 
 
-def _refuse_unlabelled(found: Source, purpose: str, task: Task) -> None:
-    bare = all(target is None for target in found.targets)
-    place = "--label-column names the column of the labels" if task.labelled else "they are read from 'answers'"
-    if ".txt" in Path(found.name).suffixes:
-        place = "a .txt file holds texts alone"
-    hint = f"; no row has one: {place}" if bare else ""
+def _refuse_unlabelled(found: Source, purpose: str, subject: Subject) -> None:
+    hint = _hint(found, subject)
     for row, target in zip(found.rows, found.targets, strict=True):
         if target is None:
             if purpose == "--train":
                 raise DataError(f"{row.where}: no label; --train is for labelled rows, --calibrate needs none{hint}")
             raise DataError(f"{row.where}: no label; {purpose} needs one in every row{hint}")
+
+
+def _hint(found: Source, subject: Subject) -> str:
+    """What to do about rows without a label, where there is more to say."""
+    labelled = subject.task.labelled
+    if any(target is not None for target in found.targets):
+        many = labelled and problem_of(subject.problem, len(subject.labels)) is Problem.MULTI_LABEL
+        return "; for none of the labels write 0 for each, or [] in .jsonl" if many else ""
+    if ".txt" in Path(found.name).suffixes:
+        return "; no row has one: a .txt file holds texts alone"
+    place = "--label-column names the column of the labels" if labelled else "they are read from 'answers'"
+    return f"; no row has one: {place}"
 
 
 @dataclass(frozen=True)

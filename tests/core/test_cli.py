@@ -17,7 +17,7 @@ import torch
 from pydantic import BaseModel
 
 from pgb_core import cli
-from pgb_core.artifact import Artifact
+from pgb_core.artifact import Artifact, open_artifact
 from pgb_core.commands import serve
 from pgb_core.commands.figures import held
 from pgb_core.compare.config import CompareConfig
@@ -196,6 +196,13 @@ def test_inspect_shows_the_structure(small: Artifact, tmp_path: Path, capsys: py
     assert text.count("<svg") == 24
     assert "http" not in text
     assert "<script" not in text
+    for place, said in (
+        (small.path / "plan.json", "is in the artifact"),
+        (tmp_path / "no" / "p.html", "cannot be written"),
+    ):
+        code, _, error = run(capsys, "inspect", small.path, "--html", place)
+        assert (code, f"--html {place}: {said}" in error) == (1, True)
+    assert open_artifact(small.path).digest == small.digest
 
 
 def test_inspect_shows_one_thing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -365,6 +372,7 @@ def test_only_the_command_itself_says_how_threads_wait(monkeypatch: pytest.Monke
     """A program that calls `main` has its own environment."""
     said: list[bool] = []
     monkeypatch.setattr("pgb_core.machine.wait_passively", lambda: said.append(True))
+    monkeypatch.setattr("pgb_core.cli._tidy_up_when_stopped", lambda: None)  # not in the process of the tests
     words = ["inspect", str(tmp_path / "absent")]
     assert cli.main(words) == 1
     assert said == []
@@ -415,6 +423,7 @@ def test_a_reader_that_has_enough_is_no_fault(
 
 def test_a_name_that_a_terminal_cannot_write_is_escaped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The work is done by then; it must not end in a traceback."""
+    monkeypatch.setattr("pgb_core.cli._tidy_up_when_stopped", lambda: None)  # not in the process of the tests
     with io.TextIOWrapper(io.BytesIO(), "ascii") as terminal:
         monkeypatch.setattr(sys, "argv", ["pgb", "inspect", str(tmp_path / "absent")])
         monkeypatch.setattr(sys, "stdout", terminal)

@@ -17,6 +17,7 @@ from pgb_core.inference.batches import Predict
 from pgb_core.inference.tasks.base import Logits
 from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.inference.tokens import Tokens
+from pgb_core.measure.scoring import score
 from pgb_core.run import reading
 from pgb_core.run.inputs import read_inputs
 from pgb_core.run.run import Run
@@ -229,6 +230,10 @@ def test_a_row_without_a_label_is_named_before_the_work(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=rf"a\.jsonl:2: no label; {said}"):
             reading.read(str(tmp_path / "a.jsonl"), MOODS, reading.Options(), Heard(), labelled=purpose)
     assert reading.read(str(tmp_path / "a.jsonl"), MOODS, reading.Options(), Heard()).targets == [1, None]
+    (tmp_path / "c.csv").write_text("text,label\na,good\nb,\n")
+    several = Subject(TASKS["classification"], MOODS.labels, "multi_label_classification")
+    with pytest.raises(DataError, match=r"c\.csv:3: no label; .*; for none of the labels write 0 for each, or \[\]"):
+        reading.read(str(tmp_path / "c.csv"), several, reading.Options(), Heard(), labelled="--train")
     (tmp_path / "b.csv").write_text("text,mood\na,good\n")
     with pytest.raises(DataError, match=r"b\.csv:2: no label; .*; no row has one: --label-column names the column"):
         reading.read(str(tmp_path / "b.csv"), MOODS, reading.Options(), Heard(), labelled="--train")
@@ -277,3 +282,5 @@ def test_a_file_that_is_not_there_is_told_before_a_checkpoint_is_read(name: str,
     config = CompressConfig(checkpoint=str(tmp_path / "none"), out="o", vocabulary="used", **given)
     with pytest.raises(DataError, match=r"absent\.tsv: no such file"):
         Run.begin(config, Heard(), Workspace(tmp_path / "w"), Shared())
+    with pytest.raises(DataError, match=r"absent\.tsv: no such file"):
+        score(tmp_path / "none", given[name])
