@@ -88,6 +88,8 @@ def test_a_role_is_found_or_named(
         ("a.csv", "text;label\na;0\n", {}, r"a\.csv:1: its columns are parted by ';'"),
         ("a.tsv", "text,label\na,0\n", {}, r"its columns are parted by commas"),
         ("a.csv", "text,label\n,0\n,1\n", {}, "'text' is empty in every row"),
+        ("a.csv", "Text,label\na,0\n", {"label": ("text",)}, "--label-column names 'Text', which is the text column"),
+        ("a.csv", "premise,hypothesis,y\na,b,0\n", {"label": ("hypothesis",)}, "--label-column names 'hypothesis'"),
         ("a.csv", "text,label\na,0\n ,1\n", {}, r"a\.csv:3: the text 'text' is empty; fill it or remove the row"),
         ("a.csv", "text,label\n", {}, "no rows; the file is empty or has only a header"),
         ("a.csv", 'text,label\n"a,0\nb,1\n', {}, r"a\.csv:2: a quoted cell is never closed"),
