@@ -20,6 +20,7 @@ from pgb_core.tasks.features import Features
 from pgb_core.tasks.parts import seen, some
 
 FEW = 64  # inputs, below which a run is warned
+MANY = 10  # times the rows to learn from: of so many held-out rows a run is warned
 SOME = 512  # held-out rows at most, on which models between two stages are scored
 
 
@@ -117,6 +118,7 @@ def read_inputs(config: CompressConfig, checkpoint: Checkpoint, report: Report) 
     _tell_mixed([*sources, *([held_out] if held_out else [])], report)
     if held_out and not config.as_it_is:
         _tell_seen(held_out, sources, report)
+        _tell_many(held_out, sources, report)
     learned = training or calibration
     if sources and config.more_text and config.trains and not config.as_it_is:
         made = _more(sources[0], config, checkpoint, report)
@@ -143,6 +145,16 @@ def _tell_seen(held_out: Source, learned: Sequence[Source], report: Report) -> N
         report.warn(
             f"{held_out.short}: {known:,} of {every:,} rows ({known / every:.1%}) are among the rows to learn from and "
             "show too small a loss; take them out of one of the files"
+        )
+
+
+def _tell_many(held_out: Source, learned: Sequence[Source], report: Report) -> None:
+    """Warn of far more rows to judge by than there are to learn from: the two files may be exchanged."""
+    every, most = len(held_out.rows), sum(len(source.rows) for source in learned)
+    if every > MANY * most > 0:
+        report.warn(
+            f"{held_out.short}: {every:,} rows to score with, and {most:,} to learn from in {learned[0].short}; "
+            "exchange the two if that is the wrong way round, or give fewer rows as --eval to save time"
         )
 
 
