@@ -126,7 +126,15 @@ def test_a_role_is_found_or_named(
         ("a.csv", "text,a,b\nx,0,1\n", {"label": ("a,b",)}, "write --label-column once for each column"),
         ("a.txt", "__label__1 a warm film\n__label__0 a dull one\n", {}, "fastText's mark of a label"),
         ("a.json", '[{"text": NaN}, {"text": "a"}]', {}, r"a\.json\[0\]: the text 'text' is NaN, an empty cell"),
-        ("a.json", '{"data": [{"paragraphs": []}]}', {}, "is SQuAD questions"),
+        ("a.json", '{"data": [{"paragraphs": []}]}', {}, "name a checkpoint for questions$"),
+        (
+            "a.json",
+            '{"train": [["a", 0]], "oos_val": [["b", 1], ["c", 0]]}',
+            {},
+            r"its keys are splits \(train, oos_val\)",
+        ),
+        ("a.json", '{"train": [["a", 0]], "test": [["b", 1]]}', {}, "write the rows of each to its own file"),
+        ("a.json", '[["a", 0]]', {}, 'a list, not a JSON object; write each row as one, such as {"text"'),
         (
             "a.jsonl",
             '{"sentence1": "a", "sentence2": "b"}\n{"sentence1": "c"}\n',
