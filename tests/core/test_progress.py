@@ -174,6 +174,6 @@ def test_the_stages_that_are_announced_are_those_that_come(
         )
         assert method_of(config).effort(one) == method_of(config).effort(brief)  # a step at least
     first = ["Loading the checkpoint and checking it against transformers", "Reading the data"]
-    assert [*first, "Trying the dense model on the labels", *found] == list(recorder.seen)
+    assert [*first, f"Trying the model on the labels of {data.name}", *found] == list(recorder.seen)
     assert all(work > 0 for work in found.values())
     assert {title: pair for title, pair in recorder.seen.items() if pair[0] not in (None, pair[1])} == {}

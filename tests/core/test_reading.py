@@ -63,6 +63,8 @@ def test_labels_that_the_model_contradicts_stop_the_work(tmp_path: Path) -> None
     train = reading.read(rows(tmp_path, 60, turned=True), MOODS, reading.Options(), Heard())
     with pytest.raises(DataError, match=r"accuracy 0\.00 .* class has 0\.50; reading .* gives 1\.00, not 0\.00"):
         reading.Trial(MOODS, SERVED, by_word, Heard()).check(train, None)
+    with pytest.raises(DataError, match=r"name the checkpoint that was trained for them, or go on with --trust-labels"):
+        reading.Trial(MOODS, SERVED, by_word, Heard()).check(train, None)
     told = Heard()
     found = reading.Trial(MOODS, SERVED, by_word, told, trusted=True).check(train, None)["labels"]
     assert isinstance(found, dict)
