@@ -101,6 +101,7 @@ def made(job: Job, workspace: Workspace) -> tuple[Artifact, Run]:
             threads=used,
         )
         artifact = write(config.out, everything, output.ready)
+        report.end()
         workspace.finish()
         return artifact, run
 
