@@ -169,6 +169,12 @@ def test_the_stages_that_are_announced_are_those_that_come(
         assert list(effort.job_effort(dense, method_of(whole).effort(dense))) == [
             "Exporting every form and holding it against the model"
         ]
+        less, forms, rows = (
+            effort.job_effort(one, {})[effort.EXPORTING]
+            for one in (run, replace(run, config=config.model_copy(update={"forms": (*config.forms, "gpu")})), dense)
+        )
+        assert less + effort.FORM < forms  # each is built, and runs the rows
+        assert rows > effort.FORM
         one, brief = (
             replace(run, config=config.model_copy(update=length)) for length in ({"steps": 1}, {"epochs": 1e-320})
         )
