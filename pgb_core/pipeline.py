@@ -15,7 +15,7 @@ from pgb_core.methods import method_of
 from pgb_core.methods.outlook import Outlook, outlook
 from pgb_core.progress.report import Report
 from pgb_core.run.cache import Cache, place_of
-from pgb_core.run.effort import job_effort
+from pgb_core.run.effort import EXPORTING, job_effort
 from pgb_core.run.output import Output, check_folder, check_place
 from pgb_core.run.run import Run, Start
 from pgb_core.run.shared import Shared
@@ -83,7 +83,7 @@ def made(job: Job, workspace: Workspace) -> tuple[Artifact, Run]:
             "stages": {name: figures for name, figures in stages_found.items() if figures},
             "seconds": round(time.perf_counter() - started, 1),
         }
-        report.stage("Exporting every form and holding it against the model")
+        report.stage(EXPORTING)
         features, rows = _compared(run)
         start = {"start": job.start.said} if job.start else {}
         everything = Made(
@@ -101,6 +101,7 @@ def made(job: Job, workspace: Workspace) -> tuple[Artifact, Run]:
             threads=used,
         )
         artifact = write(config.out, everything, output.ready)
+        report.end()
         workspace.finish()
         return artifact, run
 

@@ -31,7 +31,7 @@ from pgb_core.artifact.names import (
     graph_name,
 )
 from pgb_core.artifact.place import repair, scratch_beside, swap
-from pgb_core.artifact.reading import POSITIONS, Artifact, open_artifact, sha256_of
+from pgb_core.artifact.reading import POSITIONS, Artifact, artifacts_in, open_artifact, sha256_of
 from pgb_core.artifact.writing import check_replaceable, write_artifact
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "Artifact",
     "FormRecord",
     "Manifest",
+    "artifacts_in",
     "check_name",
     "check_replaceable",
     "graph_name",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from pgb_core.artifact.manifest import MAX_MANIFEST_BYTES, FormRecord, Manifest
-from pgb_core.artifact.names import GRAPH, MANIFEST, PLAN, TOKENIZER, WEIGHTS, inside
+from pgb_core.artifact.names import CONFIG, GRAPH, MANIFEST, PLAN, TOKENIZER, WEIGHTS, inside
 from pgb_core.errors import ArtifactError
 from pgb_core.onnx_file import read_graph
 
@@ -28,7 +29,7 @@ class Artifact:
         if name not in self.manifest.forms:
             raise ArtifactError(
                 f"{self.path}: carries no form {name!r}, only {', '.join(self.manifest.forms)}; "
-                f"pgb compress --forms {name} makes it"
+                "choose one of these; pgb compress --forms makes others"
             )
         return self.manifest.forms[name]
 
@@ -72,7 +73,7 @@ def open_artifact(path: str | Path) -> Artifact:
     except OSError as error:
         if isinstance(error, PermissionError):
             raise _unreadable(root, MANIFEST, error) from error
-        raise ArtifactError(f"{root}: no {MANIFEST}; {_to_name(root)}") from error
+        raise ArtifactError(f"{root}: {_no_artifact(root)}") from error
     except UnicodeDecodeError as error:
         raise ArtifactError(f"{root}: {MANIFEST} is not UTF-8") from error
     named = [file for record in manifest.forms.values() for file in (record.file, record.check)]
@@ -105,13 +106,28 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _to_name(root: Path) -> str:
-    """Which directory to name instead of one without a manifest: of several sizes, one."""
-    inside = sorted(path.parent for path in root.glob(f"*/{MANIFEST}") if path.parent.name[0] != ".")
-    if not inside:
-        return "name a directory that pgb compress wrote"
-    few = [ascii(str(path))[1:-1] for path in inside[:_LISTED]]
-    return f"it holds artifacts; name one of them, such as {', '.join(few)}"
+def artifacts_in(folder: Path) -> list[Path]:
+    """The artifacts that a folder holds, where it is none itself."""
+    found = [path.parent for path in folder.glob(f"*/{MANIFEST}") if path.parent.name[0] != "."]
+    return [] if (folder / MANIFEST).exists() else sorted(found)
+
+
+def _no_artifact(root: Path) -> str:
+    """What a path without a manifest is, and what to name instead."""
+    if not os.path.lexists(root):
+        return "no such directory; check the path"
+    if root.is_file():
+        return "is a file; name the directory that pgb compress wrote"
+    inside = artifacts_in(root)
+    if inside:
+        few = [ascii(str(path))[1:-1] for path in inside[:_LISTED]]
+        several = "" if all(path.name.isdecimal() for path in inside) else "; pgb serve --models-dir takes the folder"
+        return f"no {MANIFEST}; it holds artifacts; name one of them, such as {', '.join(few)}{several}"
+    if (root / PLAN).exists():
+        return f"{MANIFEST} is missing; copy the whole directory"
+    if any(root.glob(f"*{CONFIG}")) and (any(root.glob("*.safetensors")) or any(root.glob("*.bin"))):
+        return "is a checkpoint, and no artifact; make one of it with pgb compress (--keep 1 leaves the model as it is)"
+    return f"no {MANIFEST}; name a directory that pgb compress wrote"
 
 
 def _check_graph(root: Path, name: str, manifest: Manifest) -> None:

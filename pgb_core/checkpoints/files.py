@@ -59,7 +59,7 @@ def locate(source: str | Path, revision: str | None = None, fetch: bool = True) 
     if path.exists():
         raise CheckpointError(f"{source}: is a file; name the directory that save_pretrained wrote")
     if path.is_absolute() or str(source).startswith("."):
-        raise CheckpointError(f"{source}: no such checkpoint directory")
+        raise CheckpointError(f"{source}: no such directory; check the path")
     import huggingface_hub
 
     try:

@@ -44,7 +44,7 @@ def add(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--forecast",
         action="store_true",
-        help="print what each size is expected to score, in a range, and how long the rest takes; stop before training",
+        help="print what each size is expected to score, in a range, and how long training takes; stop before it",
     )
     add_settings(p, CompressConfig, _FLAGS)
     add_options(p)

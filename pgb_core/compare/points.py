@@ -24,7 +24,7 @@ from pgb_core.pipeline import cache_of, compress
 from pgb_core.plan import ATTENTION, FEED_FORWARD, Plan, Role
 from pgb_core.progress.part import PartReport
 from pgb_core.progress.report import Report
-from pgb_core.run.effort import job_effort
+from pgb_core.run.effort import EXPORTING, job_effort
 from pgb_core.run.output import check_cache, check_folder
 from pgb_core.run.run import Run
 from pgb_core.run.shared import Shared
@@ -35,6 +35,7 @@ from pgb_core.tasks.metrics import Metrics
 SETTINGS = "compare.json"
 TRIED_SECONDS = 2.0  # of the dense model, to know its pace
 MOST_EPOCHS = 100.0
+EXPORT = 10_000  # of a point's minutes, in tokens: more rows to score with leave the training as long
 AS_IT_IS = "pgb"  # the method of the dense point: some others train the model for int8 where keep is 1
 # What may change from one run of a comparison to the next: what is made, and where things are. The minutes of a point
 # stand in the key as they come out.
@@ -185,7 +186,8 @@ class Points:
 
         def work(epochs: float) -> float:
             run = self._of(point, epochs)
-            return sum(job_effort(run, method_of(run.config).effort(run)).values())
+            every = job_effort(run, method_of(run.config).effort(run))
+            return EXPORT + sum(work for title, work in every.items() if title != EXPORTING)
 
         low, high = 0.0, MOST_EPOCHS
         for _ in range(30):

@@ -65,7 +65,7 @@ def choose_roles(records: Records, wanted: Columns) -> Roles:
         text = _named(records, wanted.text, "--text-column")
         pair = _named(records, wanted.pair, "--pair-column") if wanted.pair else None
     else:
-        text, pair = _texts(records, {k: v for k, v in ordinary.items() if not set(v) & set(label)})
+        text, pair = _texts(records, ordinary, label)
     if not wanted.label:
         free = {k: [name for name in v if name not in (text, pair)] for k, v in ordinary.items()}
         label = _label(records, free)
@@ -89,11 +89,16 @@ def _named(records: Records, name: str, option: str) -> str:
     raise DataError(f"{records.source}: {said}; {option} takes one of {some(records.columns) or 'none, it is empty'}")
 
 
-def _texts(records: Records, ordinary: dict[str, list[str]]) -> tuple[str, str | None]:
-    pairs = [pair for pair in PAIRS if all(name in ordinary for name in pair)]
-    singles = [name for name in TEXTS if name in ordinary]
-    found: Sequence[tuple[str, ...]] = pairs or [(name,) for name in singles]
-    columns = [name for names in found for part in names for name in ordinary[part]]
+def _texts(records: Records, ordinary: dict[str, list[str]], label: Sequence[str]) -> tuple[str, str | None]:
+    free = {k: v for k, v in ordinary.items() if not set(v) & set(label)}
+    found = _known_texts(free)
+    columns = [name for names in found for part in names for name in free[part]]
+    taken = [name for names in _known_texts(ordinary) for part in names for name in ordinary[part] if name in label]
+    if not found and taken:
+        raise DataError(
+            f"{records.source}: --label-column names {shown(taken[0])}, which is the text column by its name; name the "
+            "column of the label, or that of the text with --text-column"
+        )
     empty = [c for c in records.columns if folded(c) in TEXTS and folded(c) not in ordinary]
     if not found and empty:
         raise DataError(
@@ -115,6 +120,12 @@ def _texts(records: Records, ordinary: dict[str, list[str]]) -> tuple[str, str |
             "say --text-column, and --pair-column for a second text"
         )
     return columns[0], columns[1] if len(columns) > 1 else None
+
+
+def _known_texts(ordinary: dict[str, list[str]]) -> Sequence[tuple[str, ...]]:
+    """Names that a text has, or two texts where there are pairs of them."""
+    pairs = [pair for pair in PAIRS if all(name in ordinary for name in pair)]
+    return pairs or [(name,) for name in TEXTS if name in ordinary]
 
 
 def _label(records: Records, ordinary: dict[str, list[str]]) -> tuple[str, ...]:

@@ -58,10 +58,13 @@ def read_labels(
     if regression:
         return _unlabelled(rows) if len(given) > 1 and _minus_one(given) else _numbers(rows)
     names = Names(labels)
-    if multiple and len(columns) == 1 and names.find(columns[0]) is not None and all(_is_flag(row) for row in given):
+    whose = names.find(columns[0]) if len(columns) == 1 else None
+    said = multiple or (not wanted and (len(names.labels), whose) != (2, 1))  # ids of a head of two say the same
+    if said and whose is not None and all(_is_flag(row) for row in given):
+        one = "a column for each, with --label-column" if multiple else "a column that holds the label of each row"
         raise DataError(
             f"{source}: the column {shown(columns[0])} has 0 and 1 for one of the head's labels, "
-            f"{some(names.labels)}; name a column for each, with --label-column"
+            f"{some(names.labels)}; name {one}"
         )
     if any(isinstance(row.label, Flags) for row in given):
         return _columns(rows, names, multiple, wanted, source)
@@ -201,7 +204,9 @@ _ONE = {"vector": "a vector"}
 def _columns(rows: Sequence[TextRow], names: Names, multiple: bool, wanted: str | None, source: str) -> LabelReading:
     columns = next(row.label.columns for row in rows if isinstance(row.label, Flags))
     if not multiple:
-        raise DataError(f"{source}: several label columns, but the checkpoint is not multi-label; name one")
+        raise DataError(
+            f"{source}: several label columns, but the checkpoint picks one label; write it into one column"
+        )
     if wanted:
         raise DataError(f"{source}: --labels {wanted} does not fit label columns of 0 and 1; leave it out")
     order = [names.find(column) for column in columns]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from pgb_core.data.rows import Data, Record, Records
 from pgb_core.data.squad import is_nested, nested_questions
 from pgb_core.data.words import counted, kind, some
 from pgb_core.errors import DataError
+
+_EXAMPLE = '{"text": "good", "label": 1}'
+_SPLITS = {"train", "test", "valid", "validation", "val", "dev"}
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ def read_objects(path: Path) -> Records:
     if isinstance(found, Records):
         return found
     if is_nested(found.raw):
-        raise DataError(f"{path}: is SQuAD questions; name a checkpoint for questions, or say --task qa")
+        raise DataError(f"{path}: is SQuAD questions, and the model labels texts; name a checkpoint for questions")
     rows = _wrapped(found.raw, str(path)) if found.wraps else None
     return rows or _records(str(path), [(found.raw, found.where)])
 
@@ -81,7 +85,8 @@ def _records(source: str, items: Sequence[tuple[object, str]], about: str = "") 
     rows = []
     for raw, where in items:
         if not isinstance(raw, Mapping):
-            raise DataError(f"{where}: {kind(raw)}, not a JSON object; write each row as one")
+            example = f", such as {_EXAMPLE}" if isinstance(raw, list) else ""
+            raise DataError(f"{where}: {kind(raw)}, not a JSON object; write each row as one{example}")
         rows.append(Record(raw, where))
     return Records(source, tuple(dict.fromkeys(key for row in rows for key in row.values)), rows, about)
 
@@ -133,10 +138,19 @@ def _split(columns: list[Any], data: list[Any], source: str) -> Records:
     return _records(source, items)
 
 
+def _is_split(key: str) -> bool:
+    """Whether a key reads as the name of a split: 'train', 'oos_train' or 'validation'."""
+    return any(word in _SPLITS for word in re.split(r"[^a-z]", key.lower()))
+
+
 def _by_column(raw: dict[str, Any], source: str) -> Records | None:
     """A list for each column, or an object of rows for each column, or of cells for each row (pandas' 'index')."""
     values = list(raw.values())
     if values and all(isinstance(value, list) for value in values):
+        if all(_is_split(key) for key in raw):
+            raise DataError(
+                f"{source}: its keys are splits ({some(list(raw))}); write the rows of each to its own file"
+            )
         if len({len(value) for value in values}) > 1:
             raise DataError(f"{source}: its lists are not of one length; write as many values for each key")
         rows = [dict(zip(raw, cells, strict=True)) for cells in zip(*values, strict=True)]

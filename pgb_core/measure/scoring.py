@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from pgb_core.artifact import MANIFEST, open_artifact
+from pgb_core.artifact import MANIFEST, artifacts_in, open_artifact
 from pgb_core.data import check_there
 from pgb_core.errors import ArtifactError, ConfigError
 from pgb_core.gate import load_checked
@@ -43,7 +43,7 @@ def score(
     report = report or Report()
     source = located(source) if str(source).startswith(PREFIX) else source
     with threads() as count:
-        if (Path(source) / MANIFEST).is_file():
+        if (Path(source) / MANIFEST).is_file() or artifacts_in(Path(source)):
             chosen = form or next(iter(open_artifact(source).manifest.forms))
             with load(source, chosen, threads=count) as loaded:
                 m = loaded.manifest

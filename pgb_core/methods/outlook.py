@@ -8,7 +8,6 @@ from pgb_core.forecast import Expected, Fit, expected, known
 from pgb_core.methods import steps
 from pgb_core.methods.base import Method
 from pgb_core.progress.remaining import about
-from pgb_core.run.effort import job_effort
 from pgb_core.run.run import Run
 from pgb_core.tasks.metrics import SHARES
 
@@ -18,7 +17,7 @@ class Outlook:
     """What is expected of one size. metric: the main one; dense: the dense model's, in points; lost: None where no rows
     tell of it.
 
-    seconds: that re-finetuning, scoring and export will take on this machine.
+    seconds: that re-finetuning will take on this machine; the progress bar estimates the whole job.
     """
 
     keep: float
@@ -33,7 +32,7 @@ class Outlook:
     def said(self) -> str:
         """In a line."""
         head = f"keep {self.keep:g} keeps {self.kept:.1%} of the importance"
-        rest = f"the rest takes {about(self.seconds)}"
+        rest = f"training takes {about(self.seconds)}"
         if self.dense is None:
             return f"{head}; with --eval you are told what it is expected to score; {rest}"
         if self.lost is None:
@@ -66,13 +65,10 @@ def outlook(run: Run, method: Method) -> Outlook | None:
     dense = None if metrics is None else metrics.points()
     above = None if dense is None else _above_chance(run, dense)
     lost = None if above is None else expected(fit, kept, above)
-    work = job_effort(run, method.effort(run))
     settings = run.config.model_copy(update={"epochs": 0.0, "steps": None})
     untrained = method.compress(replace(run, config=settings))
     training = steps.seconds_of_training(run, untrained.model, untrained.plan.stream)
-    *_, first = (number for number, title in enumerate(work) if title == steps.REFINETUNING)
-    to_come = list(work.values())[first:]
-    return Outlook(run.config.keep, kept, metric, dense, lost, fit, training * sum(to_come) / to_come[0])
+    return Outlook(run.config.keep, kept, metric, dense, lost, fit, training)
 
 
 def _above_chance(run: Run, dense: float) -> float | None:

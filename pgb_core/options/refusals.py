@@ -8,6 +8,8 @@ from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 
+from pgb_core.options import METHODS
+
 _KINDS = {
     "float_type": "a number",
     "int_type": "a whole number",
@@ -26,7 +28,7 @@ def said(error: ValidationError, models: Sequence[type[BaseModel]]) -> str:
     kind, value, context = first["type"], first["input"], first.get("ctx", {})
     name = str(first["loc"][0]) if first["loc"] else ""
     if kind == "missing":
-        return f"{name} is missing"
+        return f"{name} is missing; " + ("name it" if name == "checkpoint" else f"give --{name.replace('_', '-')}")
     if kind == "extra_forbidden":
         return f"setting {name!r} is {_unknown(name, value, models)}"
     if kind == "literal_error":
@@ -37,14 +39,16 @@ def said(error: ValidationError, models: Sequence[type[BaseModel]]) -> str:
     if kind == "value_error":
         return f"{name} {value!r} {context['error']}" if name else str(context["error"])
     if kind.startswith(("greater_than", "less_than", "finite")):
-        return f"{name} {_number(value)} is out of range; use {_range(name, models)}"
+        percent = f" ({value / 100:g} is {_number(value)} %)" if context.get("le") == 1 and 1 < value <= 100 else ""
+        return f"{name} {_number(value)} is out of range; use {_range(name, models)}{percent}"
     return f"{name} must be {_KINDS.get(name, _KINDS.get(kind, kind))}, not {value!r}"
 
 
 def _unknown(name: str, value: object, models: Sequence[type[BaseModel]]) -> str:
     """What is wrong with a name that no setting has, and what may have been meant."""
     if any(name in model.model_fields for model in models[1:]):
-        return "of another --method"
+        owners = [method for method, model in METHODS.items() if name in model.model_fields]
+        return f"of --method {' or '.join(owners)}; choose {'it' if len(owners) == 1 else 'one'}, or leave it out"
     if isinstance(value, Mapping):
         return "unknown; settings are not in a table of their own: write them at the top of the file"
     known = [field for model in models for field in model.model_fields]

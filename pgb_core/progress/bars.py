@@ -67,6 +67,10 @@ class Bars(Report):
             self._say(f"{title} ({left})" if left else title)
         self._draw("")
 
+    def end(self) -> None:
+        """Finish the current stage."""
+        self._finish()
+
     def advance(self, done: int = 1, note: str = "") -> None:
         """Move the current bar."""
         if self._task is None:

@@ -21,6 +21,10 @@ class PartReport(Report):
         """Named by the part."""
         self._outer.stage(self.titled(self._name, title), total)
 
+    def end(self) -> None:
+        """As it is."""
+        self._outer.end()
+
     def advance(self, done: int = 1, note: str = "") -> None:
         """As it is."""
         self._outer.advance(done, note)

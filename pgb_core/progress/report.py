@@ -14,6 +14,9 @@ class Report:
     def stage(self, title: str, total: int | None = None) -> None:
         """A new stage begins; `total` units of work, if that is known."""
 
+    def end(self) -> None:
+        """The stage has ended, and what follows is said of its outcome."""
+
     def advance(self, done: int = 1, note: str = "") -> None:
         """So much more is done."""
 

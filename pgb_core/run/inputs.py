@@ -20,6 +20,7 @@ from pgb_core.tasks.features import Features
 from pgb_core.tasks.parts import seen, some
 
 FEW = 64  # inputs, below which a run is warned
+MANY = 10  # times the rows to learn from: of so many held-out rows a run is warned
 SOME = 512  # held-out rows at most, on which models between two stages are scored
 
 
@@ -83,8 +84,11 @@ class Inputs:
         return hashlib.sha256(repr((rows, targets)).encode()).hexdigest()
 
 
-def read_inputs(config: CompressConfig, checkpoint: Checkpoint, report: Report) -> Inputs:
-    """Read and encode the data that the config names. Raises DataError or ConfigError."""
+def read_inputs(config: CompressConfig, checkpoint: Checkpoint, report: Report, promises: bool = False) -> Inputs:
+    """Read and encode the data that the config names. Raises DataError or ConfigError.
+
+    promises: rows that are learned and judged are told by who promises a loss, and may refuse them.
+    """
     subject, options = checkpoint.subject, reading.options_of(config)
     if config.max_length is not None and config.max_length > checkpoint.max_length:
         report.note(
@@ -116,7 +120,9 @@ def read_inputs(config: CompressConfig, checkpoint: Checkpoint, report: Report) 
     held_out = config.eval and reading.read(config.eval, subject, options, report, "validation", reading.EVALUATION)
     _tell_mixed([*sources, *([held_out] if held_out else [])], report)
     if held_out and not config.as_it_is:
-        _tell_seen(held_out, sources, report)
+        if not promises:
+            tell_seen(held_out.short, seen(held_out, sources), len(held_out.rows), report)
+        _tell_many(held_out, sources, report)
     learned = training or calibration
     if sources and config.more_text and config.trains and not config.as_it_is:
         made = _more(sources[0], config, checkpoint, report)
@@ -136,13 +142,22 @@ def _tell_mixed(sources: Sequence[Source], report: Report) -> None:
         )
 
 
-def _tell_seen(held_out: Source, learned: Sequence[Source], report: Report) -> None:
+def tell_seen(name: str, known: int, every: int, report: Report) -> None:
     """Warn of rows to judge by that the compressed model has learned: they show too small a loss."""
-    known, every = seen(held_out, learned), len(held_out.rows)
     if known:
         report.warn(
-            f"{held_out.short}: {known:,} of {every:,} rows ({known / every:.1%}) are among the rows to learn from and "
+            f"{name}: {known:,} of {every:,} rows ({known / every:.1%}) are among the rows to learn from and "
             "show too small a loss; take them out of one of the files"
+        )
+
+
+def _tell_many(held_out: Source, learned: Sequence[Source], report: Report) -> None:
+    """Warn of far more rows to judge by than there are to learn from: the two files may be exchanged."""
+    every, most = len(held_out.rows), sum(len(source.rows) for source in learned)
+    if every > MANY * most > 0:
+        report.warn(
+            f"{held_out.short}: {every:,} rows to score with, and {most:,} to learn from in {learned[0].short}; "
+            "exchange the two if that is the wrong way round, or give fewer rows as --eval to save time"
         )
 
 

@@ -20,7 +20,10 @@ from pgb_core.tasks import Source, Subject
 from pgb_core.tasks.trust import Verdict
 
 EVALUATION = "evaluation"  # what labels are for that nothing learns from
-_REMEDY = "Correct them, say how to read them (--labels, --label-column), or go on with --trust-labels"
+_REMEDY = (
+    "Correct them, say how to read them (--labels, --label-column), name the checkpoint that was trained for them, or "
+    "go on with --trust-labels"
+)
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,6 @@ class Trial:
         task = self.subject.task
         usable = np.array([n for n, target in enumerate(source.targets) if target not in (None, ())], int)
         picked = np.random.default_rng(self.seed).permutation(usable)[: task.sample].tolist()
-        self.tell.stage("Trying the dense model on the labels", None if task.windows else len(picked))
+        self.tell.stage(f"Trying the model on the labels of {source.short}", None if task.windows else len(picked))
         run = partial(run_all, self.predict, progress=self.tell.advance)
         return task.judge(source.picked(picked), self.subject, self.tokenizer, run)

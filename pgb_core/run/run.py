@@ -100,7 +100,7 @@ class Run:
 
         def read() -> Fitted:
             report.stage("Reading the data")
-            inputs = read_inputs(config, checkpoint, report)
+            inputs = read_inputs(config, checkpoint, report, shared.promises)
             if config.vocabulary == "used":
                 return fitted(config, checkpoint, inputs, report)
             return Fitted(checkpoint, parity, inputs)

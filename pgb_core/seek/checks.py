@@ -11,6 +11,7 @@ from pgb_core.errors import ConfigError
 from pgb_core.export.forms import form_of
 from pgb_core.inference.runtimes.registry import RUNTIMES
 from pgb_core.progress.report import Report
+from pgb_core.run.inputs import tell_seen
 from pgb_core.run.output import check_place
 from pgb_core.run.run import Run
 from pgb_core.tasks.metrics import Metrics
@@ -53,6 +54,7 @@ def check_rows(choosing: Run, confirming: Run) -> int:
             f"--eval: {known:,} of {every:,} rows are among the rows to learn from, too many to tell a loss (at most "
             f"{MOST_SEEN:.0%} may be); take them out of one of the files"
         )
+    tell_seen("--eval", known, every, choosing.report)
     return confirm
 
 

@@ -14,6 +14,7 @@ from pgb_core.errors import OF_ONE_SIZE, ArtifactError, ConfigError, PlanError
 from pgb_core.inference.load import load
 from pgb_core.measure import comparison
 from pgb_core.pipeline import Job, cache_of, made
+from pgb_core.progress.part import PartReport
 from pgb_core.progress.report import Report
 from pgb_core.run.output import Output
 from pgb_core.run.run import Run
@@ -95,7 +96,7 @@ class Seeker:
                 raise PlanError(
                     f"no size is {config.min_speedup:g} times as fast as the fastest dense form ({_told(tried)})"
                 )
-            self._report.note(f"keep {keep:.0%} is fast enough: {speeds[keep]:.2f} times the fastest dense form")
+            self._report.note(f"keep {keep:.0%} is the largest that is fast enough")
             drop = self._drop(keep)
             if config.max_drop is not None and drop > config.max_drop:
                 raise PlanError(
@@ -119,8 +120,10 @@ class Seeker:
             self._refused(keep, error, tried)
             return None
         tried[keep] = f"{drop:.2f}"
-        self._report.note(f"keep {keep:.0%}: loses {drop:.2f} points where {most:g} are allowed")
-        return drop <= most
+        fits = drop <= most
+        told = "accepted" if fits else "too much"
+        self._report.note(f"keep {keep:.0%}: loses {drop:.2f} points, at most {most:g} are allowed: {told}")
+        return fits
 
     def _refused(self, keep: float, error: Exception, tried: dict[float, str]) -> None:
         """No model of this size: larger ones are tried."""
@@ -136,21 +139,22 @@ class Seeker:
         return lost(dense, [Metrics(metrics) for metrics in found])
 
     def _made(self, keep: float) -> Artifact:
-        return self._at(self.place(keep), self._plain(keep))
+        return self._at(self.place(keep), self._plain(keep), f"keep {keep:.0%}")
 
-    def _at(self, place: Path, config: CompressConfig) -> Artifact:
+    def _at(self, place: Path, config: CompressConfig, name: str) -> Artifact:
         """What stands there in these forms, or what these settings make of the stages that are kept of this size.
 
-        Only a stage that depends on the forms is done again for others.
+        Only a stage that depends on the forms is done again for others. name: of this size, in every line of progress.
+        No share of the whole job is told, as nobody knows how many sizes there will be.
         """
         found = self._standing(place)
         if found is not None and found.manifest.provenance["settings"]["forms"] == list(config.forms):
             return found
         stages = Workspace(self._folder, self._report.warn).part(f"{_named(config.keep)}-stages")
         here = config.model_copy(update={"out": str(place), "force": True})
-        output = Output(here)
-        output.settle(stages, self._report)
-        return made(Job(here, output, self._report, self._choosing), stages)[0]
+        output, told = Output(here), PartReport(self._report, name)
+        output.settle(stages, told)
+        return made(Job(here, output, told, self._choosing), stages)[0]
 
     def _standing(self, place: Path) -> Artifact | None:
         """The artifact that was made there, if any. A damaged one is told and removed, so that it is made again."""
@@ -167,14 +171,18 @@ class Seeker:
         """Whether a model of this size is fast enough: planned and cut, and not trained for it."""
         untrained = self._plain(keep).model_copy(update={"epochs": 0.0, "steps": None, "eval": None})
         try:
-            artifact = self._at(self._untrained(keep), untrained)
+            artifact = self._at(self._untrained(keep), untrained, f"keep {keep:.0%} untrained")
         except OF_ONE_SIZE as error:
             self._refused(keep, error, tried)
             return None
         speeds[keep] = self._speed(keep, artifact)
         tried[keep] = f"{speeds[keep]:.2f}"
-        self._report.note(f"keep {keep:.0%}: {speeds[keep]:.2f} times the fastest dense form where {least:g} are asked")
-        return speeds[keep] >= least
+        fits = speeds[keep] >= least
+        told = "fast enough" if fits else "too slow"
+        self._report.note(
+            f"keep {keep:.0%}: {speeds[keep]:.2f} times as fast as the fastest dense form, {least:g} are asked: {told}"
+        )
+        return fits
 
     def _speed(self, keep: float, artifact: Artifact) -> float:
         """Times as fast as the fastest dense form: the geometric mean over shapes, of the best form."""
@@ -182,6 +190,7 @@ class Seeker:
         found = comparison.compare(
             artifact, self._config.checkpoint, SHAPES, SECONDS, self._config.threads, self._report.advance
         )
+        self._report.end()
         forms = [form for form in artifact.manifest.forms if form in found.timings]
         ratios = [max(found.speedup(form, shape) or 0.0 for form in forms) for shape in found.shapes if forms]
         if not ratios or not all(ratios):

@@ -22,6 +22,7 @@ FEWEST = 20  # rows: of fewer nothing is concluded
 LOWEST_F1 = 20.0  # percent: less on answerable questions is what any words of the context get
 _ABOVE_CHANCE = 3.0  # standard deviations of what chance gives, where rows are many
 _TELLING = 4.0  # as many must a faultless model reach, or the rows cannot tell
+_UNTRAINED = ", as of a model that was not trained for them"
 _GAIN = 0.10  # of all rows that an exchange of labels must win
 
 
@@ -79,7 +80,7 @@ def _agreement(
     if faultless < _TELLING:
         return Verdict(f"{told}; {few}", "", figures)
     if hits <= best + 2 / math.sqrt(rows) and above < _needed(faultless):
-        return Verdict(told, f"{told}; the model does no better than chance", figures)
+        return Verdict(told, f"{told}; the model does no better than chance{_UNTRAINED}", figures)
     return Verdict(told, "", figures)
 
 
@@ -98,7 +99,7 @@ def judge_numbers(predicted: Array, targets: Array) -> Verdict:
     if deviations <= -_ABOVE_CHANCE:
         return Verdict(told, f"{told}; with the labels' sign turned it would be {-found:.2f}", figures)
     if deviations < needed:
-        return Verdict(told, f"{told}; that is not clearly above 0", figures)
+        return Verdict(told, f"{told}; that is not clearly above 0{_UNTRAINED}", figures)
     return Verdict(told, "", figures)
 
 
@@ -113,7 +114,7 @@ def judge_answers(scores: Sequence[float]) -> Verdict:
     told = f"F1 {mean:.1f} on {rows:,} answered questions"
     figures: dict[str, object] = {"rows": rows, "f1": round(mean, 4)}
     if mean + margin < LOWEST_F1:
-        return Verdict(told, f"{told}, which is clearly below {LOWEST_F1:.0f}", figures)
+        return Verdict(told, f"{told}, which is clearly below {LOWEST_F1:.0f}{_UNTRAINED}", figures)
     return Verdict(told, "", figures)
 
 

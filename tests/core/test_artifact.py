@@ -97,6 +97,33 @@ def test_in_a_directory_of_several_artifacts_one_is_to_be_named(written: Artifac
         open_artifact(written.path.parent)
 
 
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (None, "no such directory; check the path"),
+        (["a.txt"], "no manifest.json; name a directory that pgb compress wrote"),
+        (["config.json", "tokenizer.json"], "no manifest.json; name a directory"),
+        (["config.json", "model.safetensors"], "is a checkpoint, and no artifact; make one of it with pgb compress"),
+        (["adapter_config.json", "adapter_model.bin"], "is a checkpoint, and no artifact"),
+        (["config.json", "weights.safetensors", "plan.json"], "manifest.json is missing; copy the whole directory"),
+        (["small/manifest.json"], "name one of them, such as .*small; pgb serve --models-dir takes the folder"),
+        (["1/manifest.json"], "name one of them, such as .*1$"),
+    ],
+)
+def test_what_is_no_artifact_is_told_by_what_it_is(files: list[str] | None, said: str, tmp_path: Path) -> None:
+    """With what to name instead."""
+    root = tmp_path / "given"
+    for name in files or ():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("{}")
+    with pytest.raises(ArtifactError, match=f"given: {said}" if "one of" not in said else said):
+        open_artifact(root)
+    file = tmp_path / "file"
+    file.write_text("x")
+    with pytest.raises(ArtifactError, match="file: is a file; name the directory"):
+        open_artifact(file)
+
+
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_an_artifact_without_one_of_its_files_is_refused(tmp_path: Path, name: str) -> None:
     """Whole and hashed as the others may be."""
@@ -213,7 +240,7 @@ def test_an_artifact_with_several_forms_opens_the_same(tmp_path: Path) -> None:
     assert opened.check("torch") == written.path / "check-torch.json"
     assert opened.form("int8") == INT8
     for ask in (opened.form, opened.graph, opened.check):
-        with pytest.raises(ArtifactError, match="no form 'gpu', only fp32, int8, torch; pgb compress --forms gpu"):
+        with pytest.raises(ArtifactError, match="no form 'gpu', only fp32, int8, torch; choose one of these; pgb"):
             ask("gpu")
 
 

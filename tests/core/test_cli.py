@@ -61,13 +61,15 @@ def test_mistakes_are_one_line_and_leave_nothing(
     lines.write_text("the film\n")
     out = tmp_path / "out"
     cases = [
-        ((tmp_path / "nowhere", "--train", texts), "no such checkpoint"),
+        ((tmp_path / "nowhere", "--train", texts), "no such directory"),
         ((model, "--train", tmp_path / "absent.tsv"), "no such file"),
         ((model, "--train", odd), "odd.tsv:2: label 'maybe' is not one of the checkpoint's"),
         ((model, "--train", empty), "empty.jsonl: no rows"),
         ((model, "--train", lines), "--calibrate needs none; no row has one: a .txt file holds texts alone"),
         ((model, "--train", texts, "--eval", lines), "lines.txt:1: no label"),
         ((model, "--train", texts, "--keep", "0"), "keep 0 is out of range"),
+        ((model, "--train", texts, "--keep", "50"), "keep 50 is out of range; use 0.01 to 1 (0.5 is 50 %)"),
+        ((model, "--train", texts, "--tau", "0.1"), "setting 'tau' is of --method "),
         ((model, "--train", texts, "--seed", str(1 << 64)), "seed 18446744073709551616 is out of range"),
         ((model,), "no data"),
         ((model, "--train", texts, "--task", "qa"), "not fine-tuned for qa"),
@@ -457,7 +459,7 @@ def test_the_cache_alone_may_be_named_by_nothing(tmp_path: Path, capsys: pytest.
     given = ("compress", tmp_path / "none", "--out", tmp_path / "o", "--keep", "1", "--cache", "")
     code, _, error = run(capsys, *given, "--label-column", "a", "--label-column", "b")
     assert code == 1
-    assert "no such checkpoint" in error
+    assert "no such directory" in error
 
 
 def test_a_name_that_leaves_no_room_is_refused_before_the_work(

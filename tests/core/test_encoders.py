@@ -80,7 +80,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     """A directory, a config, weights: each absence has its own words."""
-    with pytest.raises(CheckpointError, match="no such checkpoint directory"):
+    with pytest.raises(CheckpointError, match="no such directory; check the path"):
         load_checkpoint(tmp_path / "nowhere")
     with pytest.raises(CheckpointError, match=r"no config\.json"):
         load_checkpoint(tmp_path)

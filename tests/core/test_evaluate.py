@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,10 +15,12 @@ from tokenizers import models, pre_tokenizers, processors
 
 from pgb_core.cli import main
 from pgb_core.data import QuestionRow
+from pgb_core.errors import ArtifactError
 from pgb_core.inference.batches import Predict
 from pgb_core.inference.tasks.base import Logits
 from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.inference.tokens import Tokens
+from pgb_core.measure.scoring import score
 from pgb_core.tasks import TASKS, Source, Subject, metrics, squad
 from pgb_core.tasks.classification import Classification
 from pgb_core.tasks.qa import answered
@@ -222,3 +225,11 @@ def test_the_command_prints_a_metric_as_the_job_prints_it(
     monkeypatch.setattr("pgb_core.measure.scoring.score", lambda *_, **__: metrics.Metrics({"f1": 748 / 903}))
     assert main(["evaluate", "model", "--data", "rows.tsv"]) == 0
     assert capsys.readouterr().out.split() == ["f1", "0.8284"]
+
+
+def test_a_folder_of_artifacts_is_told_as_one(tmp_path: Path) -> None:
+    """And not as a checkpoint that lacks its files."""
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small" / "manifest.json").write_text("{}")
+    with pytest.raises(ArtifactError, match=r"it holds artifacts; name one of them, such as .*small"):
+        score(tmp_path, "dev.tsv")

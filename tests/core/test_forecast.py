@@ -104,7 +104,7 @@ def test_a_forecast_trains_nothing_and_the_run_goes_on_from_it(
     assert f"of {known().rows} trained models of {known().checkpoints} checkpoints 4 in 5 were within" in line
     assert "accuracy is expected between" in line
     assert "where the dense model has 100.0" in line
-    assert "; the rest takes " in line
+    assert "; training takes " in line
     assert not (tmp_path / "small").exists()
     assert main([*given, "--keep", "0.4"]) == 0
     error = " ".join(capsys.readouterr().err.split())

@@ -120,7 +120,7 @@ def test_minus_one_alone_is_no_label_of_a_regression_either() -> None:
         ([10**400], MOOD, None, "a number of more than 15 digits"),
         ([["a"]], MOOD, None, "the label is a list, but the checkpoint is not multi-label; write it alone"),
         ([["a", "b"]], MOOD, None, "several labels, but the checkpoint is not multi-label; give one label a row"),
-        ([Flags(("a", "b"), ("0", "1"))], MOOD, None, "the checkpoint is not multi-label"),
+        ([Flags(("a", "b"), ("0", "1"))], MOOD, None, "the checkpoint picks one label"),
         (["a", "c;x"], ("a", "b", "c"), MANY, r"f\.csv:3: label 'c;x' is not one of the checkpoint's: a, b, c; write"),
         (["0;1;0", "a"], ("a", "b", "c"), MANY, "write all labels in one way"),
         (["a,b"], ("a", "b", "c"), MANY, "with ; between them"),
@@ -210,7 +210,14 @@ def test_a_column_of_one_label_of_several_is_not_read_as_ids() -> None:
         DataError, match="the column 'toxic' has 0 and 1 for one of the head's labels, toxic, rude; name"
     ):
         read_labels(rows, ("toxic", "rude"), MANY, columns=("toxic",))
-    for column, kind in (("toxic", None), ("label", MANY)):
+    for column, kind in (("rude", None), ("label", None), ("label", MANY)):
         assert read_labels(rows, ("toxic", "rude"), kind, columns=(column,)).kind == "ids"
+    for labels in (("toxic", "rude"), ("fine", "toxic", "rude")):  # 1 would be another label than its column says
+        with pytest.raises(DataError, match=r"for one of the head's labels, .*; name a column that holds the label of"):
+            read_labels(rows, labels, None, columns=("toxic",))
+    assert read_labels(rows, ("toxic", "rude"), None, "ids", columns=("toxic",)).targets == [0, 1]
+    flags = [TextRow("a", None, Flags(("toxic", "rude"), (1, 0)), "f.csv:2")]
+    with pytest.raises(DataError, match="the checkpoint picks one label; write it into one column"):
+        read_labels(flags, ("toxic", "rude"), None, columns=("toxic", "rude"))
     named = [TextRow("a", None, "rude", "f.csv:2")]
     assert read_labels(named, ("toxic", "rude"), MANY, columns=("toxic",)).kind == "names"

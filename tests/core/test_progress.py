@@ -169,11 +169,17 @@ def test_the_stages_that_are_announced_are_those_that_come(
         assert list(effort.job_effort(dense, method_of(whole).effort(dense))) == [
             "Exporting every form and holding it against the model"
         ]
+        less, forms, rows = (
+            effort.job_effort(one, {})[effort.EXPORTING]
+            for one in (run, replace(run, config=config.model_copy(update={"forms": (*config.forms, "gpu")})), dense)
+        )
+        assert less + effort.FORM < forms  # each is built, and runs the rows
+        assert rows > effort.FORM
         one, brief = (
             replace(run, config=config.model_copy(update=length)) for length in ({"steps": 1}, {"epochs": 1e-320})
         )
         assert method_of(config).effort(one) == method_of(config).effort(brief)  # a step at least
     first = ["Loading the checkpoint and checking it against transformers", "Reading the data"]
-    assert [*first, "Trying the dense model on the labels", *found] == list(recorder.seen)
+    assert [*first, f"Trying the model on the labels of {data.name}", *found] == list(recorder.seen)
     assert all(work > 0 for work in found.values())
     assert {title: pair for title, pair in recorder.seen.items() if pair[0] not in (None, pair[1])} == {}

@@ -64,6 +64,8 @@ def test_labels_that_the_model_contradicts_stop_the_work(tmp_path: Path) -> None
     train = reading.read(rows(tmp_path, 60, turned=True), MOODS, reading.Options(), Heard())
     with pytest.raises(DataError, match=r"accuracy 0\.00 .* class has 0\.50; reading .* gives 1\.00, not 0\.00"):
         reading.Trial(MOODS, SERVED, by_word, Heard()).check(train, None)
+    with pytest.raises(DataError, match=r"name the checkpoint that was trained for them, or go on with --trust-labels"):
+        reading.Trial(MOODS, SERVED, by_word, Heard()).check(train, None)
     told = Heard()
     found = reading.Trial(MOODS, SERVED, by_word, told, trusted=True).check(train, None)["labels"]
     assert isinstance(found, dict)
@@ -157,6 +159,18 @@ def test_rows_that_teach_nothing_are_told_so(tmp_path: Path) -> None:
     file.write_text('{"text": "the film", "label": 0}\n')
     read_inputs(CompressConfig(checkpoint=model, train=file, out="o", keep=1.0), load_checkpoint(model), told)
     assert any("rows.jsonl: nothing is learned from these rows, as keep 1 exports" in note for note in told.notes)
+
+
+@pytest.mark.parametrize(("held", "told"), [(10, False), (11, True)])
+def test_far_more_rows_to_score_with_than_to_learn_from_are_told(held: int, told: bool, tmp_path: Path) -> None:
+    """The two files may be exchanged."""
+    model, heard = checkpoint(tmp_path / "model", "bert", "classification"), Heard()
+    train, dev = tmp_path / "rows.jsonl", tmp_path / "dev.jsonl"
+    for file, count in ((train, 1), (dev, held)):
+        file.write_text('{"text": "the film", "label": 0}\n' * count)
+    read_inputs(CompressConfig(checkpoint=model, train=train, eval=dev, out="o"), load_checkpoint(model), heard)
+    said = f"dev.jsonl: {held} rows to score with, and 1 to learn from in rows.jsonl; exchange the two"
+    assert any(said in text for text in heard.warnings) is told
 
 
 def test_pairs_beside_single_texts_are_told(tmp_path: Path) -> None:

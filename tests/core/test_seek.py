@@ -158,7 +158,13 @@ def test_a_loss_is_promised_on_one_half_and_confirmed_on_the_other(
     given = asked(model, rows, others, tmp_path / "small", "--epochs", "0")
     (tmp_path / "small").mkdir()
     assert main([*given, "--max-drop", "100"]) == 0
-    assert "keep 40%, found in 1 trainings" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "keep 40%, found in 1 trainings" in said.out
+    lines = [line.strip() for line in said.err.splitlines()]
+    verdict = next(n for n, line in enumerate(lines) if line.startswith("keep 40%: loses "))
+    assert lines[verdict].endswith("points, at most 100 are allowed: accepted")
+    assert lines[verdict - 1].startswith("keep 40%: exporting every form and holding it against the model: done in ")
+    assert "whole job" not in said.err  # nobody knows how many sizes there will be
     found = open_artifact(tmp_path / "small")
     promise = found.manifest.measured["promise"]
     assert promise["asked"] == {"max_drop": 100}
@@ -262,6 +268,7 @@ def test_what_cannot_be_promised_is_refused_before_any_training(
         with pytest.raises(ConfigError, match=said):
             run.seek(CompressConfig(**usual | given, trust_labels=True, samples=16), told)
         assert "Scoring every weight" not in told.stages
+        assert not any("among the rows to learn from" in text for text in told.warnings)
         assert {path.name for path in tmp_path.iterdir()} == before
 
 
@@ -405,5 +412,6 @@ def test_the_speed_that_is_promised_is_that_of_the_trained_model(
     assert "3.00 times the fastest dense form" in said.out
     assert "the trained model is slower than --min-speedup asks for" in said.out
     assert "--method movement learns what to keep" in " ".join(said.err.split())
+    assert "5.00 times as fast as the fastest dense form, 4 are asked: fast enough" in " ".join(said.err.split())
     promise = open_artifact(tmp_path / "small").manifest.measured["promise"]
     assert (promise["speedup"], promise["holds"]) == (3.0, False)

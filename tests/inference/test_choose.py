@@ -229,7 +229,7 @@ def test_a_form_that_is_named_is_served(prepare: Prepare, changes: dict[str, obj
 def test_a_form_that_is_not_there_is_refused_with_those_that_are(prepare: Prepare) -> None:
     """And with the command that makes it."""
     setting = prepare({"one": 0.0, "two": 0.0})
-    says = "carries no form int8, only one, two; choose one of these, or make it by pgb compress --forms int8"
+    says = "carries no form int8, only one, two; choose one of these; pgb compress --forms makes others"
     with pytest.raises(RuntimeUnavailable, match=says):
         choose(setting.artifact, Asked("int8"))
     assert setting.opened == []

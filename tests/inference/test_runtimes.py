@@ -161,7 +161,7 @@ def test_pytorch_runs_on_its_threads_wherever_it_is_called(make: Make) -> None:
 @pytest.mark.parametrize(
     ("form", "kind", "device", "says"),
     [
-        ("int8", "onnxruntime", "cpu", "carries no form int8, only fp32, torch; choose one of these, or make it by"),
+        ("int8", "onnxruntime", "cpu", "carries no form int8, only fp32, torch; choose one of these; pgb compress"),
         ("fp32", "torch", "cpu", "form fp32 is for runtime onnxruntime or openvino, not for torch"),
         ("fp32", "magic", "cpu", "there is no runtime magic; choose one of onnxruntime, openvino, torch"),
         ("fp32", "openvino", "cuda", "openvino runs on the CPU only; set device cpu, or choose another form"),

@@ -100,7 +100,7 @@ def open_runtime(
     if form not in artifact.manifest.forms:
         raise RuntimeUnavailable(
             f"{artifact.manifest.name}: carries no form {form}, only {', '.join(artifact.manifest.forms)}; choose one "
-            f"of these, or make it by pgb compress --forms {form}"
+            "of these; pgb compress --forms makes others"
         )
     record = artifact.manifest.forms[form]
     name = runtime or next((one for one in record.runtimes if one in RUNTIMES), record.runtimes[0])
