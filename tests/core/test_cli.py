@@ -218,6 +218,7 @@ def test_inspect_shows_one_thing(tmp_path: Path, capsys: pytest.CaptureFixture[s
         ({"stages": {"plan": {"steps": [1]}}}, "measured.stages"),
         ({"stage_accuracy": {"dense": {"accuracy": 1.0}}}, "measured.stage_accuracy"),
         ({"stage_accuracy": {"rows": 2, "dense": 3}}, "measured.stage_accuracy"),
+        ({"accuracy": {"rows": 2, "dense": {"accuracy": 1.0}}}, "measured.accuracy"),
     ],
 )
 def test_inspect_names_a_field_that_somebody_edited(measured: dict[str, object], field: str) -> None:
