@@ -92,7 +92,7 @@ class Bars(Report):
 
     def _stage_so_far(self) -> str:
         share, left = self._estimate.share, self._estimate.left
-        count = self._estimate.count if share is None else f"{self._estimate.count}, {100 * share:.0f} %"
+        count = f"{self._estimate.count} done" if share is None else f"{self._estimate.count}, {100 * share:.0f} %"
         return f"  {count}" + (f", {about(left)} left of this stage" if left is not None else "")
 
     def _whole_left(self) -> str:

@@ -497,6 +497,11 @@ def test_an_argument_that_no_command_has_is_named(capsys: pytest.CaptureFixture[
             True,
             "90.0% of the answers equal on 9 inputs, loses 0.25 points",
         ),
+        (
+            {"equal_answers": 0.9, "inputs": 9, "drop": -0.25},
+            True,
+            "90.0% of the answers equal on 9 inputs, gains 0.25 points",
+        ),
         ({}, True, "the PyTorch model itself"),
         ({}, False, "not run yet: its engine or device is not available here"),
     ],

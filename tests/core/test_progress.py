@@ -10,6 +10,7 @@ from rich.console import Console
 from pgb_core.methods import method_of
 from pgb_core.pipeline import compress
 from pgb_core.progress.bars import Bars
+from pgb_core.progress.part import PartReport
 from pgb_core.progress.remaining import Estimate, about
 from pgb_core.progress.report import Report
 from pgb_core.run import effort
@@ -17,6 +18,7 @@ from pgb_core.run.run import Run
 from pgb_core.run.shared import Shared
 from pgb_core.run.workspace import locked
 from tests.core.small import checkpoint, settings
+from tests.reports import Heard
 
 
 class Clock:
@@ -66,7 +68,16 @@ def test_a_stage_that_nobody_announced_has_lines_too() -> None:
         bars.stage("reading")
         clock.now += 13
         bars.advance(2048)
-    assert out.getvalue().splitlines() == ["reading", "  2,048", "reading: done in 13.0 s"]
+    assert out.getvalue().splitlines() == ["reading", "  2,048 done", "reading: done in 13.0 s"]
+
+
+def test_a_part_is_named_once() -> None:
+    """Also where what it says begins with its name."""
+    told = Heard()
+    part = PartReport(told, "keep 0.5")
+    part.note("keep 0.5 keeps 94.9%")
+    part.note("keep 0.55 is another")
+    assert told.notes == ["keep 0.5 keeps 94.9%", "keep 0.5: keep 0.55 is another"]
 
 
 def test_a_terminal_has_a_bar_for_the_job_and_one_a_stage() -> None:
