@@ -102,7 +102,8 @@ class Bars(Report):
         return f"{100 * share:.0f} % of the whole job done" + (f", {about(left)} left" if left is not None else "")
 
     def _say(self, line: str) -> None:
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        """Wrapped between words where a terminal shows it; elsewhere in one line."""
+        self._console.print(line, highlight=False, markup=False, soft_wrap=self._plain)
 
     def note(self, text: str) -> None:
         """A line of its own."""
