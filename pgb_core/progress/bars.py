@@ -97,7 +97,7 @@ class Bars(Report):
 
     def _whole_left(self) -> str:
         share, left = self._estimate.whole_share, self._estimate.whole_left
-        if share is None:
+        if share is None or share == 1:  # a stage that nobody announced still runs
             return ""
         return f"{100 * share:.0f} % of the whole job done" + (f", {about(left)} left" if left is not None else "")
 

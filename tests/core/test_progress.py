@@ -71,6 +71,20 @@ def test_a_stage_that_nobody_announced_has_lines_too() -> None:
     assert out.getvalue().splitlines() == ["reading", "  2,048 done", "reading: done in 13.0 s"]
 
 
+def test_a_stage_after_all_that_were_announced_is_not_at_the_end() -> None:
+    """Its lines do not say that the whole job is done."""
+    clock = Clock()
+    bars, out = lines(clock)
+    with bars:
+        bars.begin({"one": 1.0})
+        bars.stage("one", 1)
+        bars.advance(1)
+        bars.stage("timing")
+        clock.now += 13
+        bars.advance(1)
+    assert out.getvalue().splitlines()[2:] == ["timing", "  1 done", "timing: done in 13.0 s"]
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_note_is_wrapped_between_words_in_a_terminal_alone(terminal: bool) -> None:
     """A file keeps a line of its own for each."""
