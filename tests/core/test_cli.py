@@ -24,6 +24,8 @@ from pgb_core.compare.config import CompareConfig
 from pgb_core.config import CompressConfig
 from pgb_core.errors import ArtifactError
 from pgb_core.inspect import stages
+from pgb_core.measure import comparison
+from pgb_core.measure.bench import Timing
 from pgb_core.measure.comparison import DENSE_FORMS, dense
 from pgb_core.options import METHODS
 from pgb_core.pipeline import compress
@@ -267,6 +269,21 @@ def test_bench_gives_ratios_in_one_run(small: Artifact, model: Path, capsys: pyt
     assert set(found["bytes"]) == timed
     assert found["unlike"] is None
     assert run(capsys, "bench", small.path, "--shapes", "1by8")[0] == 1
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_bench_fits_the_terminal_that_it_prints_on(
+    terminal: bool, small: Artifact, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a file a model has one line."""
+    shapes = ((1, 32), (1, 128), (8, 128))
+    found = comparison.Comparison(shapes, {"int8": Timing(dict.fromkeys(shapes, (2.0,)))}, 1)
+    monkeypatch.setattr(comparison, "compare", lambda *given, **more: found)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    code, printed, _ = run(capsys, "bench", small.path)
+    assert code == 0
+    assert len([line for line in printed.splitlines() if line.startswith("int8")]) == (2 if terminal else 1)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
