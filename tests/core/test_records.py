@@ -25,7 +25,8 @@ from tests.core.small import settings as usual
 
 def settings(model: Path, out: Path, data: Path, **changes: object) -> CompressConfig:
     """A run that is quicker still."""
-    quick = {"epochs": 1.0, "samples": 32} | ({"structure": "nested"} if "method" not in changes else {})
+    nested = {} if changes.keys() & {"method", "keep"} else {"structure": "nested"}
+    quick = {"epochs": 1.0, "samples": 32} | nested
     return usual(model, out, data, **(quick | changes))
 
 
