@@ -55,7 +55,10 @@ and inputs to the right; the darker a cell, the more of it was kept. {places}</p
 
 
 def stages(measured: Mapping[str, Any]) -> list[str]:
-    """What the stages measured, in lines. measured: of a manifest. Raises ArtifactError that names a field."""
+    """What the stages measured, then the final metrics, in lines; each with its number of rows.
+
+    measured: of a manifest. Raises ArtifactError that names a field.
+    """
     with telling("measured.stages"):
         lines = [f"stage {name}: {_stage(found)}" for name, found in measured.get("stages", {}).items()]
     with telling("measured.stage_accuracy"):
@@ -63,6 +66,13 @@ def stages(measured: Mapping[str, Any]) -> list[str]:
         for name, metrics in between.items():
             if name != "rows":
                 lines.append(f"model {name}, on {between['rows']} rows: {_metrics(metrics)}")
+    with telling("measured.accuracy"):
+        final = measured.get("accuracy", {})
+        lines += [
+            f"final {name}, on {final['rows']} rows: {_metrics(final[name])}"
+            for name in ("dense", "compressed")
+            if final
+        ]
     return lines
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 
 from pgb_core.commands.base import Command
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(found.as_json(), allow_nan=False))
         return 0
-    print(comparison.table(found))
+    print(comparison.table(found, shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
     for name, reason in found.left_out.items():
         print(f"left out: {name} ({reason})")
     if found.busy:

@@ -93,6 +93,10 @@ def _sought(settings: CompressConfig, bars: Report) -> Artifact:
     )
     for name in promise.missed:
         print(_MISSED[name])
+    if not promise.told:
+        drop = promise.asked["max_drop"]
+        points = "1 point" if drop == 1 else f"{drop:g} points"
+        print(f"a loss of {points} is too small for {promise.rows} rows to tell reliably; give more --eval rows")
     return artifact
 
 

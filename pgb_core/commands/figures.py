@@ -19,5 +19,6 @@ def held(measured: Mapping[str, Any], ran: bool) -> str:
         return f"logits within {measured['parity']['max_difference']:.1e} on {measured['parity']['inputs']} inputs"
     if "equal_answers" not in measured:
         return "the PyTorch model itself"
-    lost = f", loses {measured['drop']:.2f} points" if "drop" in measured else ""
+    drop = round(measured.get("drop", 0.0), 2)
+    lost = f", {'gains' if drop < 0 else 'loses'} {abs(drop):.2f} points" if "drop" in measured else ""
     return f"{measured['equal_answers']:.1%} of the answers equal on {measured['inputs']} inputs{lost}"

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import math
+import textwrap
 from pathlib import Path
 
 from pgb_core.commands.base import Command
+from pgb_core.commands.figures import held
+
+WIDTH = 80  # of a terminal, which all lines fit
 
 
 def add(p: argparse.ArgumentParser) -> None:
@@ -56,12 +60,17 @@ def run(args: argparse.Namespace) -> int:
             print(f"{f'{index}.{role}':22} {shape:>11} {groups:>6} {block:>11} {kept:>6.1%} {flop / 1e6:>10.1f}")
     total = flops(plan, 128) / 1e6
     print(f"{'all':22} {'':>11} {'':>6} {'':>11} {plan.cost / plan.dense_cost:>6.1%} {total:>10.1f}")
-    print(f"manifest sha256: {opened.digest}")
+    lines = [f"manifest sha256 {opened.digest}"]
     if plan.stream is not None:
-        print("the channels of the residual stream are reordered; matrices read the first of them")
-    print("layers dropped: " + (", ".join(map(str, plan.dropped_layers)) or "none"))
-    for line in inspect.stages(opened.manifest.measured):
-        print(line)
+        lines.append("the channels of the residual stream are reordered; matrices read the first of them")
+    lines.append("layers dropped: " + (", ".join(map(str, plan.dropped_layers)) or "none"))
+    lines += inspect.stages(opened.manifest.measured)
+    with artifact.telling("ran or measured of a form"):
+        for name, record in opened.manifest.forms.items():
+            file = f"{opened.size(name) / 1e6:.1f} MB"
+            lines.append(f"form {name}: {file}, {held(record.measured, bool(record.ran))}")
+    for line in lines:
+        print(textwrap.fill(line, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
     return 0
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
-from pgb_core.compare.rows import percent
+from pgb_core.compare.files import percent
 from pgb_core.config import CommonConfig, CompressConfig, Place
 from pgb_core.errors import ConfigError
 from pgb_core.options import METHODS

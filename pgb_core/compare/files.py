@@ -1,9 +1,14 @@
-"""Writes the files of a comparison."""
+"""How the files of a comparison are named and written."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+
+def percent(keep: float) -> str:
+    """A share as names of files have it, in six digits."""
+    return f"{100 * keep:g}"
 
 
 def write(path: Path, text: str) -> None:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from pgb_core.charts import Labels, Scale, axes, line, log_ends, marker, number, svg
-from pgb_core.compare.rows import CONFIDENT, Candidate, Row, advice, frontier
+from pgb_core.compare.rows import Candidate, Row, advice, frontier
 from pgb_core.options import METHODS
 
 WIDTH, HEIGHT = 1080, 560
 LEFT, RIGHT, TOP, BOTTOM = 76, 1060, 24, 500
-ACTS_ON = ("dense", *dict.fromkeys(options.acts_on for options in METHODS.values()))
+COMPONENTS = ("dense", *dict.fromkeys(options().component for options in METHODS.values()))
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,7 @@ def page(report: Report) -> str:
     css = files("pgb_core.compare").joinpath("page.css").read_text("utf-8")
     name = html.escape(report.name)
     said = advice(report.candidates, report.dense, report.error, report.metric)
-    busy = (
-        f'<p class="note">The machine was too busy for exact times: {html.escape(report.busy)}.</p>'
-        if report.busy
-        else ""
-    )
-    error = f", standard error {report.error:.2f}" if report.error else ""
-    judged = f"{report.metric} of the dense model {report.dense:.2f} on {report.judged:,} rows{error}"
+    busy = "".join(f'<p class="note">{html.escape(one)}</p>' for one in distrust(report))
     body = "".join(
         [
             _section(
@@ -74,10 +68,23 @@ def page(report: Report) -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1"><style>
 {css}</style></head><body>
 <header><h1>{name}: methods compared</h1>
-<p>{html.escape(report.task)}; {judged}</p>
+<p>{html.escape(report.task)}, on {judged(report)}</p>
 </header>
 <main>{body}</main></body></html>
 """
+
+
+def judged(report: Report) -> str:
+    """By how many rows, and how sure that makes a score."""
+    error = f", standard error {report.error:.2f}" if report.error else ""
+    return f"{report.judged:,} rows: {report.metric} of the dense model {report.dense:.2f}{error}"
+
+
+def distrust(report: Report) -> list[str]:
+    """Why the times are not to be trusted, in sentences; empty where they are."""
+    if not report.busy:
+        return []
+    return [f"The machine was too busy for exact times: {report.busy}. Run the command again when it is idle."]
 
 
 def best_forms(candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -120,7 +127,7 @@ def picture(report: Report) -> str:
 
 
 def _series(one: Candidate) -> int:
-    return ACTS_ON.index("dense" if one.dense else METHODS[one.method].acts_on) % 8
+    return COMPONENTS.index("dense" if one.dense else METHODS[one.method]().component) % 8
 
 
 def _named(one: Candidate) -> str:
@@ -134,7 +141,7 @@ def _section(title: str, body: str) -> str:
 def _legend() -> str:
     marks = "".join(
         f'<span><svg viewBox="0 0 13 13">{marker(6.5, 6.5, n % 8)}</svg>{html.escape(what)}</span>'
-        for n, what in enumerate(ACTS_ON)
+        for n, what in enumerate(COMPONENTS)
     )
     return f'<div class="legend">{marks}</div>'
 
@@ -154,16 +161,28 @@ def _points(report: Report) -> str:
                 f"{one.time:.2f}",
                 f"{base / one.time:.2f}" if base else "",
                 f"{one.bytes / 1e6:.1f}",
+                *_made(one, report.rows),
             ],
         )
         for one in sorted(report.candidates, key=lambda c: (not c.dense, c.name, c.time))
     ]
-    found = _table(["point", "form", "kept", report.metric, "to dense", "ms", "times dense", "MB"], rows)
+    heads = ["point", "form", "kept", report.metric, "to dense", "ms", "times dense", "MB", "minutes", "folder"]
+    found = _table(heads, rows)
     refused = [
         f"<li>{html.escape(row.point.name)}: {html.escape(row.refused)}</li>" for row in report.rows if row.refused
     ]
     none = f'<p>Without an artifact:</p><ul class="note">{"".join(refused)}</ul>' if refused else ""
-    return f'<div class="wide">{found}</div>{none}<p class="note">Bold: no other point is both faster and better.</p>'
+    said = (
+        "Bold: no other point is both faster and better. Minutes are those of making all forms of a point. Folders are "
+        "beside this report; pgb serve FOLDER serves one of them."
+    )
+    return f'<div class="wide">{found}</div>{none}<p class="note">{said}</p>'
+
+
+def _made(one: Candidate, rows: Sequence[Row]) -> tuple[str, str]:
+    """The minutes in which a form's point was made, and its folder; nothing for a form that is in no artifact."""
+    row = next((row for row in rows if row.point.name == one.name and one.form in row.bytes), None)
+    return (number(row.seconds / 60), f"./{one.name}") if row else ("", "")
 
 
 def _layers(rows: Sequence[Row]) -> str:
@@ -172,6 +191,7 @@ def _layers(rows: Sequence[Row]) -> str:
         return ""
     count = max(len(row.layers) for row in made)
     heads = "".join(f'<th scope="col" colspan="2">{n}</th>' for n in range(count))
+    parts = '<th scope="col">A</th><th scope="col">F</th>' * count
     lines = "".join(
         f'<tr><th scope="row">{html.escape(row.point.name)}</th>'
         + "".join(
@@ -182,8 +202,9 @@ def _layers(rows: Sequence[Row]) -> str:
         + "</tr>"
         for row in made
     )
-    drawn = f'<table class="heat"><thead><tr><th></th>{heads}</tr></thead><tbody>{lines}</tbody></table>'
-    said = "<p>Attention and feed-forward part of every layer; the darker, the more was kept.</p>"
+    head = f"<thead><tr><th>layer</th>{heads}</tr><tr><th></th>{parts}</tr></thead>"
+    drawn = f'<table class="heat">{head}<tbody>{lines}</tbody></table>'
+    said = "<p>A is the attention of a layer, F its feed-forward part. The darker, the more was kept.</p>"
     return f'{said}<div class="wide">{drawn}</div>'
 
 
@@ -217,9 +238,10 @@ def _worth(rows: Sequence[Row]) -> str:
 
 
 def _methods(report: Report) -> str:
-    """The survey's own table, filled in: memory, inference, component, pretraining, performance."""
+    """What each method came to: memory, inference, component, training before the cut, performance."""
     base = min((one.time for one in report.candidates if one.dense), default=None)
-    size = max((one.bytes for one in report.candidates if one.dense), default=None)
+    sizes = {one.form: one.bytes for one in report.candidates if one.dense}
+    small = [row for row in report.rows if row.point.keep < 1]
     rows = []
     for method, options in METHODS.items():
         mine = [one for one in report.candidates if one.method == method and not one.dense]
@@ -231,17 +253,17 @@ def _methods(report: Report) -> str:
                 False,
                 [
                     method,
-                    f"{memory.bytes / size:.0%}" if size else "",
+                    f"{memory.bytes / sizes[memory.form]:.0%} of dense {memory.form}" if memory.form in sizes else "",
                     f"{base / speed.time:.2f} x" if base else "",
-                    options.acts_on,
-                    "no",
+                    options().component,
+                    "yes" if options().learns else "no",
                     ", ".join(f"{one.score - report.dense:+.2f} at {one.keep:.0%}" for one in best_forms(mine)),
-                    number(sum(row.seconds for row in report.rows if row.point.method == method) / 60),
+                    number(sum(row.seconds for row in small if row.point.method == method) / 60),
                     options.paper,
                 ],
             )
         )
-    heads = ["method", "smallest file", "inference", "component", "pretraining", "performance", "minutes", "paper"]
+    heads = ["method", "smallest file", "inference", "component", "trains first", "performance", "minutes", "paper"]
     return f'<div class="wide">{_table(heads, rows)}</div>'
 
 
@@ -269,6 +291,3 @@ def _table(heads: Sequence[str], rows: Sequence[tuple[bool, Sequence[str]]]) -> 
 def _aligned(cell: str) -> str:
     """Words stand at the left, figures at the right."""
     return ' class="words"' if len(cell) > 24 else ""
-
-
-__all__ = ["CONFIDENT", "Report", "best_forms", "page", "picture"]

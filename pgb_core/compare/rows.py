@@ -1,4 +1,4 @@
-"""The figures of each point, as kept on disk, and what is computed from all of them. Does not import torch."""
+"""The figures of each point, as kept on disk, and what is computed from all of them."""
 
 from __future__ import annotations
 
@@ -8,16 +8,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pgb_core.compare.files import write
+from pgb_core.compare.files import percent, write
 from pgb_core.errors import DataError
+from pgb_core.tasks.metrics import CONFIDENT, tells
 
 DENSE = "dense"
-CONFIDENT = 1.96  # standard errors, of an interval of 95 %
-
-
-def percent(keep: float) -> str:
-    """A share as names of files have it, in six digits."""
-    return f"{100 * keep:g}"
 
 
 @dataclass(frozen=True)
@@ -118,7 +113,11 @@ def advice(candidates: Sequence[Candidate], reference: float, error: float | Non
         return ["The dense model was not timed, so nothing can be said of speed."]
     said = [f"The fastest dense form is {base.form}: {base.time:.2f} ms, {metric} {base.score:.2f}."]
     steps = [(CONFIDENT * error, "within the uncertainty of these rows")] if error else []
-    for drop, words in (*steps, (1.0, "1 point below dense at most"), (3.0, "3 points below dense at most")):
+    for drop, words in (
+        *steps,
+        (1.0, f"1 point below dense at most{_unsure(1.0, error)}"),
+        (3.0, f"3 points below dense at most{_unsure(3.0, error)}"),
+    ):
         found = fastest(candidates, reference, drop)
         if found is None:
             said.append(f"Nothing is {words}.")
@@ -126,7 +125,12 @@ def advice(candidates: Sequence[Candidate], reference: float, error: float | Non
             said.append(f"{words[0].upper()}{words[1:]}, nothing is faster than dense {found.form}.")
         else:
             said.append(
-                f"{words[0].upper()}{words[1:]}: {found.method} at {found.keep:.0%} in {found.form}, "
-                f"{base.time / found.time:.2f} times as fast, {metric} {found.score:.2f}."
+                f"{words[0].upper()}{words[1:]}: {found.method} at {found.keep:.0%} in {found.form} (folder "
+                f"{found.name}), {base.time / found.time:.2f} times as fast, {metric} {found.score:.2f}."
             )
     return said
+
+
+def _unsure(drop: float, error: float | None) -> str:
+    """What to add where the rows are too few for so small a drop."""
+    return "" if tells(drop, error) else " (too small a loss for these rows to tell)"

@@ -10,7 +10,7 @@ from pathlib import Path
 from pgb_core.checkpoints.load import name_of
 from pgb_core.compare.config import CompareConfig
 from pgb_core.compare.files import write
-from pgb_core.compare.page import Report, page
+from pgb_core.compare.page import Report, distrust, judged, page
 from pgb_core.compare.points import SETTINGS, Comparison, Points
 from pgb_core.compare.rows import DENSE, Candidate, Row, advice
 from pgb_core.compare.timing import BASELINE, Measured, timed
@@ -98,4 +98,5 @@ def table(report: Report) -> str:
             f"{one.time:9.2f} {one.bytes / 1e6:7.1f}"
         )
     lines += [f"{row.point.name}: no artifact ({row.refused})" for row in report.rows if row.refused]
-    return "\n".join([*lines, "", *advice(report.candidates, report.dense, report.error, report.metric)])
+    said = [*advice(report.candidates, report.dense, report.error, report.metric), *distrust(report)]
+    return "\n".join([*lines, f"on {judged(report)}", "", *said])

@@ -163,7 +163,8 @@ def _forms(manifest: Manifest, sizes: Mapping[str, int]) -> str:
 
 def _held(measured: Mapping[str, Any]) -> str:
     if "equal_answers" in measured:
-        lost = f", {measured['drop']:.2f} points lost" if "drop" in measured else ""
+        drop = round(measured.get("drop", 0.0), 2)
+        lost = f", {abs(drop):.2f} points {'gained' if drop < 0 else 'lost'}" if "drop" in measured else ""
         return f"{measured['equal_answers']:.1%} of {measured['inputs']} answers the same{lost}"
     if "parity" in measured:
         return f"the same logits on {measured['parity']['inputs']} inputs"

@@ -40,6 +40,9 @@ def dense(form: str) -> str:
 
 DENSE = tuple(dense(form) for form in dict.fromkeys(form for forms in DENSE_FORMS.values() for form in forms))
 
+UNSTEADY = "unsteady"  # in place of a ratio
+NAMES = 22  # columns that the names of models take
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -176,26 +179,62 @@ def write_dense(checkpoint: Checkpoint, out: Path, forms: Sequence[str] = DENSE_
     return write(out, Made(checkpoint, model, plan, forms, observed=seen, tried=False))
 
 
-def table(found: Comparison) -> str:
-    """What was found, a line a model: milliseconds of the best turn, and ratios of neighbouring turns."""
-    lines = [
-        "milliseconds of the best turn; times as fast as the fastest dense form, in the middle of neighbouring turns, "
-        "and what eight of ten are within",
-        f"{'':22}" + "".join(f"{f'{batch} x {tokens}':>26}" for batch, tokens in found.shapes) + "     memory   lost",
+def table(found: Comparison, width: int | None = None) -> str:
+    """What was found, a line a model: milliseconds of the best turn, and ratios of neighbouring turns.
+
+    width: of the terminal; columns that do not fit beside the others stand below them. None: of any width.
+    """
+    names = list(found.timings)
+    cells = {shape: [_cell(found, name, shape) for name in names] for shape in found.shapes}
+    columns = [
+        [f"{f'{batch} x {tokens}':>26}", *(f"{cell:>26}" for cell in cells[batch, tokens])] for batch, tokens in cells
     ]
-    for name, timing in found.timings.items():
-        cells = ""
-        for shape in found.shapes:
-            ratio, within = found.speedup(name, shape), found.speedup_range(name, shape)
-            said = f" {ratio:.2f}x ({within[0]:.2f}-{within[1]:.2f})" if ratio and within else ""
-            cells += f"{f'{timing.minimum(shape):.2f}{said}':>26}"
-        held = f"{found.memory[name]:.0f} MB" if name in found.memory else ""
-        lines.append(f"{name:22}{cells}   {held:>8}   {_lost(found.lost.get(name, {}))}".rstrip())
+    held = [f"{found.memory[name]:.0f} MB" if name in found.memory else "" for name in names]
+    columns.append([f"   {cell:>8}" for cell in ("memory", *held)])
+    columns.append([f"   {cell}" for cell in ("lost", *(_lost(found.lost.get(name, {})) for name in names))])
+    lines = ["Times are milliseconds of the best turn."]
+    if any(found.fastest_dense(shape) for shape in found.shapes):
+        lines.append("Ratios are times as fast as the fastest dense form: middle turn (8 of 10 turns).")
+    for block in _blocks(columns, width):
+        lines += [
+            "",
+            *("".join(row).rstrip() for row in zip([f"{name:{NAMES}}" for name in ("", *names)], *block, strict=True)),
+        ]
+    if any(UNSTEADY in cell for column in cells.values() for cell in column):
+        lines.append(f"{UNSTEADY}: no ratio is told, because those of turns differ more than twofold")
     threads = f"{found.threads} thread" + ("" if found.threads == 1 else "s")
     if found.unlike:
         lines.append(found.unlike)
     lines.append(f"{facts()['cpu']}, {', '.join(map(str, facts()['instruction_sets']))}; {threads}")  # type: ignore[call-overload]
     return "\n".join(lines)
+
+
+def _cell(found: Comparison, name: str, shape: Shape) -> str:
+    """The time and the ratio of a model; no ratio where the machine was too busy to tell one."""
+    time, ratio, within = (
+        found.timings[name].minimum(shape),
+        found.speedup(name, shape),
+        found.speedup_range(name, shape),
+    )
+    if not ratio or not within:
+        return f"{time:.2f}"
+    if found.busy and within[1] > 2 * within[0]:
+        return f"{time:.2f} {UNSTEADY}"
+    return f"{time:.2f} {ratio:.2f}x ({within[0]:.2f}-{within[1]:.2f})"
+
+
+def _blocks(columns: Sequence[Sequence[str]], width: int | None) -> list[list[Sequence[str]]]:
+    """The columns of each part of a table, of which each fits a terminal beside the names."""
+    blocks: list[list[Sequence[str]]] = [[]]
+    used = NAMES
+    for column in columns:
+        size = max(map(len, column))
+        if width is not None and blocks[-1] and used + size > width:
+            blocks.append([])
+            used = NAMES
+        blocks[-1].append(column)
+        used += size
+    return blocks
 
 
 def _lost(measured: Mapping[str, Any]) -> str:

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict
 
 
 class MethodOptions(BaseModel):
-    """The options of one method. summary: what it does, in a line; paper: its source; acts_on: what it removes.
+    """The options of one method. summary: what it does, in a line; paper: its source; acts_on: what it removes,
+    unless its `structure` is units.
 
     of_training: options that act in re-finetuning alone.
     """
@@ -19,6 +20,11 @@ class MethodOptions(BaseModel):
     paper: ClassVar[str]
     acts_on: ClassVar[str] = "weights"
     of_training: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def component(self) -> str:
+        """What it removes, with these options."""
+        return "heads and neurons" if getattr(self, "structure", None) == "units" else self.acts_on
 
     @property
     def uses_labels(self) -> bool:

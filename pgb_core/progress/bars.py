@@ -96,17 +96,18 @@ class Bars(Report):
 
     def _stage_so_far(self) -> str:
         share, left = self._estimate.share, self._estimate.left
-        count = self._estimate.count if share is None else f"{self._estimate.count}, {100 * share:.0f} %"
+        count = f"{self._estimate.count} done" if share is None else f"{self._estimate.count}, {100 * share:.0f} %"
         return f"  {count}" + (f", {about(left)} left of this stage" if left is not None else "")
 
     def _whole_left(self) -> str:
         share, left = self._estimate.whole_share, self._estimate.whole_left
-        if share is None:
+        if share is None or share == 1:  # a stage that nobody announced still runs
             return ""
         return f"{100 * share:.0f} % of the whole job done" + (f", {about(left)} left" if left is not None else "")
 
     def _say(self, line: str) -> None:
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        """Wrapped between words where a terminal shows it; elsewhere in one line."""
+        self._console.print(line, highlight=False, markup=False, soft_wrap=self._plain)
 
     def note(self, text: str) -> None:
         """A line of its own."""

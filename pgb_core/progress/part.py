@@ -30,8 +30,8 @@ class PartReport(Report):
         self._outer.advance(done, note)
 
     def note(self, text: str) -> None:
-        """Named by the part."""
-        self._outer.note(f"{self._name}: {text}")
+        """Named by the part, once."""
+        self._outer.note(text if text.startswith(f"{self._name} ") else f"{self._name}: {text}")
 
     def warn(self, text: str) -> None:
         """Named by the part."""

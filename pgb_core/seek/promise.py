@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pgb_core.errors import ConfigError, TrainingError
-from pgb_core.tasks.metrics import Metrics
+from pgb_core.tasks.metrics import Metrics, tells
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,11 @@ class Promise:
         slow = (self.speedup or 0.0) < self.asked.get("min_speedup", 0.0)
         lossy = self.confirmed > self.asked.get("max_drop", math.inf)
         return (*(("max_drop",) if lossy else ()), *(("min_speedup",) if slow else ()))
+
+    @property
+    def told(self) -> bool:
+        """Whether the rows that confirm can tell a loss as small as was asked for."""
+        return tells(self.asked.get("max_drop", math.inf), self.error)
 
     @property
     def holds(self) -> bool:

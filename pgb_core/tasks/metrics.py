@@ -13,6 +13,7 @@ Array = NDArray[np.float64]
 # Metrics that are means of values from 0 to 1, whose standard error is at most that of a share.
 SHARES = ("accuracy", "f1", "exact_match")
 CORRELATIONS = ("pearson", "spearman", "matthews")
+CONFIDENT = 1.96  # standard errors, of an interval of 95 %
 
 
 class Metrics(dict[str, float | None]):
@@ -121,3 +122,8 @@ def standard_error(metric: str, score: float, rows: int) -> float | None:
     if metric in CORRELATIONS:
         return 100 * (1 - share * share) / math.sqrt(rows - 1)
     return None
+
+
+def tells(drop: float, error: float | None) -> bool:
+    """Whether rows of this standard error reliably tell a loss of so many points; also where the error is not known."""
+    return error is None or drop >= CONFIDENT * error

@@ -69,7 +69,8 @@ def _run(args: argparse.Namespace) -> int:
         traffic = _traffic(args, _served(args, settings, profile))
     profile = profile or _measured(args, settings)
     if profile.busy:
-        _told(f"the machine was too busy for reliable times: {profile.busy}; time the model again when it is idle")
+        again = f"remove {args.profile}, and time" if args.profile is not None else "time"
+        _told(f"the machine was too busy for reliable times: {profile.busy}; {again} the model again when it is idle")
     names = [f"{workers}x{threads}" for workers, threads in sizes(args.sizes)] or [s.name for s in profile.sizes]
     planned = [profile.size(name) for name in dict.fromkeys(names)]
     if traffic is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, islice
 from typing import Protocol
@@ -47,6 +47,9 @@ class Traffic(Protocol):
     def lengths(self) -> Sequence[Lengths]:
         """A sample of the requests."""
 
+    def means(self) -> tuple[float, float]:
+        """Inputs and tokens of a request, on average."""
+
     def load(self, share: float, requests: int, seed: int) -> Load:
         """A share of the traffic, about `requests` of it where it has no end of its own."""
 
@@ -60,6 +63,13 @@ class Mix:
     inputs: Mapping[int, float]
     clients: int
 
+    def means(self) -> tuple[float, float]:
+        """Inputs and tokens of a request, as its weights have it."""
+        groups = _mean((count, weight) for count, weight in self.inputs.items())
+        inputs = _mean((len(kind), weight) for kind, weight in self.kinds.items())
+        tokens = _mean((sum(kind), weight) for kind, weight in self.kinds.items())
+        return groups * inputs, groups * tokens
+
     def drawn(self, draw: random.Random) -> Iterator[tuple[Lengths, int]]:
         """Lengths and client of one request after the other."""
         kinds, counts = list(self.kinds), list(self.inputs)
@@ -68,6 +78,12 @@ class Mix:
             (count,) = draw.choices(counts, cum_weights=of_counts)
             groups = draw.choices(kinds, cum_weights=of_kinds, k=count)
             yield groups[0] if count == 1 else tuple(chain.from_iterable(groups)), int(draw.random() * self.clients)
+
+
+def _mean(weighted: Iterable[tuple[int, float]]) -> float:
+    """Of values with their weights."""
+    found = list(weighted)
+    return sum(value * weight for value, weight in found) / sum(weight for _, weight in found)
 
 
 @dataclass(frozen=True)
@@ -110,6 +126,10 @@ class Drawn:
     def lengths(self) -> Sequence[Lengths]:
         """A sample of the requests."""
         return [lengths for lengths, _ in islice(self.mix.drawn(random.Random(0)), SAMPLE)]  # noqa: S311 - no secret
+
+    def means(self) -> tuple[float, float]:
+        """See Mix."""
+        return self.mix.means()
 
     def load(self, share: float, requests: int, seed: int) -> Load:
         """As many seconds as `requests` take to come, and at least three bursts. Raises ConfigError when these are more

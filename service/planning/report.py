@@ -28,13 +28,13 @@ def as_json(
     profile: Profile, traffic: Traffic, goal: Goal | None, settings: dict[str, Any], rows: Sequence[Row]
 ) -> dict[str, Any]:
     """All figures. Times are milliseconds, shares are of 1."""
-    sample = traffic.lengths()
+    inputs, tokens = traffic.means()
     return {
         "profile": profile.model_dump(exclude={"sizes"}),
         "traffic": {
             "requests_per_second": round(traffic.rate, 3),
-            "inputs_per_request": round(sum(map(len, sample)) / len(sample), 3),
-            "tokens_per_request": round(sum(map(sum, sample)) / len(sample), 3),
+            "inputs_per_request": round(inputs, 3),
+            "tokens_per_request": round(tokens, 3),
         },
         "goal": None if goal is None else {"p99_ms": 1e3 * goal.p99, "refused": goal.refused},
         "settings": settings,
@@ -69,9 +69,10 @@ def _milliseconds(outcome: Outcome, share: float) -> float | None:
 def table(found: dict[str, Any]) -> str:
     """For a terminal. found: what `as_json` gave."""
     profile, traffic, goal = found["profile"], found["traffic"], found["goal"]
+    inputs = f"{traffic['inputs_per_request']:g} input{'' if traffic['inputs_per_request'] == 1 else 's'}"
     lines = [
         f"{profile['model']} in {profile['form']}, as timed on {profile['machine'].get('cpu', 'an unknown processor')}",
-        f"{traffic['requests_per_second']:,g} requests a second of {traffic['inputs_per_request']:g} inputs and "
+        f"{traffic['requests_per_second']:,g} requests a second of {inputs} and "
         f"{traffic['tokens_per_request']:g} tokens on average",
     ]
     if goal is not None:

@@ -73,6 +73,11 @@ class Trace:
         """A sample of the requests."""
         return [arrival.lengths for arrival in self.arrivals[:: math.ceil(len(self.arrivals) / SAMPLE)]]
 
+    def means(self) -> tuple[float, float]:
+        """Inputs and tokens of a request, on average."""
+        inputs, tokens = (sum(of(one.lengths) for one in self.arrivals) for of in (len, sum))
+        return inputs / len(self.arrivals), tokens / len(self.arrivals)
+
     def load(self, share: float, requests: int, seed: int) -> Load:
         """All of them, or each with a chance of `share`."""
         draw = random.Random(seed)  # noqa: S311 - no secret

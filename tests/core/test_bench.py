@@ -89,6 +89,27 @@ def test_the_figures_say_when_they_are_not_to_be_trusted() -> None:
     assert Comparison((shape,), {"fp32": timings["fp32"]}, 2).as_json()["busy"] is False
 
 
+def test_the_table_fits_a_narrow_terminal_and_leaves_out_ratios_without_meaning() -> None:
+    """Every cell is there at any width; ratios that differ twofold are left out where the machine was too busy."""
+    shapes = ((1, 32), (1, 128), (8, 128))
+    timings = {
+        "dense openvino-int8": Timing(dict.fromkeys(shapes, (4.0, 4.0))),
+        "int8": Timing({shapes[0]: (2.0, 2.0), shapes[1]: (1.0, 90.0), shapes[2]: (1.0, 1.0)}),
+    }
+    found = Comparison(shapes, timings, 2, lost={"int8": {"drop": 0.25}}, memory={"int8": 90.0})
+    wide, narrow = comparison.table(found), comparison.table(found, 80)
+    assert len([line for line in wide.splitlines() if line.startswith("int8")]) == 1
+    assert max(map(len, narrow.splitlines()[:-1])) <= 80
+    assert sorted(set(narrow.split())) == sorted(set(wide.split()))
+    assert comparison.table(found, 1000) == wide
+    assert "(0.44-3.60)" in wide
+    busy = comparison.table(replace(found, busy="the others"))
+    assert "1.00 unsteady" in busy
+    assert "unsteady: no ratio is told" in busy
+    assert "2.00 2.00x (2.00-2.00)" in busy
+    assert "Ratios" not in comparison.table(replace(found, timings={"int8": timings["int8"]}))
+
+
 def test_the_dense_model_is_timed_in_every_form() -> None:
     """On a device that runs the form; a new form on the CPU."""
     for form in (*FORMS.values(), *FUSED.values()):

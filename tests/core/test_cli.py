@@ -24,6 +24,8 @@ from pgb_core.compare.config import CompareConfig
 from pgb_core.config import CompressConfig
 from pgb_core.errors import ArtifactError
 from pgb_core.inspect import stages
+from pgb_core.measure import comparison
+from pgb_core.measure.bench import Timing
 from pgb_core.measure.comparison import DENSE_FORMS, dense
 from pgb_core.options import METHODS
 from pgb_core.pipeline import compress
@@ -227,6 +229,7 @@ def test_inspect_shows_one_thing(tmp_path: Path, capsys: pytest.CaptureFixture[s
         ({"stages": {"plan": {"steps": [1]}}}, "measured.stages"),
         ({"stage_accuracy": {"dense": {"accuracy": 1.0}}}, "measured.stage_accuracy"),
         ({"stage_accuracy": {"rows": 2, "dense": 3}}, "measured.stage_accuracy"),
+        ({"accuracy": {"rows": 2, "dense": {"accuracy": 1.0}}}, "measured.accuracy"),
     ],
 )
 def test_inspect_names_a_field_that_somebody_edited(measured: dict[str, object], field: str) -> None:
@@ -275,6 +278,21 @@ def test_bench_gives_ratios_in_one_run(small: Artifact, model: Path, capsys: pyt
     assert set(found["bytes"]) == timed
     assert found["unlike"] is None
     assert run(capsys, "bench", small.path, "--shapes", "1by8")[0] == 1
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_bench_fits_the_terminal_that_it_prints_on(
+    terminal: bool, small: Artifact, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a file a model has one line."""
+    shapes = ((1, 32), (1, 128), (8, 128))
+    found = comparison.Comparison(shapes, {"int8": Timing(dict.fromkeys(shapes, (2.0,)))}, 1)
+    monkeypatch.setattr(comparison, "compare", lambda *given, **more: found)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    code, printed, _ = run(capsys, "bench", small.path)
+    assert code == 0
+    assert len([line for line in printed.splitlines() if line.startswith("int8")]) == (2 if terminal else 1)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -506,6 +524,11 @@ def test_an_argument_that_no_command_has_is_named(capsys: pytest.CaptureFixture[
             {"equal_answers": 0.9, "inputs": 9, "drop": 0.25},
             True,
             "90.0% of the answers equal on 9 inputs, loses 0.25 points",
+        ),
+        (
+            {"equal_answers": 0.9, "inputs": 9, "drop": -0.25},
+            True,
+            "90.0% of the answers equal on 9 inputs, gains 0.25 points",
         ),
         ({}, True, "the PyTorch model itself"),
         ({}, False, "not run yet: its engine or device is not available here"),

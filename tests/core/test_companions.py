@@ -293,6 +293,14 @@ def test_the_card_names_a_form_that_somebody_edited(make: Make) -> None:
             card(replace(make().manifest, forms=edited), {})
 
 
+def test_the_card_says_of_a_form_that_scores_better_that_it_gained(make: Make) -> None:
+    """No loss below nothing."""
+    manifest = make().manifest
+    for drop, said in ((-1.0, "1.00 points gained"), (0.25, "0.25 points lost"), (-0.001, "0.00 points lost")):
+        form = replace(manifest.forms["fp32"], measured={"equal_answers": 0.5, "inputs": 8, "drop": drop})
+        assert f"50.0% of 8 answers the same, {said}" in card(replace(manifest, forms={"fp32": form}), {}).decode()
+
+
 def test_text_from_elsewhere_cannot_shape_the_card(make: Make, tmp_path: Path) -> None:
     """Labels and names hold what they like; tables stay tables, and no link or tag comes of it."""
     odd = ("a|b\n# Title", "`<img src=x>` [x](y)")

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from pgb_core.compare.config import CompareConfig
 from pgb_core.compare.page import Report, best_forms, page
 from pgb_core.compare.points import AS_IT_IS, Points, points
 from pgb_core.compare.rows import Candidate, Point, Row, advice, fastest, frontier
+from pgb_core.compare.run import table
 from pgb_core.errors import ArtifactError, ConfigError, DataError, ResourceError
 from pgb_core.inference.load import load
 from pgb_core.options import METHODS
@@ -68,8 +70,22 @@ def test_the_advice_names_what_is_faster_at_each_price() -> None:
     said = advice([dense, candidate(89.5, 4, "int8"), candidate(80, 1)], 90, 0.1, "accuracy")
     assert said[0] == "The fastest dense form is int8: 8.00 ms, accuracy 90.00."
     assert "nothing is faster than dense int8" in said[1]
-    assert said[2] == "1 point below dense at most: pgb at 50% in int8, 2.00 times as fast, accuracy 89.50."
+    point = "pgb at 50% in int8 (folder pgb-50), 2.00 times as fast, accuracy 89.50."
+    assert said[2] == f"1 point below dense at most: {point}"
     assert "not timed" in advice([candidate(90, 1)], 90, None, "accuracy")[0]
+    few = advice([dense, candidate(89.5, 4, "int8")], 90, 1.0, "accuracy")
+    assert few[2].startswith("1 point below dense at most (too small a loss for these rows to tell): pgb at 50%")
+    assert few[3].startswith("3 points below dense at most: pgb")
+
+
+def test_the_console_says_how_sure_scores_and_times_are() -> None:
+    """The error once below the table; a busy machine in the last line, as in the report."""
+    usual = Report("m", "t", "accuracy", 200, 81.0, 2.774, [], [candidate(81, 4, dense=True)], "1x16", {}, {}, None)
+    quiet, busy = table(usual).splitlines(), table(replace(usual, busy="the others")).splitlines()
+    assert quiet[2] == "on 200 rows: accuracy of the dense model 81.00, standard error 2.77"
+    assert busy[:-1] == quiet
+    assert busy[-1].startswith("The machine was too busy for exact times: the others.")
+    assert busy[-1] in page(replace(usual, busy="the others"))
 
 
 def test_the_page_draws_what_each_head_is_worth_where_that_was_tried() -> None:
@@ -82,6 +98,27 @@ def test_the_page_draws_what_each_head_is_worth_where_that_was_tried() -> None:
     assert found.count("--share: 100%") == 1
     assert 'title="layer 0, head 1: +0.2000"' in found
     assert found.count('class="good"') == 1
+
+
+def test_the_report_says_where_a_point_is_and_compares_files_of_one_form() -> None:
+    """And its minutes; what a method removes follows its structure, and both parts of a layer are labelled."""
+    dense = Row(Point("pgb", 1.0), 1.0, seconds=60.0, bytes={"fp32": 4000, "int8": 1000})
+    point = Row(Point("magnitude", 0.5), 0.5, seconds=150.0, bytes={"int8": 900}, layers=[(0.5, 0.5)])
+    whole = [Candidate("dense", "dense", 1.0, form, 90, 4, size, True) for form, size in dense.bytes.items()]
+    whole.append(Candidate("dense", "dense", 1.0, "fused", 90, 5, 4000, True))
+    small = Candidate("magnitude-50", "magnitude", 0.5, "int8", 89, 2, 900)
+    report = Report("m", "t", "accuracy", 10, 90.0, None, [dense, point], [*whole, small], "1x16", {}, {}, None)
+    found = page(report)
+    assert "<td>2.5</td><td>./magnitude-50</td>" in found
+    assert "<td>1.0</td><td>./dense</td>" in found
+    assert found.count("./dense") == 2  # the fused graph is in no folder
+    assert "<td>90% of dense int8</td>" in found
+    assert "<td>heads and neurons</td><td>no</td>" in found
+    twice = [replace(dense, point=Point("magnitude", 1.0)), point]  # the dense point is of no method
+    assert "<td>2.5</td><td class" in page(replace(report, rows=twice))
+    assert '<th scope="col">A</th><th scope="col">F</th>' in found
+    structures = [METHODS["magnitude"](structure=one).component for one in ("units", "weights")]
+    assert structures == ["heads and neurons", "weights"]
 
 
 def test_the_fastest_form_of_each_point_is_drawn_and_every_dense_one() -> None:

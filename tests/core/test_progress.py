@@ -10,6 +10,7 @@ from rich.console import Console
 from pgb_core.methods import method_of
 from pgb_core.pipeline import compress
 from pgb_core.progress.bars import Bars
+from pgb_core.progress.part import PartReport
 from pgb_core.progress.remaining import Estimate, about
 from pgb_core.progress.report import Report
 from pgb_core.run import effort
@@ -17,6 +18,7 @@ from pgb_core.run.run import Run
 from pgb_core.run.shared import Shared
 from pgb_core.run.workspace import locked
 from tests.core.small import checkpoint, settings
+from tests.reports import Heard
 
 
 class Clock:
@@ -66,7 +68,43 @@ def test_a_stage_that_nobody_announced_has_lines_too() -> None:
         bars.stage("reading")
         clock.now += 13
         bars.advance(2048)
-    assert out.getvalue().splitlines() == ["reading", "  2,048", "reading: done in 13.0 s"]
+    assert out.getvalue().splitlines() == ["reading", "  2,048 done", "reading: done in 13.0 s"]
+
+
+def test_a_stage_after_all_that_were_announced_is_not_at_the_end() -> None:
+    """Its lines do not say that the whole job is done."""
+    clock = Clock()
+    bars, out = lines(clock)
+    with bars:
+        bars.begin({"one": 1.0})
+        bars.stage("one", 1)
+        bars.advance(1)
+        bars.stage("timing")
+        clock.now += 13
+        bars.advance(1)
+    assert out.getvalue().splitlines()[2:] == ["timing", "  1 done", "timing: done in 13.0 s"]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_note_is_wrapped_between_words_in_a_terminal_alone(terminal: bool) -> None:
+    """A file keeps a line of its own for each."""
+    out = io.StringIO()
+    bars = Bars(Console(file=out, width=40, force_terminal=terminal))
+    text = "keeps 94.9% of the importance; accuracy is expected between 81.4 and 82.6"
+    bars.note(text)
+    said = out.getvalue().splitlines()
+    assert " ".join(" ".join(said).split()) == text
+    assert (len(said) > 1) is terminal
+    assert max(map(len, said)) <= 40 or not terminal
+
+
+def test_a_part_is_named_once() -> None:
+    """Also where what it says begins with its name."""
+    told = Heard()
+    part = PartReport(told, "keep 0.5")
+    part.note("keep 0.5 keeps 94.9%")
+    part.note("keep 0.55 is another")
+    assert told.notes == ["keep 0.5 keeps 94.9%", "keep 0.5: keep 0.55 is another"]
 
 
 def test_a_terminal_has_a_bar_for_the_job_and_one_a_stage() -> None:

@@ -365,7 +365,7 @@ def test_every_command_that_reads_an_artifact_takes_an_address(
     rows = tmp_path / "rows.jsonl"
     rows.write_text(json.dumps({"text": "the film was dull", "label": 0}) + "\n")
     assert main(["inspect", "hf://owner/small"]) == 0
-    assert f"manifest sha256: {small.digest}" in capsys.readouterr().out
+    assert f"manifest sha256 {small.digest}" in capsys.readouterr().out
     assert main(["evaluate", "hf://owner/small", "--data", str(rows)]) == 0
     assert "accuracy" in capsys.readouterr().out
     assert main(["bench", "hf://owner/small", "--shapes", "1x100000"]) == 1

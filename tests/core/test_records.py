@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from pgb_core import cli, pipeline
-from pgb_core.artifact import CARD, Artifact
+from pgb_core.artifact import CARD, Artifact, open_artifact
+from pgb_core.commands.figures import held
 from pgb_core.config import CompressConfig
 from pgb_core.errors import ResourceError
 from pgb_core.learn.finetune import Trainer
@@ -24,7 +25,8 @@ from tests.core.small import settings as usual
 
 def settings(model: Path, out: Path, data: Path, **changes: object) -> CompressConfig:
     """A run that is quicker still."""
-    quick = {"epochs": 1.0, "samples": 32} | ({"structure": "nested"} if "method" not in changes else {})
+    nested = {} if changes.keys() & {"method", "keep"} else {"structure": "nested"}
+    quick = {"epochs": 1.0, "samples": 32} | nested
     return usual(model, out, data, **(quick | changes))
 
 
@@ -60,6 +62,13 @@ def test_every_stage_and_every_model_between_is_recorded(
     assert f"stage plan: {stages['plan']['seconds']:.1f} s, keeps {stages['plan']['importance_kept']:.1%}" in said
     assert f", {stages['finetuned']['steps']:,} steps" in said
     assert f"model pruned, on 80 rows: accuracy {between['pruned']['accuracy']:.4g}" in said
+    final = measured["accuracy"]
+    for name in ("dense", "compressed"):
+        assert f"final {name}, on 80 rows: accuracy {final[name]['accuracy']:.4g}" in said
+    for name, record in open_artifact(tmp_path / "small").manifest.forms.items():
+        size = (tmp_path / "small" / record.file).stat().st_size
+        assert f"form {name}: {size / 1e6:.1f} MB, {held(record.measured, True)}" in " ".join(said.split())
+    assert max(map(len, said.splitlines())) <= 80
     card = (tmp_path / "small" / CARD).read_text("utf-8")
     assert f"| importance that the plan keeps | {stages['plan']['importance_kept']:.1%} |" in card
     assert f"| pruned | {between['pruned']['accuracy']:.4g} |" in card

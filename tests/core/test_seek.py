@@ -14,6 +14,7 @@ import pytest
 from pgb_core.artifact import open_artifact, swap
 from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.cli import main
+from pgb_core.commands.compress import _sought
 from pgb_core.config import CompressConfig
 from pgb_core.data import QuestionRow
 from pgb_core.data.rows import TextRow
@@ -28,7 +29,7 @@ from pgb_core.run.inputs import read_inputs
 from pgb_core.run.judge import Judge
 from pgb_core.run.workspace import locked
 from pgb_core.seek import run, search
-from pgb_core.seek.promise import lost
+from pgb_core.seek.promise import Promise, lost
 from pgb_core.seek.sizes import largest, smallest
 from pgb_core.tasks import Source
 from pgb_core.tasks.metrics import Metrics
@@ -178,6 +179,19 @@ def test_a_loss_is_promised_on_one_half_and_confirmed_on_the_other(
     assert not (tmp_path / ".small.sizes").exists()
     assert main([*given, "--max-drop", "100"]) == 1
     assert "--force" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("asked", "error", "said"), [(1.0, 3.92, True), (1.0, 0.5, False), (1.0, None, False)])
+def test_a_loss_that_the_rows_cannot_tell_is_named_at_the_end(
+    asked: float, error: float | None, said: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of 100 rows one point is one answer; of a speed alone nothing is said."""
+    found = Promise({"max_drop": asked}, 0.5, "accuracy", 100, 1.0, 1.0, error, None, 2)
+    monkeypatch.setattr("pgb_core.seek.run.seek", lambda *given: (None, found))
+    _sought(CompressConfig(**USUAL, max_drop=asked, eval="rows"), Heard())
+    clause = "a loss of 1 point is too small for 100 rows to tell reliably; give more --eval rows"
+    assert (clause in capsys.readouterr().out) is said
+    assert replace(found, asked={"min_speedup": 2.0}, error=3.92).told
 
 
 def test_a_size_that_cannot_be_made_is_too_small(

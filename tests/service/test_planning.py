@@ -474,11 +474,29 @@ def test_the_command_finds_the_fewest_replicas(profile: Path, capsys: pytest.Cap
     assert found["traffic"] == {
         "requests_per_second": 600.0,
         "inputs_per_request": 1.0,
-        "tokens_per_request": pytest.approx(16 * 0.7 + 48 * 0.3, rel=0.05),
+        "tokens_per_request": 25.6,
     }
+    assert "600 requests a second of 1 input and 25.6 tokens on average" in shown
     assert "points" not in found["profile"]
     assert command.main([*words[:4], "--lengths", "500", "--p99", "1", "--sizes", "1x2"]) == 1
     assert "no number of replicas holds it" in capsys.readouterr().out
+
+
+def test_times_of_a_busy_machine_say_how_to_take_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """At each use: a file that is kept would be read again."""
+    path = tmp_path / "mood.json"
+    path.write_text(PROFILE.model_copy(update={"busy": "the others"}).model_dump_json())
+    words = ["--profile", str(path), "--rate", "10", "--lengths", "16", "--p99", "40", "--requests", "1000"]
+    assert command.main(words) == 0
+    said = f"the others; remove {path}, and time the model again when it is idle"
+    assert said in capsys.readouterr().err
+
+
+def test_averages_are_those_of_all_requests() -> None:
+    """Of a mix as its weights have it, whatever a sample has; of a trace of every request."""
+    mix = Mix({(16,): 0.7, (64, 32): 0.3}, {1: 3.0, 5: 1.0}, 1)
+    assert Drawn(mix, 1.0).means() == pytest.approx((2 * 1.3, 2 * (16 * 0.7 + 96 * 0.3)))
+    assert Trace([Arrival(0.0, (16,)), Arrival(1.0, (8, 7))]).means() == (1.5, 15.5)
 
 
 def test_a_load_without_requests_misses_no_goal() -> None:
