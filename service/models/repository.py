@@ -12,7 +12,7 @@ from pgb_core.artifact import Manifest
 from pgb_core.errors import PGBError
 from pgb_core.hub import located
 from service.errors import InvalidInput, LoadFailed, ServiceError, Unavailable, UnknownModel
-from service.models.folder import NO_FOLDER, check, find, folders, labels, loadable
+from service.models.folder import NO_FOLDER, check, find, folders, labels, loadable, version_of
 from service.models.loader import Loader
 from service.models.memory import give_back
 from service.models.model import Model
@@ -63,7 +63,9 @@ class Repository:
                 folder = await asyncio.to_thread(located, path)  # which may fetch it from the hub
             except PGBError as error:
                 raise LoadFailed(str(error)) from error
-            model = await self._loader.make(folder, name, None, partial(self._check_name, path))
+            models = self._settings.models_dir
+            version = None if models is None or name is None else version_of(folder, models, name)
+            model = await self._loader.make(folder, name, version, partial(self._check_name, path))
             self._registry.put(model, 1.0)
             self._instruments.events.labels(model.name, "load").inc()
         if not self._settings.artifacts and self._settings.models_dir is not None:

@@ -55,6 +55,21 @@ def test_a_model_whose_last_token_is_that_of_padding_is_served(few_words: Artifa
         assert client.get("/health").status_code == 200
 
 
+def test_a_version_of_the_folder_that_is_named_at_start_has_its_name(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However its path is written. Under another name, or from another place, it has a number of its own."""
+    monkeypatch.chdir(folder / "mood")
+    shutil.copytree("1", tmp_path / "mood" / "1")
+    for given, found in (
+        *((f"mood={folder / 'mood' / '1'}", True), ("mood=1", True), (f"mood={folder}/mood/../mood/1/", True)),
+        *(("else=1", False), ("1", False), (f"mood={tmp_path / 'mood' / '1'}", False)),
+    ):
+        with TestClient(create_app(Settings(artifacts=(given,), models_dir=folder, threads=1))) as client:
+            ((_, version),) = names(client)
+            assert (given, version == "1") == (given, found)
+
+
 def test_a_new_version_takes_over_and_the_old_one_is_retired(admin: TestClient) -> None:
     """After a load the traffic goes to the version named, and the one before is gone."""
     before = names(admin)
@@ -315,9 +330,7 @@ def test_the_index_shows_what_could_be_loaded(admin: TestClient, folder: Path, a
 
     ready = [one for one in index() if one[2] == "READY"]
     assert [one[0] for one in ready] == ["mood", "who"]
-    kept = [("mood", version, "UNAVAILABLE", "unloaded") for version in "123"] + [
-        ("plain", "", "UNAVAILABLE", "unloaded")
-    ]
+    kept = [(*one, "UNAVAILABLE", "unloaded") for one in (("mood", "2"), ("mood", "3"), ("plain", ""))]
     assert index() == sorted(ready + kept)
     assert index(ready=False) == index(ready=None) == index()
     assert index(ready=True) == ready
