@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,7 +36,10 @@ class State:
 
 
 class Repository:
-    """Changes which models a registry has. One change at a time; requests go on during it."""
+    """Changes which models a registry has. One change at a time; requests go on during it.
+
+    owner: of the key with which a client asks for a change, which is then logged. Empty at start.
+    """
 
     def __init__(self, registry: Registry, loader: Loader, settings: Settings, instruments: Instruments) -> None:
         self._registry = registry
@@ -75,7 +79,7 @@ class Repository:
                 logs.warning("the folder of models holds none; nothing is served until one is loaded")
         self._registry.started = True
 
-    async def load(self, name: str, version: str | None = None, share: float = 1.0) -> Model:
+    async def load(self, name: str, version: str | None = None, share: float = 1.0, owner: str = "") -> Model:
         """Load a version from the models' folder, check it, and give it a share of the traffic.
 
         With the whole share the versions before it are retired. Raises UnknownModel when the folder
@@ -85,13 +89,13 @@ class Repository:
         folder = self._settings.models_dir
         if folder is None:
             raise InvalidInput("no folder of models was named at start; start with --models-dir")
-        loading = asyncio.create_task(self._load(folder, name, version, share))
+        loading = asyncio.create_task(self._load(folder, name, version, share, owner))
         self._loads.add(loading)
         loading.add_done_callback(self._loads.discard)
         loading.add_done_callback(lambda task: task.cancelled() or task.exception())  # it may have no other listener
         return await asyncio.shield(loading)
 
-    async def unload(self, name: str, version: str | None = None) -> None:
+    async def unload(self, name: str, version: str | None = None, owner: str = "") -> None:
         """Retire one version, or all of a name; those that failed to load leave the index. Raises UnknownModel."""
         async with self._change:
             failed = [key for key in self._failures() if key[0] == name and version in (None, key[1])]
@@ -101,9 +105,16 @@ class Repository:
             if failed and (served is None or (version is not None and version not in served.versions)):
                 return
             self._registry.peek(name, version)
-            for label in [version] if version else list(self._registry.served(name).versions):
+            versions = [version] if version else list(self._registry.served(name).versions)
+            for label in versions:
                 self._retire(self._registry.take(name, label))
             self._instruments.events.labels(name, "unload").inc()
+            self._changed("model unloaded", owner, name, {"model": name, "versions": versions})
+
+    def split(self, name: str, weights: Mapping[str, float], owner: str = "") -> None:
+        """Share the traffic of a name among its versions. Raises UnknownModel or InvalidInput."""
+        self._registry.split(name, weights)
+        self._changed("traffic split", owner, name, {"model": name})
 
     def index(self) -> list[State]:
         """Every version once: those that answer, then those that are loading or unloading, or failed to load."""
@@ -168,7 +179,7 @@ class Repository:
         more = f"; none of the {len(failed)} versions loads" if len(failed) > 1 else ""
         raise LoadFailed(f"{failed[0]}{more}") from failed[0]
 
-    async def _load(self, folder: Path, name: str, version: str | None, share: float) -> Model:
+    async def _load(self, folder: Path, name: str, version: str | None, share: float, owner: str) -> Model:
         async with self._change:
             if self._retiring:  # so that memory holds one version more than is served, not many
                 await asyncio.wait(self._retiring)
@@ -187,7 +198,14 @@ class Repository:
             for replaced in self._registry.put(model, share):
                 self._retire(replaced)
             self._instruments.events.labels(name, "swap" if before else "load").inc()
+            self._changed("model ready", owner, name, model.choice)
             return model
+
+    def _changed(self, message: str, owner: str, name: str, fields: Mapping[str, object]) -> None:
+        """Log what a client changed of a name, with the shares that its versions have now."""
+        served = self._registry.get(name)
+        if owner:
+            logs.event(message, **fields, shares=dict(served.weights) if served else {}, key=owner)
 
     def _check_name(self, path: str, name: str, manifest: Manifest) -> None:
         """Raises LoadFailed where another model has the name."""
