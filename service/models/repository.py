@@ -6,10 +6,9 @@ import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from pgb_core.artifact import Manifest
+from pgb_core.artifact import Manifest, open_artifact
 from pgb_core.errors import PGBError
 from pgb_core.hub import located
 from service.errors import InvalidInput, LoadFailed, ServiceError, Unavailable, UnknownModel
@@ -55,21 +54,10 @@ class Repository:
         """Load what the settings name. Raises LoadFailed, also where the folder of models cannot be read."""
         if self._settings.models_dir is not None:
             await asyncio.to_thread(check, self._settings.models_dir)
-        for given in self._settings.artifacts:
-            match = _NAMED.fullmatch(given)
-            name, path = (match["name"], match["path"]) if match else (None, given)
-            if name is not None and Path(given).exists():
-                raise LoadFailed(
-                    f"{given}: is there as a whole, and could also be NAME=PATH; write ./{given} for what is there, or "
-                    f"{name}=./{path}"
-                )
-            try:
-                folder = await asyncio.to_thread(located, path)  # which may fetch it from the hub
-            except PGBError as error:
-                raise LoadFailed(str(error)) from error
+        for name, folder in (await self._named()).items():
             models = self._settings.models_dir
-            version = None if models is None or name is None else version_of(folder, models, name)
-            model = await self._loader.make(folder, name, version, partial(self._check_name, path))
+            version = None if models is None else version_of(folder, models, name)
+            model = await self._loader.make(folder, name, version, self._check_task)
             self._registry.put(model, 1.0)
             self._instruments.events.labels(model.name, "load").inc()
         if not self._settings.artifacts and self._settings.models_dir is not None:
@@ -162,6 +150,29 @@ class Repository:
                 self._retire(self._registry.take(model.name, model.version))
         await asyncio.gather(*self._retiring)
 
+    async def _named(self) -> dict[str, Path]:
+        """Where the artifacts that the settings name lie, by the names of their models. Raises LoadFailed where one is
+        not whole, or has the name of another: before the first is loaded, which takes longer than to read them all."""
+        found: dict[str, Path] = {}
+        for given in self._settings.artifacts:
+            match = _NAMED.fullmatch(given)
+            name, path = (match["name"], match["path"]) if match else (None, given)
+            if name is not None and Path(given).exists():
+                raise LoadFailed(
+                    f"{given}: is there as a whole, and could also be NAME=PATH; write ./{given} for what is there, or "
+                    f"{name}=./{path}"
+                )
+            try:
+                folder = await asyncio.to_thread(located, path)  # which may fetch it from the hub
+                artifact = await asyncio.to_thread(open_artifact, folder)
+            except PGBError as error:
+                raise LoadFailed(str(error)) from error
+            label = name or artifact.manifest.name
+            if label in found:
+                raise LoadFailed(f"{path}: another artifact is named {label}; give this one a name, NAME={path}")
+            found[label] = folder
+        return found
+
     async def _load_latest(self, folder: Path, name: str) -> None:
         """Load the latest version of a name that loads. Raises LoadFailed where none does: were the model missing in
         silence, requests that name none could go to another one."""
@@ -206,11 +217,6 @@ class Repository:
         served = self._registry.get(name)
         if owner:
             logs.event(message, **fields, shares=dict(served.weights) if served else {}, key=owner)
-
-    def _check_name(self, path: str, name: str, manifest: Manifest) -> None:
-        """Raises LoadFailed where another model has the name."""
-        if self._registry.get(name) is not None:
-            raise LoadFailed(f"{path}: another artifact is named {name}; give this one a name, NAME={path}")
 
     def _check_task(self, name: str, manifest: Manifest) -> None:
         """Raises LoadFailed where a model is for another task than the versions that are served under its name."""
