@@ -1,4 +1,4 @@
-"""Errors that the offline job raises on purpose. Each message says what is wrong, where, and what to do.
+"""Errors that this package raises on purpose. Each message says what is wrong, where, and what to do.
 
 PGBError
 ├── ConfigError       an option or its combination is out of range
@@ -8,7 +8,8 @@ PGBError
 ├── ArtifactError     an artifact is incomplete, altered or of another schema
 ├── ParityError       the exported graph does not reproduce the PyTorch model
 ├── TrainingError     a training does not converge
-└── ResourceError     no disk space, or a device that is not there
+├── ResourceError     no disk space, or a device that is not there
+└── InferenceError    what a model cannot be asked, or cannot run: `pgb_core.inference.errors`
 """
 
 

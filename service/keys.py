@@ -14,6 +14,7 @@ import secrets
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -182,7 +183,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (KeysError, OSError) as error:
         print(f"keys: {error}", file=sys.stderr)
         return 1
+    _tell_of_others(args.file, args.name)
     return 0
+
+
+def _tell_of_others(path: Path, name: str) -> None:
+    """Say on standard error if an owner has other keys: a new one may have been meant to replace them."""
+    with suppress(KeysError):  # a line that somebody wrote by hand; the service says which
+        others = [key.scope for key in read_keys(path) if key.name == name][:-1]
+        if others:
+            print(
+                f"keys: {path}: older keys of {name} stay in force ({', '.join(others)}); to end one, delete its line",
+                file=sys.stderr,
+            )
 
 
 if __name__ == "__main__":

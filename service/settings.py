@@ -325,7 +325,8 @@ def read_settings(argv: Sequence[str]) -> Settings:
 
 def _parser() -> Parser:
     parser = Parser(
-        prog="python -P -m service",
+        prog="pgb serve",
+        usage="%(prog)s [ARTIFACT ...] [--SETTING VALUE ...]",
         description="Serve artifacts over HTTP.",
         epilog="Write lists as a,b,c.",
     )

@@ -172,9 +172,9 @@ def load(
 
     path: its directory, or hf://REPO[@REVISION], which is fetched from the hub as `hub.located` says.
     form: which of those that the artifact carries; auto takes the fastest here that may be served, as the service does.
-    device and runtime: see `choose.Asked`. threads: 0 takes all cores that this process may use. Raises ArtifactError
-    when the directory is no whole artifact, RuntimeUnavailable when the runtime is not installed, cannot do what is
-    asked, or gives other logits.
+    device and runtime: see `choose.Asked`. threads: 0 takes all cores that this process may use. Raises PGBError:
+    ArtifactError when the directory is no whole artifact, RuntimeUnavailable when the runtime is not installed, cannot
+    do what is asked, or gives other logits.
     """
     artifact = open_artifact(located(path))
     return Loaded(artifact, choose(artifact, Asked(form, device, runtime, threads)).runtime)

@@ -104,3 +104,9 @@ def find(folder: Path, name: str, version: str | None) -> tuple[Path, str | None
     if version not in versions:
         raise UnknownModel("the folder of models holds no such version of that model")
     return root / version, version
+
+
+def version_of(artifact: Path, folder: Path, name: str) -> str | None:
+    """The version that an artifact is of a name in the folder of models; None if it lies elsewhere."""
+    inside = artifact.parent.resolve() == (folder / name).resolve()
+    return artifact.name if inside and _NAME.fullmatch(artifact.name) else None

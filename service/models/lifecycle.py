@@ -72,14 +72,7 @@ class Lifecycle:
             await self._repository.start()
             self._watching = asyncio.create_task(watch(self._registry, self._longest))
             for model in self._registry.models:
-                event(
-                    "model ready",
-                    model=model.name,
-                    version=model.version,
-                    form=model.form,
-                    why=model.why,
-                    difference=model.difference,
-                )
+                event("model ready", **model.choice)
         except LoadFailed as error:
             self._fail(error)
         except ENDING:

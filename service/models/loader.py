@@ -31,25 +31,22 @@ class Loader:
         self._instruments = instruments
         self._tracer = tracer
 
-    async def make(
-        self, folder: Path, name: str | None, version: str | None, fits: Callable[[str, Manifest], None]
-    ) -> Model:
-        """The model of a folder, ready to answer. Without a name it has that of its artifact; without a version, a
-        number from its digest. fits: called with its name before anything is loaded, raises LoadFailed where it cannot
-        be served. Raises LoadFailed, whatever goes wrong."""
+    async def make(self, folder: Path, name: str, version: str | None, fits: Callable[[str, Manifest], None]) -> Model:
+        """The model of a folder, ready to answer. Without a version it has a number from its digest. fits: called with
+        its name before anything is loaded, raises LoadFailed where it cannot be served. Raises LoadFailed, whatever
+        goes wrong."""
         opened = _Opened()
 
         def make() -> Model:
             artifact = open_artifact(folder)
             number = str(int(artifact.manifest.digest[:12], 16))  # v2 clients read versions as numbers
-            label = name or artifact.manifest.name
-            if unreachable(label):
+            if unreachable(name):
                 raise LoadFailed(
-                    f"{folder}: no model can be named {label}, as routes would not find it; give it another name, "
+                    f"{folder}: no model can be named {name}, as routes would not find it; give it another name, "
                     "NAME=PATH, or rename its folder"
                 )
-            fits(label, artifact.manifest)
-            return Model(artifact, label, version or number, self._settings, self._instruments, self._tracer, opened)
+            fits(name, artifact.manifest)
+            return Model(artifact, name, version or number, self._settings, self._instruments, self._tracer, opened)
 
         start = clock()
         try:
@@ -59,13 +56,11 @@ class Loader:
         except BaseException as error:  # what reads a file, or runs a graph, raises what it likes
             if isinstance(error, TimeoutError):
                 limit = self._settings.max_load_seconds
-                raise LoadFailed(f"{name or folder.name}: it did not load within {limit:g} seconds") from error
+                raise LoadFailed(f"{name}: it did not load within {limit:g} seconds") from error
             if isinstance(error, (PGBError, ServiceError)):
                 raise LoadFailed(str(error)) from error
             logs.LOGGER.exception("a model does not load")
-            raise LoadFailed(
-                f"{name or folder.name}: it does not load ({type(error).__name__}); the log says more"
-            ) from error
+            raise LoadFailed(f"{name}: it does not load ({type(error).__name__}); the log says more") from error
         await asyncio.to_thread(give_back)
         self._instruments.load_seconds.labels(model.name, model.version).set(clock() - start)
         return model

@@ -111,6 +111,17 @@ class Model:
         }
 
     @property
+    def choice(self) -> dict[str, object]:
+        """Which form answers, and why, as the log says it once the model is ready."""
+        return {
+            "model": self.name,
+            "version": self.version,
+            "form": self.form,
+            "why": self.why,
+            "difference": self.difference,
+        }
+
+    @property
     def weights_kept(self) -> float:
         """Share of the dense encoder's weights that is kept."""
         return round(self.manifest.weights["kept"] / self.manifest.weights["dense"], 4)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from pgb_core.artifact import Manifest
+from pgb_core.artifact import Manifest, open_artifact
 from pgb_core.errors import PGBError
 from pgb_core.hub import located
 from service.errors import InvalidInput, LoadFailed, ServiceError, Unavailable, UnknownModel
-from service.models.folder import NO_FOLDER, check, find, folders, labels, loadable
+from service.models.folder import NO_FOLDER, check, find, folders, labels, loadable, version_of
 from service.models.loader import Loader
 from service.models.memory import give_back
 from service.models.model import Model
@@ -35,7 +35,10 @@ class State:
 
 
 class Repository:
-    """Changes which models a registry has. One change at a time; requests go on during it."""
+    """Changes which models a registry has. One change at a time; requests go on during it.
+
+    owner: of the key with which a client asks for a change, which is then logged. Empty at start.
+    """
 
     def __init__(self, registry: Registry, loader: Loader, settings: Settings, instruments: Instruments) -> None:
         self._registry = registry
@@ -51,19 +54,10 @@ class Repository:
         """Load what the settings name. Raises LoadFailed, also where the folder of models cannot be read."""
         if self._settings.models_dir is not None:
             await asyncio.to_thread(check, self._settings.models_dir)
-        for given in self._settings.artifacts:
-            match = _NAMED.fullmatch(given)
-            name, path = (match["name"], match["path"]) if match else (None, given)
-            if name is not None and Path(given).exists():
-                raise LoadFailed(
-                    f"{given}: is there as a whole, and could also be NAME=PATH; write ./{given} for what is there, or "
-                    f"{name}=./{path}"
-                )
-            try:
-                folder = await asyncio.to_thread(located, path)  # which may fetch it from the hub
-            except PGBError as error:
-                raise LoadFailed(str(error)) from error
-            model = await self._loader.make(folder, name, None, partial(self._check_name, path))
+        for name, folder in (await self._named()).items():
+            models = self._settings.models_dir
+            version = None if models is None else version_of(folder, models, name)
+            model = await self._loader.make(folder, name, version, self._check_task)
             self._registry.put(model, 1.0)
             self._instruments.events.labels(model.name, "load").inc()
         if not self._settings.artifacts and self._settings.models_dir is not None:
@@ -73,7 +67,7 @@ class Repository:
                 logs.warning("the folder of models holds none; nothing is served until one is loaded")
         self._registry.started = True
 
-    async def load(self, name: str, version: str | None = None, share: float = 1.0) -> Model:
+    async def load(self, name: str, version: str | None = None, share: float = 1.0, owner: str = "") -> Model:
         """Load a version from the models' folder, check it, and give it a share of the traffic.
 
         With the whole share the versions before it are retired. Raises UnknownModel when the folder
@@ -83,13 +77,13 @@ class Repository:
         folder = self._settings.models_dir
         if folder is None:
             raise InvalidInput("no folder of models was named at start; start with --models-dir")
-        loading = asyncio.create_task(self._load(folder, name, version, share))
+        loading = asyncio.create_task(self._load(folder, name, version, share, owner))
         self._loads.add(loading)
         loading.add_done_callback(self._loads.discard)
         loading.add_done_callback(lambda task: task.cancelled() or task.exception())  # it may have no other listener
         return await asyncio.shield(loading)
 
-    async def unload(self, name: str, version: str | None = None) -> None:
+    async def unload(self, name: str, version: str | None = None, owner: str = "") -> None:
         """Retire one version, or all of a name; those that failed to load leave the index. Raises UnknownModel."""
         async with self._change:
             failed = [key for key in self._failures() if key[0] == name and version in (None, key[1])]
@@ -99,9 +93,16 @@ class Repository:
             if failed and (served is None or (version is not None and version not in served.versions)):
                 return
             self._registry.peek(name, version)
-            for label in [version] if version else list(self._registry.served(name).versions):
+            versions = [version] if version else list(self._registry.served(name).versions)
+            for label in versions:
                 self._retire(self._registry.take(name, label))
             self._instruments.events.labels(name, "unload").inc()
+            self._changed("model unloaded", owner, name, {"model": name, "versions": versions})
+
+    def split(self, name: str, weights: Mapping[str, float], owner: str = "") -> None:
+        """Share the traffic of a name among its versions. Raises UnknownModel or InvalidInput."""
+        self._registry.split(name, weights)
+        self._changed("traffic split", owner, name, {"model": name})
 
     def index(self) -> list[State]:
         """Every version once: those that answer, then those that are loading or unloading, or failed to load."""
@@ -149,6 +150,29 @@ class Repository:
                 self._retire(self._registry.take(model.name, model.version))
         await asyncio.gather(*self._retiring)
 
+    async def _named(self) -> dict[str, Path]:
+        """Where the artifacts that the settings name lie, by the names of their models. Raises LoadFailed where one is
+        not whole, or has the name of another: before the first is loaded, which takes longer than to read them all."""
+        found: dict[str, Path] = {}
+        for given in self._settings.artifacts:
+            match = _NAMED.fullmatch(given)
+            name, path = (match["name"], match["path"]) if match else (None, given)
+            if name is not None and Path(given).exists():
+                raise LoadFailed(
+                    f"{given}: is there as a whole, and could also be NAME=PATH; write ./{given} for what is there, or "
+                    f"{name}=./{path}"
+                )
+            try:
+                folder = await asyncio.to_thread(located, path)  # which may fetch it from the hub
+                artifact = await asyncio.to_thread(open_artifact, folder)
+            except PGBError as error:
+                raise LoadFailed(str(error)) from error
+            label = name or artifact.manifest.name
+            if label in found:
+                raise LoadFailed(f"{path}: another artifact is named {label}; give this one a name, NAME={path}")
+            found[label] = folder
+        return found
+
     async def _load_latest(self, folder: Path, name: str) -> None:
         """Load the latest version of a name that loads. Raises LoadFailed where none does: were the model missing in
         silence, requests that name none could go to another one."""
@@ -166,7 +190,7 @@ class Repository:
         more = f"; none of the {len(failed)} versions loads" if len(failed) > 1 else ""
         raise LoadFailed(f"{failed[0]}{more}") from failed[0]
 
-    async def _load(self, folder: Path, name: str, version: str | None, share: float) -> Model:
+    async def _load(self, folder: Path, name: str, version: str | None, share: float, owner: str) -> Model:
         async with self._change:
             if self._retiring:  # so that memory holds one version more than is served, not many
                 await asyncio.wait(self._retiring)
@@ -185,12 +209,14 @@ class Repository:
             for replaced in self._registry.put(model, share):
                 self._retire(replaced)
             self._instruments.events.labels(name, "swap" if before else "load").inc()
+            self._changed("model ready", owner, name, model.choice)
             return model
 
-    def _check_name(self, path: str, name: str, manifest: Manifest) -> None:
-        """Raises LoadFailed where another model has the name."""
-        if self._registry.get(name) is not None:
-            raise LoadFailed(f"{path}: another artifact is named {name}; give this one a name, NAME={path}")
+    def _changed(self, message: str, owner: str, name: str, fields: Mapping[str, object]) -> None:
+        """Log what a client changed of a name, with the shares that its versions have now."""
+        served = self._registry.get(name)
+        if owner:
+            logs.event(message, **fields, shares=dict(served.weights) if served else {}, key=owner)
 
     def _check_task(self, name: str, manifest: Manifest) -> None:
         """Raises LoadFailed where a model is for another task than the versions that are served under its name."""

@@ -57,12 +57,13 @@ def test_administration(artifacts: tuple[Path, Path], tmp_path: Path, monkeypatc
     """The commands of docs/serving.md, one after the other."""
     (body,) = (body for _, body in _BLOCK.findall((ROOT / "docs/serving.md").read_text()) if "$ADMIN" in body)
     versions = tmp_path / "models" / "reviews"
-    shutil.copytree(artifacts[0], versions / "1")
+    for version in ("1", "2"):
+        shutil.copytree(artifacts[0], versions / version)
     monkeypatch.setenv("ADMIN", make_key(tmp_path / "keys", "somebody", "admin"))
-    with serving("--models-dir", tmp_path / "models", "--keys-file", tmp_path / "keys") as (url, _):
-        shutil.copytree(artifacts[0], versions / "2")
+    start = [f"reviews={versions / '1'}", "--models-dir", tmp_path / "models", "--keys-file", tmp_path / "keys"]
+    with serving(*start) as (url, _):
         said = run(["sh", "-ec"], url.removeprefix("http://"), body.replace("curl -s ", "curl -sS --fail-with-body "))
-    assert '"version":"2"' in said
+    assert said == '{"name":"reviews","version":"2","state":"READY","reason":""}\n204\n204\n'
 
 
 @pytest.mark.parametrize("body", [body for kind, body in EXAMPLES if kind == "python"])

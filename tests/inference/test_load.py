@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +250,22 @@ def test_the_service_has_a_word_for_everything_that_inference_refuses() -> None:
         answer = told(kind("it is so"))
         assert isinstance(answer, ServiceError)
         assert str(answer) == "it is so"
+
+
+def test_all_that_is_refused_is_of_the_kind_that_the_page_names(
+    loaded: tuple[Loaded, Loaded], artifacts: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """By load, by what it returns, and by module: one class catches it."""
+    (named,) = re.findall(r"refuse is a `([\w.]+)\.(\w+)`", PAGE.read_text())
+    kind = getattr(import_module(named[0]), named[1])
+    for refused in (
+        *(lambda: pgb_core.load(tmp_path / "none"), lambda: pgb_core.module(tmp_path / "none")),
+        *(lambda: pgb_core.module(artifacts[0]), lambda: pgb_core.load("hf://none")),
+        *(lambda: pgb_core.load(artifacts[0], "none"), lambda: pgb_core.load(artifacts[0], device="none")),
+        *(lambda: loaded[0](["a", ""], top_k=0), lambda: loaded[0]([]), lambda: loaded[1].classify(["a"])),
+    ):
+        with pytest.raises(kind):
+            refused()
 
 
 def test_a_text_of_any_length_is_read_where_nobody_else_waits(artifacts: tuple[Path, Path]) -> None:

@@ -26,7 +26,7 @@ from service.__main__ import _warn_of_strangers
 from service.app import create_app
 from service.errors import LoadFailed, Overloaded
 from service.http.origins import HEADERS
-from service.keys import Keys, KeysError, make_key, read_keys
+from service.keys import Keys, KeysError, main, make_key, read_keys
 from service.models.registry import Registry
 from service.settings import Settings
 from tests.service.hostile import MARK
@@ -249,6 +249,21 @@ def test_a_key_is_added_to_a_file_that_somebody_wrote_by_hand(tmp_path: Path) ->
     file.write_text(file.read_text().rstrip("\n"))
     secrets.append(make_key(file, "b", "use"))
     assert [Keys(file).check([secret], "use") for secret in secrets] == ["a", "b"]
+
+
+def test_whoever_makes_a_second_key_for_an_owner_is_told_of_the_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On standard error, as standard output is the key alone. Both are valid."""
+    file = tmp_path / "keys"
+    make_key(file, "other", "use")
+    said = []
+    for more in ([], ["--admin"]):
+        assert main([str(file), "root", *more]) == 0
+        said.append(capsys.readouterr())
+    assert said[0].err == ""
+    assert said[1].err == f"keys: {file}: older keys of root stay in force (use); to end one, delete its line\n"
+    assert [Keys(file).check([one.out.strip()], "use") for one in said] == ["root", "root"]
 
 
 @pytest.mark.parametrize("scope", ["use", "admin"])

@@ -109,12 +109,17 @@ def test_what_cannot_be_served_is_told_before_it_is_loaded(
     app = create_app(Settings(artifacts=(first, first), threads=1))
     with pytest.raises(LoadFailed, match="another artifact is named mood; give this one a name"), TestClient(app):
         pass
-    assert made == ["mood"]
+    with (
+        pytest.raises(LoadFailed, match="/none: "),
+        TestClient(create_app(Settings(artifacts=(first, str(tmp_path / "none")), threads=1))),
+    ):
+        pass
+    assert made == []
     shutil.copytree(artifacts[1], tmp_path / "mood" / "2")
     app = create_app(Settings(artifacts=(first,), models_dir=tmp_path, threads=1))
     with TestClient(app), pytest.raises(LoadFailed, match="the new version is for qa"):
         asyncio.run(app.state.repository.load("mood"))
-    assert made == ["mood", "mood"]
+    assert made == ["mood"]
 
 
 def test_a_model_s_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from service.models import names as names_of_models
 from service.models.folder import find, labels, loadable
 from service.models.model import Model
 from service.settings import Settings
+from tests.service.hostile import MARK
 
 
 @pytest.fixture
@@ -53,6 +54,59 @@ def test_a_model_whose_last_token_is_that_of_padding_is_served(few_words: Artifa
     with TestClient(create_app(Settings(artifacts=(str(few_words.path),), threads=1))) as client:
         assert client.post("/v1/classify", json={"inputs": "the film"}).status_code == 200
         assert client.get("/health").status_code == 200
+
+
+def test_the_log_says_who_changed_what_of_a_model(
+    caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest
+) -> None:
+    """A load as at start, with the form and why, and with the shares; what is refused has changed nothing."""
+    caplog.set_level("INFO", "pgb")  # before the start
+    admin: TestClient = request.getfixturevalue("admin")
+    at, v2 = "/v1/models/mood", "/v2/repository/models/mood"
+
+    def told() -> list[tuple[str, dict[str, object]]]:
+        found = [(record.message, getattr(record, "fields", {})) for record in caplog.records]
+        return [one for one in found if one[0].startswith(("model", "traffic"))]
+
+    def said(method: str, path: str, body: object) -> tuple[str, dict[str, object]]:
+        caplog.clear()
+        assert admin.request(method, path, json=body).status_code in (200, 204)
+        (found,) = told()
+        return found
+
+    start = told()[0][1]
+    message, loaded = said("POST", f"{at}/load", {"version": "2", "share": 0.25})
+    assert message == "model ready"
+    assert loaded == {**start, "version": "2", "shares": {"2": 0.25, "1": 0.75}, "key": "root"}
+    split = said("PUT", f"{at}/split", {"weights": {"2": 3, "1": 1}})
+    assert split == ("traffic split", {"model": "mood", "shares": {"2": 0.75, "1": 0.25}, "key": "root"})
+    for method, path, body in (
+        *(("POST", f"{at}/load", {"version": MARK}), ("PUT", f"{at}/split", {"weights": {MARK: 1}})),
+        *(("POST", f"{at}/unload", {"version": MARK}), ("POST", f"/v1/models/{MARK}/unload", {})),
+    ):
+        caplog.clear()
+        assert admin.request(method, path, json=body).status_code == 404
+        assert not told()
+        assert MARK not in str([vars(one) for one in caplog.records if one.name == "pgb"])
+    unloaded = {"model": "mood", "versions": ["1"], "shares": {"2": 1.0}, "key": "root"}
+    assert said("POST", f"{at}/unload", {"version": "1"}) == ("model unloaded", unloaded)
+    unloaded = {"model": "mood", "versions": ["2"], "shares": {}, "key": "root"}
+    assert said("POST", f"{v2}/unload", {}) == ("model unloaded", unloaded)
+
+
+def test_a_version_of_the_folder_that_is_named_at_start_has_its_name(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However its path is written. Under another name, or from another place, it has a number of its own."""
+    monkeypatch.chdir(folder / "mood")
+    shutil.copytree("1", tmp_path / "mood" / "1")
+    for given, found in (
+        *((f"mood={folder / 'mood' / '1'}", True), ("mood=1", True), (f"mood={folder}/mood/../mood/1/", True)),
+        *(("1", True), ("else=1", False), (f"mood={tmp_path / 'mood' / '1'}", False)),
+    ):
+        with TestClient(create_app(Settings(artifacts=(given,), models_dir=folder, threads=1))) as client:
+            ((_, version),) = names(client)
+            assert (given, version == "1") == (given, found)
 
 
 def test_a_new_version_takes_over_and_the_old_one_is_retired(admin: TestClient) -> None:
@@ -315,9 +369,7 @@ def test_the_index_shows_what_could_be_loaded(admin: TestClient, folder: Path, a
 
     ready = [one for one in index() if one[2] == "READY"]
     assert [one[0] for one in ready] == ["mood", "who"]
-    kept = [("mood", version, "UNAVAILABLE", "unloaded") for version in "123"] + [
-        ("plain", "", "UNAVAILABLE", "unloaded")
-    ]
+    kept = [(*one, "UNAVAILABLE", "unloaded") for one in (("mood", "2"), ("mood", "3"), ("plain", ""))]
     assert index() == sorted(ready + kept)
     assert index(ready=False) == index(ready=None) == index()
     assert index(ready=True) == ready

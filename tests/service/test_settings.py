@@ -153,6 +153,15 @@ def test_a_flag_is_given_once(read: Callable[[list[str]], object], capsys: pytes
     assert "--max-items: is given twice" in capsys.readouterr().err
 
 
+def test_a_wrong_flag_gets_two_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    """Under the name of the command, and not the usage of every setting."""
+    with pytest.raises(SystemExit):
+        read_settings(["x", "--ui"])
+    usage, error = capsys.readouterr().err.splitlines()
+    assert usage.startswith("usage: pgb serve ")
+    assert error == "pgb serve: error: argument --ui: expected one argument"
+
+
 def test_a_flag_is_not_guessed_from_its_beginning(capsys: pytest.CaptureFixture[str]) -> None:
     """--model is not --models-dir."""
     with pytest.raises(SystemExit):

@@ -82,21 +82,21 @@ async def models(request: Request) -> dict[str, object]:
 async def load(name: Name, request: Request, asked: native.LoadRequest | None = None) -> JSONResponse:
     """Load a version from the folder of models, check it, and send traffic to it; on failure nothing changes."""
     asked = asked or native.LoadRequest(version=None, share=1.0)
-    model = await repository_of(request).load(name, asked.version, asked.share)
+    model = await repository_of(request).load(name, asked.version, asked.share, call_of(request).owner)
     return JSONResponse({"name": model.name, "version": model.version, "state": "READY", "reason": ""})
 
 
 @router.post("/models/{name}/unload", status_code=204, dependencies=ADMIN)
 async def unload(name: Name, request: Request, asked: native.UnloadRequest | None = None) -> Response:
     """Stop sending traffic to a version, let it finish, and free it."""
-    await repository_of(request).unload(name, asked.version if asked else None)
+    await repository_of(request).unload(name, asked.version if asked else None, call_of(request).owner)
     return Response(status_code=204)
 
 
 @router.put("/models/{name}/split", status_code=204, dependencies=ADMIN)
 async def split(name: Name, asked: native.SplitRequest, request: Request) -> Response:
     """Share the traffic of a model among its versions."""
-    registry_of(request).split(name, asked.weights)
+    repository_of(request).split(name, asked.weights, call_of(request).owner)
     return Response(status_code=204)
 
 

@@ -183,7 +183,7 @@ async def load(request: Request, name: Name) -> dict[str, object]:
     if codec.parse_repository(v2.LoadRequest, await request.body()).parameters:
         raise InvalidInput("failed to load: a model is loaded as its folder has it; send no parameters")
     try:
-        await repository_of(request).load(name)
+        await repository_of(request).load(name, owner=call_of(request).owner)
     except UnknownModel as error:
         raise UnknownModel(f"failed to load: {error}") from None
     return {}
@@ -196,7 +196,7 @@ async def unload(request: Request, name: Name) -> dict[str, object]:
     if codec.parse_repository(v2.UnloadRequest, await request.body()).parameters.keys() - {"unload_dependents"}:
         raise InvalidInput("every version of a model is unloaded; send no parameter but unload_dependents")
     with suppress(UnknownModel):
-        await repository_of(request).unload(name)
+        await repository_of(request).unload(name, owner=call_of(request).owner)
     return {}
 
 
