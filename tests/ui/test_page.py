@@ -371,6 +371,15 @@ def test_it_fits_any_width(opened: Opened, url: str, width: int) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("width", [720, 860, 870, 1000, 1100, 1170, 1600])
+def test_no_column_of_the_models_is_out_of_sight(opened: Opened, url: str, width: int) -> None:
+    """Those that matter least are left out before the table has to scroll."""
+    page = opened(url, viewport={"width": width, "height": 800}).page
+    table = page.get_by_role("region", name="Models, table")
+    expect(table.locator("tbody tr")).to_have_count(3)
+    assert table.evaluate("each => each.scrollWidth - each.clientWidth") <= 0
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(opened: Opened, url: str, scheme: str) -> None:
     """Names, roles, contrast: empty, with both tasks' answers, and with an error."""
