@@ -216,7 +216,7 @@ def forecast() -> str:
     rows: list[list[object]] = []
     for kept in (0.9, 0.75, 0.6, 0.5, 0.4):
         one = expected(fit, kept, 100.0)
-        rows.append([f"{kept:.0%}", f"{one.middle:.1f} %", f"{one.low:.1f} to {one.high:.1f} %"])
+        rows.append([f"{kept:.0%}", f"{one.middle:.1f} %", f"{one.low:z.1f} to {one.high:z.1f} %"])
     head = ["importance kept", "expected loss", f"4 in 5 of {fit.rows} models of {fit.checkpoints} checkpoints"]
     row = found["mean error, leaving one row out"]
     checkpoints = found["mean error, leaving a checkpoint out"]

@@ -402,13 +402,16 @@ def test_only_the_command_itself_says_how_threads_wait(monkeypatch: pytest.Monke
 
 
 _WAITING = """
-import sys, tempfile, time
+import signal, sys, tempfile, time
 from pgb_core import cli, hub
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may run where some are ignored
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 def wait(*_):
     with tempfile.TemporaryDirectory(dir=sys.argv[2]):
         print("begun", flush=True)
-        time.sleep(600)
+        time.sleep(60)
 
 hub.push = wait
 sys.exit(cli.main())
