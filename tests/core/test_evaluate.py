@@ -231,5 +231,7 @@ def test_a_folder_of_artifacts_is_told_as_one(tmp_path: Path) -> None:
     """And not as a checkpoint that lacks its files."""
     (tmp_path / "small").mkdir()
     (tmp_path / "small" / "manifest.json").write_text("{}")
+    rows = tmp_path / "dev.tsv"
+    rows.write_text("text\tlabel\nfine\t1\n")
     with pytest.raises(ArtifactError, match=r"it holds artifacts; name one of them, such as .*small"):
-        score(tmp_path, "dev.tsv")
+        score(tmp_path, str(rows))

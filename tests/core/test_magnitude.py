@@ -149,7 +149,7 @@ def test_a_schedule_prunes_while_the_model_trains(tmp_path: Path, texts: Path) -
 
 def test_options_of_another_method_are_refused() -> None:
     """By name; and by value, where methods have an option of the same name."""
-    with pytest.raises(ConfigError, match="setting 'passes' is of another --method"):
+    with pytest.raises(ConfigError, match="setting 'passes' is of --method pgb or pgb-paper; choose one"):
         CompressConfig(checkpoint="c", out="o", train="t", method="magnitude", passes=3)
     for method, structure, own in (
         ("magnitude", "shared", "units, weights"),
