@@ -199,9 +199,12 @@ def locked(out: Path, warn: Callable[[str], None] = lambda text: None) -> Iterat
 
 
 def _remove(path: Path, made: Sequence[Path]) -> None:
-    """The directory, its lock last: who comes between makes a new one; and parents that were made and are empty."""
+    """The directory, its lock last: who comes between makes a new one; and parents that were made and are empty.
+
+    What the run said of itself goes before the lock: by it the next run knows that the artifact is that of this one.
+    """
     with suppress(FileNotFoundError):  # somebody removed it while it was used
-        for entry in path.iterdir():
+        for entry in sorted(path.iterdir(), key=lambda entry: entry.name == _RUN):
             if entry.name != _LOCK:
                 shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink(missing_ok=True)
         (path / _LOCK).unlink()

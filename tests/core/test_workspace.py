@@ -161,6 +161,7 @@ def test_places_that_an_artifact_must_not_take(tmp_path: Path, monkeypatch: pyte
     check_place(tmp_path / "models" / "small", "owner/name")
 
 
+@pytest.mark.slow
 def test_an_artifact_is_replaced_by_force_alone(tmp_path: Path, texts: Path) -> None:
     """Without, the run ends before the checkpoint is read, and the artifact stays."""
     model = checkpoint(tmp_path / "model", "bert", "classification")
@@ -299,3 +300,18 @@ def test_who_finishes_removes_nobody_else_s_directory(tmp_path: Path) -> None:
         second.save_text("plan", KEY, "{}")
     with locked(out) as third:
         assert third.text("plan", KEY) == "{}"
+
+
+def test_what_a_run_said_of_itself_is_removed_after_its_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is killed while it tidies up is then known to have written the artifact that stands there."""
+    gone: list[str] = []
+    unlink = Path.unlink
+    monkeypatch.setattr(Path, "unlink", lambda path, **how: (gone.append(path.name), unlink(path, **how))[1])
+    with locked(tmp_path / "out") as workspace:
+        workspace.save_run({"published": "digest"})
+        for stage in "abcd":
+            workspace.save_text(stage, "key", "text")
+        gone.clear()
+        workspace.finish()
+    assert gone[-2:] == ["run.json", "lock"]
+    assert len(gone) >= 6
