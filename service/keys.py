@@ -18,8 +18,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pgb_core.flags import Parser
 from service.errors import Forbidden, Unauthorized
-from service.flags import Parser
 from service.observe import logs
 from service.observe.metrics import clock
 

@@ -34,9 +34,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from pgb_core.flags import Parser
 from pgb_core.inference.choose import AUTO
 from pgb_core.inference.runtimes.registry import RUNTIMES, devices
-from service.flags import Parser
 
 PREFIX = "PGB_"
 DEFAULTS = f"{PREFIX}DEFAULT_"

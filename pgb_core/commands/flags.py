@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from pgb_core import flags
 from pgb_core.artifact import TASKS
 from pgb_core.config import CompressConfig
 from pgb_core.options import METHODS
@@ -19,33 +20,21 @@ _CHOICES = {"task": TASKS, "method": tuple(METHODS)}
 _MAY_BE_EMPTY = ("cache",)  # which then means that there is none
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser whose flags are written out, and have one value each, and no empty one.
-
-    argparse guesses a flag from its beginning, and takes the last of several values without a word. A shell makes an
-    empty one of a variable that nobody set.
-    """
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(allow_abbrev=False, **settings)
-        for name in (None, "store"):  # how argparse looks up what keeps a value
-            self.register("action", name, _Once)
-
-
-class _Once(argparse.Action):
-    """Keeps the value of a flag, once."""
-
-    _given = False
+class _Filled(flags.Once):
+    """Keeps the value of a flag, once, where it has one: a shell makes an empty one of a variable that nobody set."""
 
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: Any = None
     ) -> None:
-        if option_string is not None and self._given:
-            raise argparse.ArgumentError(self, "is given twice, and has one value; give it once")
         if option_string is not None and values == "" and self.dest not in _MAY_BE_EMPTY:
             raise argparse.ArgumentError(self, "is given without a value; write one, or leave the flag out")
-        self._given = True
-        setattr(namespace, self.dest, values)
+        super().__call__(parser, namespace, values, option_string)
+
+
+class Parser(flags.Parser):
+    """A parser whose flags have one value each, and no empty one."""
+
+    keeps = _Filled
 
 
 class _Switch(argparse.BooleanOptionalAction):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pgb_core.errors import ConfigError
-from service.flags import Parser
+from pgb_core.flags import Parser
 from service.planning.fleet import BALANCES, LEAST_CONNECTIONS
 from service.planning.search import MOST_REPLICAS
 from service.settings import Settings, read_settings
