@@ -64,7 +64,7 @@ def _start(run: Run, artifact: Artifact) -> Start:
     method = method_of(run.config)
 
     def make() -> Encoder:
-        found = method.compress(run.unjudged)
+        found = method.compress(run.silent)
         return expanded(found.model, found.plan)
 
     return Start(method.stages(run)[-1], make, {"keep": run.config.keep, "manifest_sha256": artifact.digest})

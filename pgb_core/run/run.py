@@ -141,9 +141,9 @@ class Run:
         return key_of(self.checkpoint.meaning, self.inputs.held_out_digest)
 
     @property
-    def unjudged(self) -> Run:
-        """A copy that scores no model between its stages."""
-        return replace(self, judge=replace(self.judge, rows=None, some=None))
+    def silent(self) -> Run:
+        """A copy that tells nobody, and scores no model between its stages: for what was done and told before."""
+        return replace(self, report=Report(), judge=replace(self.judge, rows=None, some=None))
 
     @cached_property
     def source(self) -> Encoder:

@@ -83,6 +83,14 @@ def test_each_size_is_made_from_the_one_before_and_told_against_the_dense_model(
     assert agreed == [False, True]
 
 
+def test_every_stage_of_every_size_is_told_once(tmp_path: Path, texts: Path) -> None:
+    """The size before is taken from its kept stages, without a word."""
+    told = Heard()
+    family(quick(tmp_path, "sizes", texts), told)
+    assert "keep 0.5: re-finetuning" in told.stages
+    assert sorted(told.stages) == sorted(set(told.stages))
+
+
 def test_a_stopped_family_goes_on_with_the_size_that_it_was_at(
     tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
