@@ -34,7 +34,10 @@ def located(path: str | Path) -> Path:
     the hub has no artifact there, ResourceError where it cannot be reached or its client is not installed.
     """
     if not str(path).startswith(PREFIX):
-        return Path(os.path.expanduser(path))
+        try:
+            return Path(os.path.expanduser(path))
+        except ValueError:  # no user has such a name; who opens the path refuses it
+            return Path(path)
     match = _ADDRESS.fullmatch(str(path))
     if match is None or ".." in (match["revision"] or ""):  # the client makes a path of it
         raise ArtifactError(f"{path}: no address of the hub; write hf://OWNER/NAME or hf://OWNER/NAME@REVISION")

@@ -76,6 +76,8 @@ def open_artifact(path: str | Path) -> Artifact:
         raise ArtifactError(f"{root}: {_no_artifact(root)}") from error
     except UnicodeDecodeError as error:
         raise ArtifactError(f"{root}: {MANIFEST} is not UTF-8") from error
+    except ValueError as error:  # of the path: it has a NUL, or what cannot be encoded
+        raise ArtifactError(f"{str(root)!a}: no file can have this name; check the path") from error
     named = [file for record in manifest.forms.values() for file in (record.file, record.check)]
     for required in (TOKENIZER, PLAN, *named):
         if required not in manifest.files:

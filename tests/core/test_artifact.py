@@ -26,6 +26,7 @@ from pgb_core.artifact import (
     write_artifact,
 )
 from pgb_core.errors import ArtifactError, ResourceError
+from pgb_core.inference.load import load
 from pgb_core.onnx_file import read_graph
 
 # A protobuf whose only field is ir_version: the least that can be called a graph.
@@ -122,6 +123,13 @@ def test_what_is_no_artifact_is_told_by_what_it_is(files: list[str] | None, said
     file.write_text("x")
     with pytest.raises(ArtifactError, match="file: is a file; name the directory"):
         open_artifact(file)
+
+
+@pytest.mark.parametrize("path", ["a\0b", "~\0", "\ud800"])
+def test_a_path_that_no_file_can_have_is_refused(path: str) -> None:
+    """Printable, whatever it holds."""
+    with pytest.raises(ArtifactError, match=r"^'[ -~]+': no file can have this name; check the path"):
+        load(path)
 
 
 @pytest.mark.parametrize("name", sorted(FILES))
