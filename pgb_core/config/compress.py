@@ -20,6 +20,7 @@ _OF_TRAINING = (
 )
 _OF_ROWS = ("samples", "max_length")
 _OF_PRUNING = ("ridge", "plan_for")
+_NO_SHARES = "keep must be a share, or shares separated by commas, such as 0.5,0.25"
 
 
 class CompressConfig(CommonConfig):
@@ -281,15 +282,15 @@ def _with_sizes(settings: dict[str, Any]) -> dict[str, Any]:
     """Several sizes in `keep`, as a list or a text, become the largest and those that follow it."""
     given = settings.get("keep")
     if isinstance(given, str):
-        try:
-            given = [float(part) for part in given.split(",")]
-        except ValueError:
-            raise ValueError("keep must be a share, or shares separated by commas, such as 0.5,0.25") from None
-    if not isinstance(given, list | tuple) or not given:
+        given = given.split(",")
+    elif not isinstance(given, list | tuple) or not given:
         return settings
-    if not all(isinstance(size, int | float) and not isinstance(size, bool) for size in given):
-        raise ValueError("keep must be a share, or shares separated by commas, such as 0.5,0.25")
-    first, *rest = sorted(map(float, given), reverse=True)
+    elif not all(isinstance(size, int | float) and not isinstance(size, bool) for size in given):
+        raise ValueError(_NO_SHARES)
+    try:
+        first, *rest = sorted(map(float, given), reverse=True)
+    except (ValueError, OverflowError):
+        raise ValueError(_NO_SHARES) from None
     if rest and settings.get("further"):
         raise ValueError("keep names several sizes already; leave further out")
     return {**settings, "keep": first, **({"further": tuple(rest)} if rest else {})}

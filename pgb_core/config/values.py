@@ -54,6 +54,12 @@ def _filled(value: str) -> str:
     return value
 
 
+def _without_nul(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("has a NUL character, which no file has in its name; take it out")
+    return value
+
+
 Named = Annotated[str, AfterValidator(_filled)]
-Place = Annotated[str, BeforeValidator(_as_text), AfterValidator(_filled)]
-PlaceOrNone = Annotated[str, BeforeValidator(_as_text)]  # empty for none
+Place = Annotated[str, BeforeValidator(_as_text), AfterValidator(_filled), AfterValidator(_without_nul)]
+PlaceOrNone = Annotated[str, BeforeValidator(_as_text), AfterValidator(_without_nul)]  # empty for none

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date, time
 from difflib import get_close_matches
 from typing import get_args
 
@@ -35,13 +36,14 @@ def said(error: ValidationError, models: Sequence[type[BaseModel]]) -> str:
         allowed = context["expected"].replace("'", "").replace(" or ", ", ")
         fields = [model.model_fields[name] for model in models[1:] if name in model.model_fields]
         elsewhere = any(value in get_args(field.annotation) for field in fields)
-        return f"{name} {value!r} is {'of another --method' if elsewhere else 'unknown'}; use one of {allowed}"
+        return f"{name} {_shown(value)} is {'of another --method' if elsewhere else 'unknown'}; use one of {allowed}"
     if kind == "value_error":
-        return f"{name} {value!r} {context['error']}" if name else str(context["error"])
+        return f"{name} {_shown(value)} {context['error']}" if name else str(context["error"])
     if kind.startswith(("greater_than", "less_than", "finite")):
         percent = f" ({value / 100:g} is {_number(value)} %)" if context.get("le") == 1 and 1 < value <= 100 else ""
         return f"{name} {_number(value)} is out of range; use {_range(name, models)}{percent}"
-    return f"{name} must be {_KINDS.get(name, _KINDS.get(kind, kind))}, not {value!r}"
+    quotes = "; write it in quotes" if kind == "string_type" and isinstance(value, date | time) else ""
+    return f"{name} must be {_KINDS.get(name, _KINDS.get(kind, kind))}, not {_shown(value)}{quotes}"
 
 
 def _unknown(name: str, value: object, models: Sequence[type[BaseModel]]) -> str:
@@ -68,6 +70,11 @@ def _range(name: str, models: Sequence[type[BaseModel]]) -> str:
     if set(found) == {"ge", "le"}:
         return f"{_number(found['ge'])} to {_number(found['le'])}"
     return ", ".join(_LIMITS[rule].format(_number(limit)) for rule, limit in found.items())
+
+
+def _shown(value: object) -> str:
+    """As it was written; what TOML has without quotes may be a date or a time."""
+    return value.isoformat() if isinstance(value, date | time) else repr(value)
 
 
 def _number(value: float) -> str:
