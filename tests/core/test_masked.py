@@ -80,6 +80,20 @@ def test_refitting_never_raises_the_error() -> None:
         torch.testing.assert_close(module.bias[3], y[:, 3].mean())
 
 
+def test_refitting_leaves_weights_whose_output_does_not_vary() -> None:
+    """A factor would be a ratio of rounding errors. The bias still gives the mean."""
+    mask = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    module = cut(Masked((2, 2), packed(mask)), torch.ones(2, 2), torch.zeros(2), torch.arange(2), torch.arange(2))
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(4000, 2, generator=generator), torch.randn(4000, 2, generator=generator)
+    x[:, 0] = 0.3 + 1e-4 * x[:, 0]
+    with torch.no_grad():
+        module.refit(Moments.of(x, y), 1e-2)
+        assert module.to_dense()[0, 0] == 1
+        assert module.to_dense()[1, 1] != 1
+        torch.testing.assert_close(module(x).mean(0), y.mean(0), atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize(("form", "tolerance"), [("fp32", 1e-4), ("gpu", 5e-3), ("int8", 0.1)])
 def test_every_graph_gives_the_module_s_logits(task: str, form: str, tolerance: float) -> None:

@@ -12,6 +12,8 @@ from pgb_core.model.linear.grouped import GroupedLinear
 from pgb_core.model.linear.lstsq import Moments, centred
 from pgb_core.plan.kinds.masked import Masked
 
+ROUNDING = 1e-6  # of a mean square: as much of it may be the rounding of float32 sums
+
 
 class MaskedLinear(Linear):
     """`y = (mask * weight) x + bias`. weight and mask: [out, in]. It takes as long as a dense one."""
@@ -39,11 +41,15 @@ class MaskedLinear(Linear):
         return GroupedLinear(weight, self.bias.detach(), self.in_features, None, None)
 
     def refit(self, moments: Moments, ridge: float) -> float:
-        """Each output by one factor and its bias: rows with weights of their own would take a solution each."""
+        """Each output by one factor and its bias: rows with weights of their own would take a solution each.
+
+        Weights whose output hardly varies stay as they are: what varies of it is rounding.
+        """
         xx, xy, mean_x, mean_y = centred(moments)
         weight = (self.weight * self.mask).double()
         power = ((weight @ xx) * weight).sum(1)
         factor = ((weight * xy.T).sum(1) + ridge * power + 1e-30) / ((1 + ridge) * power + 1e-30)
+        factor = torch.where(power > ROUNDING * (power + (weight @ mean_x).square()), factor, 1.0)
         self.weight.mul_(factor.unsqueeze(1).to(self.weight.dtype))
         self.bias.copy_(mean_y - factor * (weight @ mean_x))
         return ridge
