@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +11,10 @@ from pgb_core.artifact import open_artifact
 from pgb_core.compare.rows import DENSE
 from pgb_core.errors import ResourceError
 from pgb_core.gate import load_checked
-from pgb_core.inference.errors import RuntimeUnavailable
-from pgb_core.inference.runtimes.registry import open_runtime
 from pgb_core.machine import free_memory
 from pgb_core.measure import bench
 from pgb_core.measure.bench import Shape, Timed
-from pgb_core.measure.comparison import write_dense
+from pgb_core.measure.comparison import running, write_dense
 from pgb_core.progress.report import Report
 
 SHAPES: tuple[Shape, ...] = ((1, 128), (8, 128))
@@ -55,7 +52,8 @@ def timed(
     progress: Callable[[int], None],
     warn: Callable[[str], None] = lambda text: None,
 ) -> Measured:
-    """Time every form of every artifact, beside the dense model's: those of its artifact, and ONNX Runtime's own.
+    """Time every form that runs here of every artifact, beside the dense model's: those of its artifact, and ONNX
+    Runtime's own. warn: told of the forms that do not run here.
 
     artifacts: by name, without the dense one. More than fit at once are timed in groups, each beside the dense forms;
     the times of a group are put on the scale of the first one by the fastest dense form. Raises ResourceError when a
@@ -69,11 +67,13 @@ def timed(
         shapes = tuple(shape for shape in SHAPES if shape[1] <= loaded.max_length) or ((1, loaded.max_length),)
         size = whole.size(BASELINE)
         anchors = {(DENSE, BASELINE): Timed(whole.path, BASELINE)}
-        dense_files = _running(dense)
+        dense_files, left_out = _running(dense)  # it has the forms of all points
+        for form, reason in left_out.items():
+            warn(f"form {form} is not timed: {reason}")
         anchors |= {(DENSE, form): Timed(dense, form) for form in dense_files}
         models, needed = dict[Key, Timed](), dict[Key, int]()
         for name, path in artifacts.items():
-            for form, file in _running(path).items():
+            for form, file in _running(path)[0].items():
                 models[name, form], needed[name, form] = Timed(path, form), bench.needed(file)
         beside = sum(map(bench.needed, (size, *dense_files.values())))
 
@@ -138,11 +138,8 @@ def _put(times: Mapping[tuple[str, str], float], shape: str, found: Times) -> No
             found.setdefault(name, {}).setdefault(form, {})[shape] = round(factor * time, 4)
 
 
-def _running(path: Path) -> dict[str, int]:
-    """The forms that open here, and the bytes of their files."""
-    artifact, found = open_artifact(path), dict[str, int]()
-    for form in artifact.manifest.forms:
-        with suppress(RuntimeUnavailable):
-            open_runtime(artifact, form, "cpu", 1).close()
-            found[form] = artifact.size(form)
-    return found
+def _running(path: Path) -> tuple[dict[str, int], dict[str, str]]:
+    """The bytes of the file of each form that is timed here, and why the others are not."""
+    artifact = open_artifact(path)
+    here, left_out = running(artifact, "cpu")
+    return {form: artifact.size(form) for form in here}, left_out

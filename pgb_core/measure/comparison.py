@@ -137,9 +137,10 @@ def compare(
         raise ConfigError(f"no shape fits the model, which takes {most} tokens; give shorter ones")
     threads = usable_cores() if threads is None else allowed(threads)
     with tempfile.TemporaryDirectory(prefix="pgb-bench-") as folder:
-        models, left_out = _running(artifact, tuple(artifact.manifest.forms), lambda form: form, device)
-        if not models:
+        here, left_out = running(artifact, device)
+        if not here:
             raise ConfigError(f"no form of {artifact.path} runs on {device} here: {left_out}")
+        models = {form: Timed(artifact.path, form, device) for form in here}
         unlike = None
         opened = {artifact.path: artifact}
         if checkpoint is not None:
@@ -147,8 +148,9 @@ def compare(
             unlike = _unlike(artifact, loaded)
             whole = write_dense(loaded, Path(folder) / "dense", DENSE_FORMS[device])
             opened[whole.path] = whole
-            others, missing = _running(whole, DENSE_FORMS[device], dense, device)
-            models, left_out = {**others, **models}, {**left_out, **missing}
+            others, missing = running(whole, device)
+            models = {**{dense(form): Timed(whole.path, form, device) for form in others}, **models}
+            left_out |= {dense(form): reason for form, reason in missing.items()}
         sizes = {name: opened[model.path].size(model.form) for name, model in models.items()}
         bench.check_room(sizes.values())
         found = bench.time_in_turns(models, fitting, threads, seconds, progress)
@@ -243,19 +245,18 @@ def _lost(measured: Mapping[str, Any]) -> str:
     return f"{1 - measured['equal_answers']:.2%} of answers" if "equal_answers" in measured else ""
 
 
-def _running(
-    artifact: Artifact, forms: Sequence[str], named: Callable[[str], str], device: str
-) -> tuple[dict[str, Timed], dict[str, str]]:
-    """Those that open here on the device, and why the others do not."""
-    models, left_out = {}, {}
-    for form in forms:
+def running(artifact: Artifact, device: str) -> tuple[list[str], dict[str, str]]:
+    """The forms of an artifact that are timed on a device here, and why the others are not."""
+    here: list[str] = []
+    left_out: dict[str, str] = {}
+    for form in artifact.manifest.forms:
         if device == "cpu" and form_of(form).devices[0] != "cpu":
-            left_out[named(form)] = "it is for a GPU"
+            left_out[form] = "it is for a GPU"
             continue
         try:
             open_runtime(artifact, form, device, 1).close()
         except RuntimeUnavailable as error:
-            left_out[named(form)] = str(error)
+            left_out[form] = str(error)
         else:
-            models[named(form)] = Timed(artifact.path, form, device)
-    return models, left_out
+            here.append(form)
+    return here, left_out

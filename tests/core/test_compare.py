@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,9 +23,11 @@ from pgb_core.compare.rows import Candidate, Point, Row, advice, fastest, fronti
 from pgb_core.compare.run import table
 from pgb_core.errors import ArtifactError, ConfigError, DataError, ResourceError
 from pgb_core.inference.load import load
+from pgb_core.measure import bench
 from pgb_core.options import METHODS
 from pgb_core.tasks.metrics import standard_error
 from tests.core.small import changed, checkpoint, instead
+from tests.made import Make
 from tests.reports import Heard
 
 
@@ -252,6 +254,30 @@ def test_a_model_that_cannot_be_timed_alone_is_an_error() -> None:
 
     with pytest.raises(ResourceError, match="the timing process failed"):
         timing.in_groups({("pgb-50", "fp32"): 1}, 1, measure, lambda text: None)
+
+
+def test_forms_for_a_gpu_are_not_timed_on_the_cpu(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `pgb bench` has it; which they are is told, with the reason."""
+    artifact, warned = make(form="gpu"), list[str]()
+
+    def measured(models: Mapping[str, bench.Timed], shapes: Sequence[bench.Shape], *_: object) -> bench.Measured:
+        return bench.Measured({name: bench.Timing(dict.fromkeys(shapes, (1.0,))) for name in models}, None)
+
+    monkeypatch.setattr(bench, "time_in_turns", measured)
+    model = str(artifact.path.parent / "model")
+    found = timing.timed(model, artifact.path, {"pgb-50": artifact.path}, 1, 1.0, lambda done: None, warned.append)
+    assert {name: set(forms) for name, forms in found.times.items()} == {
+        "dense": {"fused", "fp32", "torch"},
+        "pgb-50": {"fp32", "torch"},
+    }
+    assert warned == ["form gpu is not timed: it is for a GPU"]
+
+
+def test_a_comparison_of_forms_for_a_gpu_alone_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    """Nothing could be said of their speed."""
+    config = CompareConfig(checkpoint="none", out=tmp_path, train="rows", eval="others", forms="gpu")
+    with pytest.raises(ConfigError, match="timed on the CPU, and none of these is for it; add fp32"):
+        comparing.compare(config, Heard())
 
 
 def test_a_damaged_point_is_made_again_before_anything_is_timed(tmp_path: Path, texts: Path) -> None:
