@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 
 from pgb_core.compare.files import percent
 from pgb_core.config import CommonConfig, CompressConfig, Place
+from pgb_core.config.values import listed
 from pgb_core.errors import ConfigError
 from pgb_core.options import METHODS
 from pgb_core.options.refusals import said
@@ -15,15 +16,10 @@ from pgb_core.options.refusals import said
 QUICK_MINUTES, QUICK_SAMPLES, QUICK_SIZES = 1.0, 256, (0.5,)
 
 
-def _parts(value: Any) -> Any:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(","))
-    return tuple(value) if isinstance(value, list) else value
-
-
 def _numbers(value: Any) -> Any:
+    """As `listed`, with numbers in place of their texts."""
     try:
-        return tuple(float(part) for part in _parts(value)) if isinstance(value, str) else _parts(value)
+        return tuple(map(float, listed(value))) if isinstance(value, str) else listed(value)
     except ValueError:
         return value
 
@@ -52,7 +48,7 @@ class CompareConfig(CommonConfig):
     out: Place = Field(
         description="directory of the report and of the artifacts, one for each point (a method at a size); required"
     )
-    methods: Annotated[tuple[str, ...], BeforeValidator(_parts), AfterValidator(_known)] = Field(
+    methods: Annotated[tuple[str, ...], BeforeValidator(listed), AfterValidator(_known)] = Field(
         tuple(METHODS), description="methods to compare, separated by commas (default all)"
     )
     keep: Annotated[tuple[float, ...], BeforeValidator(_numbers), AfterValidator(_shares)] = Field(
