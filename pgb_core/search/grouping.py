@@ -52,6 +52,11 @@ def importance_kept(importance: Tensor, rows: Tensor, cols: Tensor) -> float:
     return float(importance[rows.unsqueeze(2), cols.unsqueeze(1)].sum())
 
 
+def divisors(importance: Tensor, g_max: int) -> list[int]:
+    """Counts of equal groups from 1 to `g_max` that both sizes of a matrix [out, in] can be split into, ascending."""
+    return [n for n in range(1, min(g_max, *importance.shape) + 1) if all(size % n == 0 for size in importance.shape)]
+
+
 def disjoint(importance: Tensor, groups: int, passes: int) -> Blocks:
     """G equal blocks, one at a time on what remains, from the top-left.
 

@@ -150,9 +150,8 @@ def disjoint_menu(importances: Importances, prices: Prices, g_max: int, passes: 
     for role in importances:
         matrix = Matrix.of(importances, role, prices)
         parts = [matrix.whole()]
-        for count in range(2, g_max + 1):
-            if matrix.shape[0] % count == 0 and matrix.shape[1] % count == 0:
-                parts.append(matrix.part(grouping.disjoint(matrix.values, count, passes)))
+        for count in grouping.divisors(matrix.values, g_max)[1:]:
+            parts.append(matrix.part(grouping.disjoint(matrix.values, count, passes)))
         combined = combine(combined, [option_of([part]) for part in parts])
     return pareto([nothing_left(importances), *combined])
 

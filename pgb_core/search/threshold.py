@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from pgb_core.plan import ATTENTION, FEED_FORWARD, Site
+from pgb_core.search.grouping import divisors
 
 STEPS = 60  # of halving the threshold's range, on a logarithmic scale
 
@@ -45,11 +46,6 @@ def counts_at(importances: Mapping[Site, Tensor], tau: float, g_max: int) -> dic
             else:
                 found |= {site: count or allowed[site][-1] for site, count in counts.items()}
     return found
-
-
-def divisors(importance: Tensor, g_max: int) -> list[int]:
-    """Counts of equal groups from 1 to `g_max` that both sizes of a matrix can be split into."""
-    return [n for n in range(1, g_max + 1) if all(size % n == 0 for size in importance.shape)]
 
 
 def cost_of(importances: Mapping[Site, Tensor], counts: Counts) -> int:

@@ -12,7 +12,7 @@ from pgb_core.inference.load import load
 from pgb_core.methods.pgb_paper import choice
 from pgb_core.pipeline import compress
 from pgb_core.plan import ATTENTION, FEED_FORWARD, Grouping, Keep, Plan, Role, Site
-from pgb_core.search import threshold
+from pgb_core.search import grouping, threshold
 from tests.core.small import checkpoint, settings
 
 HIDDEN, NEURONS, G_MAX = 48, 96, 6
@@ -32,14 +32,19 @@ def importances(layers: int = 3) -> dict[Site, torch.Tensor]:
 def test_groups_leave_room_for_what_is_important() -> None:
     """A matrix of whose weights a share p is above the threshold falls into 1 / p groups at most."""
     values = torch.zeros(12, 12)
-    allowed = threshold.divisors(values, G_MAX)
+    allowed = grouping.divisors(values, G_MAX)
     assert allowed == [1, 2, 3, 4, 6]
-    assert threshold.divisors(values, 3) == [1, 2, 3]
+    assert grouping.divisors(values, 3) == [1, 2, 3]
     for share, count in ((1.0, 1), (0.6, 1), (0.5, 2), (0.3, 3), (0.25, 4), (0.2, 4), (1 / 6, 6), (0.15, 6), (0.13, 0)):
         flat = torch.zeros(144)
         flat[: round(share * 144)] = 1
         p = float(flat.mean())
         assert threshold.group_count(flat.view(12, 12), 0.5, allowed) == count, (share, p)
+
+
+def test_no_more_groups_are_tried_than_a_matrix_has_rows() -> None:
+    """However many may be: to count up to them would take days."""
+    assert grouping.divisors(torch.zeros(12, 8), 10**15) == [1, 2, 4]
 
 
 def test_a_higher_threshold_never_keeps_more() -> None:
