@@ -1,4 +1,4 @@
-"""Run a model over calibration batches and return scores; the model is left as it was."""
+"""The Fisher diagonal of every linear map, from gradients on calibration batches; the model is left as it was."""
 
 from __future__ import annotations
 

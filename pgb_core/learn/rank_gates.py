@@ -1,8 +1,8 @@
 """Gates on the directions of factorised maps, under a budget that an augmented Lagrangian keeps (Wang et al. 2020).
 
 FLOP (arXiv 1910.04732) writes each matrix as two factors with a gate for each direction between them. The gates are
-Hard Concrete. Two multipliers, which learn by gradient ascent, hold the expected share of open gates at a target. The
-target falls linearly.
+Hard Concrete. Two multipliers, which learn by gradient ascent, hold the share of the weights that is expected to stay
+at a target. The target falls linearly.
 """
 
 from __future__ import annotations

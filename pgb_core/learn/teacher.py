@@ -180,5 +180,5 @@ def _padded(rows: Sequence[Tensor], width: int) -> Tensor:
 
 
 def _key(item: Features) -> bytes:
-    """A digest of all that a model reads of an input."""
+    """All that a model reads of an input, as bytes."""
     return array("q", [*item.ids, *item.types]).tobytes()

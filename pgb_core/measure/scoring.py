@@ -33,7 +33,7 @@ def score(
     options: Options = _PLAIN,
     report: Report | None = None,
 ) -> Metrics:
-    """Official metrics on labelled rows: PyTorch for a checkpoint, ONNX Runtime for an artifact.
+    """Official metrics on labelled rows: of a checkpoint in PyTorch, of an artifact in the runtime of the form.
 
     Both read and answer as the service does by default. form: of an artifact, the first that it carries by default.
     options: how the file is read. report: who is told what was read. source: a checkpoint, an artifact, or the hub's

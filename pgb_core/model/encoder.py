@@ -1,4 +1,4 @@
-"""One post-norm encoder for all supported architectures, dense or grouped.
+"""One post-norm encoder for all supported architectures, dense or compact.
 
 Architectures differ only in where positions start, whether there are token types, and in the head, so one module
 serves all of them. Only `pgb_core.checkpoints` knows the names in checkpoints. Each linear map of a layer may be of

@@ -1,4 +1,4 @@
-"""Reads a compression's data before it begins, encodes it, and checks the labels against the model."""
+"""Reads a compression's data before it begins, and encodes it."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ POWER_STEPS = 8
 
 @dataclass(frozen=True)
 class Blocks:
-    """Index tensors of equal blocks, and the importance inside them."""
+    """Equal blocks, rows [groups, r] and cols [groups, c] as indices, and the importance inside them."""
 
     rows: Tensor
     cols: Tensor

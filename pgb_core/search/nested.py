@@ -33,7 +33,7 @@ from pgb_core.search.menus import (
 from pgb_core.search.prices import Prices
 
 _READING = tuple(role for role in Role if role not in WRITING)
-_WIDE = 512  # channels of a stream whose prefixes end at multiples of twice as many channels
+_WIDE = 512  # channels of a stream from which on prefixes end at multiples of 64, and below at multiples of 32
 
 
 def stream_order(importances: Mapping[Site, Tensor]) -> Tensor:

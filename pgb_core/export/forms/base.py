@@ -15,7 +15,7 @@ Build = Callable[[Encoder, Ranges], onnx.ModelProto]
 
 @dataclass(frozen=True)
 class Limits:
-    """What a low-precision form may lose to the fp32 form before the export stops.
+    """What a low-precision form may lose to the PyTorch model before the export stops.
 
     equal: least share of inputs with the same answer. change: most that a probability may move, for 99 of 100 inputs.
     drop: most points of the task's metric.
