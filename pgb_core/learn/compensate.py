@@ -7,17 +7,15 @@ layer. (He et al. 2017 reconstruct convolutions in the same order.)
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
 
 import torch
 from torch import Tensor
 
 from pgb_core.model.blocks import Constant, Half, attention_bias
 from pgb_core.model.encoder import Encoder
-from pgb_core.model.linear.lstsq import Moments
+from pgb_core.model.linear.lstsq import pooled
 from pgb_core.model.surgery import outputs
 from pgb_core.plan import Plan, Site
 from pgb_core.tasks.features import Batch
@@ -86,7 +84,7 @@ class _Streams:
                 else:
                     yield sublayer.between(_real(self.ours[n], mask)), goal
 
-        moments = _pooled(pairs())
+        moments = pooled(pairs())
         if isinstance(sublayer, Constant):
             sublayer.bias.copy_(moments.y / moments.count)
         for writer in sublayer.writing().values():
@@ -106,7 +104,7 @@ class _Streams:
                 x = _real(x_ours, mask)
                 yield x, x if x_dense is x_ours else _real(x_dense, mask)
 
-        moments = _pooled(pairs())
+        moments = pooled(pairs())
         wanted, taken = target.sublayer.reading(), self.ridge
         for role, linear in reading.items():
             source = wanted[role]
@@ -114,11 +112,6 @@ class _Streams:
             rows = outputs(self.plan, Site(index, role)).to(weight.device)
             taken = max(taken, linear.refit(moments.mapped(weight[rows], source.bias[rows]), self.ridge))
         return taken
-
-
-def _pooled(pairs: Iterable[tuple[Tensor, Tensor]]) -> Moments:
-    """Moments of x and y of all batches, [tokens, ...] each."""
-    return reduce(operator.iadd, (Moments.of(x, y) for x, y in pairs))
 
 
 def _real(x: Tensor, mask: Tensor) -> Tensor:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from pgb_core.model.blocks import attention_bias
+from pgb_core.model.blocks import Half, attention_bias
 from pgb_core.model.encoder import Encoder
-from pgb_core.model.linear.lstsq import gram
+from pgb_core.model.linear.lstsq import centred, pooled
 from pgb_core.plan import Site
 from pgb_core.tasks.features import Batch
 
@@ -26,21 +26,18 @@ def read_by_writers(
     data = [batch.to(device) for batch in batches]
     streams = [dense.embeddings(batch.input_ids, batch.token_type_ids) for batch in data]
     found: dict[Site, Tensor] = {}
+
+    def read_by(half: Half) -> Iterator[tuple[Tensor, Tensor]]:
+        """What real tokens give the writing map, with nothing beside it. Takes the streams through the half."""
+        for n, batch in enumerate(data):
+            read = half.sublayer.between(streams[n], attention_bias(batch.attention_mask))
+            streams[n] = half.norm(streams[n] + half.sublayer.written(read))
+            real = read[batch.attention_mask.bool()]
+            yield real, real[:, :0]
+
     for layer in dense.layers:
         for half in layer.halves:
             for role in half.sublayer.writing():
-                products: Tensor | None = None
-                sums: Tensor | None = None
-                tokens = 0
-                for n, batch in enumerate(data):
-                    read = half.sublayer.between(streams[n], attention_bias(batch.attention_mask))
-                    real = read[batch.attention_mask.bool()]
-                    products = gram(real) if products is None else products.add_(gram(real))
-                    sums = real.sum(0) if sums is None else sums.add_(real.sum(0))
-                    tokens += len(real)
-                    streams[n] = half.norm(streams[n] + half.sublayer.written(read))
-                if products is not None and sums is not None:
-                    mean = sums.double() / tokens
-                    found[Site(layer.index, role)] = products.double() / tokens - torch.outer(mean, mean)
+                found[Site(layer.index, role)] = centred(pooled(read_by(half)))[0]
         progress(layer.index)
     return found

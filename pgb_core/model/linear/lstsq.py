@@ -9,7 +9,10 @@ from moments alone. Shrinking toward the old weights W0 means the calibration re
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -58,6 +61,11 @@ class Moments:
         if outputs is not None:
             xy, y = xy[:, outputs], y[outputs]
         return Moments(xx, xy, x, y, self.count)
+
+
+def pooled(pairs: Iterable[tuple[Tensor, Tensor]]) -> Moments:
+    """Moments of x [tokens, in] and y [tokens, out] of all batches, one at least."""
+    return reduce(operator.iadd, (Moments.of(x, y) for x, y in pairs))
 
 
 def gram(x: Tensor) -> Tensor:
