@@ -6,6 +6,7 @@ import argparse
 import json
 import shutil
 import sys
+from os.path import expanduser
 
 from pgb_core.commands.base import Command
 
@@ -16,7 +17,7 @@ MOST_TOKENS = 1 << 17  # of a batch, padded: 256 texts of 512 tokens
 def add(p: argparse.ArgumentParser) -> None:
     """Artifact, rival, shapes and time."""
     p.add_argument("artifact", help="directory of an artifact, or hf://OWNER/NAME")
-    p.add_argument("--against", metavar="CHECKPOINT", help="the dense model to compare with")
+    p.add_argument("--against", type=expanduser, metavar="CHECKPOINT", help="the dense model to compare with")
     p.add_argument("--shapes", default="1x32,1x128,8x128,1x384", help="batch x tokens, comma-separated")
     p.add_argument(
         "--threads", type=int, help="threads of each model (default: one for each core this process may use)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from os.path import expanduser
 
 from pgb_core.artifact import Artifact
 from pgb_core.commands.base import Command
@@ -40,7 +41,7 @@ _MISSED = {
 def add(p: argparse.ArgumentParser) -> None:
     """Flags of every setting and every option."""
     p.add_argument("checkpoint", nargs="?", help=CompressConfig.model_fields["checkpoint"].description)
-    p.add_argument("--config", help="TOML file with the same settings; arguments win over the file")
+    p.add_argument("--config", type=expanduser, help="TOML file with the same settings; arguments win over the file")
     p.add_argument(
         "--forecast",
         action="store_true",

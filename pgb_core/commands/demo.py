@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
+from os.path import expanduser
 from pathlib import Path
 
 from pgb_core.commands.base import Command
@@ -14,7 +14,7 @@ MOST_PORT = 65535
 
 def add(p: argparse.ArgumentParser) -> None:
     """Where the models go, and where they are served."""
-    p.add_argument("--dir", default=".demo", help="directory for its models (default .demo)")
+    p.add_argument("--dir", type=expanduser, default=".demo", help="directory for its models (default .demo)")
     p.add_argument("--host", default="127.0.0.1")
     p.add_argument("--port", type=int, default=8000)
     p.add_argument(
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
 
     if not 0 <= args.port <= MOST_PORT:
         raise ConfigError(f"--port {args.port} is out of range; use 0 to {MOST_PORT}")
-    artifacts = demo.prepare(Path(os.path.expanduser(args.dir)), threads=args.threads)
+    artifacts = demo.prepare(Path(args.dir), threads=args.threads)
     if not args.no_serve:
         demo.print_calls(args.host, args.port, artifacts[-1])
         serve([*map(str, artifacts), "--host", args.host, "--port", str(args.port)])

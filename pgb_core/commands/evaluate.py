@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from os.path import expanduser
 
 from pgb_core.commands.base import Command
 from pgb_core.commands.figures import figure
@@ -13,8 +14,8 @@ from pgb_core.config import CompressConfig
 
 def add(p: argparse.ArgumentParser) -> None:
     """Model, data, and how to read it."""
-    p.add_argument("model", help="checkpoint, artifact, or hf://OWNER/NAME for an artifact on the hub")
-    p.add_argument("--data", required=True, help="labelled rows")
+    p.add_argument("model", type=expanduser, help="checkpoint, artifact, or hf://OWNER/NAME for an artifact on the hub")
+    p.add_argument("--data", type=expanduser, required=True, help="labelled rows")
     p.add_argument("--form", help="form of an artifact that is evaluated (default: its first form)")
     add_settings(p, CompressConfig, ("task", "text_column", "pair_column", "label_column", "labels"))
     p.add_argument("--json", action="store_true", help="one JSON object on standard output")

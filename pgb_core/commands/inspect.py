@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import textwrap
+from os.path import expanduser
 from pathlib import Path
 
 from pgb_core.commands.base import Command
@@ -17,7 +18,7 @@ def add(p: argparse.ArgumentParser) -> None:
     """Artifact, and in which shape to show it."""
     p.add_argument("artifact", help="directory of an artifact, or hf://OWNER/NAME")
     shape = p.add_mutually_exclusive_group()
-    shape.add_argument("--html", help="write a picture of the structure to this HTML file")
+    shape.add_argument("--html", type=expanduser, help="write a picture of the structure to this HTML file")
     shape.add_argument("--json", action="store_true", help="print the manifest as one JSON object")
     shape.add_argument("--triton", action="store_true", help="print a config.pbtxt for Triton's ONNX Runtime backend")
     p.add_argument("--form", help="with --triton: form that Triton runs (default: the first form that is a graph)")

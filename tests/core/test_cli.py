@@ -304,6 +304,24 @@ def test_bench_says_that_there_is_no_gpu(small: Artifact, capsys: pytest.Capture
     assert "has no CUDA" in said
 
 
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        (["bench", "small", "--against=~/x"], "against"),
+        (["evaluate", "~/x", "--data=rows"], "model"),
+        (["evaluate", "small", "--data=~/x"], "data"),
+        (["inspect", "small", "--html=~/x"], "html"),
+        (["push", "~/x", "a/b"], "artifact"),
+        (["compress", "--config=~/x"], "config"),
+        (["demo", "--dir=~/x"], "dir"),
+    ],
+)
+def test_a_path_may_begin_with_the_user_s_home(given: list[str], name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No shell writes it out behind an equals sign, or in quotes."""
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert getattr(cli._parser().parse_args(given), name) == "/home/ann/x"
+
+
 def test_serve_becomes_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
     """With everything that it was given, in that order."""
     became: list[list[str]] = []
