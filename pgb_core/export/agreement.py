@@ -109,7 +109,7 @@ def _probabilities(logits: NDArray[np.float32], activation: str) -> NDArray[np.f
     if logits.ndim == 2 or activation == "softmax":
         powers = np.exp(values - values.max(0))
         return np.asarray(powers / powers.sum(0))
-    return np.asarray(1 / (1 + np.exp(-values))) if activation == "sigmoid" else values
+    return np.asarray(np.exp(-np.logaddexp(0, -values))) if activation == "sigmoid" else values
 
 
 def _is_number(logits: NDArray[np.float32], activation: str) -> bool:

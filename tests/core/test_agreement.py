@@ -33,6 +33,14 @@ def test_too_few_equal_answers_stop_a_form_first() -> None:
         agreement(near, near[:7] + [np.float32([0.0, 0.01])] * 3, "softmax", None, None).check("int8", Limits())
 
 
+def test_logits_far_from_zero_have_probabilities_without_a_warning() -> None:
+    """Of several labels, as of one."""
+    far = [np.float32([-1000.0, 1000.0])]
+    for activation in ("sigmoid", "softmax"):
+        assert agreement(far, far, activation, None, None).largest == 0
+        assert agreement(far, [-far[0]], activation, None, None).largest == 1
+
+
 def numbers(values: np.ndarray) -> list[np.ndarray]:
     """One logit an input."""
     return [np.float32([value]) for value in values]
