@@ -70,8 +70,8 @@ class Output:
             workspace.finish()
             return True
         self._check_free()
-        check_space(workspace.path, run.bytes_needed(stages))
-        run.take_over(stages, self._kept)
+        check_space(workspace.path, _bytes_needed(run, stages))
+        self._take_over(run, stages)
         workspace.save_run(self._settings)
         return False
 
@@ -89,6 +89,27 @@ class Output:
         if self._workspace is not None:
             self._workspace.save_run({**self._settings, "published": digest})
 
+    def _take_over(self, run: Run, stages: Sequence[Stage]) -> None:
+        """Say which stages of a stopped run are taken over. Raises ConfigError when it was to be the same run."""
+        workspace, out, resume = run.workspace, run.config.out, run.config.resume
+        names = workspace.stages()
+        if resume and self._kept and self._kept.get("digest") != stages[-1].digest:
+            raise ConfigError(
+                f"{out}: the stopped run had other settings or data; leave --resume out to take over what fits of it"
+            )
+        if resume is False:
+            workspace.clear()
+        elif resume and not names:
+            run.report.note(f"{out}: nothing is kept of a stopped run; this one starts anew")
+        elif names:
+            digests = {stage.name: stage.digest for stage in stages}
+            fits = [name for name in names if workspace.size(name, digests.get(name, ""))]
+            if fits:
+                run.report.note(f"taken over from a stopped run: {', '.join(fits)}")
+            if len(fits) < len(names):
+                left = ", ".join(name for name in names if name not in fits)
+                run.report.note(f"of other settings, and done again: {left}")
+
     def _check_free(self) -> None:
         """Raises ArtifactError when an artifact stands there that nobody said may go."""
         forced = self._config.force or (self._config.resume and self._kept.get("force") is True)
@@ -103,6 +124,21 @@ class Output:
         """Whether a run ended after its artifact was in place and before it could say so."""
         resumed = self._config.resume is not False and self._before is not None
         return resumed and self._kept.get("published") == self._before
+
+
+def _bytes_needed(run: Run, stages: Sequence[Stage]) -> int:
+    """What stages and artifact take on the disk, about, beside what is kept there already."""
+    config, model = run.config, run.checkpoint.model
+    encoder = sum(linear.in_features * linear.out_features for linear in model.sites().values())
+    rest = sum(parameter.numel() for parameter in model.parameters()) - encoder
+    stored = config.options.stored(config.keep) * encoder
+    small = rest + stored
+    kept = encoder + small + (2 * (rest + (3 + config.best_state) * stored) if config.trains else 0)
+    if config.options.learns:  # the dense model in training, and as much again for what else is learned
+        kept += 2 * (rest + 6 * encoder)
+    # Forms are written twice, to be tried before the artifact is there.
+    needed = int(4 * ((0 if config.as_it_is else kept) + 2 * small * len(config.forms)))
+    return max(0, needed - sum(run.workspace.size(stage.name, stage.digest) for stage in stages))
 
 
 def check_place(out: str | Path, checkpoint: str | Path, cache: str | None = "") -> None:

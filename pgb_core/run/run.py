@@ -15,7 +15,7 @@ from pgb_core.checkpoints.load import Checkpoint
 from pgb_core.config import CommonConfig, CompressConfig
 from pgb_core.data import check_there
 from pgb_core.data.words import plain
-from pgb_core.errors import ConfigError, ResourceError
+from pgb_core.errors import ResourceError
 from pgb_core.export.parity import Parity
 from pgb_core.gate import load_checked
 from pgb_core.learn.finetune import epoch_of, fast_bf16
@@ -257,44 +257,6 @@ class Run:
     def under_way(self, stages: Sequence[Stage]) -> bool:
         """Whether the last of these stages, of this run, has begun."""
         return self.workspace.size(stages[-1].name, stages[-1].digest) > 0
-
-    def take_over(self, stages: Sequence[Stage], kept: Mapping[str, object]) -> None:
-        """Say which stages of a stopped run this one goes on from. Raises ConfigError when it was to be the same run.
-
-        stages: of this run. kept: what the run before said of itself.
-        """
-        config, workspace, out = self.config, self.workspace, self.config.out
-        digests = {stage.name: stage.digest for stage in stages}
-        names = workspace.stages()
-        if config.resume and kept and kept.get("digest") != stages[-1].digest:
-            raise ConfigError(
-                f"{out}: the stopped run had other settings or data; leave --resume out to take over what fits of it"
-            )
-        if config.resume is False:
-            workspace.clear()
-        elif config.resume and not names:
-            self.report.note(f"{out}: nothing is kept of a stopped run; this one starts anew")
-        elif names:
-            fits = [name for name in names if workspace.size(name, digests.get(name, ""))]
-            if fits:
-                self.report.note(f"taken over from a stopped run: {', '.join(fits)}")
-            if len(fits) < len(names):
-                left = ", ".join(name for name in names if name not in fits)
-                self.report.note(f"of other settings, and done again: {left}")
-
-    def bytes_needed(self, stages: Sequence[Stage]) -> int:
-        """What stages and artifact take on the disk, about, beside what is kept there already."""
-        config, model = self.config, self.checkpoint.model
-        encoder = sum(linear.in_features * linear.out_features for linear in model.sites().values())
-        rest = sum(parameter.numel() for parameter in model.parameters()) - encoder
-        stored = config.options.stored(config.keep) * encoder
-        small = rest + stored
-        kept = encoder + small + (2 * (rest + (3 + config.best_state) * stored) if config.trains else 0)
-        if config.options.learns:  # the dense model in training, and as much again for what else is learned
-            kept += 2 * (rest + 6 * encoder)
-        # Forms are written twice, to be tried before the artifact is there.
-        needed = int(4 * ((0 if config.as_it_is else kept) + 2 * small * len(config.forms)))
-        return max(0, needed - sum(self.workspace.size(stage.name, stage.digest) for stage in stages))
 
     def check_labels(self) -> dict[str, object]:
         """What the dense model makes of the labels, for the manifest. Raises DataError when they contradict it."""
