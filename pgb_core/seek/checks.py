@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 
 from pgb_core.artifact import MANIFEST, Manifest
 from pgb_core.config import CompressConfig
 from pgb_core.errors import ConfigError
 from pgb_core.export.forms import form_of
-from pgb_core.inference.runtimes.registry import RUNTIMES
+from pgb_core.measure.comparison import engine_here
 from pgb_core.progress.report import Report
 from pgb_core.run.inputs import tell_seen
 from pgb_core.run.output import check_place
@@ -65,15 +64,6 @@ def check_defined(dense: Metrics | None) -> Metrics:
         name = "the metric" if dense is None else f"{dense.main} of the dense model"
         raise ConfigError(f"--eval: {name} is not defined on half of the rows{reason}; give more, or other ones")
     return dense
-
-
-def engine_here(form: str) -> bool:
-    """Whether the engine that runs a form is installed."""
-    try:
-        importlib.import_module(RUNTIMES[form_of(form).runtimes[0]].module)
-    except ImportError:
-        return False
-    return True
 
 
 def run_here(manifest: Manifest) -> list[str]:

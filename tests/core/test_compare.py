@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from pgb_core.compare.rows import Candidate, Point, Row, advice, fastest, fronti
 from pgb_core.compare.run import table
 from pgb_core.errors import ArtifactError, ConfigError, DataError, ResourceError
 from pgb_core.inference.load import load
+from pgb_core.inference.runtimes.registry import RUNTIMES
 from pgb_core.measure import bench
 from pgb_core.options import METHODS
 from pgb_core.tasks.metrics import standard_error
@@ -273,10 +275,13 @@ def test_forms_for_a_gpu_are_not_timed_on_the_cpu(make: Make, monkeypatch: pytes
     assert warned == ["form gpu is not timed: it is for a GPU"]
 
 
-def test_a_comparison_of_forms_for_a_gpu_alone_is_refused_before_anything_is_made(tmp_path: Path) -> None:
-    """Nothing could be said of their speed."""
-    config = CompareConfig(checkpoint="none", out=tmp_path, train="rows", eval="others", forms="gpu")
-    with pytest.raises(ConfigError, match="timed on the CPU, and none of these is for it; add fp32"):
+def test_forms_of_which_none_can_be_timed_are_refused_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One is for a GPU, and the engine of the other is not installed."""
+    config = CompareConfig(checkpoint="none", out=tmp_path, train="rows", eval="others", forms="gpu,openvino")
+    monkeypatch.setitem(sys.modules, RUNTIMES["openvino"].module, None)
+    with pytest.raises(ConfigError, match="timed on the CPU, and none of these runs on it here; add fp32"):
         comparing.compare(config, Heard())
 
 
