@@ -121,6 +121,18 @@ def test_minus_one_alone_is_no_label_of_a_regression_either() -> None:
         ([["a"]], MOOD, None, "the label is a list, but the checkpoint is not multi-label; write it alone"),
         ([["a", "b"]], MOOD, None, "several labels, but the checkpoint is not multi-label; give one label a row"),
         ([Flags(("a", "b"), ("0", "1"))], MOOD, None, "the checkpoint picks one label"),
+        (
+            [Named("c", 2)],
+            ("LABEL_0", "LABEL_1"),
+            None,
+            r"label 'c' \(2\) is not one of the checkpoint's: LABEL_0, LABEL_1",
+        ),
+        (
+            [Named(c, n) for n, c in enumerate("xyz")],
+            ("a", "b"),
+            None,
+            r"the file has 3: 'x' \(0\), 'y' \(1\), 'z' \(2\)",
+        ),
         (["a", "c;x"], ("a", "b", "c"), MANY, r"f\.csv:3: label 'c;x' is not one of the checkpoint's: a, b, c; write"),
         (["0;1;0", "a"], ("a", "b", "c"), MANY, "write all labels in one way"),
         (["a,b"], ("a", "b", "c"), MANY, "with ; between them"),
