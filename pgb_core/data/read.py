@@ -85,7 +85,7 @@ def _file(path: Path, columns: Columns) -> Data:
     if suffix in _JSON:
         return _texts(read_objects(path), columns)
     if suffix in _TABLES:
-        return _texts(read_table(path, bool(columns)), columns)
+        return _texts(read_table(path), columns)
     if suffix == ".parquet":
         return _texts(read_parquet(path), columns)
     if suffix == ".txt":

@@ -55,7 +55,10 @@ def cells(data: Data) -> list[tuple[str, str | None, object]]:
         ("a.csv", ",text\n0,a\n", {}, ("a", None, None), "'(column 1 without a name)' is not read"),
         ("a.csv", "\ufefftext,label\r\na,0\r\n", {}, ("a", None, "0"), "text from 'text'"),
         ("a.tsv", "text\tlabel\r\na\t0\r\n", {}, ("a", None, "0"), "label from 'label'"),
-        ("cola.tsv", "gj04\t0\t*\tThe boat.\n", {}, ("The boat.", None, "0"), "without a header, read as CoLA's"),
+        *(
+            ("cola.tsv", "gj04\t0\t*\tThe boat.\n", named, ("The boat.", None, "0"), "without a header, read as CoLA's")
+            for named in ({}, {"text": "sentence", "label": ("label",)})
+        ),
         ("a.csv", 'text\n"a\r\nb"\n', {}, ("a\r\nb", None, None), "1 row, 1 column"),
     ],
 )
