@@ -70,6 +70,8 @@ def test_a_number_may_be_the_one_that_a_name_begins_with() -> None:
     with pytest.raises(DataError, match="is not one of the checkpoint's"):
         read(["5 moons"], STARS)
     assert read([0, 1], ("0: bad", "1: good")).targets == [0, 1]
+    with pytest.raises(DataError, match=r"as names 1 is label 0 \(1st\); as ids 1 is label 1 \(2nd\)"):
+        read([1, 2], ("1st", "2nd", "3rd"))
     with pytest.raises(DataError):
         read([3], ("3 a", "3 b"))
 
