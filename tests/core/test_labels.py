@@ -76,6 +76,13 @@ def test_a_number_may_be_the_one_that_a_name_begins_with() -> None:
         read([3], ("3 a", "3 b"))
 
 
+def test_a_number_may_have_any_number_of_digits() -> None:
+    """As decimal numbers are written; what only begins as one is refused at once, however long it is."""
+    assert read(["0." + 60 * "3", "1" + 30 * "0"], ("score",), "regression").targets == [pytest.approx(1 / 3), 1e30]
+    with pytest.raises(DataError, match="is not a number"):
+        read([1_000_000 * "1" + "x"], ("score",), "regression")
+
+
 def test_labels_of_a_head_of_several_numbers_are_refused() -> None:
     """One number a row would train its first output alone."""
     with pytest.raises(DataError, match="the head gives 3 numbers, and labels for such a head are not supported"):
@@ -154,6 +161,7 @@ def test_what_fits_two_readings_or_none_is_refused(
     """With both readings, or with the row and what the head has."""
     with pytest.raises(DataError, match=said):
         read([tuple(x) if isinstance(x, list) else x for x in given], labels, kind)
+        (["4e38"], ("score",), None, "'4e38' is not a number"),
 
 
 @pytest.mark.parametrize(
