@@ -16,7 +16,7 @@ def read(
 ) -> LabelReading:
     """Rows of a file f.csv with these labels, the first at line 2."""
     rows = [TextRow("a", None, label, f"f.csv:{n}") for n, label in enumerate(given, 2)]  # type: ignore[arg-type]
-    return read_labels(rows, labels, kind, wanted)
+    return read_labels(rows, labels, kind, wanted, "f.csv")
 
 
 @pytest.mark.parametrize(
