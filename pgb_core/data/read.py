@@ -73,7 +73,7 @@ def _questions(path: Path) -> Data:
     if suffix in (*_TABLES, ".txt", *_OTHER):
         said = "a table" if suffix in _TABLES else _OTHER.get(suffix, "plain text")
         raise DataError(
-            f"{path}: is {said}; questions are read from SQuAD .json, and from rows with id, context, question and "
+            f"{path}: is {said}; questions are read from SQuAD .json, and from rows with context, question and "
             "answers in .json, .jsonl or .parquet"
         )
     found = read_parquet(path) if suffix == ".parquet" else read_json_questions(path)
