@@ -184,7 +184,7 @@ def evaluated(path: Path, made: Made, rows: Rows, served: Answers, data: Path) -
         ours = {"accuracy": float(np.mean([a == b for a, b in zip(said, rows.right, strict=True)]))}
     else:
         said = [[(answer["answer"], answer["start"])] for answer in served]
-        questions = [QuestionRow("", q, c, right, "") for (q, c), right in zip(rows.asked, rows.right, strict=True)]
+        questions = [QuestionRow(q, c, right, "") for (q, c), right in zip(rows.asked, rows.right, strict=True)]
         ours = squad_metrics(questions, [answer["answer"] for answer in served], [0.0] * len(served))
     same = evaluate(path, made.form, made.task, rows.asked, said, data)
     theirs = evaluate(path, made.form, made.task, rows.asked, rows.right, data)

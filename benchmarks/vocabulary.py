@@ -136,9 +136,7 @@ def questions(windows: bool, rows: Sequence[Row]) -> list[Row]:
     texts = [row for row in rows if isinstance(row, TextRow)]
     if not windows:
         return list(texts)
-    return [
-        QuestionRow("", "What is it?" if t.pair is None else t.text, t.pair or t.text, None, t.where) for t in texts
-    ]
+    return [QuestionRow("What is it?" if t.pair is None else t.text, t.pair or t.text, None, t.where) for t in texts]
 
 
 def ids_of(checkpoint: Checkpoint, rows: Sequence[Row]) -> set[int]:

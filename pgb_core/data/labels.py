@@ -33,15 +33,14 @@ def read_labels(
     labels: Sequence[str],
     problem_type: str | None,
     wanted: str | None = None,
-    source: str = "",
+    source: str = "labels",
     columns: Sequence[str] = (),
 ) -> LabelReading:
     """Decide over all rows how their labels are written. Raises DataError when no reading fits, or two that differ.
 
-    labels: the head's, by index. wanted: 'names', 'ids' or 'vector', which settles the question. columns: where the
-    labels stand.
+    labels: the head's, by index. wanted: 'names', 'ids' or 'vector', which settles the question. source: what errors
+    begin with. columns: where the labels stand.
     """
-    source = source or (rows[0].where.rpartition(":")[0] if rows else "") or "labels"
     problem = problem_of(problem_type, len(labels))
     regression, multiple = problem is Problem.REGRESSION, problem is Problem.MULTI_LABEL
     if wanted and (regression or (wanted == "vector" and not multiple)):

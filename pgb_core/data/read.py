@@ -73,7 +73,7 @@ def _questions(path: Path) -> Data:
     if suffix in (*_TABLES, ".txt", *_OTHER):
         said = "a table" if suffix in _TABLES else _OTHER.get(suffix, "plain text")
         raise DataError(
-            f"{path}: is {said}; questions are read from SQuAD .json, and from rows with id, context, question and "
+            f"{path}: is {said}; questions are read from SQuAD .json, and from rows with context, question and "
             "answers in .json, .jsonl or .parquet"
         )
     found = read_parquet(path) if suffix == ".parquet" else read_json_questions(path)
@@ -85,7 +85,7 @@ def _file(path: Path, columns: Columns) -> Data:
     if suffix in _JSON:
         return _texts(read_objects(path), columns)
     if suffix in _TABLES:
-        return _texts(read_table(path, bool(columns)), columns)
+        return _texts(read_table(path), columns)
     if suffix == ".parquet":
         return _texts(read_parquet(path), columns)
     if suffix == ".txt":

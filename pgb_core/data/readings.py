@@ -10,7 +10,7 @@ from pgb_core.data.rows import Flags, Label, Named, RawLabel, Written
 from pgb_core.data.words import folded
 
 Reader = Callable[[RawLabel], Label]
-_BEGINS = re.compile(r"\s*(\d{1,9})\b")
+_BEGINS = re.compile(r"\s*(\d{1,9})(?!\d)")
 
 
 class Names:
@@ -18,7 +18,7 @@ class Names:
     written.
 
     A looser way counts only where it leads to one label. The loosest is a number alone for the label whose name begins
-    with it: 1 for "1 star".
+    with it: 1 for "1 star" or "1st".
     """
 
     def __init__(self, labels: Sequence[str]) -> None:

@@ -56,7 +56,6 @@ class QuestionRow:
     does not hold the text. Empty when unanswerable, None when unlabelled.
     """
 
-    id: str
     question: str
     context: str
     answers: tuple[tuple[str, int | None], ...] | None

@@ -38,7 +38,7 @@ _WRONG = (Place.MOVED, Place.AMBIGUOUS, Place.ABSENT)
 class WrittenQuestion:
     """A question as written, its answers empty when none is given and None when the file does not say.
 
-    looked: whether the file says of this question that it has no answer, rather than giving none.
+    looked: whether the file says what the answer is, or that there is none, rather than giving none.
     places: of every answer, how its place was found.
     """
 
@@ -120,10 +120,8 @@ def read_question(item: Mapping[str, Any], context: str, where: str) -> WrittenQ
     found: Answers | None = tuple(sorted(answers, key=lambda answer: answer[1] is None))
     if not looked and (given is None or impossible is False):
         found = None
-    name = item.get("id")
-    identity = str(name) if isinstance(name, (str, int)) else where
     places = tuple(place for _, _, place in written)
-    return WrittenQuestion(QuestionRow(identity, question, context, found, where), looked and not answers, places)
+    return WrittenQuestion(QuestionRow(question, context, found, where), looked, places)
 
 
 def _filled(value: object) -> object:
@@ -188,7 +186,7 @@ def questions(source: str, asked: list[WrittenQuestion], about: str = "", ignore
     the source. ignored: which columns are not read.
     """
     _refuse_wrong(source, asked)
-    known = any(item.question.answers or item.looked for item in asked)
+    known = any(item.looked for item in asked)
     rows = [item.question if known else replace(item.question, answers=None) for item in asked]
     answers = [row.answers for row in rows]
     parts = [

@@ -41,8 +41,8 @@ _AROUND = (  # what a whole column has around its cells, by the separator; what 
 _COLA = ("source", "label", "note", "sentence")
 
 
-def read_table(path: Path, named: bool) -> Records:
-    """Every row by its header. CoLA's files alone have none. `named`: the caller names columns of a header."""
+def read_table(path: Path) -> Records:
+    """Every row by its header. CoLA's files alone have none."""
     delimiter = "\t" if holds(path) == ".tsv" else ","
     dialect = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if delimiter == "\t" else {"strict": True}
     lines = read_lines(path)
@@ -52,7 +52,7 @@ def read_table(path: Path, named: bool) -> Records:
     where, header = next(parsed, (f"{path}:1", []))
     rows: list[Record] = []
     about = ""
-    if not named and delimiter == "\t" and _is_cola(header):
+    if delimiter == "\t" and _is_cola(header):
         names: tuple[str, ...] = _COLA
         rows.append(Record(dict(zip(names, header, strict=True)), where))
         about = " without a header, read as CoLA's"

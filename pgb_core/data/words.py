@@ -7,6 +7,8 @@ import math
 import unicodedata
 from collections.abc import Iterable
 
+from pgb_core.data.rows import Named
+
 _LONGEST = 60  # characters of a value that a message repeats
 
 
@@ -21,7 +23,7 @@ def folded(name: str) -> str:
 
 
 def shown(value: object) -> str:
-    """A value in quotes if it is a text, else what it is."""
+    """A value in quotes if it is a text, else what it is; a label by its name and its number."""
     if isinstance(value, str):
         text = plain(value)
         return f"'{text}'" if len(text) <= _LONGEST else f"'{text[: _LONGEST - 3]}...'"
@@ -33,6 +35,8 @@ def shown(value: object) -> str:
         return "NaN" if math.isnan(value) else "infinity"
     if isinstance(value, (int, float)):
         return number(value)
+    if isinstance(value, Named):
+        return f"{shown(value.name)} ({value.id})"
     if isinstance(value, tuple):
         return f"[{some([shown(item) for item in value], 5)}]"
     return kind(value)
@@ -59,6 +63,8 @@ def kind(value: object) -> str:
         return "a text"
     if isinstance(value, bytes):
         return "bytes"
+    if isinstance(value, Named):
+        return "a label"
     if isinstance(value, (datetime.date, datetime.time)):
         return "a date or a time"
     return "a list" if isinstance(value, (list, tuple)) else "an object"

@@ -70,7 +70,7 @@ def more_questions(rows: Sequence[QuestionRow], count: int, seed: int) -> tuple[
         if question and context and (question, context) not in known:
             known.add((question, context))
             made = clozes if hides else moved
-            made.append(QuestionRow(f"{row.id}-{len(made)}", question, context, None, row.where))
+            made.append(QuestionRow(question, context, None, row.where))
     return moved, clozes
 
 

@@ -95,7 +95,7 @@ def words(*vocabulary: str) -> Tokenizer:
 def test_windows_cover_the_context_and_find_the_answer() -> None:
     """Every context token is in some window, and the target is the answer where it is whole."""
     context = [f"w{n}" for n in range(30)]
-    row = QuestionRow("1", "which", " ".join(context), (("w11 w12", " ".join(context).index("w11")),), "1")
+    row = QuestionRow("which", " ".join(context), (("w11 w12", " ".join(context).index("w11")),), "1")
     tokenizer = words("which", *context)
     features = encode_questions([row], tokenizer, 16, 3)
     assert {tokenizer.id_to_token(n) for f in features for n in f.ids} == {"[CLS]", "[SEP]", "which", *context}

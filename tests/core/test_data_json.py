@@ -66,6 +66,13 @@ def test_a_page_of_the_datasets_server_knows_its_labels_and_its_size(tmp_path: P
     assert "2 rows, 2 columns, of 67,349 rows that the dataset has: text from 'text'" in data.notes[0]
     assert read_labels(texts(data), ("pos", "neg"), None).targets == [0, 1]
     assert "that the dataset has" not in read(tmp_path, page(ROWS, num_rows_total=2)).notes[0]
+    others = page(
+        [ROWS[0] | {"label": n} for n in (-2, -1, 2)]
+    )  # -1 alone is none; the dataset has no name for the rest
+    assert [row.label for row in texts(read(tmp_path, others))] == [-2, None, 2]
+    (tmp_path / "a.json").write_text(json.dumps(page(ROWS)))
+    with pytest.raises(DataError, match="'label' is a label, not a text"):
+        read_data(tmp_path / "a.json", "texts", columns=Columns("label"))
     cut = {"features": [], "rows": [{"row": ROWS[0], "truncated_cells": ["text"]}]}
     with pytest.raises(
         DataError, match=r"a\.json: rows\[0\]: the page cut text short; take the dataset's Parquet file"

@@ -47,15 +47,20 @@ def cells(data: Data) -> list[tuple[str, str | None, object]]:
         ("a.csv", "x,y,z\n1,b,c\n", {"text": "Y", "label": ("x",)}, ("b", None, "1"), "'z' is not read"),
         ("a.csv", "x,y\na,b\n", {"text": "x", "pair": "y"}, ("a", "b", None), "second text from 'y', no label"),
         ("a.csv", "text,label\na,0\n", {"text": "label", "label": ("text",)}, ("0", None, "a"), "text from 'label'"),
+        ("a.csv", "score,label\n1,a\n", {"text": "label"}, ("a", None, "1"), "label from 'score'"),
         ("a.csv", "text,content,label\na,b,0\n", {"text": "content"}, ("b", None, "0"), "'text' is not read"),
         ("a.csv", "r\u00e9sum\u00e9,y\na,b\n", {"text": "re\u0301sume\u0301"}, ("a", None, None), "'y' is not read"),
         ("a.csv", "Text,text\na,b\n", {"text": "Text"}, ("a", None, None), "text from 'Text'"),
         ("a.jsonl", '{"body": "a", "stars": 5}\n', {}, ("a", None, 5), "text from 'body', label from 'stars'"),
         ("a.jsonl", '{"text": "a", "text_pair": null}\n', {}, ("a", None, None), "'text_pair' is not read"),
         ("a.csv", ",text\n0,a\n", {}, ("a", None, None), "'(column 1 without a name)' is not read"),
+        ("a.csv", ",,text\n0,1,a\n", {}, ("a", None, None), "'(column 2 without a name)' are not read"),
         ("a.csv", "\ufefftext,label\r\na,0\r\n", {}, ("a", None, "0"), "text from 'text'"),
         ("a.tsv", "text\tlabel\r\na\t0\r\n", {}, ("a", None, "0"), "label from 'label'"),
-        ("cola.tsv", "gj04\t0\t*\tThe boat.\n", {}, ("The boat.", None, "0"), "without a header, read as CoLA's"),
+        *(
+            ("cola.tsv", "gj04\t0\t*\tThe boat.\n", named, ("The boat.", None, "0"), "without a header, read as CoLA's")
+            for named in ({}, {"text": "sentence", "label": ("label",)})
+        ),
         ("a.csv", 'text\n"a\r\nb"\n', {}, ("a\r\nb", None, None), "1 row, 1 column"),
     ],
 )
@@ -84,6 +89,7 @@ def test_a_role_is_found_or_named(
         ("a.csv", "Text,TEXT\na,0\n", {"text": "text"}, "2 columns are called 'text' but for case"),
         ("a.csv", "a,b\na,0\n", {"pair": "b"}, "--pair-column alone; name the first text too"),
         ("a.csv", "a,b\na,0\n", {"text": "a", "label": ("a",)}, "one column is named for two roles"),
+        ("a.csv", "text,a\nx,0\n", {"label": ("a", "b"), "unlabelled": True}, "no column 'b'; --label-column takes"),
         ("a.csv", "text,text,label\na,b,0\n", {}, r"a\.csv:1: two columns are named 'text'"),
         ("a.csv", "text;label\na;0\n", {}, r"a\.csv:1: its columns are parted by ';'"),
         ("a.tsv", "text,label\na,0\n", {}, r"its columns are parted by commas"),
@@ -97,6 +103,7 @@ def test_a_role_is_found_or_named(
         ("a.csv", "text,label\ra,0\rb,1", {}, "its lines end in carriage returns alone"),
         ("a.tsv", "text\tlabel\na\tb\t0\n", {}, r"a\.tsv:2: 3 columns where the header has 2; write a blank for a tab"),
         ("a.csv", "text,label\na, b,0\n", {}, r"a\.csv:2: 3 columns where the header has 2; put quotes around a text"),
+        ("a.csv", 'text,label\na,0\nb "c, d",0\n', {}, r"a\.csv:3: 3 columns where the header has 2; close its quotes"),
         ("a.csv", "text,label\na\0,1\n", {}, r"a\.csv:2: holds a NUL character"),
         ("a.jsonl", '{"text": null, "label": 0}\n{"text": "a"}\n', {}, r"a\.jsonl:1: the text 'text' is null; fill it"),
         ("a.jsonl", '{"text": 3}\n', {}, r"a\.jsonl:1: 'text' is a number, not a text"),
@@ -134,6 +141,8 @@ def test_a_role_is_found_or_named(
             r"its keys are splits \(train, oos_val\)",
         ),
         ("a.json", '{"train": [["a", 0]], "test": [["b", 1]]}', {}, "write the rows of each to its own file"),
+        ("a.json", '{"columns": ["text", "text"], "data": [["a", "b"]]}', {}, "two columns have one name"),
+        ("a.jsonl", '{"text": a}\n{"text": "b"}\n', {}, r"a\.jsonl:1: not a JSON object a line"),
         ("a.json", '[["a", 0]]', {}, 'a list, not a JSON object; write each row as one, such as {"text"'),
         (
             "a.jsonl",
@@ -177,12 +186,14 @@ def test_a_path_that_is_no_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_long_text_that_is_not_read_is_a_warning(tmp_path: Path) -> None:
-    """Unless the rows have a pair, or the column holds words only."""
+    """Unless the rows have a pair, the column holds words only, however long, or most of its texts are short."""
     long = "a text of very many words that could well be the second one of a pair"
     (warning,) = read(tmp_path, "a.csv", f"text,answer,label\nq,{long},0\n").warnings
     assert warning.startswith("a.csv: 'answer' holds long texts and is not read; if the model takes pairs")
     assert not read(tmp_path, "a.csv", f"sentence1,sentence2,parse,label\na,b,{long},0\n").warnings
     assert not read(tmp_path, "a.csv", "text,genre,label\nq,news,0\n").warnings
+    assert not read(tmp_path, "a.csv", f"text,link,label\nq,{long.replace(' ', '_')},0\n").warnings
+    assert not read(tmp_path, "a.csv", f"text,note,label\nq,{long},0\nq,,0\nq,so,0\n").warnings
 
 
 def test_quotes_of_a_tsv_that_look_like_those_of_a_csv_are_a_warning(tmp_path: Path) -> None:

@@ -81,6 +81,8 @@ def test_many_answers_elsewhere_are_refused(tmp_path: Path) -> None:
     never = {"id": "2", "question": "q", "answers": [{"text": "city", "answer_start": 4}]}
     assert len(read(tmp_path, moved, KNOWN).rows) == 2
     assert len(read(tmp_path, *[moved] * 5, *[KNOWN] * 95).rows) == 100
+    with pytest.raises(DataError, match="2 of 3 questions have an answer that is not where the file says"):
+        read(tmp_path, KNOWN, moved, never)
     with pytest.raises(DataError) as caught:
         read(tmp_path, KNOWN, moved, moved, never, *[KNOWN] * 50)
     said = str(caught.value)
@@ -90,6 +92,10 @@ def test_many_answers_elsewhere_are_refused(tmp_path: Path) -> None:
     assert "an answer without answer_start is found by its text" in said
     free = {"id": "1", "question": "q", "answers": [{"text": "sang"}]}
     assert answers(read(tmp_path, *[free] * 9)) == [(("sang", 13),)] * 9
+    twice = free | {"answers": [{"text": "ana"}]}
+    assert answers(read(tmp_path, twice, context="a banana")) == [(("ana", None),)]
+    before = free | {"answers": [{"text": "sang", "answer_start": 13 - len(CONTEXT)}]}  # not counted from the end
+    assert answers(read(tmp_path, before)) == [(("sang", 13),)]
 
 
 FLAT = {"id": "k", "title": "t", "context": CONTEXT, "question": "what sang"}

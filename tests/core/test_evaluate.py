@@ -34,7 +34,7 @@ def scored(logits: NDArray[np.float32], gold: list[object], problem: str | None)
 
 def question(name: str, *answers: str) -> QuestionRow:
     """With golden answers, or unanswerable without."""
-    return QuestionRow(name, "?", "context", tuple((text, 0) for text in answers), name)
+    return QuestionRow("?", "context", tuple((text, 0) for text in answers), name)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def pointed(scores: Mapping[int, tuple[float, float]]) -> Predict:
 def test_answers_are_those_of_the_context_within_the_service_s_length() -> None:
     """A higher-scoring span in the question, or of more than 15 tokens, is not taken."""
     tokenizer = words(64, "who", "she", "sings", "and", "plays")
-    question = QuestionRow("1", "who", "she sings and plays", (), "1")
+    question = QuestionRow("who", "she sings and plays", (), "1")
     predict = pointed({1: (9, 9), 2: (3, -5), 3: (-5, 2), 5: (-5, 4)})
     assert answered([question], tokenizer, predict)[0] == ["she sings and plays"]
     long = replace(question, context=f"she sings {'and ' * 15}plays")
@@ -156,7 +156,7 @@ def test_answers_are_those_of_the_context_within_the_service_s_length() -> None:
 def test_a_question_that_the_service_refuses_has_no_answer() -> None:
     """It leaves no room for its context; the others are answered."""
     tokenizer = words(16, "who", "oil", "she")
-    asked = [QuestionRow("1", who, "she " * 20 + "oil", (("oil", 80),), "here") for who in ("who " * 20, "who")]
+    asked = [QuestionRow(who, "she " * 20 + "oil", (("oil", 80),), "here") for who in ("who " * 20, "who")]
     answers, margins = answered(asked, tokenizer, pointed({2: (5, 5)}))
     assert answers == ["", "oil"]
     assert margins[0] == 1.0
@@ -166,7 +166,7 @@ def test_a_question_that_the_service_refuses_has_no_answer() -> None:
 def test_a_model_that_prefers_to_say_nothing_is_right_where_there_is_no_answer() -> None:
     """Plain figures of SQuAD 2.0 are those of `handle_impossible`, the best ones over all thresholds."""
     tokenizer = words(16, "who", "what", "oil")
-    rows = [QuestionRow("1", "who", "oil", (("oil", 0),), "here"), QuestionRow("2", "what", "oil", (), "here")]
+    rows = [QuestionRow("who", "oil", (("oil", 0),), "here"), QuestionRow("what", "oil", (), "here")]
 
     def predict(batch: Sequence[Tokens]) -> list[Logits]:
         """No answer, the first token, scores higher than the only word where it is asked what."""

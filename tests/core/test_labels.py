@@ -16,7 +16,7 @@ def read(
 ) -> LabelReading:
     """Rows of a file f.csv with these labels, the first at line 2."""
     rows = [TextRow("a", None, label, f"f.csv:{n}") for n, label in enumerate(given, 2)]  # type: ignore[arg-type]
-    return read_labels(rows, labels, kind, wanted)
+    return read_labels(rows, labels, kind, wanted, "f.csv")
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,17 @@ def test_a_number_may_be_the_one_that_a_name_begins_with() -> None:
     with pytest.raises(DataError, match="is not one of the checkpoint's"):
         read(["5 moons"], STARS)
     assert read([0, 1], ("0: bad", "1: good")).targets == [0, 1]
+    with pytest.raises(DataError, match=r"as names 1 is label 0 \(1st\); as ids 1 is label 1 \(2nd\)"):
+        read([1, 2], ("1st", "2nd", "3rd"))
     with pytest.raises(DataError):
         read([3], ("3 a", "3 b"))
+
+
+def test_a_number_may_have_any_number_of_digits() -> None:
+    """As decimal numbers are written; what only begins as one is refused at once, however long it is."""
+    assert read(["0." + 60 * "3", "1" + 30 * "0"], ("score",), "regression").targets == [pytest.approx(1 / 3), 1e30]
+    with pytest.raises(DataError, match="is not a number"):
+        read([1_000_000 * "1" + "x"], ("score",), "regression")
 
 
 def test_labels_of_a_head_of_several_numbers_are_refused() -> None:
@@ -110,10 +119,25 @@ def test_minus_one_alone_is_no_label_of_a_regression_either() -> None:
         (["No", "1"], ("no", "yes"), None, r"f\.csv:3: label '1' does not read as names, but that of f\.csv:2 does"),
         (["US"], ("us", "Us"), None, "label 'US' is not one of"),
         (["true"], ("a", "b", "c"), None, "label 'true' is not one of"),
+        ([1, 1.0, True], ("a", "b", "c"), None, r"f\.csv:4: label true is not one of"),
         ([2], ("a", "b"), None, r"f\.csv:2: label 2 is not one of"),
+        (
+            [Named("c", 2)],
+            ("LABEL_0", "LABEL_1"),
+            None,
+            r"label 'c' \(2\) is not one of the checkpoint's: LABEL_0, LABEL_1",
+        ),
+        (
+            [Named(c, n) for n, c in enumerate("xyz")],
+            ("a", "b"),
+            None,
+            r"the file has 3: 'x' \(0\), 'y' \(1\), 'z' \(2\)",
+        ),
         (["1", "2", "3"], ("a", "b", "c"), None, "ids start at 0"),
+        (["1", "9"], ("a", "b", "c"), None, "label '9' is not one of the checkpoint's: a, b, c; ids are 0 to 2$"),
         (list("abcde"), ("a", "b", "c"), None, r"the head has 3 labels, the file has 5: 'a', 'b'"),
         ([-1, 0], MOOD, None, "label -1 is not one of"),
+        ([-1, -1], MOOD, MANY, "label -1 is not one of"),
         ([1.5], MOOD, None, "label 1.5 is not one of"),
         ([float("nan")], MOOD, None, "label NaN is not one of"),
         (["1" * 5000], MOOD, None, r"label '1+\.\.\.' is not one of"),
@@ -124,6 +148,12 @@ def test_minus_one_alone_is_no_label_of_a_regression_either() -> None:
         (["a", "c;x"], ("a", "b", "c"), MANY, r"f\.csv:3: label 'c;x' is not one of the checkpoint's: a, b, c; write"),
         (["0;1;0", "a"], ("a", "b", "c"), MANY, "write all labels in one way"),
         (["a,b"], ("a", "b", "c"), MANY, "with ; between them"),
+        (
+            ["x;a", "y", "z", "b"],
+            ("a", "b"),
+            MANY,
+            "'x;a' is not one of the checkpoint's: a, b; write names or ids with",
+        ),
         (["3,5"], ("score",), "regression", "'3,5' is not a number, .* write a decimal point, not a comma"),
         (["nan"], ("score",), "regression", "'nan' is not a number"),
         ([float("inf")], ("score",), "regression", "infinity is not a number"),
@@ -131,6 +161,7 @@ def test_minus_one_alone_is_no_label_of_a_regression_either() -> None:
         ([10**400], ("score",), None, "is not a number"),
         ([True], ("score",), None, "true is not a number"),
         (["1_000"], ("score",), None, "is not a number"),
+        (["4e38"], ("score",), None, "'4e38' is not a number"),
         ([[1]], ("score",), None, "is not a number"),
     ],
 )
@@ -151,6 +182,7 @@ def test_what_fits_two_readings_or_none_is_refused(
         (["0;2", 1, (2,)], ("a", "b", "c"), [(1, 0, 1), (0, 1, 0), (0, 0, 1)]),
         (["x;y", "z"], ("x;y", "z"), [(1, 0), (0, 1)]),
         (["0;0", "0;1"], ("a", "b"), [(0, 0), (0, 1)]),
+        (["true;false"], ("a", "b"), [(1, 0)]),
     ],
 )
 def test_many_labels_are_names_ids_or_a_vector(
@@ -169,6 +201,7 @@ def test_columns_of_zeros_and_ones_are_a_vector() -> None:
     assert read([Flags(("x", "y"), ("1", "0"))], ("a", "b"), MANY).targets == [(1.0, 0.0)]
     for columns, values, said in (
         (("a", "x"), ("1", "0"), "are not the head's 2 labels"),
+        (("a", "A"), ("1", "0"), "are not the head's 2 labels"),
         (("a", "b"), ("1", "2"), r"f\.csv:2: column 'b' has '2'; a label column holds 0 or 1"),
         (("a", "b"), ("1", None), "column 'b' has null"),
         (("x", "y", "z"), ("1", "0", "0"), "name one column for each"),
@@ -199,6 +232,7 @@ def test_the_reading_is_said() -> None:
     )
     assert read([0, 1, 1], MOOD).sentence == "labels are ids 0..1: 0 is negative (1), 1 is positive (2)"
     assert read([1, 2.5], ("score",)).sentence == "labels are numbers from 1 to 2.5, mean 1.75"
+    assert read([True, False], ("False", "True")).sentence == "labels are names: False (1), True (1)"
     assert read([None], MOOD).sentence == "no row has a label"
     assert read(["0;1", "0;0"], ("a", "b"), MANY).sentence == "labels are vectors of 0 and 1: 0 is a (0), 1 is b (1)"
 

@@ -21,7 +21,7 @@ from tests.reports import Heard
 TEXTS = [TextRow(" ".join(f"w{n}x{k}" for k in range(2 + n % 12)), None, 1, str(n)) for n in range(60)]
 PAIRS = [replace(row, pair=f"p{n} is a pair") for n, row in enumerate(TEXTS)]
 CONTEXTS = [f"In 19{n:02} the town of Uff{n} sang. It was a very good song about rivers in Ham{n}." for n in range(9)]
-QUESTIONS = [QuestionRow(str(n), f"who sang {n}", CONTEXTS[n // 4], (("sang", 25),), "") for n in range(36)]
+QUESTIONS = [QuestionRow(f"who sang {n}", CONTEXTS[n // 4], (("sang", 25),), str(n)) for n in range(36)]
 
 
 def test_spans_are_parts_of_texts_and_mixtures_are_two_in_one() -> None:
@@ -63,7 +63,7 @@ def test_questions_meet_the_contexts_beside_theirs_and_sentences_become_question
     assert len({(row.question, row.context) for row in (*moved, *clozes)}) == len(moved) + len(clozes) == 60
     assert len(moved) > 15 < len(clozes)
     for row in moved:
-        own = QUESTIONS[int(row.id.partition("-")[0])]
+        own = QUESTIONS[int(row.where)]
         assert row.question == own.question
         assert 1 <= abs(CONTEXTS.index(row.context) - CONTEXTS.index(own.context)) <= 2
     for row in clozes:
@@ -84,7 +84,7 @@ def test_rows_that_give_no_more_are_no_endless_task() -> None:
     """Single words, one context without sentences, and nothing at all."""
     few = [TextRow(word, None, 1, "") for word in ("good", "bad")]
     assert {row.text for row in more_texts(few, 50, 0)[1]} == {"good bad", "bad good"}
-    assert more_questions([QuestionRow("1", "who", "a song", None, "")], 50, 0) == ([], [])
+    assert more_questions([QuestionRow("who", "a song", None, "")], 50, 0) == ([], [])
     assert more_texts([], 50, 0) == ([], [])
 
 

@@ -214,7 +214,7 @@ def test_an_answer_without_a_place_is_never_learned_as_none(tmp_path: Path) -> N
 def test_an_answer_longer_than_a_window_is_not_learned_as_none(tmp_path: Path) -> None:
     """Refused, with the setting."""
     context = " ".join(["town"] * 40)
-    question = QuestionRow("1", "who", context, ((context, 0),), "q.json")
+    question = QuestionRow("who", context, ((context, 0),), "q.json")
     source = Source("q.json", [question], [question.answers], "")
     with pytest.raises(DataError, match="longer than a window of 16 tokens, which max_length sets"):
         QA.task.encode(source, QA, WORDS, 16, Heard())

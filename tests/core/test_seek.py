@@ -62,7 +62,7 @@ def test_the_search_finds_the_edge_in_few_runs(count: int) -> None:
 def test_halves_share_no_row_and_no_context() -> None:
     """Together they are all rows."""
     texts = [TextRow(f"text {n}", None, "1", f"row {n}") for n in range(7)]
-    questions = [QuestionRow(f"id {n}", "who", f"context {n // 3}", [], f"row {n}") for n in range(9)]
+    questions = [QuestionRow("who", f"context {n // 3}", [], f"row {n}") for n in range(9)]
     for rows in (texts, questions):
         source = Source("file", rows, list(range(len(rows))), "")
         first, second = (half(source, n) for n in (0, 1))
@@ -324,7 +324,7 @@ def test_a_few_rows_that_were_learned_are_told() -> None:
     texts = [TextRow("the film ", None, "0", "b:1"), TextRow("a", None, "0", "b:2"), TextRow("a", "b", "0", "b:3")]
     assert seen(Source("b", texts, [0, 0, 0], ""), [learned]) == 2
     assert seen(learned, []) == 0
-    question = QuestionRow("1", "who", "the town sang", None, "q")
+    question = QuestionRow("who", "the town sang", None, "q")
     other = replace(question, id="2", question="what")
     assert seen(Source("q", [question, other], [None, None], ""), [Source("r", [question], [None], "")]) == 1
 

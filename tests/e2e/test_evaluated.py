@@ -39,7 +39,7 @@ def written(rows: Sequence[QuestionRow], folder: Path) -> Path:
             "context": row.context,
             "qas": [
                 {
-                    "id": row.id,
+                    "id": row.where,
                     "question": row.question,
                     "answers": [{"text": text, "answer_start": at} for text, at in row.answers or ()],
                     "is_impossible": not row.answers,
@@ -86,7 +86,7 @@ def test_a_small_model_answers_alike_by_all_three(artifacts: tuple[Path, Path], 
         words = g.choice(WORDS, g.choice((5, 20, 90))).tolist()
         at = len(" ".join(words[:3])) + 1
         answers = ((words[3], at),) if n % 3 else ()
-        rows.append(QuestionRow(str(n), " ".join(g.choice(WORDS, 3)), " ".join(words), answers, "here"))
+        rows.append(QuestionRow(" ".join(g.choice(WORDS, 3)), " ".join(words), answers, f"here {n}"))
     hold(artifacts[1], rows, tmp_path)
     hold(artifacts[1], [row for row in rows if row.answers], tmp_path)
 
