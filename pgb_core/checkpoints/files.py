@@ -14,7 +14,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from pgb_core.artifact import MANIFEST, PLAN, writable
+from pgb_core.artifact import MANIFEST, PLAN, UNFETCHED, is_pointer, writable
 from pgb_core.checkpoints.kinds import quantised, refuse_other_kinds, without_config, without_weights
 from pgb_core.errors import CheckpointError
 from pgb_core.hub import PREFIX
@@ -89,12 +89,19 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError) as error:
+        refuse_pointer(path)
         raise CheckpointError(f"{path}: not JSON ({_plain(error)}); save the checkpoint again") from error
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     if not isinstance(found, dict):
         raise CheckpointError(f"{path}: not a JSON object; save the checkpoint again")
     return found
+
+
+def refuse_pointer(path: Path) -> None:
+    """Raises CheckpointError where Git LFS left only a pointer in place of a file."""
+    if path.is_file() and is_pointer(path):
+        raise CheckpointError(f"{path}: {UNFETCHED}")
 
 
 def read_config(folder: Path, as_base: bool = False) -> dict[str, Any]:
@@ -179,6 +186,7 @@ def check_tensors(path: Path) -> None:
                         f"{path}: {name} is of type {kind}; only floating-point weights are read, not quantised ones"
                     )
     except (SafetensorError, OSError) as error:
+        refuse_pointer(path)
         raise CheckpointError(f"{path}: not a safetensors file, or a part of one; copy it again") from error
 
 

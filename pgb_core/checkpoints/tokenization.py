@@ -18,7 +18,7 @@ from typing import Any
 
 from tokenizers import Encoding, Tokenizer
 
-from pgb_core.checkpoints.files import first_line, read_json, refuse_own_code
+from pgb_core.checkpoints.files import first_line, read_json, refuse_own_code, refuse_pointer
 from pgb_core.errors import CheckpointError
 from pgb_core.model.encoder import EncoderConfig
 from pgb_core.tasks import TASKS, Task
@@ -215,6 +215,8 @@ def _load(folder: Path) -> Any:
             warnings.simplefilter("ignore")
             theirs = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
     except Exception as error:  # whatever a damaged file leads to
+        for name in found:
+            refuse_pointer(folder / name)
         raise CheckpointError(
             f"{folder}: its tokenizer cannot be loaded ({first_line(error)}); save it again with save_pretrained()"
         ) from error

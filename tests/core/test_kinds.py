@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pgb_core.artifact import POINTER
 from pgb_core.checkpoints.architectures import ARCHITECTURES
 from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.errors import CheckpointError
@@ -111,6 +112,16 @@ def test_a_directory_without_its_weights_says_what_it_has(files: tuple[str, ...]
     folder = sound(tmp_path / "model", *files)
     (folder / "model.safetensors").unlink()
     assert said in refused(folder)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_a_checkpoint_that_git_lfs_did_not_fetch_says_so(name: str, tmp_path: Path) -> None:
+    """Of the files that are read."""
+    folder = sound(tmp_path / "model", "pytorch_model.bin")
+    (folder / "pytorch_model.bin").write_bytes(POINTER)
+    load_checkpoint(folder)
+    (folder / name).write_bytes(POINTER)
+    assert refused(folder) == f"/{name}: is a pointer of Git LFS, not the file itself; fetch that with git lfs pull"
 
 
 @pytest.mark.parametrize(
