@@ -183,6 +183,39 @@ def test_a_file_that_git_lfs_did_not_fetch_is_called_that(name: str, tmp_path: P
         read_data(tmp_path / name, "texts")
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("So good.\t1\nSo bad.\t0\n", "every line has as many tabs, as a row"),
+        ("Quality\t#1 ID\t#1 String\n1\t7\tso good\n0\t8\tso bad\n", "every line has as many tabs"),
+        ("i feel low;sad\ni feel up; really;joy\nI cry;sad\nI sing;joy\n", "every line has ';' and one of a few words"),
+        ("pos|so good\nneg|so bad\npos|fine\npos|very | fine\n", "'|' and one of"),
+        ("good, really,1\nbad,0\nfine,1\ndull,0\n", "',' and one of"),
+    ],
+)
+def test_a_text_file_whose_lines_have_cells_is_refused(content: str, said: str, tmp_path: Path) -> None:
+    """Its labels would become a part of the texts."""
+    with pytest.raises(DataError) as caught:
+        read(tmp_path, "a.txt", content)
+    assert said in str(caught.value)
+    assert "write it as .csv or .tsv" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "one\ttab in the only line\n",
+        "a, b\nc, d\n",
+        "well, so\nso, well\nnot so\nso, so\n",
+        "a\tb\nc\n",
+        "x; y z\nx; z y\n",
+    ],
+)
+def test_a_text_file_with_marks_in_its_texts_is_read(content: str, tmp_path: Path) -> None:
+    """Each line is a text."""
+    assert [text for text, _, _ in cells(read(tmp_path, "a.txt", content))] == content.splitlines()
+
+
 def test_a_path_that_is_no_file_is_refused(tmp_path: Path) -> None:
     """A directory, a name too long, a NUL."""
     for path, said in ((tmp_path, "is a directory"), ("a" * 5000, "not a path|no such file"), ("a\0.csv", "no such")):
