@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from pgb_core.artifact import POINTER
 from pgb_core.checkpoints.architectures import ARCHITECTURES
@@ -105,6 +106,11 @@ def test_a_single_checkpoint_inside_is_named(tmp_path: Path) -> None:
         ),
         (("onnx/model_quantized.onnx",), "onnx/model_quantized.onnx was exported for another program"),
         (("model-q4.gguf",), "model-q4.gguf was exported"),
+        (
+            ("model-00001-of-00002.safetensors", "pytorch_model.bin"),
+            "model-00001-of-00002.safetensors is there, and no index names it; copy the whole",
+        ),
+        (("model.fp16.safetensors",), "call the file model.safetensors if it is the only one"),
     ],
 )
 def test_a_directory_without_its_weights_says_what_it_has(files: tuple[str, ...], said: str, tmp_path: Path) -> None:
@@ -112,6 +118,28 @@ def test_a_directory_without_its_weights_says_what_it_has(files: tuple[str, ...]
     folder = sound(tmp_path / "model", *files)
     (folder / "model.safetensors").unlink()
     assert said in refused(folder)
+
+
+@pytest.mark.parametrize("stem", ["module", "_orig_mod", "model", "0"])
+def test_the_weights_of_a_model_within_another_are_called_that(stem: str, tmp_path: Path) -> None:
+    """By what all names of its tensors begin with."""
+    folder = sound(tmp_path / "model")
+    weights = folder / "model.safetensors"
+    save_file({f"{stem}.{name}": value for name, value in load_file(weights).items()}, weights, {"format": "pt"})
+    assert f"the names of its tensors begin with {stem}., as those of a model within another do" in refused(folder)
+
+
+def test_a_tensor_that_two_files_hold_is_refused(tmp_path: Path) -> None:
+    """An index says which is meant, and transformers takes the last file's."""
+    folder = sound(tmp_path / "model")
+    state = load_file(folder / "model.safetensors")
+    first, second = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
+    (folder / "model.safetensors").rename(folder / first)
+    index = dict.fromkeys(state, first) | {"classifier.bias": second}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    for name, held in (("classifier.bias", {"classifier.bias"}), ("classifier.weight", {*state} - {"classifier.bias"})):
+        save_file({name: state[name].zero_() for name in held}, folder / second, {"format": "pt"})
+        assert f"{first} and {second} both hold " in refused(folder), name
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
