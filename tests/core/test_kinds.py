@@ -306,6 +306,29 @@ def test_names_that_are_not_read_are_told(settings: dict[str, Any], said: list[s
     assert all(part in text for part, text in zip(said, warned, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("words", "lower", "said"),
+    [
+        (["The", "film", "Film"], None, ["have capital letters, so they are never read"]),
+        (["The", "film", "Film"], False, []),
+        (["the", "film"], None, []),
+        (["the", "film"], False, ["no word of the vocabulary has a capital letter, so words with one are unknown"]),
+    ],
+)
+def test_a_vocabulary_of_another_case_than_texts_are_read_in_is_told(
+    words: list[str], lower: bool | None, said: list[str], tmp_path: Path
+) -> None:
+    """Such as a cased one without tokenizer_config.json: transformers puts texts in lower case then, and so does it."""
+    folder = sound(tmp_path / "model")
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer_config.json").write_text(json.dumps({} if lower is None else {"do_lower_case": lower}))
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    (folder / "vocab.txt").write_text("".join(f"{word}\n" for word in (*special, *words)))
+    found = [text for text in load_checkpoint(folder).warnings if "capital letter" in text]
+    assert len(found) == len(said)
+    assert all(part in text for part, text in zip(said, found, strict=True))
+
+
 def test_a_vocabulary_that_needs_sentencepiece_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it is not installed; and what else would do."""
     folder = sound(tmp_path / "model", "sentencepiece.bpe.model")
