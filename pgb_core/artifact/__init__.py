@@ -31,7 +31,16 @@ from pgb_core.artifact.names import (
     graph_name,
 )
 from pgb_core.artifact.place import repair, scratch_beside, swap
-from pgb_core.artifact.reading import POSITIONS, Artifact, artifacts_in, open_artifact, sha256_of
+from pgb_core.artifact.reading import (
+    POINTER,
+    POSITIONS,
+    UNFETCHED,
+    Artifact,
+    artifacts_in,
+    is_pointer,
+    open_artifact,
+    sha256_of,
+)
 from pgb_core.artifact.writing import check_replaceable, write_artifact
 
 __all__ = [
@@ -47,11 +56,13 @@ __all__ = [
     "MODEL",
     "OUTPUTS",
     "PLAN",
+    "POINTER",
     "POSITIONS",
     "SCORINGS",
     "TASKS",
     "TOKENIZER",
     "TOKENIZER_CONFIG",
+    "UNFETCHED",
     "WEIGHTS",
     "Artifact",
     "FormRecord",
@@ -60,6 +71,7 @@ __all__ = [
     "check_name",
     "check_replaceable",
     "graph_name",
+    "is_pointer",
     "open_artifact",
     "repair",
     "scratch_beside",

@@ -13,6 +13,8 @@ from pgb_core.errors import ArtifactError
 from pgb_core.onnx_file import read_graph
 
 POSITIONS = "embeddings.position.table"
+UNFETCHED = "is a pointer of Git LFS, not the file itself; fetch that with git lfs pull"
+POINTER = b"version https://git-lfs.github.com/spec/"  # begins what Git LFS leaves of a file that it did not fetch
 _LISTED = 4  # artifacts that a message names
 
 
@@ -90,6 +92,8 @@ def open_artifact(path: str | Path) -> Artifact:
             found = sha256_of(file)
         except OSError as error:
             raise _unreadable(root, name, error) from error
+        if found != expected and is_pointer(file):
+            raise ArtifactError(f"{root}: {name} {UNFETCHED}")
         if found != expected:
             raise ArtifactError(f"{root}: {name} is not the file that was written (sha256 differs); copy it again")
     for name in dict.fromkeys(record.file for record in manifest.forms.values()):
@@ -106,6 +110,12 @@ def sha256_of(path: Path) -> str:
     """The digest of a file's bytes, in hexadecimal; the file is read in parts."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_pointer(path: Path) -> bool:
+    """Whether Git LFS left this in place of a file."""
+    with path.open("rb") as file:
+        return file.read(len(POINTER)) == POINTER
 
 
 def artifacts_in(folder: Path) -> list[Path]:

@@ -14,7 +14,8 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from pgb_core.artifact import MANIFEST, PLAN, writable
+from pgb_core.artifact import MANIFEST, PLAN, UNFETCHED, is_pointer, writable
+from pgb_core.checkpoints.architectures import ARCHITECTURES
 from pgb_core.checkpoints.kinds import quantised, refuse_other_kinds, without_config, without_weights
 from pgb_core.errors import CheckpointError
 from pgb_core.hub import PREFIX
@@ -89,12 +90,19 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError) as error:
+        refuse_pointer(path)
         raise CheckpointError(f"{path}: not JSON ({_plain(error)}); save the checkpoint again") from error
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     if not isinstance(found, dict):
         raise CheckpointError(f"{path}: not a JSON object; save the checkpoint again")
     return found
+
+
+def refuse_pointer(path: Path) -> None:
+    """Raises CheckpointError where Git LFS left only a pointer in place of a file."""
+    if path.is_file() and is_pointer(path):
+        raise CheckpointError(f"{path}: {UNFETCHED}")
 
 
 def read_config(folder: Path, as_base: bool = False) -> dict[str, Any]:
@@ -147,8 +155,14 @@ def weight_files(folder: Path) -> list[Path]:
         files = _indexed(folder)
     else:
         raise CheckpointError(f"{folder}: no safetensors weights ({WEIGHTS}); {without_weights(folder)}")
+    held: dict[str, Path] = {}
     for file in files:
-        check_tensors(file)
+        for name in check_tensors(file):
+            if held.setdefault(name, file) != file:
+                raise CheckpointError(
+                    f"{folder}: {held[name].name} and {file.name} both hold {name}; which is right? Copy the whole "
+                    "directory again"
+                )
     return files
 
 
@@ -168,18 +182,21 @@ def _indexed(folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
-def check_tensors(path: Path) -> None:
-    """Raises CheckpointError when a file is no safetensors file, or its tensors are no floating-point numbers."""
+def check_tensors(path: Path) -> list[str]:
+    """The names of a file's tensors. Raises CheckpointError when it is no safetensors file, or they are no floats."""
     try:
         with safe_open(str(path), "pt") as file:
-            for name in file.keys():  # noqa: SIM118 - the file is no mapping
+            names = list(file.keys())
+            for name in names:
                 kind = file.get_slice(name).get_dtype()
                 if kind not in _FLOATS and "position_ids" not in name:
                     raise CheckpointError(
                         f"{path}: {name} is of type {kind}; only floating-point weights are read, not quantised ones"
                     )
     except (SafetensorError, OSError) as error:
+        refuse_pointer(path)
         raise CheckpointError(f"{path}: not a safetensors file, or a part of one; copy it again") from error
+    return names
 
 
 def unread(names: set[str] | list[str], folder: Path) -> str | None:
@@ -190,7 +207,13 @@ def unread(names: set[str] | list[str], folder: Path) -> str | None:
                 f"{folder}: {name} belongs to an adapter or to quantised weights, which change the model; merge them "
                 "and save the plain weights"
             )
+    stems = {name.partition(".")[0] for name in names}
     layer = next((name for name in sorted(names) if ".layer." in name and "position_ids" not in name), None)
+    if layer is not None and len(stems) == 1 and not stems & {each.prefix for each in ARCHITECTURES.values()}:
+        raise CheckpointError(
+            f"{folder}: the names of its tensors begin with {stems.pop()}., as those of a model within another do "
+            "(DataParallel, torch.compile, Lightning); save the model within, with its save_pretrained()"
+        )
     if layer is not None:
         raise CheckpointError(
             f"{folder}: holds {layer}, for which the model that {CONFIG} describes has no place; is {CONFIG} this "

@@ -89,6 +89,12 @@ def without_config(folder: Path) -> str:
 def without_weights(folder: Path) -> str:
     """What to do with a directory that has no safetensors weights."""
     names = sorted(path.name for path in folder.iterdir())
+    other = next((name for name in names if name.endswith(".safetensors") and not name.startswith("adapter")), None)
+    if other is not None:
+        return (
+            f"{plain(other)} is there, and no index names it; copy the whole directory with its index, or call the file"
+            " model.safetensors if it is the only one"
+        )
     pickle = next((name for name in names if Path(name).suffix in _PICKLES and not _OF_TRAINING.fullmatch(name)), None)
     graph = next(
         (path for path in sorted([*folder.glob("*.*"), *folder.glob("onnx/*")]) if path.suffix in _EXPORTED), None

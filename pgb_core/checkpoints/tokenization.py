@@ -18,7 +18,7 @@ from typing import Any
 
 from tokenizers import Encoding, Tokenizer
 
-from pgb_core.checkpoints.files import first_line, read_json, refuse_own_code
+from pgb_core.checkpoints.files import first_line, read_json, refuse_own_code, refuse_pointer
 from pgb_core.errors import CheckpointError
 from pgb_core.model.encoder import EncoderConfig
 from pgb_core.tasks import TASKS, Task
@@ -34,6 +34,8 @@ _SWITCHES = (
 )  # fmt: skip
 _AS_FILE = ("PreTrainedTokenizerFast", "TokenizersBackend", "PreTrainedTokenizer", "PythonBackend")
 _TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+# Share of words with capital letters from which a vocabulary is one of cased texts.
+_CASED = 0.05
 # A difference between vocabulary and table that rounding the table up to a multiple explains.
 _ROUNDING = 512
 
@@ -94,6 +96,7 @@ def read_tokenization(folder: Path, model: EncoderConfig) -> Tokenization:
     tokenizer.no_truncation()
     max_length = _length(theirs, settings, model, tokenizer, folder, notes)
     _fit_ids(tokenizer, model, folder, doubts)
+    doubts += _of_other_case(spec)
     notes.append(_vocabulary(tokenizer, theirs, side, max_length))
     return Tokenization(tokenizer, top, max_length, side, tuple(notes), tuple(doubts), theirs)
 
@@ -215,6 +218,8 @@ def _load(folder: Path) -> Any:
             warnings.simplefilter("ignore")
             theirs = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
     except Exception as error:  # whatever a damaged file leads to
+        for name in found:
+            refuse_pointer(folder / name)
         raise CheckpointError(
             f"{folder}: its tokenizer cannot be loaded ({first_line(error)}); save it again with save_pretrained()"
         ) from error
@@ -277,6 +282,26 @@ def _fit_ids(tokenizer: Tokenizer, model: EncoderConfig, folder: Path, doubts: l
         doubts.append(
             f"the tokenizer knows {len(vocabulary)} tokens and the model {model.vocab}: is it this model's tokenizer?"
         )
+
+
+def _of_other_case(spec: Mapping[str, Any]) -> list[str]:
+    """What to say where BERT's normaliser and its vocabulary contradict each other on capital letters."""
+    lowers, words = (spec.get("normalizer") or {}).get("lowercase"), spec["model"].get("vocab")
+    if lowers is None or not isinstance(words, Mapping):
+        return []
+    capital = sum(word != word.lower() for word in words if not word.startswith("["))
+    if lowers and capital > _CASED * len(words):
+        return [
+            f"texts are put in lower case, and {capital:,} of the {len(words):,} words of the vocabulary have capital "
+            "letters, so they are never read; for a model that learned from cased texts, set do_lower_case to false "
+            f"in {SETTINGS}"
+        ]
+    if not lowers and not capital:
+        return [
+            "texts are not put in lower case, and no word of the vocabulary has a capital letter, so words with one "
+            f"are unknown; for a model that learned from texts in lower case, set do_lower_case to true in {SETTINGS}"
+        ]
+    return []
 
 
 def _encoded(tokenizer: Tokenizer, text: str, pair: str | None = None) -> Encoding:

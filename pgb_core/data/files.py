@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pgb_core.artifact import POINTER
 from pgb_core.data.packed import read_bytes
 from pgb_core.data.words import plain, shown
 from pgb_core.errors import DataError
@@ -13,6 +14,7 @@ from pgb_core.errors import DataError
 _MAGIC = (
     (b"\xff\xfe", "UTF-16 text", "save it as UTF-8"),
     (b"\xfe\xff", "UTF-16 text", "save it as UTF-8"),
+    (POINTER, "a pointer of Git LFS, not the file itself", "fetch that with git lfs pull"),
     (b"PAR1", "a Parquet file", "end its name in .parquet"),
     (b"ARROW1", "an Arrow file", "write it as .csv or .jsonl"),
     (b"PK\x03\x04", "a ZIP or Excel file", "end the name of a ZIP file in .zip, save a sheet as .csv"),
@@ -22,15 +24,17 @@ _MAGIC = (
     (b"\xfd7zXZ", "an xz file", "unpack it, or end its name in .xz after its kind"),
     (b"\x28\xb5\x2f\xfd", "a Zstandard file", "unpack it, or end its name in .zst after its kind"),
     (b"SQLite format 3", "a SQLite file", "write it as .csv or .jsonl"),
+    (b"%PDF-", "a PDF file", "write its texts as .csv or .txt"),
+    (b"{\\rtf", "an RTF file", "save it as plain text"),
+    (b"<!doctype html", "a web page", "download the file itself"),
+    (b"<html", "a web page", "download the file itself"),
 )
 
 
 def read_text(path: Path) -> str:
     """The whole file, unpacked, without a byte order mark. Raises DataError when it is not UTF-8 text."""
     raw = read_bytes(path)
-    for magic, what, remedy in _MAGIC:
-        if raw.startswith(magic):
-            raise DataError(f"{path}: is {what}; {remedy}")
+    refuse_other_kinds(path, raw)
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -42,6 +46,14 @@ def read_text(path: Path) -> str:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise DataError(f"{path}:{line}: holds a NUL character; the file is not plain UTF-8 text, save it as that")
     return text
+
+
+def refuse_other_kinds(path: Path, begins: bytes | bytearray) -> None:
+    """Raises DataError where a file begins as one of another kind does."""
+    start = begins[:64].lstrip()
+    for magic, what, remedy in _MAGIC:
+        if begins.startswith(magic) or (magic.startswith(b"<") and start.lower().startswith(magic)):
+            raise DataError(f"{path}: is {what}; {remedy}")
 
 
 def read_lines(path: Path) -> list[str]:

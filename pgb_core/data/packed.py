@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
+from pgb_core.artifact import UNFETCHED, is_pointer
 from pgb_core.data.words import counted, plain, some
 from pgb_core.errors import DataError
 
@@ -80,15 +81,20 @@ def _complaining(path: Path) -> Iterator[None]:
     except DataError:
         raise
     except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, gzip.BadGzipFile) as error:
-        raise DataError(f"{path}: is not a whole {path.suffix.lower()} file; pack it again") from error
+        raise _broken(path) from error
     except (NotImplementedError, RuntimeError) as error:
         raise DataError(f"{path}: is packed in a way that is not read; unpack it") from error
     except OSError as error:
         if error.strerror is None:  # bz2 and Arrow say so of broken bytes
-            raise DataError(f"{path}: is not a whole {path.suffix.lower()} file; pack it again") from error
+            raise _broken(path) from error
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:
-        raise DataError(f"{path}: is not a whole {path.suffix.lower()} file; pack it again") from error
+        raise _broken(path) from error
+
+
+def _broken(path: Path) -> DataError:
+    said = UNFETCHED if is_pointer(path) else f"is not a whole {path.suffix.lower()} file; pack it again"
+    return DataError(f"{path}: {said}")
 
 
 def _member(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pgb_core.data.features import names_of, with_names
+from pgb_core.data.files import refuse_other_kinds
 from pgb_core.data.packed import EXTRA, LARGEST, MOST_ROWS
 from pgb_core.data.rows import Record, Records
 from pgb_core.data.words import shown
@@ -38,6 +39,10 @@ def read_parquet(path: Path) -> Records:
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+        with path.open("rb") as broken:
+            begins = broken.read(64)
+        if not begins.startswith(b"PAR1"):
+            refuse_other_kinds(path, begins)
         raise DataError(f"{path}: is not a whole Parquet file; write it again") from error
 
 

@@ -117,4 +117,26 @@ def _lines(path: Path) -> Data:
             f"{path}: every line begins with {_FASTTEXT}, fastText's mark of a label, and .txt has texts alone; write "
             "it as .csv with the columns text and label"
         )
+    _refuse_table(path, [row.text for row in rows if isinstance(row, TextRow)])
     return Data(str(path), rows, (f"{shown(path.name)[1:-1]}: {counted(len(rows), 'text')}, one a line, no labels",))
+
+
+def _refuse_table(path: Path, lines: list[str]) -> None:
+    """Raises DataError where the lines read as rows of a table, whose labels would become a part of the texts."""
+    mark = next((mark for mark in "\t;|," if len(lines) > 1 and _has_cells(lines, mark)), None)
+    if mark is not None:
+        said = "as many tabs" if mark == "\t" else f"'{mark}' and one of a few words at its end"
+        raise DataError(
+            f"{path}: every line has {said}, as a row of a table has, and .txt has texts alone; write it as .csv or "
+            ".tsv, with the names of the columns in the first line, such as text and label"
+        )
+
+
+def _has_cells(lines: list[str], mark: str) -> bool:
+    """Whether all lines have as many tabs, or each has one of a few words before the first mark or behind the last."""
+    if not all(mark in line for line in lines):
+        return False
+    if mark == "\t":
+        return len({line.count(mark) for line in lines}) == 1
+    ends = [{line.split(mark)[n].strip() for line in lines} for n in (0, -1)]
+    return any(1 < len(words) <= len(lines) / 2 and all(len(word.split()) == 1 for word in words) for words in ends)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from pgb_core import artifact
 from pgb_core.artifact import (
+    POINTER,
     POSITIONS,
     Artifact,
     FormRecord,
@@ -146,6 +147,9 @@ def test_an_altered_or_missing_file_is_refused(written: Artifact, name: str) -> 
     """Each file by its hash."""
     (written.path / name).write_bytes(b"other")
     with pytest.raises(ArtifactError, match=f"{name} is not the file that was written"):
+        open_artifact(written.path)
+    (written.path / name).write_bytes(POINTER)
+    with pytest.raises(ArtifactError, match=f"{name} is a pointer of Git LFS.*git lfs pull"):
         open_artifact(written.path)
     (written.path / name).unlink()
     with pytest.raises(ArtifactError, match=f"{name} is missing"):

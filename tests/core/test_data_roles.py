@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pgb_core.artifact import POINTER
 from pgb_core.data import Columns, Data, TextRow, read_data, read_labels
 from pgb_core.data.labels import LabelReading
 from pgb_core.data.rows import Named
@@ -168,6 +169,11 @@ def test_what_is_unclear_or_broken_is_refused(
         ("text\na\n".encode("utf-16"), "is UTF-16 text; save it as UTF-8"),
         (b"PK\x03\x04", "is a ZIP or Excel file"),
         (b"\x1f\x8b", "is a gzip file; unpack it"),
+        (POINTER, "is a pointer of Git LFS, not the file itself; fetch that with git lfs pull"),
+        (b"%PDF-1.7\n", "is a PDF file; write its texts"),
+        (b"{\\rtf1 x}", "is an RTF file; save it as plain text"),
+        (b"\n<!DOCTYPE html>\n<html>", "is a web page; download the file itself"),
+        (b"<HTML>\n", "is a web page; download the file itself"),
         (b"text\n\xe9\n", r"a\.csv:2: not UTF-8 at byte 5"),
     ],
 )
@@ -176,6 +182,47 @@ def test_what_is_not_text_is_called_what_it_is(content: bytes, said: str, tmp_pa
     (tmp_path / "a.csv").write_bytes(content)
     with pytest.raises(DataError, match=said):
         read_data(tmp_path / "a.csv", "texts")
+
+
+@pytest.mark.parametrize("name", ["a.csv.gz", "a.csv.bz2", "a.csv.xz", "a.zip", "a.parquet", "a.txt", "a.json"])
+def test_a_file_that_git_lfs_did_not_fetch_is_called_that(name: str, tmp_path: Path) -> None:
+    """Also where another kind of file is expected, and where its lines would be texts."""
+    (tmp_path / name).write_bytes(POINTER)
+    with pytest.raises(DataError, match=r"a pointer of Git LFS.*git lfs pull"):
+        read_data(tmp_path / name, "texts")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("So good.\t1\nSo bad.\t0\n", "every line has as many tabs, as a row"),
+        ("Quality\t#1 ID\t#1 String\n1\t7\tso good\n0\t8\tso bad\n", "every line has as many tabs"),
+        ("i feel low;sad\ni feel up; really;joy\nI cry;sad\nI sing;joy\n", "every line has ';' and one of a few words"),
+        ("pos|so good\nneg|so bad\npos|fine\npos|very | fine\n", "'|' and one of"),
+        ("good, really,1\nbad,0\nfine,1\ndull,0\n", "',' and one of"),
+    ],
+)
+def test_a_text_file_whose_lines_have_cells_is_refused(content: str, said: str, tmp_path: Path) -> None:
+    """Its labels would become a part of the texts."""
+    with pytest.raises(DataError) as caught:
+        read(tmp_path, "a.txt", content)
+    assert said in str(caught.value)
+    assert "write it as .csv or .tsv" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "one\ttab in the only line\n",
+        "a, b\nc, d\n",
+        "well, so\nso, well\nnot so\nso, so\n",
+        "a\tb\nc\n",
+        "x; y z\nx; z y\n",
+    ],
+)
+def test_a_text_file_with_marks_in_its_texts_is_read(content: str, tmp_path: Path) -> None:
+    """Each line is a text."""
+    assert [text for text, _, _ in cells(read(tmp_path, "a.txt", content))] == content.splitlines()
 
 
 def test_a_path_that_is_no_file_is_refused(tmp_path: Path) -> None:

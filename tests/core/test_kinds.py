@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
+from pgb_core.artifact import POINTER
 from pgb_core.checkpoints.architectures import ARCHITECTURES
 from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.errors import CheckpointError
@@ -104,6 +106,11 @@ def test_a_single_checkpoint_inside_is_named(tmp_path: Path) -> None:
         ),
         (("onnx/model_quantized.onnx",), "onnx/model_quantized.onnx was exported for another program"),
         (("model-q4.gguf",), "model-q4.gguf was exported"),
+        (
+            ("model-00001-of-00002.safetensors", "pytorch_model.bin"),
+            "model-00001-of-00002.safetensors is there, and no index names it; copy the whole",
+        ),
+        (("model.fp16.safetensors",), "call the file model.safetensors if it is the only one"),
     ],
 )
 def test_a_directory_without_its_weights_says_what_it_has(files: tuple[str, ...], said: str, tmp_path: Path) -> None:
@@ -111,6 +118,38 @@ def test_a_directory_without_its_weights_says_what_it_has(files: tuple[str, ...]
     folder = sound(tmp_path / "model", *files)
     (folder / "model.safetensors").unlink()
     assert said in refused(folder)
+
+
+@pytest.mark.parametrize("stem", ["module", "_orig_mod", "model", "0"])
+def test_the_weights_of_a_model_within_another_are_called_that(stem: str, tmp_path: Path) -> None:
+    """By what all names of its tensors begin with."""
+    folder = sound(tmp_path / "model")
+    weights = folder / "model.safetensors"
+    save_file({f"{stem}.{name}": value for name, value in load_file(weights).items()}, weights, {"format": "pt"})
+    assert f"the names of its tensors begin with {stem}., as those of a model within another do" in refused(folder)
+
+
+def test_a_tensor_that_two_files_hold_is_refused(tmp_path: Path) -> None:
+    """An index says which is meant, and transformers takes the last file's."""
+    folder = sound(tmp_path / "model")
+    state = load_file(folder / "model.safetensors")
+    first, second = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
+    (folder / "model.safetensors").rename(folder / first)
+    index = dict.fromkeys(state, first) | {"classifier.bias": second}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    for name, held in (("classifier.bias", {"classifier.bias"}), ("classifier.weight", {*state} - {"classifier.bias"})):
+        save_file({name: state[name].zero_() for name in held}, folder / second, {"format": "pt"})
+        assert f"{first} and {second} both hold " in refused(folder), name
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_a_checkpoint_that_git_lfs_did_not_fetch_says_so(name: str, tmp_path: Path) -> None:
+    """Of the files that are read."""
+    folder = sound(tmp_path / "model", "pytorch_model.bin")
+    (folder / "pytorch_model.bin").write_bytes(POINTER)
+    load_checkpoint(folder)
+    (folder / name).write_bytes(POINTER)
+    assert refused(folder) == f"/{name}: is a pointer of Git LFS, not the file itself; fetch that with git lfs pull"
 
 
 @pytest.mark.parametrize(
@@ -265,6 +304,29 @@ def test_names_that_are_not_read_are_told(settings: dict[str, Any], said: list[s
     warned = [text for text in load_checkpoint(sound(tmp_path / "model", **settings)).warnings if "label2id" in text]
     assert len(warned) == len(said)
     assert all(part in text for part, text in zip(said, warned, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("words", "lower", "said"),
+    [
+        (["The", "film", "Film"], None, ["have capital letters, so they are never read"]),
+        (["The", "film", "Film"], False, []),
+        (["the", "film"], None, []),
+        (["the", "film"], False, ["no word of the vocabulary has a capital letter, so words with one are unknown"]),
+    ],
+)
+def test_a_vocabulary_of_another_case_than_texts_are_read_in_is_told(
+    words: list[str], lower: bool | None, said: list[str], tmp_path: Path
+) -> None:
+    """Such as a cased one without tokenizer_config.json: transformers puts texts in lower case then, and so does it."""
+    folder = sound(tmp_path / "model")
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer_config.json").write_text(json.dumps({} if lower is None else {"do_lower_case": lower}))
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    (folder / "vocab.txt").write_text("".join(f"{word}\n" for word in (*special, *words)))
+    found = [text for text in load_checkpoint(folder).warnings if "capital letter" in text]
+    assert len(found) == len(said)
+    assert all(part in text for part, text in zip(said, found, strict=True))
 
 
 def test_a_vocabulary_that_needs_sentencepiece_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
