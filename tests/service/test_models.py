@@ -254,6 +254,17 @@ def test_a_version_without_traffic_is_kept_until_one_gets_all_of_it(admin: TestC
     assert ("mood", first) not in names(admin)
 
 
+def test_a_share_that_is_rounded_to_nothing_is_none(admin: TestClient) -> None:
+    """The other version has all the traffic. Once it is unloaded, this one gets all of it."""
+    first = names(admin)[0][1]
+    assert admin.post("/v1/models/mood/load", json={"version": "2", "share": 0.5}).status_code == 200
+    assert admin.put("/v1/models/mood/split", json={"weights": {first: 1e6, "2": 5e-324}}).status_code == 204
+    assert admin.post("/v1/models/mood/load", json={"version": first, "share": 0.5}).status_code == 200
+    assert {label(admin) for _ in range(4)} == {"1"}
+    assert admin.post("/v1/models/mood/unload", json={"version": first}).status_code == 204
+    assert label(admin) == "2"
+
+
 @pytest.mark.parametrize(
     ("weights", "status"),
     [({}, 422), ({"9": 1}, 404), *(({"2": share}, 422) for share in (0, -1, "x", "1", True, None))],
