@@ -73,6 +73,7 @@ def test_a_path_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "settings.toml").write_text('keys_file = "~/keys"\n')
     found = read_settings(["--config=~/settings.toml"])
     assert (found.keys_file, found.models_dir) == (tmp_path / "keys", tmp_path / "models")
+    assert planning.parser().parse_args(["--profile=~/small.json"]).profile == tmp_path / "small.json"
 
 
 def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
