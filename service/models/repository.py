@@ -71,12 +71,15 @@ class Repository:
         """Load a version from the models' folder, check it, and give it a share of the traffic.
 
         With the whole share the versions before it are retired. Raises UnknownModel when the folder
-        holds no such model, LoadFailed when it does not load; then nothing has changed. A load that has
+        holds no such model, LoadFailed when it does not load; then nothing has changed. Raises Unavailable for a
+        client that asks while `start` loads, which would then replace what was asked for. A load that has
         begun ends, whoever stops waiting for it.
         """
         folder = self._settings.models_dir
         if folder is None:
             raise InvalidInput("no folder of models was named at start; start with --models-dir")
+        if owner and not self._registry.started:
+            raise Unavailable("the models are being loaded")
         loading = asyncio.create_task(self._load(folder, name, version, share, owner))
         self._loads.add(loading)
         loading.add_done_callback(self._loads.discard)

@@ -382,3 +382,15 @@ def test_a_folder_without_models_is_told(tmp_path: Path, caplog: pytest.LogCaptu
         assert client.get("/health").status_code == 200
     (said,) = [record for record in caplog.records if "folder of models" in record.message]
     assert said.levelname == "WARNING"
+
+
+def test_an_administrator_waits_until_the_start_is_over(folder: Path, gate: threading.Event, tmp_path: Path) -> None:
+    """Else the start would put the version that it loads in place of the one that was asked for."""
+    secret = make_key(tmp_path / "keys", "root", "admin")
+    settings = Settings(models_dir=folder, keys_file=tmp_path / "keys", threads=1)
+    headers = {"authorization": f"Bearer {secret}"}
+    with TestClient(create_app(settings, background=True), headers=headers) as client:
+        for path in ("/v1/models/mood/load", "/v2/repository/models/mood/load"):
+            reply = client.post(path, json={})
+            assert (reply.status_code, "being loaded" in reply.text) == (503, True)
+        gate.set()
