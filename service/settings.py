@@ -48,7 +48,7 @@ _MOST_THREADS = 1024
 _EMPTY = "is empty; leave it out to take the default"
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([\w.-]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?", re.IGNORECASE | re.ASCII)
 _PORTS = {"http": 80, "https": 443}
-_ENDPOINT = re.compile(r"https?://[^\s/?#]+\S*", re.IGNORECASE)
+_ENDPOINT = re.compile(r"https?://[^\s/?#]+[^\s?#]*", re.IGNORECASE)
 # What Kubernetes puts into every container beside a service whose name is pgb, or begins with pgb-.
 _LINKED = re.compile(rf"{PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_\d+_\w+)")
 
@@ -251,7 +251,7 @@ class Settings(BaseSettings):
     @classmethod
     def _endpoint(cls, value: str | None) -> str | None:
         if value is not None and not _ENDPOINT.fullmatch(value):
-            raise ValueError("is an http:// or https:// URL")
+            raise ValueError("is an http:// or https:// URL without ? and #, as the service adds /v1/traces")
         if value is not None and value.rstrip("/").endswith("/v1/traces"):
             raise ValueError("ends with /v1/traces, which the service adds; leave that out")
         return value

@@ -129,6 +129,7 @@ def test_what_kubernetes_adds_to_the_environment_is_no_setting(monkeypatch: pyte
         (["--cors-origins", "https://a:70000"], {}, "", "cors_origins: is a list"),
         (["--cors-origins", "https://m\xfcller.example"], {}, "", "as browsers send it, xn--"),
         (["--otlp-endpoint", "collector:4318"], {}, "", "otlp_endpoint: is an http"),
+        (["--otlp-endpoint", "http://collector:4318?token=1"], {}, "", "otlp_endpoint: is an http"),
         (["--otlp-endpoint", "http://collector:4318/v1/traces/"], {}, "", "otlp_endpoint: ends with /v1/traces"),
         (["--max-body-bytes", "2147483648", "--max-pending-bytes", "9999999999"], {}, "", "max_body_bytes: "),
         (["--max-pending-bytes", "9999999999999"], {}, "", "max_pending_bytes: "),
