@@ -36,12 +36,16 @@ def folders(folder: Path) -> list[str]:
 
 
 def _is_folder(entry: Path) -> bool:
-    """Whether it is a folder. What cannot be looked at counts, such as a mount that is gone: its load fails with the
-    reason, and the others can be loaded."""
+    """Whether it is a folder. What cannot be looked at counts, such as a mount that is gone or a link to nothing: its
+    load fails with the reason, and the others can be loaded."""
     try:
-        return entry.is_dir()
+        return entry.is_dir() or _leads_nowhere(entry)
     except OSError:
         return True
+
+
+def _leads_nowhere(entry: Path) -> bool:
+    return entry.is_symlink() and not entry.exists()
 
 
 def passed_over(folder: Path) -> list[Path]:
@@ -68,7 +72,7 @@ def _versions(root: Path) -> list[str]:
 def _holds(folder: Path) -> bool:
     """Whether an artifact is there. What cannot be looked into counts, as in `_is_folder`."""
     try:
-        return (folder / MANIFEST).is_file()
+        return (folder / MANIFEST).is_file() or _leads_nowhere(folder)
     except OSError:
         return True
 
