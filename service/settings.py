@@ -316,7 +316,7 @@ def read_settings(argv: Sequence[str]) -> Settings:
             )
 
     class Configured(Settings):
-        file = {} if config is None else _toml(config)
+        file: ClassVar[Mapping[str, Any]] = {} if config is None else _toml(config)
 
     try:
         return Configured(**flags)
