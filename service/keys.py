@@ -128,7 +128,7 @@ def secrets_of(headers: Mapping[str, str]) -> list[str]:
 def read_keys(path: Path) -> list[Key]:
     """All keys of a file, at least one, each once; blank lines and lines from # on are skipped. Raises KeysError."""
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise KeysError(f"{path}: cannot be read ({type(error).__name__})") from None
     keys = []

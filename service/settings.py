@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -28,10 +28,10 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
+    InitSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    TomlConfigSettingsSource,
 )
 
 from pgb_core.flags import Parser
@@ -48,7 +48,7 @@ _MOST_THREADS = 1024
 _EMPTY = "is empty; leave it out to take the default"
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([\w.-]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?", re.IGNORECASE | re.ASCII)
 _PORTS = {"http": 80, "https": 443}
-_ENDPOINT = re.compile(r"https?://[^\s/?#]+\S*", re.IGNORECASE)
+_ENDPOINT = re.compile(r"https?://[^\s/?#]+[^\s?#]*", re.IGNORECASE)
 # What Kubernetes puts into every container beside a service whose name is pgb, or begins with pgb-.
 _LINKED = re.compile(rf"{PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_\d+_\w+)")
 
@@ -57,7 +57,13 @@ def _several(value: Any) -> Any:
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
+def _at_home(value: Any) -> Any:
+    """A shell has put a home in place of ~ where it saw a path begin, but not in a file or behind --flag=."""
+    return os.path.expanduser(value) if isinstance(value, str) else value
+
+
 Several = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_several)]
+Place = Annotated[Path, BeforeValidator(_at_home)]
 
 
 @dataclass(frozen=True)
@@ -89,13 +95,14 @@ class Settings(BaseSettings):
     """Settings of one server process."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, allow_inf_nan=False)
+    file: ClassVar[Mapping[str, Any]] = {}  # what the TOML file says
 
     artifacts: Several = Field(
         (),
         description="Models to serve, each as PATH, NAME=PATH or hf://REPO; the first model of a task answers requests "
         "that name none",
     )
-    models_dir: Path | None = Field(
+    models_dir: Place | None = Field(
         None,
         description="Folder of artifacts at NAME/ or NAME/VERSION/; an administrator can load models from it while the "
         "service runs",
@@ -199,7 +206,7 @@ class Settings(BaseSettings):
     )
     keep_alive_seconds: int = Field(75, ge=1, le=_LONGEST, description="Time after which an idle connection is closed")
 
-    keys_file: Path | None = Field(
+    keys_file: Place | None = Field(
         None,
         description="File of hashed API keys; without it everyone may ask models, and nobody may administer them",
     )
@@ -244,7 +251,7 @@ class Settings(BaseSettings):
     @classmethod
     def _endpoint(cls, value: str | None) -> str | None:
         if value is not None and not _ENDPOINT.fullmatch(value):
-            raise ValueError("is an http:// or https:// URL")
+            raise ValueError("is an http:// or https:// URL without ? and #, as the service adds /v1/traces")
         if value is not None and value.rstrip("/").endswith("/v1/traces"):
             raise ValueError("ends with /v1/traces, which the service adds; leave that out")
         return value
@@ -269,7 +276,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags, then environment, then file, then an image's defaults; the first that names a setting wins."""
         defaults = EnvSettingsSource(settings_cls, env_prefix=DEFAULTS)
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls), defaults
+        return init_settings, env_settings, InitSettingsSource(settings_cls, dict(cls.file)), defaults
 
 
 def _origin(given: str) -> str:
@@ -309,18 +316,24 @@ def read_settings(argv: Sequence[str]) -> Settings:
             )
 
     class Configured(Settings):
-        model_config = SettingsConfigDict(toml_file=config)
+        file: ClassVar[Mapping[str, Any]] = {} if config is None else _toml(config)
 
     try:
-        if config is not None:
-            Path(config).open("rb").close()  # a file that is missing would be passed over
         return Configured(**flags)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"{config}: cannot be read as TOML ({type(error).__name__})") from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         said = first["msg"].removeprefix("Value error, ")
         raise SettingsError(f"{'.'.join(map(str, first['loc']))}: {said}") from None
+
+
+def _toml(path: str) -> Mapping[str, Any]:
+    """The settings of a file. Raises SettingsError."""
+    try:
+        return tomllib.loads(Path(os.path.expanduser(path)).read_text("utf-8-sig"))
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error.strerror})") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path}: cannot be read as TOML ({error})") from None
 
 
 def _parser() -> Parser:

@@ -32,7 +32,8 @@ def encoder_of(artifact: Artifact) -> Encoder:
         with safe_open(artifact.weights, framework="pt") as file:
             found = json.loads(file.metadata()[_CONFIG])
             config = EncoderConfig(**{"embedding": found["hidden"], **found})  # earlier files have no other width
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            # Copies: what is read is a view of the file, which may be written over while the model is in use.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a mapping
         with torch.device("meta"):
             dense = Encoder(config)
         model = surgery.apply_plan(dense, Plan.from_json(artifact.plan.read_text("utf-8")))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, cast, get_args, get_type_hints
 
 from fastapi import Request, Response
@@ -18,6 +18,7 @@ from service.errors import InvalidInput, Malformed, TooLarge
 
 # Values that an input may take in the longest way of writing it, and those that a request has besides.
 _VALUES_OF_INPUT, _OTHER_VALUES = 16, 1_000
+_NO_OBJECT = ("model_type", "model_attributes_type")
 
 
 class Strict(BaseModel):
@@ -49,6 +50,11 @@ def check_values(body: bytes, items: int) -> None:
 
 def _marks(text: bytes) -> int:
     return text.count(b",") + text.count(b":") + text.count(b"[") + text.count(b"{")
+
+
+def said(found: Mapping[str, Any]) -> str:
+    """What pydantic found wrong with a value, in words of JSON, without a class of this program."""
+    return "Input should be a JSON object" if found["type"] in _NO_OBJECT else str(found["msg"])
 
 
 Answering = Callable[[Request], Coroutine[Any, Any, Response]]

@@ -18,6 +18,7 @@ from service.settings import Settings
 # A client that holds more than max_pending_bytes / LITTLE must leave max_pending_bytes / RESERVE free.
 RESERVE, LITTLE = 8, 4096
 _ENCODINGS = ("gzip", "deflate")
+_DIGITS = 20
 
 
 class Bodies:
@@ -104,7 +105,8 @@ def declared(headers: Mapping[bytes, bytes]) -> int | None:
     if b"transfer-encoding" in headers:
         return None
     size = headers.get(b"content-length", b"0")
-    return int(size) if size.isdigit() else None
+    # It may begin with thousands of zeros, which `int` does not take. What has more than 20 digits is too much anyway.
+    return int(size.lstrip(b"0")[:_DIGITS] or b"0") if size.isdigit() else None
 
 
 def decompressed(body: bytes, limit: int) -> bytes:

@@ -19,6 +19,7 @@ class Client(Protocol):
 
     received: float  # when the head was complete: an instant of `clock`
     gone: bool
+    waits: bool  # the client sends no body before it is told to: `Expect: 100-continue`
     behind: bool  # the client has not fetched the answers before, and the buffer for them is full
 
     def whole(self) -> bytes | None:

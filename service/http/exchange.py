@@ -67,6 +67,12 @@ class CycleClient:
         return self.cycle is None or self.cycle.disconnected
 
     @property
+    def waits(self) -> bool:
+        """Whether the client sends no body before it is told to, and was not told."""
+        cycle = self.cycle
+        return cycle is not None and cycle.waiting_for_100_continue and cycle.more_body and not cycle.body
+
+    @property
     def behind(self) -> bool:
         """Whether the client has not fetched its answers, and the buffer is full."""
         return self.cycle is not None and self.cycle.flow.write_paused

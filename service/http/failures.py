@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from service import errors
 from service.dialects.base import Dialect, spoken
 from service.dialects.common import call_of
+from service.dialects.strict import said
 from service.http.paths import path_of
 
 STATUS: dict[type[errors.ServiceError], int] = {
@@ -114,7 +115,7 @@ async def _validation(request: Request, error: Exception) -> JSONResponse:
     dialect = _dialect(request)
     found = error.errors()
     known = request.app.state.field_names
-    parts = [f"{_place(item, known)}: {item['msg']}" for item in found[:_SHOWN]]
+    parts = [f"{_place(item, known)}: {said(item)}" for item in found[:_SHOWN]]
     more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     return render(dialect, errors.InvalidInput(("; ".join(parts) or "the body does not fit its schema") + more))
 

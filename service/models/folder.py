@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -31,7 +32,36 @@ def _reason(error: OSError) -> str:
 
 def folders(folder: Path) -> list[str]:
     """What may be a model: neither hidden nor, like the lost+found of a volume, without a name that one can have."""
-    return sorted(entry.name for entry in folder.iterdir() if _NAME.fullmatch(entry.name) and entry.is_dir())
+    return sorted(entry.name for entry in folder.iterdir() if _NAME.fullmatch(entry.name) and _is_folder(entry))
+
+
+def _is_folder(entry: Path) -> bool:
+    """Whether it is a folder. What cannot be looked at counts, such as a mount that is gone or a link to nothing: its
+    load fails with the reason, and the others can be loaded."""
+    try:
+        return entry.is_dir() or _leads_nowhere(entry)
+    except OSError:
+        return True
+
+
+def _leads_nowhere(entry: Path) -> bool:
+    return entry.is_symlink() and not entry.exists()
+
+
+def passed_over(folder: Path) -> list[Path]:
+    """Artifacts that can never be loaded, because no model, or no version of one, can have the name of their folder.
+    What is hidden is meant to be passed over."""
+    every = [one for top in _shown(folder) for one in (top, *_shown(top))]
+    odd = [one for one in every if not all(map(_NAME.fullmatch, one.relative_to(folder).parts))]
+    return [one for one in odd if os.path.isfile(one / MANIFEST)]
+
+
+def _shown(folder: Path) -> list[Path]:
+    """What is in a folder and not hidden; nothing where it cannot be read, or is none."""
+    try:
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except OSError:
+        return []
 
 
 def _versions(root: Path) -> list[str]:
@@ -40,11 +70,10 @@ def _versions(root: Path) -> list[str]:
 
 
 def _holds(folder: Path) -> bool:
-    """Whether an artifact is there. A folder that may not be looked into counts: its load fails with the reason, and
-    the other versions can be loaded."""
+    """Whether an artifact is there. What cannot be looked into counts, as in `_is_folder`."""
     try:
-        return (folder / MANIFEST).is_file()
-    except PermissionError:
+        return (folder / MANIFEST).is_file() or _leads_nowhere(folder)
+    except OSError:
         return True
 
 
@@ -88,13 +117,17 @@ def find(folder: Path, name: str, version: str | None) -> tuple[Path, str | None
     Raises UnknownModel, or LoadFailed where the folder cannot be read, or which artifact is meant is not known.
     """
     try:
-        if name not in folders(folder):
-            raise UnknownModel("the folder of models holds no model of that name")
-        root = folder / name
+        known = name in folders(folder)
+    except OSError as error:
+        raise LoadFailed(NO_FOLDER) from error
+    if not known:
+        raise UnknownModel("the folder of models holds no model of that name")
+    root = folder / name
+    try:
         plain = version is None and (root / MANIFEST).is_file()
         versions = _versions(root)
     except OSError as error:
-        raise LoadFailed(NO_FOLDER) from error
+        raise LoadFailed(f"the folder of the model cannot be read ({_reason(error)})") from error
     if plain and versions:
         raise LoadFailed(f"the folder of the model: {_BOTH}")
     if plain:

@@ -37,7 +37,8 @@ class Served:
     def split(self, weights: Mapping[str, float]) -> None:
         """Set the shares, scaled to sum to 1."""
         total = sum(weights.values())
-        self.weights = {version: weight / total for version, weight in weights.items() if weight > 0}
+        shares = {version: weight / total for version, weight in weights.items()}
+        self.weights = {version: share for version, share in shares.items() if share > 0}  # it may be rounded to 0
         self._credit = {}
 
 

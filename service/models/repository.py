@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pgb_core.artifact import Manifest, open_artifact
+from pgb_core.artifact import MANIFEST, Manifest, open_artifact
 from pgb_core.errors import PGBError
 from pgb_core.hub import located
 from service.errors import InvalidInput, LoadFailed, ServiceError, Unavailable, UnknownModel
-from service.models.folder import NO_FOLDER, check, find, folders, labels, loadable, version_of
+from service.models.folder import NO_FOLDER, check, find, folders, labels, loadable, passed_over, version_of
 from service.models.loader import Loader
 from service.models.memory import give_back
 from service.models.model import Model
@@ -61,22 +61,22 @@ class Repository:
             self._registry.put(model, 1.0)
             self._instruments.events.labels(model.name, "load").inc()
         if not self._settings.artifacts and self._settings.models_dir is not None:
-            for name in await asyncio.to_thread(folders, self._settings.models_dir):
-                await self._load_latest(self._settings.models_dir, name)
-            if not self._registry.models:
-                logs.warning("the folder of models holds none; nothing is served until one is loaded")
+            await self._load_all(self._settings.models_dir)
         self._registry.started = True
 
     async def load(self, name: str, version: str | None = None, share: float = 1.0, owner: str = "") -> Model:
         """Load a version from the models' folder, check it, and give it a share of the traffic.
 
         With the whole share the versions before it are retired. Raises UnknownModel when the folder
-        holds no such model, LoadFailed when it does not load; then nothing has changed. A load that has
+        holds no such model, LoadFailed when it does not load; then nothing has changed. Raises Unavailable for a
+        client that asks while `start` loads, which would then replace what was asked for. A load that has
         begun ends, whoever stops waiting for it.
         """
         folder = self._settings.models_dir
         if folder is None:
             raise InvalidInput("no folder of models was named at start; start with --models-dir")
+        if owner and not self._registry.started:
+            raise Unavailable("the models are being loaded")
         loading = asyncio.create_task(self._load(folder, name, version, share, owner))
         self._loads.add(loading)
         loading.add_done_callback(self._loads.discard)
@@ -172,6 +172,24 @@ class Repository:
                 raise LoadFailed(f"{path}: another artifact is named {label}; give this one a name, NAME={path}")
             found[label] = folder
         return found
+
+    async def _load_all(self, folder: Path) -> None:
+        """Load every model of the folder. Raises LoadFailed where one does not load, or the folder is itself one."""
+        if await asyncio.to_thread((folder / MANIFEST).is_file):
+            raise LoadFailed(
+                f"models_dir: {folder} is an artifact, and no folder of them; name it as an artifact, or name the "
+                "folder that it lies in"
+            )
+        for path in await asyncio.to_thread(passed_over, folder):
+            logs.warning(
+                "an artifact is passed over, as no model or version can be named like its folder; rename it, with "
+                "letters, digits, dots, dashes and underscores",
+                path=str(path),
+            )
+        for name in await asyncio.to_thread(folders, folder):
+            await self._load_latest(folder, name)
+        if not self._registry.models:
+            logs.warning("the folder of models holds none; nothing is served until one is loaded")
 
     async def _load_latest(self, folder: Path, name: str) -> None:
         """Load the latest version of a name that loads. Raises LoadFailed where none does: were the model missing in

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -58,7 +59,7 @@ def parser() -> Parser:
     )
     add(
         "--profile",
-        type=Path,
+        type=_path,
         metavar="FILE",
         help="JSON file with the times of the model; read if it exists, or else measured here and written",
     )
@@ -73,7 +74,7 @@ def parser() -> Parser:
     given.add_argument("--rate", type=_rate, metavar="R", help="requests a second, at random instants (Poisson)")
     given.add_argument(
         "--trace",
-        type=Path,
+        type=_path,
         metavar="FILE",
         help="recorded requests: JSON lines, CSV (.csv), or the log of the service",
     )
@@ -88,7 +89,7 @@ def parser() -> Parser:
     )
     lengths.add_argument(
         "--texts",
-        type=Path,
+        type=_path,
         metavar="FILE",
         help="with --rate: the lengths of these texts, .txt or JSON lines; needs ARTIFACT",
     )
@@ -192,6 +193,10 @@ def _number(kind: Callable[[str], Number], text: str, fits: Callable[[Number], b
         if fits(value):
             return value
     raise argparse.ArgumentTypeError(f"is {said}")
+
+
+def _path(text: str) -> Path:
+    return Path(os.path.expanduser(text))  # the shell does not where it stands behind --flag=
 
 
 def _positive(text: str) -> float:

@@ -133,6 +133,8 @@ def _line(path: Path, place: int, row: Mapping[str, Any], served: Served) -> _Li
         if "lengths" not in row and "time" in row:
             return _logged(place, row, served)
         lengths = _whole(row["lengths"])
+        if isinstance(row["at"], bool):
+            raise TypeError
         return _Line(place, "", len(lengths), _arrival(float(row["at"]), lengths, row.get("client")))
     except (KeyError, TypeError, ValueError, OverflowError):
         raise DataError(
@@ -168,7 +170,7 @@ def _arrival(at: float, lengths: Lengths, client: object) -> Arrival:
 
 def _whole(given: object) -> Lengths:
     """The numbers of a list. Raises TypeError or ValueError for anything else than whole numbers."""
-    if not isinstance(given, list):
+    if not isinstance(given, list) or any(isinstance(number, bool) for number in given):
         raise TypeError
     found = tuple(map(int, given))
     if any(number != length for number, length in zip(given, found, strict=True) if isinstance(number, float)):

@@ -63,6 +63,16 @@ def test_what_is_read_back_is_what_was_written(architecture: str, task: str, pla
     assert torch.allclose(logits(read, ids), logits(model, ids), atol=1e-5)
 
 
+def test_a_file_that_is_written_over_changes_no_model_that_was_read_from_it(tmp_path: Path) -> None:
+    """As `cp` writes over it, while the model is served."""
+    _, model, artifact = made(tmp_path, "bert", "classification", "hand", forms=FORMS)
+    read = encoder_of(artifact)
+    with (artifact.path / WEIGHTS).open("r+b") as file:
+        file.write(bytes((artifact.path / WEIGHTS).stat().st_size))
+    ids = torch.randint(5, 30, (3, 21))
+    assert torch.equal(logits(read, ids), logits(model, ids))
+
+
 def test_weights_that_do_not_say_how_wide_their_tables_are_have_the_stream_s_width(tmp_path: Path) -> None:
     """As all had when none said so."""
     _, model, artifact = made(tmp_path, "bert", "qa", "hand", forms=FORMS)

@@ -206,7 +206,8 @@ class Wire:
 GOOD = word("the film", "native")
 NATIVE = "/v1/classify"
 CHUNKED = f"POST {NATIVE} HTTP/1.1\r\nhost: a\r\n{JSON}\r\ntransfer-encoding: chunked\r\n".encode()
-EXPECTING = post(NATIVE, b"", "expect: 100-continue", length=str(len(GOOD))).replace(b"/1.1", b"/1.0")
+EXPECT = ("expect: 100-continue",)
+EXPECTING = post(NATIVE, b"", *EXPECT, length=str(len(GOOD))).replace(b"/1.1", b"/1.0")
 CHUNK = b"%x\r\n%s\r\n" % (len(GOOD), GOOD)
 H2C = ("connection: Upgrade, HTTP2-Settings", "upgrade: h2c", "http2-settings: AAMAAABkAAQAAP__")
 HTTP = [
@@ -260,6 +261,12 @@ HTTP = [
     Wire("gzip as a transfer encoding", (400,), (CHUNKED.replace(b": chunked", b": gzip, chunked") + b"\r\n",), True),
     Wire("two content encodings", (400,), (post(NATIVE, GOOD, *["content-encoding: identity"] * 2),), True),
     Wire("`Expect: 100-continue` in HTTP/1.0", (200,), (EXPECTING, 0.1, GOOD), True),
+    Wire(
+        "`Expect: 100-continue` before a body that is refused",
+        (413,),
+        (post(NATIVE, b"", *EXPECT, length="9" * 9),),
+        True,
+    ),
     Wire("valid chunks", (200,), (CHUNKED + b"\r\n" + CHUNK, b"0\r\n\r\n")),
     Wire("chunks of a byte", (200,), (CHUNKED + b"\r\n", *(b"1\r\n%c\r\n" % c for c in GOOD), b"0\r\n\r\n")),
     Wire("a chunk whose size is no number", (400,), (CHUNKED + b"\r\n" + M + b"\r\n",), True),

@@ -18,6 +18,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as text_families
 
 from service.app import create_app
+from service.http.body import declared
 from service.http.head import Head
 from service.http.origins import EXPOSED
 from service.settings import Settings
@@ -178,6 +179,21 @@ def test_a_time_to_answer_in_is_a_short_number(client: TestClient, given: str, s
     """Thirty thousand digits and a letter would keep the event loop for minutes, whoever sends them."""
     reply = client.post("/v1/classify", json={"inputs": "the film"}, headers={"x-request-timeout-ms": given})
     assert reply.status_code == status
+
+
+@pytest.mark.parametrize("path", [path for path, _ in WORK])
+@pytest.mark.parametrize("body", [b"null", b'["the film"]', b'"the film"'])
+def test_what_is_no_object_is_told_in_words_of_json(client: TestClient, path: str, body: bytes) -> None:
+    """Not in those of a class of this program."""
+    reply = client.post(path, content=body)
+    assert reply.status_code in (400, 422)
+    assert ": Input should be a JSON object" in reply.text
+
+
+@pytest.mark.parametrize(("given", "size"), [("0" * 5_000, 0), ("0" * 5_000 + "7", 7), ("9" * 5_000, int("9" * 20))])
+def test_a_length_has_any_number_of_digits(given: str, size: int) -> None:
+    """HTTP allows zeros before it, and Python reads 4,300 digits."""
+    assert declared({b"content-length": given.encode()}) == size
 
 
 @pytest.mark.parametrize("end", ["%0A", "%0D", "%00", "%7F"])

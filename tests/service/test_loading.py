@@ -382,3 +382,33 @@ def test_a_folder_without_models_is_told(tmp_path: Path, caplog: pytest.LogCaptu
         assert client.get("/health").status_code == 200
     (said,) = [record for record in caplog.records if "folder of models" in record.message]
     assert said.levelname == "WARNING"
+
+
+def test_an_artifact_in_place_of_a_folder_of_them_ends_the_start(artifacts: tuple[Path, Path]) -> None:
+    """Nothing would be served, and the service would be ready."""
+    with pytest.raises(LoadFailed, match="is an artifact, and no folder of them"):
+        TestClient(create_app(Settings(models_dir=artifacts[0]))).__enter__()
+
+
+def test_an_artifact_that_no_name_leads_to_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Without a word, requests that name no model would go to another one. What is hidden is left out on purpose."""
+    for name in ("my mood", "mood/2 (old)", "mood/.3", ".old/my mood", "lost+found/deep/er"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "manifest.json").write_text("{}")
+    (tmp_path / "lost+found" / "file").touch()
+    with pytest.raises(LoadFailed, match="mood: holds no artifact"):
+        TestClient(create_app(Settings(models_dir=tmp_path))).__enter__()
+    said = [record.fields["path"] for record in caplog.records if "passed over" in record.message]  # type: ignore[attr-defined]
+    assert said == [str(tmp_path / "mood" / "2 (old)"), str(tmp_path / "my mood")]
+
+
+def test_an_administrator_waits_until_the_start_is_over(folder: Path, gate: threading.Event, tmp_path: Path) -> None:
+    """Else the start would put the version that it loads in place of the one that was asked for."""
+    secret = make_key(tmp_path / "keys", "root", "admin")
+    settings = Settings(models_dir=folder, keys_file=tmp_path / "keys", threads=1)
+    headers = {"authorization": f"Bearer {secret}"}
+    with TestClient(create_app(settings, background=True), headers=headers) as client:
+        for path in ("/v1/models/mood/load", "/v2/repository/models/mood/load"):
+            reply = client.post(path, json={})
+            assert (reply.status_code, "being loaded" in reply.text) == (503, True)
+        gate.set()

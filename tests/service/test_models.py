@@ -254,6 +254,17 @@ def test_a_version_without_traffic_is_kept_until_one_gets_all_of_it(admin: TestC
     assert ("mood", first) not in names(admin)
 
 
+def test_a_share_that_is_rounded_to_nothing_is_none(admin: TestClient) -> None:
+    """The other version has all the traffic. Once it is unloaded, this one gets all of it."""
+    first = names(admin)[0][1]
+    assert admin.post("/v1/models/mood/load", json={"version": "2", "share": 0.5}).status_code == 200
+    assert admin.put("/v1/models/mood/split", json={"weights": {first: 1e6, "2": 5e-324}}).status_code == 204
+    assert admin.post("/v1/models/mood/load", json={"version": first, "share": 0.5}).status_code == 200
+    assert {label(admin) for _ in range(4)} == {"1"}
+    assert admin.post("/v1/models/mood/unload", json={"version": first}).status_code == 204
+    assert label(admin) == "2"
+
+
 @pytest.mark.parametrize(
     ("weights", "status"),
     [({}, 422), ({"9": 1}, 404), *(({"2": share}, 422) for share in (0, -1, "x", "1", True, None))],
@@ -333,6 +344,20 @@ def test_a_version_that_may_not_be_looked_into_hides_no_other(folder: Path, monk
     assert labels(folder, "mood") == ["3", "2", "1"]
     assert find(folder, "mood", "1") == (folder / "mood" / "1", "1")
     assert loadable(folder) == [("mood", "1"), ("mood", "2"), ("mood", "3")]
+
+
+@pytest.mark.parametrize(("target", "reason"), [("a" * 300, "file name too long"), ("nothing", "no such file")])
+def test_what_cannot_be_looked_at_hides_no_model_and_no_version(folder: Path, target: str, reason: str) -> None:
+    """Such as a mount that is gone, or here a link that no system follows, or one to nothing. Its own load says so."""
+    for place in (folder / "gone", folder / "mood" / "4"):
+        place.symlink_to(target)
+    assert find(folder, "mood", "1") == (folder / "mood" / "1", "1")
+    assert labels(folder, "mood") == ["4", "3", "2", "1"]
+    assert loadable(folder) == [("mood", version) for version in ("1", "2", "3", "4")]
+    with pytest.raises(LoadFailed, match=rf"the folder of the model cannot be read \({reason}"):
+        find(folder, "gone", None)
+    with pytest.raises(LoadFailed, match=rf"gone.*: cannot be read \({reason}"):
+        labels(folder, "gone")
 
 
 @pytest.mark.parametrize(

@@ -379,6 +379,8 @@ def test_the_examples_of_the_page_are_traces(tmp_path: Path) -> None:
         ('{"at": NaN, "lengths": [1]}', "trace.jsonl:2: a request has `at`"),
         ('{"at": 1, "lengths": "128"}', "trace.jsonl:2: a request has `at`"),
         ('{"at": 1, "lengths": [1.5]}', "trace.jsonl:2: a request has `at`"),
+        ('{"at": 1, "lengths": [true]}', "trace.jsonl:2: a request has `at`"),
+        ('{"at": true, "lengths": [1]}', "trace.jsonl:2: a request has `at`"),
         ('{"at": 1e300, "lengths": [1]}', "its requests are 1.0e+300 seconds apart; `at` is in seconds"),
         ('{"at": ' + 5_000 * "1" + ', "lengths": [1]}', "is neither JSON lines nor CSV"),
         ('{"at": 1, "lengths": [0]}', "trace.jsonl:2: a request has `at`"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from service.keys import read_keys
 from service.planning import flags as planning
 from service.settings import Settings, SettingsError, read_settings
 
@@ -65,6 +66,24 @@ def test_the_defaults_of_an_image_lose_to_all_else(tmp_path: Path, monkeypatch: 
     assert found.cors_origins == ("http://a", "http://b")
 
 
+def test_a_path_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell sees no path behind `--config=`, in a file or in a variable of a unit."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PGB_MODELS_DIR", "~/models")
+    (tmp_path / "settings.toml").write_text('keys_file = "~/keys"\n')
+    found = read_settings(["--config=~/settings.toml"])
+    assert (found.keys_file, found.models_dir) == (tmp_path / "keys", tmp_path / "models")
+    assert planning.parser().parse_args(["--profile=~/small.json"]).profile == tmp_path / "small.json"
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    """As some editors write it."""
+    (tmp_path / "settings.toml").write_text("port = 1\n", "utf-8-sig")
+    (tmp_path / "keys").write_text(f"me use {'0' * 64}\n", "utf-8-sig")
+    assert read_settings(["--config", str(tmp_path / "settings.toml")]).port == 1
+    assert [key.name for key in read_keys(tmp_path / "keys")] == ["me"]
+
+
 def test_what_kubernetes_adds_to_the_environment_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     """A service named pgb-serve puts its address into every container near it."""
     for name in (
@@ -90,8 +109,8 @@ def test_what_kubernetes_adds_to_the_environment_is_no_setting(monkeypatch: pyte
         ([], {"PGB_DEFAULT_PORTS": "1"}, "", "PGB_DEFAULT_PORTS is not a setting"),
         ([], {"PGB_PORT": "1", "pgb_port": "2"}, "", "PGB_PORT and pgb_port are the same setting"),
         ([], {}, "ports = 1", "ports: "),
-        ([], {}, "ports =", "cannot be read as TOML"),
-        (["--config", "/nowhere"], {}, "", "/nowhere: cannot be read"),
+        ([], {}, "host = [\n\nui = 1", "settings.toml: cannot be read as TOML (Invalid value (at line 3, "),
+        (["--config", "/nowhere"], {}, "", "/nowhere: cannot be read (No such file or directory)"),
         (["--config", ""], {}, "", "config: is empty"),
         ([], {"PGB_CONFIG": " "}, "", "config: is empty"),
         (["a", ""], {}, "", "artifacts: one of the list is empty"),
@@ -110,6 +129,7 @@ def test_what_kubernetes_adds_to_the_environment_is_no_setting(monkeypatch: pyte
         (["--cors-origins", "https://a:70000"], {}, "", "cors_origins: is a list"),
         (["--cors-origins", "https://m\xfcller.example"], {}, "", "as browsers send it, xn--"),
         (["--otlp-endpoint", "collector:4318"], {}, "", "otlp_endpoint: is an http"),
+        (["--otlp-endpoint", "http://collector:4318?token=1"], {}, "", "otlp_endpoint: is an http"),
         (["--otlp-endpoint", "http://collector:4318/v1/traces/"], {}, "", "otlp_endpoint: ends with /v1/traces"),
         (["--max-body-bytes", "2147483648", "--max-pending-bytes", "9999999999"], {}, "", "max_body_bytes: "),
         (["--max-pending-bytes", "9999999999999"], {}, "", "max_pending_bytes: "),

@@ -128,7 +128,7 @@ def test_what_nobody_expected_is_a_500_in_the_dialect(
 class Gone:
     """A client of whom the server tells that it leaves while its request waits."""
 
-    gone = behind = False
+    gone = behind = waits = False
 
     def __init__(self, body: bytes) -> None:
         self.received = clock()

@@ -78,7 +78,7 @@ def _unsent(server: uvicorn.Server) -> list[int]:
 class Behind:
     """A client that has not fetched the answer before."""
 
-    gone, behind = False, True
+    gone, behind, waits = False, True, False
 
     def __init__(self) -> None:
         self.received = clock()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
-from service.dialects.strict import check_values
+from service.dialects.strict import check_values, said
 from service.dialects.v2.schemas import IndexRequest, InferRequest, LoadRequest, RequestInput, UnloadRequest
 from service.errors import InvalidInput, Malformed, TooLarge
 
@@ -182,4 +182,4 @@ def _described(error: ValidationError) -> InvalidInput:
     found = error.errors(include_url=False, include_input=False, include_context=False)[0]
     names = {"inputs", "outputs", "name", "shape", "datatype", "data", "parameters", "id", "ready"}
     place = ".".join(str(part) for part in found["loc"] if isinstance(part, int) or part in names)
-    return InvalidInput(f"{place or 'request'}: {found['msg']}")
+    return InvalidInput(f"{place or 'request'}: {said(found)}")
