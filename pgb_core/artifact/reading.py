@@ -34,7 +34,7 @@ class Artifact:
         return self.manifest.forms[name]
 
     def graph(self, form: str) -> Path:
-        """The file that an engine runs: an ONNX graph, or PyTorch's tensors. Raises ArtifactError as `form` does."""
+        """The file that a runtime runs: an ONNX graph, or PyTorch's tensors. Raises ArtifactError as `form` does."""
         return self.path / self.form(form).file
 
     def size(self, form: str) -> int:

@@ -31,14 +31,14 @@ def check_free(config: CompressConfig) -> None:
 
 def check_forms(config: CompressConfig, report: Report) -> None:
     """Say which forms cannot be judged here. Raises ConfigError when that leaves none."""
-    here = [form for form in config.forms if engine_here(form)]
+    here = [form for form in config.forms if runtime_here(form)]
     if not here:
-        raise ConfigError("--forms: the engine of none of these is installed, so no loss can be told; add fp32")
+        raise ConfigError("--forms: the runtime of none of these is installed, so no loss can be told; add fp32")
     if config.min_speedup is not None and all(form_of(form).devices[0] != "cpu" for form in here):
         raise ConfigError("--min-speedup is measured on the CPU, and none of --forms is for it; add fp32")
     for form in config.forms:
         if form not in here:
-            report.warn(f"form {form}: its engine is not installed, so nothing is promised of it")
+            report.warn(f"form {form}: its runtime is not installed, so nothing is promised of it")
 
 
 def check_rows(choosing: Run, confirming: Run) -> int:
@@ -67,8 +67,8 @@ def check_defined(dense: Metrics | None) -> Metrics:
     return dense
 
 
-def engine_here(form: str) -> bool:
-    """Whether the engine that runs a form is installed."""
+def runtime_here(form: str) -> bool:
+    """Whether the runtime of a form is installed."""
     try:
         importlib.import_module(RUNTIMES[form_of(form).runtimes[0]].module)
     except ImportError:
@@ -77,5 +77,5 @@ def engine_here(form: str) -> bool:
 
 
 def run_here(manifest: Manifest) -> list[str]:
-    """The forms that were run when the artifact was written; others lack their engine or device."""
+    """The forms that were run when the artifact was written; others lack their runtime or device."""
     return [name for name, record in manifest.forms.items() if record.ran]

@@ -20,7 +20,7 @@ from pgb_core.run.output import Output
 from pgb_core.run.run import Run
 from pgb_core.run.shared import Shared
 from pgb_core.run.workspace import Workspace
-from pgb_core.seek.checks import check_defined, check_rows, engine_here, run_here
+from pgb_core.seek.checks import check_defined, check_rows, run_here, runtime_here
 from pgb_core.seek.promise import Promise, lost
 from pgb_core.seek.sizes import SIZES, largest, smallest
 from pgb_core.tasks.metrics import Metrics, standard_error
@@ -208,7 +208,7 @@ class Seeker:
             if form in run_here(artifact.manifest):
                 with load(artifact.path, form) as loaded:
                     scores.append(run.judge.of(loaded.runtime.run))
-            elif engine_here(form):  # the others were told before the search
+            elif runtime_here(form):  # the others were told before the search
                 self._report.warn(f"form {form}: it did not run here, so nothing is promised of it")
         confirmed = lost(dense, [metrics for metrics in scores if metrics is not None])
         error = standard_error(dense.main, dense.points() or 0.0, self._rows)

@@ -534,7 +534,7 @@ def test_an_argument_that_no_command_has_is_named(capsys: pytest.CaptureFixture[
             "90.0% of the answers equal on 9 inputs, gains 0.25 points",
         ),
         ({}, True, "the PyTorch model itself"),
-        ({}, False, "not run yet: its engine or device is not available here"),
+        ({}, False, "not run yet: its runtime or device is not available here"),
     ],
 )
 def test_what_each_form_is_worth_is_told(measured: dict[str, object], ran: bool, said: str) -> None:
