@@ -13,6 +13,7 @@ _LINK = re.compile(r"\]\(([^)#\s]+)(#[^)]*)?\)")
 _TO_HEADING = re.compile(r"\]\(([^)#\s]*)#([^)]*)\)")
 _FILE = re.compile(r"`((?:pgb_core|service|benchmarks|tests|deploy|docker|examples)/[\w./-]+)`")
 _CHOSEN = re.compile(r"[A-Z]{3,}")
+_TEST = re.compile(r"^(?:async )?def (test_\w+)", re.MULTILINE)
 _BLOCK = re.compile(r"```.*?```", re.DOTALL)
 
 
@@ -42,6 +43,13 @@ def test_a_file_of_the_code_that_a_page_names_is_there(page: Path) -> None:
     """A name in capitals, such as NAME, stands for one that is to be chosen."""
     named = _FILE.findall(page.read_text())
     assert [path for path in named if not _CHOSEN.search(path) and not (ROOT / path).exists()] == []
+
+
+def test_a_test_that_a_page_names_is_there() -> None:
+    """By its name, in any file of tests."""
+    known = {name for file in (ROOT / "tests").rglob("*.py") for name in _TEST.findall(file.read_text())}
+    named = {name for page in PAGES for name in re.findall(r"`(test_\w+)`", page.read_text())}
+    assert named - known == set()
 
 
 def test_every_page_and_picture_is_linked_to() -> None:
