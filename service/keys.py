@@ -174,9 +174,9 @@ def _stamp(path: Path) -> tuple[int, ...] | None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Print a new key once."""
     parser = Parser(prog="python -P -m service.keys", description="Add an API key to a file of hashes.")
-    parser.add_argument("file", type=Path)
+    parser.add_argument("file", type=Path, help="file of hashes; made if it does not exist")
     parser.add_argument("name", help="whose key it is; shown in the log")
-    parser.add_argument("--admin", action="store_true", help="may also load, unload and split models")
+    parser.add_argument("--admin", action="store_true", help="the key may also load, unload and split models")
     args = parser.parse_args(argv)
     try:
         print(make_key(args.file, args.name, SCOPES[args.admin]))

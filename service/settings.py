@@ -341,13 +341,14 @@ def _parser() -> Parser:
         prog="pgb serve",
         usage="%(prog)s [ARTIFACT ...] [--SETTING VALUE ...]",
         description="Serve artifacts over HTTP.",
-        epilog="Write lists as a,b,c.",
+        epilog="The default of a setting is in brackets. Lists are written a,b,c, and switches true or false.",
     )
     parser.add_argument("artifacts", nargs="*", help=_help("artifacts"))
     parser.add_argument("--config", help="TOML file of settings; PGB_CONFIG names one too")
     for name, field in Settings.model_fields.items():
         if name != "artifacts":
-            parser.add_argument(f"--{name.replace('_', '-')}", help=f"{_help(name)} [{field.default}]")
+            default = "" if field.default in (None, ()) else f" [{field.default}]"
+            parser.add_argument(f"--{name.replace('_', '-')}", help=f"{_help(name)}{default}")
     return parser
 
 

@@ -25,7 +25,7 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class FormRecord:
-    """One form that an artifact carries: a file that some engine runs.
+    """One form that an artifact carries: a file that a runtime runs.
 
     file, check: names of the graph (or the tensors), and of the inputs with the logits that it must give. numbers: that
     its products are computed in. runtimes, devices: what runs it, the usual one first. tolerance: how far its logits

@@ -36,7 +36,7 @@ class Artifact:
         return self.manifest.forms[name]
 
     def graph(self, form: str) -> Path:
-        """The file that an engine runs: an ONNX graph, or PyTorch's tensors. Raises ArtifactError as `form` does."""
+        """The file that a runtime runs: an ONNX graph, or PyTorch's tensors. Raises ArtifactError as `form` does."""
         return self.path / self.form(form).file
 
     def size(self, form: str) -> int:
@@ -71,7 +71,7 @@ def open_artifact(path: str | Path) -> Artifact:
         if size > MAX_MANIFEST_BYTES:
             raise ArtifactError(f"{root}: the manifest has {size} bytes, at most {MAX_MANIFEST_BYTES} are read")
         content = (root / MANIFEST).read_bytes()
-        manifest = Manifest.from_json(content.decode())
+        manifest = _manifest(root, content.decode())
     except OSError as error:
         if isinstance(error, PermissionError):
             raise _unreadable(root, MANIFEST, error) from error
@@ -100,6 +100,15 @@ def open_artifact(path: str | Path) -> Artifact:
         if name.endswith(GRAPH):
             _check_graph(root, name, manifest)
     return Artifact(root, manifest, hashlib.sha256(content).hexdigest())
+
+
+def _manifest(root: Path, text: str) -> Manifest:
+    """What a manifest says. Raises ArtifactError that names the artifact, and what to do."""
+    try:
+        return Manifest.from_json(text)
+    except ArtifactError as error:
+        said, _, remedy = str(error).partition("; ")
+        raise ArtifactError(f"{root}: {said}; {remedy or 'copy the artifact again, or make it again'}") from error
 
 
 def _unreadable(root: Path, name: str, error: OSError) -> ArtifactError:

@@ -62,7 +62,7 @@ def task_of(config: Mapping[str, Any], source: object) -> str:
         raise CheckpointError(
             f"{source}: is {name}, which has no head for a task; fine-tune it for classification or question answering"
         )
-    raise CheckpointError(f"{source}: its config does not name the task it was trained for; say --task")
+    raise CheckpointError(f"{source}: its config.json does not name the task it was trained for; give --task")
 
 
 def encoder_config_of(config: Any, task: str) -> EncoderConfig:

@@ -10,6 +10,7 @@ from os.path import expanduser
 
 from pgb_core.commands.base import Command
 
+SHAPES = "1x32,1x128,8x128,1x384"
 MOST_SECONDS = 600
 MOST_TOKENS = 1 << 17  # of a batch, padded: 256 texts of 512 tokens
 
@@ -17,14 +18,20 @@ MOST_TOKENS = 1 << 17  # of a batch, padded: 256 texts of 512 tokens
 def add(p: argparse.ArgumentParser) -> None:
     """Artifact, rival, shapes and time."""
     p.add_argument("artifact", help="directory of an artifact, or hf://OWNER/NAME")
-    p.add_argument("--against", type=expanduser, metavar="CHECKPOINT", help="the dense model to compare with")
-    p.add_argument("--shapes", default="1x32,1x128,8x128,1x384", help="batch x tokens, comma-separated")
+    p.add_argument(
+        "--against", type=expanduser, metavar="CHECKPOINT", help="checkpoint of the dense model to compare with"
+    )
+    p.add_argument(
+        "--shapes",
+        default=SHAPES,
+        help=f"shapes to time, each as batch x tokens, separated by commas (default {SHAPES})",
+    )
     p.add_argument(
         "--threads", type=int, help="threads of each model (default: one for each core this process may use)"
     )
     p.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="device of all models (default cpu)")
     p.add_argument(
-        "--seconds", type=float, default=3.0, help="time for each model and shape, in short turns (default 3)"
+        "--seconds", type=float, default=3.0, help="seconds for each model and shape, in short turns (default 3)"
     )
     p.add_argument("--json", action="store_true", help="one JSON object on standard output")
 

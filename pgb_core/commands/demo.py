@@ -15,8 +15,8 @@ MOST_PORT = 65535
 def add(p: argparse.ArgumentParser) -> None:
     """Where the models go, and where they are served."""
     p.add_argument("--dir", type=expanduser, default=".demo", help="directory for its models (default .demo)")
-    p.add_argument("--host", default="127.0.0.1")
-    p.add_argument("--port", type=int, default=8000)
+    p.add_argument("--host", default="127.0.0.1", help="address to serve the models on (default 127.0.0.1)")
+    p.add_argument("--port", type=int, default=8000, help="port to serve the models on (default 8000)")
     p.add_argument(
         "--threads",
         type=int,

@@ -15,7 +15,12 @@ from pgb_core.config import CompressConfig
 def add(p: argparse.ArgumentParser) -> None:
     """Model, data, and how to read it."""
     p.add_argument("model", type=expanduser, help="checkpoint, artifact, or hf://OWNER/NAME for an artifact on the hub")
-    p.add_argument("--data", type=expanduser, required=True, help="labelled rows")
+    p.add_argument(
+        "--data",
+        type=expanduser,
+        required=True,
+        help="file of labelled rows, or a hub dataset (docs/data.md has the rules)",
+    )
     p.add_argument("--form", help="form of an artifact that is evaluated (default: its first form)")
     add_settings(p, CompressConfig, ("task", "text_column", "pair_column", "label_column", "labels"))
     p.add_argument("--json", action="store_true", help="one JSON object on standard output")

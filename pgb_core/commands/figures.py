@@ -14,7 +14,7 @@ def figure(value: float | None, form: str) -> str:
 def held(measured: Mapping[str, Any], ran: bool) -> str:
     """A sentence on how closely a form agrees with the model."""
     if not ran:
-        return "not run yet: its engine or device is not available here"
+        return "not run yet: its runtime or device is not available here"
     if "parity" in measured:
         return f"logits within {measured['parity']['max_difference']:.1e} on {measured['parity']['inputs']} inputs"
     if "equal_answers" not in measured:

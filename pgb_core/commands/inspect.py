@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     from pgb_core.plan import Plan, flops
 
     if args.form and not args.triton:
-        raise ConfigError(f"--form {args.form}: only --triton is of one form; give --triton too, or leave it out")
+        raise ConfigError(f"--form {args.form}: says which form --triton is for; give --triton, or leave --form out")
     opened = artifact.open_artifact(located(args.artifact))
     plan = Plan.from_json(opened.plan.read_text("utf-8"))
     if args.html:

@@ -15,7 +15,7 @@ checked against its hash first. `pgb serve hf://REPO` and `pgb_core.load("hf://R
 
 def add(p: argparse.ArgumentParser) -> None:
     """Artifact and repository."""
-    p.add_argument("artifact", type=expanduser)
+    p.add_argument("artifact", type=expanduser, help="directory of an artifact")
     p.add_argument("repo", help="OWNER/NAME on the hub; created if it does not exist")
     p.add_argument("--private", action="store_true", help="make the repository private")
 

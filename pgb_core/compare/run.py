@@ -17,7 +17,7 @@ from pgb_core.compare.timing import BASELINE, Measured, timed
 from pgb_core.errors import ConfigError
 from pgb_core.export.forms import form_of
 from pgb_core.machine import facts
-from pgb_core.measure.comparison import engine_here
+from pgb_core.measure.comparison import runtime_here
 from pgb_core.progress.report import Report as Progress
 from pgb_core.run.workspace import locked
 from pgb_core.tasks.metrics import standard_error
@@ -32,7 +32,7 @@ def compare(config: CompareConfig, progress: Progress) -> Report:
     Every finished point is kept: the same command goes on from there. Raises PGBError.
     """
     _check_own(Path(config.out))
-    if not any(engine_here(form) and form_of(form).devices[0] == "cpu" for form in config.forms):
+    if not any(runtime_here(form) and form_of(form).devices[0] == "cpu" for form in config.forms):
         raise ConfigError("--forms: points are timed on the CPU, and none of these runs on it here; add fp32")
     with locked(Path(config.out), progress.warn), threads(config.threads) as count:
         points = Points(config, progress)

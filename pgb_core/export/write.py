@@ -127,7 +127,7 @@ def _tried(
 ) -> tuple[FormRecord, bytes | None]:
     """What is known of a form once it has run, and the logits that it gave to its check; None for the model's own.
 
-    A form whose engine is not here, or whose device, has run nowhere, and is held to the model's logits when it does.
+    A form whose runtime or device is not here has run nowhere, and is held to the model's logits when it does.
     """
     runtime = _opened(draft, form, made.threads)
     if runtime is None:

@@ -246,8 +246,8 @@ def _lost(measured: Mapping[str, Any]) -> str:
     return f"{1 - measured['equal_answers']:.2%} of answers" if "equal_answers" in measured else ""
 
 
-def engine_here(form: str) -> bool:
-    """Whether the engine that runs a form is installed."""
+def runtime_here(form: str) -> bool:
+    """Whether the runtime of a form is installed."""
     try:
         importlib.import_module(RUNTIMES[form_of(form).runtimes[0]].module)
     except ImportError:

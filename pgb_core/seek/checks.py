@@ -8,7 +8,7 @@ from pgb_core.artifact import MANIFEST, Manifest
 from pgb_core.config import CompressConfig
 from pgb_core.errors import ConfigError
 from pgb_core.export.forms import form_of
-from pgb_core.measure.comparison import engine_here
+from pgb_core.measure.comparison import runtime_here
 from pgb_core.progress.report import Report
 from pgb_core.run.inputs import tell_seen
 from pgb_core.run.output import check_place
@@ -30,14 +30,14 @@ def check_free(config: CompressConfig) -> None:
 
 def check_forms(config: CompressConfig, report: Report) -> None:
     """Say which forms cannot be judged here. Raises ConfigError when that leaves none."""
-    here = [form for form in config.forms if engine_here(form)]
+    here = [form for form in config.forms if runtime_here(form)]
     if not here:
-        raise ConfigError("--forms: the engine of none of these is installed, so no loss can be told; add fp32")
+        raise ConfigError("--forms: the runtime of none of these is installed, so no loss can be told; add fp32")
     if config.min_speedup is not None and all(form_of(form).devices[0] != "cpu" for form in here):
         raise ConfigError("--min-speedup is measured on the CPU, and none of --forms is for it; add fp32")
     for form in config.forms:
         if form not in here:
-            report.warn(f"form {form}: its engine is not installed, so nothing is promised of it")
+            report.warn(f"form {form}: its runtime is not installed, so nothing is promised of it")
 
 
 def check_rows(choosing: Run, confirming: Run) -> int:
@@ -67,5 +67,5 @@ def check_defined(dense: Metrics | None) -> Metrics:
 
 
 def run_here(manifest: Manifest) -> list[str]:
-    """The forms that were run when the artifact was written; others lack their engine or device."""
+    """The forms that were run when the artifact was written; others lack their runtime or device."""
     return [name for name, record in manifest.forms.items() if record.ran]

@@ -208,7 +208,7 @@ class Seeker:
             if form in run_here(artifact.manifest):
                 with load(artifact.path, form) as loaded:
                     scores.append(run.judge.of(loaded.runtime.run))
-            elif comparison.engine_here(form):  # the others were told before the search
+            elif comparison.runtime_here(form):  # the others were told before the search
                 self._report.warn(f"form {form}: it did not run here, so nothing is promised of it")
         confirmed = lost(dense, [metrics for metrics in scores if metrics is not None])
         error = standard_error(dense.main, dense.points() or 0.0, self._rows)

@@ -1,5 +1,6 @@
 """The command line: one clear line for every mistake, JSON where it is asked for."""
 
+import argparse
 import errno
 import io
 import json
@@ -18,7 +19,7 @@ from pydantic import BaseModel
 
 from pgb_core import cli
 from pgb_core.artifact import Artifact, open_artifact
-from pgb_core.commands import serve
+from pgb_core.commands import COMMANDS, serve
 from pgb_core.commands.figures import held
 from pgb_core.compare.config import CompareConfig
 from pgb_core.config import CompressConfig
@@ -213,7 +214,7 @@ def test_inspect_shows_one_thing(tmp_path: Path, capsys: pytest.CaptureFixture[s
     """A flag that would change nothing is refused before anything is read."""
     code, _, error = run(capsys, "inspect", tmp_path, "--form", "int8")
     assert code == 1
-    assert "--form int8: only --triton is of one form; give --triton too, or leave it out" in error
+    assert "--form int8: says which form --triton is for; give --triton, or leave --form out" in error
     for more in (("--json", "--triton"), ("--html", "page.html", "--json"), ("--html", "page.html", "--triton")):
         with pytest.raises(SystemExit):
             run(capsys, "inspect", tmp_path, *more)
@@ -365,6 +366,14 @@ def test_every_command_explains_itself(command: str, names: str, capsys: pytest.
     assert f"usage: pgb {command}" in said
     assert "{'" not in said  # a sign of percent is no format
     assert not [name for name in names.split() if name not in said]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_argument_of_a_command_is_explained(command: str) -> None:
+    """None has a name alone."""
+    parser = argparse.ArgumentParser()
+    COMMANDS[command].add(parser)
+    assert [action.dest for action in parser._actions if not action.help] == []
 
 
 @pytest.mark.parametrize(
@@ -552,7 +561,7 @@ def test_an_argument_that_no_command_has_is_named(capsys: pytest.CaptureFixture[
             "90.0% of the answers equal on 9 inputs, gains 0.25 points",
         ),
         ({}, True, "the PyTorch model itself"),
-        ({}, False, "not run yet: its engine or device is not available here"),
+        ({}, False, "not run yet: its runtime or device is not available here"),
     ],
 )
 def test_what_each_form_is_worth_is_told(measured: dict[str, object], ran: bool, said: str) -> None:

@@ -1,6 +1,7 @@
 """Which column is what: as named, as its name says, or asked; and what was read is told."""
 
 import json
+import re
 import sys
 import types
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import pytest
 
 from pgb_core.artifact import POINTER
 from pgb_core.data import Columns, Data, TextRow, read_data, read_labels
+from pgb_core.data.columns import LABELS, PAIRS, TEXTS
 from pgb_core.data.labels import LabelReading
 from pgb_core.data.rows import Named
 from pgb_core.errors import DataError
@@ -301,3 +303,14 @@ def test_a_hub_label_knows_its_name_and_its_number(monkeypatch: pytest.MonkeyPat
     assert [label for *_, label in cells(found)] == [(Named("neg", 0), Named("pos", 1)), ()]
     assert "'mood' is not read" in found.notes[0]
     assert json.dumps(found.notes)
+
+
+def test_the_page_on_data_lists_the_names_by_which_columns_are_known() -> None:
+    """All of them, in the order of the code."""
+    page = (Path(__file__).parents[2] / "docs/data.md").read_text("utf-8")
+    listed = [
+        re.search(rf"^\| {role} \| (.*) \|$", page, re.MULTILINE) for role in ("pair of texts", "single text", "label")
+    ]
+    pairs, texts, labels = (re.findall(r"`([^`]+)`", found[1]) for found in listed if found)
+    assert list(zip(pairs[::2], pairs[1::2], strict=True)) == list(PAIRS)
+    assert (tuple(texts), tuple(labels)) == (TEXTS, LABELS)

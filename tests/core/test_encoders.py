@@ -96,7 +96,7 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
         (["BertForTokenClassification"], "is BertForTokenClassification, which labels every token"),
         (["BertForMaskedLM"], "which fills in masked words"),
         (["BertForPreTraining"], "which was pre-trained only"),
-        ([], "does not name the task it was trained for; say --task"),
+        ([], "does not name the task it was trained for; give --task"),
     ):
         (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert", "architectures": named}))
         with pytest.raises(CheckpointError, match=said):

@@ -299,7 +299,7 @@ def test_a_head_that_nobody_saved_is_refused(tmp_path: Path) -> None:
     same(load_checkpoint(folder), wanted)
     folder, _ = adapter(tmp_path / "c", base(tmp_path / "other"))
     _edit(folder, task_type=None)
-    with pytest.raises(CheckpointError, match="does not name the task it was trained for; say --task"):
+    with pytest.raises(CheckpointError, match="does not name the task it was trained for; give --task"):
         load_checkpoint(folder)
     assert load_checkpoint(folder, "classification").labels
 

@@ -272,7 +272,7 @@ def test_what_cannot_be_promised_is_refused_before_any_training(
     for given, said in (
         ({"eval": few}, "half of the rows are 35, too few"),
         ({"eval": alike}, "10 of 100 rows are among the rows to learn from, too many .* take them out"),
-        ({"forms": "openvino,openvino-int8"}, "the engine of none of these is installed"),
+        ({"forms": "openvino,openvino-int8"}, "the runtime of none of these is installed"),
         ({"checkpoint": stars, "eval": same}, "pearson of the dense model is not defined on half of the rows"),
         ({"max_drop": None, "min_speedup": 2.0, "forms": "gpu"}, "--min-speedup is measured on the CPU"),
         ({"resume": True, "eval": few}, "too few"),

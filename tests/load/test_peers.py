@@ -324,6 +324,12 @@ def test_rows_have_a_cell_for_every_head() -> None:
     assert findings.failed(FIGURES) == {"Ray Serve": "DidNotStartError: first … last"}
 
 
+def test_the_page_says_what_the_report_says_of_servers_that_are_not_compared() -> None:
+    """A row for each, with its reason."""
+    page = (Path(__file__).parents[2] / "docs/peers.md").read_text("utf-8")
+    assert [name for name, why in NOT_RUN.items() if f"| {name} | {why} |" not in page] == []
+
+
 def test_the_report_stands_alone() -> None:
     """It fetches nothing, is well formed and says why one is missing."""
     page = render(FIGURES)

@@ -32,8 +32,8 @@ RIVALS: dict[str, Rival] = {
 }
 # By name: why it is not among them.
 NOT_RUN = {
-    "Text Embeddings Inference": "not on PyPI; built from Rust sources or pulled as an image, and neither is reachable",
-    "OpenVINO Model Server": "not on PyPI; pulled as an image, which is not reachable",
-    "KServe": "its server of Hugging Face models is not on PyPI; without it a model is a script as with the others",
+    "Text Embeddings Inference": "not on PyPI; it is built from Rust sources, or run as an image",
+    "OpenVINO Model Server": "not on PyPI; it is run as an image",
+    "KServe": "its server for Hugging Face models is not on PyPI; without it, it would run the script of the others",
     "TorchServe": "no longer maintained",
 }

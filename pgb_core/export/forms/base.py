@@ -28,7 +28,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Form:
-    """One way to write a model for an engine.
+    """One way to write a model for a runtime.
 
     build: from a model, and the ranges of what its maps read, to its graph; without ranges every scale is computed as
     inputs come. None where the file is PyTorch's tensors. numbers: the number format of its products, such as

@@ -18,7 +18,7 @@ PLAIN = {"gelu": ("Gelu", "none"), "gelu_new": ("Gelu", "tanh"), "gelu_pytorch_t
 
 
 class OpenVino(Writer):
-    """Weights in float32, which the engine turns into what it computes in."""
+    """Weights in float32, which the runtime turns into what it computes in."""
 
     note = "token-major, plain"
 
@@ -31,7 +31,7 @@ class OpenVino(Writer):
         return self.plain(name, self.g.constant(f"{name}.weight", weight.T), bias, x)
 
     def attend(self, name: str, a: Attention, query: str, key: str, value: str) -> str:
-        """Spelled out; the engine makes one operator of it."""
+        """Spelled out; the runtime makes one operator of it."""
         g = self.g
         shape = g.constant(f"heads.{a.heads}", [0, 0, a.heads, -1])
 
@@ -59,7 +59,7 @@ class OpenVino(Writer):
 class OpenVinoInt8(OpenVino):
     """Inputs of known range have one scale, and weights 7 bits, which are right on CPUs without VNNI too.
 
-    Where no range is known, and for neurons, the engine computes scales as inputs come, one for some channels of a
+    Where no range is known, and for neurons, the runtime computes scales as inputs come, one for some channels of a
     token; it does so for weights of 8 bits.
     """
 
@@ -67,7 +67,7 @@ class OpenVinoInt8(OpenVino):
     small_tables = True
 
     def product(self, name: str, weight: Tensor, bias: Tensor | None, x: str, seen: Range | None) -> str:
-        """The input as the engine reads a quantised one, and the weight as it reads one that is to stay in int8."""
+        """The input as the runtime reads a quantised one, and the weight as it reads one that is to stay in int8."""
         if self.exact(name):
             return super().product(name, weight, bias, x, seen)
         g, bits = self.g, 8

@@ -1,6 +1,6 @@
-"""Token-major graphs, [batch, tokens, channels] throughout: one walk through the encoder for all engines.
+"""Token-major graphs, [batch, tokens, channels] throughout: one walk through the encoder for all runtimes.
 
-The file of an engine defines a subclass of `Writer`, which says how products, attention and sums are written for it.
+The file of a runtime defines a subclass of `Writer`, which says how products, attention and sums are written for it.
 """
 
 from __future__ import annotations
