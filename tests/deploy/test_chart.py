@@ -138,6 +138,14 @@ def test_the_rules_of_a_release_see_that_release_alone(helm: Path, tmp_path: Pat
         assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
+def test_rules_of_one_s_own_are_of_the_release_however_yaml_writes_them(helm: Path, tmp_path: Path) -> None:
+    """Between double quotes each mark of the selector has a backslash before it."""
+    rules = tmp_path / "rules.yml"
+    rules.write_text(r"""{groups: [{name: a, rules: [{alert: Down, expr: "up{job=\"pgb\"} < 1"}]}]}""")
+    spec = one(render(helm, "claim", "--set-file", f"prometheusRule.file={rules}"), "PrometheusRule")["spec"]
+    assert spec["groups"][0]["rules"][0]["expr"] == 'up{job="pgb", namespace="ml", service="web-pgb-serve"} < 1'
+
+
 def test_the_dashboard_is_a_config_map_that_grafana_finds(helm: Path) -> None:
     """Whole, under the label that its sidecar looks for."""
     found = one(render(helm, "image"), "ConfigMap")
@@ -348,6 +356,13 @@ def test_names_stay_text_however_they_look(helm: Path) -> None:
     objects = render(helm, "claim", "-n", "123", "--set-string", f"{names},{more}", *switched, release="on")
     assert [fault for item in objects for fault in k8s_faults(item, "1.33")] == []
     assert pod(objects)["spec"]["containers"][0]["volumeMounts"][0]["subPath"] == "2026-11-27"
+
+
+@pytest.mark.parametrize("tag", ["_1", "1.0-", f"{'1' * 62}-rc"])
+def test_a_tag_makes_a_label_that_a_cluster_takes(tag: str, helm: Path) -> None:
+    """A tag may begin or end with what no label does, and be longer."""
+    labels = one(render(helm, "claim", "--set-string", f"image.tag={tag}"), "Deployment")["metadata"]["labels"]
+    assert re.fullmatch(r"(?=.{1,63}\Z)[^\W_]([\w.-]*[^\W_])?", labels["app.kubernetes.io/version"])
 
 
 def test_a_pod_listens_at_its_addresses_of_ipv6_if_told(helm: Path) -> None:

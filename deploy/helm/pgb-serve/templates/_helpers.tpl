@@ -9,7 +9,8 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 
 {{- define "pgb.labels" -}}
 {{- include "pgb.selector" . }}
-app.kubernetes.io/version: {{ .Values.image.tag | default .Chart.AppVersion | trunc 63 | quote }}
+{{- /* A label begins and ends with a letter or a digit, which a tag need not. */}}
+app.kubernetes.io/version: {{ .Values.image.tag | default .Chart.AppVersion | trunc 63 | trimAll "-._" | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- end }}
