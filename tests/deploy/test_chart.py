@@ -192,6 +192,7 @@ def test_the_ways_in_lead_to_the_service(helm: Path) -> None:
         ),
         ("ingress.enabled=true", "ingress.host is empty"),
         ("httpRoute.enabled=true", "httpRoute.gateways is empty"),
+        ("rollingUpdate.maxSurge=0", "rollingUpdate.maxSurge and rollingUpdate.maxUnavailable are both 0"),
         (
             "autoscaling.engine=hpa,autoscaling.min=5,autoscaling.max=3",
             "autoscaling.min is 5, but autoscaling.max is 3",
@@ -235,6 +236,7 @@ def test_a_release_that_no_service_may_be_named_after_is_told(release: str, helm
     "sets",
     [
         "autoscaling.min=5,autoscaling.max=3",  # nothing scales
+        "rollingUpdate.maxSurge=0,rollingUpdate.maxUnavailable=25%",
         "settings.metrics=false",
         "settings.max_load_seconds=600,startupSeconds=600",
         "settings.otlp_endpoint=http://a:4318,networkPolicy.enabled=false",
@@ -307,6 +309,13 @@ def test_a_pod_gets_longer_to_end_than_the_service_needs(drain: float, stop: flo
     times = json.dumps({"drain_seconds": drain, "stop_seconds": stop})
     found = pod(render(helm, "claim", "--set-json", f"settings={times}"))["spec"]["terminationGracePeriodSeconds"]
     assert found == grace > drain + stop
+
+
+@pytest.mark.parametrize("startup", [2, 300, 1800])
+def test_a_rollout_waits_longer_than_its_pods_may_load(startup: int, helm: Path) -> None:
+    """Kubernetes would call it failed after ten minutes. A node needs time for the image before that."""
+    spec = one(render(helm, "claim", "--set", f"startupSeconds={startup}"), "Deployment")["spec"]
+    assert spec["progressDeadlineSeconds"] == startup + 300
 
 
 @pytest.mark.parametrize(
@@ -418,6 +427,8 @@ def test_the_schema_of_the_settings_is_that_of_the_service() -> None:
         "podMonitor.interval=15",
         "keys.enabled=maybe",
         "ingress.host=a b",
+        "httpRoute.hosts[0]=",
+        "rollingUpdate.maxSurge=half",
         "user=0",
         "env[0].name=PGB_PORT",
         "env[0].name=pgb_port",

@@ -61,6 +61,11 @@ labels:
 {{- if and (ne $v.autoscaling.engine "none") (gt (int64 $v.autoscaling.min) (int64 $v.autoscaling.max)) }}
 {{- fail (printf "autoscaling.min is %d, but autoscaling.max is %d. Lower min or raise max" (int64 $v.autoscaling.min) (int64 $v.autoscaling.max)) }}
 {{- end }}
+{{- with $v.rollingUpdate }}
+{{- if not (or (regexFind "[1-9]" (toString .maxSurge)) (regexFind "[1-9]" (toString .maxUnavailable))) }}
+{{- fail "rollingUpdate.maxSurge and rollingUpdate.maxUnavailable are both 0: no pod could be replaced. Raise one of them" }}
+{{- end }}
+{{- end }}
 {{- with $v.prometheusRule.file }}
 {{- $rules := fromYaml . }}
 {{- if not (kindIs "slice" (get $rules "groups")) }}
