@@ -73,7 +73,7 @@ labels:
 {{- end }}
 {{- end }}
 {{- if and $v.settings.otlp_endpoint $v.networkPolicy.enabled (not $v.networkPolicy.egress) }}
-{{- fail "settings.otlp_endpoint is set, but networkPolicy.egress is empty: no pod could reach it. Add a rule for the collector to networkPolicy.egress" }}
+{{- fail "settings.otlp_endpoint is set, but networkPolicy.egress is empty: no pod could reach it. Add rules for the collector, and for DNS on port 53, to networkPolicy.egress" }}
 {{- end }}
 {{- include "pgb.checkedSettings" . }}
 {{- include "pgb.checkedLabels" . }}
