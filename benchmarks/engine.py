@@ -22,7 +22,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 _SCRIPT = Path(os.environ.get("SHARED_DATA", ROOT.parent / "shared")) / "tools" / "engine"
 # As the compose file confines the service, and Kubernetes' restricted profile with it.
-CONFINED = ("--init", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--pids-limit=128")
+CONFINED = ("--init", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--pids-limit=1024")
 # For a program beside the service: where /proc has the process that serves, which is not the container's first.
 SERVED = """
 import os, pathlib, signal

@@ -21,7 +21,16 @@ from pgb_core.machine import usable_cores
 from service.batching.batcher import Ran
 from service.batching.queue import Announced
 from service.batching.tokenizing import TokenizingLine
-from service.errors import EmptyInput, InvalidInput, Overloaded, ServiceError, TooLarge, WrongTask, told
+from service.errors import (
+    DeadlineExceeded,
+    EmptyInput,
+    InvalidInput,
+    Overloaded,
+    ServiceError,
+    TooLarge,
+    WrongTask,
+    told,
+)
 from service.models.model import Model
 from service.models.registry import Registry, Suits
 from service.observe.instruments import Instruments
@@ -172,6 +181,9 @@ class Engine:
             model.statistics.failed(call)
             if isinstance(error, Overloaded):
                 self._instruments.rejections.labels("overloaded").inc()
+            if isinstance(error, DeadlineExceeded) and model.healthy and self._hurried(call):
+                call.hurried = True
+                self._instruments.rejections.labels("deadline").inc()
             raise
         except InferenceError as error:
             model.statistics.failed(call)
@@ -179,6 +191,10 @@ class Engine:
         call.stamps.done = clock()
         model.statistics.answered(call)
         self._instruments.answered(call)
+
+    def _hurried(self, call: Call) -> bool:
+        """Whether the client gave the request less time than the service does."""
+        return call.deadline < call.stamps.received + self._settings.max_request_seconds
 
     async def _logits(self, call: Call, model: Model, inputs: Sequence[Text], options: Labelling) -> list[Logits]:
         self._check(call, CLASSIFICATION, [(item,) if isinstance(item, str) else item for item in inputs])

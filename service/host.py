@@ -26,7 +26,7 @@ _OWN_DESCRIPTORS = 64
 def application(settings: Settings, background: bool = False) -> FastAPI:
     """Call `create_app` in a process that only serves, and set up the log by the settings."""
     logs.set_up(settings.log_level)
-    # Texts are tokenised on our own threads; the library's pool would fight the runtime for the cores.
+    # Texts are tokenised on our own threads; the library's pool would take cores from the runtime.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     sys.setswitchinterval(_SWITCH_SECONDS)
     app = create_app(settings, background)

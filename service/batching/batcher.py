@@ -172,7 +172,7 @@ class Batcher(Generic[Item, Result]):
             if job.future.done():
                 job.future.result()
             else:
-                with expiring(job.future, deadline, "the request's deadline passed before its answer was ready"):
+                with expiring(job.future, deadline):
                     await job.future
         except DeadlineExceeded:
             reason = "deadline"

@@ -24,12 +24,13 @@ def settle(future: asyncio.Future[Result], outcome: Result | BaseException) -> N
 
 
 @contextmanager
-def expiring(future: asyncio.Future[Result], deadline: float, said: str) -> Iterator[None]:
+def expiring(future: asyncio.Future[Result], deadline: float) -> Iterator[None]:
     """Inside, the future fails with DeadlineExceeded at an instant of `clock`."""
     if deadline == float("inf"):
         yield
         return
-    timer = future.get_loop().call_later(deadline - clock(), lambda: settle(future, DeadlineExceeded(said)))
+    late = DeadlineExceeded("the request's deadline passed before its answer was ready")
+    timer = future.get_loop().call_later(deadline - clock(), settle, future, late)
     try:
         yield
     finally:

@@ -1,4 +1,7 @@
-"""Tokenises long texts in pieces on a few threads, in fair turns, and only while a request waits for them."""
+"""Does long work in pieces on a few threads, in fair turns, and only while a request waits for it.
+
+Most of it is tokenising. Finding answers in many windows, and putting many labels in order, are done here, too.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ _FIRST_GUESS = 1e-6  # seconds a character
 
 @dataclass(eq=False, slots=True)
 class _Task:
-    """A request's texts: the generator that reads them, and where its result goes."""
+    """Work of a request: the generator that does it, and where its result goes."""
 
     work: Work[Any]
     flow: Hashable
@@ -73,7 +76,7 @@ class TokenizingLine:
                 self._threads[-1].start()
             self._changed.notify()
         try:
-            with expiring(task.future, deadline, "the request's deadline passed before its texts were tokenised"):
+            with expiring(task.future, deadline):
                 result: Result = await task.future
                 return result
         finally:

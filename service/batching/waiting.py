@@ -108,22 +108,28 @@ class Waiting(Generic[Item]):
         self._take(head)
         for size in sorted(self._by_size, key=lambda size: abs(size - head.size)):
             for flow, entries in list(self._by_size[size].items()):
+                if not self._fits(size, width, len(batch)):  # nor would it for the other flows, which may be many
+                    break
                 for entry in list(islice(entries, self.budget // size + 1)):
-                    count, wider = len(batch), max(width, size)
-                    padding = wider * (count + 1) - width * count - size
                     if (
-                        padding > self.launch / count  # more than its share of starting the batch
-                        or wider * (count + 1) > self.budget
-                        or entry.queued > latest
+                        entry.queued > latest
                         or self._turns.served(flow) + size > furthest
+                        or not self._fits(size, width, len(batch))
                     ):
                         break
                     self._take(entry)
                     batch.append(entry)
-                    width = wider
+                    width = max(width, size)
             if width * (len(batch) + 1) > self.budget:
                 break
         return batch
+
+    def _fits(self, size: int, width: int, count: int) -> bool:
+        """Whether one more entry may join `count` that are at most `width` long, and costs no more padding than its
+        share of starting the batch."""
+        wider = max(width, size)
+        padding = wider * (count + 1) - width * count - size
+        return padding <= self.launch / count and wider * (count + 1) <= self.budget
 
     def _take(self, entry: Entry[Item]) -> None:
         self._turns.serve(entry.flow, entry.size)

@@ -211,7 +211,7 @@ class Arrival:
         probe = route in dialect.probes
         labels = PROBE if probe else call.dialect, call.model, status
         self._instruments.requests.labels(*labels).inc()
-        if call.fault or status >= 500:
+        if call.failed(status):
             self._instruments.faults.labels(*labels).inc()
         logs.request(call, scope["method"], route, status, probe)
         if self._parts.tracer is not None:

@@ -67,7 +67,8 @@ class Call:
     until it is answered; held_bytes: how much of it is in memory. deadline: an instant of `clock`. inputs
     and all below it are set by the engine once they are known; `windows` counts the inputs that the model gets, of
     which a long text or context becomes several; `truncated` counts inputs that were cut, `marks` are those of its
-    batches. fault: whether it failed by a fault of the service, with whatever status.
+    batches. fault: whether it failed by a fault of the service, with whatever status. hurried: whether it failed
+    because the client gave it less time than the service does.
     """
 
     id: str
@@ -77,6 +78,7 @@ class Call:
     held_bytes: int = 0
     dialect: str = ""
     fault: bool = False
+    hurried: bool = False
     stamps: Stamps = field(default_factory=Stamps)
     deadline: float = float("inf")
     model: str = ""
@@ -95,6 +97,10 @@ class Call:
     def give(self, seconds: float) -> None:
         """Answer within `seconds` of arrival; the earlier of two deadlines holds."""
         self.deadline = min(self.deadline, self.stamps.received + seconds)
+
+    def failed(self, status: int) -> bool:
+        """Whether the service failed on it, which was answered with this status."""
+        return (self.fault or status >= 500) and not self.hurried
 
     @property
     def answered(self) -> bool:

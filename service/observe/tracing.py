@@ -69,7 +69,7 @@ class Tracer:
             inside = trace.set_span_in_context(span)
             for stage, (begin, end) in zip(STAGES, stamps.spans(), strict=True):
                 self._tracer.start_span(stage, inside, start_time=wall(begin)).end(wall(end))
-        if call.fault or status >= 500:
+        if call.failed(status):
             span.set_status(StatusCode.ERROR)
         span.end(wall(clock()))
 

@@ -110,6 +110,12 @@ def test_every_container_is_confined(name: str) -> None:
     assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
 
 
+@pytest.mark.parametrize("name", ["job", "service"])
+def test_every_thread_of_a_large_machine_has_room(name: str) -> None:
+    """128 cores: two models, a second form of one that is timed, tokenisers, the libraries' own. 128 were too few."""
+    assert COMPOSE["services"][name]["pids_limit"] >= 6 * 128
+
+
 def test_the_grace_is_longer_than_the_drain() -> None:
     """Otherwise the engine kills what is still being answered."""
     settings = Settings()

@@ -138,6 +138,14 @@ def test_the_rules_of_a_release_see_that_release_alone(helm: Path, tmp_path: Pat
         assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
+def test_rules_of_one_s_own_are_of_the_release_however_yaml_writes_them(helm: Path, tmp_path: Path) -> None:
+    """Between double quotes each mark of the selector has a backslash before it."""
+    rules = tmp_path / "rules.yml"
+    rules.write_text(r"""{groups: [{name: a, rules: [{alert: Down, expr: "up{job=\"pgb\"} < 1"}]}]}""")
+    spec = one(render(helm, "claim", "--set-file", f"prometheusRule.file={rules}"), "PrometheusRule")["spec"]
+    assert spec["groups"][0]["rules"][0]["expr"] == 'up{job="pgb", namespace="ml", service="web-pgb-serve"} < 1'
+
+
 def test_the_dashboard_is_a_config_map_that_grafana_finds(helm: Path) -> None:
     """Whole, under the label that its sidecar looks for."""
     found = one(render(helm, "image"), "ConfigMap")
@@ -184,6 +192,7 @@ def test_the_ways_in_lead_to_the_service(helm: Path) -> None:
         ),
         ("ingress.enabled=true", "ingress.host is empty"),
         ("httpRoute.enabled=true", "httpRoute.gateways is empty"),
+        ("rollingUpdate.maxSurge=0", "rollingUpdate.maxSurge and rollingUpdate.maxUnavailable are both 0"),
         (
             "autoscaling.engine=hpa,autoscaling.min=5,autoscaling.max=3",
             "autoscaling.min is 5, but autoscaling.max is 3",
@@ -227,6 +236,7 @@ def test_a_release_that_no_service_may_be_named_after_is_told(release: str, helm
     "sets",
     [
         "autoscaling.min=5,autoscaling.max=3",  # nothing scales
+        "rollingUpdate.maxSurge=0,rollingUpdate.maxUnavailable=25%",
         "settings.metrics=false",
         "settings.max_load_seconds=600,startupSeconds=600",
         "settings.otlp_endpoint=http://a:4318,networkPolicy.enabled=false",
@@ -301,6 +311,13 @@ def test_a_pod_gets_longer_to_end_than_the_service_needs(drain: float, stop: flo
     assert found == grace > drain + stop
 
 
+@pytest.mark.parametrize("startup", [2, 300, 1800])
+def test_a_rollout_waits_longer_than_its_pods_may_load(startup: int, helm: Path) -> None:
+    """Kubernetes would call it failed after ten minutes. A node needs time for the image before that."""
+    spec = one(render(helm, "claim", "--set", f"startupSeconds={startup}"), "Deployment")["spec"]
+    assert spec["progressDeadlineSeconds"] == startup + 300
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
@@ -348,6 +365,13 @@ def test_names_stay_text_however_they_look(helm: Path) -> None:
     objects = render(helm, "claim", "-n", "123", "--set-string", f"{names},{more}", *switched, release="on")
     assert [fault for item in objects for fault in k8s_faults(item, "1.33")] == []
     assert pod(objects)["spec"]["containers"][0]["volumeMounts"][0]["subPath"] == "2026-11-27"
+
+
+@pytest.mark.parametrize("tag", ["_1", "1.0-", f"{'1' * 62}-rc"])
+def test_a_tag_makes_a_label_that_a_cluster_takes(tag: str, helm: Path) -> None:
+    """A tag may begin or end with what no label does, and be longer."""
+    labels = one(render(helm, "claim", "--set-string", f"image.tag={tag}"), "Deployment")["metadata"]["labels"]
+    assert re.fullmatch(r"(?=.{1,63}\Z)[^\W_]([\w.-]*[^\W_])?", labels["app.kubernetes.io/version"])
 
 
 def test_a_pod_listens_at_its_addresses_of_ipv6_if_told(helm: Path) -> None:
@@ -403,6 +427,8 @@ def test_the_schema_of_the_settings_is_that_of_the_service() -> None:
         "podMonitor.interval=15",
         "keys.enabled=maybe",
         "ingress.host=a b",
+        "httpRoute.hosts[0]=",
+        "rollingUpdate.maxSurge=half",
         "user=0",
         "env[0].name=PGB_PORT",
         "env[0].name=pgb_port",

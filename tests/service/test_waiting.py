@@ -1,7 +1,10 @@
 """Which waiting inputs make a batch."""
 
 import weakref
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -84,6 +87,22 @@ def test_a_large_request_is_cut_into_slices_between_which_others_get_their_turn(
     assert [e.flow for e in waiting.take(0.0)] == ["large", "large"]
     waiting.add(Entry("small", 5, 1.0, "small"))
     assert [waiting.take(2.0)[0].flow for _ in range(3)] == ["large", "small", "large"]
+
+
+def test_once_a_batch_is_full_no_other_flow_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand connections wait with one input each, and ten of these fill a batch."""
+    waiting: Waiting[int] = Waiting(80, 40, 1e9)
+    for n in range(1000):
+        waiting.add(Entry(n, 8, n, flow=n))
+    looked_at: list[object] = []
+
+    def noted(entries: Iterable[Entry[int]], most: int) -> Iterator[Entry[int]]:
+        looked_at.append(entries)
+        return islice(entries, most)
+
+    monkeypatch.setattr("service.batching.waiting.islice", noted)
+    assert len(waiting.take(1e6)) == 10
+    assert len(looked_at) <= 10
 
 
 def test_flows_that_always_wait_get_equal_shares() -> None:

@@ -151,6 +151,27 @@ def test_a_fault_is_counted_as_one_in_every_dialect(held: tuple[str, Held]) -> N
     ]
 
 
+@pytest.mark.parametrize("held", [{"max_request_seconds": 2}], indirect=True)
+def test_the_time_that_a_client_gives_is_no_fault_while_the_model_answers(held: tuple[str, Held]) -> None:
+    """Or any client could raise the alarm. If a batch does not end, its 504 is a fault like those of others."""
+    url, runtime = held
+
+    def faults() -> list[str]:
+        text = httpx.get(f"{url}/metrics").text
+        return re.findall(r'^pgb_faults_total\{dialect="native",model="mood",status="504"\} (\S+)$', text, re.MULTILINE)
+
+    def ask_in_haste() -> int:
+        body, headers = {"inputs": "the film"}, {"X-Request-Timeout-Ms": "100"}
+        return httpx.post(f"{url}/v1/classify", json=body, headers=headers).status_code
+
+    runtime.go.clear()
+    assert ask_in_haste() == 504
+    assert (faults(), metric(url, "pgb_rejections_total")) == ([], 1)
+    until(lambda: httpx.get(f"{url}/health").status_code == 503)
+    assert ask_in_haste() == 504
+    assert (faults(), metric(url, "pgb_rejections_total")) == (["1.0"], 1)
+
+
 @pytest.mark.parametrize("held", [{"max_request_seconds": 0.5}], indirect=True)
 def test_a_runtime_that_does_not_end_turns_ready_to_503_and_back(
     held: tuple[str, Held], caplog: pytest.LogCaptureFixture

@@ -9,7 +9,8 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 
 {{- define "pgb.labels" -}}
 {{- include "pgb.selector" . }}
-app.kubernetes.io/version: {{ .Values.image.tag | default .Chart.AppVersion | trunc 63 | quote }}
+{{- /* A label begins and ends with a letter or a digit, which a tag need not. */}}
+app.kubernetes.io/version: {{ .Values.image.tag | default .Chart.AppVersion | trunc 63 | trimAll "-._" | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- end }}
@@ -60,6 +61,11 @@ labels:
 {{- if and (ne $v.autoscaling.engine "none") (gt (int64 $v.autoscaling.min) (int64 $v.autoscaling.max)) }}
 {{- fail (printf "autoscaling.min is %d, but autoscaling.max is %d. Lower min or raise max" (int64 $v.autoscaling.min) (int64 $v.autoscaling.max)) }}
 {{- end }}
+{{- with $v.rollingUpdate }}
+{{- if not (or (regexFind "[1-9]" (toString .maxSurge)) (regexFind "[1-9]" (toString .maxUnavailable))) }}
+{{- fail "rollingUpdate.maxSurge and rollingUpdate.maxUnavailable are both 0: no pod could be replaced. Raise one of them" }}
+{{- end }}
+{{- end }}
 {{- with $v.prometheusRule.file }}
 {{- $rules := fromYaml . }}
 {{- if not (kindIs "slice" (get $rules "groups")) }}
@@ -67,7 +73,7 @@ labels:
 {{- end }}
 {{- end }}
 {{- if and $v.settings.otlp_endpoint $v.networkPolicy.enabled (not $v.networkPolicy.egress) }}
-{{- fail "settings.otlp_endpoint is set, but networkPolicy.egress is empty: no pod could reach it. Add a rule for the collector to networkPolicy.egress" }}
+{{- fail "settings.otlp_endpoint is set, but networkPolicy.egress is empty: no pod could reach it. Add rules for the collector, and for DNS on port 53, to networkPolicy.egress" }}
 {{- end }}
 {{- include "pgb.checkedSettings" . }}
 {{- include "pgb.checkedLabels" . }}
