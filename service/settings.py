@@ -332,7 +332,7 @@ def _toml(path: str) -> Mapping[str, Any]:
         return tomllib.loads(Path(os.path.expanduser(path)).read_text("utf-8-sig"))
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read ({error.strerror})") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also of bytes, of too many digits, of too many brackets
         raise SettingsError(f"{path}: cannot be read as TOML ({error})") from None
 
 

@@ -110,6 +110,8 @@ def test_what_kubernetes_adds_to_the_environment_is_no_setting(monkeypatch: pyte
         ([], {"PGB_PORT": "1", "pgb_port": "2"}, "", "PGB_PORT and pgb_port are the same setting"),
         ([], {}, "ports = 1", "ports: "),
         ([], {}, "host = [\n\nui = 1", "settings.toml: cannot be read as TOML (Invalid value (at line 3, "),
+        ([], {}, f"port = {'9' * 5000}", "settings.toml: cannot be read as TOML (Exceeds the limit"),
+        ([], {}, f"port = {'[' * 5000}", "settings.toml: cannot be read as TOML (maximum recursion depth"),
         (["--config", "/nowhere"], {}, "", "/nowhere: cannot be read (No such file or directory)"),
         (["--config", ""], {}, "", "config: is empty"),
         ([], {"PGB_CONFIG": " "}, "", "config: is empty"),
