@@ -119,6 +119,31 @@ def test_options_keep_what_their_blocks_hold(seed: int) -> None:
         assert [o.kept for o in menu] == sorted(o.kept for o in menu)
 
 
+def test_an_option_has_the_price_of_all_that_runs() -> None:
+    """Maps without a gather, the products between tokens or the neurons, and the sublayer itself."""
+    prices = table_of("fp32").prices
+    scores = importances(0, layers=1)
+    menus = [menu for _, menu in planning.make_menus(scores, HEAD_DIM, replace(SEARCH, prices=prices)).sublayers]
+    seen = 0
+    for option in (option for menu in menus for option in menu[1:]):
+        drafts = option.recipe
+        blocks = {role: (draft.rows.numel(), draft.cols.shape[1]) for role, draft in drafts.items()}
+        maps = [
+            prices.of_blocks(1, *size, 0) if role in WRITING else prices.of_prefix(*size, HIDDEN)
+            for role, size in blocks.items()
+        ]
+        if Role.FFN_IN in drafts:
+            rest = prices.of_sublayer(HIDDEN, False) + prices.of_neurons(blocks[Role.FFN_IN][0])
+        elif blocks[Role.QUERY] == blocks[Role.VALUE]:
+            heads = len(set((drafts[Role.VALUE].rows // HEAD_DIM).flatten().tolist()))
+            rest = prices.of_sublayer(HIDDEN, True) + prices.of_attention(heads, 2 * blocks[Role.VALUE][0] // heads)
+        else:
+            continue
+        assert option.price == pytest.approx(sum(maps) + rest, rel=1e-12)
+        seen += Role.QUERY in drafts
+    assert seen
+
+
 @given(seed=st.integers(0, 99))
 @settings(max_examples=10)
 def test_no_neurons_keep_more_over_the_same_prefix(seed: int) -> None:
