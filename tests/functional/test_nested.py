@@ -12,6 +12,7 @@ from pgb_core.plan import ATTENTION, FEED_FORWARD, WRITING, Plan, Role, Site
 from pgb_core.prices import table_of
 from pgb_core.search import nested, planning
 from pgb_core.search.menus import Menu
+from pgb_core.search.prices import Prices
 from tests.functional.test_menus import HEAD_DIM, HIDDEN, NEURONS, importances
 
 PRICES = replace(table_of("fp32").prices, gathered_row=0.0)  # so that narrow prefixes stay on the menus
@@ -121,7 +122,7 @@ def test_options_keep_what_their_blocks_hold(seed: int) -> None:
 
 def test_an_option_has_the_price_of_all_that_runs() -> None:
     """Maps without a gather, the products between tokens or the neurons, and the sublayer itself."""
-    prices = table_of("fp32").prices
+    prices = Prices(128, 37.0, 6000.0, 400.0, 80.0, 65.0, sliced_row=3.0, read=5.0, neuron=7.0, mixed=2.0)
     scores = importances(0, layers=1)
     menus = [menu for _, menu in planning.make_menus(scores, HEAD_DIM, replace(SEARCH, prices=prices)).sublayers]
     seen = 0
