@@ -42,7 +42,7 @@ class ClassifyRequest(Strict):
         "largest of their logits",
     )
     stride: StrictInt | None = Field(
-        None, ge=0, description="Tokens that neighbouring windows of `long` share; by default 128"
+        None, ge=0, description="Tokens that neighbouring windows of `long` share; by default half of one, at most 128"
     )
     timeout_ms: StrictFloat | None = Field(None, gt=0, le=3_600_000, description="Give up this long after arrival")
 
@@ -78,7 +78,9 @@ class AnswerRequest(Strict):
     max_length: StrictInt | None = Field(
         None, ge=8, description="Tokens of a window; by default 384, at most the model's"
     )
-    stride: StrictInt | None = Field(None, ge=0, description="Tokens that neighbouring windows share; by default 128")
+    stride: StrictInt | None = Field(
+        None, ge=0, description="Tokens that neighbouring windows share; by default half of one, at most 128"
+    )
     handle_impossible: StrictBool = Field(False, description="Allow an empty answer for a context that has none")
     align_to_words: StrictBool = Field(True, description="Widen answers to whole words")
     timeout_ms: StrictFloat | None = Field(None, gt=0, le=3_600_000, description="Give up this long after arrival")
