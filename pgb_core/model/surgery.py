@@ -191,7 +191,8 @@ def _check(dense: Encoder, plan: Plan) -> None:
         shape = plan.choices[site].shape
         if shape != (linear.out_features, linear.in_features):
             raise PlanError(
-                f"{site}: the plan is for {shape}, the model has {linear.out_features}x{linear.in_features}"
+                f"{site}: the plan is for {shape[0]}x{shape[1]}, the model has "
+                f"{linear.out_features}x{linear.in_features}"
             )
     unknown = sorted(set(plan.patterns) - set(range(plan.layers)))
     if unknown:

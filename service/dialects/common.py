@@ -16,6 +16,7 @@ from pydantic_core import to_json
 
 from pgb_core.inference.tasks.qa import Answer
 from service.engine import Engine
+from service.errors import Malformed
 from service.keys import Keys, secrets_of
 from service.models.registry import Registry
 from service.models.repository import Repository
@@ -35,11 +36,11 @@ def call_of(request: Request) -> Call:
 
 
 def header_of(request: Request, name: bytes) -> str | None:
-    """A header's value; None when it is not there. name: in small letters."""
-    for given, value in request.scope["headers"]:
-        if given == name:
-            return str(value, "latin-1")
-    return None
+    """A header's value; None when it is not there. name: in small letters. Raises Malformed where it has two values."""
+    found = {value for given, value in request.scope["headers"] if given == name}
+    if len(found) > 1:
+        raise Malformed("a header is there twice, with two values; send it once")
+    return str(found.pop(), "latin-1") if found else None
 
 
 def takes(accepted: str, encoding: str) -> bool:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 import pgb_core
+from pgb_core.errors import PlanError
 from pgb_core.inspect import page
 from pgb_core.learn.divergence import divergences
 from pgb_core.methods.fixed_attention import PATTERNS
@@ -14,7 +16,7 @@ from pgb_core.model.blocks import Attention
 from pgb_core.model.patterns import pattern_weights
 from pgb_core.pipeline import compress
 from pgb_core.plan import Pattern, Plan
-from pgb_core.search.patterns import closest
+from pgb_core.search.patterns import closest, nearest
 from tests.conftest import small_encoder
 from tests.core.small import checkpoint, resumed, settings
 from tests.core.test_kovaleva import batch
@@ -84,6 +86,13 @@ def test_the_closest_heads_come_first_and_one_of_each_layer_learns() -> None:
         (left,) = set(range(6)) - {head for (n, head), _ in found if n == layer}
         assert left == int(table.min(1).values.argmax())
     assert all(pattern is PATTERNS[int(tables[n][head].argmin())] for (n, head), pattern in found)
+
+
+def test_a_model_of_which_no_head_may_be_fixed_is_refused() -> None:
+    """As of one head a layer, which goes on learning; the error names another way."""
+    assert closest({0: torch.rand(1, 7), 1: torch.rand(1, 7)}, PATTERNS) == []
+    with pytest.raises(PlanError, match=r"nothing of this model may be fixed: .* use another --method"):
+        nearest(lambda count: Plan("test", 16), 0, 0.5, "weights")
 
 
 def test_a_run_is_resumed_and_answers(tmp_path: Path, texts: Path) -> None:

@@ -12,7 +12,7 @@ from pgb_core.model.encoder import Encoder
 from pgb_core.model.surgery import apply_plan, ordered, reordered
 from pgb_core.plan import WRITING, Group, Grouping, Keep, Plan, Role, Site
 from tests.conftest import ARCHITECTURES, CORE_ARCHITECTURES, TASKS, small_encoder
-from tests.core.planned import hand_plan, nested_plan, random_plan
+from tests.core.planned import dense_plan, hand_plan, nested_plan, random_plan
 
 HAND = {"hand": hand_plan, "hand nested": nested_plan}
 
@@ -164,3 +164,19 @@ def test_plans_that_do_not_couple_are_refused(role: Role, rows: range, reason: s
     choices[Site(1, role)] = Grouping((Group(tuple(rows), tuple(range(96))),), shape)
     with pytest.raises(PlanError, match=reason):
         apply_plan(model, Plan("test", 16, choices))
+
+
+def test_plans_for_another_model_are_refused() -> None:
+    """A map that the plan has not, or in another size; a layer more; heads of different sizes."""
+    model = small_encoder("bert", "qa")
+    choices = dict(dense_plan(model).choices)
+    half = Grouping((Group(tuple(range(24)), tuple(range(96))),), (96, 96))
+    for changes, reason in (
+        ({Site(3, Role.FFN_OUT): None}, "3.ffn_out: the plan does not say what becomes of it"),
+        ({Site(0, Role.FFN_IN): Keep((385, 96))}, "0.ffn_in: the plan is for 385x96, the model has 384x96"),
+        ({Site(4, role): choices[Site(3, role)] for role in Role}, "the plan has 5 layers, the model 4"),
+        ({Site(1, Role.QUERY): half, Site(1, Role.KEY): half}, "1.query: heads keep different numbers of channels"),
+    ):
+        given = {site: choice for site, choice in (choices | changes).items() if choice is not None}
+        with pytest.raises(PlanError, match=reason):
+            apply_plan(model, Plan("test", 16, given))

@@ -12,6 +12,7 @@ from pgb_core.plan import ATTENTION, FEED_FORWARD, WRITING, Plan, Role, Site
 from pgb_core.prices import table_of
 from pgb_core.search import nested, planning
 from pgb_core.search.menus import Menu
+from pgb_core.search.prices import Prices
 from tests.functional.test_menus import HEAD_DIM, HIDDEN, NEURONS, importances
 
 PRICES = replace(table_of("fp32").prices, gathered_row=0.0)  # so that narrow prefixes stay on the menus
@@ -117,6 +118,31 @@ def test_options_keep_what_their_blocks_hold(seed: int) -> None:
         assert (menu[0].cost, menu[-1].cost) == (0, sum(values.numel() for values in matrices.values()))
         assert [o.price for o in menu] == sorted(o.price for o in menu)
         assert [o.kept for o in menu] == sorted(o.kept for o in menu)
+
+
+def test_an_option_has_the_price_of_all_that_runs() -> None:
+    """Maps without a gather, the products between tokens or the neurons, and the sublayer itself."""
+    prices = Prices(128, 37.0, 6000.0, 400.0, 80.0, 65.0, sliced_row=3.0, read=5.0, neuron=7.0, mixed=2.0)
+    scores = importances(0, layers=1)
+    menus = [menu for _, menu in planning.make_menus(scores, HEAD_DIM, replace(SEARCH, prices=prices)).sublayers]
+    seen = 0
+    for option in (option for menu in menus for option in menu[1:]):
+        drafts = option.recipe
+        blocks = {role: (draft.rows.numel(), draft.cols.shape[1]) for role, draft in drafts.items()}
+        maps = [
+            prices.of_blocks(1, *size, 0) if role in WRITING else prices.of_prefix(*size, HIDDEN)
+            for role, size in blocks.items()
+        ]
+        if Role.FFN_IN in drafts:
+            rest = prices.of_sublayer(HIDDEN, False) + prices.of_neurons(blocks[Role.FFN_IN][0])
+        elif blocks[Role.QUERY] == blocks[Role.VALUE]:
+            heads = len(set((drafts[Role.VALUE].rows // HEAD_DIM).flatten().tolist()))
+            rest = prices.of_sublayer(HIDDEN, True) + prices.of_attention(heads, 2 * blocks[Role.VALUE][0] // heads)
+        else:
+            continue
+        assert option.price == pytest.approx(sum(maps) + rest, rel=1e-12)
+        seen += Role.QUERY in drafts
+    assert seen
 
 
 @given(seed=st.integers(0, 99))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +230,7 @@ def test_batches_hold_no_more_than_they_may_and_results_keep_their_order(lengths
     assert [int(row[0]) for row in found] == list(range(len(lengths)))
     assert sorted(size for batch in runtime.batches for size in batch) == sorted(lengths)
     assert all(len(batch) == 1 or len(batch) * max(batch) <= most for batch in runtime.batches)
+    assert all((len(one) + 1) * other[0] > most for one, other in pairwise(runtime.batches))
     assert heard == [len(batch) for batch in runtime.batches]
 
 

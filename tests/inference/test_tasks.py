@@ -8,8 +8,8 @@ from tokenizers import Tokenizer as Fast
 
 from pgb_core.inference.errors import InvalidInput
 from pgb_core.inference.steps import all_of
-from pgb_core.inference.tasks.classification import activate, ranked
-from pgb_core.inference.tasks.qa import Options, best
+from pgb_core.inference.tasks.classification import Labelling, activate, ranked
+from pgb_core.inference.tasks.qa import Options, Windowing, best
 from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.inference.tokens import Window
 
@@ -44,6 +44,14 @@ def test_ranking_is_stable() -> None:
         [("b", 2.0), ("c", 2.0), ("a", 1.0)],
         [("d", 7.0), ("a", 0.0), ("b", 0.0)],
     ]
+
+
+def test_windows_have_384_tokens_and_share_half_of_one_or_128_by_default() -> None:
+    """Windows of a question, and of a long text, which are as long as the model takes; a request may say otherwise."""
+    assert [Windowing().within(length) for length in (64, 300, 512)] == [(64, 32), (300, 128), (384, 128)]
+    assert [Labelling().shared(length) for length in (64, 300, 512)] == [32, 128, 128]
+    assert [Windowing(400, 0).within(length) for length in (64, 512)] == [(64, 0), (400, 0)]
+    assert Labelling(stride=7).shared(64) == 7
 
 
 @pytest.fixture

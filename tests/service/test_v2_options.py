@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -22,6 +23,24 @@ def test_a_request_with_a_wrong_parameter_counts_as_failed(client: TestClient, p
     reply = client.post("/v2/models/mood/infer", json={"inputs": [TENSOR], "parameters": parameters})
     assert (reply.status_code, set(reply.json())) == (400, {"error"})
     assert failed() == before + 1
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "values", "status"),
+    [
+        ("/v2/models/mood/infer", "inference-header-content-length", ("{}", "1"), 400),
+        ("/v2/models/mood/infer", "inference-header-content-length", ("{}", "{}"), 200),
+        ("/v1/classify", "content-type", ("application/json", "text/plain"), 400),
+        ("/v1/classify", "content-type", ("application/json", "application/json"), 200),
+    ],
+)
+def test_a_header_with_two_values_is_refused(
+    client: TestClient, path: str, name: str, values: tuple[str, str], status: int
+) -> None:
+    """Each would be another request. The same value twice says one thing."""
+    body = json.dumps({"inputs": "the film"} if path == "/v1/classify" else {"inputs": [TENSOR]})
+    headers = [(name, value.format(len(body))) for value in values]
+    assert client.post(path, content=body, headers=headers).status_code == status
 
 
 @pytest.mark.parametrize(

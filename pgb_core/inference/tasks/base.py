@@ -13,6 +13,7 @@ from pgb_core.inference.errors import InvalidInput
 from pgb_core.inference.tokens import Tokens
 
 Logits = NDArray[np.float32]
+_MOST_SHARED = 128  # tokens, where a request does not say
 
 
 class Task(Protocol):
@@ -36,6 +37,11 @@ class Task(Protocol):
 
     def check(self, inputs: Sequence[tuple[str, ...]]) -> None:
         """inputs: the texts of each. Raises InvalidInput for what no model of the task can be asked."""
+
+
+def shared_tokens(length: int, stride: int | None) -> int:
+    """Tokens that neighbouring windows of a length share: the stride, by default half of a window, at most 128."""
+    return min(length // 2, _MOST_SHARED) if stride is None else stride
 
 
 def check_text(text: str) -> None:

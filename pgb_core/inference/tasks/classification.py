@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pgb_core.inference.tasks.base import Logits
+from pgb_core.inference.tasks.base import Logits, shared_tokens
 from pgb_core.inference.tokens import Tokens
 
-DEFAULT_STRIDE = 128
 POOLS = ("mean", "max")
 
 
@@ -44,7 +43,7 @@ class Labelling:
 
     def shared(self, length: int) -> int:
         """Tokens that neighbouring windows of that length share."""
-        return min(length // 2, DEFAULT_STRIDE) if self.stride is None else self.stride
+        return shared_tokens(length, self.stride)
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 
 from pgb_core.inference.errors import EmptyInput, TooLarge
 from pgb_core.inference.steps import Work
-from pgb_core.inference.tasks.base import Logits
+from pgb_core.inference.tasks.base import Logits, shared_tokens
 from pgb_core.inference.tokens import Tokens, Window
 
 DEFAULT_LENGTH = 384
-DEFAULT_STRIDE = 128
 # Characters of all the answers that are looked at for one question: what a few hundred long ones have.
 _MOST_CHARACTERS = 4_000_000
 _WIDE = 384  # tokens: about as long as an answer within a window can be
@@ -45,7 +44,7 @@ class Windowing:
     def within(self, max_length: int) -> tuple[int, int]:
         """Length and stride for a model that takes so many tokens."""
         length = min(self.max_length or DEFAULT_LENGTH, max_length)
-        return length, min(length // 2, DEFAULT_STRIDE) if self.stride is None else self.stride
+        return length, shared_tokens(length, self.stride)
 
 
 @dataclass(frozen=True)
