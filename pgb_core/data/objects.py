@@ -46,7 +46,8 @@ def read_json_questions(path: Path) -> Data | Records:
     found = _read(path, "SQuAD JSON")
     if isinstance(found, Records):
         return found
-    if "question" in found.raw and not isinstance(found.raw["question"], (list, dict)):
+    single = "question" in found.raw and not isinstance(found.raw["question"], (list, dict))
+    if single or ("data" not in found.raw and {"paragraphs", "qas"} & found.raw.keys()):
         return _records(str(path), [(found.raw, found.where)])
     rows = None if is_nested(found.raw) else _wrapped(found.raw, str(path))
     return rows or nested_questions(found.raw, str(path))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -16,7 +16,7 @@ from pgb_core.errors import DataError
 
 MOST_WRONG = 0.05  # share of answered questions that may have an answer elsewhere than written
 Answers = tuple[tuple[str, int | None], ...]
-_READ = ("id", "title", "context", "question", "answers", "is_impossible", "plausible_answers")
+_READ = ("id", "title", "context", "question", "answers", "is_impossible", "plausible_answers", "paragraphs", "qas")
 
 
 class Place(Enum):
@@ -55,21 +55,37 @@ def is_nested(raw: object) -> bool:
 
 def nested_questions(raw: object, source: str) -> Data:
     """Every question of SQuAD's own form. Raises DataError with the question's place."""
-    asked: list[WrittenQuestion] = []
-    for article, where in _items(raw, "data", source, source):
-        for paragraph, place in _items(article, "paragraphs", where):
-            context = _text(paragraph, "context", place)
-            for item, at in _items(paragraph, "qas", place):
-                asked.append(read_question(item, context, at))
-    return questions(source, asked)
+    articles = _items(raw, "data", source, source)
+    return questions(source, [asked for article, where in articles for asked in _of_article(article, where)])
 
 
 def flat_questions(records: Records) -> Data:
-    """A question a row, with its context beside it, as the hub has SQuAD. Raises DataError with the row's place."""
-    asked = [read_question(row.values, _text(row.values, "context", row.where), row.where) for row in records.rows]
+    """A question a row, with its context beside it, as the hub has SQuAD; or an article or a paragraph of SQuAD a row.
+
+    Raises DataError with the row's place.
+    """
+    asked = [question for row in records.rows for question in _of_row(row.values, row.where)]
     rest = [column for column in records.columns if column not in _READ]
     ignored = f"; {some([shown(c) for c in rest])} {'is' if len(rest) == 1 else 'are'} not read" if rest else ""
     return questions(records.source, asked, records.about, ignored)
+
+
+def _of_row(row: Mapping[str, Any], where: str) -> Iterator[WrittenQuestion]:
+    if "paragraphs" in row:
+        return _of_article(row, where)
+    if "qas" in row:
+        return _of_paragraph(row, where)
+    return iter([read_question(row, _text(row, "context", where), where)])
+
+
+def _of_article(article: Mapping[str, Any], where: str) -> Iterator[WrittenQuestion]:
+    for paragraph, place in _items(article, "paragraphs", where):
+        yield from _of_paragraph(paragraph, place)
+
+
+def _of_paragraph(paragraph: Mapping[str, Any], where: str) -> Iterator[WrittenQuestion]:
+    context = _text(paragraph, "context", where)
+    return (read_question(item, context, at) for item, at in _items(paragraph, "qas", where))
 
 
 def _items(holder: object, key: str, where: str, file: str = "") -> list[tuple[dict[str, Any], str]]:

@@ -64,6 +64,8 @@ def read_table(path: Path) -> Records:
                 f"{at}: {counted(len(row), 'column')} where the header has {len(names)}; "
                 f"{_ragged(lines, delimiter, len(row) > len(names))}"
             )
+        if not about and [row[0].removeprefix("\ufeff"), *row[1:]] == header:
+            raise DataError(f"{at}: the header stands here again, as in files that were joined; remove this line")
         rows.append(Record(dict(zip(names, row, strict=True)), at))
     _check_quotes(names, rows, delimiter)
     return Records(str(path), names, rows, about, _quoted(path, rows) if delimiter == "\t" else ())

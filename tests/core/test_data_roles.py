@@ -194,6 +194,14 @@ def test_a_file_that_git_lfs_did_not_fetch_is_called_that(name: str, tmp_path: P
         read_data(tmp_path / name, "texts")
 
 
+@pytest.mark.parametrize("again", ["text,pair", "\ufefftext,pair"])
+def test_a_header_that_stands_again_among_the_rows_is_refused(again: str, tmp_path: Path) -> None:
+    """As in files that were joined; a first row of CoLA's files, which have no header, may stand there again."""
+    with pytest.raises(DataError, match=r"a\.csv:3: the header stands here again.*remove this line"):
+        read(tmp_path, "a.csv", f"text,pair\na,b\n{again}\nc,d\n", text="text")
+    assert len(read(tmp_path, "a.tsv", "gj04\t1\t\tone film\n" * 2).rows) == 2
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

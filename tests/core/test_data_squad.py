@@ -214,3 +214,26 @@ def test_another_kind_of_file_is_called_what_it_is(name: str, content: str, said
 def test_an_id_may_lack_and_may_be_anothers(tmp_path: Path) -> None:
     """Nothing is found by it."""
     assert len(read(tmp_path, KNOWN, KNOWN, {"question": "who", "answers": []}).rows) == 3
+
+
+ARTICLE = {"title": "t", "paragraphs": [{"context": CONTEXT, "qas": [KNOWN]}]}
+PARAGRAPH = {"context": CONTEXT, "qas": [KNOWN]}
+
+
+@pytest.mark.parametrize("row", [ARTICLE, PARAGRAPH])
+def test_articles_and_paragraphs_without_what_squad_writes_around_them_are_read(
+    row: dict[str, object], tmp_path: Path
+) -> None:
+    """In a list, as lines, alone, and a paragraph in place of an article."""
+    line = json.dumps(row)
+    for name, content in (("a.json", f"[{line}, {line}]"), ("b.jsonl", f"{line}\n{line}\n"), ("c.json", line)):
+        (tmp_path / name).write_text(content)
+        found = read_data(tmp_path / name, "questions")
+        assert answers(found) == [(("old town", 4),)] * (1 if name == "c.json" else 2)
+    (tmp_path / "d.json").write_text(json.dumps({"version": "1", "data": [row]}))
+    assert answers(read_data(tmp_path / "d.json", "questions")) == [(("old town", 4),)]
+    (tmp_path / "e.json").write_text(json.dumps([row, {**row, "paragraphs": [{**PARAGRAPH, "qas": [{}]}]}]))
+    with pytest.raises(
+        DataError, match=r"e\.json\[1\]\.paragraphs\[0\]\.qas\[0\]: no question .* \(lacks 'question'\)"
+    ):
+        read_data(tmp_path / "e.json", "questions")
