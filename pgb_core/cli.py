@@ -46,12 +46,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}; see pgb {args.command} --help")
     if argv is None:  # the process is ours, and torch is not imported yet
-        machine.wait_passively()
-        _tidy_up_when_stopped()
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")  # a name of a file may be beyond what a terminal writes
-        # The tokenizers have threads of their own.
-        os.environ.setdefault("RAYON_NUM_THREADS", str(getattr(args, "threads", None) or machine.usable_cores()))
+        _set_up(getattr(args, "threads", None))
+    return _ran(args)
+
+
+def _set_up(threads: int | None) -> None:
+    """Set up a process that runs one command, with so many threads where they are given."""
+    machine.wait_passively()
+    _tidy_up_when_stopped()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name of a file may be beyond what a terminal writes
+    # The tokenizers have threads of their own.
+    os.environ.setdefault("RAYON_NUM_THREADS", str(threads or machine.usable_cores()))
+
+
+def _ran(args: argparse.Namespace) -> int:
+    """Run the command; the exit status, once it was said what went wrong."""
     run: Callable[[argparse.Namespace], int] = args.run
     try:
         status = run(args)

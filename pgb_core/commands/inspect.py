@@ -7,9 +7,14 @@ import math
 import textwrap
 from os.path import expanduser
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from pgb_core.artifact import Artifact
 from pgb_core.commands.base import Command
 from pgb_core.commands.figures import held
+
+if TYPE_CHECKING:
+    from pgb_core.plan import Plan
 
 WIDTH = 80  # of a terminal, which all lines fit
 
@@ -26,32 +31,47 @@ def add(p: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Show the structure of an artifact."""
-    from pgb_core import artifact, inspect
+    from pgb_core import artifact
     from pgb_core.errors import ConfigError
     from pgb_core.hub import located
-    from pgb_core.plan import Plan, flops
+    from pgb_core.plan import Plan
 
     if args.form and not args.triton:
         raise ConfigError(f"--form {args.form}: says which form --triton is for; give --triton, or leave --form out")
     opened = artifact.open_artifact(located(args.artifact))
     plan = Plan.from_json(opened.plan.read_text("utf-8"))
     if args.html:
-        if Path(args.html).resolve().parent == opened.path.resolve():
-            raise ConfigError(f"--html {args.html}: is in the artifact, which has its own files alone; write elsewhere")
-        try:
-            Path(args.html).write_text(inspect.page(opened, plan), "utf-8")
-        except OSError as error:
-            raise ConfigError(f"--html {args.html}: cannot be written ({error.strerror}); write elsewhere") from error
-        print(f"{args.html}: written")
-        return 0
-    if args.json:
+        _draw(opened, plan, args.html)
+    elif args.json:
         print(opened.manifest.to_json())
-        return 0
-    if args.triton:
+    elif args.triton:
         from pgb_core import triton
 
         print(triton.config(opened, args.form), end="")
-        return 0
+    else:
+        _print(opened, plan)
+    return 0
+
+
+def _draw(opened: Artifact, plan: Plan, place: str) -> None:
+    """The picture, into a file."""
+    from pgb_core import inspect
+    from pgb_core.errors import ConfigError
+
+    if Path(place).resolve().parent == opened.path.resolve():
+        raise ConfigError(f"--html {place}: is in the artifact, which has its own files alone; write elsewhere")
+    try:
+        Path(place).write_text(inspect.page(opened, plan), "utf-8")
+    except OSError as error:
+        raise ConfigError(f"--html {place}: cannot be written ({error.strerror}); write elsewhere") from error
+    print(f"{place}: written")
+
+
+def _print(opened: Artifact, plan: Plan) -> None:
+    """A line a matrix, then what was measured."""
+    from pgb_core import artifact, inspect
+    from pgb_core.plan import flops
+
     print(f"{'matrix':22} {'shape':>11} {'groups':>6} {'block':>11} {'kept':>6} {'MFLOP@128':>10}")
     for index in range(plan.layers):
         for role, choice in plan.layer(index).items():
@@ -72,7 +92,6 @@ def run(args: argparse.Namespace) -> int:
             lines.append(f"form {name}: {file}, {held(record.measured, bool(record.ran))}")
     for line in lines:
         print(textwrap.fill(line, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
-    return 0
 
 
 COMMAND = Command("show groups, share kept and FLOPs of every matrix of an artifact", add, run)
