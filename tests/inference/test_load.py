@@ -111,7 +111,7 @@ def test_there_may_be_more_texts_than_a_request_may_have(loaded: tuple[Loaded, L
         (lambda c, q: q.answer("who", "a", Options(0)), InvalidInput, "at least 1"),
         (lambda c, q: q.answer("who", "a", Options(1, 0)), InvalidInput, "at least 1 token"),
         (lambda c, q: q.answer("who", "a", Options(), Windowing(0)), InvalidInput, "at least 1 token"),
-        (lambda c, q: q.answer("who", "a", Options(), Windowing(None, -1)), InvalidInput, "no negative number"),
+        (lambda c, q: q.answer("who", "a", Options(), Windowing(None, -1)), InvalidInput, "stride must be 0 or more"),
         (lambda c, q: c.classify(["a", None]), InvalidInput, "neither a text nor a pair of texts"),
         (lambda c, q: c.classify([("a", "b", "c")]), InvalidInput, "neither a text nor a pair of texts"),
         (lambda c, q: q.answers([("who", "a")]), InvalidInput, "an item is no Question"),
