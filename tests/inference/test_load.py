@@ -201,6 +201,13 @@ def test_every_form_is_documented_with_what_it_is(name: str) -> None:
     assert [word for word in words if word not in row] == []
 
 
+@pytest.mark.parametrize("name", FORMS)
+def test_the_tolerance_of_every_form_is_documented(name: str) -> None:
+    """In a table of its own."""
+    rows = re.findall(rf"^\| [^|\n]*`{name}`[^|\n]* \| ([\d.]+) \|$", PAGE.read_text("utf-8"), re.MULTILINE)
+    assert list(map(float, rows)) == [FORMS[name].tolerance]
+
+
 class Lengths:
     """A runtime whose logits are the first token of each input; it keeps the lengths of every batch."""
 
