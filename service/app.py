@@ -112,7 +112,8 @@ def _tracer(endpoint: str) -> Tracer:
         return Tracer(endpoint)
     except ImportError as error:
         raise SettingsError(
-            "otlp_endpoint: OpenTelemetry is not installed; pip install 'pgb-serve[otel]', or leave it out"
+            "otlp_endpoint: OpenTelemetry is not installed; pip install '.[otel]' in a clone of pgb-serve, or leave "
+            "otlp_endpoint out"
         ) from error
 
 

@@ -154,7 +154,7 @@ def make_key(path: Path, name: str, scope: str) -> str:
     secret = f"pgb_{secrets.token_urlsafe(32)}"
     line = f"{name} {scope} {hashlib.sha256(secret.encode()).hexdigest()}"
     if _LINE.fullmatch(line) is None:
-        raise KeysError("a name has letters, digits, dots, dashes and underscores, at most 64")
+        raise KeysError("a name may have letters, digits, dots, dashes and underscores, at most 64 in all")
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     whole = not path.stat().st_size or path.read_bytes().endswith(b"\n")
     with os.fdopen(descriptor, "a", encoding="utf-8") as file:

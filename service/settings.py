@@ -229,7 +229,7 @@ class Settings(BaseSettings):
             raise ValueError(_EMPTY)
         kind = cls.model_fields[str(info.field_name)].annotation
         if isinstance(value, bool) and kind in (int, float):  # which would be 1 or 0
-            raise ValueError("is a number, not true or false")
+            raise ValueError("must be a number, not true or false")
         parts = _several(value) if kind == tuple[str, ...] else value
         if isinstance(parts, list) and any(isinstance(part, str) and not part.strip() for part in parts):
             raise ValueError("one of the list is empty; leave it out")
@@ -251,7 +251,9 @@ class Settings(BaseSettings):
     @classmethod
     def _endpoint(cls, value: str | None) -> str | None:
         if value is not None and not _ENDPOINT.fullmatch(value):
-            raise ValueError("is an http:// or https:// URL without ? and #, as the service adds /v1/traces")
+            raise ValueError(
+                "must be an http:// or https:// URL without ? and #, such as http://host:4318; the service adds /v1/traces"
+            )
         if value is not None and value.rstrip("/").endswith("/v1/traces"):
             raise ValueError("ends with /v1/traces, which the service adds; leave that out")
         return value
@@ -284,7 +286,7 @@ def _origin(given: str) -> str:
     match = _ORIGIN.fullmatch(given)
     if given != "*" and (match is None or not 0 < int(match[3] or 1) <= 65535):
         raise ValueError(
-            "is a list of scheme://host or scheme://host:port, without a path, or *; "
+            "must be a list of scheme://host or scheme://host:port, without a path, or *; "
             "write a host with letters beyond ASCII as browsers send it, xn--..."
         )
     if match is None:

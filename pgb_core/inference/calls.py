@@ -78,11 +78,11 @@ def _check(task: str, said: Mapping[str, Any]) -> None:
                 raise InvalidInput(f"there is no option of that name; there are {', '.join(sorted(_KNOWN[task]))}")
             raise WrongTask(f"this model is for {task}, and {name} is for {other}; {_USAGE[task]}")
         if name in _SWITCHES and not isinstance(value, bool):
-            raise InvalidInput(f"{name} is true or false")
+            raise InvalidInput(f"{name} must be true or false")
         if name in _WORDS and not isinstance(value, (str, type(None))):
-            raise InvalidInput(f"{name} is a word")
+            raise InvalidInput(f"{name} must be a word")
         if name in {"top_k", "max_answer_length", *_WINDOWING} and not _is_count(value, _usual(task, name)):
-            raise InvalidInput(f"{name} is a whole number")
+            raise InvalidInput(f"{name} must be a whole number")
 
 
 def _usual(task: str, name: str) -> object:

@@ -228,5 +228,5 @@ def _waiting(receive: Receive, leave: Callable[[], None]) -> Callable[[], object
 def _milliseconds(text: str) -> float:
     value = float(text) if _NUMBER.fullmatch(text.strip()) else math.nan
     if not (math.isfinite(value) and value > 0):
-        raise InvalidInput(f"{TIMEOUT_HEADER.decode()} is a number of milliseconds above 0")
+        raise InvalidInput(f"{TIMEOUT_HEADER.decode()} must be a number of milliseconds above 0")
     return value / 1e3

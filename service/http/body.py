@@ -34,7 +34,7 @@ class Bodies:
         if size is not None and size > self._settings.max_body_bytes:
             raise self._too_large()
         if _encoding(headers) not in (*_ENCODINGS, "identity", ""):
-            raise Malformed("content-encoding is gzip, deflate or none")
+            raise Malformed("content-encoding must be gzip, deflate or none")
 
     async def read(self, call: Call, client: Client | None, receive: Receive) -> bytes | None:
         """The body as it was sent; None when the client left before its end. Raises TooLarge, TooSlow or Overloaded."""

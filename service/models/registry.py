@@ -134,7 +134,7 @@ class Registry:
         if not set(weights) <= set(served.versions):
             raise UnknownModel(_NO_VERSION)
         if not weights or min(weights.values()) < 0 or sum(weights.values()) <= 0:
-            raise InvalidInput("weights are not negative, and one of them is more than 0")
+            raise InvalidInput("weights must not be negative, and one of them must be above 0")
         served.split(weights)
 
     def put(self, model: Model, share: float) -> list[Model]:

@@ -192,7 +192,7 @@ def _number(kind: Callable[[str], Number], text: str, fits: Callable[[Number], b
         value = kind(text)
         if fits(value):
             return value
-    raise argparse.ArgumentTypeError(f"is {said}")
+    raise argparse.ArgumentTypeError(f"must be {said}")
 
 
 def _path(text: str) -> Path:

@@ -51,3 +51,9 @@ def test_the_lower_ends_are_those_that_were_tried() -> None:
     assert {"torch", "transformers", "onnx", "onnxruntime", "fastapi", "pydantic", "uvicorn"} <= {*lowest}
     for name in lowest.keys() & tried["versions"].keys():
         assert f"{tried['versions'][name]}.".startswith(f"{lowest[name]}."), name
+
+
+def test_no_message_says_to_install_the_package_from_an_index() -> None:
+    """It is on none, so a package of that name there would be somebody else's."""
+    files = [file for folder in ("pgb_core", "service") for file in (ROOT / folder).rglob("*.py")]
+    assert [file.name for file in files if re.search(r"pip install[^\n]*pgb-serve\[", file.read_text("utf-8"))] == []

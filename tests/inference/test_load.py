@@ -112,7 +112,7 @@ def test_there_may_be_more_texts_than_a_request_may_have(loaded: tuple[Loaded, L
         (lambda c, q: q.answer("who", "a", Options(0)), InvalidInput, "at least 1"),
         (lambda c, q: q.answer("who", "a", Options(1, 0)), InvalidInput, "at least 1 token"),
         (lambda c, q: q.answer("who", "a", Options(), Windowing(0)), InvalidInput, "at least 1 token"),
-        (lambda c, q: q.answer("who", "a", Options(), Windowing(None, -1)), InvalidInput, "no negative number"),
+        (lambda c, q: q.answer("who", "a", Options(), Windowing(None, -1)), InvalidInput, "stride must be 0 or more"),
         (lambda c, q: c.classify(["a", None]), InvalidInput, "neither a text nor a pair of texts"),
         (lambda c, q: c.classify([("a", "b", "c")]), InvalidInput, "neither a text nor a pair of texts"),
         (lambda c, q: q.answers([("who", "a")]), InvalidInput, "an item is no Question"),
@@ -200,6 +200,13 @@ def test_every_form_is_documented_with_what_it_is(name: str) -> None:
     file = artifact.WEIGHTS if form.build is None else artifact.graph_name(name)
     words = [f"`{file}`", *(f"`{runtime}`" for runtime in form.runtimes), *form.devices, form.numbers]
     assert [word for word in words if word not in row] == []
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_the_tolerance_of_every_form_is_documented(name: str) -> None:
+    """In a table of its own."""
+    rows = re.findall(rf"^\| [^|\n]*`{name}`[^|\n]* \| ([\d.]+) \|$", PAGE.read_text("utf-8"), re.MULTILINE)
+    assert list(map(float, rows)) == [FORMS[name].tolerance]
 
 
 class Lengths:

@@ -593,14 +593,14 @@ def test_what_does_not_fit_is_refused_in_a_line(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--rate", "abc"], "--rate: is a number from 0.000001 to 100,000,000"),
-        (["--rate", "1e300"], "--rate: is a number from 0.000001 to 100,000,000"),
-        (["--replicas", "1.5"], "--replicas: is a whole number from 1 to 10,000,000"),
-        (["--replicas", "99999999"], "--replicas: is a whole number from 1 to 10,000,000"),
-        (["--requests", "abc"], "--requests: is a whole number from 1,000"),
-        (["--requests", "10000001"], "--requests: is a whole number from 1,000"),
-        (["--p99", "nan"], "--p99: is a number above 0"),
-        (["--refused", "all"], "--refused: is a share from 0 to below 1"),
+        (["--rate", "abc"], "--rate: must be a number from 0.000001 to 100,000,000"),
+        (["--rate", "1e300"], "--rate: must be a number from 0.000001 to 100,000,000"),
+        (["--replicas", "1.5"], "--replicas: must be a whole number from 1 to 10,000,000"),
+        (["--replicas", "99999999"], "--replicas: must be a whole number from 1 to 10,000,000"),
+        (["--requests", "abc"], "--requests: must be a whole number from 1,000"),
+        (["--requests", "10000001"], "--requests: must be a whole number from 1,000"),
+        (["--p99", "nan"], "--p99: must be a number above 0"),
+        (["--refused", "all"], "--refused: must be a share from 0 to below 1"),
     ],
 )
 def test_a_number_that_cannot_be_is_refused(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -51,7 +51,7 @@ async def _zero_shot(
     if texts == [""] and not several:  # as the pipeline, which takes an empty text in a list
         raise EmptyInput("the text is empty")
     if not entailment.fits(template):
-        raise InvalidInput("hypothesis_template has {} once, where the label goes")
+        raise InvalidInput("hypothesis_template must have {} once, where the label goes")
     if p.function_to_apply is not None:
         raise InvalidInput("function_to_apply is not for candidate_labels; multi_label says how they are scored")
     if len(texts) * len(named) > most:

@@ -36,7 +36,7 @@ async def predict(name: Name, asked: kserve.InstancesRequest, request: Request) 
         rows = await engine.classify(call, target, texts, Labelling())
         return timed({"predictions": [[{"label": s.label, "score": s.score} for s in row] for row in rows]}, call)
     if texts:
-        raise InvalidInput("instances are all texts, or all questions")
+        raise InvalidInput("instances must be all texts, or all questions")
     found = await engine.answer(call, target, questions, Windowing(), Options())
     return timed({"predictions": [shown(row[0] if row else None) for row in found]}, call)
 

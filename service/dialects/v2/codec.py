@@ -122,13 +122,13 @@ def build(asked: InferRequest, model: str, version: str, tensors: Sequence[Tenso
 def _texts(given: RequestInput, rest: memoryview, items: int) -> tuple[list[str], int]:
     """The elements of a BYTES tensor, and how many bytes behind the header they took."""
     if given.datatype != "BYTES":
-        raise InvalidInput("inputs are texts: their datatype is BYTES")
+        raise InvalidInput("inputs are texts, so their datatype must be BYTES")
     if any(name.startswith(_SHARED) for name in given.parameters):
         raise InvalidInput("shared memory is not served; send the data")
     if given.parameters.get("content_type", "str") not in _AS_THEY_ARE:
         raise InvalidInput("texts are read as they are sent; leave content_type out, or make it str")
     if len(given.shape) not in (1, 2) or (len(given.shape) == 2 and given.shape[1] != 1):
-        raise InvalidInput("the shape of an input is [n] or [n, 1]")
+        raise InvalidInput("the shape of an input must be [n] or [n, 1]")
     count = given.shape[0]
     if count > items:
         raise TooLarge(f"too many inputs in one request, at most {items} are taken")
@@ -175,7 +175,7 @@ def _flatten(data: list[Any], into: list[str], depth: int) -> None:
         elif isinstance(item, list) and depth:
             _flatten(item, into, depth - 1)
         else:
-            raise InvalidInput("the data of a BYTES tensor are strings")
+            raise InvalidInput("the data of a BYTES tensor must be strings")
 
 
 def _described(error: ValidationError) -> InvalidInput:

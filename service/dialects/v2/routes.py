@@ -255,7 +255,7 @@ def _give(call: Call, microseconds: object) -> None:
     if microseconds is None:
         return
     if not isinstance(microseconds, int) or isinstance(microseconds, bool) or microseconds < 0:
-        raise InvalidInput("parameter timeout is a number of microseconds")
+        raise InvalidInput("parameter timeout must be a number of microseconds")
     if microseconds:
         call.give(min(microseconds, 1 << 40) / 1e6)
 

@@ -125,12 +125,12 @@ def _check_parameters(asked: Asked, option: str) -> None:
             raise InvalidInput(f"parameter {other} has no effect on a model of this task; leave it out")
     activation = asked.header.parameters.get("activation")
     if activation is not None and activation not in SCORINGS:
-        raise InvalidInput("parameter activation is softmax, sigmoid or none")
+        raise InvalidInput("parameter activation must be softmax, sigmoid or none")
     given = [(name, asked.header.parameters.get(name)) for name in _SWITCHES]
     given += [("binary_data", output.parameters.get("binary_data")) for output in asked.header.outputs or ()]
     for name, value in given:
         if not isinstance(value, bool | None):
-            raise InvalidInput(f"parameter {name} is true or false")
+            raise InvalidInput(f"parameter {name} must be true or false")
 
 
 def _best_labels(asked: Asked) -> int | None:
@@ -139,6 +139,6 @@ def _best_labels(asked: Asked) -> int | None:
         count = output.parameters.get("classification")
         if output.name == "scores" and count is not None:
             if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-                raise InvalidInput("classification is a number of labels, at least 1")
+                raise InvalidInput("classification must be a number of labels, at least 1")
             return count
     return None
