@@ -252,7 +252,8 @@ class Settings(BaseSettings):
     def _endpoint(cls, value: str | None) -> str | None:
         if value is not None and not _ENDPOINT.fullmatch(value):
             raise ValueError(
-                "must be an http:// or https:// URL without ? and #, such as http://host:4318; the service adds /v1/traces"
+                "must be an http:// or https:// URL without ? and #, such as http://host:4318; "
+                "the service adds /v1/traces"
             )
         if value is not None and value.rstrip("/").endswith("/v1/traces"):
             raise ValueError("ends with /v1/traces, which the service adds; leave that out")
