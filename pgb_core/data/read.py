@@ -125,18 +125,23 @@ def _refuse_table(path: Path, lines: list[str]) -> None:
     """Raises DataError where the lines read as rows of a table, whose labels would become a part of the texts."""
     mark = next((mark for mark in "\t;|," if len(lines) > 1 and _has_cells(lines, mark)), None)
     if mark is not None:
-        said = "as many tabs" if mark == "\t" else f"'{mark}' and one of a few words at its end"
+        said = "as many tabs" if mark == "\t" else f"'{mark}', with one of a few words before or behind it"
         raise DataError(
-            f"{path}: every line has {said}, as a row of a table has, and .txt has texts alone; write it as .csv or "
-            ".tsv, with the names of the columns in the first line, such as text and label"
+            f"{path}: every line has {said}, as a row of a table has, and .txt has texts alone; write a table as .csv "
+            "or .tsv, with the names of the columns in the first line, such as text and label, and texts as .jsonl"
         )
 
 
 def _has_cells(lines: list[str], mark: str) -> bool:
-    """Whether all lines have as many tabs, or each has one of a few words before the first mark or behind the last."""
+    """Whether all lines have as many tabs, or each has one of a few words before the first mark or behind the last.
+
+    A word, a comma and a blank begin a sentence, such as "Hello, I have a question".
+    """
     if not all(mark in line for line in lines):
         return False
     if mark == "\t":
         return len({line.count(mark) for line in lines}) == 1
-    ends = [{line.split(mark)[n].strip() for line in lines} for n in (0, -1)]
+    ends = [{line.rpartition(mark)[2].strip() for line in lines}]
+    if not all(line.partition(mark)[2].startswith(" ") for line in lines) or mark != ",":
+        ends.append({line.partition(mark)[0].strip() for line in lines})
     return any(1 < len(words) <= len(lines) / 2 and all(len(word.split()) == 1 for word in words) for words in ends)
