@@ -325,7 +325,7 @@ def test_a_few_rows_that_were_learned_are_told() -> None:
     assert seen(Source("b", texts, [0, 0, 0], ""), [learned]) == 2
     assert seen(learned, []) == 0
     question = QuestionRow("who", "the town sang", None, "q")
-    other = replace(question, id="2", question="what")
+    other = replace(question, question="what")
     assert seen(Source("q", [question, other], [None, None], ""), [Source("r", [question], [None], "")]) == 1
 
 

@@ -198,7 +198,7 @@ def test_evaluation_answers_alike(model: Model, name: str) -> None:
     """`pgb evaluate` scores what is served: of cases without parameters, the best answer."""
     loaded = model(name)
     cases = [case for case in CASES if not case.parameters and case.name not in (BLANK_QUESTION, LONG_WINDOWS)]
-    rows = [Row(case.name, case.question, case.context, None, "") for case in cases]
+    rows = [Row(case.question, case.context, None, "") for case in cases]
     found, _ = answered(rows, loaded.tokenizer, lambda inputs: run_all(loaded.runtime.run, inputs))
     for case, text in zip(cases, found, strict=True):
         start, end, _ = RECORDED["cases"][name][case.name]["answers"][0]
