@@ -94,6 +94,7 @@ def test_the_log_says_who_changed_what_of_a_model(
     assert said("POST", f"{v2}/unload", {}) == ("model unloaded", unloaded)
 
 
+@pytest.mark.slow
 def test_a_version_of_the_folder_that_is_named_at_start_has_its_name(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
