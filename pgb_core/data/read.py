@@ -141,7 +141,8 @@ def _has_cells(lines: list[str], mark: str) -> bool:
         return False
     if mark == "\t":
         return len({line.count(mark) for line in lines}) == 1
-    ends = [{line.rpartition(mark)[2].strip() for line in lines}]
-    if not all(line.partition(mark)[2].startswith(" ") for line in lines) or mark != ",":
-        ends.append({line.partition(mark)[0].strip() for line in lines})
+    before = {line.partition(mark)[0].strip() for line in lines}
+    behind = {line.rpartition(mark)[2].strip() for line in lines}
+    sentences = mark == "," and all(line.partition(mark)[2].startswith(" ") for line in lines)
+    ends = [behind] if sentences else [before, behind]
     return any(1 < len(words) <= len(lines) / 2 and all(len(word.split()) == 1 for word in words) for words in ends)
