@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from pgb_core.data.numbers import flag, has_point, real, truth, whole_number
@@ -46,6 +46,8 @@ def read_labels(
     if wanted and (regression or (wanted == "vector" and not multiple)):
         head = "gives a number" if regression else "picks one label"
         raise DataError(f"{source}: --labels {wanted} does not fit, the head {head}; leave it out")
+    if not multiple:
+        rows = [_alone(row) for row in rows]
     given = [row for row in rows if row.label is not None]
     if not given:
         return LabelReading("none", [None] * len(rows), "no row has a label")
@@ -84,6 +86,13 @@ def read_labels(
     targets = iter(found[kind])
     every = [None if row.label is None else next(targets) for row in rows]
     return LabelReading(kind, every, _sentence(kind, every, names, _written(given, kind)))
+
+
+def _alone(row: TextRow) -> TextRow:
+    """A row whose label is a list of one, as doccano writes it, with that one; without a label for an empty list."""
+    if not isinstance(row.label, tuple) or len(row.label) > 1:
+        return row
+    return replace(row, label=row.label[0] if row.label else None)
 
 
 def _read(reader: Reader, given: Sequence[TextRow]) -> list[Label]:
@@ -139,8 +148,6 @@ def _refuse_row(given: Sequence[TextRow], found: dict[str, list[Label]], names: 
     at = found[kind].index(None)
     row, n = given[at], len(names.labels)
     said = f"{row.where}: label {shown(row.label)} is not one of the checkpoint's: {some(names.labels)}"
-    if isinstance(row.label, tuple) and len(row.label) == 1 and not multiple:
-        raise DataError(f"{row.where}: the label is a list, but the checkpoint is not multi-label; write it alone")
     if isinstance(row.label, (tuple, Flags)) and not multiple:
         raise DataError(f"{row.where}: several labels, but the checkpoint is not multi-label; give one label a row")
     others = [other for other, targets in found.items() if targets[at] is not None]

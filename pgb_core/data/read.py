@@ -10,6 +10,7 @@ from pgb_core.data.hub import check_name, hub_records, load
 from pgb_core.data.objects import read_json_questions, read_objects
 from pgb_core.data.packed import holds
 from pgb_core.data.parquet import read_parquet
+from pgb_core.data.prodigy import accepted
 from pgb_core.data.rows import ORDINARY, Columns, Data, Records, Row, TextRow
 from pgb_core.data.squad import flat_questions
 from pgb_core.data.tables import read_table
@@ -99,6 +100,7 @@ def _texts(records: Records, columns: Columns) -> Data:
     if not records.rows and not records.columns:
         raise DataError(f"{records.source}: no rows; the file is empty")
     chosen = roles.choose_roles(records, columns)
+    records = accepted(records, chosen.all)
     note, warnings = roles.say(records, chosen)
     rows = list[Row](roles.text_rows(records, chosen))
     return Data(records.source, rows, (note,), (*records.warnings, *warnings), chosen.labels)

@@ -76,6 +76,40 @@ def test_a_role_is_found_or_named(
     assert note in data.notes[0]
 
 
+def annotated(*answers: str) -> str:
+    """A file as Prodigy writes it, one row for each answer."""
+    return "".join(json.dumps({"text": f"t{n}", "label": "a", "answer": word}) + "\n" for n, word in enumerate(answers))
+
+
+def test_what_an_annotator_rejected_or_skipped_is_left_out(tmp_path: Path) -> None:
+    """And told, with the count; the row of another is still named by its own line."""
+    found = read(tmp_path, "p.jsonl", annotated("accept", "reject", "ignore", "accept"))
+    assert [(row.texts, row.where) for row in found.rows] == [
+        (("t0",), f"{tmp_path}/p.jsonl:1"),
+        (("t3",), f"{tmp_path}/p.jsonl:4"),
+    ]
+    assert found.notes == (
+        "p.jsonl: 2 rows, 2 columns, and 'answer', which leaves out 2 rows that the annotator rejected or skipped: "
+        "text from 'text', label from 'label'",
+    )
+
+
+def test_a_file_without_an_accepted_row_is_refused(tmp_path: Path) -> None:
+    """With the column that says so."""
+    with pytest.raises(DataError, match="no row was accepted: every 'answer' is 'reject' or 'ignore'"):
+        read(tmp_path, "p.jsonl", annotated("reject", "ignore"))
+
+
+@pytest.mark.parametrize(
+    ("answers", "columns"), [(("accept", "reject", "yes"), {}), (("accept", "reject"), {"label": ("answer",)})]
+)
+def test_another_column_called_answer_leaves_nothing_out(
+    tmp_path: Path, answers: tuple[str, ...], columns: dict[str, object]
+) -> None:
+    """Where it has other words, or is itself the label."""
+    assert len(read(tmp_path, "p.jsonl", annotated(*answers), **columns).rows) == len(answers)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "columns", "said"),
     [

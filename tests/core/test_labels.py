@@ -15,7 +15,8 @@ def read(
     given: list[object], labels: tuple[str, ...], kind: str | None = None, wanted: str | None = None
 ) -> LabelReading:
     """Rows of a file f.csv with these labels, the first at line 2."""
-    rows = [TextRow("a", None, label, f"f.csv:{n}") for n, label in enumerate(given, 2)]  # type: ignore[arg-type]
+    written = [tuple(label) if isinstance(label, list) else label for label in given]
+    rows = [TextRow("a", None, label, f"f.csv:{n}") for n, label in enumerate(written, 2)]  # type: ignore[arg-type]
     return read_labels(rows, labels, kind, wanted, "f.csv")
 
 
@@ -37,6 +38,8 @@ def read(
         ([0, 1], ("0", "1"), "ids", [0, 1]),
         (["-1", "1", "0"], ("-1", "0", "1"), "names", [0, 2, 1]),
         ([-1, "-1"], MOOD, "none", [None, None]),
+        ([["positive"], [], ["Negative"]], MOOD, "names", [1, None, 0]),
+        ([[1], 0], MOOD, "ids", [1, 0]),
         ([Named("b", 0), Named("a", 1)], ("a", "b"), "names", [1, 0]),
         ([Named("neg", 0), Named("pos", 1)], ("LABEL_0", "LABEL_1"), "ids", [0, 1]),
     ],
@@ -47,6 +50,11 @@ def test_what_fits_one_reading_is_read_so(
     """Names or ids, decided over all rows."""
     found = read(given, labels)
     assert (found.kind, found.targets) == (kind, targets)
+
+
+def test_a_number_may_stand_in_a_list_of_one() -> None:
+    """As a name may."""
+    assert read([[1.5], 2, []], ("score",), "regression").targets == [1.5, 2.0, None]
 
 
 def test_accents_may_be_marks_of_their_own() -> None:
@@ -142,7 +150,7 @@ def test_minus_one_alone_is_no_label_of_a_regression_either() -> None:
         ([float("nan")], MOOD, None, "label NaN is not one of"),
         (["1" * 5000], MOOD, None, r"label '1+\.\.\.' is not one of"),
         ([10**400], MOOD, None, "a number of more than 15 digits"),
-        ([["a"]], MOOD, None, "the label is a list, but the checkpoint is not multi-label; write it alone"),
+        ([["c"], ["a"]], ("a", "b"), None, "label 'c' is not one of the checkpoint's: a, b"),
         ([["a", "b"]], MOOD, None, "several labels, but the checkpoint is not multi-label; give one label a row"),
         ([Flags(("a", "b"), ("0", "1"))], MOOD, None, "the checkpoint picks one label"),
         (["a", "c;x"], ("a", "b", "c"), MANY, r"f\.csv:3: label 'c;x' is not one of the checkpoint's: a, b, c; write"),
@@ -162,7 +170,7 @@ def test_minus_one_alone_is_no_label_of_a_regression_either() -> None:
         ([True], ("score",), None, "true is not a number"),
         (["1_000"], ("score",), None, "is not a number"),
         (["4e38"], ("score",), None, "'4e38' is not a number"),
-        ([[1]], ("score",), None, "is not a number"),
+        ([[1, 2]], ("score",), None, "is not a number"),
     ],
 )
 def test_what_fits_two_readings_or_none_is_refused(
@@ -170,7 +178,7 @@ def test_what_fits_two_readings_or_none_is_refused(
 ) -> None:
     """With both readings, or with the row and what the head has."""
     with pytest.raises(DataError, match=said):
-        read([tuple(x) if isinstance(x, list) else x for x in given], labels, kind)
+        read(given, labels, kind)
 
 
 @pytest.mark.parametrize(
