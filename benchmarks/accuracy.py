@@ -4,7 +4,7 @@ script.
 Rows: SST-2 and extractive questions; structures x shares kept, and several seeds of the default. 5,000 rows of SST-2's
 training set, and a part of the questions to learn from, are kept out of training; whatever is chosen is chosen there,
 and the models between the stages are scored there. The dev sets are scored once a row, in every form that the artifact
-has, and differences are taken row by row of the data: their mean and its 95 % interval. A finished row is written at
+has, and differences are taken row by row of the data: their mean and its 95% interval. A finished row is written at
 once, so a stopped run goes on. Structures that come to the same plan have the same artifact: it is made once.
 """
 
@@ -202,7 +202,7 @@ def row_scores(loaded: Loaded, task: str, path: Path) -> Scores:
 
 
 def difference(one: Scores, other: Scores) -> dict[str, float]:
-    """Points that `other` has less than `one`, row by row, with the 95 % interval of the mean."""
+    """Points that `other` has less than `one`, row by row, with the 95% interval of the mean."""
     each = one - other
     half = 1.96 * float(each.std(ddof=1)) / len(each) ** 0.5
     mean = float(each.mean())

@@ -1,6 +1,6 @@
 """Holds the forecasts of `pgb plan-capacity` against a real server on this machine.
 
-For each size of replica: the capacity, and p50 and p99 at 50 and 80 % of it, forecast and measured for the very same
+For each size of replica: the capacity, and p50 and p99 at 50 and 80% of it, forecast and measured for the very same
 requests. A size that takes all cores shares the last one with the generator.
 
     python -m benchmarks.capacity ARTIFACT

@@ -34,7 +34,7 @@ NOTICED = 1.0  # points: a mean loss of at most this is little
 class Claim:
     """One run, and what a paper says of it.
 
-    keep: share of the encoder's weights; heads hold a third of them, so 0.9 is 30 % of the heads gone. beside: what the
+    keep: share of the encoder's weights; heads hold a third of them, so 0.9 is 30% of the heads gone. beside: what the
     run is compared with. claimed: to lose little to it, to lose much to it, or to score above it.
     """
 
@@ -52,13 +52,13 @@ class Claim:
 
 
 CLAIMS = (
-    Claim("magnitude", "weights", 0.65, "30 to 40 % of the weights can go"),
-    Claim("proximal", "weights", 0.41, "59 % of the weights can go"),
-    Claim("michel", "heads", 0.9, "20 to 40 % of the heads can go"),
-    Claim("magnitude", "weights", 0.1, "falls behind at 10 %", claimed="much"),
-    Claim("movement", "soft", 0.1, "above magnitude at 10 %", "magnitude weights 0.1", claimed="above"),
-    Claim("movement", "hard", 0.1, "above magnitude at 10 %", "magnitude weights 0.1", claimed="above"),
-    Claim("voita", "heads", 0.9, "30 % of the heads can go (the paper: most of them)"),
+    Claim("magnitude", "weights", 0.65, "30 to 40% of the weights can go"),
+    Claim("proximal", "weights", 0.41, "59% of the weights can go"),
+    Claim("michel", "heads", 0.9, "20 to 40% of the heads can go"),
+    Claim("magnitude", "weights", 0.1, "falls behind at 10%", claimed="much"),
+    Claim("movement", "soft", 0.1, "above magnitude at 10%", "magnitude weights 0.1", claimed="above"),
+    Claim("movement", "hard", 0.1, "above magnitude at 10%", "magnitude weights 0.1", claimed="above"),
+    Claim("voita", "heads", 0.9, "30% of the heads can go (the paper: most of them)"),
 )
 
 

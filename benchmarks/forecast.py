@@ -3,7 +3,7 @@
 Losses are those on the dev sets, in fp32, of `accuracy.json` and `structures.json`. Where these lack the importance,
 `--measure` makes the plans again and keeps it in `forecast.json`. That file also has earlier rows, of plans in which
 prices counted in full. The metric of the compensated model before training is not used: on SST-2 it is that of chance
-from 25 % down, where training gives nearly everything back.
+from 25% down, where training gives nearly everything back.
 
 A row is foretold by a fit to all others. The errors of these say how wide the range is. The fit without a whole
 checkpoint is written too: it says how little two checkpoints are.

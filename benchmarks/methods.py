@@ -1,6 +1,6 @@
 """Every method of `pgb compare` on two checkpoints: what each reaches in the same time.
 
-SST-2 at a half and a quarter of the weights, questions at a quarter; the three best of a task also at 12 %. Every
+SST-2 at a half and a quarter of the weights, questions at a quarter; the three best of a task also at 12%. Every
 point gets the same budget. 5,000 rows of SST-2's training set, and a part of the questions to learn from, are kept out
 of training; the three best are chosen there. The dev sets are scored once for each form of each point, and only these
 scores are published. A finished point is written at once, so a stopped run goes on. The latencies of a task are timed

@@ -26,7 +26,7 @@ def number(value: float | None) -> str:
 
 def percent(share: float) -> str:
     """A whole number of hundredths."""
-    return f"{100 * share:.0f} %"
+    return f"{100 * share:.0f}%"
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ class Settings(BaseSettings):
         0.5,
         ge=0,
         description="Points of the task's metric that a form chosen by auto may lose against fp32. Where the loss was "
-        "not measured on labelled rows, 99 % of the answers must be equal",
+        "not measured on labelled rows, 99% of the answers must be equal",
     )
     runtime: Annotated[str, _OneOf(lambda: (AUTO, *RUNTIMES))] = Field(
         AUTO, description="Runtime that runs the models; auto is the usual runtime of the form"

@@ -69,7 +69,7 @@ def render(figures: Figures) -> str:
             "Both tasks at once, of varied lengths",
             pictures.mix(sets),
             findings.mix(sets),
-            "One server, two models: 70 % classify 1 to 8 texts, 30 % ask about 1 to 3 passages. All sets get the same "
+            "One server, two models: 70% classify 1 to 8 texts, 30% ask about 1 to 3 passages. All sets get the same "
             "number of requests.",
             _legend(sets),
         ),
@@ -219,7 +219,7 @@ def _machine(machine: Figures, figures: Figures, sets: Sequence[Figures]) -> str
         size = f", {found['rss_mb']:,} MB after load" if "rss_mb" in found else ""
         ready = f", ready in {found['ready_seconds']} s" if "ready_seconds" in found else ""
         form = f", served in {found['form']}" if "form" in found else ""
-        kept = f"{100 * found.get('kept', 1):.1f} % of the encoder's weights"
+        kept = f"{100 * found.get('kept', 1):.1f}% of the encoder's weights"
         rows.append([found["name"], f"{kept}{form}{ready}{size}"])
     return _table(["fact", "value"], rows).replace("<table>", '<table class="facts">', 1)
 

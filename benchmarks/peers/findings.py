@@ -25,7 +25,7 @@ def failed(figures: Figures) -> dict[str, str]:
 
 def speed_rows(figures: Figures) -> tuple[list[str], list[list[str]]]:
     """Heads, and a row for each: rates, latencies, memory and start."""
-    heads = ["server", "form", "highest rate, requests/s", "p50 and p99 at 50 %, ms", "at 80 %, ms"]
+    heads = ["server", "form", "highest rate, requests/s", "p50 and p99 at 50%, ms", "at 80%, ms"]
     heads += ["memory, MB", "ready, s"]
     rows = []
     for name, one in measured(figures).items():
@@ -122,17 +122,17 @@ _COMPARED: Sequence[tuple[str, str, bool, Callable[[Figures], float | None]]] = 
     ("Highest rate", " requests/s", True, lambda one: one["highest_per_second"]),
     ("p50 at half of the own highest rate", " ms", False, _steady("0.5", "p50")),
     ("p99 at half of the own highest rate", " ms", False, _steady("0.5", "p99")),
-    ("p99 at 80 % of the own highest rate", " ms", False, _steady("0.8", "p99")),
+    ("p99 at 80% of the own highest rate", " ms", False, _steady("0.8", "p99")),
     ("Memory before the runs", " MB", False, lambda one: one["rss_mb"]),
     ("Start to the first answer", " s", False, lambda one: one["ready_seconds"]),
-    ("Work done for clients that left", " %", False, lambda one: _percent(one.get("departed", {}).get("spent_share"))),
+    ("Work done for clients that left", "%", False, lambda one: _percent(one.get("departed", {}).get("spent_share"))),
     (
         "Others in time beside a costly request",
-        " %",
+        "%",
         True,
         lambda one: _percent(one.get("costly", {}).get("others_in_time")),
     ),
-    ("In time at twice the load, of the highest rate", " %", True, lambda one: _percent(goodput(one))),
+    ("In time at twice the load, of the highest rate", "%", True, lambda one: _percent(goodput(one))),
     ("Wrong bodies that are not refused as such, or come back", "", False, _wrong),
     ("Requests lost at SIGTERM", "", False, _lost),
 )

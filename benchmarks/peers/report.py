@@ -29,7 +29,7 @@ def render(figures: Figures) -> str:
     out = {**figures.get("not_run", {}), **findings.failed(figures)}
     sections = [
         f"<h2>Where a rival is better</h2><ul>{lead}</ul>" if better else "",
-        f"<h2>Highest rate with 99 % of answers within {bound}</h2><div class='wide'>{rates(figures)}</div>"
+        f"<h2>Highest rate with 99% of answers within {bound}</h2><div class='wide'>{rates(figures)}</div>"
         "<p class='note'>One core for the server and one for the load. Requests start when it is their time.</p>",
         f"<h2>Rates, latencies, memory</h2>{_table(*findings.speed_rows(figures))}",
         f"<h2>When things go wrong</h2>{_table(*findings.fault_rows(figures))}",

@@ -249,7 +249,7 @@ def swap(artifact: Path, texts: list[str], file: Path, times: int = 50) -> dict[
 
 
 def soak(artifact: Path, texts: list[str], file: Path, seconds: float = 600) -> dict[str, Any]:
-    """80 % load with clients that leave, versions switched and bad requests mixed in."""
+    """80% load with clients that leave, versions switched and bad requests mixed in."""
     with tempfile.TemporaryDirectory() as folder, _WithVersions(artifact, Path(folder)) as running:
         _, served = capacity(artifact, running, texts, file)
         generator = Generator(running, file, rate=0.8 * served / ROWS, seconds=seconds, rows=ROWS)

@@ -75,7 +75,7 @@ def structures() -> str:
 
 
 def _interval(lost: dict[str, float]) -> str:
-    """Points that are lost, with their 95 % interval."""
+    """Points that are lost, with their 95% interval."""
     return f"{lost['lost']:+.2f} ({lost['from']:+.2f} to {lost['to']:+.2f})"
 
 
@@ -87,7 +87,7 @@ def nested() -> str:
         lost = row["dev"]["fp32"].get("to shared")
         if lost and "no noise" not in rest and structure != "auto":
             rows.append([TASKS[task], f"{share_of(keep)}, {rest[0]}", f"`{structure}`", _interval(lost)])
-    return markdown(["task", "weights kept", "structure", "loses to `shared` in fp32 (95 % interval)"], sorted(rows))
+    return markdown(["task", "weights kept", "structure", "loses to `shared` in fp32 (95% interval)"], sorted(rows))
 
 
 def stages() -> str:
@@ -129,7 +129,7 @@ def _methods(task: str) -> str:
         scores = [f"{row['dev'][form]['score']:.2f}" for form in ("fp32", "int8")]
         form = min(times[name], key=lambda one: times[name][one][shape])
         time = times[name][form][shape]
-        cells = [f"{row['kept']:.1%}".replace("%", " %"), f"`{row['method']}`", *scores]
+        cells = [f"{row['kept']:.1%}", f"`{row['method']}`", *scores]
         cells += [f"`{form}`", f"{time:.2f}", f"{dense / time:.2f}x"]
         rows.append((-row["keep"], -row["dev"]["fp32"]["score"], cells))
     error = found["rows"]["dense"]["dev"]["fp32"]["error"]
@@ -216,7 +216,7 @@ def forecast() -> str:
     rows: list[list[object]] = []
     for kept in (0.9, 0.75, 0.6, 0.5, 0.4):
         one = expected(fit, kept, 100.0)
-        rows.append([f"{kept:.0%}", f"{one.middle:.1f} %", f"{one.low:z.1f} to {one.high:z.1f} %"])
+        rows.append([f"{kept:.0%}", f"{one.middle:.1f}%", f"{one.low:z.1f} to {one.high:z.1f}%"])
     head = ["importance kept", "expected loss", f"4 in 5 of {fit.rows} models of {fit.checkpoints} checkpoints"]
     row = found["mean error, leaving one row out"]
     checkpoints = found["mean error, leaving a checkpoint out"]
@@ -233,9 +233,7 @@ def vocabulary() -> str:
         lost = f"{held_out['score_whole']:.2f} to {held_out['score_smaller']:.2f}"
         files = [f"{sizes['before'][form]:.1f} to {sizes['after'][form]:.1f} MB" for form in ("fp32", "int8")]
         others = [case["elsewhere"][place] for place in ("banking77", "MRPC")]
-        shares = [
-            f"{100 * one['other_pieces']:.0f} %, {100 * one['same_answers']:.1f} %" for one in (held_out, *others)
-        ]
+        shares = [f"{100 * one['other_pieces']:.0f}%, {100 * one['same_answers']:.1f}%" for one in (held_out, *others)]
         rows.append([name, f"{tokens['after']:,} of {tokens['before']:,}", *files, f"{case['texts']:,}", *shares, lost])
     heads = ["", "tokens", "`fp32`", "`int8`", "texts with the same pieces"]
     other = [f"{name}: other pieces, same answers" for name in ("held out", "banking77", "MRPC")]
@@ -245,7 +243,7 @@ def vocabulary() -> str:
 def low_rank() -> str:
     """Tables of words in fewer bytes."""
     rows = [
-        [name, f"{one['megabytes']:.1f} MB", f"{one['loss']:.4f}", f"{100 * one['same_answers']:.1f} %"]
+        [name, f"{one['megabytes']:.1f} MB", f"{one['loss']:.4f}", f"{100 * one['same_answers']:.1f}%"]
         for name, one in results("vocabulary")["low rank"]["tables"].items()
     ]
     return markdown(["table of words", "size", "cross-entropy", "same answers"], rows)

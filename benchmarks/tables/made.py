@@ -33,5 +33,5 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def share_of(keep: str) -> str:
-    """A share as percent: 0.25 is 25 %."""
-    return f"{float(keep):.0%}".replace("%", " %")
+    """A share as percent: 0.25 is 25%."""
+    return f"{float(keep):.0%}"

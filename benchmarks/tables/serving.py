@@ -25,11 +25,11 @@ def service() -> str:
             ],
             [
                 "texts a second at saturation, as a share of the bare runtime's; 32 short / 8 short / 8 long a request",
-                " / ".join(f"{value:.0%}".replace("%", " %") for value in share),
+                " / ".join(f"{value:.0%}" for value in share),
             ],
             [
                 "a minute at 2 / 5 times capacity: goodput, of capacity",
-                " / ".join(f"{row['goodput_of_saturation']:.0%}".replace("%", " %") for row in pressed),
+                " / ".join(f"{row['goodput_of_saturation']:.0%}" for row in pressed),
             ],
             [
                 f"p99 of what was accepted then; admission promises {found['overload']['bound_seconds']:g} s",
@@ -42,7 +42,7 @@ def service() -> str:
             ],
             [f"{swap['swaps']} versions switched at saturation", f"{wrong[0]} errors, {wrong[1]} mixed-up answers"],
             [
-                f"{soak['seconds'] / 60:.0f} minutes at 80 % load with clients that leave, switches and bad requests",
+                f"{soak['seconds'] / 60:.0f} minutes at 80% load with clients that leave, switches and bad requests",
                 f"{soak['accepted_ms']['count']:,} answered, {soak['failed']} failed",
             ],
             ["from start to ready, without the time to load the model", f"{start['above_load_seconds']:.1f} s"],
@@ -56,7 +56,7 @@ def overhead() -> str:
     rows = []
     for mix, one in results("overhead_int8")["share"].items():
         bare = sorted(one["bare_rows_per_second"])[len(one["bare_rows_per_second"]) // 2]
-        share = f"{one['share']['after']:.0%}".replace("%", " %")
+        share = f"{one['share']['after']:.0%}"
         rows.append([mix, f"{bare:,.0f}", share, f"{one['ms_a_request_above_bare']['after']:.2f} ms"])
     return markdown(["texts", "bare runtime, texts/s", "the service does", "a request takes more"], rows)
 
@@ -78,7 +78,7 @@ def load() -> str:
                 found["name"],
                 f"{found['capacity']:,.0f}" + (f" ({found['capacity'] / dense:.1f}x)" if found is not sets[0] else ""),
                 *(f"{p99(found, share):.0f} ms" for share in (0.4, 0.8, 0.95)),
-                f"{five['refused_share']:.0%}, {five['p99'] / 1e3:.2f} s".replace("%", " %"),
+                f"{five['refused_share']:.0%}, {five['p99'] / 1e3:.2f} s",
             ]
         )
     offered = [f"p99 at {share * dense:.0f} texts/s" for share in (0.4, 0.8, 0.95)]
@@ -128,14 +128,12 @@ def capacity() -> str:
         for share, at in one["rates"].items():
             for q in ("p50", "p99"):
                 pair = [at[kind][f"{q}_ms"] for kind in ("forecast", "measured")]
-                rows.append(
-                    [f"{size}, {q} at {share}, ms".replace("%", " %"), *(f"{ms:.1f}" for ms in pair), _off(*pair)]
-                )
+                rows.append([f"{size}, {q} at {share}, ms", *(f"{ms:.1f}" for ms in pair), _off(*pair)])
     return markdown(["workers x threads", "forecast", "measured", "off by"], rows)
 
 
 def _off(forecast: float, measured: float) -> str:
-    return f"{forecast / measured - 1:+.0%}".replace("%", " %")
+    return f"{forecast / measured - 1:+.0%}"
 
 
 def scaling() -> str:
@@ -154,9 +152,7 @@ def scaling() -> str:
                 f"{fit['forecast of the last']:,.0f}, {fit['off by']:+.1%}" if "off by" in fit else "too few points"
             )
             each = ", ".join(f"{n}: {x:,.0f}" for n, x in one["measured"].items())
-            rows.append(
-                [name, each, law, f"{fit['serial']:.3f}", f"{fit['crosstalk']:.4f}", forecast.replace("%", " %")]
-            )
+            rows.append([name, each, law, f"{fit['serial']:.3f}", f"{fit['crosstalk']:.4f}", forecast])
     heads = ["", "requests/s by cores", "law", "serial", "crosstalk", "the last, forecast from the others"]
     return markdown(heads, rows)
 
@@ -175,7 +171,7 @@ def fleet() -> str:
             f"{one['cores']:,}",
             f"{one['requests_per_second_each']:,.0f}",
             f"{one['p50_ms']:.1f}, {one['p99_ms']:.1f}",
-            f"{100 * one['model_busy']:.0f} %",
+            f"{100 * one['model_busy']:.0f}%",
         ]
         for one in found["sizes"]
     ]
@@ -222,6 +218,4 @@ def fleet_around() -> str:
             f"{one['artifact_bytes'] / 1e6:.0f} MB each, from one link of {given['link_gbit']} Gbit/s",
         ],
     ]
-    return markdown(
-        ["of the whole fleet", "", "from"], [[str(cell).replace("%", " %") for cell in row] for row in rows]
-    )
+    return markdown(["of the whole fleet", "", "from"], [[str(cell) for cell in row] for row in rows])

@@ -18,7 +18,7 @@ def speed() -> str:
     rows: list[list[object]] = [["dense, the fastest form", *(f"{ms:.3g} ms" for ms in times), "", ""]]
     if rival:
         ratios = [f"{rival['times the fastest dense'][s]:.2f}x" for s in SHAPES]
-        rows.append(["100 %, OpenVINO int8 by NNCF", *ratios, f"{rival['geometric mean']:.2f}x", ""])
+        rows.append(["100%, OpenVINO int8 by NNCF", *ratios, f"{rival['geometric mean']:.2f}x", ""])
     for name, row in found.items():
         best = max(row["forms"], key=lambda form: row["forms"][form]["geometric mean"])
         share = "100" if name == "dense" else f"{100 * float(name.rpartition(' ')[2]):.0f}"
@@ -28,9 +28,7 @@ def speed() -> str:
                 continue
             shown = "**{:.2f}x**" if form == best and name != "dense" else "{:.2f}x"
             ratios = [shown.format(one["times the fastest dense"][s]) for s in SHAPES]
-            rows.append(
-                [f"{share} %, `{form}`", *ratios, f"{one['geometric mean']:.2f}x", f"{one['megabytes']:.0f} MB"]
-            )
+            rows.append([f"{share}%, `{form}`", *ratios, f"{one['geometric mean']:.2f}x", f"{one['megabytes']:.0f} MB"])
     heads = [s.replace("x", " x ") for s in SHAPES]
     return markdown(["encoder weights kept, form", *heads, "geometric mean", "file"], rows)
 
@@ -47,7 +45,7 @@ def gpu() -> str:
         marked = [
             f"**{cell}**" if row["milliseconds"][s] == best[s] else cell for s, cell in zip(shapes, cells, strict=True)
         ]
-        lines.append([f"{'100 %' if keep == 'dense' else share_of(keep)}, `{form}`", *marked])
+        lines.append([f"{'100%' if keep == 'dense' else share_of(keep)}, `{form}`", *marked])
     return markdown(["encoder weights kept, form", *(s.replace("x", " x ") for s in shapes)], lines)
 
 

@@ -24,7 +24,7 @@ def mixtures() -> str:
     rows = []
     for name, before in parts[0].items():
         pairs = before, parts[1][name]
-        refused = " → ".join(f"{found['refused_share']:.1%}".replace("%", " %") for found in pairs)
+        refused = " → ".join(f"{found['refused_share']:.1%}" for found in pairs)
         rows.append([name, refused, *(" → ".join(f"{f[key]:.0f}" for f in pairs) for key in ("p50_ms", "p99_ms"))])
     return markdown(["beside them", "refused", "p50, ms", "p99, ms"], rows)
 

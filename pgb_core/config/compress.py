@@ -77,7 +77,7 @@ class CompressConfig(CommonConfig):
         0.5,
         ge=0,
         le=1,
-        description="share of the matrices that are rounded to int8 at each of the last 30 % of the steps of "
+        description="share of the matrices that are rounded to int8 at each of the last 30% of the steps of "
         "re-finetuning, drawn anew at each step; only where --forms names a form in int8",
     )
     tokens: int = Field(1024, ge=16, description="tokens in a step of re-finetuning, padding included")
@@ -90,7 +90,7 @@ class CompressConfig(CommonConfig):
     )
     best_state: bool = Field(
         False,
-        description="hold some rows back from re-finetuning (1 % for each epoch, at most 5 % and 512 rows), and keep "
+        description="hold some rows back from re-finetuning (1% for each epoch, at most 5% and 512 rows), and keep "
         "the state of the training that is best on them in place of the last one",
     )
     ridge: float = Field(

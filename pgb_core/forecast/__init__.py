@@ -19,7 +19,7 @@ LEAST = 0.02  # share of what is above chance, below which a difference is no mo
 
 @dataclass(frozen=True)
 class Fit:
-    """low, high: of the middle 80 % of the rows, each foretold without itself: (found - foretold) / (foretold + LEAST).
+    """low, high: of the middle 80% of the rows, each foretold without itself: (found - foretold) / (foretold + LEAST).
 
     rows: trained models, of so many checkpoints. method: that all of them were made by.
     """

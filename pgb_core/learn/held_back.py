@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pgb_core.tasks.features import Features
 
 MOST = 512  # rows
-PER_EPOCH = 0.01  # share of the rows, for each epoch: all measurements take at most 3 % of the training's time
+PER_EPOCH = 0.01  # share of the rows, for each epoch: all measurements take at most 3% of the training's time
 MOST_SHARE = 0.05  # of the rows
 LEAST = 32  # rows, below which the loss says too little
 TIMES = 5  # of measurement, evenly over the second half of the training

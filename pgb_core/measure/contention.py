@@ -51,16 +51,16 @@ def too_busy(found: Conditions) -> str | None:
     """Why the figures are not to be trusted, or None when they are."""
     if found.waited is not None and found.waited > WAITED * (found.own + found.waited):
         share = found.waited / (found.own + found.waited)
-        return f"threads were ready and did not run {100 * share:.0f} % of the time"
+        return f"threads were ready and did not run {100 * share:.0f}% of the time"
     if found.machine is not None:
         others = (found.machine.used - found.own) / found.wall
         if others > found.cores - found.threads + OTHERS * found.threads:
             return f"other processes used {others:.1f} of {found.cores} cores"
         stolen = found.machine.stolen / (found.wall * found.cores)
         if stolen > STOLEN:
-            return f"the hypervisor took {100 * stolen:.0f} % of the cores"
+            return f"the hypervisor took {100 * stolen:.0f}% of the cores"
     if found.spread is not None and found.spread > SPREAD:
-        return f"the ratios of turns differ by {100 * found.spread:.0f} %"
+        return f"the ratios of turns differ by {100 * found.spread:.0f}%"
     return None
 
 

@@ -40,7 +40,7 @@ def said(error: ValidationError, models: Sequence[type[BaseModel]]) -> str:
     if kind == "value_error":
         return f"{name} {_shown(value)} {context['error']}" if name else str(context["error"])
     if kind.startswith(("greater_than", "less_than", "finite")):
-        percent = f" ({value / 100:g} is {_number(value)} %)" if context.get("le") == 1 and 1 < value <= 100 else ""
+        percent = f" ({value / 100:g} is {_number(value)}%)" if context.get("le") == 1 and 1 < value <= 100 else ""
         return f"{name} {_number(value)} is out of range; use {_range(name, models)}{percent}"
     quotes = "; write it in quotes" if kind == "string_type" and isinstance(value, date | time) else ""
     return f"{name} must be {_KINDS.get(name, _KINDS.get(kind, kind))}, not {_shown(value)}{quotes}"

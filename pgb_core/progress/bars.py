@@ -46,7 +46,7 @@ class Bars(Report):
         if kind is None:
             self._finish()
             if self._whole is not None:
-                self._bars.update(self._whole, completed=1.0, count="100 %", note="")
+                self._bars.update(self._whole, completed=1.0, count="100%", note="")
         self._bars.stop()
 
     def begin(self, stages: Mapping[str, float]) -> None:
@@ -54,7 +54,7 @@ class Bars(Report):
         self._estimate.begin(stages)
         if self._whole is not None:
             self._bars.remove_task(self._whole)
-        self._whole = self._bars.add_task("The whole job", total=1.0, count="0 %", note="")
+        self._whole = self._bars.add_task("The whole job", total=1.0, count="0%", note="")
 
     def stage(self, title: str, total: int | None = None) -> None:
         """Finish the stage before and start another."""
@@ -92,18 +92,18 @@ class Bars(Report):
         share, whole = self._estimate.whole_share, self._estimate.whole_left
         if self._whole is not None and share is not None:
             note = f"{about(whole)} left" if whole is not None else ""
-            self._bars.update(self._whole, completed=share, count=f"{100 * share:.0f} %", note=note)
+            self._bars.update(self._whole, completed=share, count=f"{100 * share:.0f}%", note=note)
 
     def _stage_so_far(self) -> str:
         share, left = self._estimate.share, self._estimate.left
-        count = f"{self._estimate.count} done" if share is None else f"{self._estimate.count}, {100 * share:.0f} %"
+        count = f"{self._estimate.count} done" if share is None else f"{self._estimate.count}, {100 * share:.0f}%"
         return f"  {count}" + (f", {about(left)} left of this stage" if left is not None else "")
 
     def _whole_left(self) -> str:
         share, left = self._estimate.whole_share, self._estimate.whole_left
         if share is None or share == 1:  # a stage that nobody announced still runs
             return ""
-        return f"{100 * share:.0f} % of the whole job done" + (f", {about(left)} left" if left is not None else "")
+        return f"{100 * share:.0f}% of the whole job done" + (f", {about(left)} left" if left is not None else "")
 
     def _say(self, line: str) -> None:
         """Wrapped between words where a terminal shows it; elsewhere in one line."""

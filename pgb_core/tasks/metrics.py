@@ -13,7 +13,7 @@ Array = NDArray[np.float64]
 # Metrics that are means of values from 0 to 1, whose standard error is at most that of a share.
 SHARES = ("accuracy", "f1", "exact_match")
 CORRELATIONS = ("pearson", "spearman", "matthews")
-CONFIDENT = 1.96  # standard errors, of an interval of 95 %
+CONFIDENT = 1.96  # standard errors, of an interval of 95%
 
 
 class Metrics(dict[str, float | None]):

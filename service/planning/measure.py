@@ -75,7 +75,7 @@ def _busy(timed: Sequence[Timed]) -> str | None:
     differs = max(one.differs for one in timed)
     said = []
     if waited > _WAITED:
-        said.append(f"a thread that was ready did not run {100 * waited:.0f} % of the time")
+        said.append(f"a thread that was ready did not run {100 * waited:.0f}% of the time")
     if differs > _SPREAD:
-        said.append(f"half of the runs of a batch differ by {100 * differs:.0f} %")
+        said.append(f"half of the runs of a batch differ by {100 * differs:.0f}%")
     return "; ".join(said) or None

@@ -20,6 +20,6 @@ export function duration(ms) {
   return `${ms.toFixed(ms >= 100 ? 0 : ms >= 10 ? 1 : 2)} ms`;
 }
 
-export const percent = (share, digits = 0) => `${(100 * share).toFixed(digits)} %`;
+export const percent = (share, digits = 0) => `${(100 * share).toFixed(digits)}%`;
 
 export const score = (value) => value.toFixed(Math.abs(value) < 0.001 && value !== 0 ? 5 : 3);

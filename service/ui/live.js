@@ -12,7 +12,7 @@ const WORDS = { 401: "metrics need a key", 404: "metrics are switched off on thi
 
 const TILES = [
   { name: "p50", title: "half were faster", show: duration },
-  { name: "p99", title: "99 % were faster", show: duration },
+  { name: "p99", title: "99% were faster", show: duration },
   { name: "waiting", title: "inputs in queues", show: String },
   { name: "refused", title: "for overload", show: String },
 ];

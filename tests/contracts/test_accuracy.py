@@ -70,7 +70,7 @@ def test_the_table_of_stages_shows_what_was_measured(monkeypatch: pytest.MonkeyP
     }
     rows = {AUTO.name: {"measured": measured}, Row("sst2", "auto", 1).name: {}}
     monkeypatch.setattr(accuracy, "results", lambda name: {"accuracy": {"rows": rows}}[name])
-    assert accuracy.stages().splitlines()[2:] == ["| SST-2, 50 % | 0.93 | 97.0 | 50.0 | 80.0 | 90.0 | 1.5 |"]
+    assert accuracy.stages().splitlines()[2:] == ["| SST-2, 50% | 0.93 | 97.0 | 50.0 | 80.0 | 90.0 | 1.5 |"]
 
 
 def test_the_table_of_methods_has_the_best_of_each_size_first(monkeypatch: pytest.MonkeyPatch) -> None:

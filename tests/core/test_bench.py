@@ -31,10 +31,10 @@ QUIET = Conditions(10.0, 2, 4, own=18.0, waited=0.1, machine=Counted(18.4, 0.02)
         ({"machine": Counted(38.0, 0.0)}, None),  # others, on cores that were to spare
         ({"machine": Counted(48.0, 0.0)}, "other processes used 3.0 of 4 cores"),
         ({"cores": 2, "machine": Counted(22.0, 0.0)}, "other processes used 0.4 of 2 cores"),
-        ({"own": 9.0, "waited": 9.0}, "threads were ready and did not run 50 % of the time"),
-        ({"machine": Counted(18.4, 4.0)}, "the hypervisor took 10 % of the cores"),
-        ({"spread": 0.4}, "the ratios of turns differ by 40 %"),
-        ({"machine": None, "waited": None, "spread": 2.0}, "the ratios of turns differ by 200 %"),
+        ({"own": 9.0, "waited": 9.0}, "threads were ready and did not run 50% of the time"),
+        ({"machine": Counted(18.4, 4.0)}, "the hypervisor took 10% of the cores"),
+        ({"spread": 0.4}, "the ratios of turns differ by 40%"),
+        ({"machine": None, "waited": None, "spread": 2.0}, "the ratios of turns differ by 200%"),
     ],
 )
 def test_a_busy_machine_is_known_by_what_was_counted(changes: dict[str, object], reason: str | None) -> None:

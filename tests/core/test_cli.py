@@ -71,7 +71,7 @@ def test_mistakes_are_one_line_and_leave_nothing(
         ((model, "--train", lines), "--calibrate needs none; no row has one: a .txt file holds texts alone"),
         ((model, "--train", texts, "--eval", lines), "lines.txt:1: no label"),
         ((model, "--train", texts, "--keep", "0"), "keep 0 is out of range"),
-        ((model, "--train", texts, "--keep", "50"), "keep 50 is out of range; use 0.01 to 1 (0.5 is 50 %)"),
+        ((model, "--train", texts, "--keep", "50"), "keep 50 is out of range; use 0.01 to 1 (0.5 is 50%)"),
         ((model, "--train", texts, "--tau", "0.1"), "setting 'tau' is of --method "),
         ((model, "--train", texts, "--seed", str(1 << 64)), "seed 18446744073709551616 is out of range"),
         ((model,), "no data"),

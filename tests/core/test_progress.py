@@ -51,11 +51,11 @@ def test_lines_come_at_begin_and_end_and_at_a_pace_between() -> None:
         bars.stage("two", 10)
         clock.now += 80
     assert out.getvalue().splitlines() == [
-        "one (0 % of the whole job done)",
-        "  24 of 50, 48 %, about 10 s left of this stage, 12 % of the whole job done, about 90 s left, loss 0.5",
-        "  48 of 50, 96 %, a few seconds left of this stage, 24 % of the whole job done, about 80 s left, loss 0.5",
+        "one (0% of the whole job done)",
+        "  24 of 50, 48%, about 10 s left of this stage, 12% of the whole job done, about 90 s left, loss 0.5",
+        "  48 of 50, 96%, a few seconds left of this stage, 24% of the whole job done, about 80 s left, loss 0.5",
         "one: done in 25.0 s",
-        "two (25 % of the whole job done, about 80 s left)",
+        "two (25% of the whole job done, about 80 s left)",
         "two: done in 1 min 20 s",
     ]
 
@@ -117,7 +117,7 @@ def test_a_terminal_has_a_bar_for_the_job_and_one_a_stage() -> None:
         bars.advance(2, "loss 1.0")
         bars.stage("two")
     last = out.getvalue()[out.getvalue().rindex("The whole job") :]
-    assert "100 %" in last
+    assert "100%" in last
     assert "2 of 2" in last
     assert "two" in last
 

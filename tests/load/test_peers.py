@@ -301,8 +301,8 @@ def test_where_a_rival_is_better_is_said() -> None:
     """By its figure and this service's; smaller models of this service are no rivals."""
     told = findings.better(FIGURES)
     assert "Highest rate: LitServe 250 requests/s; pgb-serve 200 requests/s." in told
-    assert "p99 at 80 % of the own highest rate: mosec 20 ms; pgb-serve 30 ms." in told
-    assert "In time at twice the load, of the highest rate: mosec 0.83 %; pgb-serve 0.62 %." in told
+    assert "p99 at 80% of the own highest rate: mosec 20 ms; pgb-serve 30 ms." in told
+    assert "In time at twice the load, of the highest rate: mosec 0.83%; pgb-serve 0.62%." in told
     assert not any("keep 0.5" in line or "Memory" in line for line in told)
     alone = copy.deepcopy(FIGURES)
     alone["contenders"] = {"mosec": alone["contenders"]["mosec"]}

@@ -130,8 +130,8 @@ def test_the_numbers_shown_are_those_given(figures: dict[str, Any]) -> None:
     for part in (
         "dense answers 211, keep 0.5 answers 422 and keep 0.12 answers 1,055 texts a second",
         "= 1.0 : 2.0 : 5.0",
-        "At 200 texts a second, 95 % of what dense can do, p99 is 120 ms with dense, 60 ms with keep 0.5 and 24 ms",
-        "dense 97 %, keep 0.5 97 % and keep 0.12 97 %",
+        "At 200 texts a second, 95% of what dense can do, p99 is 120 ms with dense, 60 ms with keep 0.5 and 24 ms",
+        "dense 97%, keep 0.5 97% and keep 0.12 97%",
         "99 of 99 checks held",
         "1,234 left and 5.6 s of compute",
         "p99 of classification and of answers is 4,321 and 4,321 ms with dense",

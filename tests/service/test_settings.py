@@ -261,7 +261,7 @@ def test_help_shows_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
     said = " ".join(capsys.readouterr().out.split())
     assert stopped.value.code == 0
     assert [name for name in Settings.model_fields if name.replace("_", "-") not in said] == []
-    assert "99 % of the answers" in said
+    assert "99% of the answers" in said
     assert "[127.0.0.1]" in said
     assert not {"[None]", "[()]"} & set(said.split())  # which are no values that anybody could give
 
