@@ -15,7 +15,7 @@ from pgb_core.checkpoints.architectures import titles
 from pgb_core.commands import COMMANDS, serve
 from pgb_core.commands.flags import Parser
 from pgb_core.data.words import plain
-from pgb_core.errors import PGBError
+from pgb_core.errors import PGBError, out_of_memory
 
 _EXAMPLES = """examples:
   pgb compress ./my-bert --task classification --train train.tsv --eval dev.tsv --out ./small
@@ -81,7 +81,7 @@ def _ran(args: argparse.Namespace) -> int:
         print(f"pgb {args.command}: stopped{kept}", file=sys.stderr)
         return 128 + number
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
+        if not out_of_memory(error):
             raise
         less = "try smaller --samples or --tokens" if args.command == "compress" else "end other programs"
         print(f"pgb {args.command}: not enough memory; {less}, or use a machine with more", file=sys.stderr)

@@ -51,3 +51,18 @@ class TrainingError(PGBError):
 
 # What may be wrong with one size, where another one is still possible.
 OF_ONE_SIZE = (PlanError, ParityError, TrainingError)
+
+# How torch and ONNX Runtime, which raise RuntimeError of every kind, say that memory ran out.
+_SCARCE = (
+    "out of memory",
+    "not enough memory",
+    "allocate memory",
+    "failed to allocate",
+    "allocation failed",
+    "bad_alloc",
+)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error tells of memory that ran out."""
+    return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in _SCARCE)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
+from pgb_core.errors import out_of_memory
 from service.batching.futures import expiring, settle
 from service.batching.queue import Announced, Cost, Limits, Queue
 from service.batching.waiting import Entry
@@ -73,8 +74,6 @@ class _Input(Generic[Item, Result]):
     item: Item
 
 
-# How runtimes that raise RuntimeError of every kind say that memory ran out.
-_SCARCE = ("out of memory", "bad_alloc", "failed to allocate", "allocation failed", "not enough memory")
 _Batch = list[Entry[_Input[Any, Any]]]
 _Outcome = ServiceError | list[Ran[Any]]
 
@@ -300,7 +299,7 @@ class Batcher(Generic[Item, Result]):
 
     def _verdict(self, error: BaseException) -> ServiceError:
         """The error for an input that failed alone: the input's fault if the model's check passes, else the model's."""
-        scarce = exhausted(error)
+        scarce = out_of_memory(error)
         if clock() - self._checked > _CHECK_SECONDS:
             self._well = self._check()
             self._checked = clock()
@@ -319,11 +318,6 @@ class Batcher(Generic[Item, Result]):
     def _send(self, batch: _Batch, outcome: _Outcome) -> None:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(_deliver, batch, outcome)
-
-
-def exhausted(error: BaseException) -> bool:
-    """Whether a runtime's error tells of memory that ran out, which is never an input's fault."""
-    return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in _SCARCE)
 
 
 def _deliver(batch: _Batch, outcome: _Outcome) -> None:

@@ -14,7 +14,6 @@ import httpx
 import pytest
 
 from service.app import create_app
-from service.batching.batcher import exhausted
 from service.dialects import DIALECTS
 from service.settings import Settings
 from tests.service.faults import Held
@@ -226,9 +225,6 @@ def test_running_out_of_memory_is_no_fault_of_the_input(held: tuple[str, Held]) 
     url, runtime = held
     runtime.scarce = True
     assert httpx.post(f"{url}/v1/classify", json={"inputs": ["the film", "the town"]}).status_code == 200
-    assert exhausted(MemoryError())
-    assert exhausted(RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"))
-    assert not exhausted(RuntimeError("indices element out of data bounds"))
 
 
 @pytest.mark.parametrize("held", [1e-3], indirect=True)
