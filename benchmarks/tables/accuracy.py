@@ -113,6 +113,11 @@ def methods_sst2() -> str:
     return _methods("sst2")
 
 
+def methods_qa() -> str:
+    """The methods on questions."""
+    return _methods("qa")
+
+
 def _methods(task: str) -> str:
     """The dev score of every point, and the time of its fastest form, the best score of each size first."""
     found = (measured_by("methods") or {}).get(task, {})
