@@ -28,8 +28,10 @@ TEXTS = ("sentence", "text", "review", "content", "comment", "body", "tweet", "m
 LABELS: tuple[str, ...] = ("labels", "label", "gold_label", "is_duplicate", "category", "intent", "score", "quality")
 LABELS += ("sentiment", "class", "target", "rating", "stars", "emotion")
 
-# As Python and pandas, databases and spreadsheets write a cell without a value.
-_EMPTY_WORDS = ("nan", "NaN", "<NA>", "None", "NaT", "null", "NULL", "\\N", "#N/A")
+# As Python and pandas, R, databases and spreadsheets write a cell without a value.
+_EMPTY_WORDS = ("nan", "NaN", "<NA>", "None", "NaT", "NA", "null", "NULL", "\\N", "#N/A", "#NV", "#N/D")
+# As spreadsheets in English, German and French write a formula that fails. A text such as "- too loud" is one for them.
+_FAILED = ("#NAME?", "#VALUE!", "#REF!", "#DIV/0!", "#NUM!", "#NULL!", "#WERT!", "#BEZUG!", "#NOM?", "#VALEUR!")
 _NUMBER = re.compile(r"[-+]?\d+(\.\d*)?")
 _LONG = 40  # characters: what is longer reads as a text
 
@@ -149,10 +151,12 @@ def text_rows(records: Records, roles: Roles) -> list[TextRow]:
 
 def _text(row: Record, column: str) -> str:
     value = row.values.get(column)
-    if isinstance(value, str) and value.strip() in _EMPTY_WORDS:
+    word = value.strip() if isinstance(value, str) else ""
+    if word in _EMPTY_WORDS or word in _FAILED:
+        said = "tools write for an empty cell" if word in _EMPTY_WORDS else "spreadsheets write where a formula fails"
         raise DataError(
-            f"{row.where}: the text {shown(column)} is the one word {shown(value.strip())}, which tools write for an "
-            "empty cell; fill it or remove the row"
+            f"{row.where}: the text {shown(column)} is the one word {shown(word)}, which {said}; fill it or remove the "
+            "row"
         )
     if isinstance(value, str) and value.strip():
         if not writable(value):

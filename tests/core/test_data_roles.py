@@ -158,6 +158,8 @@ def test_another_column_called_answer_leaves_nothing_out(
         ("a.csv", "text,label\nnan,0\n", {}, r"a\.csv:2: the text 'text' is the one word 'nan', which tools write for"),
         ("a.csv", "text,label\nNone,0\n", {}, "is the one word 'None'"),
         ("a.csv", "text,label\nNULL,0\n", {}, "is the one word 'NULL'"),
+        ("a.csv", "text,label\nNA,0\n", {}, "is the one word 'NA', which tools write for an empty cell"),
+        ("a.csv", "text,label\n #NAME? ,0\n", {}, r"is the one word '#NAME\?', which spreadsheets write where a formula"),
         ("a.tsv", "text\tlabel\n\\N\t0\n", {}, "is the one word"),
         ("a.tsv", 'text\tlabel\n"a"\t0\n"b c"\t1\n', {}, "every 'text' is in quotes, which are text in .tsv; remove"),
         ("a.tsv", '"text"\t"label"\n"a"\t"0"\n', {}, "the names of the columns are in quotes"),
