@@ -10,7 +10,7 @@ from statistics import median
 
 from pgb_core.artifact import writable
 from pgb_core.data.rows import Columns, Flags, Named, RawLabel, Record, Records, TextRow
-from pgb_core.data.words import counted, folded, kind, shown, some
+from pgb_core.data.words import counted, file_name, folded, kind, shown, some
 from pgb_core.errors import DataError
 
 PAIRS = (
@@ -199,7 +199,7 @@ def _is_filled(value: object) -> bool:
 
 def say(records: Records, roles: Roles) -> tuple[str, tuple[str, ...]]:
     """What is read of which column, in one sentence, and a warning for each long text that is not."""
-    name = records.source.rstrip("/").rpartition("/")[2]
+    name = file_name(records.source)
     parts = [f"text from {shown(roles.text)}"]
     if roles.pair:
         parts.append(f"second text from {shown(roles.pair)}")
@@ -210,9 +210,9 @@ def say(records: Records, roles: Roles) -> tuple[str, tuple[str, ...]]:
     rest = [column for column in records.columns if column not in roles.all]
     ignored = f"; {some([shown(c) for c in rest])} {'is' if len(rest) == 1 else 'are'} not read" if rest else ""
     size = f"{counted(len(records.rows), 'row')}, {counted(len(records.columns), 'column')}"
-    note = f"{shown(name)[1:-1]}: {size}{records.about}: {', '.join(parts)}{ignored}"
+    note = f"{name}: {size}{records.about}: {', '.join(parts)}{ignored}"
     warnings = [
-        f"{shown(name)[1:-1]}: {shown(column)} holds long texts and is not read; if the model takes pairs of texts, "
+        f"{name}: {shown(column)} holds long texts and is not read; if the model takes pairs of texts, "
         "name both with --text-column and --pair-column"
         for column in rest
         if not roles.pair and _is_long(records, column)

@@ -11,7 +11,7 @@ from typing import Any
 
 from pgb_core.artifact import writable
 from pgb_core.data.rows import Data, QuestionRow, Records, Row
-from pgb_core.data.words import counted, kind, shown, some
+from pgb_core.data.words import counted, file_name, kind, shown, some
 from pgb_core.errors import DataError
 
 MOST_WRONG = 0.05  # share of answered questions that may have an answer elsewhere than written
@@ -210,7 +210,7 @@ def questions(source: str, asked: list[WrittenQuestion], about: str = "", ignore
         (sum(a == () for a in answers), "unanswerable"),
         (sum(a is None for a in answers), "not labelled"),
     ]
-    name = shown(source.rstrip("/").rpartition("/")[2])[1:-1]
+    name = file_name(source)
     said = ", ".join(f"{count:,} {word}" for count, word in parts if count)
     notes, warnings = [f"{name}: {counted(len(rows), 'question')}{about}: {said}{ignored}"], []
     places = Counter(place for item in asked for place in item.places)

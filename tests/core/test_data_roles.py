@@ -94,9 +94,59 @@ def test_what_an_annotator_rejected_or_skipped_is_left_out(tmp_path: Path) -> No
     )
 
 
+def test_labels_that_were_not_submitted_are_left_out(tmp_path: Path) -> None:
+    """Of a row with several annotators those that were not; and rows that Argilla's first version has not validated."""
+    answers = (["submitted"], ["discarded"], ["draft", "submitted"], None)
+    labels = (["a"], ["b"], ["b", "c"], None)
+    rows = [
+        {"text": f"t{n}", "y.responses": label, "y.responses.status": words}
+        for n, (label, words) in enumerate(zip(labels, answers, strict=True))
+    ]
+    found = read(tmp_path, "a.json", json.dumps(rows), label=("y.responses",))
+    assert cells(found) == [("t0", None, ("a",)), ("t2", None, ("c",))]
+    assert "'y.responses.status', which leaves out 2 rows" in found.notes[0]
+    kept = read(tmp_path, "b.csv", "text,label,status\nt0,a,Validated\nt1,b,Discarded\nt2,,Default\n")
+    assert cells(kept) == [("t0", None, "a")]
+
+
+def test_questions_have_annotators_too(tmp_path: Path) -> None:
+    """A rejected one is not read."""
+    row = {"question": "q", "context": "a town", "answers": {"text": ["town"], "answer_start": [2]}}
+    (tmp_path / "q.json").write_text(json.dumps([row | {"answer": "accept"}, row | {"answer": "reject"}]))
+    found = read_data(tmp_path / "q.json", "questions")
+    assert [row.where for row in found.rows] == [f"{tmp_path}/q.json[0]"]
+    assert "'answer', which leaves out 1 row" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "told"),
+    [
+        ("split", ("train", "test"), "'train', 'test'"),
+        ("Set", ("Training", "Testing"), "'Training', 'Testing'"),
+        ("is_valid", ("True", "False"), "'True', 'False'"),
+        ("split", ("train", "train"), ""),
+        ("genre", ("test", "novel"), ""),
+        ("is_new", ("True", "False"), ""),
+        ("is_test_positive", ("1", "0"), ""),
+    ],
+)
+def test_rows_of_several_splits_in_one_file_are_told(
+    column: str, values: tuple[str, str], told: str, tmp_path: Path
+) -> None:
+    """All are read, of texts and of questions."""
+    table = f"text,label,{column}\n" + "".join(f"t,0,{value}\n" for value in values)
+    rows = [{"question": "q", "context": "c", column: value} for value in values]
+    (tmp_path / "q.json").write_text(json.dumps(rows))
+    for data in (read(tmp_path, "a.csv", table), read_data(tmp_path / "q.json", "questions")):
+        assert len(data.rows) == 2
+        assert [f"{column!r} has rows of {told}, and all are read" in warning for warning in data.warnings] == [
+            True
+        ] * bool(told)
+
+
 def test_a_file_without_an_accepted_row_is_refused(tmp_path: Path) -> None:
     """With the column that says so."""
-    with pytest.raises(DataError, match="no row was accepted: every 'answer' is 'reject' or 'ignore'"):
+    with pytest.raises(DataError, match="no row was accepted, by the column 'answer'"):
         read(tmp_path, "p.jsonl", annotated("reject", "ignore"))
 
 
@@ -159,7 +209,7 @@ def test_another_column_called_answer_leaves_nothing_out(
         ("a.csv", "text,label\nNone,0\n", {}, "is the one word 'None'"),
         ("a.csv", "text,label\nNULL,0\n", {}, "is the one word 'NULL'"),
         ("a.csv", "text,label\nNA,0\n", {}, "is the one word 'NA', which tools write for an empty cell"),
-        ("a.csv", "text,label\n #NAME? ,0\n", {}, r"is the one word '#NAME\?', which spreadsheets write where a formula"),
+        ("a.csv", "text,label\n #NAME? ,0\n", {}, r"the one word '#NAME\?', which spreadsheets write where a"),
         ("a.tsv", "text\tlabel\n\\N\t0\n", {}, "is the one word"),
         ("a.tsv", 'text\tlabel\n"a"\t0\n"b c"\t1\n', {}, "every 'text' is in quotes, which are text in .tsv; remove"),
         ("a.tsv", '"text"\t"label"\n"a"\t"0"\n', {}, "the names of the columns are in quotes"),
