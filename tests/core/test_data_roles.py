@@ -180,6 +180,11 @@ def test_another_column_called_answer_leaves_nothing_out(
         ("a.csv", "text,text,label\na,b,0\n", {}, r"a\.csv:1: two columns are named 'text'"),
         ("a.csv", "text;label\na;0\n", {}, r"a\.csv:1: its columns are parted by ';'"),
         ("a.tsv", "text,label\na,0\n", {}, r"its columns are parted by commas"),
+        ("a.csv", '"text";"label"\n"a";0\n', {}, r"a\.csv:1: its columns are parted by ';'"),
+        ("a.csv", '\ufeff"text"\t"label"\n"a"\t0\n', {}, r"a\.csv:1: its columns are parted by tabs"),
+        ("a.csv", "text,label\r\na,0,\r\n", {}, "3 columns where the header has 2; remove the separator at the end of"),
+        ("a.csv", "text,label\na,b,\nc,0\n", {}, "3 columns where the header has 2; put quotes around a text"),
+        ("a.tsv", "text\tlabel\n1\ta\t0\n", {}, r"a\.tsv:2: 3 columns .* again with row\.names = FALSE"),
         ("a.csv", "text,label\n,0\n,1\n", {}, "'text' is empty in every row"),
         ("a.csv", "Text,label\na,0\n", {"label": ("text",)}, "--label-column names 'Text', which is the text column"),
         ("a.csv", "premise,hypothesis,y\na,b,0\n", {"label": ("hypothesis",)}, "--label-column names 'hypothesis'"),
@@ -346,6 +351,9 @@ def test_quotes_of_a_tsv_that_look_like_those_of_a_csv_are_a_warning(tmp_path: P
     assert [text for text, *_ in cells(data)] == ["fine", '"an ""odd"" one"']
     assert data.warnings[0].startswith("a.tsv:3: a cell is in quotes that hold doubled ones")
     assert not read(tmp_path, "a.tsv", 'text\tlabel\n"fine" he said, "really"\t0\n').warnings
+    assert not read(tmp_path, "a.tsv", 'text\tlabel\n"fine, good"\t0\n"so, so"\t0\nbad, sad\t1\n').warnings
+    (warning,) = read(tmp_path, "a.tsv", 'text\tlabel\n"fine, good"\t0\nbad\t1\n"so, so"\t0\n').warnings
+    assert warning.startswith("a.tsv: every cell with a comma is in quotes; in .tsv quotes are part of the text")
     assert not read(tmp_path, "a.csv", 'text,label\n"an ""odd"" one",1\n').warnings
 
 
