@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -33,6 +34,8 @@ _EMPTY_WORDS = ("nan", "NaN", "<NA>", "None", "NaT", "NA", "null", "NULL", "\\N"
 # As spreadsheets in English, German and French write a formula that fails. A text such as "- too loud" is one for them.
 _FAILED = ("#NAME?", "#VALUE!", "#REF!", "#DIV/0!", "#NUM!", "#NULL!", "#WERT!", "#BEZUG!", "#NOM?", "#VALEUR!")
 _NUMBER = re.compile(r"[-+]?\d+(\.\d*)?")
+# A list in Python or JSON, with no other in it, alone or as Label Studio writes it.
+_LIST = re.compile(r"""\s*(?:\{\s*"choices"\s*:\s*)?(\[[^][{}]*\])\s*\}?\s*""")
 _LONG = 40  # characters: what is longer reads as a text
 
 
@@ -111,6 +114,12 @@ def _texts(records: Records, ordinary: dict[str, list[str]], label: Sequence[str
             f"{records.source}:1: {some(records.columns)} reads as a row, not as the names of columns; write a first "
             "line with the names above it, such as text,label"
         )
+    nested = [name for name in records.columns for row in records.rows[:1] if _is_nested(row.values.get(name))]
+    if not found and nested:
+        raise DataError(
+            f"{records.source}: no text column among {some(records.columns)}; {shown(nested[0])} holds objects, which "
+            "are not read: write each row as one object with its text and its label (JSON-MIN of Label Studio does)"
+        )
     if not found:
         raise DataError(
             f"{records.source}:1: no text column among {some(records.columns) or 'nothing'}; "
@@ -122,6 +131,10 @@ def _texts(records: Records, ordinary: dict[str, list[str]], label: Sequence[str
             "say --text-column, and --pair-column for a second text"
         )
     return columns[0], columns[1] if len(columns) > 1 else None
+
+
+def _is_nested(value: object) -> bool:
+    return isinstance(value[0] if isinstance(value, list) and value else value, Mapping)
 
 
 def _known_texts(ordinary: dict[str, list[str]]) -> Sequence[tuple[str, ...]]:
@@ -176,13 +189,26 @@ def _raw(row: Record, columns: tuple[str, ...]) -> RawLabel:
     if len(columns) > 1:
         flags = tuple(_blank(row.values.get(column)) for column in columns)
         return None if all(flag is None for flag in flags) else Flags(columns, flags)
-    value = _blank(row.values.get(columns[0]))
+    value = _listed(_blank(row.values.get(columns[0])))
     if isinstance(value, list):
         value = tuple(value)
     for part in value if isinstance(value, tuple) else (value,):
         if not isinstance(part, (str, int, float, Named, type(None))) or (part is None and value is not None):
             raise DataError(f"{row.where}: the label holds {kind(part)}; it is a text, a number or a list of those")
     return value  # type: ignore[return-value]
+
+
+def _listed(value: object) -> object:
+    """A list of labels that stands in a text, as pandas writes it, or in an object of Label Studio's."""
+    if isinstance(value, Mapping) and value.keys() == {"choices"}:
+        return value["choices"]
+    written = _LIST.fullmatch(value) if isinstance(value, str) else None
+    if written is None:
+        return value
+    try:
+        return ast.literal_eval(written[1])
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return value
 
 
 def _blank(value: object) -> object:

@@ -64,6 +64,18 @@ def cells(data: Data) -> list[tuple[str, str | None, object]]:
             ("cola.tsv", "gj04\t0\t*\tThe boat.\n", named, ("The boat.", None, "0"), "without a header, read as CoLA's")
             for named in ({}, {"text": "sentence", "label": ("label",)})
         ),
+        *(
+            ("a.csv", f"text,label\na,{cell}\n", {}, ("a", None, read_as), "label from 'label'")
+            for cell, read_as in (
+                ("\"['x', 'y']\"", ("x", "y")),
+                ('"[""x""]"', ("x",)),
+                ('"{""choices"": [""x"", ""y""]}"', ("x", "y")),
+                ("[0]", (0,)),
+                ("[x]", "[x]"),
+                ('"[[1], 2]"', "[[1], 2]"),
+            )
+        ),
+        ("a.jsonl", '{"text": "a", "label": {"choices": ["x"]}}\n', {}, ("a", None, ("x",)), "label from 'label'"),
         ("a.csv", 'text\n"a\r\nb"\n', {}, ("a\r\nb", None, None), "1 row, 1 column"),
     ],
 )
@@ -222,6 +234,13 @@ def test_another_column_called_answer_leaves_nothing_out(
         ("a.csv", 'label,text\n0, "a"\n1, "b"\n', {}, "every 'text' is in quotes behind a blank"),
         ("a.csv", "label,text\n0,'a'\n1,'b c'\n", {}, "every 'text' is in single quotes, which are text"),
         ("a.tsv", "label\ttext\n0\t'a'\n1\t'b c'\n", {}, "every 'text' is in quotes, which are text in .tsv"),
+        (
+            "a.json",
+            '[{"data": {"text": "a"}, "id": 1}]',
+            {},
+            "'data' holds objects, which are not read: write each row",
+        ),
+        ("a.json", '{"examples": [{"content": "a"}]}', {}, "'examples' holds objects"),
         ("a.csv", "sep=,\ntext,label\na,0\n", {}, "'sep=' is a note for a spreadsheet"),
         ("a.csv", "a warm funny film,1\na dull one,0\n", {}, "reads as a row, not as the names of columns"),
         ("a.csv", "text,a,b\nx,0,1\n", {"label": ("a,b",)}, "write --label-column once for each column"),
