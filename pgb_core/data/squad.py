@@ -16,7 +16,10 @@ from pgb_core.errors import DataError
 
 MOST_WRONG = 0.05  # share of answered questions that may have an answer elsewhere than written
 Answers = tuple[tuple[str, int | None], ...]
+# Columns of answers and of their places where there is no `answers`: as pandas flattens it, and of one answer a row.
+_APART = (("answers.text", "answers.answer_start"), ("answer_text", "answer_start"))
 _READ = ("id", "title", "context", "question", "answers", "is_impossible", "plausible_answers", "paragraphs", "qas")
+_READ += tuple(column for columns in _APART for column in columns)
 
 
 class Place(Enum):
@@ -123,7 +126,7 @@ def read_question(item: Mapping[str, Any], context: str, where: str) -> WrittenQ
     impossible = _filled(item.get("is_impossible"))
     if impossible is not None and not isinstance(impossible, bool):
         raise DataError(f"{where}: is_impossible is {kind(impossible)}; write true or false")
-    given = _listed(_filled(item.get("answers")), where)
+    given = _listed(_given(item), where)
     written = [_answer(answer, context, f"{where}.answers[{n}]") for n, answer in enumerate(given or ())]
     answers = tuple((text, place) for text, place, _ in written if text)
     if answers and len(answers) < len(written):
@@ -138,6 +141,18 @@ def read_question(item: Mapping[str, Any], context: str, where: str) -> WrittenQ
         found = None
     places = tuple(place for _, _, place in written)
     return WrittenQuestion(QuestionRow(question, context, found, where), looked, places)
+
+
+def _given(item: Mapping[str, Any]) -> object:
+    """The answers as written, also where their texts and their places have a column each."""
+    if "answers" in item:
+        return _filled(item["answers"])
+    texts, starts = next((columns for columns in _APART if columns[0] in item), _APART[0])
+    text, start = _filled(item.get(texts)), _filled(item.get(starts))
+    if text is None:
+        return None
+    answers = {"text": text, "answer_start": start}
+    return answers if isinstance(text, list) else [answers]
 
 
 def _filled(value: object) -> object:
