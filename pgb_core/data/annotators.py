@@ -32,16 +32,19 @@ def accepted(records: Records, read: tuple[str, ...] = (), labels: tuple[str, ..
 def _submitted(records: Records, label: str) -> Records:
     """The rows with a label that was submitted, without those that were not."""
     status = label + _STATUS
+    if status not in records.columns:
+        return records
     rows: list[Record] = []
-    for row in records.rows if status in records.columns else ():
+    for row in records.rows:
         given, words = row.values.get(label) or [], row.values.get(status) or []
-        lists = isinstance(given, list) and isinstance(words, list) and len(given) == len(words)
-        if not lists or not all(word in (_SUBMITTED, *_OPEN) for word in words):
+        if not (isinstance(given, list) and isinstance(words, list) and len(given) == len(words)):
+            return records
+        if not all(word in (_SUBMITTED, *_OPEN) for word in words):
             return records
         kept = [value for value, word in zip(given, words, strict=True) if word == _SUBMITTED]
         if kept:
             rows.append(Record({**row.values, label: kept}, row.where))
-    return _of(records, rows, status) if status in records.columns else records
+    return _of(records, rows, status)
 
 
 def _of(records: Records, rows: list[Record], column: str) -> Records:
@@ -56,6 +59,3 @@ def _of(records: Records, rows: list[Record], column: str) -> Records:
     columns = tuple(name for name in records.columns if name != column)
     said = f", and {shown(column)}, which leaves out {counted(left_out, 'row')} that the annotator rejected or skipped"
     return replace(records, columns=columns, rows=rows, about=records.about + said)
-
-
-__all__ = ["accepted"]

@@ -114,16 +114,10 @@ def _texts(records: Records, ordinary: dict[str, list[str]], label: Sequence[str
             f"{records.source}:1: {some(records.columns)} reads as a row, not as the names of columns; write a first "
             "line with the names above it, such as text,label"
         )
-    nested = [name for name in records.columns for row in records.rows[:1] if _is_nested(row.values.get(name))]
-    if not found and nested:
-        raise DataError(
-            f"{records.source}: no text column among {some(records.columns)}; {shown(nested[0])} holds objects, which "
-            "are not read: write each row as one object with its text and its label (JSON-MIN of Label Studio does)"
-        )
     if not found:
         raise DataError(
             f"{records.source}:1: no text column among {some(records.columns) or 'nothing'}; "
-            "name it with --text-column, or call it 'text'"
+            f"name it with --text-column, or call it 'text'{_within(records)}"
         )
     if len(found) > 1 or len(columns) > len(found[0]):
         raise DataError(
@@ -133,8 +127,16 @@ def _texts(records: Records, ordinary: dict[str, list[str]], label: Sequence[str
     return columns[0], columns[1] if len(columns) > 1 else None
 
 
-def _is_nested(value: object) -> bool:
-    return isinstance(value[0] if isinstance(value, list) and value else value, Mapping)
+def _within(records: Records) -> str:
+    """What to do where the text may be within an object of the first row."""
+    first = records.rows[0].values if records.rows else {}
+    for name, value in first.items():
+        if isinstance(value[0] if isinstance(value, list) and value else value, Mapping):
+            return (
+                f"; if it is within {shown(name)}, which holds objects, write it as a key of the row itself, as "
+                "Label Studio's JSON-MIN does"
+            )
+    return ""
 
 
 def _known_texts(ordinary: dict[str, list[str]]) -> Sequence[tuple[str, ...]]:

@@ -18,7 +18,17 @@ MOST_WRONG = 0.05  # share of answered questions that may have an answer elsewhe
 Answers = tuple[tuple[str, int | None], ...]
 # Columns of answers and of their places where there is no `answers`: as pandas flattens it, and of one answer a row.
 _APART = (("answers.text", "answers.answer_start"), ("answer_text", "answer_start"))
-_READ = ("id", "title", "context", "question", "answers", "is_impossible", "plausible_answers", "paragraphs", "qas")
+_READ: tuple[str, ...] = (
+    "id",
+    "title",
+    "context",
+    "question",
+    "answers",
+    "is_impossible",
+    "plausible_answers",
+    "paragraphs",
+    "qas",
+)
 _READ += tuple(column for columns in _APART for column in columns)
 
 
