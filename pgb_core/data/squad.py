@@ -18,18 +18,7 @@ MOST_WRONG = 0.05  # share of answered questions that may have an answer elsewhe
 Answers = tuple[tuple[str, int | None], ...]
 # Columns of answers and of their places where there is no `answers`: as pandas flattens it, and of one answer a row.
 _APART = (("answers.text", "answers.answer_start"), ("answer_text", "answer_start"))
-_READ: tuple[str, ...] = (
-    "id",
-    "title",
-    "context",
-    "question",
-    "answers",
-    "is_impossible",
-    "plausible_answers",
-    "paragraphs",
-    "qas",
-)
-_READ += tuple(column for columns in _APART for column in columns)
+_READ = ("id", "title", "context", "question", "answers", "is_impossible", "plausible_answers", "paragraphs", "qas")
 
 
 class Place(Enum):
@@ -78,7 +67,8 @@ def flat_questions(records: Records) -> Data:
     Raises DataError with the row's place.
     """
     asked = [question for row in records.rows for question in _of_row(row.values, row.where)]
-    rest = [column for column in records.columns if column not in _READ]
+    read = {*_READ, *_APART[0], *_APART[1]}
+    rest = [column for column in records.columns if column not in read]
     ignored = f"; {some([shown(c) for c in rest])} {'is' if len(rest) == 1 else 'are'} not read" if rest else ""
     return questions(records.source, asked, records.about, ignored)
 
