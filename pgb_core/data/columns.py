@@ -35,7 +35,7 @@ _EMPTY_WORDS = ("nan", "NaN", "<NA>", "None", "NaT", "NA", "null", "NULL", "\\N"
 _FAILED = ("#NAME?", "#VALUE!", "#REF!", "#DIV/0!", "#NUM!", "#NULL!", "#WERT!", "#BEZUG!", "#NOM?", "#VALEUR!")
 _NUMBER = re.compile(r"[-+]?\d+(\.\d*)?")
 # A list in Python or JSON, with no other in it, alone or as Label Studio writes it.
-_LIST = re.compile(r"""\s*(?:\{\s*"choices"\s*:\s*)?(\[[^][{}]*\])\s*\}?\s*""")
+_LIST = re.compile(r"""\s*(?:\{\s*"choices"\s*:\s*)?(\[[^][{}]*\])(?:\s*\})?\s*""")
 _LONG = 40  # characters: what is longer reads as a text
 
 
