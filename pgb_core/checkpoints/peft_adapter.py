@@ -124,6 +124,11 @@ def read_adapter(folder: Path) -> tuple[Adapter, dict[str, Any]]:
     settings = read_json(path)
     if settings.get("megatron_config"):
         raise CheckpointError(f"{path}: megatron_config is set, which names code to run; train the adapter without it")
+    if not settings.get("peft_type"):
+        raise CheckpointError(
+            f"{path}: names no peft_type, so it is no adapter of PEFT's, which alone are read (the library adapters "
+            "writes others); train it with PEFT, or fine-tune the whole model"
+        )
     name = settings.get("base_model_name_or_path")
     if not isinstance(name, str) or not name:
         raise CheckpointError(f"{path}: base_model_name_or_path is missing; write the directory of the base there")

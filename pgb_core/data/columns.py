@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 from pgb_core.artifact import writable
 from pgb_core.data.rows import Columns, Flags, Named, RawLabel, Record, Records, TextRow
-from pgb_core.data.words import counted, folded, kind, shown, some
+from pgb_core.data.words import counted, file_name, folded, kind, shown, some
 from pgb_core.errors import DataError
 
 PAIRS = (
@@ -28,9 +29,13 @@ TEXTS = ("sentence", "text", "review", "content", "comment", "body", "tweet", "m
 LABELS: tuple[str, ...] = ("labels", "label", "gold_label", "is_duplicate", "category", "intent", "score", "quality")
 LABELS += ("sentiment", "class", "target", "rating", "stars", "emotion")
 
-# As Python and pandas, databases and spreadsheets write a cell without a value.
-_EMPTY_WORDS = ("nan", "NaN", "<NA>", "None", "NaT", "null", "NULL", "\\N", "#N/A")
+# As Python and pandas, R, databases and spreadsheets write a cell without a value.
+_EMPTY_WORDS = ("nan", "NaN", "<NA>", "None", "NaT", "NA", "null", "NULL", "\\N", "#N/A", "#NV", "#N/D")
+# As spreadsheets in English, German and French write a formula that fails. A text such as "- too loud" is one for them.
+_FAILED = ("#NAME?", "#VALUE!", "#REF!", "#DIV/0!", "#NUM!", "#NULL!", "#WERT!", "#BEZUG!", "#NOM?", "#VALEUR!")
 _NUMBER = re.compile(r"[-+]?\d+(\.\d*)?")
+# A list in Python or JSON, with no other in it, alone or as Label Studio writes it.
+_LIST = re.compile(r"""\s*(?:\{\s*"choices"\s*:\s*)?(\[[^][{}]*\])(?:\s*\})?\s*""")
 _LONG = 40  # characters: what is longer reads as a text
 
 
@@ -112,7 +117,7 @@ def _texts(records: Records, ordinary: dict[str, list[str]], label: Sequence[str
     if not found:
         raise DataError(
             f"{records.source}:1: no text column among {some(records.columns) or 'nothing'}; "
-            "name it with --text-column, or call it 'text'"
+            f"name it with --text-column, or call it 'text'{_within(records)}"
         )
     if len(found) > 1 or len(columns) > len(found[0]):
         raise DataError(
@@ -120,6 +125,18 @@ def _texts(records: Records, ordinary: dict[str, list[str]], label: Sequence[str
             "say --text-column, and --pair-column for a second text"
         )
     return columns[0], columns[1] if len(columns) > 1 else None
+
+
+def _within(records: Records) -> str:
+    """What to do where the text may be within an object of the first row."""
+    first = records.rows[0].values if records.rows else {}
+    for name, value in first.items():
+        if isinstance(value[0] if isinstance(value, list) and value else value, Mapping):
+            return (
+                f"; if it is within {shown(name)}, which holds objects, write it as a key of the row itself, as "
+                "Label Studio's JSON-MIN does"
+            )
+    return ""
 
 
 def _known_texts(ordinary: dict[str, list[str]]) -> Sequence[tuple[str, ...]]:
@@ -149,10 +166,12 @@ def text_rows(records: Records, roles: Roles) -> list[TextRow]:
 
 def _text(row: Record, column: str) -> str:
     value = row.values.get(column)
-    if isinstance(value, str) and value.strip() in _EMPTY_WORDS:
+    word = value.strip() if isinstance(value, str) else ""
+    if word in _EMPTY_WORDS or word in _FAILED:
+        said = "tools write for an empty cell" if word in _EMPTY_WORDS else "spreadsheets write where a formula fails"
         raise DataError(
-            f"{row.where}: the text {shown(column)} is the one word {shown(value.strip())}, which tools write for an "
-            "empty cell; fill it or remove the row"
+            f"{row.where}: the text {shown(column)} is the one word {shown(word)}, which {said}; fill it or remove the "
+            "row"
         )
     if isinstance(value, str) and value.strip():
         if not writable(value):
@@ -172,13 +191,26 @@ def _raw(row: Record, columns: tuple[str, ...]) -> RawLabel:
     if len(columns) > 1:
         flags = tuple(_blank(row.values.get(column)) for column in columns)
         return None if all(flag is None for flag in flags) else Flags(columns, flags)
-    value = _blank(row.values.get(columns[0]))
+    value = _listed(_blank(row.values.get(columns[0])))
     if isinstance(value, list):
         value = tuple(value)
     for part in value if isinstance(value, tuple) else (value,):
         if not isinstance(part, (str, int, float, Named, type(None))) or (part is None and value is not None):
             raise DataError(f"{row.where}: the label holds {kind(part)}; it is a text, a number or a list of those")
     return value  # type: ignore[return-value]
+
+
+def _listed(value: object) -> object:
+    """A list of labels that stands in a text, as pandas writes it, or in an object of Label Studio's."""
+    if isinstance(value, Mapping) and value.keys() == {"choices"}:
+        return value["choices"]
+    written = _LIST.fullmatch(value) if isinstance(value, str) else None
+    if written is None:
+        return value
+    try:
+        return ast.literal_eval(written[1])
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return value
 
 
 def _blank(value: object) -> object:
@@ -195,7 +227,7 @@ def _is_filled(value: object) -> bool:
 
 def say(records: Records, roles: Roles) -> tuple[str, tuple[str, ...]]:
     """What is read of which column, in one sentence, and a warning for each long text that is not."""
-    name = records.source.rstrip("/").rpartition("/")[2]
+    name = file_name(records.source)
     parts = [f"text from {shown(roles.text)}"]
     if roles.pair:
         parts.append(f"second text from {shown(roles.pair)}")
@@ -206,9 +238,9 @@ def say(records: Records, roles: Roles) -> tuple[str, tuple[str, ...]]:
     rest = [column for column in records.columns if column not in roles.all]
     ignored = f"; {some([shown(c) for c in rest])} {'is' if len(rest) == 1 else 'are'} not read" if rest else ""
     size = f"{counted(len(records.rows), 'row')}, {counted(len(records.columns), 'column')}"
-    note = f"{shown(name)[1:-1]}: {size}{records.about}: {', '.join(parts)}{ignored}"
+    note = f"{name}: {size}{records.about}: {', '.join(parts)}{ignored}"
     warnings = [
-        f"{shown(name)[1:-1]}: {shown(column)} holds long texts and is not read; if the model takes pairs of texts, "
+        f"{name}: {shown(column)} holds long texts and is not read; if the model takes pairs of texts, "
         "name both with --text-column and --pair-column"
         for column in rest
         if not roles.pair and _is_long(records, column)

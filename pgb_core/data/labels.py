@@ -10,7 +10,7 @@ from functools import lru_cache
 from pgb_core.data.numbers import flag, has_point, real, truth, whole_number
 from pgb_core.data.problems import Problem, problem_of
 from pgb_core.data.readings import Names, Reader, many, single
-from pgb_core.data.rows import Flags, Label, Named, RawLabel, TextRow
+from pgb_core.data.rows import Flags, Label, Named, RawLabel, TextRow, Written
 from pgb_core.data.words import counted, number, shown, some
 from pgb_core.errors import DataError
 
@@ -71,6 +71,8 @@ def read_labels(
         return _columns(rows, names, multiple, wanted, source)
     readings = many(names) if multiple else single(names)
     found = {kind: _read(reader, given) for kind, reader in readings.items()}
+    if not wanted and _crossed(given, names):
+        del found["ids"]
     fitting = [kind for kind, targets in found.items() if None not in targets]
     if not wanted and "names" in fitting and all(_is_named(row.label) for row in given):
         fitting = ["names"]  # the dataset's own ids need not be the head's
@@ -114,8 +116,18 @@ def _is_flag(row: TextRow) -> bool:
     return not isinstance(row.label, (tuple, Flags)) and flag(row.label) is not None
 
 
+def _parts(label: RawLabel) -> tuple[Written | Flags | None, ...]:
+    return label if isinstance(label, tuple) else (label,)
+
+
 def _is_named(label: RawLabel) -> bool:
-    return all(isinstance(part, Named) for part in (label if isinstance(label, tuple) else (label,)))
+    return all(isinstance(part, Named) for part in _parts(label))
+
+
+def _crossed(given: Sequence[TextRow], names: Names) -> bool:
+    """Whether the dataset's number for a label is another than the head's for its name."""
+    parts = {part for row in given for part in _parts(row.label) if isinstance(part, Named)}
+    return any(names.find(part) not in (None, part.id) for part in parts)
 
 
 def _plainest(fitting: Sequence[str], given: Sequence[TextRow]) -> str:
@@ -149,7 +161,7 @@ def _refuse_row(given: Sequence[TextRow], found: dict[str, list[Label]], names: 
     row, n = given[at], len(names.labels)
     said = f"{row.where}: label {shown(row.label)} is not one of the checkpoint's: {some(names.labels)}"
     if isinstance(row.label, (tuple, Flags)) and not multiple:
-        raise DataError(f"{row.where}: several labels, but the checkpoint is not multi-label; give one label a row")
+        raise DataError(f"{row.where}: several labels, {_PICKS_ONE}; or else give one label a row")
     others = [other for other, targets in found.items() if targets[at] is not None]
     fits = sum(target is not None for target in found[kind])
     if others and fits:
@@ -175,7 +187,7 @@ def _refuse_row(given: Sequence[TextRow], found: dict[str, list[Label]], names: 
 
 def _written(given: Sequence[TextRow], kind: str) -> str:
     """How ids are written where that is not 0, 1, ...: with a point, as pandas does beside empty cells, or as true."""
-    parts = [part for row in given for part in (row.label if isinstance(row.label, tuple) else (row.label,))]
+    parts = [part for row in given for part in _parts(row.label)]
     point = next((part for part in parts if has_point(part)), None)
     said = []
     if point is not None:
@@ -205,14 +217,16 @@ def _sentence(kind: str, targets: Sequence[Label], names: Names, written: str = 
 
 _AS = {"vector": "vectors of 0 and 1"}
 _ONE = {"vector": "a vector"}
+_PICKS_ONE = (
+    "but the checkpoint picks one label; if it learned to give several, write "
+    '"problem_type": "multi_label_classification" into its config.json'
+)
 
 
 def _columns(rows: Sequence[TextRow], names: Names, multiple: bool, wanted: str | None, source: str) -> LabelReading:
     columns = next(row.label.columns for row in rows if isinstance(row.label, Flags))
     if not multiple:
-        raise DataError(
-            f"{source}: several label columns, but the checkpoint picks one label; write it into one column"
-        )
+        raise DataError(f"{source}: several label columns, {_PICKS_ONE}; or else write the label into one column")
     if wanted:
         raise DataError(f"{source}: --labels {wanted} does not fit label columns of 0 and 1; leave it out")
     order = [names.find(column) for column in columns]

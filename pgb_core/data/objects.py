@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,12 @@ from pgb_core.data.features import names_of, with_names
 from pgb_core.data.files import parse_json, read_text, split_lines
 from pgb_core.data.packed import holds
 from pgb_core.data.rows import Data, Record, Records
+from pgb_core.data.splits import is_split
 from pgb_core.data.squad import is_nested, nested_questions
 from pgb_core.data.words import counted, kind, some
 from pgb_core.errors import DataError
 
 _EXAMPLE = '{"text": "good", "label": 1}'
-_SPLITS = {"train", "test", "valid", "validation", "val", "dev"}
 
 
 @dataclass(frozen=True)
@@ -139,16 +138,11 @@ def _split(columns: list[Any], data: list[Any], source: str) -> Records:
     return _records(source, items)
 
 
-def _is_split(key: str) -> bool:
-    """Whether a key reads as the name of a split: 'train', 'oos_train' or 'validation'."""
-    return any(word in _SPLITS for word in re.split(r"[^a-z]", key.lower()))
-
-
 def _by_column(raw: dict[str, Any], source: str) -> Records | None:
     """A list for each column, or an object of rows for each column, or of cells for each row (pandas' 'index')."""
     values = list(raw.values())
     if values and all(isinstance(value, list) for value in values):
-        if all(_is_split(key) for key in raw):
+        if all(map(is_split, raw)):
             raise DataError(
                 f"{source}: its keys are splits ({some(list(raw))}); write the rows of each to its own file"
             )

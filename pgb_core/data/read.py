@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from pgb_core.data import columns as roles
+from pgb_core.data.annotators import accepted
 from pgb_core.data.files import read_lines
 from pgb_core.data.hub import check_name, hub_records, load
 from pgb_core.data.objects import read_json_questions, read_objects
 from pgb_core.data.packed import holds
 from pgb_core.data.parquet import read_parquet
-from pgb_core.data.prodigy import accepted
 from pgb_core.data.rows import ORDINARY, Columns, Data, Records, Row, TextRow
+from pgb_core.data.splits import mixed
 from pgb_core.data.squad import flat_questions
 from pgb_core.data.tables import read_table
 from pgb_core.data.words import counted, plain, shown
@@ -43,7 +45,7 @@ def read_data(source: str | Path, kind: str, split: str = "validation", columns:
         raise DataError(f"{source}: questions have no --text-column, --pair-column or --label-column; leave them out")
     if not _exists(path):
         records = hub_records(str(source), load(str(source), split))
-        data = flat_questions(records) if questions else _texts(records, columns)
+        data = _flat(records) if questions else _texts(records, columns)
     elif path.is_dir():
         raise DataError(f"{path}: is a directory; name the data file in it")
     elif not path.is_file():
@@ -78,7 +80,13 @@ def _questions(path: Path) -> Data:
             "answers in .json, .jsonl or .parquet"
         )
     found = read_parquet(path) if suffix == ".parquet" else read_json_questions(path)
-    return flat_questions(found) if isinstance(found, Records) else found
+    return _flat(found) if isinstance(found, Records) else found
+
+
+def _flat(records: Records) -> Data:
+    records = accepted(records)
+    data = flat_questions(records)
+    return replace(data, warnings=(*mixed(records), *data.warnings))
 
 
 def _file(path: Path, columns: Columns) -> Data:
@@ -100,10 +108,11 @@ def _texts(records: Records, columns: Columns) -> Data:
     if not records.rows and not records.columns:
         raise DataError(f"{records.source}: no rows; the file is empty")
     chosen = roles.choose_roles(records, columns)
-    records = accepted(records, chosen.all)
+    records = accepted(records, chosen.all, chosen.labels)
     note, warnings = roles.say(records, chosen)
     rows = list[Row](roles.text_rows(records, chosen))
-    return Data(records.source, rows, (note,), (*records.warnings, *warnings), chosen.labels)
+    told = (*records.warnings, *mixed(records, chosen.all), *warnings)
+    return Data(records.source, rows, (note,), told, chosen.labels)
 
 
 def _lines(path: Path) -> Data:

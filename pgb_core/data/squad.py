@@ -11,11 +11,13 @@ from typing import Any
 
 from pgb_core.artifact import writable
 from pgb_core.data.rows import Data, QuestionRow, Records, Row
-from pgb_core.data.words import counted, kind, shown, some
+from pgb_core.data.words import counted, file_name, kind, shown, some
 from pgb_core.errors import DataError
 
 MOST_WRONG = 0.05  # share of answered questions that may have an answer elsewhere than written
 Answers = tuple[tuple[str, int | None], ...]
+# Columns of answers and of their places where there is no `answers`: as pandas flattens it, and of one answer a row.
+_APART = (("answers.text", "answers.answer_start"), ("answer_text", "answer_start"))
 _READ = ("id", "title", "context", "question", "answers", "is_impossible", "plausible_answers", "paragraphs", "qas")
 
 
@@ -65,7 +67,8 @@ def flat_questions(records: Records) -> Data:
     Raises DataError with the row's place.
     """
     asked = [question for row in records.rows for question in _of_row(row.values, row.where)]
-    rest = [column for column in records.columns if column not in _READ]
+    read = {*_READ, *_APART[0], *_APART[1]}
+    rest = [column for column in records.columns if column not in read]
     ignored = f"; {some([shown(c) for c in rest])} {'is' if len(rest) == 1 else 'are'} not read" if rest else ""
     return questions(records.source, asked, records.about, ignored)
 
@@ -123,7 +126,7 @@ def read_question(item: Mapping[str, Any], context: str, where: str) -> WrittenQ
     impossible = _filled(item.get("is_impossible"))
     if impossible is not None and not isinstance(impossible, bool):
         raise DataError(f"{where}: is_impossible is {kind(impossible)}; write true or false")
-    given = _listed(_filled(item.get("answers")), where)
+    given = _listed(_given(item), where)
     written = [_answer(answer, context, f"{where}.answers[{n}]") for n, answer in enumerate(given or ())]
     answers = tuple((text, place) for text, place, _ in written if text)
     if answers and len(answers) < len(written):
@@ -138,6 +141,18 @@ def read_question(item: Mapping[str, Any], context: str, where: str) -> WrittenQ
         found = None
     places = tuple(place for _, _, place in written)
     return WrittenQuestion(QuestionRow(question, context, found, where), looked, places)
+
+
+def _given(item: Mapping[str, Any]) -> object:
+    """The answers as written, also where their texts and their places have a column each."""
+    if "answers" in item:
+        return _filled(item["answers"])
+    texts, starts = next((columns for columns in _APART if columns[0] in item), _APART[0])
+    text, start = _filled(item.get(texts)), _filled(item.get(starts))
+    if text is None:
+        return None
+    answers = {"text": text, "answer_start": start}
+    return answers if isinstance(text, list) else [answers]
 
 
 def _filled(value: object) -> object:
@@ -210,7 +225,7 @@ def questions(source: str, asked: list[WrittenQuestion], about: str = "", ignore
         (sum(a == () for a in answers), "unanswerable"),
         (sum(a is None for a in answers), "not labelled"),
     ]
-    name = shown(source.rstrip("/").rpartition("/")[2])[1:-1]
+    name = file_name(source)
     said = ", ".join(f"{count:,} {word}" for count, word in parts if count)
     notes, warnings = [f"{name}: {counted(len(rows), 'question')}{about}: {said}{ignored}"], []
     places = Counter(place for item in asked for place in item.places)

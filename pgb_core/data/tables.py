@@ -17,6 +17,7 @@ from pgb_core.errors import DataError
 
 _LARGEST_CELL = 1 << 30  # characters
 _QUOTED = re.compile(r'"[^"]*(""[^"]*)+"')
+_WHOLE = re.compile(r'"[^"]*"')
 _WRITE = "write the file as .jsonl if the quotes belong to the texts"
 _AROUND = (  # what a whole column has around its cells, by the separator; what it is; and the remedy
     (
@@ -38,6 +39,7 @@ _AROUND = (  # what a whole column has around its cells, by the separator; what 
         f"remove the blank behind the comma, or {_WRITE}",
     ),
 )
+_PARTED = re.compile(r'"[^"]*"([;\t|])')  # a header in quotes, with another mark than a comma behind the first name
 _COLA = ("source", "label", "note", "sentence")
 
 
@@ -47,6 +49,9 @@ def read_table(path: Path) -> Records:
     dialect = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if delimiter == "\t" else {"strict": True}
     lines = read_lines(path)
     csv.field_size_limit(_LARGEST_CELL)
+    other = _PARTED.match(lines[0]) if delimiter == "," else None
+    if other is not None:
+        raise _parted(f"{path}:1", other[1])
     reader = csv.reader((f"{line}\n" for line in lines), **dialect)
     parsed = _parsed(reader, path)
     where, header = next(parsed, (f"{path}:1", []))
@@ -62,7 +67,7 @@ def read_table(path: Path) -> Records:
         if len(row) != len(names):
             raise DataError(
                 f"{at}: {counted(len(row), 'column')} where the header has {len(names)}; "
-                f"{_ragged(lines, delimiter, len(row) > len(names))}"
+                f"{_ragged(lines, delimiter, len(row) - len(names), row[0] if not rows else '')}"
             )
         if not about and [row[0].removeprefix("\ufeff"), *row[1:]] == header:
             raise DataError(f"{at}: the header stands here again, as in files that were joined; remove this line")
@@ -80,13 +85,18 @@ def _check_quotes(names: tuple[str, ...], rows: list[Record], delimiter: str) ->
 
 
 def _quoted(path: Path, rows: list[Record]) -> tuple[str, ...]:
-    """A warning where cells look quoted as in .csv: in .tsv, as GLUE has it, quotes are part of the text."""
+    """A warning where cells look quoted as in .csv: in .tsv, as GLUE has it, quotes are part of the text.
+
+    Writers of .csv double the quotes inside; a spreadsheet puts every cell with a comma in quotes, in .tsv too.
+    """
+    rest = "in .tsv quotes are part of the text, in .csv they are not"
     for row in rows:
         if any(_QUOTED.fullmatch(str(value)) for value in row.values.values()):
-            told = (
-                "a cell is in quotes that hold doubled ones; in .tsv quotes are part of the text, in .csv they are not"
-            )
-            return (f"{plain(path.name)}:{row.where.rpartition(':')[2]}: {told}",)
+            line = row.where.rpartition(":")[2]
+            return (f"{plain(path.name)}:{line}: a cell is in quotes that hold doubled ones; {rest}",)
+    commas = [str(value) for row in rows for value in row.values.values() if "," in str(value)]
+    if len(commas) > 1 and all(_WHOLE.fullmatch(cell) for cell in commas):
+        return (f"{plain(path.name)}: every cell with a comma is in quotes; {rest}",)
     return ()
 
 
@@ -104,21 +114,29 @@ def _named(header: list[str], where: str) -> tuple[str, ...]:
     if names and all(len(name) > 1 and name[0] == name[-1] == '"' for name in names):
         raise DataError(f"{where}: the names of the columns are in quotes, which are text in .tsv; remove all quotes")
     if len(names) == 1 and any(mark in names[0] for mark in ";\t,|"):
-        mark = next(mark for mark in "\t;,|" if mark in names[0])
-        said = {"\t": "tabs", ",": "commas"}.get(mark, f"'{mark}'")
-        raise DataError(
-            f"{where}: its columns are parted by {said}; .csv has commas, .tsv has tabs: rename or rewrite it"
-        )
+        raise _parted(where, next(mark for mark in "\t;,|" if mark in names[0]))
     return tuple(name or f"(column {n} without a name)" for n, name in enumerate(names, 1))
 
 
-def _ragged(lines: list[str], delimiter: str, more: bool) -> str:
-    """What to do with a row of more or fewer cells than the header."""
+def _parted(where: str, mark: str) -> DataError:
+    said = {"\t": "tabs", ",": "commas"}.get(mark, f"'{mark}'")
+    return DataError(f"{where}: its columns are parted by {said}; .csv has commas, .tsv has tabs: rename or rewrite it")
+
+
+def _ragged(lines: list[str], delimiter: str, more: int, first: str) -> str:
+    """What to do with a row of more or fewer cells than the header.
+
+    more: how many more. first: the first cell of the first row; empty in other rows.
+    """
+    if more == 1 and all(line.rstrip("\r").endswith(delimiter) for line in lines[1:] if line.strip()):
+        return "remove the separator at the end of each row"
+    if more == 1 and first.strip('"') == "1":
+        return "if R wrote the numbers of the rows, write the file again with row.names = FALSE"
     if delimiter == "\t":
-        return "write a blank for a tab inside a text" if more else "write every row whole"
+        return "write a blank for a tab inside a text" if more > 0 else "write every row whole"
     if any('"' in line for line in lines[:1000]):
         return "close its quotes, or put quotes around a cell with the separator"
-    return "put quotes around a text with a comma" if more else "write every row whole"
+    return "put quotes around a text with a comma" if more > 0 else "write every row whole"
 
 
 def _parsed(reader: Any, path: Path) -> Iterator[tuple[str, list[str]]]:

@@ -22,6 +22,11 @@ def folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).strip().casefold()
 
 
+def file_name(source: str) -> str:
+    """What a source is called: the last part of its name, printable."""
+    return shown(source.rstrip("/").rpartition("/")[2])[1:-1]
+
+
 def shown(value: object) -> str:
     """A value in quotes if it is a text, else what it is; a label by its name and its number."""
     if isinstance(value, str):

@@ -64,6 +64,18 @@ def cells(data: Data) -> list[tuple[str, str | None, object]]:
             ("cola.tsv", "gj04\t0\t*\tThe boat.\n", named, ("The boat.", None, "0"), "without a header, read as CoLA's")
             for named in ({}, {"text": "sentence", "label": ("label",)})
         ),
+        *(
+            ("a.csv", f"text,label\na,{cell}\n", {}, ("a", None, read_as), "label from 'label'")
+            for cell, read_as in (
+                ("\"['x', 'y']\"", ("x", "y")),
+                ('"[""x""]"', ("x",)),
+                ('"{""choices"": [""x"", ""y""]}"', ("x", "y")),
+                ("[0]", (0,)),
+                ("[x]", "[x]"),
+                ('"[[1], 2]"', "[[1], 2]"),
+            )
+        ),
+        ("a.jsonl", '{"text": "a", "label": {"choices": ["x"]}}\n', {}, ("a", None, ("x",)), "label from 'label'"),
         ("a.csv", 'text\n"a\r\nb"\n', {}, ("a\r\nb", None, None), "1 row, 1 column"),
     ],
 )
@@ -94,9 +106,59 @@ def test_what_an_annotator_rejected_or_skipped_is_left_out(tmp_path: Path) -> No
     )
 
 
+def test_labels_that_were_not_submitted_are_left_out(tmp_path: Path) -> None:
+    """Of a row with several annotators those that were not; and rows that Argilla's first version has not validated."""
+    answers = (["submitted"], ["discarded"], ["draft", "submitted"], None)
+    labels = (["a"], ["b"], ["b", "c"], None)
+    rows = [
+        {"text": f"t{n}", "y.responses": label, "y.responses.status": words}
+        for n, (label, words) in enumerate(zip(labels, answers, strict=True))
+    ]
+    found = read(tmp_path, "a.json", json.dumps(rows), label=("y.responses",))
+    assert cells(found) == [("t0", None, ("a",)), ("t2", None, ("c",))]
+    assert "'y.responses.status', which leaves out 2 rows" in found.notes[0]
+    kept = read(tmp_path, "b.csv", "text,label,status\nt0,a,Validated\nt1,b,Discarded\nt2,,Default\n")
+    assert cells(kept) == [("t0", None, "a")]
+
+
+def test_questions_have_annotators_too(tmp_path: Path) -> None:
+    """A rejected one is not read."""
+    row = {"question": "q", "context": "a town", "answers": {"text": ["town"], "answer_start": [2]}}
+    (tmp_path / "q.json").write_text(json.dumps([row | {"answer": "accept"}, row | {"answer": "reject"}]))
+    found = read_data(tmp_path / "q.json", "questions")
+    assert [row.where for row in found.rows] == [f"{tmp_path}/q.json[0]"]
+    assert "'answer', which leaves out 1 row" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "told"),
+    [
+        ("split", ("train", "test"), "'train', 'test'"),
+        ("Set", ("Training", "Testing"), "'Training', 'Testing'"),
+        ("is_valid", ("True", "False"), "'True', 'False'"),
+        ("split", ("train", "train"), ""),
+        ("genre", ("test", "novel"), ""),
+        ("is_new", ("True", "False"), ""),
+        ("is_test_positive", ("1", "0"), ""),
+    ],
+)
+def test_rows_of_several_splits_in_one_file_are_told(
+    column: str, values: tuple[str, str], told: str, tmp_path: Path
+) -> None:
+    """All are read, of texts and of questions."""
+    table = f"text,label,{column}\n" + "".join(f"t,0,{value}\n" for value in values)
+    rows = [{"question": "q", "context": "c", column: value} for value in values]
+    (tmp_path / "q.json").write_text(json.dumps(rows))
+    for data in (read(tmp_path, "a.csv", table), read_data(tmp_path / "q.json", "questions")):
+        assert len(data.rows) == 2
+        assert [f"{column!r} has rows of {told}, and all are read" in warning for warning in data.warnings] == [
+            True
+        ] * bool(told)
+
+
 def test_a_file_without_an_accepted_row_is_refused(tmp_path: Path) -> None:
     """With the column that says so."""
-    with pytest.raises(DataError, match="no row was accepted: every 'answer' is 'reject' or 'ignore'"):
+    with pytest.raises(DataError, match="no row was accepted, by the column 'answer'"):
         read(tmp_path, "p.jsonl", annotated("reject", "ignore"))
 
 
@@ -130,6 +192,11 @@ def test_another_column_called_answer_leaves_nothing_out(
         ("a.csv", "text,text,label\na,b,0\n", {}, r"a\.csv:1: two columns are named 'text'"),
         ("a.csv", "text;label\na;0\n", {}, r"a\.csv:1: its columns are parted by ';'"),
         ("a.tsv", "text,label\na,0\n", {}, r"its columns are parted by commas"),
+        ("a.csv", '"text";"label"\n"a";0\n', {}, r"a\.csv:1: its columns are parted by ';'"),
+        ("a.csv", '\ufeff"text"\t"label"\n"a"\t0\n', {}, r"a\.csv:1: its columns are parted by tabs"),
+        ("a.csv", "text,label\r\na,0,\r\n", {}, "3 columns where the header has 2; remove the separator at the end of"),
+        ("a.csv", "text,label\na,b,\nc,0\n", {}, "3 columns where the header has 2; put quotes around a text"),
+        ("a.tsv", "text\tlabel\n1\ta\t0\n", {}, r"a\.tsv:2: 3 columns .* again with row\.names = FALSE"),
         ("a.csv", "text,label\n,0\n,1\n", {}, "'text' is empty in every row"),
         ("a.csv", "Text,label\na,0\n", {"label": ("text",)}, "--label-column names 'Text', which is the text column"),
         ("a.csv", "premise,hypothesis,y\na,b,0\n", {"label": ("hypothesis",)}, "--label-column names 'hypothesis'"),
@@ -158,6 +225,8 @@ def test_another_column_called_answer_leaves_nothing_out(
         ("a.csv", "text,label\nnan,0\n", {}, r"a\.csv:2: the text 'text' is the one word 'nan', which tools write for"),
         ("a.csv", "text,label\nNone,0\n", {}, "is the one word 'None'"),
         ("a.csv", "text,label\nNULL,0\n", {}, "is the one word 'NULL'"),
+        ("a.csv", "text,label\nNA,0\n", {}, "is the one word 'NA', which tools write for an empty cell"),
+        ("a.csv", "text,label\n #NAME? ,0\n", {}, r"the one word '#NAME\?', which spreadsheets write where a"),
         ("a.tsv", "text\tlabel\n\\N\t0\n", {}, "is the one word"),
         ("a.tsv", 'text\tlabel\n"a"\t0\n"b c"\t1\n', {}, "every 'text' is in quotes, which are text in .tsv; remove"),
         ("a.tsv", '"text"\t"label"\n"a"\t"0"\n', {}, "the names of the columns are in quotes"),
@@ -165,6 +234,18 @@ def test_another_column_called_answer_leaves_nothing_out(
         ("a.csv", 'label,text\n0, "a"\n1, "b"\n', {}, "every 'text' is in quotes behind a blank"),
         ("a.csv", "label,text\n0,'a'\n1,'b c'\n", {}, "every 'text' is in single quotes, which are text"),
         ("a.tsv", "label\ttext\n0\t'a'\n1\t'b c'\n", {}, "every 'text' is in quotes, which are text in .tsv"),
+        (
+            "a.json",
+            '[{"data": {"text": "a"}, "id": 1}]',
+            {},
+            "call it 'text'; if it is within 'data', which holds objects",
+        ),
+        (
+            "a.json",
+            '{"examples": [{"content": "a"}]}',
+            {},
+            "if it is within 'examples', which holds objects, write it as a key of the row",
+        ),
         ("a.csv", "sep=,\ntext,label\na,0\n", {}, "'sep=' is a note for a spreadsheet"),
         ("a.csv", "a warm funny film,1\na dull one,0\n", {}, "reads as a row, not as the names of columns"),
         ("a.csv", "text,a,b\nx,0,1\n", {"label": ("a,b",)}, "write --label-column once for each column"),
@@ -294,6 +375,9 @@ def test_quotes_of_a_tsv_that_look_like_those_of_a_csv_are_a_warning(tmp_path: P
     assert [text for text, *_ in cells(data)] == ["fine", '"an ""odd"" one"']
     assert data.warnings[0].startswith("a.tsv:3: a cell is in quotes that hold doubled ones")
     assert not read(tmp_path, "a.tsv", 'text\tlabel\n"fine" he said, "really"\t0\n').warnings
+    assert not read(tmp_path, "a.tsv", 'text\tlabel\n"fine, good"\t0\n"so, so"\t0\nbad, sad\t1\n').warnings
+    (warning,) = read(tmp_path, "a.tsv", 'text\tlabel\n"fine, good"\t0\nbad\t1\n"so, so"\t0\n').warnings
+    assert warning.startswith("a.tsv: every cell with a comma is in quotes; in .tsv quotes are part of the text")
     assert not read(tmp_path, "a.csv", 'text,label\n"an ""odd"" one",1\n').warnings
 
 

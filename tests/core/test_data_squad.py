@@ -102,6 +102,10 @@ FLAT = {"id": "k", "title": "t", "context": CONTEXT, "question": "what sang"}
 HUB = FLAT | {"answers": {"text": ["old town"], "answer_start": [4]}}
 NONE = FLAT | {"answers": {"text": [], "answer_start": []}}
 OWN = FLAT | {"answers": [{"text": "old town", "answer_start": 4}]}
+APART = [
+    FLAT | {"answers.text": texts, "answers.answer_start": starts} for texts, starts in ((["old town"], [4]), ([], []))
+]
+ALONE = [FLAT | {"answer_text": text, "answer_start": start} for text, start in (("old town", 4), ("", None))]
 PAGE = {"features": [], "rows": [{"row_idx": 0, "row": HUB, "truncated_cells": []}], "num_rows_total": 1}
 
 
@@ -109,6 +113,8 @@ PAGE = {"features": [], "rows": [{"row_idx": 0, "row": HUB, "truncated_cells": [
     ("name", "content"),
     [
         ("q.json", json.dumps([HUB, NONE])),
+        ("q.json", json.dumps(APART)),
+        ("q.json", json.dumps(ALONE)),
         ("q.json", json.dumps([HUB, NONE], indent=2)),
         ("q.jsonl", f"{json.dumps(HUB)}\n{json.dumps(NONE)}\n"),
         ("q.json", f"{json.dumps(HUB)}\n{json.dumps(NONE)}\n"),
@@ -128,6 +134,12 @@ def test_questions_a_row_each_are_read(name: str, content: str, tmp_path: Path) 
         ("what sang", CONTEXT)
     ] * 2
     assert data.notes[0] == f"{name}: 2 questions: 1 answered, 1 unanswerable"
+
+
+def test_an_empty_cell_of_an_answer_is_no_label(tmp_path: Path) -> None:
+    """As pandas writes it."""
+    (tmp_path / "q.json").write_text(json.dumps([*ALONE, FLAT | {"answer_text": float("nan"), "answer_start": None}]))
+    assert answers(read_data(tmp_path / "q.json", "questions")) == [(("old town", 4),), (), None]
 
 
 def test_a_row_that_is_no_question_is_refused_with_its_place(tmp_path: Path) -> None:

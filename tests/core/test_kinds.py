@@ -171,6 +171,15 @@ def test_a_directory_of_another_program_is_named(files: tuple[str, ...], said: s
     assert said in refused(sound(tmp_path / "model", *files))
 
 
+def test_an_adapter_of_another_library_is_called_that(tmp_path: Path) -> None:
+    """Its file of settings has the name that PEFT's has."""
+    (tmp_path / "adapter_config.json").write_text(
+        '{"config": {"reduction_factor": 16}, "model_name": "bert-base-uncased"}'
+    )
+    (tmp_path / "adapter.safetensors").touch()
+    assert "names no peft_type, so it is no adapter of PEFT's" in refused(tmp_path)
+
+
 def test_a_cross_encoder_of_sentence_transformers_is_a_classifier(tmp_path: Path) -> None:
     """It has the same files as one that gives vectors, and a head."""
     folder = sound(tmp_path / "model", "modules.json", "sentence_bert_config.json")

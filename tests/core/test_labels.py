@@ -141,6 +141,7 @@ def test_minus_one_alone_is_no_label_of_a_regression_either() -> None:
             None,
             r"the file has 3: 'x' \(0\), 'y' \(1\), 'z' \(2\)",
         ),
+        ([Named("b", 0), Named("c", 1)], ("a", "b"), None, r"label 'c' \(1\) is not one of the checkpoint's: a, b"),
         (["1", "2", "3"], ("a", "b", "c"), None, "ids start at 0"),
         (["1", "9"], ("a", "b", "c"), None, "label '9' is not one of the checkpoint's: a, b, c; ids are 0 to 2$"),
         (list("abcde"), ("a", "b", "c"), None, r"the head has 3 labels, the file has 5: 'a', 'b'"),
@@ -151,8 +152,8 @@ def test_minus_one_alone_is_no_label_of_a_regression_either() -> None:
         (["1" * 5000], MOOD, None, r"label '1+\.\.\.' is not one of"),
         ([10**400], MOOD, None, "a number of more than 15 digits"),
         ([["c"], ["a"]], ("a", "b"), None, "label 'c' is not one of the checkpoint's: a, b"),
-        ([["a", "b"]], MOOD, None, "several labels, but the checkpoint is not multi-label; give one label a row"),
-        ([Flags(("a", "b"), ("0", "1"))], MOOD, None, "the checkpoint picks one label"),
+        ([["a", "b"]], MOOD, None, "several labels, .* into its config.json; or else give one label a row"),
+        ([Flags(("a", "b"), ("0", "1"))], MOOD, None, '"problem_type": "multi_label_classification"'),
         (["a", "c;x"], ("a", "b", "c"), MANY, r"f\.csv:3: label 'c;x' is not one of the checkpoint's: a, b, c; write"),
         (["0;1;0", "a"], ("a", "b", "c"), MANY, "write all labels in one way"),
         (["a,b"], ("a", "b", "c"), MANY, "with ; between them"),
@@ -218,6 +219,11 @@ def test_columns_of_zeros_and_ones_are_a_vector() -> None:
             read([Flags(columns, values)], ("a", "b"), MANY)
 
 
+def test_the_caller_may_take_the_numbers_of_a_dataset() -> None:
+    """Though a name of its own has another number in the head."""
+    assert read([Named("b", 0), Named("c", 1)], ("a", "b"), None, "ids").targets == [0, 1]
+
+
 def test_the_caller_settles_it() -> None:
     """And a row that does not fit is still refused."""
     assert read(["1", "2"], FIVE, wanted="names").targets == [0, 1]
@@ -259,7 +265,7 @@ def test_a_column_of_one_label_of_several_is_not_read_as_ids() -> None:
             read_labels(rows, labels, None, columns=("toxic",))
     assert read_labels(rows, ("toxic", "rude"), None, "ids", columns=("toxic",)).targets == [0, 1]
     flags = [TextRow("a", None, Flags(("toxic", "rude"), (1, 0)), "f.csv:2")]
-    with pytest.raises(DataError, match="the checkpoint picks one label; write it into one column"):
+    with pytest.raises(DataError, match=r"the checkpoint picks one label; .*; or else write the label into one column"):
         read_labels(flags, ("toxic", "rude"), None, columns=("toxic", "rude"))
     named = [TextRow("a", None, "rude", "f.csv:2")]
     assert read_labels(named, ("toxic", "rude"), MANY, columns=("toxic",)).kind == "names"
