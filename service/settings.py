@@ -232,7 +232,7 @@ class Settings(BaseSettings):
             raise ValueError("must be a number, not true or false")
         parts = _several(value) if kind == tuple[str, ...] else value
         if isinstance(parts, list) and any(isinstance(part, str) and not part.strip() for part in parts):
-            raise ValueError("one of the list is empty; leave it out")
+            raise ValueError("has an empty entry in its list; leave that out")
         return value
 
     @field_validator("max_pending_bytes")
@@ -263,7 +263,7 @@ class Settings(BaseSettings):
     @classmethod
     def _needs_keys(cls, value: bool, info: ValidationInfo) -> bool:
         if value and info.data.get("metrics") is False:
-            raise ValueError("asks for a key to what metrics = false does not serve; leave out one of the two")
+            raise ValueError("requires a key for /metrics, which metrics = false switches off; leave one of them out")
         if value and info.data.get("keys_file") is None:
             raise ValueError("needs keys_file; without one there are no keys to ask for")
         return value
@@ -325,8 +325,10 @@ def read_settings(argv: Sequence[str]) -> Settings:
         return Configured(**flags)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        said = first["msg"].removeprefix("Value error, ")
-        raise SettingsError(f"{'.'.join(map(str, first['loc']))}: {said}") from None
+        name, said = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":  # of the file; other sources were looked through above
+            raise SettingsError(f"{config}: {name} is not a setting; docs/settings.md lists them") from None
+        raise SettingsError(f"{name}: {said}") from None
 
 
 def _toml(path: str) -> Mapping[str, Any]:

@@ -74,4 +74,4 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-COMMAND = Command("measure the latency of an artifact, and its ratio to the fastest dense graph", add, run)
+COMMAND = Command("time every form of an artifact, beside the dense model if it is given", add, run)

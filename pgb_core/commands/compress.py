@@ -25,7 +25,7 @@ Forms: {forms}. docs/runtimes.md explains them.
 With --keep 1 the dense model is exported unchanged, and no data is needed. q8bert, quant-noise and qbert train it
 first.
 Finished stages are kept beside --out until the artifact is complete. The same command continues from them.
-Terms: the dense model is the checkpoint as it was given; to compensate is to solve the weights that are left, layer by
+Terms: the dense model is the checkpoint as it was given; to compensate is to fit the weights that are left, layer by
 layer, so that the pruned model gives what the dense model gives; re-finetuning is the training after that.
 docs/method.md explains pgb and the settings that all methods share, docs/methods.md the other methods, and
 docs/glossary.md the terms.
@@ -34,7 +34,8 @@ docs/glossary.md the terms.
 _MISSED = {
     "max_drop": "on the rows that confirm, the model loses more than --max-drop allows; give more --eval rows, or a "
     "larger --keep",
-    "min_speedup": "the trained model is slower than --min-speedup asks for; ask for more, or give a smaller --keep",
+    "min_speedup": "the trained model is slower than --min-speedup asks for; give a larger --min-speedup, or a smaller "
+    "--keep",
 }
 
 

@@ -50,4 +50,4 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-COMMAND = Command("compute GLUE or SQuAD metrics of a checkpoint or an artifact", add, run)
+COMMAND = Command("compute the metrics of a checkpoint or an artifact on labelled rows", add, run)

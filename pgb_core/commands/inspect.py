@@ -94,4 +94,4 @@ def _print(opened: Artifact, plan: Plan) -> None:
         print(textwrap.fill(line, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
 
 
-COMMAND = Command("show groups, share kept and FLOPs of every matrix of an artifact", add, run)
+COMMAND = Command("show what was kept of every matrix of an artifact, and what was measured", add, run)

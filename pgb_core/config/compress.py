@@ -103,7 +103,7 @@ class CompressConfig(CommonConfig):
     plan_for: Annotated[str, AfterValidator(lambda name: known_forms((name,))[0])] | None = Field(
         None,
         description="form whose measured run times decide which parts are worth keeping; by default the first form of "
-        "--forms in int8, or else the first",
+        "--forms in int8, or else the first; fp32 for --structure disjoint",
     )
     seed: int = Field(
         0,

@@ -12,9 +12,7 @@ from pgb_core.options.base import MethodOptions
 class MagnitudeOptions(MethodOptions):
     """What is small is removed: whole heads and neurons, or single weights."""
 
-    summary: ClassVar[str] = (
-        "removes the smallest heads and neurons, or single weights; data is used only to re-finetune"
-    )
+    summary: ClassVar[str] = "removes the smallest heads and neurons, or single weights; needs no data to choose them"
     paper: ClassVar[str] = "Learning both Weights and Connections for Efficient Neural Networks, arXiv 1506.02626"
 
     structure: Literal["units", "weights"] = Field(

@@ -42,17 +42,17 @@ class PGBOptions(MethodOptions):
         ge=0,
         le=1,
         description="how much run time counts beside the number of weights when a plan is made: 1, what was measured; "
-        "0, not at all. With more, a plan of the same size is faster and keeps less importance (default 1 for forms in "
-        "fp32 and bf16, 0.1 for forms in int8)",
+        "0, not at all. With a larger value a plan of the same size is faster and keeps less importance (default 1 for "
+        "forms in fp32 and bf16, 0.1 for forms in int8)",
     )
 
     @model_validator(mode="after")
     def _acts(self) -> Self:
         given = self.model_fields_set
         if "passes" in given and self.structure == "nested":
-            raise ValueError("--passes is of the search for groups, and --structure nested has none; leave it out")
+            raise ValueError("--passes limits the search for groups, and --structure nested has none; leave it out")
         if "g_max" in given and self.structure != "disjoint":
-            raise ValueError("--g-max is of disjoint groups; give --structure disjoint too, or leave it out")
+            raise ValueError("--g-max limits disjoint groups; give --structure disjoint too, or leave it out")
         return self
 
     @property
