@@ -62,9 +62,11 @@ async def serve(settings: Settings) -> int:
     loaded = asyncio.create_task(lifecycle.loaded.wait())
     stop = asyncio.create_task(stopping.wait())
     await asyncio.wait((serving, loaded, stop), return_when=asyncio.FIRST_COMPLETED)
+    if stopping.is_set() and not lifecycle.loaded.is_set():
+        _exit(0)  # no model answers yet, and fetching or reading one can go on for minutes
     if lifecycle.failure is None and not stopping.is_set() and not serving.done():
         await asyncio.wait((serving, stop), return_when=asyncio.FIRST_COMPLETED)
-    if stopping.is_set() and lifecycle.loaded.is_set() and lifecycle.failure is None:
+    if stopping.is_set() and lifecycle.failure is None:
         lifecycle.drain()  # also where a model fails: the others are still asked
         await asyncio.wait((serving,), timeout=settings.drain_seconds)
     lifecycle.draining = True

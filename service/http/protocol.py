@@ -83,6 +83,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_clock()
         if self._timer is not None:
             self._timer.cancel()
+        self._unset_keepalive_if_required()  # uvicorn leaves that of a client which resets the connection
         self._moves()
         self._shared.closed(self)
         for cycle in self._cycles:  # by itself only the request that came last hears of it
