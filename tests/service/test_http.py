@@ -56,11 +56,16 @@ def client(artifacts: tuple[Path, Path]) -> Iterator[TestClient]:
 @pytest.mark.parametrize("limit", ["max_body_seconds", "max_request_seconds"])
 def test_a_body_has_no_more_time_than_a_request(limit: str) -> None:
     """Whichever is less: a client that sends slowly is told so, and is no fault of the service."""
-    bodies = Bodies(Settings(**{limit: 0.01}), Instruments())
+    given: dict[str, Any] = {limit: 0.01}
+    bodies = Bodies(Settings(**given), Instruments())
+
+    async def never() -> dict[str, Any]:
+        await asyncio.Event().wait()
+        return {}
 
     async def scenario() -> None:
         async with asyncio.timeout(10):
-            await bodies.read(Call("a"), None, asyncio.Event().wait)
+            await bodies.read(Call("a"), None, never)
 
     with pytest.raises(TooSlow, match=r"did not arrive within 0\.01 seconds"):
         asyncio.run(scenario())

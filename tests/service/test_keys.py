@@ -186,7 +186,8 @@ def test_keys_that_change_while_they_are_first_read_are_read_again(
 ) -> None:
     """Or a key that was just added would not count until the next change."""
     monkeypatch.setattr("service.keys._RECHECK_SECONDS", -1.0)
-    file, added = tmp_path / "keys", []
+    file = tmp_path / "keys"
+    added: list[str] = []
     make_key(file, "first", "use")
 
     def reading(path: Path) -> list[Key]:
