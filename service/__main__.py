@@ -19,6 +19,7 @@ from collections.abc import Sequence
 
 import uvicorn
 
+from pgb_core.machine import usable_cores
 from service import host
 from service.errors import ServiceError
 from service.keys import KeysError
@@ -37,6 +38,7 @@ async def serve(settings: Settings) -> int:
     """Serve until a signal comes. Then readiness is 503, serving goes on for drain_seconds, and open requests end."""
     app = host.application(settings, background=True)
     _warn_of_strangers(settings)
+    _warn_of_threads(settings)
     lifecycle: Lifecycle = app.state.lifecycle
     server = Server(
         uvicorn.Config(
@@ -62,9 +64,11 @@ async def serve(settings: Settings) -> int:
     loaded = asyncio.create_task(lifecycle.loaded.wait())
     stop = asyncio.create_task(stopping.wait())
     await asyncio.wait((serving, loaded, stop), return_when=asyncio.FIRST_COMPLETED)
+    if stopping.is_set() and not lifecycle.loaded.is_set():
+        _exit(0)  # no model answers yet, and fetching or reading one can go on for minutes
     if lifecycle.failure is None and not stopping.is_set() and not serving.done():
         await asyncio.wait((serving, stop), return_when=asyncio.FIRST_COMPLETED)
-    if stopping.is_set() and lifecycle.loaded.is_set() and lifecycle.failure is None:
+    if stopping.is_set() and lifecycle.failure is None:
         lifecycle.drain()  # also where a model fails: the others are still asked
         await asyncio.wait((serving,), timeout=settings.drain_seconds)
     lifecycle.draining = True
@@ -86,6 +90,18 @@ def _warn_of_strangers(settings: Settings) -> None:
             "the service listens beyond this machine and asks for no key: whoever reaches the port may use the models; "
             "set keys_file, or host 127.0.0.1",
             host=settings.host,
+        )
+
+
+def _warn_of_threads(settings: Settings) -> None:
+    """Log a warning if a runtime gets more threads than there are cores for them."""
+    cores = usable_cores()
+    if settings.threads > cores:
+        logs.warning(
+            "threads is more than the cores that this process may use, so that threads wait for each other; lower it, "
+            "or leave it out",
+            threads=settings.threads,
+            cores=cores,
         )
 
 

@@ -51,8 +51,8 @@ class Keys:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._lock = threading.Lock()
+        self._stamp = _stamp(path) if path else None  # before it is read: it may change meanwhile
         self._keys = read_keys(path) if path else []
-        self._stamp = _stamp(path) if path else None
         self._checked = clock()
         self._failing = ""
 

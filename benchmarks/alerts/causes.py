@@ -188,7 +188,7 @@ def not_loaded(ill: Service, folder: Path) -> Iterator[None]:
 
 def draining(ill: Service, folder: Path) -> Iterator[None]:
     """A signal to stop while a request is open whose body does not end."""
-    ill.start(drain_seconds="3", stop_seconds="300", max_body_seconds="300")
+    ill.start(drain_seconds="3", stop_seconds="300", max_body_seconds="300", max_request_seconds="300")
     with socket.create_connection(("127.0.0.1", ill.port)) as held:
         held.sendall(b"POST /v1/classify HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{")
         ill.kill(signal.SIGTERM)

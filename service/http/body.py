@@ -26,6 +26,7 @@ class Bodies:
 
     def __init__(self, settings: Settings, instruments: Instruments) -> None:
         self._settings = settings
+        self._seconds = min(settings.max_body_seconds, settings.max_request_seconds)
         self._instruments = instruments
         self._held = Backlog()  # bytes
 
@@ -59,7 +60,7 @@ class Bodies:
     async def _received(self, call: Call, receive: Receive) -> bytes | None:
         body = bytearray()
         try:
-            async with asyncio.timeout(self._settings.max_body_seconds):
+            async with asyncio.timeout(self._seconds):
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
@@ -70,7 +71,7 @@ class Bodies:
                     if not message.get("more_body", False):
                         return bytes(body)
         except TimeoutError:
-            raise TooSlow(f"the body did not arrive within {self._settings.max_body_seconds:g} seconds") from None
+            raise TooSlow(f"the body did not arrive within {self._seconds:g} seconds") from None
 
     def _keep(self, call: Call, size: int, more: int) -> None:
         """Count `more` bytes of a body that has `size` bytes by now. Raises TooLarge or Overloaded."""

@@ -83,6 +83,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_clock()
         if self._timer is not None:
             self._timer.cancel()
+        self._unset_keepalive_if_required()  # uvicorn leaves that of a client which resets the connection
         self._moves()
         self._shared.closed(self)
         for cycle in self._cycles:  # by itself only the request that came last hears of it
@@ -237,8 +238,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self._moves()
 
     def timeout_keep_alive_handler(self) -> None:
-        """The client asked nothing more. Drop what it has not fetched; a normal close could wait for it for ever."""
-        self.transport.abort()
+        """The client asked nothing more. It may still fetch what was written, but not for ever."""
+        super().timeout_keep_alive_handler()
+        self._hurry()
 
     def _hold(self) -> None:
         """Tell whether the client alone keeps this connection busy: by a body that has to come, with no whole request

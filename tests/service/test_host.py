@@ -16,6 +16,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service import host
+from service.__main__ import _warn_of_threads
 from service.app import create_app
 from service.observe import logs
 from service.settings import Settings
@@ -70,6 +71,16 @@ def test_a_process_is_tuned_by_making_the_application() -> None:
     assert sys.getswitchinterval() < 0.001
     assert gc.get_freeze_count() > 1000
     assert gc.get_threshold()[0] > 10_000
+
+
+def test_more_threads_than_cores_are_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """They would only wait for each other."""
+    monkeypatch.setattr("service.__main__.usable_cores", lambda: 2)
+    _warn_of_threads(Settings(threads=2))
+    assert not caplog.records
+    _warn_of_threads(Settings(threads=3))
+    (said,) = caplog.records
+    assert said.fields == {"threads": 3, "cores": 2}  # type: ignore[attr-defined]
 
 
 @pytest.mark.usefixtures("process")

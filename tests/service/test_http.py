@@ -18,9 +18,12 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as text_families
 
 from service.app import create_app
-from service.http.body import declared
+from service.errors import TooSlow
+from service.http.body import Bodies, declared
 from service.http.head import Head
 from service.http.origins import EXPOSED
+from service.observe.instruments import Instruments
+from service.observe.metrics import Call
 from service.settings import Settings
 from tests.served import serving
 
@@ -48,6 +51,24 @@ def client(artifacts: tuple[Path, Path]) -> Iterator[TestClient]:
     app = create_app(Settings(artifacts=tuple(map(str, artifacts)), threads=1))
     with TestClient(app, raise_server_exceptions=False, follow_redirects=False) as found:
         yield found
+
+
+@pytest.mark.parametrize("limit", ["max_body_seconds", "max_request_seconds"])
+def test_a_body_has_no_more_time_than_a_request(limit: str) -> None:
+    """Whichever is less: a client that sends slowly is told so, and is no fault of the service."""
+    given: dict[str, Any] = {limit: 0.01}
+    bodies = Bodies(Settings(**given), Instruments())
+
+    async def never() -> dict[str, Any]:
+        await asyncio.Event().wait()
+        return {}
+
+    async def scenario() -> None:
+        async with asyncio.timeout(10):
+            await bodies.read(Call("a"), None, never)
+
+    with pytest.raises(TooSlow, match=r"did not arrive within 0\.01 seconds"):
+        asyncio.run(scenario())
 
 
 def test_head_gives_the_headers_of_get(client: TestClient) -> None:

@@ -26,7 +26,7 @@ from service.__main__ import _warn_of_strangers
 from service.app import create_app
 from service.errors import LoadFailed, Overloaded
 from service.http.origins import HEADERS
-from service.keys import Keys, KeysError, main, make_key, read_keys
+from service.keys import Key, Keys, KeysError, main, make_key, read_keys
 from service.models.registry import Registry
 from service.settings import Settings
 from tests.service.hostile import MARK
@@ -179,6 +179,25 @@ def test_a_file_of_keys_that_changes_hands_is_read_again(guarded: Guarded, monke
     guarded.file.chmod(0o640)
     guarded.status("get", "/v1/models", guarded.use)
     assert len(read) == 1
+
+
+def test_keys_that_change_while_they_are_first_read_are_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a key that was just added would not count until the next change."""
+    monkeypatch.setattr("service.keys._RECHECK_SECONDS", -1.0)
+    file = tmp_path / "keys"
+    added: list[str] = []
+    make_key(file, "first", "use")
+
+    def reading(path: Path) -> list[Key]:
+        found = read_keys(path)
+        if not added:
+            added.append(make_key(path, "second", "use"))
+        return found
+
+    monkeypatch.setattr("service.keys.read_keys", reading)
+    assert Keys(file).check(added, "use") == "second"
 
 
 @pytest.mark.parametrize("length", ["4000000", "4000000 ", "4000000\t"], ids=["plain", "blank", "tab"])

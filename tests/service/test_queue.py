@@ -1,5 +1,7 @@
 """The queue by itself: the caller says what time it is."""
 
+from dataclasses import replace
+
 import pytest
 
 from service.batching.queue import Cost, Limits, Queue
@@ -59,6 +61,28 @@ def test_a_request_that_would_wait_too_long_is_refused_with_the_wait() -> None:
     queue.check("late", 40, 0.0)  # a body of 40 bytes holds 10 tokens at most
     queue.check("late", 0, 0.0)  # and one whose size is not known may hold fewer
     assert queue.count == 2
+
+
+def asked_beside_a_batch(flows: int, share: float) -> None:
+    """As the last of so many flows, of which the others have much, for a part of what can be done in the time that one
+    waits at most. Raises Overloaded."""
+    cost = Cost(0.0, 2.0 / 10_000)
+    limits = Limits(10**6, 10**9, 2.0, 0.29 * 2.0).sliced(cost)
+    queue: Queue[int] = Queue(replace(limits, queue_seconds=1e6), cost)
+    for flow in range(1, flows):
+        queue.admit([Entry(n, 2_500, 0.0, flow) for n in range(4)], 0.0)
+    assert sum(entry.size for entry in queue.take(0.0)[0]) == 2_500
+    queue.limits = limits
+    queue.admit([Entry(0, int(10_000 * share), 0.0, 0)], 0.0)
+
+
+@pytest.mark.parametrize("flows", [2, 3, 10, 100])
+def test_a_share_is_admitted_beside_a_batch_that_runs(flows: int) -> None:
+    """Whatever the others have; it is less than beside no batch."""
+    asked_beside_a_batch(flows, 1 / (3.1 * flows))
+    if flows > 3:
+        with pytest.raises(Overloaded):
+            asked_beside_a_batch(flows, 1 / (1.73 * flows))
 
 
 def test_what_is_usual_follows_slowly() -> None:

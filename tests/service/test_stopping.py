@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import os
 import signal
 import socket
 import struct
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from service.app import create_app
 from service.http.arrival import Arrival, Parts
 from service.settings import Settings
 from tests.served import serving
-from tests.service.sockets import LOOPS, REQUEST, started
+from tests.service.sockets import LOOPS, REQUEST, started, until
 
 CLIENTS = 7
 
@@ -45,6 +50,28 @@ def test_who_has_connected_is_answered(loop: Callable[[], asyncio.AbstractEventL
     with asyncio.Runner(loop_factory=loop) as runner:
         answers = runner.run(scenario())
     assert [answer.partition(b"\r\n")[0] for answer in answers] == [b"HTTP/1.1 200 OK"] * CLIENTS
+
+
+@LOOPS
+def test_a_connection_that_is_reset_is_freed_at_once(loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """Also while it is idle: it would be kept, with its last request, for as long as an idle one may stay open."""
+
+    async def scenario() -> bool:
+        server, address = await started()
+        with socket.create_connection(address, timeout=5) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.sendall(REQUEST)
+            await asyncio.to_thread(client.recv, 4096)
+            (connection,) = map(weakref.ref, server.server_state.connections)
+        while server.server_state.connections:
+            await asyncio.sleep(0.01)
+        gc.collect()
+        freed = connection() is None
+        await server.shutdown()
+        return freed
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        assert runner.run(scenario())
 
 
 @LOOPS
@@ -92,6 +119,22 @@ def test_a_request_that_is_open_when_the_time_is_over_is_told(artifacts: tuple[P
     said = [json.loads(line) for line in log.read_text().splitlines()]
     assert [line["status"] for line in said if line["message"] == "POST (none)"] == [503]
     assert "Traceback" not in log.read_text()
+
+
+def loads(url: str) -> bool:
+    """Whether it listens, and is not ready."""
+    with suppress(httpx.TransportError):
+        return httpx.get(f"{url}/health").status_code == 503
+    return False
+
+
+def test_a_signal_while_an_artifact_is_read_ends_the_process(tmp_path: Path) -> None:
+    """Before a model is made of it, on a thread that does not end, as where a download hangs."""
+    os.mkfifo(tmp_path / "manifest.json")
+    with serving(tmp_path, wait=False) as (url, process):
+        until(lambda: loads(url), 120)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
 
 
 @pytest.mark.parametrize("draining", [True, False])

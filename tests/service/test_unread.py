@@ -69,6 +69,18 @@ def test_a_single_answer_may_pass_the_limit() -> None:
         assert fetched(connection) >= ANSWER
 
 
+def test_an_answer_is_fetched_whole_by_who_asks_no_more() -> None:
+    """However soon an idle connection is closed."""
+    with (
+        listening(large, {}, lifespan="off", timeout_keep_alive=0) as (port, server),
+        socket.create_connection(("127.0.0.1", port), 20) as connection,
+    ):
+        connection.sendall(ASK)
+        until(lambda: server.server_state.total_requests)
+        time.sleep(0.1)
+        assert fetched(connection) >= ANSWER
+
+
 def _unsent(server: uvicorn.Server) -> list[int]:
     """The bytes that wait at each connection."""
     every: list[Any] = list(server.server_state.connections)
