@@ -260,7 +260,7 @@ def running(artifact: Artifact, device: str) -> tuple[list[str], dict[str, str]]
     here: list[str] = []
     left_out: dict[str, str] = {}
     for form in artifact.manifest.forms:
-        if device == "cpu" and form_of(form).devices[0] != "cpu":
+        if device == "cpu" and artifact.form(form).devices[0] != "cpu":
             left_out[form] = "it is for a GPU"
             continue
         try:
