@@ -17,7 +17,7 @@ from pgb_core.config import CompressConfig
 from pgb_core.methods import method_of
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.surgery import expanded
-from pgb_core.pipeline import Job, cache_of, made
+from pgb_core.pipeline import Job, cache_of, made, tell_untried
 from pgb_core.progress.part import PartReport
 from pgb_core.progress.report import Report
 from pgb_core.run.effort import job_effort
@@ -34,6 +34,7 @@ def family(config: CompressConfig, report: Report) -> list[Artifact]:
     The places of all of them are checked before the work begins. A run that stops keeps the artifacts that stand and
     the stages of every size; the same command goes on from there.
     """
+    tell_untried(config, report)
     check_folder(config.out, config.checkpoint)
     members = config.members()
     outputs = [Output(member) for member in members]

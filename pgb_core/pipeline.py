@@ -9,9 +9,11 @@ from pathlib import Path
 from pgb_core.artifact import Artifact, open_artifact
 from pgb_core.config import CompressConfig
 from pgb_core.errors import ConfigError
+from pgb_core.export.forms import form_of, runtime_here
 from pgb_core.export.parity import inputs_of
 from pgb_core.export.write import MOST_COMPARED, Made, write
-from pgb_core.methods import method_of
+from pgb_core.inference.runtimes.registry import RUNTIMES
+from pgb_core.methods import Method, method_of
 from pgb_core.methods.outlook import Outlook, outlook
 from pgb_core.progress.report import Report
 from pgb_core.run.cache import Cache, place_of
@@ -48,11 +50,25 @@ def compress(config: CompressConfig, report: Report | None = None, shared: Share
         raise ConfigError("compress() makes one size; for max_drop and min_speedup use pgb_core.seek.seek()")
     if config.further:
         raise ConfigError("compress() makes one size; for several use pgb_core.family.family()")
-    report, shared = report or Report(), shared or Shared(cache_of(config))
+    report = report or Report()
+    if shared is None:  # who makes several tells it once
+        tell_untried(config, report)
+    shared = shared or Shared(cache_of(config))
     output = Output(config)
     with locked(Path(config.out), report.warn) as workspace:
         output.settle(workspace, report)
         return made(Job(config, output, report, shared), workspace)[0]
+
+
+def tell_untried(config: CompressConfig, report: Report) -> None:
+    """Warn, before the work, of forms whose runtime is not installed: what they lose will not be known."""
+    for form in config.forms:
+        if not runtime_here(form):
+            entry = RUNTIMES[form_of(form).runtimes[0]]
+            report.warn(
+                f"form {form}: {entry.package} is not installed, so it is made and not tried; to try it, first pip "
+                f"install '{entry.installed_by}' in a clone of pgb-serve"
+            )
 
 
 def made(job: Job, workspace: Workspace) -> tuple[Artifact, Run]:
@@ -60,29 +76,21 @@ def made(job: Job, workspace: Workspace) -> tuple[Artifact, Run]:
     config, output, report = job.config, job.output, job.report
     with threads(output.threads) as used:
         run, method = replace(Run.begin(config, report, workspace, job.shared), start=job.start), method_of(config)
-        found = {**run.check_labels(), "text_parity": asdict(run.text_parity)}
+        facts = {**run.check_labels(), "text_parity": asdict(run.text_parity)}
         if run.vocabulary:
-            found["vocabulary"] = run.vocabulary
+            facts["vocabulary"] = run.vocabulary
         if output.begin(run, method.stages(run), used):
             return open_artifact(config.out), run
         report.begin(job_effort(run, method.effort(run)))
         started = time.perf_counter()
         run.judge.of_dense()  # kept for later: it tells what an expected loss is of
-        if job.shared.foretell and not run.under_way(method.stages(run)):
-            ahead = outlook(run, method)
-            if ahead is not None:
-                report.note(ahead.said)
+        if job.shared.foretell:
+            _foretell(run, method)
         done = method.compress(run)
         run.keep_teacher()
         metrics, accuracy = run.judge.of_last(done.model, config.trains)
-        stages_found = {stage.name: run.records.of(stage.digest) for stage in method.stages(run)}
-        measured = {
-            **found,
-            **accuracy,
-            **done.measured,
-            "stages": {name: figures for name, figures in stages_found.items() if figures},
-            "seconds": round(time.perf_counter() - started, 1),
-        }
+        seconds = round(time.perf_counter() - started, 1)
+        measured = {**facts, **accuracy, **done.measured, "stages": _by_stage(run, method), "seconds": seconds}
         report.stage(EXPORTING)
         features, rows = _compared(run)
         start = {"start": job.start.said} if job.start else {}
@@ -104,6 +112,19 @@ def made(job: Job, workspace: Workspace) -> tuple[Artifact, Run]:
         report.end()
         workspace.finish()
         return artifact, run
+
+
+def _foretell(run: Run, method: Method) -> None:
+    """Say what is expected of a run, unless its last stage has begun."""
+    ahead = None if run.under_way(method.stages(run)) else outlook(run, method)
+    if ahead is not None:
+        run.report.note(ahead.said)
+
+
+def _by_stage(run: Run, method: Method) -> dict[str, dict[str, float]]:
+    """What each stage measured of itself, by its name; without those that measured nothing."""
+    every = {stage.name: run.records.of(stage.digest) for stage in method.stages(run)}
+    return {name: figures for name, figures in every.items() if figures}
 
 
 def _compared(run: Run) -> tuple[list[Features], int]:

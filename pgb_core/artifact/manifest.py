@@ -110,9 +110,7 @@ class Manifest:
         except (ValueError, RecursionError) as error:
             raise ArtifactError("manifest: not JSON; make the artifact again") from error
         if not isinstance(raw, dict) or raw.get("schema") != MANIFEST_SCHEMA:
-            raise ArtifactError(
-                f"manifest: its schema is not {MANIFEST_SCHEMA}; make the artifact again, by pgb compress"
-            )
+            raise ArtifactError(f"manifest: its schema is not {MANIFEST_SCHEMA}; {_remedy(raw)}")
         names = {f.name for f in fields(cls)}
         if set(raw) != names:
             odd = sorted(set(raw) ^ names)[0]
@@ -172,6 +170,14 @@ class Manifest:
         if not all(isinstance(hash, str) and _SHA256.fullmatch(hash) for hash in self.files.values()):
             raise ArtifactError("manifest: files must name a sha256 each")
         return self
+
+
+def _remedy(raw: object) -> str:
+    """What to do about a manifest of another schema."""
+    schema = raw.get("schema") if isinstance(raw, dict) else None
+    if isinstance(schema, int) and schema > MANIFEST_SCHEMA:
+        return "a later version of pgb-serve wrote it: install that one, or make the artifact again"
+    return "make the artifact again, by pgb compress"
 
 
 @contextmanager

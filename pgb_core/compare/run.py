@@ -15,9 +15,8 @@ from pgb_core.compare.points import SETTINGS, Comparison, Points
 from pgb_core.compare.rows import DENSE, Candidate, Row, advice
 from pgb_core.compare.timing import BASELINE, Measured, timed
 from pgb_core.errors import ConfigError
-from pgb_core.export.forms import form_of
+from pgb_core.export.forms import form_of, runtime_here
 from pgb_core.machine import facts
-from pgb_core.measure.comparison import runtime_here
 from pgb_core.progress.report import Report as Progress
 from pgb_core.run.workspace import locked
 from pgb_core.tasks.metrics import standard_error

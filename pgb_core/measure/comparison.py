@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,12 +12,12 @@ from pgb_core.artifact import Artifact
 from pgb_core.checkpoints.load import Checkpoint
 from pgb_core.data.words import plain
 from pgb_core.errors import ConfigError
-from pgb_core.export.forms import FORMS, FUSED, form_of
+from pgb_core.export.forms import FORMS, FUSED
 from pgb_core.export.probes import LENGTHS, made_up
 from pgb_core.export.write import Made, write
 from pgb_core.gate import load_checked
 from pgb_core.inference.errors import RuntimeUnavailable
-from pgb_core.inference.runtimes.registry import RUNTIMES, open_runtime
+from pgb_core.inference.runtimes.registry import open_runtime
 from pgb_core.machine import facts, usable_cores
 from pgb_core.measure import bench
 from pgb_core.measure.bench import Shape, Timed, Timing
@@ -246,21 +245,12 @@ def _lost(measured: Mapping[str, Any]) -> str:
     return f"{1 - measured['equal_answers']:.2%} of answers" if "equal_answers" in measured else ""
 
 
-def runtime_here(form: str) -> bool:
-    """Whether the runtime of a form is installed."""
-    try:
-        importlib.import_module(RUNTIMES[form_of(form).runtimes[0]].module)
-    except ImportError:
-        return False
-    return True
-
-
 def running(artifact: Artifact, device: str) -> tuple[list[str], dict[str, str]]:
     """The forms of an artifact that are timed on a device here, and why the others are not."""
     here: list[str] = []
     left_out: dict[str, str] = {}
     for form in artifact.manifest.forms:
-        if device == "cpu" and form_of(form).devices[0] != "cpu":
+        if device == "cpu" and artifact.form(form).devices[0] != "cpu":
             left_out[form] = "it is for a GPU"
             continue
         try:

@@ -89,47 +89,88 @@ def read_inputs(config: CompressConfig, checkpoint: Checkpoint, report: Report, 
 
     promises: rows that are learned and judged are told by who promises a loss, and may refuse them.
     """
-    subject, options = checkpoint.subject, reading.options_of(config)
+    _tell_length(config, checkpoint, report)
+    labelled, training = _training(config, checkpoint, report)
+    given, calibration = _calibration(config, checkpoint, training, report)
+    picked = _sample(calibration, config.samples, config.seed)
+    _check_enough(config, picked, training, report)
+    sources = [source for source in (labelled, given) if source is not None]
+    held_out = _held_out(config, checkpoint, sources, report, promises)
+    learned = training or calibration
+    if sources and config.more_text and config.trains and not config.as_it_is:
+        made = _more(sources[0], config, checkpoint, report)
+        sources.append(made)
+        learned = [*learned, *(replace(item, row=-1 - item.row) for item in _encoded(made, config, checkpoint, report))]
+    counts = given is not None and all(item.target is not None for item in calibration)
+    return Inputs(picked, learned, labelled, given if counts else None, held_out, tuple(sources))
+
+
+def _tell_length(config: CompressConfig, checkpoint: Checkpoint, report: Report) -> None:
+    """Say where --max-length asks for more tokens than the checkpoint takes."""
     if config.max_length is not None and config.max_length > checkpoint.max_length:
         report.note(
             f"--max-length {config.max_length}: the checkpoint takes {checkpoint.max_length} tokens, so rows to "
             "learn from are cut there"
         )
-    labelled = config.train and reading.read(config.train, subject, options, report, labelled="--train")
-    training = _read(labelled, config, checkpoint, report) if labelled else []
-    if labelled and config.as_it_is:
+
+
+def _training(config: CompressConfig, checkpoint: Checkpoint, report: Report) -> tuple[Source | None, list[Features]]:
+    """The rows of --train, encoded; None without any."""
+    if config.train is None:
+        return None, []
+    options = reading.options_of(config)
+    source = reading.read(config.train, checkpoint.subject, options, report, labelled="--train")
+    found = _read(source, config, checkpoint, report)
+    if config.as_it_is:
         report.note(
-            f"{labelled.short}: nothing is learned from these rows, as keep 1 exports the dense model unchanged; they "
+            f"{source.short}: nothing is learned from these rows, as keep 1 exports the dense model unchanged; they "
             "set the ranges of int8 forms"
         )
-    calibration, rows = training, None
-    sources = [labelled] if labelled else []
-    if config.calibrate:
-        rows = reading.read(config.calibrate, subject, reading.options_of(config, unlabelled=True), report)
-        sources.append(rows)
-        calibration = _read(rows, config, checkpoint, report)
-        if any(item.target is None for item in calibration):
-            if any(item.target is not None for item in calibration):
-                report.warn(f"{rows.short}: some rows have no label; scores use labels drawn from the model for all")
-            calibration, rows = [replace(item, target=None) for item in calibration], None
-    picked = _sample(calibration, config.samples, config.seed)
-    if not config.as_it_is and len(picked) < FEW:
+    return source, found
+
+
+def _calibration(
+    config: CompressConfig, checkpoint: Checkpoint, training: list[Features], report: Report
+) -> tuple[Source | None, list[Features]]:
+    """The rows of --calibrate, encoded, with labels where all have one; without any None, and those to learn from."""
+    if config.calibrate is None:
+        return None, training
+    options = reading.options_of(config, unlabelled=True)
+    source = reading.read(config.calibrate, checkpoint.subject, options, report)
+    found = _read(source, config, checkpoint, report)
+    known = sum(item.target is not None for item in found)
+    if 0 < known < len(found):
+        report.warn(f"{source.short}: some rows have no label; scores use labels drawn from the model for all")
+        found = [replace(item, target=None) for item in found]
+    return source, found
+
+
+def _check_enough(
+    config: CompressConfig, picked: Sequence[Features], training: Sequence[Features], report: Report
+) -> None:
+    """Warn of few rows to score on. Raises ConfigError where nothing teaches the re-finetuning."""
+    if config.as_it_is:
+        return
+    if len(picked) < FEW:
         report.warn(f"only {len(picked)} inputs to score and compensate on: the result depends on which they are")
-    if not training and not config.distill and config.trains and not config.as_it_is:
+    if not training and not config.distill and config.trains:
         raise ConfigError("--no-distill without --train: nothing to re-finetune with; give --train, or leave it out")
-    held_out = config.eval and reading.read(config.eval, subject, options, report, "validation", reading.EVALUATION)
-    _tell_mixed([*sources, *([held_out] if held_out else [])], report)
-    if held_out and not config.as_it_is:
+
+
+def _held_out(
+    config: CompressConfig, checkpoint: Checkpoint, learned: Sequence[Source], report: Report, promises: bool
+) -> Source | None:
+    """The rows of --eval, held against those to learn from; None without any."""
+    found = None
+    if config.eval is not None:
+        options = reading.options_of(config)
+        found = reading.read(config.eval, checkpoint.subject, options, report, "validation", reading.EVALUATION)
+    _tell_mixed([*learned, *([found] if found else [])], report)
+    if found is not None and not config.as_it_is:
         if not promises:
-            tell_seen(held_out.short, seen(held_out, sources), len(held_out.rows), report)
-        _tell_many(held_out, sources, report)
-    learned = training or calibration
-    if sources and config.more_text and config.trains and not config.as_it_is:
-        made = _more(sources[0], config, checkpoint, report)
-        sources.append(made)
-        more = _encoded(made, config, checkpoint, report)
-        learned = [*learned, *(replace(item, row=-1 - item.row) for item in more)]
-    return Inputs(picked, learned, labelled or None, rows, held_out or None, tuple(sources))
+            tell_seen(found.short, seen(found, learned), len(found.rows), report)
+        _tell_many(found, learned, report)
+    return found
 
 
 def _tell_mixed(sources: Sequence[Source], report: Report) -> None:

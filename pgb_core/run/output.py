@@ -134,7 +134,7 @@ def _bytes_needed(run: Run, stages: Sequence[Stage]) -> int:
     stored = config.options.stored(config.keep) * encoder
     small = rest + stored
     kept = encoder + small + (2 * (rest + (3 + config.best_state) * stored) if config.trains else 0)
-    if config.options.learns:  # the dense model in training, and as much again for what else is learned
+    if not config.options.compensates:  # the dense model in training, and as much again for what else is learned
         kept += 2 * (rest + 6 * encoder)
     # Forms are written twice, to be tried before the artifact is there.
     needed = int(4 * ((0 if config.as_it_is else kept) + 2 * small * len(config.forms)))

@@ -190,8 +190,10 @@ class Run:
 
     @cached_property
     def per_epoch(self) -> int:
-        """Steps of one pass over the rows to learn from."""
-        return max(1, len(epoch_of(self.inputs.training, self.config.tokens, self.config.seed)))
+        """Steps of one pass over the rows to learn from; as many for any seed, and counted once for all runs."""
+        training, tokens = self.inputs.training, self.config.tokens
+        key = key_of("steps of an epoch", self.inputs.training_digest, tokens)
+        return self.shared.once(key, lambda: max(1, len(epoch_of(training, tokens, 0))))
 
     @property
     def epochs(self) -> float:

@@ -7,8 +7,7 @@ from pathlib import Path
 from pgb_core.artifact import MANIFEST, Manifest
 from pgb_core.config import CompressConfig
 from pgb_core.errors import ConfigError
-from pgb_core.export.forms import form_of
-from pgb_core.measure.comparison import runtime_here
+from pgb_core.export.forms import form_of, runtime_here
 from pgb_core.progress.report import Report
 from pgb_core.run.inputs import tell_seen
 from pgb_core.run.output import check_place

@@ -11,6 +11,7 @@ from pathlib import Path
 from pgb_core.artifact import MANIFEST, Artifact, open_artifact
 from pgb_core.config import CompressConfig
 from pgb_core.errors import OF_ONE_SIZE, ArtifactError, ConfigError, PlanError
+from pgb_core.export.forms import runtime_here
 from pgb_core.inference.load import load
 from pgb_core.measure import comparison
 from pgb_core.pipeline import Job, cache_of, made
@@ -208,7 +209,7 @@ class Seeker:
             if form in run_here(artifact.manifest):
                 with load(artifact.path, form) as loaded:
                     scores.append(run.judge.of(loaded.runtime.run))
-            elif comparison.runtime_here(form):  # the others were told before the search
+            elif runtime_here(form):  # the others were told before the search
                 self._report.warn(f"form {form}: it did not run here, so nothing is promised of it")
         confirmed = lost(dense, [metrics for metrics in scores if metrics is not None])
         error = standard_error(dense.main, dense.points() or 0.0, self._rows)

@@ -236,10 +236,17 @@ def test_a_form_of_another_shape_is_refused(written: Artifact, changes: dict[str
         open_artifact(written.path)
 
 
-def test_a_manifest_of_the_first_schema_says_to_make_it_again(written: Artifact) -> None:
-    """With the command that makes it."""
-    edit(written, schema=1)
-    with pytest.raises(ArtifactError, match="its schema is not 2; make the artifact again, by pgb compress"):
+@pytest.mark.parametrize(
+    ("schema", "remedy"),
+    [
+        (1, "make the artifact again, by pgb compress"),
+        (3, "a later version of pgb-serve wrote it: install that one, or make the artifact again"),
+    ],
+)
+def test_a_manifest_of_another_schema_says_what_to_do(written: Artifact, schema: int, remedy: str) -> None:
+    """An earlier one has to be made again; who wrote a later one can read it."""
+    edit(written, schema=schema)
+    with pytest.raises(ArtifactError, match=f"its schema is not 2; {remedy}"):
         open_artifact(written.path)
 
 

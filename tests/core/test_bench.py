@@ -18,6 +18,7 @@ from pgb_core.measure.bench import Timed, Timing
 from pgb_core.measure.comparison import DENSE, DENSE_FORMS, Comparison
 from pgb_core.measure.contention import Conditions, Counted, too_busy
 from tests.core.small import checkpoint
+from tests.made import Make, rewritten
 
 # Ten seconds of two workers in turn, two threads each, on a quiet machine of four cores.
 QUIET = Conditions(10.0, 2, 4, own=18.0, waited=0.1, machine=Counted(18.4, 0.02), spread=0.03)
@@ -116,6 +117,15 @@ def test_the_dense_model_is_timed_in_every_form() -> None:
         assert form.dense
         assert set(form.dense) <= set(form.devices)
         assert all(form.name in DENSE_FORMS[device] for device in form.dense)
+
+
+def test_a_form_that_this_version_does_not_make_is_timed_as_its_manifest_says(make: Make, tmp_path: Path) -> None:
+    """Somebody's own form, or one of a later version: by its runtime and its devices, as the service runs it."""
+    known = make().form("fp32")
+    forms = {"own": known, "own-gpu": replace(known, devices=("cuda", "cpu"))}
+    here, left_out = comparison.running(rewritten(make(), tmp_path / "own", {}, forms=forms), "cpu")
+    assert here == ["own"]
+    assert left_out == {"own-gpu": "it is for a GPU"}
 
 
 def test_a_rival_that_the_artifact_was_not_made_of_is_told(few_words: Artifact, tmp_path: Path) -> None:

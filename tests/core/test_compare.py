@@ -68,6 +68,16 @@ def test_the_standard_error_is_that_of_a_share_of_rows() -> None:
     assert standard_error("accuracy", 80, 1) is None
 
 
+def test_the_standard_error_of_a_correlation_is_that_of_many_samples() -> None:
+    """By simulation, of a strong one and of a weak one."""
+    draw = np.random.default_rng(2)
+    for wanted in (0.8, 0.2):
+        x, noise = draw.standard_normal((2, 2000, 200))
+        y = wanted * x + np.sqrt(1 - wanted**2) * noise
+        found = [float(np.corrcoef(*pair)[0, 1]) for pair in zip(x, y, strict=True)]
+        assert standard_error("pearson", 100 * wanted, 200) == pytest.approx(100 * np.std(found), rel=0.06)
+
+
 def test_the_advice_names_what_is_faster_at_each_price() -> None:
     """And says it where nothing is."""
     dense = candidate(90, 8, "int8", "dense", dense=True)

@@ -15,6 +15,7 @@ from pgb_core.export.forms.int8 import Int8
 from pgb_core.export.forms.openvino import OpenVino, OpenVinoInt8
 from pgb_core.export.forms.token_major import token_major
 from pgb_core.export.ranges import Ranges
+from pgb_core.inference.runtimes.registry import installed
 from pgb_core.model.encoder import Encoder
 from pgb_core.options import FORMS as NUMBERS
 
@@ -100,4 +101,9 @@ def form_of(name: str) -> Form:
     return {**FORMS, **FUSED}[name]
 
 
-__all__ = ["FORMS", "FUSED", "Form", "Limits", "channels_first", "form_of", "fused", "token_major"]
+def runtime_here(name: str) -> bool:
+    """Whether the usual runtime of a form is installed."""
+    return installed(form_of(name).runtimes[0])
+
+
+__all__ = ["FORMS", "FUSED", "Form", "Limits", "channels_first", "form_of", "fused", "runtime_here", "token_major"]

@@ -80,6 +80,15 @@ def devices() -> tuple[str, ...]:
     return tuple(sorted({device for entry in RUNTIMES.values() for device in entry.devices}))
 
 
+def installed(name: str) -> bool:
+    """Whether a runtime can be imported here."""
+    try:
+        importlib.import_module(RUNTIMES[name].module)
+    except ImportError:
+        return False
+    return True
+
+
 def version_of(name: str) -> str:
     """The version of the installed package that brings a runtime; empty when it says none."""
     for package in (RUNTIMES[name].package, f"{RUNTIMES[name].package}-gpu"):
