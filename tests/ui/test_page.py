@@ -113,7 +113,7 @@ def test_two_models_stand_side_by_side(opened: Opened, url: str) -> None:
     run(page)
     cards = page.locator(".card")
     expect(cards).to_have_count(2)
-    expect(cards.nth(0).locator(".facts")).to_contain_text(re.compile(r"\d+ % of weights"))
+    expect(cards.nth(0).locator(".facts")).to_contain_text(re.compile(r"\d+% of weights"))
     expect(cards.nth(1).locator(".facts")).to_have_text("dense")
     expect(page.locator("#verdict")).to_have_text(
         re.compile(r"(Same|Different) label\. .* times as fast \(median of 5\)\.")
