@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,3 +43,17 @@ def write(path: Path, results: Mapping[str, Any]) -> None:
 def texts() -> list[str]:
     """The texts of the examples."""
     return [json.loads(line)["text"] for line in TEXTS.read_text("utf-8").splitlines()]
+
+
+@contextmanager
+def busy(count: int) -> Iterator[None]:
+    """So many processes that do nothing but compute."""
+    with ExitStack() as stack:
+        loops = [
+            stack.enter_context(subprocess.Popen([sys.executable, "-c", "while True: pass"])) for _ in range(count)
+        ]
+        try:
+            yield
+        finally:
+            for loop in loops:
+                loop.kill()

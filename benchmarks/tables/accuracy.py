@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from benchmarks.tables.made import SETS, absent, markdown, measured_by, results, share_of
+from benchmarks.tables.made import SETS, absent, interval, markdown, measured_by, results, share_of
 from pgb_core.forecast import FILE, expected, known
 from pgb_core.prices import table_of
 
@@ -29,7 +29,7 @@ def forms() -> str:
         size = float(keep)
         made = "dense" if size == 1 else ", ".join([share_of(keep), *([seed] if seed != "seed 0" else []), *rest])
         lost = dev["fp32"].get("to dense")
-        cells = [_interval(one) if one else "" for one in (lost, *(dev[form]["to fp32"] for form in INT8))]
+        cells = [interval(one) if one else "" for one in (lost, *(dev[form]["to fp32"] for form in INT8))]
         spent = ["", ""] if size == 1 else [f"{row['settings']['epochs']:g}", f"{row['minutes']:.0f}"]
         label = f"{TASKS[task]} ({dev['fp32']['rows']:,} rows)"
         rows.append((label, -size, [label, made, f"{dev['fp32']['score']:.2f}", *cells, *spent]))
@@ -56,7 +56,7 @@ def shapes() -> str:
         official = row["official"]
         cells = [f"{said} ({row['rows']:,} rows)", row["metric"], f"{points * official['dense']:.1f}"]
         cells += [f"{points * official[form]:.1f}" for form in ("fp32", *INT8)]
-        cells += [_interval(row["forms"]["fp32"]), f"{row['minutes']:.0f}"]
+        cells += [interval(row["forms"]["fp32"]), f"{row['minutes']:.0f}"]
         rows.append(cells)
     heads = ["model", "metric", "dense", *(f"`{form}`" for form in ("fp32", *INT8))]
     return markdown([*heads, "accuracy or F1 that `fp32` loses", "minutes"], rows)
@@ -74,11 +74,6 @@ def structures() -> str:
     )
 
 
-def _interval(lost: dict[str, float]) -> str:
-    """Points that are lost, with their 95% interval."""
-    return f"{lost['lost']:+.2f} ({lost['from']:+.2f} to {lost['to']:+.2f})"
-
-
 def nested() -> str:
     """What other structures lose to `shared`, row by row of the data."""
     rows = []
@@ -86,7 +81,7 @@ def nested() -> str:
         task, structure, keep, *rest = name.split(", ")
         lost = row["dev"]["fp32"].get("to shared")
         if lost and "no noise" not in rest and structure != "auto":
-            rows.append([TASKS[task], f"{share_of(keep)}, {rest[0]}", f"`{structure}`", _interval(lost)])
+            rows.append([TASKS[task], f"{share_of(keep)}, {rest[0]}", f"`{structure}`", interval(lost)])
     return markdown(["task", "weights kept", "structure", "loses to `shared` in fp32 (95% interval)"], sorted(rows))
 
 
@@ -153,7 +148,7 @@ def claims() -> str:
             method, structure, keep = name.split(" ")
             beside = row["beside"].partition(" ")[0]
             cells = [f"`{method}`, {structure}, {share_of(keep)}", row["said"], f"{row['score']:.2f}"]
-            rows.append([*cells, f"{_interval(row['to it'])}, to {beside}", "yes" if row["reproduced"] else "no"])
+            rows.append([*cells, f"{interval(row['to it'])}, to {beside}", "yes" if row["reproduced"] else "no"])
     dense = found["rows"]["dense"]["score"]
     heads = ["method, what goes, weights kept", "the paper", f"SST-2 dev (dense {dense:.2f})", "loses"]
     return markdown([*heads, "reproduced"], rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,3 +35,8 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 def share_of(keep: str) -> str:
     """A share as percent: 0.25 is 25%."""
     return f"{float(keep):.0%}"
+
+
+def interval(lost: Mapping[str, float]) -> str:
+    """Points that are lost, with their 95% interval."""
+    return f"{lost['lost']:+.2f} ({lost['from']:+.2f} to {lost['to']:+.2f})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.tables.made import markdown, results
+from benchmarks.tables.made import absent, interval, markdown, measured_by, results
 
 
 def attacks() -> str:
@@ -109,13 +109,34 @@ def shared() -> str:
     row = found["shared_after"]["found"]
     alone = min(row["quiet"]["seconds"], row["quiet again"]["seconds"])
     busy = row["beside six"]["seconds"]
-    minutes = [found[f"demo_{part}"]["found"]["minutes"] for part in ("quiet", "busy")]
-    rows = [
-        ["a short job, beside six busy processes", f"{alone:.0f} s", f"{busy:.0f} s", f"{row['times_quiet']:.1f}"],
-        [
-            "`pgb demo`, beside two busy processes",
-            *(f"{value:.1f} min" for value in minutes),
-            f"{minutes[1] / minutes[0]:.1f}",
-        ],
-    ]
+    rows = [["a short job, beside six busy processes", f"{alone:.0f} s", f"{busy:.0f} s", f"{row['times_quiet']:.1f}"]]
+    if made := measured_by("demo"):
+        minutes = [made[condition]["minutes"] for condition in ("quiet", "busy")]
+        rows += [
+            [
+                "`pgb demo`, beside two busy processes",
+                *(f"{value:.1f} min" for value in minutes),
+                f"{minutes[1] / minutes[0]:.1f}",
+            ]
+        ]
     return markdown(["", "alone", "beside others", "times"], rows)
+
+
+def demo() -> str:
+    """What `make demo` takes and loses."""
+    found = measured_by("demo")
+    if found is None:
+        return absent("demo")
+    said = {"quiet": "alone", "avx2": "alone, PyTorch with AVX2 alone", "busy": "beside two busy processes"}
+    models = {"sentiment": "classifier loses, {} opinions", "answers": "QA model loses, F1, {} questions"}
+    rows = [
+        [
+            name,
+            f"{found[condition]['minutes']:.1f}",
+            *(interval(found[condition][model]["fp32"]["held out"]) for model in models),
+        ]
+        for condition, name in said.items()
+        if condition in found
+    ]
+    heads = [head.format(found["quiet"][model]["fp32"]["held out"]["rows"]) for model, head in models.items()]
+    return markdown(["", "minutes", *heads], rows)

@@ -1,7 +1,7 @@
 """Each part of what an artifact can be trusted for, into benchmarks/results/trust.json.
 
     python -m benchmarks.trust.run differential odd kills disks
-    python -m benchmarks.trust.run shared two demo        # on a machine that does nothing else
+    python -m benchmarks.trust.run shared two     # on a machine that does nothing else
 
 `--code FOLDER --part before` measures `shared` with another checkout's code.
 """
@@ -16,14 +16,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks import script
 from pgb_core.machine import facts
 
 ROOT = Path(__file__).parents[2]
@@ -78,20 +78,6 @@ def disks(count: int) -> None:
         keep("disks", asdict(fill_disks(small_run(Path(folder)), Path(folder) / "disks", sizes)))
 
 
-@contextmanager
-def busy(count: int) -> Iterator[None]:
-    """So many processes that do nothing but compute."""
-    with ExitStack() as stack:
-        loops = [
-            stack.enter_context(subprocess.Popen([sys.executable, "-c", "while True: pass"])) for _ in range(count)
-        ]
-        try:
-            yield
-        finally:
-            for loop in loops:
-                loop.kill()
-
-
 def job(folder: Path, code: Path, out: str = "out") -> subprocess.Popen[bytes]:
     """A short compression of a real checkpoint of six layers."""
     rows = folder / "rows.tsv"
@@ -109,7 +95,7 @@ def shared(part: str, code: Path) -> None:
     """One job alone, and beside six processes that compute."""
     found: dict[str, Any] = {}
     for name, others in (("quiet", 0), ("beside six", 6), ("quiet again", 0)):
-        with tempfile.TemporaryDirectory() as folder, busy(others):
+        with tempfile.TemporaryDirectory() as folder, script.busy(others):
             started = time.perf_counter()
             code_of_exit = job(Path(folder), code).wait()
             found[name] = {"seconds": round(time.perf_counter() - started, 1), "exit": code_of_exit}
@@ -132,17 +118,6 @@ def two() -> None:
 
         open_artifact(Path(folder) / "out")
         keep("two", {"first_exit": done, "second_exit": refused, "second_refused_after_s": round(seconds, 1)})
-
-
-def demo(part: str) -> None:
-    """`pgb demo` into an empty folder, alone or beside two processes that compute."""
-    with tempfile.TemporaryDirectory() as folder, busy(2 if part == "busy" else 0):
-        started = time.perf_counter()
-        command = [sys.executable, "-P", "-m", "pgb_core.cli", "demo", "--no-serve", "--dir", folder]
-        done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, check=False)
-        seconds = time.perf_counter() - started
-    print(done.stdout.decode())
-    keep(f"demo_{part}", {"minutes": round(seconds / 60, 1), "exit": done.returncode})
 
 
 def main() -> None:
@@ -168,9 +143,6 @@ def main() -> None:
             shared(args.part, args.code.resolve())
         elif name == "two":
             two()
-        elif name == "demo":
-            demo("quiet")
-            demo("busy")
         else:
             parser.error(f"{name}: unknown part")
 
