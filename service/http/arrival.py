@@ -7,7 +7,7 @@ import itertools
 import math
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -17,7 +17,7 @@ from service.dialects.base import Dialect, spoken
 from service.engine import Engine
 from service.errors import ENDING, InvalidInput, Overloaded, ServiceError, Unavailable
 from service.http.body import Bodies, declared, uncompressed
-from service.http.client import client_of
+from service.http.client import Client, client_of
 from service.http.failures import internal, let_go, no_path, render
 from service.http.paths import path_of
 from service.keys import Keys, secrets_of
@@ -69,12 +69,12 @@ class Arrival:
             await self._app(scope, receive, send)
             return
         headers = dict(reversed(scope["headers"]))  # if a header is given twice, the first one counts
-        given = str(headers.get(b"x-request-id", b""), "latin-1")
-        name = given if _ID.fullmatch(given) else f"{self._name}{next(self._numbers):016x}"
         path = path_of(scope)
         dialect = spoken(self._parts.dialects, scope["method"], path)
-        client = client_of(scope)  # a request behind another on its connection was complete before this instant
-        call = Call(name, dialect=dialect.name, stamps=Stamps(client.received) if client is not None else Stamps())
+        client = client_of(scope)
+        # A request behind another on its connection was complete before this instant.
+        stamps = Stamps(client.received) if client is not None else Stamps()
+        call = Call(self._named(headers), dialect=dialect.name, stamps=stamps)
         scope.setdefault("state", {})["call"] = call
         status = CLIENT_GONE
         begun = False
@@ -98,22 +98,9 @@ class Arrival:
             if client is not None and client.behind:  # one more answer would not be counted until it is sent
                 await client.fetched()
             try:
-                size = declared(headers)
-                peer = scope.get("client")
-                call.flow = f"{peer[0]}:{peer[1]}" if peer else ""
                 work = dialect.work.fullmatch(path) if scope["method"] == "POST" else None
-                if (work or size != 0) and self._parts.keys.required:  # who has no valid key hears of no load either
-                    call.owner = call.flow = self._parts.keys.check(secrets_of(Headers(scope=scope)), "use")
-                    if client is not None:
-                        client.owned(call.owner)
-                if work:
-                    self._check_room(call, work.groupdict().get("model"), size or 0)
-                self._give(call, scope["headers"])
-                self._bodies.check(headers, size)
-                body = await self._bodies.read(call, client, receive)
-                if body is None:
+                if not await self._took(call, work, headers, client, scope, receive):
                     return
-                call.body = self._bodies.plain(call, headers, body)
             except ServiceError as error:
                 await render(dialect, error)(scope, receive, answer)
                 return
@@ -137,6 +124,42 @@ class Arrival:
             self._parts.engine.in_flight -= 1
             self._instruments.open.dec()
             self._account(call, dialect, scope, status)
+
+    def _named(self, headers: Mapping[bytes, bytes]) -> str:
+        """The request's id: what the client gave, if it can be one, or else a new one."""
+        given = str(headers.get(b"x-request-id", b""), "latin-1")
+        return given if _ID.fullmatch(given) else f"{self._name}{next(self._numbers):016x}"
+
+    async def _took(
+        self,
+        call: Call,
+        work: re.Match[str] | None,
+        headers: Mapping[bytes, bytes],
+        client: Client | None,
+        scope: Scope,
+        receive: Receive,
+    ) -> bool:
+        """Check the key and the room for the request, then read its whole body. False when the client left before its
+        end.
+
+        work: the path, if it runs a model. Raises ServiceError when the request is refused.
+        """
+        size = declared(headers)
+        peer = scope.get("client")
+        call.flow = f"{peer[0]}:{peer[1]}" if peer else ""
+        if (work or size != 0) and self._parts.keys.required:  # who has no valid key hears of no load either
+            call.owner = call.flow = self._parts.keys.check(secrets_of(Headers(scope=scope)), "use")
+            if client is not None:
+                client.owned(call.owner)
+        if work:
+            self._check_room(call, work.groupdict().get("model"), size or 0)
+        self._give(call, scope["headers"])
+        self._bodies.check(headers, size)
+        body = await self._bodies.read(call, client, receive)
+        if body is None:
+            return False
+        call.body = self._bodies.plain(call, headers, body)
+        return True
 
     def _given_up(self) -> bool:
         """Whether the server stops and has cancelled this request, as its time to be answered is over. The

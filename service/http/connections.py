@@ -26,6 +26,7 @@ class Connections(Generic[Some]):
     """
 
     def __init__(self) -> None:
+        self.ahead = 0
         self._idle: OrderedDict[Some, None] = OrderedDict()
         self._unread: OrderedDict[Some, None] = OrderedDict()
         self._held: dict[Hashable, OrderedDict[Some, None]] = {}

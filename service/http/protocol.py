@@ -64,6 +64,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._shared = _SHARED.setdefault(self.server_state, Connections())
         self._whose: tuple[str, str] = ("", "")  # the owner of a key or an address, and which of both
         self._held = False  # see `Connections`
+        self._ahead = 0  # bytes of bodies whose requests wait for the answers before them
         self._hear: WeakMethod[Callable[[str], None]] = WeakMethod(self._owned)
         self._dropped = 0
         self._last_word: bytes | None = None  # once it is set, nothing more is read as requests
@@ -93,6 +94,8 @@ class BoundedProtocol(HttpToolsProtocol):
                 left: Any = cycle.scope["extensions"][EXTENSION]
                 left.leave()
         super().connection_lost(exc)
+        self.pipeline.clear()
+        self._count_ahead()
 
     def shutdown(self) -> None:
         """The server stops. A client that waits for no answer may have a request on its way."""
@@ -185,6 +188,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._body_bytes += len(body)
         if not self.transport.is_closing():
             super().on_body(body)
+            if self.pipeline:
+                self._count_ahead()
+                if self._ahead > self.max_unsent_bytes - self._shared.ahead:
+                    self._refuse(_TOO_MANY)
+                    raise _RefusedError
 
     def on_message_complete(self) -> None:
         """End a request, unless it was refused."""
@@ -211,6 +219,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 break
             cycle.body = bytearray()
         super().on_response_complete()
+        self._count_ahead()
         if self._cycles[-1].response_complete:
             self._shared.rests(self)
         if self._held or not self._in_head:
@@ -252,6 +261,11 @@ class BoundedProtocol(HttpToolsProtocol):
             self._shared.holds(self, self._whose)
         else:
             self._shared.frees(self)
+
+    def _count_ahead(self) -> None:
+        """Count the bodies that `Bodies` does not count yet, as their requests have not begun."""
+        before, self._ahead = self._ahead, sum([len(cycle.body) for cycle, _ in self.pipeline])
+        self._shared.ahead += self._ahead - before
 
     def _owned(self, owner: str) -> None:
         """From now on the connection counts as one of this owner's."""
@@ -325,6 +339,7 @@ class BoundedProtocol(HttpToolsProtocol):
             broken.message_event.set()
             if self.pipeline and self.pipeline[0][0] is broken:
                 self.pipeline.popleft()
+                self._count_ahead()
             if broken.response_started:
                 self._last_word = b""
         self._speak()

@@ -50,13 +50,10 @@ class Loader:
 
         start = clock()
         try:
-            model = await self._within_limit(make, opened)
+            model = await self._within_limit(make, opened, name)
         except ENDING:
             raise
         except BaseException as error:  # what reads a file, or runs a graph, raises what it likes
-            if isinstance(error, TimeoutError):
-                limit = self._settings.max_load_seconds
-                raise LoadFailed(f"{name}: it did not load within {limit:g} seconds") from error
             if isinstance(error, (PGBError, ServiceError)):
                 raise LoadFailed(str(error)) from error
             logs.LOGGER.exception("a model does not load")
@@ -65,8 +62,9 @@ class Loader:
         self._instruments.load_seconds.labels(model.name, model.version).set(clock() - start)
         return model
 
-    async def _within_limit(self, make: Callable[[], Model], opened: _Opened) -> Model:
-        """Load on a thread that is abandoned if it takes too long, or if the model is no longer wanted."""
+    async def _within_limit(self, make: Callable[[], Model], opened: _Opened, name: str) -> Model:
+        """Load on a thread that is abandoned if the model is no longer wanted, or if it takes too long: then it raises
+        LoadFailed."""
         loop = asyncio.get_running_loop()
         made: asyncio.Future[Model] = loop.create_future()
 
@@ -79,9 +77,14 @@ class Loader:
                 loop.call_soon_threadsafe(settle, made, result)
 
         threading.Thread(target=load, name="pgb-load", daemon=True).start()
+        limit = self._settings.max_load_seconds
         try:
-            async with asyncio.timeout(self._settings.max_load_seconds):
+            async with asyncio.timeout(limit) as within:
                 return await made
+        except TimeoutError as error:
+            if not within.expired():  # it is what loading raised, as a mounted folder that does not answer does
+                raise
+            raise LoadFailed(f"{name}: it did not load within {limit:g} seconds") from error
         finally:
             if not made.done() or made.cancelled():
                 opened.stop()

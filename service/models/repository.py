@@ -19,6 +19,7 @@ from service.models.model import Model
 from service.models.registry import Registry
 from service.observe import logs
 from service.observe.instruments import Instruments
+from service.observe.shared import Shared
 from service.settings import Settings
 
 _NAMED = re.compile(r"(?P<name>[\w.-]+)=(?P<path>.+)")
@@ -49,6 +50,7 @@ class Repository:
         self._change = asyncio.Lock()
         self._retiring: set[asyncio.Task[None]] = set()
         self._loads: set[asyncio.Task[Model]] = set()
+        self._held = Shared(self._read)
 
     async def start(self) -> None:
         """Load what the settings name. Raises LoadFailed, also where the folder of models cannot be read."""
@@ -116,11 +118,10 @@ class Repository:
 
     async def contents(self) -> list[State]:
         """The versions of the index, then those in the folder of models that are not loaded. Raises Unavailable."""
-        folder = self._settings.models_dir
-        if folder is None:
+        if self._settings.models_dir is None:
             return self.index()
         try:
-            held = await asyncio.to_thread(loadable, folder)
+            held = await self._held.next()
         except OSError as error:
             raise Unavailable(NO_FOLDER) from error
         self._left(set(held))
@@ -129,6 +130,11 @@ class Repository:
         # An artifact without a folder of its version has one only once it is opened.
         others = [one for one in held if one not in versions and (one[1] or one[0] not in names)]
         return [*known, *(State(name, version, "UNAVAILABLE", "unloaded") for name, version in others)]
+
+    async def _read(self) -> list[tuple[str, str]]:
+        """Names and versions in the folder of models. Raises OSError."""
+        folder = self._settings.models_dir
+        return [] if folder is None else await asyncio.to_thread(loadable, folder)
 
     def _failures(self) -> list[tuple[str, str]]:
         """Names and versions of what failed to load."""

@@ -12,8 +12,8 @@ from prometheus_client.registry import Collector
 
 from service.observe import logs
 from service.observe.metrics import STAGES, Call
-from service.observe.scrapes import Scrapes
 from service.observe.series import Histogram, Labelled
+from service.observe.shared import Shared
 
 # A pruned encoder answers in a fraction of a millisecond: the first bucket is 100 µs.
 BUCKETS = (
@@ -66,7 +66,7 @@ class Instruments:
         self.load_seconds = Gauge("pgb_model_load_seconds", "Time the last load took", model, registry=r)
         self.open = Gauge("pgb_open_requests", "Requests that have arrived and are not answered", registry=r)
         self.draining = Gauge("pgb_draining", "1 from the signal to stop until the end", registry=r)
-        self.scrapes, self.openmetrics_scrapes = Scrapes(self.text), Scrapes(self.openmetrics)
+        self.scrapes, self.openmetrics_scrapes = _scrapes(self.text), _scrapes(self.openmetrics)
         r.register(_Log())
         ProcessCollector(registry=r)
 
@@ -98,6 +98,13 @@ class Instruments:
     def openmetrics(self) -> bytes:
         """OpenMetrics 1.0."""
         return bytes(openmetrics.generate_latest(self.registry))  # type: ignore[no-untyped-call]
+
+
+def _scrapes(make: Callable[[], bytes]) -> Shared[bytes]:
+    async def made() -> bytes:
+        return make()
+
+    return Shared(made)
 
 
 class _WithoutBeginnings(Collector):

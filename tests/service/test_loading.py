@@ -82,7 +82,14 @@ def panicking(*args: object) -> Model:
     raise Panic("unforeseen")
 
 
-@pytest.mark.parametrize(("make", "error"), [(broken, "RuntimeError"), (panicking, "Panic")])
+def unanswered(*args: object) -> Model:
+    """What reading a mounted folder may do whose server does not answer."""
+    raise OSError(errno.ETIMEDOUT, "Connection timed out")
+
+
+@pytest.mark.parametrize(
+    ("make", "error"), [(broken, "RuntimeError"), (panicking, "Panic"), (unanswered, "TimeoutError")]
+)
 def test_whatever_goes_wrong_while_loading_ends_the_start(
     artifacts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, make: Callable[..., Model], error: str
 ) -> None:

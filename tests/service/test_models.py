@@ -1,5 +1,6 @@
 """Many models and versions: loading, switching, splitting, retiring, while serving."""
 
+import asyncio
 import gc
 import json
 import re
@@ -9,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
@@ -18,6 +20,7 @@ from service.app import create_app
 from service.errors import LoadFailed
 from service.keys import make_key
 from service.models import names as names_of_models
+from service.models import repository
 from service.models.folder import find, labels, loadable
 from service.models.model import Model
 from service.settings import Settings
@@ -407,6 +410,29 @@ def test_the_index_shows_what_could_be_loaded(admin: TestClient, folder: Path, a
     assert found["mood", "1"] == "UNAVAILABLE"
     assert ("plain", "") not in found
     assert "READY" in [state for (name, _), state in found.items() if name == "plain"]
+
+
+def test_a_crowd_that_asks_for_the_index_has_the_folder_read_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them get what it holds."""
+    read: list[Path] = []
+
+    def counted(given: Path) -> list[tuple[str, str]]:
+        read.append(given)
+        return loadable(given)
+
+    monkeypatch.setattr(repository, "loadable", counted)
+    app = create_app(Settings(models_dir=folder))
+
+    async def scenario() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://a") as client:
+            return await asyncio.gather(*(client.post("/v2/repository/index") for _ in range(30)))
+
+    replies = asyncio.run(scenario())
+    assert all([one["version"] for one in reply.json()] == ["1", "2", "3"] for reply in replies)
+    assert len(read) < 5
 
 
 def test_the_index_cannot_be_had_from_a_folder_that_is_gone(admin: TestClient, folder: Path) -> None:

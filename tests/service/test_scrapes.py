@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from service.app import create_app
 from service.http.compress import COMPRESS_FROM
 from service.observe.metrics import clock
-from service.observe.scrapes import Scrapes
+from service.observe.shared import Shared
 from service.settings import Settings
 
 
@@ -21,26 +21,54 @@ def test_who_asks_for_metrics_at_the_same_time_gets_one_making() -> None:
     """That was made after all of them had asked; and the next one comes after a pause."""
     made: list[float] = []
 
-    def make() -> bytes:
+    async def make() -> bytes:
         time.sleep(0.01)
         made.append(clock())
         return b"%d" % len(made)
 
     async def scenario() -> None:
-        scrapes = Scrapes(make)
-        assert set(await asyncio.gather(*(scrapes.text() for _ in range(50)))) == {b"1"}
-        gone = asyncio.create_task(scrapes.text())
-        stays = asyncio.create_task(scrapes.text())
+        scrapes = Shared(make)
+        assert set(await asyncio.gather(*(scrapes.next() for _ in range(50)))) == {b"1"}
+        gone = asyncio.create_task(scrapes.next())
+        stays = asyncio.create_task(scrapes.next())
         await asyncio.sleep(0)
         gone.cancel()
         assert await stays == b"2"
         for number in (3, 4, 5):
             asked = clock()
-            assert await scrapes.text() == b"%d" % number
+            assert await scrapes.next() == b"%d" % number
             assert made[-1] > asked
         assert made[-1] - made[0] > 4 * 0.035
 
     asyncio.run(scenario())
+
+
+def test_no_two_makings_go_on_at_once_and_a_failure_reaches_who_waits() -> None:
+    """Who asks while one goes on gets the next."""
+    going: list[int] = []
+    most: list[int] = []
+
+    async def make() -> bytes:
+        going.append(1)
+        most.append(len(going))
+        await asyncio.sleep(0.01)
+        going.pop()
+        if len(most) == 2:
+            raise OSError("gone")
+        return b"%d" % len(most)
+
+    async def scenario() -> None:
+        shared = Shared(make)
+        first = asyncio.create_task(shared.next())
+        while not going:
+            await asyncio.sleep(0)
+        second = [asyncio.create_task(shared.next()) for _ in range(9)]
+        assert await first == b"1"
+        assert {type(one) for one in await asyncio.gather(*second, return_exceptions=True)} == {OSError}
+        assert await shared.next() == b"3"
+
+    asyncio.run(scenario())
+    assert most == [1, 1, 1]
 
 
 @pytest.mark.parametrize("accept", ["text/plain", "application/openmetrics-text"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,6 +15,7 @@ import uvicorn
 
 from service.app import create_app
 from service.http.client import EXTENSION
+from service.http.protocol import _SHARED
 from service.observe.metrics import clock
 from service.settings import Settings
 from tests.service.sockets import listening, until
@@ -127,3 +129,46 @@ def test_an_id_that_the_answer_repeats_is_short(client: Any, length: int, status
     reply = client.post("/v2/models/mood/infer", json={"id": "a" * length, "inputs": [tensor]})
     assert reply.status_code == status
     assert set(reply.json()) == {"error"} if status == 400 else reply.json()["id"] == "a" * length
+
+
+def test_bodies_that_come_before_the_answers_before_them_are_limited_together() -> None:
+    """Who holds more of them than is left is refused; who holds little finds room; all are free in the end."""
+    go = threading.Event()
+    size = 20_000
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        while not go.is_set():
+            await asyncio.sleep(0.01)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    def post(body: bytes) -> bytes:
+        return b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+
+    def ahead(server: uvicorn.Server) -> int:
+        every: list[Any] = list(server.server_state.connections)
+        return sum(len(cycle.body) for one in every for cycle, _ in one.pipeline)
+
+    limit = {"max_unsent_bytes": 3 * size}
+    with listening(slow, limit, lifespan="off") as (port, server), ExitStack() as stack:
+        *large, small = (stack.enter_context(socket.create_connection(("127.0.0.1", port), 20)) for _ in range(6))
+        for one in large:
+            one.sendall(post(b"") + post(bytes(size)))
+        until(lambda: ahead(server) == 2 * size)
+        small.sendall(post(b"") + post(b"a"))
+        until(lambda: ahead(server) % size == 1)
+        assert ahead(server) <= 3 * size
+        go.set()
+        answers = [_until_quiet(one) for one in (*large, small)]
+        assert {answer.count(b" 200 ") for answer in answers[2:-1]} == {1}
+        assert all(b" 429 " in answer for answer in answers[2:-1])
+        assert [answer.count(b" 200 ") for answer in (*answers[:2], answers[-1])] == [2, 2, 2]
+        assert _SHARED[server.server_state].ahead == 0
+
+
+def _until_quiet(connection: socket.socket) -> bytes:
+    """What comes until the end, or until two whole answers are there."""
+    found = b""
+    while found.count(b"\r\n\r\n") < 2 and (data := connection.recv(1 << 16)):
+        found += data
+    return found

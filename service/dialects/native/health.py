@@ -60,9 +60,9 @@ async def metrics(request: Request) -> Response:
     instruments: Instruments = request.app.state.instruments
     vary = {"Vary": "Accept"}
     if _asks_for_openmetrics(request.headers.get("accept", "")):
-        text, kind = await instruments.openmetrics_scrapes.text(), f"{_OPENMETRICS}; version=1.0.0; charset=utf-8"
+        text, kind = await instruments.openmetrics_scrapes.next(), f"{_OPENMETRICS}; version=1.0.0; charset=utf-8"
     else:
-        text, kind = await instruments.scrapes.text(), "text/plain; version=0.0.4; charset=utf-8"
+        text, kind = await instruments.scrapes.next(), "text/plain; version=0.0.4; charset=utf-8"
     return Response(text, 200, vary, kind)
 
 
