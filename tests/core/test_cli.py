@@ -467,6 +467,22 @@ def test_a_command_that_is_stopped_tidies_up(number: signal.Signals, tmp_path: P
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("words", "how"), [((), ""), (("--no-resume",), " without --no-resume")])
+def test_a_stopped_run_says_how_to_continue_it(
+    words: tuple[str, ...], how: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same command would throw the stages away where it has --no-resume."""
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pgb_core.commands.compress._compressed", stopped)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    code, _, error = run(capsys, "compress", "model", "--train", "rows.tsv", "--out", "small", *words)
+    assert code == 128 + signal.SIGINT
+    assert f"stopped; run the same command again{how} to continue from the stages that are finished" in error
+
+
 def test_a_reader_that_has_enough_is_no_fault(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
