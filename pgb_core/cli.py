@@ -26,6 +26,7 @@ _EXAMPLES = """examples:
   pgb serve ./small ./small-qa
   pgb plan-capacity ./small --rate 2000 --lengths 32 --p99 50
 """
+_CONTINUED = ("compress", "compare")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,12 +74,9 @@ def _ran(args: argparse.Namespace) -> int:
     except KeyboardInterrupt as error:
         number = error.number if isinstance(error, _Stopped) else signal.SIGINT
         signal.signal(number, signal.SIG_IGN)  # once is enough
-        kept = (
-            "; run the same command again to continue from the stages that are finished"
-            if args.command in ("compress", "compare")
-            else ""
-        )
-        print(f"pgb {args.command}: stopped{kept}", file=sys.stderr)
+        anew = " without --no-resume" if getattr(args, "resume", None) is False else ""
+        kept = f"; run the same command again{anew} to continue from the stages that are finished"
+        print(f"pgb {args.command}: stopped{kept if args.command in _CONTINUED else ''}", file=sys.stderr)
         return 128 + number
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):

@@ -12,6 +12,7 @@ from pgb_core.errors import ConfigError
 from pgb_core.export.forms import form_of, runtime_here
 from pgb_core.export.parity import inputs_of
 from pgb_core.export.write import MOST_COMPARED, Made, write
+from pgb_core.forecast import known
 from pgb_core.inference.runtimes.registry import RUNTIMES
 from pgb_core.methods import Method, method_of
 from pgb_core.methods.outlook import Outlook, outlook
@@ -151,6 +152,12 @@ def forecast(config: CompressConfig, report: Report) -> list[Outlook]:
         raise ConfigError("--forecast tells what re-finetuning will give, and --epochs 0 asks for none")
     if config.as_it_is:
         raise ConfigError("--forecast tells what re-finetuning will give, and --keep 1 asks for none")
+    method = known().method
+    if config.method != method:
+        raise ConfigError(
+            f"--forecast: nothing is known of --method {config.method} before it trains; leave --forecast out, or give "
+            f"--method {method}"
+        )
     if config.further:
         check_folder(config.out, config.checkpoint)
     for member in config.members():
@@ -159,13 +166,10 @@ def forecast(config: CompressConfig, report: Report) -> list[Outlook]:
     with locked(Path(config.out), report.warn) as workspace, threads(config.threads):
         for member in config.members():
             part = workspace.part(Path(member.out).name) if config.further else workspace
-            run, method = Run.begin(member, report, part, shared), method_of(member)
+            run = Run.begin(member, report, part, shared)
             run.check_labels()
-            ahead = outlook(run, method)
-            if ahead is None:
-                raise ConfigError(f"--forecast: nothing is known of --method {config.method} before it trains")
-            found.append(ahead)
-    return found
+            found.append(outlook(run, method_of(member)))
+    return [ahead for ahead in found if ahead is not None]
 
 
 def cache_of(config: CompressConfig) -> Cache | None:

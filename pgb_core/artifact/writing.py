@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -88,7 +89,11 @@ def _staged(root: Path) -> Iterator[Path]:
             yield staging
             swap(staging, root)
         except OSError as error:
-            raise ResourceError(f"{root}: could not be written ({error.strerror}); nothing was left behind") from error
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            raise ResourceError(
+                f"{root}: could not be written ({error.strerror}), and nothing was left behind; "
+                f"{'make room' if full else 'correct that'}, and run the same command again"
+            ) from error
 
 
 def _written(path: Path, content: bytes) -> None:

@@ -38,10 +38,13 @@ def add(p: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Time an artifact, and print the table."""
+    from rich.console import Console
+
     from pgb_core import artifact
     from pgb_core.errors import ConfigError
     from pgb_core.hub import located
     from pgb_core.measure import comparison
+    from pgb_core.progress.bars import Bars
     from pgb_core.threads import allowed
 
     try:
@@ -58,7 +61,11 @@ def run(args: argparse.Namespace) -> int:
     if args.threads is not None:
         allowed(args.threads)
     opened = artifact.open_artifact(located(args.artifact))
-    found = comparison.compare(opened, args.against, shapes, args.seconds, args.threads, device=args.device)
+    with Bars(Console(stderr=True)) as bars:
+        bars.stage("Opening and timing every form", sum(tokens <= opened.manifest.max_length for _, tokens in shapes))
+        found = comparison.compare(
+            opened, args.against, shapes, args.seconds, args.threads, bars.advance, device=args.device
+        )
     left_out = [f"{b}x{s}" for b, s in shapes if (b, s) not in found.shapes]
     if left_out:
         most = opened.manifest.max_length

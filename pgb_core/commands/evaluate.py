@@ -36,8 +36,8 @@ def run(args: argparse.Namespace) -> int:
     from pgb_core.run.reading import Options
 
     columns = Columns(args.text_column, args.pair_column, tuple(args.label_column or ()))
-    told = Bars(Console(stderr=True))
-    metrics = score(args.model, args.data, args.task, args.form, options=Options(columns, args.labels), report=told)
+    with Bars(Console(stderr=True)) as told:
+        metrics = score(args.model, args.data, args.task, args.form, options=Options(columns, args.labels), report=told)
     for name, reason in metrics.reasons.items():
         told.warn(f"{name} is not defined: {reason}")
     if args.json:

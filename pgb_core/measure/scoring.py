@@ -36,14 +36,15 @@ def score(
     """Official metrics on labelled rows: of a checkpoint in PyTorch, of an artifact in the runtime of the form.
 
     Both read and answer as the service does by default. form: of an artifact, the first that it carries by default.
-    options: how the file is read. report: who is told what was read. source: a checkpoint, an artifact, or the hub's
-    address of one (hf://OWNER/NAME). Raises PGBError.
+    options: how the file is read. report: who is told what was read and how far the work is. source: a checkpoint, an
+    artifact, or the hub's address of one (hf://OWNER/NAME). Raises PGBError.
     """
     check_there(data)
     report = report or Report()
     source = located(source) if str(source).startswith(PREFIX) else source
     with threads() as count:
         if (Path(source) / MANIFEST).is_file() or artifacts_in(Path(source)):
+            report.stage("Loading the artifact and checking it")
             chosen = form or next(iter(open_artifact(source).manifest.forms))
             with load(source, chosen, threads=count) as loaded:
                 m = loaded.manifest
@@ -53,15 +54,22 @@ def score(
                 return _scored(Trial(subject, loaded.tokenizer, _told(loaded), report), data, options)
         if form is not None:
             raise ConfigError(f"--form {form}: {source} is a checkpoint, and only an artifact has forms")
+        report.stage("Loading the checkpoint and checking it against transformers")
         checkpoint, _ = load_checked(source, task, report)
         predict = torch_predictor(checkpoint.model)
         return _scored(Trial(checkpoint.subject, checkpoint.served_tokenizer, predict, report), data, options)
 
 
 def _scored(model: Trial, data: str | Path, options: Options) -> Metrics:
-    found = read(str(data), model.subject, options, model.tell, "validation", EVALUATION)
+    tell, task = model.tell, model.subject.task
+    tell.stage("Reading the data")
+    found = read(str(data), model.subject, options, tell, "validation", EVALUATION)
     model.check(None, found)
-    return model.subject.task.score(found, model.subject, model.tokenizer, partial(run_all, model.predict))
+    # A question may have several windows, and progress is told in windows.
+    tell.stage("Scoring the model", None if task.windows else len(found.rows))
+    metrics = task.score(found, model.subject, model.tokenizer, partial(run_all, model.predict, progress=tell.advance))
+    tell.end()
+    return metrics
 
 
 def _told(loaded: Loaded) -> Predict:

@@ -51,7 +51,8 @@ def planned(run: Run, options: PGBOptions, stages: Sequence[Stage]) -> Plan:
     """The plan, kept or made. stages: as `plan_stages` has them."""
     if run.config.keep == 1:
         return whole(run)
-    return run.kept_plan(stages[-1], lambda: _searched(run, options, stages))
+    plan = run.kept_plan(stages[-1], lambda: _searched(run, options, stages))
+    return replace(plan, made_for=_table(run, options).name)  # prices that count nothing are the same for every form
 
 
 def whole(run: Run) -> Plan:
@@ -71,7 +72,7 @@ def _searched(run: Run, options: PGBOptions, stages: Sequence[Stage]) -> Plan:
     if options.units_by == "reconstruction":
         plan = _reselected(run, plan, importances)
     run.records.add(chosen.digest, importance_kept=round(importance_kept(plan, importances), 4))
-    return replace(plan, made_for=_table(run, options).name)
+    return plan
 
 
 def _reselected(run: Run, plan: Plan, importances: Mapping[Site, Tensor]) -> Plan:

@@ -175,7 +175,7 @@ class Workspace:
             full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space" in str(error)
             raise ResourceError(
                 f"{self.path}: could not be written ({'the disk is full' if full else error}); what was kept before is "
-                "still there, the same command goes on from it"
+                f"still there; {'make room' if full else 'correct that'}, and the same command goes on from it"
             ) from error
         return target
 

@@ -308,13 +308,13 @@ def test_only_an_artifact_is_replaced(written: Artifact, tmp_path: Path) -> None
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither half an artifact nor a temporary directory."""
+    """Neither half an artifact nor a temporary directory; it says what to do."""
 
     def full(path: Path, content: bytes) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("pgb_core.artifact.writing._written", full)
-    with pytest.raises(ResourceError, match="No space left"):
+    with pytest.raises(ResourceError, match=r"No space left.* make room, and run the same command again"):
         write_artifact(tmp_path / "small", manifest(), FILES)
     assert list(tmp_path.iterdir()) == []
 

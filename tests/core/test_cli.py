@@ -143,10 +143,18 @@ def test_compress_from_toml(tmp_path: Path, model: Path, texts: Path, capsys: py
 def test_evaluate_prints_one_json_object(
     small: Artifact, model: Path, texts: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """For a checkpoint and for an artifact."""
-    for subject in (model, small.path):
-        code, printed, _ = run(capsys, "evaluate", subject, "--data", texts, "--json")
+    """For a checkpoint and for an artifact; how far the work is stands on standard error."""
+    for subject, kind in ((model, "checkpoint"), (small.path, "artifact")):
+        code, printed, error = run(capsys, "evaluate", subject, "--data", texts, "--json")
         assert code == 0
+        titles = (
+            f"Loading the {kind} and checking it",
+            "Reading the data",
+            "Trying the model",
+            "Scoring the model: done",
+        )
+        assert sorted(titles, key=error.find) == list(titles)
+        assert all(title in error for title in titles)
         assert set(json.loads(printed)["metrics"]) == {"accuracy", "f1", "matthews"}
     unlabelled = texts.parent / "lines.txt"
     unlabelled.write_text("the film\n")
@@ -265,8 +273,9 @@ def test_bench_gives_ratios_in_one_run(small: Artifact, model: Path, capsys: pyt
         "--threads",
         "1",
     )
-    code, printed, _ = run(capsys, *words, "--json")
+    code, printed, error = run(capsys, *words, "--json")
     assert code == 0
+    assert "Opening and timing every form: done in" in error
     found = json.loads(printed)
     assert [(row["batch"], row["tokens"]) for row in found["rows"]] == [(1, 8), (2, 16)]
     timed = {"fp32", *map(dense, DENSE_FORMS["cpu"])} - set(found["left_out"])
@@ -456,6 +465,22 @@ def test_a_command_that_is_stopped_tidies_up(number: signal.Signals, tmp_path: P
         assert process.communicate()[1] == "pgb push: stopped\n"
     assert process.returncode == 128 + number
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("words", "how"), [((), ""), (("--no-resume",), " without --no-resume")])
+def test_a_stopped_run_says_how_to_continue_it(
+    words: tuple[str, ...], how: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same command would throw the stages away where it has --no-resume."""
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pgb_core.commands.compress._compressed", stopped)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    code, _, error = run(capsys, "compress", "model", "--train", "rows.tsv", "--out", "small", *words)
+    assert code == 128 + signal.SIGINT
+    assert f"stopped; run the same command again{how} to continue from the stages that are finished" in error
 
 
 def test_a_reader_that_has_enough_is_no_fault(

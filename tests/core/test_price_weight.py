@@ -6,9 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from pgb_core.methods.planned import plan_stages, planned
+from pgb_core.options import PGBOptions
 from pgb_core.pipeline import compress
 from pgb_core.plan import Site
 from pgb_core.prices import FOLDER, table_of
+from pgb_core.progress.report import Report
+from pgb_core.run.run import Run
+from pgb_core.run.shared import Shared
+from pgb_core.run.workspace import locked
 from pgb_core.search import planning
 from pgb_core.search.kept import importance_kept
 from tests.conftest import small_encoder
@@ -58,3 +64,14 @@ def test_the_option_reaches_the_plan(tmp_path: Path, texts: Path) -> None:
         assert done.manifest.provenance["settings"]["price_weight"] == weight
     assert plans[None] == plans[0.1]
     assert plans[None] != plans[1.0]
+
+
+def test_a_plan_names_the_prices_of_its_own_run(tmp_path: Path, texts: Path) -> None:
+    """Also where it is kept from a run for another form, as prices that count nothing are the same for both."""
+    model = checkpoint(tmp_path / "model", "bert", "classification")
+    config = settings(model, tmp_path / "small", texts, epochs=0.0, structure="nested", price_weight=0.0)
+    with locked(Path(config.out)) as workspace:
+        for form in ("int8", "openvino-int8"):
+            run = Run.begin(config.model_copy(update={"plan_for": form}), Report(), workspace, Shared())
+            options = run.options(PGBOptions)
+            assert planned(run, options, plan_stages(run, options)).made_for == table_of(form).name
