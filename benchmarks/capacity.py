@@ -146,20 +146,34 @@ def subject_of(
     return Subject(artifact, profile, settings, by_length(texts, tokenizer), inputs)
 
 
-def arguments(description: str | None, seconds: float, inputs: int, out: str) -> argparse.Namespace:
-    """Of a script that loads an artifact's service. seconds: of each measurement; inputs: texts in a request."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+def arguments(description: str | None, name: str, seconds: float, inputs: int) -> argparse.Namespace:
+    """Of a script that loads an artifact's service. name: of its file of results; seconds: of each measurement; inputs:
+    texts in a request.
+    """
+    parser = script.parser(description, name)
     parser.add_argument("artifact", type=Path)
     parser.add_argument("--seconds", type=float, default=seconds, help="of each measurement")
     parser.add_argument("--inputs", type=int, default=inputs, help="texts in a request")
     parser.add_argument("--most", type=float, default=1500.0, help="requests a second that the generator may send")
-    parser.add_argument("--out", type=Path, default=Path(out))
     return parser.parse_args()
+
+
+def described(subject: Subject, args: argparse.Namespace) -> dict[str, Any]:
+    """What a file of results says of what was measured, and where."""
+    profile = subject.profile
+    return {
+        "machine": profile.machine,
+        "busy": profile.busy,
+        "model": profile.model,
+        "form": profile.form,
+        "inputs_per_request": args.inputs,
+        "seconds": args.seconds,
+    }
 
 
 def main() -> None:
     """Two sizes: one core, and all cores as threads of one process."""
-    args = arguments(__doc__, 30.0, 1, "benchmarks/results/capacity.json")
+    args = arguments(__doc__, "capacity", 30.0, 1)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     sizes = list(dict.fromkeys([(1, 1), (1, len(CORES))]))
     subject = subject_of(args.artifact, sizes, args.inputs)
@@ -167,17 +181,8 @@ def main() -> None:
     for size in subject.profile.sizes:
         print(size.name, flush=True)
         found[size.name] = compared(subject, size, args.seconds, args.most)
-    result = {
-        "machine": subject.profile.machine,
-        "busy": subject.profile.busy,
-        "model": subject.profile.model,
-        "form": subject.profile.form,
-        "inputs_per_request": args.inputs,
-        "seconds": args.seconds,
-        "overhead": subject.profile.overhead.model_dump(),
-        "sizes": found,
-    }
-    script.write(args.out, result)
+    overhead = subject.profile.overhead.model_dump()
+    script.write(args.out, {**described(subject, args), "overhead": overhead, "sizes": found})
     print(f"{args.out}: written")
 
 

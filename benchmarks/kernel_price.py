@@ -18,6 +18,7 @@ from pgb_core.machine import facts, usable_cores
 from pgb_core.measure.bench import median_milliseconds
 
 TOKENS = 128
+MORE = 16  # operators in a chain, beside the first one
 
 
 def milliseconds(nodes: list[object], constants: dict[str, object], channels: int, threads: int) -> float:
@@ -52,9 +53,9 @@ def chained(nodes: int, groups: int, rows: int, threads: int) -> float:
     return milliseconds(maps, constants, groups * rows, threads)
 
 
-def each(groups: int, rows: int, threads: int, nodes: int = 16) -> float:
+def each(groups: int, rows: int, threads: int) -> float:
     """What one more map adds to a chain."""
-    return (chained(nodes + 1, groups, rows, threads) - chained(1, groups, rows, threads)) / nodes
+    return (chained(MORE + 1, groups, rows, threads) - chained(1, groups, rows, threads)) / MORE
 
 
 def gathers(count: int, rows: int, threads: int) -> float:
@@ -72,7 +73,7 @@ def main() -> None:
     args = parser.parse_args()
     dense = each(1, 768, args.threads)
     per_weight = dense / 768**2
-    gather = (gathers(17, 3072, args.threads) - gathers(1, 3072, args.threads)) / 16
+    gather = (gathers(MORE + 1, 3072, args.threads) - gathers(1, 3072, args.threads)) / MORE
     one, many = each(1, 32, args.threads), each(16, 32, args.threads)
     block = (many - one) / 15 / per_weight - 32 * 32
     result = {

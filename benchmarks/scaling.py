@@ -22,7 +22,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from benchmarks import script
-from benchmarks.capacity import Subject, arguments, forecast_capacity, replica_of, subject_of
+from benchmarks.capacity import Subject, arguments, described, forecast_capacity, replica_of, subject_of
 from benchmarks.open_load import Sent, requests, send
 from benchmarks.service.harness import CORES, GENERATOR, pinned
 from service.planning.profile import Size
@@ -113,7 +113,7 @@ def _sent(subject: Subject, size: Size, urls: list[str], rate: float, seconds: f
 
 def main() -> None:
     """Every layout, and the laws."""
-    args = arguments(__doc__, 11.0, 8, "benchmarks/results/scaling.json")
+    args = arguments(__doc__, "scaling", 11.0, 8)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     subject = subject_of(args.artifact, [(1, 1)], args.inputs)
     single = forecast_capacity(subject, subject.profile.sizes[0])
@@ -130,12 +130,7 @@ def main() -> None:
     threads_of = {row["threads"]: row["requests_per_second"] for row in rows if row["workers"] == 1}
     workers_of = {row["workers"]: row["requests_per_second"] for row in rows if row["threads"] == 1}
     result = {
-        "machine": subject.profile.machine,
-        "busy": subject.profile.busy,
-        "model": subject.profile.model,
-        "form": subject.profile.form,
-        "inputs_per_request": args.inputs,
-        "seconds": args.seconds,
+        **described(subject, args),
         "rows": rows,
         "threads of one process": held(threads_of),
         "processes of one thread": held(workers_of),

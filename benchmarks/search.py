@@ -32,6 +32,7 @@ from pgb_core.tasks.classification import encode_texts
 from pgb_core.tasks.features import batches
 
 LAYERS, HIDDEN, NEURONS, HEAD_DIM = 12, 768, 3072, 64
+SEED = 7
 
 
 def checkpoint_importances(checkpoint: Path, texts: Path, samples: int) -> tuple[dict[Site, Tensor], int]:
@@ -48,9 +49,9 @@ def checkpoint_importances(checkpoint: Path, texts: Path, samples: int) -> tuple
     return found, model.config.head_dim
 
 
-def base_importances(seed: int = 7) -> dict[Site, Tensor]:
+def base_importances() -> dict[Site, Tensor]:
     """Of the shape of BERT-base: rows and columns that matter, and noise."""
-    g = torch.Generator().manual_seed(seed)
+    g = torch.Generator().manual_seed(SEED)
 
     def line(size: int, spread: float) -> Tensor:
         return (spread * torch.randn(size, generator=g)).exp()

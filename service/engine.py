@@ -93,11 +93,8 @@ class Engine:
             labels, chosen = model.manifest.labels, options.activation or model.manifest.activation
             _check_labels(len(inputs), labels, options.top_k)
             logits = await self._logits(call, model, inputs, options)
-            amount = len(logits) * len(labels)
-            if amount <= _INLINE_COST:
-                return ranked(logits, labels, chosen, options.top_k)
             work = _ranked(logits, labels, chosen, options.top_k)
-            return await self._line.run(work, call.flow, amount, call.deadline, learns=False)
+            return await self._decoded(call, work, len(logits) * len(labels))
 
     async def rank(
         self, call: Call, target: Target, query: str, texts: Sequence[str], options: Labelling
@@ -142,16 +139,13 @@ class Engine:
             length, stride = windowing.within(model.manifest.max_length)
             estimate = sum(_windowed(len(q.context) * model.density, length, stride) for q in inputs)
             most = self._settings.max_windows * length  # a request with more is refused later
-            work = limited(self._cut(model, inputs, length, stride))
-            windows, announced = await self._tokenized(call, model, work, call.characters, min(most, estimate))
+            cut = limited(self._cut(model, inputs, length, stride))
+            windows, announced = await self._tokenized(call, model, cut, call.characters, min(most, estimate))
             every = [window.tokens for group in windows for window in group]
             logits = iter(await self._run(call, model, every, announced))
             groups = [[next(logits) for _ in group] for group in windows]
-            found = _decoded(inputs, windows, groups, options)
-            amount = cost(sum(map(len, every)), options)
-            if amount <= _INLINE_COST:
-                return all_of(found)
-            return await self._line.run(found, call.flow, amount, call.deadline, learns=False)
+            work = _answers(inputs, windows, groups, options)
+            return await self._decoded(call, work, cost(sum(map(len, every)), options))
 
     def _cut(
         self, model: Model, inputs: Sequence[Question], length: int, stride: int
@@ -265,6 +259,12 @@ class Engine:
         call.marks = [r.mark for r in batches if r.mark is not None]
         return [r.result for r in ran]
 
+    async def _decoded(self, call: Call, work: Work[Result], amount: int) -> Result:
+        """Decode at once where that takes little time, otherwise in turns with other requests."""
+        if amount <= _INLINE_COST:
+            return all_of(work)
+        return await self._line.run(work, call.flow, amount, call.deadline, learns=False)
+
     async def _still_alone(self) -> bool:
         """Whether this is the only request. Requests that arrive in the same turn of the event loop are counted when
         their own turn comes, so this one lets them run first."""
@@ -323,7 +323,7 @@ def _windowed(tokens: float, length: int, stride: int) -> float:
     return max(tokens, length * tokens / max(1, length - stride)) + 2
 
 
-def _decoded(
+def _answers(
     inputs: Sequence[Question],
     windows: Sequence[Sequence[Window]],
     logits: Sequence[Sequence[Logits]],

@@ -29,6 +29,7 @@ SHORTER = {
     "for: 2m": "for: 3s",
     "for: 5m": "for: 3s",
 }
+START_SECONDS = 60.0
 Series = dict[str, Any]
 
 
@@ -110,8 +111,8 @@ def prometheus(folder: Path, targets: Sequence[Target], port: int, rules: str) -
         process.wait(30)
 
 
-def _ready(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float = 60) -> None:
-    until = time.monotonic() + seconds
+def _ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    until = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < until:
         try:
             urllib.request.urlopen(f"{url}/-/ready")  # noqa: S310

@@ -215,7 +215,7 @@ def measure(bench: Bench, target: Server, chosen: ArtifactSet, dense: float | No
 
 def run(bench: Bench, sets: Sequence[ArtifactSet], console: Console) -> list[dict[str, Any]]:
     """All sets, one server after the other."""
-    steps = sum(7 + len(OVERLOADS) + len(bench.lengths.shares) * (1 if not n else 2) - 1 for n in range(len(sets)))
+    steps = sum(6 + len(OVERLOADS) + len(bench.lengths.shares) * (2 if n else 1) for n in range(len(sets)))
     found: list[dict[str, Any]] = []
     done, begun = 0, time.perf_counter()
     for chosen in sets:

@@ -52,14 +52,12 @@ class Running:
     process: subprocess.Popen[bytes]
     ready_seconds: float
 
-    def send(
-        self, body: bytes, seconds: float = 30.0, path: str | None = None, method: str = "POST", kind: str = "json"
-    ) -> Reply:
+    def send(self, body: bytes, seconds: float = 30.0, path: str | None = None, method: str = "POST") -> Reply:
         """One request on a connection of its own."""
         begun = time.perf_counter()
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
         try:
-            headers = {"content-type": f"application/{kind}"}
+            headers = {"content-type": "application/json"}
             connection.request(method, path or self.rival.path, body if method == "POST" else None, headers)
             answer = connection.getresponse()
             text = answer.read().decode("utf-8", "replace")

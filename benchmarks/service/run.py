@@ -15,6 +15,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -44,6 +45,7 @@ from service.settings import read_settings
 FORM = "fp32"  # of the service, and of the bare runtime beside it
 ROWS = 8
 ROUNDS = 5  # of a rate and its neighbour
+SWAPS = 50
 
 
 def bare(artifact: Path, texts: list[str], seconds: float, form: str = FORM) -> float:
@@ -142,8 +144,8 @@ def saturation(artifact: Path, texts: list[str], file: Path) -> dict[str, Any]:
 
 def start(artifact: Path, texts: list[str], file: Path) -> dict[str, Any]:
     """Seconds from the command to ready, and memory at rest above the bare runtime with the model."""
-    script = (
-        "import resource, sys, time; t = time.perf_counter();"
+    at_rest = (
+        "import sys;"
         "from pgb_core.artifact import open_artifact; from pgb_core.inference.runtimes.registry import open_runtime;"
         "from pgb_core.inference.tokens import Tokens;"
         f"r = open_runtime(open_artifact(sys.argv[1]), {FORM!r});"
@@ -151,16 +153,14 @@ def start(artifact: Path, texts: list[str], file: Path) -> dict[str, Any]:
         "line = next(l for l in open('/proc/self/status') if l.startswith('VmRSS'));"
         "print(int(line.split()[1]) / 1024)"
     )
-    bare_mb = float(subprocess.check_output([sys.executable, "-c", script, str(artifact)]))
-    load_script = (
+    bare_mb = _printed(at_rest, artifact)
+    load = (
         "import sys, time; from pgb_core.artifact import open_artifact; import onnxruntime;"
         "from pgb_core.inference.runtimes.registry import open_runtime; t = time.perf_counter();"
         f"a = open_artifact(sys.argv[1]); open_runtime(a, {FORM!r});"
         "print(time.perf_counter() - t)"
     )
-    load_seconds = min(
-        float(subprocess.check_output([sys.executable, "-c", load_script, str(artifact)])) for _ in range(3)
-    )
+    load_seconds = min(_printed(load, artifact) for _ in range(3))
     ready, memory = [], 0.0
     for _ in range(3):
         with server(str(artifact), "--form", FORM) as running:
@@ -174,6 +174,11 @@ def start(artifact: Path, texts: list[str], file: Path) -> dict[str, Any]:
         "bare_runtime_rss_mb": round(bare_mb),
         "above_bare_mb": round(memory - bare_mb),
     }
+
+
+def _printed(code: str, artifact: Path) -> float:
+    """The number that a process of its own prints."""
+    return float(subprocess.check_output([sys.executable, "-c", code, str(artifact)]))
 
 
 def overload(artifact: Path, texts: list[str], file: Path, seconds: float = 60) -> dict[str, Any]:
@@ -220,7 +225,7 @@ def expected_labels(running: Server, texts: list[str]) -> dict[str, str]:
     return found
 
 
-def swap(artifact: Path, texts: list[str], file: Path, times: int = 50) -> dict[str, Any]:
+def swap(artifact: Path, texts: list[str], file: Path) -> dict[str, Any]:
     """Versions switched again and again at saturation: no error, no mixed-up answer."""
     with tempfile.TemporaryDirectory() as folder, _WithVersions(artifact, Path(folder)) as running:
         checks = Path(folder) / "labels.json"
@@ -230,7 +235,7 @@ def swap(artifact: Path, texts: list[str], file: Path, times: int = 50) -> dict[
         failures = 0
         generator = Generator(running, file, rate=0.95 * served / ROWS, seconds=75, rows=ROWS, check=checks)
         before = running.rss_mb(), running.descriptors()
-        for turn in range(times):
+        for turn in range(SWAPS):
             begun = time.perf_counter()
             status, _ = running.post("/v1/models/model/load", {"version": "12"[turn % 2]})
             failures += status != 200
@@ -239,7 +244,7 @@ def swap(artifact: Path, texts: list[str], file: Path, times: int = 50) -> dict[
         load = generator.wait()
         after = running.rss_mb(), running.descriptors()
     return {
-        "swaps": times,
+        "swaps": SWAPS,
         "failed_swaps": failures,
         "median_swap_seconds": round(statistics.median(swaps), 2),
         "rss_mb": [round(before[0]), round(after[0])],
@@ -285,8 +290,6 @@ def soak(artifact: Path, texts: list[str], file: Path, seconds: float = 600) -> 
 
 def _leave(running: Server, texts: list[str]) -> int:
     """A client that goes away before its answer comes."""
-    import socket
-
     host, port = running.url.removeprefix("http://").split(":")
     body = json.dumps({"inputs": texts[:32]}).encode()
     with socket.create_connection((host, int(port))) as client:

@@ -24,6 +24,7 @@ from typing import Any
 import torch
 
 from benchmarks import script
+from pgb_core.artifact import open_artifact
 from pgb_core.machine import facts
 
 ROOT = Path(__file__).parents[2]
@@ -78,7 +79,7 @@ def disks(count: int) -> None:
         keep("disks", asdict(fill_disks(small_run(Path(folder)), Path(folder) / "disks", sizes)))
 
 
-def job(folder: Path, code: Path, out: str = "out") -> subprocess.Popen[bytes]:
+def job(folder: Path, code: Path) -> subprocess.Popen[bytes]:
     """A short compression of a real checkpoint of six layers."""
     rows = folder / "rows.tsv"
     lines = (SHARED / "data/glue/sst2/train.tsv").read_text("utf-8").splitlines()
@@ -86,7 +87,7 @@ def job(folder: Path, code: Path, out: str = "out") -> subprocess.Popen[bytes]:
     config = folder / "run.toml"
     config.write_text("samples = 96\n")
     command = [sys.executable, "-P", "-m", "pgb_core.cli", "compress", str(SHARED / "models/minilm-l6-sst2")]
-    command += ["--train", str(rows), "--config", str(config), "--epochs", "1", "--out", str(folder / out)]
+    command += ["--train", str(rows), "--config", str(config), "--epochs", "1", "--out", str(folder / "out")]
     environment = {**os.environ, "PYTHONPATH": str(code)}
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -114,8 +115,6 @@ def two() -> None:
         refused = second.wait()
         seconds = time.perf_counter() - started
         done = first.wait()
-        from pgb_core.artifact import open_artifact
-
         open_artifact(Path(folder) / "out")
         keep("two", {"first_exit": done, "second_exit": refused, "second_refused_after_s": round(seconds, 1)})
 

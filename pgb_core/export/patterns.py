@@ -17,7 +17,7 @@ from pgb_core.plan import Pattern
 OF_FIRST_TOKEN = {Pattern.CURRENT, Pattern.PREVIOUS, Pattern.LEFT, Pattern.START}  # what the first token reads, then
 
 
-def fixed_attention(g: Graph, name: str, pattern: Pattern, value: str, axis: int, first: bool = False) -> str:
+def fixed_attention(g: Graph, name: str, pattern: Pattern, value: str, axis: int, first: bool) -> str:
     """The value of some heads, mixed over tokens by their pattern; of the first token alone, if so asked.
 
     value: [batch, tokens, channels] with axis 1, or [batch, channels, tokens] with axis 2. The tokens stay on their

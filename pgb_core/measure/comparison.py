@@ -172,7 +172,7 @@ def _unlike(artifact: Artifact, checkpoint: Checkpoint) -> str | None:
     )
 
 
-def write_dense(checkpoint: Checkpoint, out: Path, forms: Sequence[str] = DENSE_FORMS["cpu"]) -> Artifact:
+def write_dense(checkpoint: Checkpoint, out: Path, forms: Sequence[str]) -> Artifact:
     """The dense model in these forms, as an artifact that only serves to be timed."""
     model = checkpoint.model
     plan = Plan.whole(checkpoint.digest, model.config.head_dim, model.shapes())

@@ -29,7 +29,7 @@ def cut(run: Run, plan: Plan, trained: Encoder | None = None) -> Encoder:
     return compact
 
 
-def finish(run: Run, before: Stage, share: float = 1.0, *settings: object) -> Stage:
+def finish(run: Run, before: Stage, share: float, *settings: object) -> Stage:
     """The stage of `finished`. settings: all that its regimes depend on."""
     noise = (run.config.noise,) if run.config.noisy else ()
     best = ("best state",) if run.config.best_state else ()
@@ -41,12 +41,12 @@ def refinetuning(run: Run, share: float = 1.0) -> Training:
     return Training(REFINETUNING, share, before=1 - share, size=run.config.keep, best=run.config.best_state)
 
 
-def finishing_effort(run: Run, share: float = 1.0) -> dict[str, float]:
+def finishing_effort(run: Run, share: float) -> dict[str, float]:
     """Expected work of `finished`, as `scoring_effort` gives it."""
     return {**judging_effort(run, "pruned"), **training_effort(run, refinetuning(run, share))}
 
 
-def finished(run: Run, compact: Encoder, stage: Stage, share: float = 1.0) -> Encoder:
+def finished(run: Run, compact: Encoder, stage: Stage, share: float) -> Encoder:
     """The compact model as it was cut, re-finetuned in place for a share of the epochs."""
     run.judge.between("pruned", compact)
     return finetuned(run, compact, stage, share)
