@@ -8,9 +8,8 @@ done for f, fair turns give every other flow g at most as much: min(backlog of g
 
     ahead = b + sum over g of min(backlog of g, b + amount)
 
-Work that has run counts until its request is answered. The reason is that requests that come later take turns too, and
-in a queue that stays full each answer is followed by another request of the same size. Work of the batch that runs is
-taken out of this sum, and the seconds that are left of the batch are added (`queue.py`).
+Work counts until its request is answered, not only until it runs. The reason is that requests that come later take
+turns too, and in a queue that stays full each answer is followed by another request of the same size.
 
 **Overtaking.** Inputs of similar length are batched, so some that came later run before an older one. `waiting.py` lets
 an input overtake only if it came within `overtake` seconds after the older one, or within a third of the time that
@@ -22,14 +21,14 @@ towards the wait: a large request runs in slices, and other flows get their turn
 
 **The guarantee.** If there are N flows, a flow with at most bound / (1.5 MARGIN N) of queued work waits for at most N
 times that, whatever the others have, and is admitted. So nobody who asks for less than its share is refused because
-of others. `tests/service/test_admission.py` tests this. It holds while no batch runs. What is left of a batch that runs
-takes up to a quarter of the bound, so beside one a share is bound / (3.1 N); `tests/service/test_queue.py` tests that.
+of others. `tests/service/test_admission.py` tests this. It holds while no batch runs. `queue.py` adds the batch that
+runs, up to a quarter of the bound, so beside one a share is bound / (3.1 N); `tests/service/test_queue.py` tests that.
 Both hold where overtake is at most 0.29 of the bound.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 
 MARGIN = 1.15  # for what an estimate leaves out: a busy event loop, sending
 _NOTHING = 1e-9
@@ -72,17 +71,6 @@ class Backlog:
         if len(self._of) > _MANY:  # nobody has more than that ahead, and it is known at once
             return min(self.total, own + (len(self._of) - 1) * reach)
         return own + sum(min(theirs, reach) for other, theirs in self._of.items() if other != flow)
-
-    def of_ahead(self, flow: Hashable, amount: float, part: Mapping[Hashable, float]) -> float:
-        """How much of what is `ahead` a part of the backlog is. part: the amount of each flow."""
-        own = self.of(flow)
-        reach = own + amount
-        found = 0.0
-        for other, theirs in part.items():
-            most = own if other == flow else reach
-            all_of_it = self.of(other)
-            found += min(all_of_it, most) - min(max(0.0, all_of_it - theirs), most)
-        return found
 
 
 class Turns:

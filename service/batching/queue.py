@@ -6,7 +6,6 @@ from one thread at a time. `batcher.py` runs models with it, and `service.planni
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -79,7 +78,6 @@ class Queue(Generic[Item]):
         self._fixed = cost.fixed
         self._waiting: Waiting[Item] = Waiting(limits.batch_tokens, cost.launch, limits.overtake)
         self._backlog = Backlog()  # tokens
-        self._running: Counter[Hashable] = Counter()  # tokens of each flow in the batch that was taken last
         self._busy_until = 0.0
         self._usual = 0.0  # tokens of an admitted request, and of each byte of its body
         self._density = 0.0
@@ -150,10 +148,7 @@ class Queue(Generic[Item]):
                 late += [entry for entry in batch if entry.deadline <= now]
             if alive or not batch:
                 break
-        self._running.clear()
-        for entry in alive:
-            self._running[entry.flow] += entry.size
-        self._busy_until = now + self._running.total() * self.seconds_per_token
+        self._busy_until = now + sum([entry.size for entry in alive]) * self.seconds_per_token
         return alive, late
 
     def leave(self, flow: Hashable, tokens: int) -> None:
@@ -177,8 +172,7 @@ class Queue(Generic[Item]):
             raise DeadlineExceeded("the request's deadline passed before it was queued")
         ahead = self._backlog.ahead(flow, tokens)
         running = max(0.0, self._busy_until - now)  # seconds until the batch that runs has run, by estimate
-        queued = ahead - self._backlog.of_ahead(flow, tokens, self._running)
-        wait = before + running + queued * self.seconds_per_token
+        wait = before + running + ahead * self.seconds_per_token
         full = ahead + tokens > self.limits.queue_tokens
         if (self._waiting.count or before) and (
             full or too_long(wait, self.limits.overtake, self.limits.queue_seconds)

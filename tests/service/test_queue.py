@@ -31,26 +31,15 @@ def wait(queue: Queue[int], now: float) -> float:
 
 
 def test_the_wait_is_of_admitted_work_until_it_leaves() -> None:
-    """While it runs, only what is left of its run."""
+    """Also while it runs, less what has passed of its run."""
     queue = filled(30, 30, 30)
     assert wait(queue, 0.0) == pytest.approx(0.9)
     batch, late = queue.take(0.0)
     assert (len(batch), late, queue.count, queue.tokens) == (3, [], 0, 0)
-    assert wait(queue, 0.5) == pytest.approx(0.4)
+    assert wait(queue, 0.5) == pytest.approx(0.9 + 0.4)
     for entry in batch:
         queue.leave(entry.flow, entry.size)
     assert wait(queue, 0.9) == 0.0
-
-
-def test_a_request_that_can_be_in_time_beside_a_batch_that_runs_is_admitted() -> None:
-    """What runs is ahead once, whoever sent it; what waits behind it is ahead, too."""
-    for flow in (0, "another"):
-        queue = filled(60)
-        queue.take(0.0)
-        queue.admit([Entry(1, 60, 0.0, flow, 0.65)], 0.0)
-        with pytest.raises(Overloaded) as error:
-            queue.admit([Entry(2, 60, 0.0, "third", 1.15)], 0.0)
-        assert error.value.retry_after == pytest.approx(1.2)
 
 
 def test_the_time_of_a_token_is_learnt_from_batches_that_are_not_small() -> None:
