@@ -260,4 +260,6 @@ def fast_bf16(device: torch.device) -> bool:
     """Whether this device multiplies bfloat16 faster than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    return "avx512_bf16" in instruction_sets()
+    # ONEDNN_MAX_CPU_ISA may forbid these instructions; bfloat16 is then many times slower than float32.
+    allowed = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return "avx512_bf16" in instruction_sets() and bool(allowed)

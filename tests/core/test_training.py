@@ -2,6 +2,9 @@
 
 import copy
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -382,6 +385,14 @@ def test_a_teacher_without_room_keeps_nothing_and_says_the_same(task: str) -> No
 def test_bfloat16_is_used_where_pytorch_says_that_the_processor_has_it() -> None:
     """Asked of the processor itself, since PyTorch 2.6 does not say."""
     assert fast_bf16(torch.device("cpu")) == torch.cpu.get_capabilities()["avx512_bf16"]
+
+
+def test_bfloat16_is_not_used_where_its_instructions_are_forbidden() -> None:
+    """A variable of oneDNN may forbid what the processor has."""
+    told = "import torch; from pgb_core.learn.finetune import fast_bf16; print(fast_bf16(torch.device('cpu')))"
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    asked = subprocess.run([sys.executable, "-c", told], env=environment, capture_output=True, text=True, check=True)
+    assert asked.stdout == "False\n"
 
 
 def test_a_teacher_takes_the_same_input_twice(monkeypatch: pytest.MonkeyPatch) -> None:
