@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -139,14 +138,15 @@ class Labels:
         self._taken: list[Box] = [(x - 6, y - 6, x + 6, y + 6) for x, y in points]
 
     def beside(self, x: float, y: float, words: str, kind: str) -> str:
-        """The text of a point, right or left of it; empty where there is no room."""
+        """The text of a point, right or left of it, else under or over it; empty where there is no room."""
         width = LABEL * len(words)
-        for right, down in itertools.product((True, False), (-8.0, 4.0, 16.0)):
-            start = x + 9 if right else x - 9 - width
+        sides = [(anchor, down) for anchor in ("start", "end") for down in (-8.0, 4.0, 16.0)]
+        for anchor, down in (*sides, ("middle", 20.0), ("middle", -12.0)):
+            at, start = {"start": (x + 9, x + 9), "end": (x - 9, x - 9 - width), "middle": (x, x - width / 2)}[anchor]
             box = (start, y + down - 10, start + width, y + down + 2)
             if _within(box, self._area) and not any(_meet(box, other) for other in self._taken):
                 self._taken.append(box)
-                return text(x + 9 if right else x - 9, y + down, words, kind, "start" if right else "end")
+                return text(at, y + down, words, kind, anchor)
         return ""
 
 
