@@ -127,7 +127,7 @@ def demo() -> str:
     found = measured_by("demo")
     if found is None:
         return absent("demo")
-    said = {"quiet": "alone", "avx2": "alone, PyTorch with AVX2 alone", "busy": "beside two busy processes"}
+    said = {"quiet": "alone", "avx2": "alone, PyTorch limited to AVX2", "busy": "beside two busy processes"}
     models = {"sentiment": "classifier loses, {} opinions", "answers": "QA model loses, F1, {} questions"}
     rows = [
         [
