@@ -14,7 +14,7 @@ from pgb_core.export.parity import inputs_of
 from pgb_core.export.write import MOST_COMPARED, Made, write
 from pgb_core.forecast import known
 from pgb_core.inference.runtimes.registry import RUNTIMES
-from pgb_core.methods import Method, method_of
+from pgb_core.methods import Compressed, Method, method_of
 from pgb_core.methods.outlook import Outlook, outlook
 from pgb_core.progress.report import Report
 from pgb_core.run.cache import Cache, place_of
@@ -24,6 +24,7 @@ from pgb_core.run.run import Run, Start
 from pgb_core.run.shared import Shared
 from pgb_core.run.workspace import Workspace, locked
 from pgb_core.tasks.features import Features
+from pgb_core.tasks.metrics import Metrics
 from pgb_core.threads import threads
 
 
@@ -83,36 +84,47 @@ def made(job: Job, workspace: Workspace) -> tuple[Artifact, Run]:
         if output.begin(run, method.stages(run), used):
             return open_artifact(config.out), run
         report.begin(job_effort(run, method.effort(run)))
-        started = time.perf_counter()
-        run.judge.of_dense()  # kept for later: it tells what an expected loss is of
-        if job.shared.foretell:
-            _foretell(run, method)
-        done = method.compress(run)
-        run.keep_teacher()
-        metrics, accuracy = run.judge.of_last(done.model, config.trains)
-        seconds = round(time.perf_counter() - started, 1)
-        measured = {**facts, **accuracy, **done.measured, "stages": _by_stage(run, method), "seconds": seconds}
+        done, metrics = _judged(run, method)
         report.stage(EXPORTING)
-        features, rows = _compared(run)
-        start = {"start": job.start.said} if job.start else {}
-        everything = Made(
-            checkpoint=run.checkpoint,
-            model=done.model.cpu(),
-            plan=done.plan,
-            forms=config.forms,
-            features=features,
-            rows=rows,
-            observed=run.inputs.observed,
-            reference=metrics,
-            judge=run.judge.of,
-            provenance={"settings": run.described(), **start},
-            measured=measured,
-            threads=used,
-        )
-        artifact = write(config.out, everything, output.ready)
+        parts = _parts(run, replace(done, measured={**facts, **done.measured}), metrics, used)
+        artifact = write(config.out, parts, output.ready)
         report.end()
         workspace.finish()
         return artifact, run
+
+
+def _judged(run: Run, method: Method) -> tuple[Compressed, Metrics | None]:
+    """What the method gives, with all that was measured on the way, and the metrics of the model that it made."""
+    started = time.perf_counter()
+    run.judge.of_dense()  # kept for later: it tells what an expected loss is of
+    if run.shared.foretell:
+        _foretell(run, method)
+    done = method.compress(run)
+    run.keep_teacher()
+    metrics, accuracy = run.judge.of_last(done.model, run.config.trains)
+    seconds = round(time.perf_counter() - started, 1)
+    measured = {**accuracy, **done.measured, "stages": _by_stage(run, method), "seconds": seconds}
+    return replace(done, measured=measured), metrics
+
+
+def _parts(run: Run, done: Compressed, metrics: Metrics | None, used: int) -> Made:
+    """What the artifact of a run is made of. metrics: of the model. used: threads that forms run on."""
+    features, rows = _compared(run)
+    start = {"start": run.start.said} if run.start else {}
+    return Made(
+        checkpoint=run.checkpoint,
+        model=done.model.cpu(),
+        plan=done.plan,
+        forms=run.config.forms,
+        features=features,
+        rows=rows,
+        observed=run.inputs.observed,
+        reference=metrics,
+        judge=run.judge.of,
+        provenance={"settings": run.described(), **start},
+        measured=done.measured,
+        threads=used,
+    )
 
 
 def _foretell(run: Run, method: Method) -> None:
@@ -146,6 +158,19 @@ def forecast(config: CompressConfig, report: Report) -> list[Outlook]:
 
     Scores, plans and compensated models are kept beside the output, and the compression goes on from them.
     """
+    _check_forecast(config)
+    shared, found = Shared(cache_of(config)), []
+    with locked(Path(config.out), report.warn) as workspace, threads(config.threads):
+        for member in config.members():
+            part = workspace.part(Path(member.out).name) if config.further else workspace
+            run = Run.begin(member, report, part, shared)
+            run.check_labels()
+            found.append(outlook(run, method_of(member)))
+    return [ahead for ahead in found if ahead is not None]
+
+
+def _check_forecast(config: CompressConfig) -> None:
+    """Raises ConfigError or ArtifactError when no forecast can be made."""
     if config.sought:
         raise ConfigError("--forecast is of a size that --keep names; leave --max-drop and --min-speedup out")
     if not config.trains:
@@ -162,14 +187,6 @@ def forecast(config: CompressConfig, report: Report) -> list[Outlook]:
         check_folder(config.out, config.checkpoint)
     for member in config.members():
         check_place(member.out, config.checkpoint, config.cache)
-    shared, found = Shared(cache_of(config)), []
-    with locked(Path(config.out), report.warn) as workspace, threads(config.threads):
-        for member in config.members():
-            part = workspace.part(Path(member.out).name) if config.further else workspace
-            run = Run.begin(member, report, part, shared)
-            run.check_labels()
-            found.append(outlook(run, method_of(member)))
-    return [ahead for ahead in found if ahead is not None]
 
 
 def cache_of(config: CompressConfig) -> Cache | None:
