@@ -8,8 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class MethodOptions(BaseModel):
-    """The options of one method. summary: what it does, in a line; paper: its source; acts_on: what it removes,
-    unless its `structure` is units.
+    """The options of one method. summary: what it does, in a line; paper: its source; acts_on: what it removes.
 
     of_training: options that act in re-finetuning alone.
     """
@@ -24,7 +23,7 @@ class MethodOptions(BaseModel):
     @property
     def component(self) -> str:
         """What it removes, with these options."""
-        return "heads and neurons" if getattr(self, "structure", None) == "units" else self.acts_on
+        return self.acts_on
 
     @property
     def uses_labels(self) -> bool:

@@ -6,10 +6,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from pgb_core.options.base import MethodOptions
+from pgb_core.options.units import WeightsOptions
 
 
-class MagnitudeOptions(MethodOptions):
+class MagnitudeOptions(WeightsOptions):
     """What is small is removed: whole heads and neurons, or single weights."""
 
     summary: ClassVar[str] = "removes the smallest heads and neurons, or single weights; needs no data to choose them"
@@ -27,15 +27,6 @@ class MagnitudeOptions(MethodOptions):
     )
 
     @property
-    def saves_flops(self) -> bool:
-        """Zeros of single weights are still multiplied."""
-        return self.structure == "units"
-
-    @property
     def learns(self) -> bool:
         """What is small changes while the model trains."""
         return self.schedule == "cubic"
-
-    def stored(self, keep: float) -> float:
-        """A graph still stores the zeros of single weights."""
-        return keep if self.structure == "units" else 1.0

@@ -6,10 +6,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from pgb_core.options.base import MethodOptions
+from pgb_core.options.units import UnitsOptions
 
 
-class MichelOptions(MethodOptions):
+class MichelOptions(UnitsOptions):
     """In rounds, a share of the heads is removed: those whose gates the loss depends on least."""
 
     summary: ClassVar[str] = "removes the heads and neurons on which the loss depends least, in rounds"

@@ -6,10 +6,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from pgb_core.options.base import MethodOptions
+from pgb_core.options.units import WeightsOptions
 
 
-class MovementOptions(MethodOptions):
+class MovementOptions(WeightsOptions):
     """What training moves toward 0 is removed: whole heads and neurons, or single weights."""
 
     summary: ClassVar[str] = "keeps the heads and neurons, or single weights, that training makes larger"
@@ -28,15 +28,6 @@ class MovementOptions(MethodOptions):
     )
 
     @property
-    def saves_flops(self) -> bool:
-        """Zeros of single weights are still multiplied."""
-        return self.structure == "units"
-
-    @property
     def learns(self) -> bool:
         """Scores are learnt, and decide what is kept."""
         return True
-
-    def stored(self, keep: float) -> float:
-        """A graph still stores the zeros of single weights."""
-        return keep if self.structure == "units" else 1.0

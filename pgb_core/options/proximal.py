@@ -6,10 +6,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from pgb_core.options.base import MethodOptions
+from pgb_core.options.units import WeightsOptions
 
 
-class ProximalOptions(MethodOptions):
+class ProximalOptions(WeightsOptions):
     """What a penalty moves to 0 is removed: whole heads and neurons, or single weights."""
 
     summary: ClassVar[str] = "removes heads and neurons, or single weights, that a penalty moves to 0 in training"
@@ -22,15 +22,6 @@ class ProximalOptions(MethodOptions):
     )
 
     @property
-    def saves_flops(self) -> bool:
-        """Zeros of single weights are still multiplied."""
-        return self.structure == "units"
-
-    @property
     def learns(self) -> bool:
         """Weights reach 0 in training."""
         return True
-
-    def stored(self, keep: float) -> float:
-        """A graph still stores the zeros of single weights."""
-        return keep if self.structure == "units" else 1.0

@@ -6,17 +6,16 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from pgb_core.options.base import MethodOptions
+from pgb_core.options.quantised import QuantisedOptions
 
 
-class QBertOptions(MethodOptions):
+class QBertOptions(QuantisedOptions):
     """The layers to whose weights the loss is most sensitive stay in float32; the others are trained for int8."""
 
     summary: ClassVar[str] = (
         "trains for int8, except in the most sensitive layers; below --keep 1 it uses the plan of pgb"
     )
     paper: ClassVar[str] = "Q-BERT: Hessian Based Ultra Low Precision Quantization of BERT, arXiv 1909.05840"
-    acts_on: ClassVar[str] = "numbers"
 
     exact: float = Field(
         0.25, ge=0, le=1, description="share of the layers that stay in float32 in int8 forms, the most sensitive ones"
@@ -26,16 +25,6 @@ class QBertOptions(MethodOptions):
     )
 
     @property
-    def quantises(self) -> bool:
-        """That is the purpose of the method."""
-        return True
-
-    @property
-    def uses_labels(self) -> bool:
-        """Both the curvature and the scores of the plan come from the loss on labels."""
-        return True
-
-    @property
-    def priced(self) -> bool:
-        """The plan of PGB weighs parts by their run time."""
-        return True
+    def continues(self) -> bool:
+        """The curvature is measured on the dense model."""
+        return False

@@ -6,10 +6,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from pgb_core.options.base import MethodOptions
+from pgb_core.options.units import UnitsOptions
 
 
-class VoitaOptions(MethodOptions):
+class VoitaOptions(UnitsOptions):
     """Every head has a gate. Training opens or closes it, with a penalty for each open gate."""
 
     summary: ClassVar[str] = "removes the heads and neurons whose gates training closes; needs --epochs above 0"
