@@ -20,7 +20,6 @@ import argparse
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from benchmarks.accuracy import dev_scores, prepare
 from benchmarks.hollow import emptied, filled
 from benchmarks.pictures import alone
 from pgb_core.compare.config import CompareConfig
-from pgb_core.compare.page import Report, page, picture
+from pgb_core.compare.page import Report, page, picture, sheet
 from pgb_core.compare.points import SETTINGS, Points
 from pgb_core.compare.rows import DENSE, Candidate, Point, Row, frontier
 from pgb_core.compare.timing import timed
@@ -179,8 +178,7 @@ def report(name: str, found: dict[str, Any], args: argparse.Namespace) -> None:
         busy=measured.busy,
     )
     (args.work / f"{name}.html").write_text(page(drawn), "utf-8")
-    style = files("pgb_core.compare").joinpath("page.css").read_text("utf-8")
-    (args.pictures / f"methods-{name}.svg").write_text(alone(picture(drawn), style), "utf-8")
+    (args.pictures / f"methods-{name}.svg").write_text(alone(picture(drawn), sheet()), "utf-8")
 
 
 def _point(row: Mapping[str, Any]) -> Point:

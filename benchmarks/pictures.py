@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.load.report import sheet
 from benchmarks.peers import report
 
 PIPELINE, PEERS = Path("docs/images/pipeline.svg"), Path("docs/images/peers.svg")
@@ -114,7 +115,7 @@ def pipeline() -> str:
 
 def peers(figures: Path = Path("benchmarks/results/peers.json")) -> str:
     """The highest rate of each server, as SVG."""
-    return alone(report.rates(json.loads(figures.read_text("utf-8"))), report.STYLE.read_text("utf-8"))
+    return alone(report.rates(json.loads(figures.read_text("utf-8"))), sheet())
 
 
 def alone(drawn: str, css: str) -> str:

@@ -1,4 +1,4 @@
-"""Scales, axes and marks of charts as SVG. Pure functions; colours are CSS classes of the page."""
+"""Scales, axes and marks of charts as SVG. Colours are CSS classes of the page."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import html
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]  # left, top, right, bottom
@@ -156,6 +157,11 @@ def _within(box: Box, area: Box) -> bool:
 
 def _meet(one: Box, other: Box) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def style(own: str) -> str:
+    """The style sheet of a page of charts. own: the rules that other such pages do not have."""
+    return files("pgb_core").joinpath("charts.css").read_text("utf-8") + own
 
 
 def svg(width: int, height: int, label: str, body: str) -> str:

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.load import findings, pictures
-from pgb_core.charts import DASH, TIMES, marker, number, percent
+from pgb_core.charts import DASH, TIMES, marker, number, percent, style
 
 Figures = Mapping[str, Any]
-_STYLE = Path(__file__).with_name("report.css")
 
 
 def render(figures: Figures) -> str:
@@ -90,12 +89,17 @@ def render(figures: Figures) -> str:
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"/><title>Load test: dense and compressed</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"/>
-<style>{_STYLE.read_text("utf-8")}</style></head><body>
+<style>{sheet()}</style></head><body>
 <header><h1>Load test: dense and compressed</h1>{quick}</header>
 <main>{_tiles(sets)}<ul class="lead">{lead}</ul>
 {f'<section class="missed"><h2>Missed</h2><ul>{failed}</ul></section>' if failed else ""}
 {"".join(sections)}</main></body></html>
 """
+
+
+def sheet() -> str:
+    """The style sheet of the page, and of the page on rival servers."""
+    return style(Path(__file__).with_name("report.css").read_text("utf-8"))
 
 
 def main() -> None:

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.load.report import sheet
 from benchmarks.peers import findings
 from pgb_core.charts import Scale, bar, number, svg, text, top
 
 Figures = Mapping[str, Any]
-STYLE = Path(__file__).parents[1] / "load" / "report.css"
 _WIDTH, _LEFT, _ROW = 1080, 210, 30
 
 
@@ -41,7 +41,7 @@ def render(figures: Figures) -> str:
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"/><title>Rival servers under the same load</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"/>
-<style>{STYLE.read_text("utf-8")}</style></head><body>
+<style>{sheet()}</style></head><body>
 <header><h1>Rival servers under the same load</h1>{smoke}</header><main>{body}</main></body></html>
 """
 

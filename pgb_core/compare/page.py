@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
-from pgb_core.charts import Labels, Scale, axes, line, log_ends, marker, number, svg
+from pgb_core.charts import Labels, Scale, axes, line, log_ends, marker, number, style, svg
 from pgb_core.compare.rows import Candidate, Row, advice, frontier
 from pgb_core.options import METHODS
 
@@ -41,7 +41,6 @@ class Report:
 
 def page(report: Report) -> str:
     """The whole file."""
-    css = files("pgb_core.compare").joinpath("page.css").read_text("utf-8")
     name = html.escape(report.name)
     said = advice(report.candidates, report.dense, report.error, report.metric)
     busy = "".join(f'<p class="note">{html.escape(one)}</p>' for one in distrust(report))
@@ -66,12 +65,17 @@ def page(report: Report) -> str:
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{name}: methods compared</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><style>
-{css}</style></head><body>
+{sheet()}</style></head><body>
 <header><h1>{name}: methods compared</h1>
 <p>{html.escape(report.task)}, on {judged(report)}</p>
 </header>
 <main>{body}</main></body></html>
 """
+
+
+def sheet() -> str:
+    """The style sheet of the page, and of its pictures."""
+    return style(files("pgb_core.compare").joinpath("page.css").read_text("utf-8"))
 
 
 def judged(report: Report) -> str:
