@@ -21,13 +21,51 @@ Figures = Mapping[str, Any]
 def render(figures: Figures) -> str:
     """The page. What was not measured is left out."""
     sets: Sequence[Figures] = figures.get("sets") or []
-    bound = float(figures.get("bound_seconds", 0))
-    machine: Figures = figures.get("machine") or {}
-    cores = int(machine.get("cores_of_service", 1))
+    missed: Sequence[str] = figures.get("missed") or []
+    lead = "".join(f"<li>{html.escape(line)}</li>" for line in _lead(figures, sets, missed))
+    failed = "".join(f"<li>{html.escape(line)}</li>" for line in missed)
+    quick = '<p class="note">A quick run: few requests stand behind each point.</p>' if figures.get("quick") else ""
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"/><title>Load test: dense and compressed</title>
+<meta name="viewport" content="width=device-width, initial-scale=1"/>
+<style>{sheet()}</style></head><body>
+<header><h1>Load test: dense and compressed</h1>{quick}</header>
+<main>{_tiles(sets)}<ul class="lead">{lead}</ul>
+{f'<section class="missed"><h2>Missed</h2><ul>{failed}</ul></section>' if failed else ""}
+{"".join(_sections(figures, sets))}</main></body></html>
+"""
+
+
+def sheet() -> str:
+    """The style sheet of the page, and of the page on rival servers."""
+    return style(Path(__file__).with_name("report.css").read_text("utf-8"))
+
+
+def main() -> None:
+    """Draw a result file again."""
+    source, target = map(Path, sys.argv[1:3])
+    target.write_text(render(json.loads(source.read_text("utf-8"))), "utf-8")
+
+
+def _lead(figures: Figures, sets: Sequence[Figures], missed: Sequence[str]) -> list[str]:
+    """What stands first, a line each."""
+    cores = int((figures.get("machine") or {}).get("cores_of_service", 1))
+    longest = _bound(figures) + float(figures.get("margin_seconds", 0))
+    told = [
+        findings.disturbed(sets),
+        findings.capacity(sets, cores),
+        findings.thresholds(int(figures.get("checked", 0)), missed, sets, longest) if sets else "",
+    ]
+    return [line for line in told if line] or ["Nothing was measured."]
+
+
+def _sections(figures: Figures, sets: Sequence[Figures]) -> list[str]:
+    """Each picture with what it shows; an empty text where it was not measured."""
+    bound = _bound(figures)
     rows = int(figures.get("rows", 1))
     many = int(figures.get("overload_rows", rows))
     key = f"Pale above the bars: refused. Dashed: capacity, and the bound of admission, {bound:g} s."
-    sections = [
+    return [
         _section(
             "Latency against arrival rate",
             pictures.latency(sets),
@@ -74,38 +112,12 @@ def render(figures: Figures) -> str:
         ),
         _section("Clients that leave", _leave(sets), findings.leave(sets, figures.get("patience_ms", 0)), ""),
         _section("All figures", _ladder(sets), "", ""),
-        _section("The machine", _machine(machine, figures, sets), "", ""),
+        _section("The machine", _machine(figures, sets), "", ""),
     ]
-    missed: Sequence[str] = figures.get("missed") or []
-    longest = bound + float(figures.get("margin_seconds", 0))
-    told = [
-        findings.disturbed(sets),
-        findings.capacity(sets, cores),
-        findings.thresholds(int(figures.get("checked", 0)), missed, sets, longest) if sets else "",
-    ]
-    lead = "".join(f"<li>{html.escape(line)}</li>" for line in told if line) or "<li>Nothing was measured.</li>"
-    failed = "".join(f"<li>{html.escape(line)}</li>" for line in missed)
-    quick = '<p class="note">A quick run: few requests stand behind each point.</p>' if figures.get("quick") else ""
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"/><title>Load test: dense and compressed</title>
-<meta name="viewport" content="width=device-width, initial-scale=1"/>
-<style>{sheet()}</style></head><body>
-<header><h1>Load test: dense and compressed</h1>{quick}</header>
-<main>{_tiles(sets)}<ul class="lead">{lead}</ul>
-{f'<section class="missed"><h2>Missed</h2><ul>{failed}</ul></section>' if failed else ""}
-{"".join(sections)}</main></body></html>
-"""
 
 
-def sheet() -> str:
-    """The style sheet of the page, and of the page on rival servers."""
-    return style(Path(__file__).with_name("report.css").read_text("utf-8"))
-
-
-def main() -> None:
-    """Draw a result file again."""
-    source, target = map(Path, sys.argv[1:3])
-    target.write_text(render(json.loads(source.read_text("utf-8"))), "utf-8")
+def _bound(figures: Figures) -> float:
+    return float(figures.get("bound_seconds", 0))
 
 
 def _section(title: str, picture: str, finding: str, note: str, legend: str = "") -> str:
@@ -212,11 +224,11 @@ def _run(name: str, load: str, run: Figures) -> list[str]:
     return [name, load, number(run["offered"]), number(run["goodput"]), refused, *latencies, f"{run['requests']:,}"]
 
 
-def _machine(machine: Figures, figures: Figures, sets: Sequence[Figures]) -> str:
-    rows = [[name.replace("_", " "), str(value)] for name, value in machine.items()]
+def _machine(figures: Figures, sets: Sequence[Figures]) -> str:
+    rows = [[name.replace("_", " "), str(value)] for name, value in (figures.get("machine") or {}).items()]
     rows += [["texts a request", str(figures.get("rows", DASH))]]
     rows += [["in overload and spike", str(figures.get("overload_rows", DASH))]]
-    rows += [["bound of admission", f"{figures.get('bound_seconds', 0):g} s"]]
+    rows += [["bound of admission", f"{_bound(figures):g} s"]]
     rows += [["p99 checked against", f"bound + {figures.get('margin_seconds', 0):g} s"]]
     rows += [["time of all runs", f"{number(figures.get('seconds'))} s"]]
     for found in sets:
