@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,7 +36,7 @@ from pgb_core.data.problems import Problem
 from pgb_core.inference.tokenizer import Tokenizer as Served
 from pgb_core.model.encoder import Encoder
 from pgb_core.tasks import TASKS, Subject, Task
-from pgb_core.tasks.texts import long_text
+from pgb_core.tasks.texts import Text, long_text
 
 
 @dataclass(frozen=True)
@@ -148,46 +148,61 @@ def load_checkpoint(source: str | Path, task: str | None = None, probed: bool = 
     adapter and peft is not installed.
     """
     parts = parts_of(locate(source))
-    config, adapter = parts.config, parts.adapter
-    architecture = architecture_of(config, source)
-    task = task or task_of(config, source)
+    architecture = architecture_of(parts.config, source)
+    task = task or task_of(parts.config, source)
     kind = TASKS[task]
     weight_files(parts.weights)
-    doubts: list[str] = []
-    changes: dict[str, Any] = {}
-    if kind.labelled:
-        check_problem(config if adapter is None else {**config, **adapter.own}, source)
-    if adapter is not None and kind.labelled:
-        changes, doubts = adapter.labelling(config, ARCHITECTURES[architecture].classifier.output)
-    elif kind.labelled:
-        check_labels(config, source)
-        doubts = unread_names(config)
-    hf = load_model(parts.weights, task, config.get("architectures") or [], adapter, changes)
+    changes, doubts = _labelling(parts, architecture, source) if kind.labelled else ({}, [])
+    hf = load_model(parts.weights, task, parts.config.get("architectures") or [], parts.adapter, changes)
     encoder_config = encoder_config_of(hf.config, task)
     own = own_state(hf.state, architecture, encoder_config, source)
     model = Encoder(encoder_config)
     model.load_state_dict(own)
-    labels, odd = label_names(hf.config, source) if kind.labelled else ((), [])
-    problem = getattr(hf.config, "problem_type", None) if kind.labelled else None
-    if len(labels) == 1 and problem != Problem.REGRESSION:
-        odd += scored_otherwise(parts.weights, config)
+    labels, problem, odd = _head(hf.config, parts, source) if kind.labelled else ((), None, [])
     reading = read_tokenization(parts.vocabulary, encoder_config)
-    added = [*map(str, reading.reference.get_added_vocab()), *added_tokens(parts.vocabulary)]
-    texts = kind.probes(long_text(reading.max_length), sorted(set(added)))
-    if kind.windows:
-        texts = short_enough(reading, texts)
+    texts = _probe_texts(parts.vocabulary, reading, kind)
     other = other_reading(parts.vocabulary, reading.tokenizer, texts)
     return Checkpoint(
-        model.eval(),
-        reading,
-        architecture,
-        labels,
-        problem,
-        digest_of(own),
-        name_of(source),
-        config,
-        passed_on(hf.config.to_dict()) | {"architectures": [type(hf.reference).__name__]},
-        (*hf.notes, *reading.notes),
-        (*doubts, *odd, *reading.warnings, *([other] if other else [])),
-        tuple(run_probes(hf.reference.eval(), reading, texts, kind)) if probed else (),
+        model=model.eval(),
+        reading=reading,
+        architecture=architecture,
+        labels=labels,
+        problem_type=problem,
+        digest=digest_of(own),
+        source=name_of(source),
+        settings=parts.config,
+        passed_on=passed_on(hf.config.to_dict()) | {"architectures": [type(hf.reference).__name__]},
+        notes=(*hf.notes, *reading.notes),
+        warnings=(*doubts, *odd, *reading.warnings, *([other] if other else [])),
+        probes=tuple(run_probes(hf.reference.eval(), reading, texts, kind)) if probed else (),
     )
+
+
+def _labelling(parts: Parts, architecture: str, source: str | Path) -> tuple[dict[str, Any], list[str]]:
+    """Settings of the head that an adapter changes, and what is doubtful in the names of the labels.
+
+    Raises CheckpointError when the head or its labels do not fit together.
+    """
+    config, adapter = parts.config, parts.adapter
+    if adapter is not None:
+        check_problem({**config, **adapter.own}, source)
+        return adapter.labelling(config, ARCHITECTURES[architecture].classifier.output)
+    check_problem(config, source)
+    check_labels(config, source)
+    return {}, unread_names(config)
+
+
+def _head(config: Any, parts: Parts, source: str | Path) -> tuple[tuple[str, ...], str | None, list[str]]:
+    """The labels of the head, its problem, and what is odd in either. config: transformers' settings of the model."""
+    labels, odd = label_names(config, source)
+    problem = getattr(config, "problem_type", None)
+    if len(labels) == 1 and problem != Problem.REGRESSION:
+        odd += scored_otherwise(parts.weights, parts.config)
+    return labels, problem, odd
+
+
+def _probe_texts(vocabulary: Path, reading: Tokenization, kind: Task) -> Sequence[Text]:
+    """The texts by which the model is held against transformers. vocabulary: the directory of the tokenizer."""
+    added = [*map(str, reading.reference.get_added_vocab()), *added_tokens(vocabulary)]
+    texts = kind.probes(long_text(reading.max_length), sorted(set(added)))
+    return short_enough(reading, texts) if kind.windows else texts
