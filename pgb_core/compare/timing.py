@@ -60,37 +60,31 @@ def timed(
     process fails that is timed beside the dense forms alone.
     """
     found: Times = {}
-    busy: str | None = None
+    busy: list[str] = []
     with tempfile.TemporaryDirectory(prefix="pgb-compare-") as folder:
         loaded = load_checked(checkpoint, open_artifact(dense).manifest.task, Report())[0]
         whole = write_dense(loaded, Path(folder) / DENSE, (BASELINE,))
         shapes = tuple(shape for shape in SHAPES if shape[1] <= loaded.max_length) or ((1, loaded.max_length),)
         size = whole.size(BASELINE)
-        anchors = {(DENSE, BASELINE): Timed(whole.path, BASELINE)}
         dense_files, left_out = _running(dense)  # it has the forms of all points
         for form, reason in left_out.items():
             warn(f"form {form} is not timed: {reason}")
+        anchors = {(DENSE, BASELINE): Timed(whole.path, BASELINE)}
         anchors |= {(DENSE, form): Timed(dense, form) for form in dense_files}
-        models, needed = dict[Key, Timed](), dict[Key, int]()
-        for name, path in artifacts.items():
-            for form, file in _running(path)[0].items():
-                models[name, form], needed[name, form] = Timed(path, form), bench.needed(file)
         beside = sum(map(bench.needed, (size, *dense_files.values())))
+        files = {(name, form): file for name, path in artifacts.items() for form, file in _running(path)[0].items()}
 
         def measure(group: Sequence[Key]) -> None:
-            nonlocal busy
-            names = {f"{name} {form}": (name, form) for name, form in (*anchors, *group)}
-            both = {**anchors, **models}
-            measured = bench.time_in_turns(
-                {said: both[key] for said, key in names.items()}, shapes, threads, seconds, progress
-            )
-            busy = busy or measured.busy
+            both = {**anchors, **{(name, form): Timed(artifacts[name], form) for name, form in group}}
+            models = {" ".join(key): model for key, model in both.items()}
+            measured = bench.time_in_turns(models, shapes, threads, seconds, progress)
+            busy.extend([measured.busy] if measured.busy else [])
             for shape in shapes:
-                times = {key: measured.timings[said].minimum(shape) for said, key in names.items()}
+                times = {key: measured.timings[" ".join(key)].minimum(shape) for key in both}
                 _put(times, shape_name(shape), found)
 
-        in_groups(needed, beside, measure, warn)
-    return Measured(found, size, busy)
+        in_groups({key: bench.needed(file) for key, file in files.items()}, beside, measure, warn)
+    return Measured(found, size, busy[0] if busy else None)
 
 
 def in_groups(
