@@ -49,14 +49,7 @@ def fitted(config: CommonConfig, checkpoint: Checkpoint, inputs: Inputs, report:
     transformers' answers again. Raises CheckpointError when a token cannot go, or when a text is read otherwise;
     DataError when --vocabulary-text cannot be read; ParityError when an answer differs.
     """
-    learned = _texts(row for source in inputs.sources for row in source.rows)
-    if config.vocabulary_text is not None:
-        more = more_texts(config.vocabulary_text, Columns(config.text_column, config.pair_column, (), True))
-        for told in more.notes:
-            report.note(told)
-        for doubt in more.warnings:
-            report.warn(doubt)
-        learned |= _texts(more.rows)
+    learned = _texts(row for source in inputs.sources for row in source.rows) | _more(config, report)
     held_out = _texts(inputs.held_out.rows) if inputs.held_out else {}
     every = {**held_out, **learned}
     report.stage("Keeping the tokens that are used", 2 * len(every))
@@ -69,16 +62,7 @@ def fitted(config: CommonConfig, checkpoint: Checkpoint, inputs: Inputs, report:
     _same_pieces(old, small.tokenizer, new, every, report)
     fit = inputs.renumbered(new)
     parity = _same_logits(checkpoint, small, inputs, fit)
-    before, after = _megabytes(checkpoint), _megabytes(small)
-    report.note(
-        f"vocabulary: {len(new):,} of {checkpoint.model.config.vocab:,} tokens stay; words and tokenizer take "
-        f"{after:.1f} MB in place of {before:.1f}; {len(every):,} texts have the same pieces"
-    )
-    facts: dict[str, object] = {
-        "tokens": {"before": checkpoint.model.config.vocab, "after": len(new)},
-        "megabytes": {"before": round(before, 3), "after": round(after, 3)},
-        "texts": len(every),
-        "same_pieces": len(every),
+    facts = _told(checkpoint, small, len(every), report) | {
         "inputs": parity.inputs,
         "max_difference": parity.max_difference,
     }
@@ -90,6 +74,34 @@ def fitted(config: CommonConfig, checkpoint: Checkpoint, inputs: Inputs, report:
             "texts about as large a share is read by smaller pieces; --vocabulary-text keeps the tokens of more texts"
         )
     return Fitted(small, gate(small), fit, facts)
+
+
+def _more(config: CommonConfig, report: Report) -> dict[str, str]:
+    """The texts of --vocabulary-text, as `_texts` has them; none without it. Raises DataError."""
+    if config.vocabulary_text is None:
+        return {}
+    more = more_texts(config.vocabulary_text, Columns(config.text_column, config.pair_column, (), True))
+    for told in more.notes:
+        report.note(told)
+    for doubt in more.warnings:
+        report.warn(doubt)
+    return _texts(more.rows)
+
+
+def _told(checkpoint: Checkpoint, small: Checkpoint, texts: int, report: Report) -> dict[str, object]:
+    """Say what went, and give it for the manifest. texts: how many have the same pieces as before."""
+    before, after = _megabytes(checkpoint), _megabytes(small)
+    all_tokens, tokens = checkpoint.model.config.vocab, small.model.config.vocab
+    report.note(
+        f"vocabulary: {tokens:,} of {all_tokens:,} tokens stay; words and tokenizer take "
+        f"{after:.1f} MB in place of {before:.1f}; {texts:,} texts have the same pieces"
+    )
+    return {
+        "tokens": {"before": all_tokens, "after": tokens},
+        "megabytes": {"before": round(before, 3), "after": round(after, 3)},
+        "texts": texts,
+        "same_pieces": texts,
+    }
 
 
 def more_texts(place: str, columns: Columns = ORDINARY) -> Data:
