@@ -44,11 +44,17 @@ def judge_classes(predicted: Sequence[int], targets: Sequence[int], labels: Sequ
     table = np.zeros((size, size))
     np.add.at(table, (np.asarray(predicted, int), np.asarray(targets, int)), 1)
     hits, largest = float(np.trace(table)) / rows, float(table.sum(0).max()) / rows
-    told = f"accuracy {hits:.2f} on {rows:,} rows, where the largest class has {largest:.2f}"
     given, wanted = table.sum(0) / rows, table.sum(1) / rows
-    above, faultless = _deviations(hits, given @ wanted, rows), _deviations(1.0, given @ given, rows)
-    few = "too few of the other classes to tell whether the labels are right"
-    return _agreement(told, rows, hits, largest, _exchanged(table, rows, labels), above, faultless, few)
+    return _Agreement(
+        told=f"accuracy {hits:.2f} on {rows:,} rows, where the largest class has {largest:.2f}",
+        rows=rows,
+        hits=hits,
+        best=largest,
+        above=_deviations(hits, given @ wanted, rows),
+        faultless=_deviations(1.0, given @ given, rows),
+        few="too few of the other classes to tell whether the labels are right",
+        exchange=_exchanged(table, rows, labels),
+    ).verdict()
 
 
 def judge_many(predicted: Array, targets: Array, labels: Sequence[str]) -> Verdict:
@@ -57,31 +63,52 @@ def judge_many(predicted: Array, targets: Array, labels: Sequence[str]) -> Verdi
     agree = float((predicted == targets).mean())
     share, said = targets.mean(0), predicted.mean(0)
     best = float(np.maximum(share, 1 - share).mean())
-    told = f"{agree:.2f} of the entries agree on {rows:,} rows, where the best constant answer has {best:.2f}"
-    exchange = _exchanged(predicted.T @ targets, float(targets.sum()), labels, " of the labels")
-    above = _deviations((predicted == targets).mean(0), share * said + (1 - share) * (1 - said), rows)
-    faultless = _deviations(1.0, share**2 + (1 - share) ** 2, rows)
-    few = "too few labels to tell whether they are right"
-    return _agreement(told, rows, agree, best, exchange, above, faultless, few)
+    return _Agreement(
+        told=f"{agree:.2f} of the entries agree on {rows:,} rows, where the best constant answer has {best:.2f}",
+        rows=rows,
+        hits=agree,
+        best=best,
+        above=_deviations((predicted == targets).mean(0), share * said + (1 - share) * (1 - said), rows),
+        faultless=_deviations(1.0, share**2 + (1 - share) ** 2, rows),
+        few="too few labels to tell whether they are right",
+        exchange=_exchanged(predicted.T @ targets, float(targets.sum()), labels, " of the labels"),
+    ).verdict()
 
 
-def _agreement(
-    told: str, rows: int, hits: float, best: float, exchange: str, above: float, faultless: float, few: str
-) -> Verdict:
-    """What follows from a share of hits, against the share that the best constant answer has.
+@dataclass(frozen=True)
+class _Agreement:
+    """A share of hits, beside the share that the best constant answer has.
 
-    above, faultless: deviations from chance of the model and of a faultless one; few: said where these cannot tell.
+    told: both, in words. above, faultless: deviations from chance of the model and of a faultless one. few: said where
+    these cannot tell. exchange: what to say where exchanged labels fit far better.
     """
-    figures: dict[str, object] = {"rows": rows, "accuracy": round(hits, 4), "majority": round(best, 4)}
-    if rows < FEWEST:
-        return Verdict(f"{told}; too few to tell whether the labels are right", "", figures)
-    if exchange:
-        return Verdict(told, f"{told}; {exchange}", figures)
-    if faultless < _TELLING:
-        return Verdict(f"{told}; {few}", "", figures)
-    if hits <= best + 2 / math.sqrt(rows) and above < _needed(faultless):
-        return Verdict(told, f"{told}; the model does no better than chance{_UNTRAINED}", figures)
-    return Verdict(told, "", figures)
+
+    told: str
+    rows: int
+    hits: float
+    best: float
+    above: float
+    faultless: float
+    few: str
+    exchange: str
+
+    def verdict(self) -> Verdict:
+        """What follows."""
+        told = self.told
+        figures: dict[str, object] = {
+            "rows": self.rows,
+            "accuracy": round(self.hits, 4),
+            "majority": round(self.best, 4),
+        }
+        if self.rows < FEWEST:
+            return Verdict(f"{told}; too few to tell whether the labels are right", "", figures)
+        if self.exchange:
+            return Verdict(told, f"{told}; {self.exchange}", figures)
+        if self.faultless < _TELLING:
+            return Verdict(f"{told}; {self.few}", "", figures)
+        if self.hits <= self.best + 2 / math.sqrt(self.rows) and self.above < _needed(self.faultless):
+            return Verdict(told, f"{told}; the model does no better than chance{_UNTRAINED}", figures)
+        return Verdict(told, "", figures)
 
 
 def judge_numbers(predicted: Array, targets: Array) -> Verdict:
