@@ -12,9 +12,12 @@ The head is a span head, so no model is excused from computing all tokens of its
 
 from __future__ import annotations
 
+import argparse
 import json
 import tempfile
 from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from torch import Tensor
 
 from benchmarks import script
 from benchmarks.random_models import BASE, artifact_of, by_nncf, kept_share, real_importance
@@ -32,10 +36,10 @@ from pgb_core.inference.runtimes.onnx_runtime import session_options
 from pgb_core.inference.runtimes.registry import open_runtime, version_of
 from pgb_core.machine import facts, usable_cores
 from pgb_core.measure import bench
-from pgb_core.measure.bench import Shape, Timed, Timing, random_feed
+from pgb_core.measure.bench import Measured, Shape, Timed, Timing, random_feed
 from pgb_core.model import surgery
 from pgb_core.model.encoder import Encoder
-from pgb_core.plan import Plan, flops
+from pgb_core.plan import Plan, Site, flops
 from pgb_core.prices import table_of
 from pgb_core.search import planning
 
@@ -112,6 +116,63 @@ def against(
     return {"times the fastest dense": ratios, "eight of ten within": spread, "geometric mean": round(mean, 3)}
 
 
+@dataclass(frozen=True)
+class Model:
+    """A model that is timed. layers: that are left of it. importance: the share of it that is kept."""
+
+    artifact: Artifact
+    plan: Plan
+    layers: int
+    importance: float
+
+
+def models(
+    args: argparse.Namespace, dense: Encoder, importances: Mapping[Site, Tensor], folder: Path
+) -> dict[str, Model]:
+    """The dense model, and one of each structure and size, by name."""
+    made: dict[str, Model] = {}
+
+    def add(name: str, model: Encoder, plan: Plan, forms: tuple[str, ...]) -> None:
+        artifact = artifact_of(model, plan, forms, folder / name)
+        made[name] = Model(artifact, plan, len(model.layers), kept_share(plan, importances))
+
+    add("dense", dense, dense_plan(dense), DENSE)
+    for structure in args.structures:
+        search = planning.Search(table_of(args.plan_for).counted(), structure, passes=3)
+        menus = planning.make_menus(importances, BASE.head_dim, search)
+        for keep in args.keep:
+            plan = planning.choose(menus, keep, "random", BASE.head_dim)
+            add(f"{structure} {keep:g}", surgery.apply_plan(dense, plan).eval(), plan, FORMS)
+    return made
+
+
+def row(name: str, model: Model, forms: list[str], measured: Measured, dense: list[str]) -> dict[str, Any]:
+    """What is left of a model, and what each of its forms takes. dense: what the dense forms are called."""
+    plan = model.plan
+    found: dict[str, Any] = {
+        "weights_kept": round(plan.cost / plan.dense_cost, 4),
+        "flops_kept": {f"{s}": round(flops(plan, s) / flops(plan, s, dense=True), 4) for s in (128, 384)},
+        "layers_left": model.layers,
+        "importance_kept": model.importance,
+        "forms": {},
+    }
+    for form in forms:
+        one, graph = f"{name}, {form}", model.artifact.graph(form)
+        found["forms"][form] = {
+            "milliseconds": milliseconds(measured, one),
+            **against(measured.timings, one, dense),
+            "gathers_per_layer": gathers_per_layer(graph) if graph.suffix == GRAPH else None,
+            "megabytes": round(graph.stat().st_size / 1e6, 1),
+            "process megabytes": round(measured.memory.get(one, 0)),
+        }
+    return found
+
+
+def milliseconds(measured: Measured, name: str) -> dict[str, float]:
+    """The best turn of a model, by shape."""
+    return {f"{b}x{s}": round(measured.timings[name].minimum((b, s)), 2) for b, s in SHAPES}
+
+
 def main() -> None:
     """Build, time, break down, write."""
     parser = script.parser(__doc__, "encoder_speed")
@@ -126,71 +187,45 @@ def main() -> None:
     torch.manual_seed(0)
     importances = real_importance(args.checkpoint, args.texts, 256)
     dense = Encoder(BASE).eval()
-    table = table_of(args.plan_for)
     result: dict[str, Any] = {
         "machine": facts(),
         "threads": args.threads,
         "onnxruntime": onnxruntime.__version__,
         "openvino": version_of("openvino"),
-        "plans made for": table.name,
+        "plans made for": table_of(args.plan_for).name,
     }
     with tempfile.TemporaryDirectory() as folder:
-        made = {"dense": (artifact_of(dense, dense_plan(dense), DENSE, Path(folder) / "dense"), dense_plan(dense), 12)}
-        for structure in args.structures:
-            search = planning.Search(table.counted(), structure, passes=3)
-            menus = planning.make_menus(importances, BASE.head_dim, search)
-            for keep in args.keep:
-                plan = planning.choose(menus, keep, "random", BASE.head_dim)
-                model = surgery.apply_plan(dense, plan).eval()
-                name = f"{structure} {keep:g}"
-                made[name] = (artifact_of(model, plan, FORMS, Path(folder) / name), plan, len(model.layers))
+        made = models(args, dense, importances, Path(folder))
         jobs = {
-            f"{name}, {form}": Timed(artifact.path, form)
-            for name, (artifact, _, _) in made.items()
-            for form in runnable(artifact, DENSE if name == "dense" else FORMS)
+            f"{name}, {form}": Timed(model.artifact.path, form)
+            for name, model in made.items()
+            for form in runnable(model.artifact, DENSE if name == "dense" else FORMS)
         }
         rival = by_nncf(dense, dense_plan(dense), Path(folder) / "nncf")
         if rival is not None:
             jobs[NNCF] = Timed(rival.path, "openvino-int8")
         measured = bench.time_in_turns(jobs, SHAPES, args.threads, args.seconds)
         result["busy"] = measured.busy
-        timings = measured.timings
         whole = [name for name in jobs if name.startswith("dense")]
-        result["fastest dense"] = {f"{b}x{s}": best(timings, whole, (b, s)) for b, s in SHAPES}
+        result["fastest dense"] = {f"{b}x{s}": best(measured.timings, whole, (b, s)) for b, s in SHAPES}
         rows: dict[str, dict[str, Any]] = {}
-        for name, (artifact, plan, layers) in made.items():
-            row: dict[str, Any] = {
-                "weights_kept": round(plan.cost / plan.dense_cost, 4),
-                "flops_kept": {f"{s}": round(flops(plan, s) / flops(plan, s, dense=True), 4) for s in (128, 384)},
-                "layers_left": layers,
-                "importance_kept": kept_share(plan, importances),
-                "forms": {},
-            }
-            for form in (job.form for job in jobs.values() if job.path == artifact.path):
-                timing, graph = timings[f"{name}, {form}"], artifact.graph(form)
-                row["forms"][form] = {
-                    "milliseconds": {f"{b}x{s}": round(timing.minimum((b, s)), 2) for b, s in SHAPES},
-                    **against(timings, f"{name}, {form}", whole),
-                    "gathers_per_layer": gathers_per_layer(graph) if graph.suffix == GRAPH else None,
-                    "megabytes": round(graph.stat().st_size / 1e6, 1),
-                    "process megabytes": round(measured.memory.get(f"{name}, {form}", 0)),
-                }
+        for name, model in made.items():
+            forms = [job.form for job in jobs.values() if job.path == model.artifact.path]
+            rows[name] = row(name, model, forms, measured, whole)
+            for form in forms:
                 if not form.startswith("openvino"):
-                    shape = f"{PROFILED[0]}x{PROFILED[1]}"
-                    row["forms"][form][f"milliseconds by operator at {shape}"] = breakdown(
-                        graph, PROFILED, args.threads
-                    )
-            rows[name] = row
+                    spent = breakdown(model.artifact.graph(form), PROFILED, args.threads)
+                    rows[name]["forms"][form][f"milliseconds by operator at {PROFILED[0]}x{PROFILED[1]}"] = spent
         result["rows"] = rows
-        if rival is not None:
-            result["nncf"] = {
-                "version": metadata.version("nncf"),
-                "milliseconds": {f"{b}x{s}": round(timings[NNCF].minimum((b, s)), 2) for b, s in SHAPES},
-                **against(timings, NNCF, whole),
-            }
+    if rival is not None:
+        result["nncf"] = {
+            "version": metadata.version("nncf"),
+            "milliseconds": milliseconds(measured, NNCF),
+            **against(measured.timings, NNCF, whole),
+        }
     script.write(args.out, result)
-    for name, row in rows.items():
-        for form, one in row["forms"].items():
+    for name, found in rows.items():
+        for form, one in found["forms"].items():
             print(f"{name:12} {form:14}", one["milliseconds"], one["times the fastest dense"], one["geometric mean"])
     if result["busy"]:
         print(f"the machine was too busy to tell: {result['busy']}")
