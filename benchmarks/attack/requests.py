@@ -1,13 +1,10 @@
-"""Costly requests as bytes for a socket, each with a name: one list to measure, one endless generator to mix."""
+"""Costly requests as bytes for a socket, each with a name."""
 
 from __future__ import annotations
 
 import gzip
 import json
-import random
-import struct
 import zlib
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 BODY = (4 << 20) - 4096  # bytes: just under the default limit
@@ -222,104 +219,3 @@ def warm_up(classifier: str, answers: str) -> list[Attack]:
     label = as_json({"inputs": many_texts("word and ", 16, 6_000), "model": classifier})
     answer = as_json({"question": "a", "context": "word and " * 4_000, "max_length": 512, "model": answers})
     return [Attack("labels", (http("/v1/classify", label),)), Attack("answers", (http("/v1/answer", answer),))] * 2
-
-
-def endless(classifier: str, answers: str, seed: int) -> Iterator[Attack]:
-    """Attacks without end: kinds at random, sizes from small to the limits, every dialect, slow and broken senders."""
-    chance = random.Random(seed)  # noqa: S311 - no secret
-    kinds: list[Callable[[], Attack]] = []
-
-    def size(most: int) -> int:
-        return int(most ** chance.random()) + 1
-
-    def word() -> str:
-        return chance.choice(["a", "!", "word and ", "漢", "\u0301", "😀 ", "x" * 120 + " ", "é", "1", "\n", "[SEP]"])
-
-    def text(most: int = 199_000) -> str:
-        unit = word()
-        return unit * max(1, size(most) // len(unit))
-
-    def some(most: int) -> list[str]:
-        count = size(128)
-        return [text(min(199_000, most // count)) for _ in range(count)]
-
-    def classify() -> Attack:
-        data, path = some(chance.choice([10_000, 100_000, 1_300_000])), chance.choice(["/v1/classify", "/", "/predict"])
-        shaped: Value = [[item] for item in data] if path == "/predict" else data
-        return Attack(f"{path}: texts", (http(path, as_json({"inputs": shaped})),))
-
-    def pairs() -> Attack:
-        data = [{"text": t, "pair": t[::-1]} for t in some(600_000)]
-        return Attack("pairs", (http("/v1/classify", as_json({"inputs": data})),))
-
-    def question() -> Attack:
-        most, length = chance.choice([20_000, 1_200_000]), chance.choice([8, 16, 64, 384, 512, 10**9])
-        data = [{"question": text(60), "context": t} for t in some(most)]
-        more = {"max_length": length, "stride": size(500), "top_k": size(100), "max_answer_length": size(4096)}
-        return Attack("questions", (http("/v1/answer", as_json({"inputs": data, **more})),))
-
-    def tensors() -> Attack:
-        data = some(chance.choice([10_000, 1_000_000]))
-        outputs = [{"name": chance.choice(["scores", "label", "none"])} for _ in range(size(50_000))]
-        return Attack("v2", (v2(classifier, [texts(data)], outputs=outputs),))
-
-    def binary() -> Attack:
-        data = [t.encode() for t in some(500_000)]
-        tail = b"".join(struct.pack("<I", len(raw)) + raw for raw in data)
-        count = chance.choice([len(data), size(10**6)])
-        inputs = {
-            "name": "text",
-            "shape": [count, 1],
-            "datatype": "BYTES",
-            "parameters": {"binary_data_size": len(tail)},
-        }
-        return Attack("v2 binary", (v2(classifier, [dict(inputs)], tail),))
-
-    def crowd() -> Attack:
-        value = chance.choice(["7", "[]", "{}", '""', "null", '"a"', '{"text":"a"}', "[[[]]]", '{"question":"a"}'])
-        path = chance.choice(["/v1/classify", "/v1/answer", "/", "/predict", f"/v2/models/{classifier}/infer"])
-        count = size(BODY // (len(value) + 1))
-        field = chance.choice(["inputs", "outputs", "parameters", "options"])
-        return Attack("crowd", (http(path, f'{{"{field}":[{",".join([value] * count)}]}}'.encode()),))
-
-    def nest() -> Attack:
-        depth = size(100_000)
-        value = chance.choice([b"[" * depth, b"[" * depth + b"]" * depth, b'{"a":' * depth + b"1" + b"}" * depth])
-        return Attack("nest", (http(chance.choice(["/v1/classify", "/", "/predict"]), b'{"inputs":' + value + b"}"),))
-
-    def pipeline() -> Attack:
-        small = http("/v1/classify", as_json({"inputs": text(200)}))
-        one = chance.choice(
-            [small, *(http(p, b"", method="GET") for p in ("/", "/metrics", "/info", "/health", "/ui/"))]
-        )
-        count = size(3_000)
-        return Attack("pipeline", (one * count,), answers=count)
-
-    def chunks() -> Attack:
-        body = as_json({"inputs": text(100_000)})[:200_000]
-        return Attack("chunks", (chunked("/v1/classify", body, size(4_000)),))
-
-    def packed() -> Attack:
-        body = as_json({"inputs": some(2_000_000)})
-        return Attack("gzip", (http("/v1/classify", gzip.compress(body, 1), "content-encoding: gzip"),))
-
-    def slow() -> Attack:
-        whole = http("/v1/classify", as_json({"inputs": text(20_000)}))
-        cut = chance.randrange(1, 6)
-        step = len(whole) // cut + 1
-        parts = tuple(whole[at : at + step] for at in range(0, len(whole), step))
-        return Attack("slow", parts[: chance.randint(1, len(parts))], pause=chance.random() * 0.3)
-
-    def noise() -> Attack:
-        whole = bytearray(http("/v1/classify", as_json({"inputs": text(2_000)})))
-        for _ in range(size(20)):
-            whole[chance.randrange(len(whole))] = chance.randrange(256)
-        return Attack("noise", (bytes(whole),))
-
-    def heads() -> Attack:
-        many = [f"x-{n}: {'a' * size(200)}" for n in range(size(400))]
-        return Attack("heads", (http("/v1/classify", as_json({"inputs": "a"}), *many),))
-
-    kinds += [classify, pairs, question, tensors, binary, crowd, nest, pipeline, chunks, packed, slow, noise, heads]
-    while True:
-        yield chance.choice(kinds)()

@@ -9,8 +9,8 @@ requests fail or its p99 is past the promise, or when an answer is a 500 or the 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -19,7 +19,7 @@ from pathlib import Path
 from benchmarks import script
 from benchmarks.attack.costs import MODELS, OUT, start
 from benchmarks.attack.crowd import Crowd
-from benchmarks.attack.requests import endless
+from benchmarks.attack.drawn import Drawn
 from benchmarks.attack.watch import Liveness, cpu_seconds, forget_most, memory_mb, send
 from benchmarks.service.process import free_port
 from pgb_core.machine import facts
@@ -29,6 +29,40 @@ SLOW = 3  # seconds for a body, so that slow senders do not take the storm's pla
 SILENCE = 0.5  # seconds
 MEMORY = 4 * 100.0 + 60  # MB above the start: what four requests may take, and what the allocator keeps
 PROMISE = 2.0  # seconds: max_queue_seconds
+
+
+class Storm:
+    """Senders of attacks, until so many are sent and an instant has passed, or the process has ended."""
+
+    def __init__(self, port: int, process: subprocess.Popen[bytes], attacks: Drawn, least: int, end: float) -> None:
+        self._port, self._process, self._attacks = port, process, attacks
+        self._least, self._end = least, end
+        self._lock = threading.Lock()
+        self.done = 0
+        self.by_kind: dict[str, Counter[str]] = {}
+        self.slowest: dict[str, float] = {}
+
+    def run(self) -> None:
+        """Send from all senders, and wait for them."""
+        threads = [threading.Thread(target=self._send, daemon=True) for _ in range(OPEN)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _send(self) -> None:
+        while self._process.poll() is None:
+            with self._lock:
+                if time.monotonic() > self._end and self.done >= self._least:
+                    return
+                attack = self._attacks.attack()
+            begun = time.monotonic()
+            statuses = send(self._port, attack)
+            with self._lock:
+                self.done += 1
+                counted = self.by_kind.setdefault(attack.name, Counter())
+                counted.update({str(status) for status in statuses} or {"none"})
+                self.slowest[attack.name] = max(self.slowest.get(attack.name, 0.0), time.monotonic() - begun)
 
 
 def main() -> None:
@@ -43,37 +77,13 @@ def main() -> None:
     args = parser.parse_args()
     port = free_port()
     process = start(args.service, args.models, port, "--max-body-seconds", str(SLOW))
-    attacks, lock = endless(*MODELS[:2], args.seed), threading.Lock()
-    numbers = itertools.count(1)
-    by_kind: dict[str, Counter[str]] = {}
-    slowest: dict[str, float] = {}
     end = time.monotonic() + 60 * args.minutes
-    done = 0
-
-    def sender() -> None:
-        nonlocal done
-        while process.poll() is None:
-            with lock:
-                if time.monotonic() > end and done >= args.least:
-                    return
-                attack = next(attacks)
-                next(numbers)
-            begun = time.monotonic()
-            statuses = send(port, attack)
-            with lock:
-                done += 1
-                by_kind.setdefault(attack.name, Counter()).update({str(status) for status in statuses} or {"none"})
-                slowest[attack.name] = max(slowest.get(attack.name, 0.0), time.monotonic() - begun)
-
+    storm = Storm(port, process, Drawn(MODELS[0], args.seed), args.least, end)
     forget_most(process.pid)
     fresh, cpu, begun = memory_mb(process.pid, "VmRSS"), cpu_seconds(process.pid), time.monotonic()
     try:
         with Liveness(port, 0.02) as live, Crowd(port, MODELS[0], clients=1, pace=0.05) as client:
-            threads = [threading.Thread(target=sender, daemon=True) for _ in range(OPEN)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+            storm.run()
         ended = process.poll() is not None
         most = 0.0 if ended else memory_mb(process.pid)
         left = 0.0 if ended else memory_mb(process.pid, "VmRSS")
@@ -82,31 +92,28 @@ def main() -> None:
         process.kill()
         process.wait()
     summary = client.summary()
+    bounds = {
+        "the process ended": ended,
+        "liveness was silent": live.worst > SILENCE,
+        "it took too much memory": most > fresh + MEMORY,
+        "the client's requests failed": set(summary["statuses"]) != {"200"},
+        "the client waited too long": (summary["p99_ms"] or 1e9) > 1e3 * PROMISE,
+        "an answer was a 500": any("500" in count for count in storm.by_kind.values()),
+    }
+    broken = [what for what, bad in bounds.items() if bad]
     found = {
         "machine": facts(),
         "seed": args.seed,
         "minutes": round((time.monotonic() - begun) / 60, 1),
-        "attacks": done,
-        "statuses_by_kind": {name: dict(sorted(count.items())) for name, count in sorted(by_kind.items())},
-        "slowest_s_by_kind": {name: round(value, 2) for name, value in sorted(slowest.items())},
+        "attacks": storm.done,
+        "statuses_by_kind": {name: dict(sorted(count.items())) for name, count in sorted(storm.by_kind.items())},
+        "slowest_s_by_kind": {name: round(value, 2) for name, value in sorted(storm.slowest.items())},
         "client": summary,
         "silence_s": round(live.worst, 3),
         "memory_mb_fresh_most_after": [round(fresh), round(most), round(left)],
         "cpu_seconds": round(used, 1),
+        "broken": broken,
     }
-    broken = [
-        what
-        for what, bad in {
-            "the process ended": ended,
-            "liveness was silent": live.worst > SILENCE,
-            "it took too much memory": most > fresh + MEMORY,
-            "the client's requests failed": set(summary["statuses"]) != {"200"},
-            "the client waited too long": (summary["p99_ms"] or 1e9) > 1e3 * PROMISE,
-            "an answer was a 500": any("500" in count for count in by_kind.values()),
-        }.items()
-        if bad
-    ]
-    found["broken"] = broken
     results = script.read(args.out, {})
     results["storm"] = found
     script.write(args.out, results)
