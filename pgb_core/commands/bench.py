@@ -9,6 +9,7 @@ import sys
 from os.path import expanduser
 
 from pgb_core.commands.base import Command
+from pgb_core.errors import ConfigError
 
 SHAPES = "1x32,1x128,8x128,1x384"
 MOST_SECONDS = 600
@@ -41,21 +42,12 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from pgb_core import artifact
-    from pgb_core.errors import ConfigError
     from pgb_core.hub import located
     from pgb_core.measure import comparison
     from pgb_core.progress.bars import Bars
     from pgb_core.threads import allowed
 
-    try:
-        shapes = [(int(b), int(s)) for b, s in (part.split("x") for part in args.shapes.split(","))]
-    except ValueError as error:
-        raise ConfigError(f"--shapes {args.shapes!r}: write them as 1x128,8x128") from error
-    if not shapes or min(min(shape) for shape in shapes) < 1:
-        raise ConfigError(f"--shapes {args.shapes!r}: batch and tokens must be 1 or more")
-    large = next((f"{b}x{s}" for b, s in shapes if b * s > MOST_TOKENS), None)
-    if large is not None:
-        raise ConfigError(f"--shapes {large}: has more than {MOST_TOKENS:,} tokens in all; give a smaller batch")
+    shapes = _shapes(args.shapes)
     if not 0 < args.seconds <= MOST_SECONDS:
         raise ConfigError(f"--seconds {args.seconds:g} is out of range; use above 0, at most {MOST_SECONDS}")
     if args.threads is not None:
@@ -79,6 +71,20 @@ def run(args: argparse.Namespace) -> int:
     if found.busy:
         print(f"the machine was too busy for reliable times: {found.busy}; measure again when it is idle")
     return 0
+
+
+def _shapes(given: str) -> list[tuple[int, int]]:
+    """Batch and tokens of each shape. Raises ConfigError."""
+    try:
+        shapes = [(int(b), int(s)) for b, s in (part.split("x") for part in given.split(","))]
+    except ValueError as error:
+        raise ConfigError(f"--shapes {given!r}: write them as 1x128,8x128") from error
+    if not shapes or min(min(shape) for shape in shapes) < 1:
+        raise ConfigError(f"--shapes {given!r}: batch and tokens must be 1 or more")
+    large = next((f"{b}x{s}" for b, s in shapes if b * s > MOST_TOKENS), None)
+    if large is not None:
+        raise ConfigError(f"--shapes {large}: has more than {MOST_TOKENS:,} tokens in all; give a smaller batch")
+    return shapes
 
 
 COMMAND = Command("time every form of an artifact, beside the dense model if it is given", add, run)
