@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from copy import deepcopy
 from functools import lru_cache
 from typing import Any
@@ -50,31 +50,29 @@ def create_app(settings: Settings, background: bool = False, dialects: Sequence[
     engine = Engine(registry, settings, instruments)
     keys = Keys(settings.keys_file)
     parts = Parts(settings, dialects, instruments, tracer, lifecycle, repository, keys, engine)
+    app = _application(parts, background)
+    for name, part in vars(parts).items():
+        setattr(app.state, name, part)
+    _wrap(app, parts)
+    failures.install(app)
+    document = _documented(app.openapi())
+    app.openapi = lambda: document  # type: ignore[method-assign]
+    app.state.field_names = failures.field_names(document)
+    app.add_route("/openapi.json", _described(document), include_in_schema=False)
+    return app
 
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        loading = lifecycle.load()
-        if not background:
-            await loading
-            if lifecycle.failure is not None:
-                raise lifecycle.failure
-        try:
-            yield
-        finally:
-            await lifecycle.close()
-            engine.close()
-            if tracer is not None:
-                await tracer.close()
 
-    routes = [route for dialect in dialects for route in dialect.routes] + health.router.routes
-    if settings.ui:
+def _application(parts: Parts, background: bool) -> FastAPI:
+    """The routes, without what stands around them."""
+    routes = [route for dialect in parts.dialects for route in dialect.routes] + health.router.routes
+    if parts.settings.ui:
         routes += ui.router.routes
-    app = FastAPI(
+    return FastAPI(
         routes=routes,  # by include_router they would be matched twice at every request
         title="pgb-serve",
         summary="Classification and extractive question answering, with the latency of every request",
         version=__version__,
-        lifespan=lifespan,
+        lifespan=_lifespan(parts, background),
         openapi_url=None,  # its own route would render the document at every request
         docs_url=None,  # FastAPI's own pages fetch their scripts from elsewhere
         redoc_url=None,
@@ -88,22 +86,40 @@ def create_app(settings: Settings, background: bool = False, dialects: Sequence[
             "auto_configure": False,
         },
     )
-    for name, part in vars(parts).items():
-        setattr(app.state, name, part)
-    if settings.cors_origins:
-        app.add_middleware(Preflights, **allowed(settings.cors_origins))
+
+
+def _wrap(app: FastAPI, parts: Parts) -> None:
+    """Put around the routes what every request passes; what is added last comes first."""
+    origins = parts.settings.cors_origins
+    if origins:
+        app.add_middleware(Preflights, **allowed(origins))
     app.add_middleware(Compress)
     app.add_middleware(Head)
-    app.add_middleware(Shortcut, dialects=dialects)
+    app.add_middleware(Shortcut, dialects=parts.dialects)
     app.add_middleware(Arrival, parts=parts)
-    if settings.cors_origins:
-        app.add_middleware(Origins, **allowed(settings.cors_origins))
-    failures.install(app)
-    document = _documented(app.openapi())
-    app.openapi = lambda: document  # type: ignore[method-assign]
-    app.state.field_names = failures.field_names(document)
-    app.add_route("/openapi.json", _described(document), include_in_schema=False)
-    return app
+    if origins:
+        app.add_middleware(Origins, **allowed(origins))
+
+
+def _lifespan(parts: Parts, background: bool) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """Loads the models at the start, and drains them at the end."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        loading = parts.lifecycle.load()
+        if not background:
+            await loading
+            if parts.lifecycle.failure is not None:
+                raise parts.lifecycle.failure
+        try:
+            yield
+        finally:
+            await parts.lifecycle.close()
+            parts.engine.close()
+            if parts.tracer is not None:
+                await parts.tracer.close()
+
+    return lifespan
 
 
 def _tracer(endpoint: str) -> Tracer:
