@@ -50,25 +50,32 @@ def parser() -> Parser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = made.add_argument
-    add(
+    made.add_argument(
         "artifact",
         nargs="?",
         metavar="ARTIFACT",
         help="model to plan for; not needed if the file of --profile exists, except for --texts",
     )
-    add(
+    made.add_argument(
         "--profile",
         type=_path,
         metavar="FILE",
         help="JSON file with the times of the model; read if it exists, or else measured here and written",
     )
-    add(
+    made.add_argument(
         "--sizes",
         metavar="WxT,WxT",
         help="sizes of a replica: processes x threads of the model in each, such as 1x4,4x1 (default: those of the "
         "profile; to measure one, 1x1, one process with all cores, and one process for each core)",
     )
+    _add_requests(made)
+    _add_wanted(made)
+    _add_settings(made)
+    return made
+
+
+def _add_requests(made: Parser) -> None:
+    """What asks the service."""
     asked = made.add_argument_group("requests")
     given = asked.add_mutually_exclusive_group()
     given.add_argument("--rate", type=_rate, metavar="R", help="requests a second, at random instants (Poisson)")
@@ -104,6 +111,10 @@ def parser() -> Parser:
         metavar="N",
         help=f"with --rate: number of clients, which the service serves in turns (default {CLIENTS})",
     )
+
+
+def _add_wanted(made: Parser) -> None:
+    """What the fleet is to hold, and how that is found."""
     wanted = made.add_argument_group("what is wanted")
     either = wanted.add_mutually_exclusive_group()
     either.add_argument(
@@ -135,13 +146,16 @@ def parser() -> Parser:
     )
     wanted.add_argument("--seed", type=int, default=0, help="seed of everything that is drawn at random (default 0)")
     wanted.add_argument("--json", action="store_true", help="print one JSON object in place of the table")
+
+
+def _add_settings(made: Parser) -> None:
+    """Settings of the service that the simulation heeds."""
     service = made.add_argument_group("settings of the service")
     service.add_argument("--config", help="TOML file of settings of the service")
     for name in _SETTINGS:
         field = Settings.model_fields[name]
         said = str(field.description).replace("%", "%%")
         service.add_argument(f"--{name.replace('_', '-')}", metavar="VALUE", help=f"{said} [{field.default}]")
-    return made
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
