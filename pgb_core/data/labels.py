@@ -42,34 +42,72 @@ def read_labels(
     begin with. columns: where the labels stand.
     """
     problem = problem_of(problem_type, len(labels))
-    regression, multiple = problem is Problem.REGRESSION, problem is Problem.MULTI_LABEL
-    if wanted and (regression or (wanted == "vector" and not multiple)):
-        head = "gives a number" if regression else "picks one label"
-        raise DataError(f"{source}: --labels {wanted} does not fit, the head {head}; leave it out")
-    if not multiple:
+    _check_wanted(wanted, problem, source)
+    if problem is not Problem.MULTI_LABEL:
         rows = [_alone(row) for row in rows]
     given = [row for row in rows if row.label is not None]
     if not given:
         return LabelReading("none", [None] * len(rows), "no row has a label")
-    if regression and len(labels) > 1:
+    if problem is Problem.REGRESSION:
+        return _regression(rows, given, len(labels), source)
+    asked = _Asked(Names(labels), problem is Problem.MULTI_LABEL, wanted, source)
+    _check_flags(given, asked, columns)
+    if any(isinstance(row.label, Flags) for row in given):
+        return _columns(rows, asked)
+    return _classes(rows, given, asked)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What labels are read for. names: of the head. multiple: whether it gives several.
+
+    wanted, source: as `read_labels` has them.
+    """
+
+    names: Names
+    multiple: bool
+    wanted: str | None
+    source: str
+
+
+def _check_wanted(wanted: str | None, problem: Problem, source: str) -> None:
+    """Raises DataError when labels of this kind are none of such a head."""
+    regression, multiple = problem is Problem.REGRESSION, problem is Problem.MULTI_LABEL
+    if wanted and (regression or (wanted == "vector" and not multiple)):
+        head = "gives a number" if regression else "picks one label"
+        raise DataError(f"{source}: --labels {wanted} does not fit, the head {head}; leave it out")
+
+
+def _regression(rows: Sequence[TextRow], given: Sequence[TextRow], numbers: int, source: str) -> LabelReading:
+    """The labels as numbers. numbers: that the head gives."""
+    if numbers > 1:
         raise DataError(
-            f"{source}: the head gives {len(labels)} numbers, and labels for such a head are not supported; use texts "
+            f"{source}: the head gives {numbers} numbers, and labels for such a head are not supported; use texts "
             "without labels, with --calibrate"
         )
-    if regression:
-        return _unlabelled(rows) if len(given) > 1 and _minus_one(given) else _numbers(rows)
-    names = Names(labels)
+    return _unlabelled(rows) if len(given) > 1 and _minus_one(given) else _numbers(rows)
+
+
+def _check_flags(given: Sequence[TextRow], asked: _Asked, columns: Sequence[str]) -> None:
+    """Raises DataError when the one column of labels has 0 and 1 for one of the head's labels alone."""
+    names = asked.names
     whose = names.find(columns[0]) if len(columns) == 1 else None
-    said = multiple or (not wanted and (len(names.labels), whose) != (2, 1))  # ids of a head of two say the same
+    # Ids of a head of two say the same.
+    said = asked.multiple or (not asked.wanted and (len(names.labels), whose) != (2, 1))
     if said and whose is not None and all(_is_flag(row) for row in given):
-        one = "a column for each, with --label-column" if multiple else "a column that holds the label of each row"
+        one = (
+            "a column for each, with --label-column" if asked.multiple else "a column that holds the label of each row"
+        )
         raise DataError(
-            f"{source}: the column {shown(columns[0])} has 0 and 1 for one of the head's labels, "
+            f"{asked.source}: the column {shown(columns[0])} has 0 and 1 for one of the head's labels, "
             f"{some(names.labels)}; name {one}"
         )
-    if any(isinstance(row.label, Flags) for row in given):
-        return _columns(rows, names, multiple, wanted, source)
-    readings = many(names) if multiple else single(names)
+
+
+def _classes(rows: Sequence[TextRow], given: Sequence[TextRow], asked: _Asked) -> LabelReading:
+    """The labels as names, ids or vectors."""
+    names, wanted = asked.names, asked.wanted
+    readings = many(names) if asked.multiple else single(names)
     found = {kind: _read(reader, given) for kind, reader in readings.items()}
     if not wanted and _crossed(given, names):
         del found["ids"]
@@ -77,13 +115,13 @@ def read_labels(
     if not wanted and "names" in fitting and all(_is_named(row.label) for row in given):
         fitting = ["names"]  # the dataset's own ids need not be the head's
     if wanted and wanted not in fitting:
-        _refuse_row(given, {wanted: found[wanted]}, names, multiple)
-    if not fitting and not multiple and _minus_one(given):
+        _refuse_row(given, {wanted: found[wanted]}, asked)
+    if not fitting and not asked.multiple and _minus_one(given):
         return _unlabelled(rows)
     if not fitting:
-        _refuse_row(given, found, names, multiple)
+        _refuse_row(given, found, asked)
     if not wanted:
-        _ask(given, {kind: found[kind] for kind in fitting}, names, source)
+        _ask(given, {kind: found[kind] for kind in fitting}, asked)
     kind = wanted or _plainest(fitting, given)
     targets = iter(found[kind])
     every = [None if row.label is None else next(targets) for row in rows]
@@ -136,15 +174,16 @@ def _plainest(fitting: Sequence[str], given: Sequence[TextRow]) -> str:
     return "ids" if numbers and "ids" in fitting else fitting[0]
 
 
-def _ask(given: Sequence[TextRow], found: dict[str, list[Label]], names: Names, source: str) -> None:
+def _ask(given: Sequence[TextRow], found: dict[str, list[Label]], asked: _Asked) -> None:
+    """Raises DataError where two readings that fit mean different labels."""
     said = {kind: _ONE.get(kind, kind) for kind in found}
     first, *others = found
     for n, row in enumerate(given):
         other = next((kind for kind in others if found[kind][n] != found[first][n]), None)
         if other is not None:
-            meant = [f"as {said[k]} {shown(row.label)} is {_meaning(found[k][n], names)}" for k in (first, other)]
+            meant = [f"as {said[k]} {shown(row.label)} is {_meaning(found[k][n], asked.names)}" for k in (first, other)]
             raise DataError(
-                f"{source}: the labels can be read as {' or as '.join(said.values())}: {'; '.join(meant)} "
+                f"{asked.source}: the labels can be read as {' or as '.join(said.values())}: {'; '.join(meant)} "
                 f"({row.where}). Say {' or '.join(f'--labels {kind}' for kind in found)}"
             )
 
@@ -154,11 +193,12 @@ def _meaning(target: Label, names: Names) -> str:
     return some([f"label {n} ({names.labels[n]})" for n in hot], 4) or "no label"
 
 
-def _refuse_row(given: Sequence[TextRow], found: dict[str, list[Label]], names: Names, multiple: bool) -> None:
+def _refuse_row(given: Sequence[TextRow], found: dict[str, list[Label]], asked: _Asked) -> None:
     """Name the first row that does not fit the reading which most rows fit."""
     kind = max(found, key=lambda k: sum(target is not None for target in found[k]))
     at = found[kind].index(None)
-    row, n = given[at], len(names.labels)
+    row, names, multiple = given[at], asked.names, asked.multiple
+    n = len(names.labels)
     said = f"{row.where}: label {shown(row.label)} is not one of the checkpoint's: {some(names.labels)}"
     if isinstance(row.label, (tuple, Flags)) and not multiple:
         raise DataError(f"{row.where}: several labels, {_PICKS_ONE}; or else give one label a row")
@@ -223,12 +263,13 @@ _PICKS_ONE = (
 )
 
 
-def _columns(rows: Sequence[TextRow], names: Names, multiple: bool, wanted: str | None, source: str) -> LabelReading:
+def _columns(rows: Sequence[TextRow], asked: _Asked) -> LabelReading:
+    names, source = asked.names, asked.source
     columns = next(row.label.columns for row in rows if isinstance(row.label, Flags))
-    if not multiple:
+    if not asked.multiple:
         raise DataError(f"{source}: several label columns, {_PICKS_ONE}; or else write the label into one column")
-    if wanted:
-        raise DataError(f"{source}: --labels {wanted} does not fit label columns of 0 and 1; leave it out")
+    if asked.wanted:
+        raise DataError(f"{source}: --labels {asked.wanted} does not fit label columns of 0 and 1; leave it out")
     order = [names.find(column) for column in columns]
     if all(found is None for found in order):
         order = list(range(len(columns)))
