@@ -71,24 +71,8 @@ def simulate(
     goal: the simulation ends early once this is certainly missed.
     """
     draw = random.Random(seed)  # noqa: S311 - no secret
-    latencies: list[float] = []
-    slow = refused = 0
-    most_slow = most_refused = math.inf
-    if goal is not None:  # with some room, as it is not known how many requests come
-        most_slow, most_refused = (2 * share * load.expected + _FEW for share in (0.01, goal.refused))
-    patience = math.inf if goal is None else goal.p99
-
-    def ended(request: Request, now: float, answered: bool) -> None:
-        nonlocal slow, refused
-        if request.at < load.counted:
-            return
-        if answered:
-            latencies.append(now - request.at)
-            slow += now - request.at > patience
-        else:
-            refused += 1
-
-    processes = [Process(replica, draw, ended) for _ in range(replicas * replica.size.workers)]
+    count = _Count(load, goal)
+    processes = [Process(replica, draw, count.ended) for _ in range(replicas * replica.size.workers)]
     events: list[tuple[float, int]] = []
     now = 0.0
     missed = False
@@ -96,7 +80,7 @@ def simulate(
     for arrival in load.arrivals:
         while events and events[0][0] <= arrival.at:
             now = _step(events, processes)
-        if slow > most_slow or refused > most_refused:
+        if count.too_many:
             missed = True
             break
         index = choose()
@@ -107,7 +91,36 @@ def simulate(
     available = max(now, 1e-9) * len(processes)
     model = sum(process.model_seconds for process in processes) / available
     cores = sum(process.core_seconds for process in processes) / (available * replica.size.threads)
-    return Outcome(sorted(latencies), refused, now, model, cores, missed)
+    return Outcome(sorted(count.latencies), count.refused, now, model, cores, missed)
+
+
+class _Count:
+    """The requests of a load that have ended, of those that count."""
+
+    def __init__(self, load: Load, goal: Goal | None) -> None:
+        self.latencies: list[float] = []
+        self.refused = 0
+        self._first = load.counted
+        self._slow = 0
+        self._patience = math.inf if goal is None else goal.p99
+        self._most_slow = self._most_refused = math.inf
+        if goal is not None:  # with some room, as it is not known how many requests come
+            self._most_slow, self._most_refused = (2 * share * load.expected + _FEW for share in (0.01, goal.refused))
+
+    def ended(self, request: Request, now: float, answered: bool) -> None:
+        """Count a request that was answered, or refused."""
+        if request.at < self._first:
+            return
+        if answered:
+            self.latencies.append(now - request.at)
+            self._slow += now - request.at > self._patience
+        else:
+            self.refused += 1
+
+    @property
+    def too_many(self) -> bool:
+        """Whether so many were slow or refused that the goal is certainly missed."""
+        return self._slow > self._most_slow or self.refused > self._most_refused
 
 
 def _step(events: list[tuple[float, int]], processes: Sequence[Process]) -> float:
