@@ -10,7 +10,7 @@ import asyncio
 import json
 import resource
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
@@ -143,57 +143,84 @@ def send(urls: Sequence[str], arrivals: Sequence[Arrival], bodies: Sequence[byte
 
 
 async def _send(urls: Sequence[str], arrivals: Sequence[Arrival], bodies: Sequence[bytes], skip: float) -> Sent:
-    loop = asyncio.get_running_loop()
-    places = [(str(parts.hostname), parts.port or 80) for parts in map(urlsplit, urls)]
-    idle: list[list[_Connection]] = [[] for _ in places]
-    every: list[_Connection] = []
-    latencies: list[float] = []
-    lateness: list[float] = []
-    refused = failed = in_time = 0
-    last = arrivals[-1].at
-    begun = perf_counter() + 0.1
+    servers = [_Server(str(parts.hostname), parts.port or 80) for parts in map(urlsplit, urls)]
+    load = _Load(perf_counter() + 0.1, arrivals[-1].at, skip)
+    waiting: set[asyncio.Task[None]] = set()
+    for n, (arrival, request) in enumerate(zip(arrivals, bodies, strict=True)):
+        wait = load.begun + arrival.at - perf_counter()
+        if wait > 0:
+            await asyncio.sleep(wait)
+        task = asyncio.create_task(load.ask(servers[n % len(servers)], arrival.at, request))
+        waiting.add(task)
+        task.add_done_callback(waiting.discard)
+    if waiting:
+        _, left = await asyncio.wait(waiting, timeout=_LEAVE)
+        load.failed += len(left)
+        for task in left:
+            task.cancel()
+    for server in servers:
+        server.close()
+    return load.sent()
 
-    async def one(target: int, due: float, request: bytes) -> None:
-        nonlocal refused, failed, in_time
-        counts = due >= skip
-        if counts:
-            lateness.append(perf_counter() - begun - due)
-        free = idle[target]
-        connection = free.pop() if free else None
+
+class _Server:
+    """Where requests go, and the connections to it, which are used again."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host, self._port = host, port
+        self._every: list[_Connection] = []
+        self._idle: list[_Connection] = []
+
+    async def ask(self, request: bytes) -> int:
+        """The status; 0 when no answer came."""
+        connection = self._idle.pop() if self._idle else None
         if connection is None or not connection.open:
             try:
-                _, connection = await loop.create_connection(_Connection, *places[target])
+                _, connection = await asyncio.get_running_loop().create_connection(_Connection, self._host, self._port)
             except OSError:
-                failed += 1
-                return
-            every.append(connection)
+                return 0
+            self._every.append(connection)
         status = await connection.ask(request)
-        now = perf_counter() - begun
-        free.append(connection)
+        self._idle.append(connection)
+        return status
+
+    def close(self) -> None:
+        """End every connection."""
+        for connection in self._every:
+            connection.close()
+
+
+@dataclass
+class _Load:
+    """Requests that are sent, and what became of those that count: due after `skip` seconds. last: the last is due."""
+
+    begun: float
+    last: float
+    skip: float
+    latencies: list[float] = field(default_factory=list)
+    lateness: list[float] = field(default_factory=list)
+    refused: int = 0
+    failed: int = 0
+    in_time: int = 0
+
+    async def ask(self, server: _Server, due: float, request: bytes) -> None:
+        """Send one request, and count it."""
+        counts = due >= self.skip
+        if counts:
+            self.lateness.append(perf_counter() - self.begun - due)
+        status = await server.ask(request)
+        now = perf_counter() - self.begun
         if not counts:
             return
         if status == 200:
-            latencies.append(now - due)
-            in_time += now <= last
+            self.latencies.append(now - due)
+            self.in_time += now <= self.last
         elif status == 429:
-            refused += 1
+            self.refused += 1
         else:
-            failed += 1
+            self.failed += 1
 
-    open_ones: set[asyncio.Task[None]] = set()
-    for n, (arrival, request) in enumerate(zip(arrivals, bodies, strict=True)):
-        wait = begun + arrival.at - perf_counter()
-        if wait > 0:
-            await asyncio.sleep(wait)
-        task = asyncio.create_task(one(n % len(places), arrival.at, request))
-        open_ones.add(task)
-        task.add_done_callback(open_ones.discard)
-    if open_ones:
-        _, left = await asyncio.wait(open_ones, timeout=_LEAVE)
-        failed += len(left)
-        for task in left:
-            task.cancel()
-    for connection in every:
-        connection.close()
-    late = float(np.quantile(lateness, 0.99)) if lateness else 0.0
-    return Sent(sorted(latencies), refused, failed, late, last - skip, in_time)
+    def sent(self) -> Sent:
+        """The figures."""
+        late = float(np.quantile(self.lateness, 0.99)) if self.lateness else 0.0
+        return Sent(sorted(self.latencies), self.refused, self.failed, late, self.last - self.skip, self.in_time)
