@@ -69,6 +69,21 @@ class Lengths:
 QUICK = Lengths(capacity=3, rounds=2, steady=3, overload=3, over_time=7, mix=3, leave=3, shares=(0.2, 0.6, 0.95))
 
 
+@dataclass(frozen=True)
+class Scenario:
+    """One run of the script. rate: texts a second. label: what it is called where a threshold does not hold.
+
+    rows: texts of a request. margin: seconds by which p99 may be above the bound of admission.
+    """
+
+    name: str
+    rate: float
+    seconds: int
+    label: str
+    rows: int = ROWS
+    margin: float = MARGIN
+
+
 @dataclass
 class Bench:
     """What all runs share. missed: thresholds that did not hold, each as a sentence."""
@@ -80,22 +95,14 @@ class Bench:
     missed: list[str] = field(default_factory=list)
     checked: int = 0
 
-    def k6(
-        self,
-        target: Server,
-        scenario: str,
-        rate: float,
-        seconds: int,
-        label: str,
-        rows: int = ROWS,
-        margin: float = MARGIN,
-    ) -> dict[str, Any]:
-        """Run one scenario at `rate` texts a second; its metrics. What did not hold is kept in `missed`."""
+    def k6(self, target: Server, asked: Scenario) -> dict[str, Any]:
+        """Run one scenario; its metrics. What did not hold is kept in `missed`."""
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "summary.json"
-            settings = {"URL": target.url, "SCENARIO": scenario, "RATE": f"{rate / rows:.2f}", "SECONDS": str(seconds)}
-            settings |= {"ROWS": str(rows), "BOUND": str(self.bound), "MARGIN": str(margin), "OUT": str(out)}
-            settings |= {"TEXTS": str(self.texts), "QUESTIONS": str(self.questions), "PATIENCE_MS": str(PATIENCE_MS)}
+            settings = {"URL": target.url, "SCENARIO": asked.name, "RATE": f"{asked.rate / asked.rows:.2f}"}
+            settings |= {"SECONDS": str(asked.seconds), "ROWS": str(asked.rows), "MARGIN": str(asked.margin)}
+            settings |= {"BOUND": str(self.bound), "PATIENCE_MS": str(PATIENCE_MS), "OUT": str(out)}
+            settings |= {"TEXTS": str(self.texts), "QUESTIONS": str(self.questions)}
             k6 = Path(sys.executable).with_name("k6")
             command = [str(k6 if k6.exists() else "k6"), "run", "--quiet", "--no-usage-report", str(SCRIPT)]
             with pinned(GENERATOR):
@@ -103,6 +110,11 @@ class Bench:
             if not out.exists():
                 raise SystemExit(f"k6: {ended.stderr}")
             metrics: dict[str, Any] = json.loads(out.read_text())
+        self._check(metrics, asked.label)
+        return metrics
+
+    def _check(self, metrics: dict[str, Any], label: str) -> None:
+        """Keep which thresholds did not hold."""
         for name, metric in metrics.items():
             for rule, verdict in metric.get("thresholds", {}).items():
                 if ">=" not in rule:
@@ -110,7 +122,6 @@ class Bench:
                     if not verdict["ok"]:
                         value = metric["values"].get(rule.partition("<")[0].partition("==")[0])
                         self.missed.append(f"{label}: {name} {rule} does not hold; it is {value:.0f}")
-        return metrics
 
 
 def count(metrics: dict[str, Any], name: str) -> int:
@@ -176,7 +187,7 @@ def measure(bench: Bench, target: Server, chosen: ArtifactSet, dense: float | No
 
         def offer(rate: float) -> tuple[float, float]:
             label = f"{name}, capacity"
-            metrics = bench.k6(target, "steady", rate, lengths.capacity, label, rows, UNREAD)
+            metrics = bench.k6(target, Scenario("steady", rate, lengths.capacity, label, rows, UNREAD))
             ran = summary(metrics, lengths.capacity)
             return ran["offered"], ran["goodput"]
 
@@ -191,21 +202,21 @@ def measure(bench: Bench, target: Server, chosen: ArtifactSet, dense: float | No
         ladder += [(share, "dense", dense) for share in lengths.shares]
     for share, of, full in ladder:
         label = f"{name}, steady at {share:.0%} of {'its own' if of == 'own' else 'the dense'} capacity"
-        metrics = bench.k6(target, "steady", share * full, lengths.steady, label)
+        metrics = bench.k6(target, Scenario("steady", share * full, lengths.steady, label))
         yield "steady", {"share": share, "of": of, **summary(metrics, lengths.steady)}
     for times in OVERLOADS:
         label = f"{name}, {times} x overload"
-        metrics = bench.k6(target, "steady", times * large, lengths.overload, label, OVERLOAD_ROWS)
+        metrics = bench.k6(target, Scenario("steady", times * large, lengths.overload, label, OVERLOAD_ROWS))
         yield "overload", {"times": times, **summary(metrics, lengths.overload)}
     for scenario in ("ramp", "spike"):
         rows, full = (OVERLOAD_ROWS, large) if scenario == "spike" else (ROWS, capacity)
-        metrics = bench.k6(target, scenario, full, lengths.over_time, f"{name}, {scenario}", rows)
+        metrics = bench.k6(target, Scenario(scenario, full, lengths.over_time, f"{name}, {scenario}", rows))
         yield scenario, buckets(metrics, lengths.over_time)
-    metrics = bench.k6(target, "mix", MIX_SHARE * (dense or capacity), lengths.mix, f"{name}, mix")
+    metrics = bench.k6(target, Scenario("mix", MIX_SHARE * (dense or capacity), lengths.mix, f"{name}, mix"))
     tasks = {task: latency(metrics, f"{{task:{task}}}") for task in ("classify", "answer")}
     yield "mix", {"requests_per_second": round(MIX_SHARE * (dense or capacity) / ROWS, 1), **tasks}
     before = spared(target)
-    metrics = bench.k6(target, "leave", LEAVE_SHARE * capacity, lengths.leave, f"{name}, clients that leave")
+    metrics = bench.k6(target, Scenario("leave", LEAVE_SHARE * capacity, lengths.leave, f"{name}, clients that leave"))
     yield (
         "leave",
         {"left": count(metrics, "clients_left"), "spared": round(spared(target) - before, 2)}
