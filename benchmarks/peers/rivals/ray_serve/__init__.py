@@ -8,7 +8,6 @@ def _environment(place: Place) -> dict[str, str]:
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_AUTH_MODE": "disabled",
         "RAY_raylet_start_wait_time_s": "120",
-        "serve.ingress of FastAPI": "its documentation has it; wrong bodies otherwise get 500",
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_TMPDIR": str(place.scratch),
         "PEERS_PORT": str(place.port),
@@ -23,6 +22,7 @@ RIVAL = Rival(
     forms=ANY_FORM,
     settings={
         "serve.batch, max_batch_size=32, batch_wait_timeout_s=0.002": "its documentation has it for throughput",
+        "serve.ingress of FastAPI": "its documentation has it; wrong bodies otherwise get 500",
         "RAY_SERVE_ENABLE_HA_PROXY=1": "its proxy in Python adds several milliseconds a request",
         "max_ongoing_requests=64": "two batches, so that one gathers while the other runs; the default is 5",
         "started on all cores, and put on one when it answers": "its node ends when a part of it takes 15 s to start",
