@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,35 +42,7 @@ def load_model(
 
     changes: settings of the model that are others than in its config.json.
     """
-    import transformers
-
-    auto = getattr(transformers, f"AutoModelFor{TASKS[task].auto}")
-    logging = transformers.utils.logging
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        model, info = auto.from_pretrained(
-            str(folder),
-            dtype=torch.float32,
-            use_safetensors=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=adapter is not None,
-            trust_remote_code=False,
-            local_files_only=True,
-            **changes,
-        )
-    except Exception as error:
-        if "mismatched" in str(error):
-            raise CheckpointError(
-                f"{folder}: the weights have other shapes than config.json asks for; is it this checkpoint's?"
-            ) from error
-        raise CheckpointError(
-            f"{folder}: the weights could not be read ({first_line(error)}); save the checkpoint again"
-        ) from error
-    finally:
-        logging.set_verbosity(verbosity)
-        logging.enable_progress_bar()
+    model, info = _read(folder, task, adapter is not None, changes)
     said = unread(info["unexpected_keys"], folder)
     notes = [said] if said else []
     missing = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
@@ -84,6 +57,50 @@ def load_model(
             f"{' '.join(named) or 'no architecture'}"
         )
     return Pretrained(model, model.state_dict(), model.config, notes)
+
+
+def _read(folder: Path, task: str, adapted: bool, changes: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """transformers' model of a directory, and what it says of the loading. Raises CheckpointError.
+
+    adapted: an adapter may bring a head of another shape than the base has.
+    """
+    import transformers
+
+    auto = getattr(transformers, f"AutoModelFor{TASKS[task].auto}")
+    try:
+        with _silent(transformers.utils.logging):
+            model, info = auto.from_pretrained(
+                str(folder),
+                dtype=torch.float32,
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=adapted,
+                trust_remote_code=False,
+                local_files_only=True,
+                **changes,
+            )
+    except Exception as error:
+        if "mismatched" in str(error):
+            raise CheckpointError(
+                f"{folder}: the weights have other shapes than config.json asks for; is it this checkpoint's?"
+            ) from error
+        raise CheckpointError(
+            f"{folder}: the weights could not be read ({first_line(error)}); save the checkpoint again"
+        ) from error
+    return model, info
+
+
+@contextmanager
+def _silent(logging: Any) -> Iterator[None]:
+    """Inside, transformers tells errors alone."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        logging.enable_progress_bar()
 
 
 def own_state(
