@@ -47,17 +47,24 @@ def score(
             report.stage("Loading the artifact and checking it")
             chosen = form or next(iter(open_artifact(source).manifest.forms))
             with load(source, chosen, threads=count) as loaded:
-                m = loaded.manifest
-                if task not in (None, m.task):
-                    raise ConfigError(f"--task {task}: {source} is an artifact for {m.task}; leave --task out")
-                subject = Subject(TASKS[m.task], m.labels, m.provenance.get("problem_type"), loaded.tokenizer.side)
-                return _scored(Trial(subject, loaded.tokenizer, _told(loaded), report), data, options)
+                if task not in (None, loaded.manifest.task):
+                    raise ConfigError(
+                        f"--task {task}: {source} is an artifact for {loaded.manifest.task}; leave --task out"
+                    )
+                return _scored(_of_artifact(loaded, report), data, options)
         if form is not None:
             raise ConfigError(f"--form {form}: {source} is a checkpoint, and only an artifact has forms")
         report.stage("Loading the checkpoint and checking it against transformers")
         checkpoint, _ = load_checked(source, task, report)
         predict = torch_predictor(checkpoint.model)
         return _scored(Trial(checkpoint.subject, checkpoint.served_tokenizer, predict, report), data, options)
+
+
+def _of_artifact(loaded: Loaded, report: Report) -> Trial:
+    manifest = loaded.manifest
+    problem = manifest.provenance.get("problem_type")
+    subject = Subject(TASKS[manifest.task], manifest.labels, problem, loaded.tokenizer.side)
+    return Trial(subject, loaded.tokenizer, _told(loaded), report)
 
 
 def _scored(model: Trial, data: str | Path, options: Options) -> Metrics:
