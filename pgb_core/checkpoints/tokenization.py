@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 from tokenizers import Encoding, Tokenizer
 
 from pgb_core.checkpoints.files import first_line, read_json, refuse_own_code, refuse_pointer
+from pgb_core.checkpoints.token_types import with_types
 from pgb_core.errors import CheckpointError
 from pgb_core.model.encoder import EncoderConfig
 from pgb_core.tasks import TASKS, Task
@@ -78,27 +79,26 @@ def read_tokenization(folder: Path, model: EncoderConfig) -> Tokenization:
     spec = json.loads(theirs.backend_tokenizer.to_str())
     if (spec.get("model") or {}).get("dropout"):
         raise CheckpointError(f"{folder / FILE}: dropout is set, so equal texts give different tokens; remove it")
-    notes: list[str] = []
-    doubts: list[str] = []
-    asked = settings.get("tokenizer_class")
-    used = type(theirs).__name__
-    # transformers 4 has two classes of each, of which the one that is read here ends in Fast, and another general one.
-    general = used in ("TokenizersBackend", "PreTrainedTokenizerFast")
-    if isinstance(asked, str) and not general and used.removesuffix("Fast") != asked.removesuffix("Fast"):
-        doubts.append(f"tokenizer_class is {asked}; transformers reads it by {used}")
-    elif isinstance(asked, str) and general and asked not in _AS_FILE:
-        doubts.append(f"tokenizer_class {asked} is not known to transformers, which reads {FILE} as it is")
     wanted = "token_type_ids" in theirs.model_input_names
     top = model.types - 1 if wanted and model.types else 0
-    _fit_types(spec, top, wanted, model, notes)
-    tokenizer = Tokenizer.from_str(json.dumps(spec))
+    fitted = with_types(spec, top)
+    tokenizer = Tokenizer.from_str(json.dumps(fitted))
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    max_length = _length(theirs, settings, model, tokenizer, folder, notes)
-    _fit_ids(tokenizer, model, folder, doubts)
-    doubts += _of_other_case(spec)
-    notes.append(_vocabulary(tokenizer, theirs, side, max_length))
-    return Tokenization(tokenizer, top, max_length, side, tuple(notes), tuple(doubts), theirs)
+    length, cut = _length(theirs.model_max_length, model.max_length)
+    if length < max(_SHORTEST, tokenizer.num_special_tokens_to_add(True) + 2):
+        own = "model_max_length" in settings
+        where = f"model_max_length is {theirs.model_max_length}" if own else f"it has {model.max_length} positions"
+        raise CheckpointError(f"{folder}: {where}; inputs of {length} tokens leave no room for a text, set it higher")
+    other_types = fitted["post_processor"] != spec.get("post_processor")
+    types = [_of_types(top, wanted, model.types)] if model.types and other_types else []
+    notes = [*types, *cut, _vocabulary(tokenizer, theirs, side, length)]
+    doubts = [
+        *_of_other_class(type(theirs).__name__, settings.get("tokenizer_class")),
+        *_fit_ids(tokenizer, model, folder),
+        *_of_other_case(fitted),
+    ]
+    return Tokenization(tokenizer, top, length, side, tuple(notes), tuple(doubts), theirs)
 
 
 def encode(reading: Tokenization, text: str, pair: str | None, task: Task) -> list[tuple[list[int], list[int]]]:
@@ -231,28 +231,38 @@ def _load(folder: Path) -> Any:
     return theirs
 
 
-def _length(
-    theirs: Any, settings: Mapping[str, Any], model: EncoderConfig, tokenizer: Tokenizer, folder: Path, notes: list[str]
-) -> int:
-    """Tokens of the longest input: what the tokenizer cuts at, and no more than the model has positions."""
-    said = theirs.model_max_length
-    wanted = int(said) if said is not None and said < 1 << 30 else model.max_length
-    if wanted > model.max_length:
-        notes.append(f"model_max_length is {wanted}; inputs are cut at the model's {model.max_length} positions")
-    elif wanted < model.max_length:
-        notes.append(f"model_max_length cuts inputs at {wanted} tokens; the model has {model.max_length} positions")
-    length = min(wanted, model.max_length)
-    special = tokenizer.num_special_tokens_to_add(True)
-    if length < max(_SHORTEST, special + 2):
-        where = (
-            f"model_max_length is {said}" if "model_max_length" in settings else f"it has {model.max_length} positions"
-        )
-        raise CheckpointError(f"{folder}: {where}; inputs of {length} tokens leave no room for a text, set it higher")
-    return length
+def _of_other_class(used: str, asked: object) -> list[str]:
+    """What to say where transformers reads the tokenizer by another class than its settings ask for."""
+    if not isinstance(asked, str):
+        return []
+    # transformers 4 has two classes of each, of which the one that is read here ends in Fast, and another general one.
+    general = used in ("TokenizersBackend", "PreTrainedTokenizerFast")
+    if not general and used.removesuffix("Fast") != asked.removesuffix("Fast"):
+        return [f"tokenizer_class is {asked}; transformers reads it by {used}"]
+    if general and asked not in _AS_FILE:
+        return [f"tokenizer_class {asked} is not known to transformers, which reads {FILE} as it is"]
+    return []
 
 
-def _fit_ids(tokenizer: Tokenizer, model: EncoderConfig, folder: Path, doubts: list[str]) -> None:
-    """Every id that can come out of the tokenizer is a row of the table."""
+def _length(said: float | None, most: int) -> tuple[int, list[str]]:
+    """Tokens of the longest input, and what to say of it. said: where the tokenizer cuts. most: the model's limit."""
+    wanted = int(said) if said is not None and said < 1 << 30 else most
+    if wanted > most:
+        return most, [f"model_max_length is {wanted}; inputs are cut at the model's {most} positions"]
+    if wanted < most:
+        return wanted, [f"model_max_length cuts inputs at {wanted} tokens; the model has {most} positions"]
+    return wanted, []
+
+
+def _of_types(top: int, wanted: bool, types: int) -> str:
+    """What to say where types are read as others. wanted: whether the model is given any. types: that it has."""
+    if wanted:
+        return f"token types above {top} are read as {top}: the table has {types} row{'s' * (types > 1)}"
+    return "every token is of type 0, as model_input_names does not name token_type_ids"
+
+
+def _fit_ids(tokenizer: Tokenizer, model: EncoderConfig, folder: Path) -> list[str]:
+    """What is doubtful about its ids. Raises CheckpointError where one of them is no row of the table."""
     vocabulary = tokenizer.get_vocab(with_added_tokens=True)
     # Versions of transformers differ on tokens that tokenizer.json alone adds.
     for token, number in added_tokens(folder).items():
@@ -279,9 +289,10 @@ def _fit_ids(tokenizer: Tokenizer, model: EncoderConfig, folder: Path, doubts: l
     if not 0 <= model.pad_id < model.vocab:
         raise CheckpointError(f"{folder}: pad_token_id is {model.pad_id}, outside the table of {model.vocab} rows")
     if len(vocabulary) < model.vocab - max(_ROUNDING, model.vocab // 10):
-        doubts.append(
+        return [
             f"the tokenizer knows {len(vocabulary)} tokens and the model {model.vocab}: is it this model's tokenizer?"
-        )
+        ]
+    return []
 
 
 def _of_other_case(spec: Mapping[str, Any]) -> list[str]:
@@ -314,52 +325,6 @@ def _encoded(tokenizer: Tokenizer, text: str, pair: str | None = None) -> Encodi
             f"the tokenizer fails on the text {text[:30]!r} ({first_line(error)}); does it know the token for unknown "
             f"words, and is {FILE} whole?"
         ) from error
-
-
-def _fit_types(spec: dict[str, Any], top: int, wanted: bool, model: EncoderConfig, notes: list[str]) -> None:
-    """Types that the model has no row for, or is never given, are written as those it is given."""
-    processor = spec.get("post_processor")
-    changed = _clamped(processor, top)
-    if changed == processor:
-        return
-    spec["post_processor"] = changed
-    if not model.types:
-        return
-    notes.append(
-        f"token types above {top} are read as {top}: the table has {model.types} row{'s' * (model.types > 1)}"
-        if wanted
-        else "every token is of type 0, as model_input_names does not name token_type_ids"
-    )
-
-
-def _clamped(processor: dict[str, Any] | None, top: int) -> dict[str, Any] | None:
-    """A post-processor whose types are at most `top`."""
-    if processor is None:
-        # Without one, the library gives the second text of a pair type 1.
-        return None if top else _template([], [], 0)
-    if processor["type"] == "Sequence":
-        return {**processor, "processors": [_clamped(each, top) for each in processor["processors"]]}
-    if processor["type"] == "BertProcessing" and not top:
-        return _template([processor["cls"]], [processor["sep"]], top)
-    if processor["type"] == "TemplateProcessing":
-        return {**processor, **{name: _lowered(processor[name], top) for name in ("single", "pair")}}
-    return processor
-
-
-def _lowered(pieces: Sequence[Mapping[str, Any]], top: int) -> list[dict[str, Any]]:
-    return [{kind: {**body, "type_id": min(body["type_id"], top)} for kind, body in piece.items()} for piece in pieces]
-
-
-def _template(first: Sequence[Sequence[Any]], last: Sequence[Sequence[Any]], top: int) -> dict[str, Any]:
-    """A template of [token, id] pairs around one text, and around and between two."""
-
-    def special(tokens: Sequence[Sequence[Any]], kind: int) -> Iterator[dict[str, Any]]:
-        return ({"SpecialToken": {"id": token, "type_id": kind}} for token, _ in tokens)
-
-    single = [*special(first, 0), {"Sequence": {"id": "A", "type_id": 0}}, *special(last, 0)]
-    pair = [*single, {"Sequence": {"id": "B", "type_id": min(1, top)}}, *special(last, min(1, top))]
-    named = {token: {"id": token, "ids": [number], "tokens": [token]} for token, number in (*first, *last)}
-    return {"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": named}
 
 
 def _vocabulary(tokenizer: Tokenizer, theirs: Any, side: str, length: int) -> str:
