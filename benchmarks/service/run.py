@@ -21,7 +21,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -227,7 +228,7 @@ def expected_labels(running: Server, texts: list[str]) -> dict[str, str]:
 
 def swap(artifact: Path, texts: list[str], file: Path) -> dict[str, Any]:
     """Versions switched again and again at saturation: no error, no mixed-up answer."""
-    with tempfile.TemporaryDirectory() as folder, _WithVersions(artifact, Path(folder)) as running:
+    with tempfile.TemporaryDirectory() as folder, _versions(artifact, Path(folder)) as running:
         checks = Path(folder) / "labels.json"
         checks.write_text(json.dumps(expected_labels(running, texts)))
         _, served = capacity(artifact, running, texts, file)
@@ -255,7 +256,7 @@ def swap(artifact: Path, texts: list[str], file: Path) -> dict[str, Any]:
 
 def soak(artifact: Path, texts: list[str], file: Path, seconds: float = 600) -> dict[str, Any]:
     """80% load with clients that leave, versions switched and bad requests mixed in."""
-    with tempfile.TemporaryDirectory() as folder, _WithVersions(artifact, Path(folder)) as running:
+    with tempfile.TemporaryDirectory() as folder, _versions(artifact, Path(folder)) as running:
         _, served = capacity(artifact, running, texts, file)
         generator = Generator(running, file, rate=0.8 * served / ROWS, seconds=seconds, rows=ROWS)
         end = time.perf_counter() + seconds
@@ -300,27 +301,17 @@ def _leave(running: Server, texts: list[str]) -> int:
     return 1
 
 
-class _WithVersions:
+@contextmanager
+def _versions(artifact: Path, folder: Path) -> Iterator[Server]:
     """A server with the artifact as two versions of one model, asked with an administrator's key."""
-
-    def __init__(self, artifact: Path, folder: Path) -> None:
-        for version in "12":
-            shutil.copytree(artifact, folder / "models" / "model" / version)
-        keys = folder / "keys"
-        command = [sys.executable, "-m", "service.keys", str(keys), "bench", "--admin"]
-        secret = subprocess.check_output(command, text=True).strip()
-        self._key = secret
-        self._context = server(
-            f"model={folder / 'models' / 'model' / '1'}",
-            *("--models-dir", str(folder / "models"), "--keys-file", str(keys)),
-            cores=SERVICE,
-        )
-
-    def __enter__(self) -> Server:
-        return replace(self._context.__enter__(), key=self._key)
-
-    def __exit__(self, *error: Any) -> None:
-        self._context.__exit__(*error)
+    for version in "12":
+        shutil.copytree(artifact, folder / "models" / "model" / version)
+    keys = folder / "keys"
+    command = [sys.executable, "-m", "service.keys", str(keys), "bench", "--admin"]
+    secret = subprocess.check_output(command, text=True).strip()
+    folders = ("--models-dir", str(folder / "models"), "--keys-file", str(keys))
+    with server(f"model={folder / 'models' / 'model' / '1'}", *folders, cores=SERVICE) as running:
+        yield replace(running, key=secret)
 
 
 BAD: list[dict[str, object]] = [{"inputs": []}, {"inputs": 7}, {"nothing": 1}, {"inputs": "x", "model": "none"}]
