@@ -11,9 +11,10 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -164,6 +165,40 @@ def fitted(table: np.ndarray, times: np.ndarray) -> tuple[dict[str, float], floa
     return dict(zip((*PARTS, "constant"), (found / scale).tolist(), strict=True)), error
 
 
+def priced(form: str, dense: Encoder, every: Sequence[Plan], args: argparse.Namespace) -> dict[str, Any]:
+    """The prices of the parts of a model in a form, fitted to the times of models with these plans."""
+    table = np.array([list(counts(plan).values()) for plan in every])
+    with tempfile.TemporaryDirectory() as folder:
+        models = {
+            str(n): Timed(
+                artifact_of(surgery.apply_plan(dense, plan).eval(), plan, [form], Path(folder) / str(n)).path, form
+            )
+            for n, plan in enumerate(every)
+        }
+        if form.startswith("openvino"):
+            measured = bench.time_in_turns(models, [SHAPE], args.threads, args.seconds)
+            busy = measured.busy
+            times = np.array([timing.minimum(SHAPE) for timing in measured.timings.values()])
+            found, error = fitted(table, times)
+        else:
+            busy = None
+            graphs = [open_artifact(model.path).graph(form) for model in models.values()]
+            spent = [breakdown(graph, SHAPE, args.threads, 40, least=0.0) for graph in graphs]
+            found, error = by_operator(table, spent)
+    unit = found["weights"]
+    prices = {part: round(found[part] / unit, 4) for part in PARTS if part != "weights"}
+    return {
+        "machine": facts(),
+        "threads": args.threads,
+        "script": "benchmarks/prices.py",
+        "milliseconds of a million weights": round(1e6 * unit, 4),
+        "middle relative error of the fit": round(error, 4),
+        "busy": busy,
+        "weight": table_of(form).weight,  # chosen by what models with such plans lose, not measured here
+        "prices": {"tokens": SHAPE[1], **prices},
+    }
+
+
 def main() -> None:
     """Time, fit, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -175,37 +210,8 @@ def main() -> None:
     torch.manual_seed(0)
     dense = Encoder(CONFIG).eval()
     every = list(plans(args.plans, 0))
-    table = np.array([list(counts(plan).values()) for plan in every])
     for form in args.forms:
-        with tempfile.TemporaryDirectory() as folder:
-            models = {
-                str(n): Timed(
-                    artifact_of(surgery.apply_plan(dense, plan).eval(), plan, [form], Path(folder) / str(n)).path, form
-                )
-                for n, plan in enumerate(every)
-            }
-            if form.startswith("openvino"):
-                measured = bench.time_in_turns(models, [SHAPE], args.threads, args.seconds)
-                busy = measured.busy
-                times = np.array([timing.minimum(SHAPE) for timing in measured.timings.values()])
-                found, error = fitted(table, times)
-            else:
-                busy = None
-                graphs = [open_artifact(model.path).graph(form) for model in models.values()]
-                spent = [breakdown(graph, SHAPE, args.threads, 40, least=0.0) for graph in graphs]
-                found, error = by_operator(table, spent)
-        unit = found["weights"]
-        prices = {part: round(found[part] / unit, 4) for part in PARTS if part != "weights"}
-        result = {
-            "machine": facts(),
-            "threads": args.threads,
-            "script": "benchmarks/prices.py",
-            "milliseconds of a million weights": round(1e6 * unit, 4),
-            "middle relative error of the fit": round(error, 4),
-            "busy": busy,
-            "weight": table_of(form).weight,  # chosen by what models with such plans lose, not measured here
-            "prices": {"tokens": SHAPE[1], **prices},
-        }
+        result = priced(form, dense, every, args)
         print(form, json.dumps(result, indent=1), flush=True)
         (FOLDER / f"{form}.json").write_text(json.dumps(result, indent=1) + "\n")
 
