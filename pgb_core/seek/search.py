@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -41,6 +40,8 @@ class Seeker:
         self._config = config
         self._folder = sizes
         self._report = report
+        self._speeds: dict[float, float] = {}
+        self._tried: dict[float, str] = {}  # what each size came to, in words
         self._choosing = Shared(cache_of(config), partial(half, number=0), foretell=False, promises=True)
         nowhere, other = Workspace(sizes / ".none"), self._choosing.judged(partial(half, number=1))
         choosing, self._confirming = (
@@ -84,52 +85,59 @@ class Seeker:
 
     def found(self) -> Promise:
         """The search, and the confirmation."""
-        config = self._config
-        speeds: dict[float, float] = {}
-        tried: dict[float, str] = {}
-        if config.min_speedup is not None:
-            if config.options.learns:
-                self._report.note(
-                    f"--method {config.method} learns what to keep: sizes are timed with what it keeps without training"
-                )
-            keep = largest(SIZES, lambda size: self._fast(size, config.min_speedup or 0.0, speeds, tried))
-            if keep is None:
-                raise PlanError(
-                    f"no size is {config.min_speedup:g} times as fast as the fastest dense form ({_told(tried)})"
-                )
-            self._report.note(f"keep {keep:.0%} is the largest that is fast enough")
-            drop = self._drop(keep)
-            if config.max_drop is not None and drop > config.max_drop:
-                raise PlanError(
-                    f"keep {keep:.0%} is {speeds[keep]:.2f} times as fast and loses {drop:.2f} points; no size has both"
-                )
-        else:
-            keep = smallest(SIZES, lambda size: self._small(size, config.max_drop or 0.0, tried))
-            if keep is None:
-                raise PlanError(
-                    f"no size loses at most {config.max_drop:g} points ({_told(tried)}); more rows, epochs or --train "
-                    "may help"
-                )
-            drop = self._drop(keep)
+        most, least = self._config.max_drop, self._config.min_speedup
+        keep = self._smallest(most or 0.0) if least is None else self._largest(least)
+        drop = self._drop(keep)
+        if least is not None and most is not None and drop > most:
+            raise PlanError(
+                f"keep {keep:.0%} is {self._speeds[keep]:.2f} times as fast and loses {drop:.2f} points; no size has "
+                "both"
+            )
         return self._confirmed(keep, drop)
 
-    def _small(self, keep: float, most: float, tried: dict[float, str]) -> bool | None:
-        """Whether a model of this size loses little enough. tried: gets what it loses, or that it cannot be made."""
+    def _smallest(self, most: float) -> float:
+        """The smallest size that loses at most so many points. Raises PlanError without any."""
+        keep = smallest(SIZES, lambda size: self._small(size, most))
+        if keep is None:
+            raise PlanError(
+                f"no size loses at most {most:g} points ({self._told()}); more rows, epochs or --train may help"
+            )
+        return keep
+
+    def _largest(self, least: float) -> float:
+        """The largest size that is so many times as fast as the dense model. Raises PlanError without any."""
+        config = self._config
+        if config.options.learns:
+            self._report.note(
+                f"--method {config.method} learns what to keep: sizes are timed with what it keeps without training"
+            )
+        keep = largest(SIZES, lambda size: self._fast(size, least))
+        if keep is None:
+            raise PlanError(f"no size is {least:g} times as fast as the fastest dense form ({self._told()})")
+        self._report.note(f"keep {keep:.0%} is the largest that is fast enough")
+        return keep
+
+    def _small(self, keep: float, most: float) -> bool | None:
+        """Whether a model of this size loses little enough; None where it cannot be made."""
         try:
             drop = self._drop(keep)
         except OF_ONE_SIZE as error:
-            self._refused(keep, error, tried)
+            self._refused(keep, error)
             return None
-        tried[keep] = f"{drop:.2f}"
+        self._tried[keep] = f"{drop:.2f}"
         fits = drop <= most
         told = "accepted" if fits else "too much"
         self._report.note(f"keep {keep:.0%}: loses {drop:.2f} points, at most {most:g} are allowed: {told}")
         return fits
 
-    def _refused(self, keep: float, error: Exception, tried: dict[float, str]) -> None:
+    def _refused(self, keep: float, error: Exception) -> None:
         """No model of this size: larger ones are tried."""
-        tried[keep] = "cannot be made"
+        self._tried[keep] = "cannot be made"
         self._report.warn(f"keep {keep:.0%}: {error}")
+
+    def _told(self) -> str:
+        """What each size that was tried came to."""
+        return ", ".join(f"{size:.0%}: {found}" for size, found in self._tried.items())
 
     def _drop(self, keep: float) -> float:
         """Points that the worst form of a size loses on the half that chooses."""
@@ -168,20 +176,20 @@ class Seeker:
             shutil.rmtree(place)
             return None
 
-    def _fast(self, keep: float, least: float, speeds: dict[float, float], tried: dict[float, str]) -> bool | None:
-        """Whether a model of this size is fast enough: planned and cut, and not trained for it."""
+    def _fast(self, keep: float, least: float) -> bool | None:
+        """Whether a model of this size is fast enough: planned and cut, and not trained for it. None as `_small`."""
         untrained = self._plain(keep).model_copy(update={"epochs": 0.0, "steps": None, "eval": None})
         try:
             artifact = self._at(self._untrained(keep), untrained, f"keep {keep:.0%} untrained")
         except OF_ONE_SIZE as error:
-            self._refused(keep, error, tried)
+            self._refused(keep, error)
             return None
-        speeds[keep] = self._speed(keep, artifact)
-        tried[keep] = f"{speeds[keep]:.2f}"
-        fits = speeds[keep] >= least
+        speed = self._speeds[keep] = self._speed(keep, artifact)
+        self._tried[keep] = f"{speed:.2f}"
+        fits = speed >= least
         told = "fast enough" if fits else "too slow"
         self._report.note(
-            f"keep {keep:.0%}: {speeds[keep]:.2f} times as fast as the fastest dense form, {least:g} are asked: {told}"
+            f"keep {keep:.0%}: {speed:.2f} times as fast as the fastest dense form, {least:g} are asked: {told}"
         )
         return fits
 
@@ -235,8 +243,3 @@ class Seeker:
 def _named(keep: float) -> str:
     """How the directories of a size begin."""
     return f"{100 * keep:g}"
-
-
-def _told(tried: Mapping[float, str]) -> str:
-    """What each size came to."""
-    return ", ".join(f"{size:.0%}: {found}" for size, found in tried.items())
