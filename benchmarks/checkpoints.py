@@ -56,6 +56,8 @@ def banking_labels(data: Path) -> list[str]:
         return sorted({row["category"] for row in csv.DictReader(file)})
 
 
+COMMON = ("vocab_size", "id2label", "label2id")  # settings of every shape by the same name
+SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "layer_norm_eps")
 SST2 = "{work}/sst2-train.tsv"
 RECIPES = {
     "banking77": Recipe("bert", "base", "classification", "{data}/banking77/train.csv", 8, 2e-4, banking_labels),
@@ -126,6 +128,33 @@ def renamed(state: Mapping[str, Tensor], shape: str) -> dict[str, Tensor]:
     )
 
 
+def distilbert(given: Mapping[str, Any]) -> Any:
+    """A DistilBERT of the size of a BERT. given: BERT's config.json."""
+    return transformers.DistilBertForSequenceClassification(
+        transformers.DistilBertConfig(
+            **{name: given[name] for name in COMMON},
+            dim=given["hidden_size"],
+            hidden_dim=given["intermediate_size"],
+            n_layers=given["num_hidden_layers"],
+            n_heads=given["num_attention_heads"],
+        )
+    )
+
+
+def roberta(given: Mapping[str, Any]) -> Any:
+    """A RoBERTa of the size of a BERT, with BERT's tokens. given: BERT's config.json."""
+    return transformers.RobertaForSequenceClassification(
+        transformers.RobertaConfig(
+            **{name: given[name] for name in (*COMMON, *SIZES)},
+            max_position_embeddings=given["max_position_embeddings"] + 1,
+            type_vocab_size=1,
+            pad_token_id=0,
+            bos_token_id=101,
+            eos_token_id=102,
+        )
+    )
+
+
 def begun(recipe: Recipe, start: Path, labels: list[str] | None) -> Any:
     """transformers' model with the weights that the recipe starts from; a new head is drawn by seed 0."""
     torch.manual_seed(0)
@@ -139,39 +168,7 @@ def begun(recipe: Recipe, start: Path, labels: list[str] | None) -> Any:
         model: Any = getattr(transformers, f"BertFor{kind}").from_pretrained(start, dtype=torch.float32, **named)
         return model
     given = json.loads((start / "config.json").read_text("utf-8"))
-    common = {"vocab_size": given["vocab_size"], "id2label": given["id2label"], "label2id": given["label2id"]}
-    if recipe.shape == "distilbert":
-        model = transformers.DistilBertForSequenceClassification(
-            transformers.DistilBertConfig(
-                **common,
-                dim=given["hidden_size"],
-                hidden_dim=given["intermediate_size"],
-                n_layers=given["num_hidden_layers"],
-                n_heads=given["num_attention_heads"],
-            )
-        )
-    else:
-        shape = {
-            name: given[name]
-            for name in (
-                "hidden_size",
-                "intermediate_size",
-                "num_hidden_layers",
-                "num_attention_heads",
-                "layer_norm_eps",
-            )
-        }
-        model = transformers.RobertaForSequenceClassification(
-            transformers.RobertaConfig(
-                **common,
-                **shape,
-                max_position_embeddings=given["max_position_embeddings"] + 1,
-                type_vocab_size=1,
-                pad_token_id=0,
-                bos_token_id=101,
-                eos_token_id=102,
-            )
-        )
+    model = distilbert(given) if recipe.shape == "distilbert" else roberta(given)
     state = {name: value.float() for name, value in load_file(start / "model.safetensors").items()}
     missing, unexpected = model.load_state_dict(renamed(state, recipe.shape), strict=False)
     if unexpected or any("position_ids" not in name and "token_type_ids" not in name for name in missing):
