@@ -66,12 +66,27 @@ class Artifact:
 def open_artifact(path: str | Path) -> Artifact:
     """Read and verify. Raises ArtifactError naming the file that is missing, altered or outside."""
     root = Path(path)
+    content, manifest = _read(root)
+    named = [file for record in manifest.forms.values() for file in (record.file, record.check)]
+    for required in (TOKENIZER, PLAN, *named):
+        if required not in manifest.files:
+            raise ArtifactError(f"{root}: the manifest lists no {required}; make the artifact again")
+    for name, expected in manifest.files.items():
+        _check_file(root, name, expected)
+    for name in dict.fromkeys(record.file for record in manifest.forms.values()):
+        if name.endswith(GRAPH):
+            _check_graph(root, name, manifest)
+    return Artifact(root, manifest, hashlib.sha256(content).hexdigest())
+
+
+def _read(root: Path) -> tuple[bytes, Manifest]:
+    """The manifest, as bytes and what they say. Raises ArtifactError."""
     try:
         size = (root / MANIFEST).stat().st_size
         if size > MAX_MANIFEST_BYTES:
             raise ArtifactError(f"{root}: the manifest has {size} bytes, at most {MAX_MANIFEST_BYTES} are read")
         content = (root / MANIFEST).read_bytes()
-        manifest = _manifest(root, content.decode())
+        return content, _manifest(root, content.decode())
     except OSError as error:
         if isinstance(error, PermissionError):
             raise _unreadable(root, MANIFEST, error) from error
@@ -80,26 +95,21 @@ def open_artifact(path: str | Path) -> Artifact:
         raise ArtifactError(f"{root}: {MANIFEST} is not UTF-8") from error
     except ValueError as error:  # of the path: it has a NUL, or what cannot be encoded
         raise ArtifactError(f"{str(root)!a}: no file can have this name; check the path") from error
-    named = [file for record in manifest.forms.values() for file in (record.file, record.check)]
-    for required in (TOKENIZER, PLAN, *named):
-        if required not in manifest.files:
-            raise ArtifactError(f"{root}: the manifest lists no {required}; make the artifact again")
-    for name, expected in manifest.files.items():
-        file = inside(root, name)
-        if not file.is_file():
-            raise ArtifactError(f"{root}: {name} is missing; copy the whole directory")
-        try:
-            found = sha256_of(file)
-        except OSError as error:
-            raise _unreadable(root, name, error) from error
-        if found != expected and is_pointer(file):
-            raise ArtifactError(f"{root}: {name} {UNFETCHED}")
-        if found != expected:
-            raise ArtifactError(f"{root}: {name} is not the file that was written (sha256 differs); copy it again")
-    for name in dict.fromkeys(record.file for record in manifest.forms.values()):
-        if name.endswith(GRAPH):
-            _check_graph(root, name, manifest)
-    return Artifact(root, manifest, hashlib.sha256(content).hexdigest())
+
+
+def _check_file(root: Path, name: str, expected: str) -> None:
+    """Raises ArtifactError when a file is not the one of that sha256."""
+    file = inside(root, name)
+    if not file.is_file():
+        raise ArtifactError(f"{root}: {name} is missing; copy the whole directory")
+    try:
+        found = sha256_of(file)
+    except OSError as error:
+        raise _unreadable(root, name, error) from error
+    if found != expected and is_pointer(file):
+        raise ArtifactError(f"{root}: {name} {UNFETCHED}")
+    if found != expected:
+        raise ArtifactError(f"{root}: {name} is not the file that was written (sha256 differs); copy it again")
 
 
 def _manifest(root: Path, text: str) -> Manifest:
