@@ -42,7 +42,7 @@ from pgb_core.export.write import built
 from pgb_core.inference.batches import prepare_texts, run_all
 from pgb_core.machine import facts
 from pgb_core.model.predict import torch_predictor
-from pgb_core.model.quantize import rounded
+from pgb_core.model.quantise import rounded
 from pgb_core.progress.bars import Bars
 from pgb_core.run.run import Run
 from pgb_core.run.shared import Shared

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pgb_core.export.builder import CONTRIB, Graph
 from pgb_core.model.encoder import Embeddings, Encoder, Head
 from pgb_core.model.linear import Chain, Product
-from pgb_core.model.quantize import quantized
+from pgb_core.model.quantise import quantised
 from pgb_core.tasks import TASKS
 
 OPERATORS = {
@@ -86,7 +86,7 @@ def table_bytes(weight: Tensor) -> int:
 
 def _small_table(g: Graph, name: str, weight: Tensor, index: str) -> str:
     """Look rows of int8 up, and their scales."""
-    whole, scale = quantized(weight, 8)
+    whole, scale = quantised(weight, 8)
     rows = g.op("Gather", f"{name}.whole", g.constant(f"{name}.table", whole), index, axis=0)
     scales = g.op("Gather", f"{name}.scale", g.constant(f"{name}.scales", scale[:, np.newaxis]), index, axis=0)
     return g.op("Mul", name, g.op("Cast", f"{name}.float", rows, to=TensorProto.FLOAT), scales)

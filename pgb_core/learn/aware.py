@@ -18,7 +18,7 @@ from pgb_core.learn.noise import matrices, replaced
 from pgb_core.learn.regime import Regime, Step
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.linear import Linear
-from pgb_core.model.quantize import EVERYWHERE, even, rounded
+from pgb_core.model.quantise import EVERYWHERE, even, rounded
 from pgb_core.plan import WRITING, Role, Site
 
 LARGEST = 127  # of whole numbers of 8 bits, symmetric

@@ -64,8 +64,8 @@ class HardGates(Regime):
 
     def groups(self) -> Sequence[dict[str, Any]]:
         """See Regime."""
-        learnt = [self._heads_log_alpha, *([self._neurons_log_alpha] if self._neurons else [])]
-        return [{"params": learnt, "lr": self._rate}]
+        learned = [self._heads_log_alpha, *([self._neurons_log_alpha] if self._neurons else [])]
+        return [{"params": learned, "lr": self._rate}]
 
     @contextmanager
     def applied(self, step: Step) -> Iterator[None]:

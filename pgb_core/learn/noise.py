@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pgb_core.learn.regime import Regime, Step
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.linear import Linear
-from pgb_core.model.quantize import EVERYWHERE, rounded
+from pgb_core.model.quantise import EVERYWHERE, rounded
 
 PART = 0.3  # of the steps, at their end
 

@@ -13,7 +13,7 @@ EVERYWHERE = 7
 MOVED = 0.65  # of the unevenness of inputs, to the weights
 
 
-def quantized(weight: Tensor, bits: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+def quantised(weight: Tensor, bits: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """weight [out, in] -> whole numbers [out, in] of so many bits, and scales [out]."""
     scale, whole = scaled(weight, bits)
     return whole.to(torch.int8).cpu().numpy(), scale.squeeze(1).float().cpu().numpy()

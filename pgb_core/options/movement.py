@@ -29,5 +29,5 @@ class MovementOptions(WeightsOptions):
 
     @property
     def learns(self) -> bool:
-        """Scores are learnt, and decide what is kept."""
+        """Scores are learned, and decide what is kept."""
         return True

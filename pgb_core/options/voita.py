@@ -1,4 +1,4 @@
-"""Options of gates that are learnt."""
+"""Options of gates that are learned."""
 
 from __future__ import annotations
 
@@ -32,5 +32,5 @@ class VoitaOptions(UnitsOptions):
 
     @property
     def learns(self) -> bool:
-        """Gates are learnt, and decide what is kept."""
+        """Gates are learned, and decide what is kept."""
         return True

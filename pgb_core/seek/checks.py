@@ -16,7 +16,7 @@ from pgb_core.tasks.metrics import Metrics
 from pgb_core.tasks.parts import seen
 
 FEWEST = 40  # rows of a half, below which nothing can be promised
-# Share of the rows of --eval that may be among those to learn from: data sets have a few natural ones, CoLA 1.5%.
+# Share of the rows of --eval that may be among those to learn from: datasets have a few natural ones, CoLA 1.5%.
 MOST_SEEN = 0.05
 
 

@@ -74,7 +74,7 @@ class Queue(Generic[Item]):
     def __init__(self, limits: Limits, cost: Cost) -> None:
         self.limits = limits
         self.closed = False  # whether everything is refused with Unavailable
-        self.seconds_per_token = cost.per_token + cost.fixed / limits.batch_tokens  # learnt from batches
+        self.seconds_per_token = cost.per_token + cost.fixed / limits.batch_tokens  # learned from batches
         self._fixed = cost.fixed
         self._waiting: Waiting[Item] = Waiting(limits.batch_tokens, cost.launch, limits.overtake)
         self._backlog = Backlog()  # tokens
@@ -101,7 +101,7 @@ class Queue(Generic[Item]):
 
         The request is assumed to be as large as admitted requests usually are, or smaller if its `body` has few bytes.
         body: 0 when its bytes are not known yet, so that a small request is not refused for the size of others.
-        The usual size is not learnt from requests that are refused here.
+        The usual size is not learned from requests that are refused here.
         """
         tokens = min(self._usual, body * min(self._density, _DENSEST))
         self._admit_or_refuse(flow, tokens, float("inf"), now)

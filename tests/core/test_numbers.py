@@ -25,7 +25,7 @@ from pgb_core.learn.noise import BlockNoise, blocks
 from pgb_core.learn.regime import Regime, Step
 from pgb_core.methods.qbert import most_sensitive
 from pgb_core.model.encoder import Encoder
-from pgb_core.model.quantize import EVERYWHERE, even, rounded
+from pgb_core.model.quantise import EVERYWHERE, even, rounded
 from pgb_core.model.surgery import apply_plan
 from pgb_core.pipeline import compress
 from pgb_core.plan import Plan, Role, Site

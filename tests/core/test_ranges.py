@@ -14,7 +14,7 @@ from pgb_core.export.forms.token_major import Writer, token_major
 from pgb_core.export.ranges import MOST, Range, observe
 from pgb_core.inference.tokens import Tokens
 from pgb_core.model.encoder import Encoder
-from pgb_core.model.quantize import even
+from pgb_core.model.quantise import even
 from pgb_core.model.surgery import apply_plan
 from pgb_core.plan import Plan
 from pgb_core.plan.kinds import LowRank

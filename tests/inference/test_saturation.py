@@ -20,7 +20,7 @@ from pgb_core.export.forms.token_major import Writer
 from pgb_core.export.probes import made_up
 from pgb_core.export.write import Made, write
 from pgb_core.inference.choose import Asked, choose
-from pgb_core.model.quantize import EVERYWHERE
+from pgb_core.model.quantise import EVERYWHERE
 from pgb_core.model.surgery import apply_plan
 from tests.core.planned import dense_plan
 from tests.core.small import checkpoint

@@ -19,7 +19,7 @@ from pgb_core.export.ranges import Range, Ranges, step_and_zero
 from pgb_core.model.blocks import Attention
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.linear import Chain, Product
-from pgb_core.model.quantize import EVERYWHERE, quantized
+from pgb_core.model.quantise import EVERYWHERE, quantised
 
 # Neurons by activation, after division by the largest: the lowest, and what the divisor is at least for that to hold.
 # GELU is never below -0.17.
@@ -51,7 +51,7 @@ class Int8(Writer):
         if bytes_of is None and seen is not None:
             weight, x, seen = self.evened(name, weight, x, seen)
             bytes_of = seen.scale
-        whole, scale = quantized(weight, EVERYWHERE)
+        whole, scale = quantised(weight, EVERYWHERE)
         weights = [g.constant(f"{name}.weight", whole.T), g.constant(f"{name}.scale", scale)]
         last = [] if bias is None else [g.constant(f"{name}.bias", bias)]
         if bytes_of is None:

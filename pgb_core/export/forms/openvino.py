@@ -12,7 +12,7 @@ from pgb_core.export.ranges import Range, Ranges
 from pgb_core.model.blocks import Attention
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.linear import Chain
-from pgb_core.model.quantize import EVERYWHERE, quantized
+from pgb_core.model.quantise import EVERYWHERE, quantised
 
 PLAIN = {"gelu": ("Gelu", "none"), "gelu_new": ("Gelu", "tanh"), "gelu_pytorch_tanh": ("Gelu", "tanh")}
 
@@ -78,6 +78,6 @@ class OpenVinoInt8(OpenVino):
             of_x = g.constant(f"{name}.step", scale), g.constant(f"{name}.zero", zero)
             x = g.op("QuantizeLinear", f"{name}.small", x, *of_x)
             x = g.op("DequantizeLinear", f"{name}.input", x, *of_x)
-        whole, scales = quantized(weight, bits)
+        whole, scales = quantised(weight, bits)
         stored = [g.constant(f"{name}.whole", whole.T), g.constant(f"{name}.scale", scales)]
         return self.plain(name, g.op("DequantizeLinear", f"{name}.weight", *stored, axis=1), bias, x)

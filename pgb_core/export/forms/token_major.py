@@ -20,7 +20,7 @@ from pgb_core.export.ranges import Range, Ranges
 from pgb_core.model.blocks import Attention, Constant, FeedForward, Half, Layer, Sublayer
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.linear import Chain, Product
-from pgb_core.model.quantize import even
+from pgb_core.model.quantise import even
 from pgb_core.tasks import TASKS
 
 
