@@ -41,6 +41,19 @@ def sheet() -> str:
     return style(Path(__file__).with_name("report.css").read_text("utf-8"))
 
 
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> str:
+    """The first column names the row. kind: its class in the style sheet."""
+    top = "".join(f'<th scope="col">{html.escape(head)}</th>' for head in heads)
+    body = "".join(
+        f'<tr><th scope="row">{html.escape(row[0])}</th>'
+        + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])
+        + "</tr>"
+        for row in rows
+    )
+    named = f' class="{kind}"' if kind else ""
+    return f"<table{named}><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+
+
 def main() -> None:
     """Draw a result file again."""
     source, target = map(Path, sys.argv[1:3])
@@ -165,20 +178,6 @@ def _at_dense(found: Figures) -> str:
     return f"; p99 {number(runs[-1]['p99'])} ms at {number(runs[-1]['offered'])} texts/s" if runs else ""
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The first column names the row."""
-    if not rows:
-        return ""
-    top = "".join(f'<th scope="col">{html.escape(head)}</th>' for head in heads)
-    body = "".join(
-        f'<tr><th scope="row">{html.escape(row[0])}</th>'
-        + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])
-        + "</tr>"
-        for row in rows
-    )
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
-
-
 def _leave(sets: Sequence[Figures]) -> str:
     rows = [
         [
@@ -193,7 +192,8 @@ def _leave(sets: Sequence[Figures]) -> str:
         for found in sets
         if found.get("leave")
     ]
-    return _table(["", "offered, texts/s", "left", "answered", "texts refused", "compute spared", "p99"], rows)
+    heads = ["", "offered, texts/s", "left", "answered", "texts refused", "compute spared", "p99"]
+    return table(heads, rows) if rows else ""
 
 
 def _ladder(sets: Sequence[Figures]) -> str:
@@ -214,8 +214,7 @@ def _ladder(sets: Sequence[Figures]) -> str:
         "p99, ms",
         "requests",
     ]
-    table = _table(heads, rows)
-    return f"<details><summary>{len(rows)} runs</summary>{table}</details>" if rows else ""
+    return f"<details><summary>{len(rows)} runs</summary>{table(heads, rows)}</details>" if rows else ""
 
 
 def _run(name: str, load: str, run: Figures) -> list[str]:
@@ -237,7 +236,7 @@ def _machine(figures: Figures, sets: Sequence[Figures]) -> str:
         form = f", served in {found['form']}" if "form" in found else ""
         kept = f"{100 * found.get('kept', 1):.1f}% of the encoder's weights"
         rows.append([found["name"], f"{kept}{form}{ready}{size}"])
-    return _table(["fact", "value"], rows).replace("<table>", '<table class="facts">', 1)
+    return table(["fact", "value"], rows, "facts")
 
 
 if __name__ == "__main__":

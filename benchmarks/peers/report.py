@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.load.report import sheet
+from benchmarks.load.report import sheet, table
 from benchmarks.peers import findings
 from pgb_core.charts import Scale, bar, number, svg, text, top
 
@@ -87,15 +87,9 @@ def _machine(figures: Figures) -> list[list[str]]:
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The first column names the row."""
-    head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in heads)
-    body = "".join(
-        f'<tr><th scope="row">{html.escape(row[0])}</th>'
-        + "".join(f"<td>{html.escape(cell.strip('`'))}</td>" for cell in row[1:])
-        + "</tr>"
-        for row in rows
-    )
-    return f"<div class='wide'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    """A table that scrolls where it is too wide; without the marks of code in its cells."""
+    cells = [[row[0], *(cell.strip("`") for cell in row[1:])] for row in rows]
+    return f"<div class='wide'>{table(heads, cells)}</div>"
 
 
 def main() -> None:
