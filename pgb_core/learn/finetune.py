@@ -93,14 +93,7 @@ class Trainer:
         self._held = grouped(held, held_back.TOKENS)
         self._goals: list[Tensor] = []  # the teacher's logits of each group of them, once they were asked for
         self.best = Best(student, self.steps) if held else None
-        decayed = [p for p in self.parameters if p.dim() > 1]
-        plain = [p for p in self.parameters if p.dim() <= 1]
-        groups: list[dict[str, Any]] = [
-            {"params": decayed, "weight_decay": WEIGHT_DECAY},
-            {"params": plain, "weight_decay": 0.0},
-            *({"weight_decay": 0.0, **group} for regime in regimes for group in regime.groups()),
-        ]
-        self.optimizer = torch.optim.AdamW(groups, lr=schedule.learning_rate, fused=True)
+        self.optimizer = self._optimizer()
         self._peaks = [float(group["lr"]) for group in self.optimizer.param_groups]
 
     def run(self, until: int | None = None, progress: Callable[[int, float], None] = lambda step, loss: None) -> None:
@@ -108,31 +101,7 @@ class Trainer:
         self.student.eval()
         threshold = self.steps if until is None else min(until, self.steps)
         while self.step < threshold:
-            group = self._group()
-            batch = batch_of(group, self.student.config).to(self.device)
-            pace = self._pace()
-            for own, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
-                own["lr"] = peak * pace
-            step = Step(self.step, self.steps, self.schedule.seed, self.schedule.learning_rate * pace)
-            with ExitStack() as applied:
-                for regime in self.regimes:
-                    applied.enter_context(regime.applied(step))
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=fast_bf16(self.device)):
-                    loss = self._loss(group, batch)
-                for penalty in (regime.penalty(step) for regime in self.regimes):
-                    loss = loss if penalty is None else loss + penalty
-                if not torch.isfinite(loss):
-                    raise TrainingError(
-                        f"re-finetuning: the loss is {float(loss)} at step {self.step}; lower the learning rate"
-                    )
-                loss.backward()
-            for regime in self.regimes:
-                regime.graded(step)
-            nn.utils.clip_grad_norm_(self.parameters, CLIP)
-            self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
-            for regime in self.regimes:
-                regime.stepped(step)
+            loss = self._update()
             self.step += 1
             if self.best is not None and self.step in self.best.steps:
                 self.best.offer(self.step, self._held_loss())
@@ -165,6 +134,45 @@ class Trainer:
             regime.restore({name: value.clone() for name, value in kept.items()})
         if self.best is not None:
             self.best.restore(_under("best.", tensors))
+
+    def _optimizer(self) -> torch.optim.AdamW:
+        decayed = [p for p in self.parameters if p.dim() > 1]
+        plain = [p for p in self.parameters if p.dim() <= 1]
+        groups: list[dict[str, Any]] = [
+            {"params": decayed, "weight_decay": WEIGHT_DECAY},
+            {"params": plain, "weight_decay": 0.0},
+            *({"weight_decay": 0.0, **group} for regime in self.regimes for group in regime.groups()),
+        ]
+        return torch.optim.AdamW(groups, lr=self.schedule.learning_rate, fused=True)
+
+    def _update(self) -> Tensor:
+        """Learn from the inputs of this step; the loss on them before that."""
+        group = self._group()
+        batch = batch_of(group, self.student.config).to(self.device)
+        pace = self._pace()
+        for own, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
+            own["lr"] = peak * pace
+        step = Step(self.step, self.steps, self.schedule.seed, self.schedule.learning_rate * pace)
+        with ExitStack() as applied:
+            for regime in self.regimes:
+                applied.enter_context(regime.applied(step))
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=fast_bf16(self.device)):
+                loss = self._loss(group, batch)
+            for penalty in (regime.penalty(step) for regime in self.regimes):
+                loss = loss if penalty is None else loss + penalty
+            if not torch.isfinite(loss):
+                raise TrainingError(
+                    f"re-finetuning: the loss is {float(loss)} at step {self.step}; lower the learning rate"
+                )
+            loss.backward()
+        for regime in self.regimes:
+            regime.graded(step)
+        nn.utils.clip_grad_norm_(self.parameters, CLIP)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        for regime in self.regimes:
+            regime.stepped(step)
+        return loss
 
     def _group(self) -> list[Features]:
         """The inputs of this step."""
