@@ -21,7 +21,6 @@ from torch import Tensor
 
 from pgb_core.checkpoints.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, PREFIX
 
-TARGETS = ("query", "key", "value", "dense")
 HEADS = {"classification": ["pooler", "classifier"], "qa": ["qa_outputs"]}
 
 
