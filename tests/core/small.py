@@ -103,7 +103,7 @@ def settings(model: Path, out: Path, data: Path, **changes: object) -> CompressC
     if whole or changes.get("epochs") == 0:
         for name in ("epochs", "tokens", "checkpoint_every"):
             quick.pop(name)
-    return CompressConfig(checkpoint=str(model), out=str(out), **{rows: str(data)}, **(quick | changes))  # type: ignore[arg-type]
+    return CompressConfig(checkpoint=str(model), out=str(out), **{rows: str(data)}, **(quick | changes))
 
 
 def instead(words: Sequence[str], flag: str, value: str) -> list[str]:

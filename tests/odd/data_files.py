@@ -17,6 +17,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any, cast
 
 try:
     import pyarrow
@@ -98,8 +99,8 @@ def _pack(made: OddFile, r: random.Random) -> None:
     if ending == "zip":
         made.content = _zipped({made.name: content})
     else:
-        how: Callable[[bytes], bytes] = {"gz": _gzipped, "bz2": bz2.compress, "xz": lzma.compress}[ending]
-        made.content = how(content)
+        packers: dict[str, Callable[[bytes], bytes]] = {"gz": _gzipped, "bz2": bz2.compress, "xz": lzma.compress}
+        made.content = packers[ending](content)
     made.name = f"{made.name}.{ending}"
     if r.random() < 0.2:
         made.content = made.content[: r.randint(1, len(made.content) - 1)]
@@ -226,7 +227,7 @@ def _rows_file(
         options |= {"text": text_name, "label": label_name} | ({"pair": pair_name} if pair_name else {})
     columns = [c for c in (text_name, pair_name) if c]
     if flags:
-        columns += list(flags)  # type: ignore[arg-type]
+        columns += cast("tuple[str, ...]", flags)
         options |= {"text": text_name, "label": flags} | ({"pair": pair_name} if pair_name else {})
     else:
         columns.append(label_name)
@@ -417,11 +418,11 @@ def _settled(context: str, text: str, written: int) -> bool:
     return written in places or len(places) == 1
 
 
-def _break_squad(made: OddFile, raw: dict[str, object], r: random.Random) -> None:
+def _break_squad(made: OddFile, raw: dict[str, Any], r: random.Random) -> None:
     """Put something odd at a random place. Where it may still be read, what was meant is not known."""
-    paragraph = r.choice(r.choice(raw["data"])["paragraphs"])  # type: ignore[index, call-overload]
+    paragraph = r.choice(r.choice(raw["data"])["paragraphs"])
     item = r.choice(paragraph["qas"])
-    odd = r.choice([None, 3, True, [], {}, ["a"], "", " ", "\ud800x", float("nan"), 10**40])
+    odd: Any = r.choice([None, 3, True, [], {}, ["a"], "", " ", "\ud800x", float("nan"), 10**40])
     what = r.choice(["question", "context", "text", "start", "both", "lacks", "qas", "data", "answers", "id"])
     if what == "id":  # nothing depends on it
         del item["id"]

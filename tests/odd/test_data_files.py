@@ -14,8 +14,8 @@ import pytest
 
 from pgb_core.data import Columns, QuestionRow, TextRow
 from pgb_core.errors import PGBError
-from pgb_core.run.reading import Options, Source, read
-from pgb_core.tasks import TASKS, Subject
+from pgb_core.run.reading import Options, read
+from pgb_core.tasks import TASKS, Source, Subject
 from tests.odd.data_files import OddFile, make
 from tests.reports import Heard
 
