@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from pgb_core.artifact import Artifact, FormRecord, Manifest
 from pgb_core.checkpoints.load import Checkpoint
 from pgb_core.errors import ParityError
 from pgb_core.export import companions, parity, probes
-from pgb_core.export.agreement import agreement
+from pgb_core.export.agreement import Agreement, agreement
 from pgb_core.export.builder import CONTRIB_OPSET, OPSET
 from pgb_core.export.card import card
 from pgb_core.export.forms import Form, form_of
@@ -133,32 +132,38 @@ def _tried(
     if runtime is None:
         return record, None
     try:
-        run = partial(run_all, runtime.run)
-        compared = list(made.features or inputs)
         kind = form.runtimes[0]
         ran = {"runtime": f"{kind} {version_of(kind)}", "device": runtime.device, "processor": processor()}
-        if form.limits is None:
-            if form.build is None:
-                return replace(record, ran=ran), None
-            held = asdict(parity.check_graph(made.model, draft.graph(form.name).read_bytes(), compared))
-            return replace(record, ran=ran, measured={"parity": held}), None
-        picked = [feature.tokens for feature in compared[:MOST_COMPARED]]
-        activation = made.checkpoint.subject.objective.activation
-        want = run_all(torch_predictor(made.model), picked)
-        try:
-            got, judged = run(picked), made.judge(runtime.run)
-            check = probes.expectations(runtime.run, inputs[: len(probes.LENGTHS)])
-        except Exception as error:  # every runtime raises its own
-            raise ParityError(
-                f"form {form.name} fails where it was tried ({type(error).__name__}: {error}). Leave it out of "
-                f"--forms, and add --plan-for {form.name} if it decided the plan: then all that was done counts"
-            ) from error
-        found = agreement(want, got, activation, made.reference, judged)
-        if made.rows >= FEW:
-            found.check(form.name, form.limits)
-        return replace(record, ran=ran, measured=found.as_json()), check
+        record = replace(record, ran=ran)
+        compared = list(made.features or inputs)
+        if form.limits is not None:
+            found, check = _compared(form, runtime, made, compared[:MOST_COMPARED], inputs[: len(probes.LENGTHS)])
+            if made.rows >= FEW:
+                found.check(form.name, form.limits)
+            return replace(record, measured=found.as_json()), check
+        if form.build is None:
+            return record, None
+        held = asdict(parity.check_graph(made.model, draft.graph(form.name).read_bytes(), compared))
+        return replace(record, measured={"parity": held}), None
     finally:
         runtime.close()
+
+
+def _compared(
+    form: Form, runtime: Runtime, made: Made, features: Sequence[Features], inputs: Sequence[Features]
+) -> tuple[Agreement, bytes]:
+    """How far a form in low precision agrees with the model, and the logits that it gives to its check, of `inputs`."""
+    picked = [feature.tokens for feature in features]
+    want = run_all(torch_predictor(made.model), picked)
+    try:
+        got, judged = run_all(runtime.run, picked), made.judge(runtime.run)
+        check = probes.expectations(runtime.run, inputs)
+    except Exception as error:  # every runtime raises its own
+        raise ParityError(
+            f"form {form.name} fails where it was tried ({type(error).__name__}: {error}). Leave it out of "
+            f"--forms, and add --plan-for {form.name} if it decided the plan: then all that was done counts"
+        ) from error
+    return agreement(want, got, made.checkpoint.subject.objective.activation, made.reference, judged), check
 
 
 def _opened(draft: Artifact, form: Form, threads: int) -> Runtime | None:
