@@ -23,8 +23,8 @@ from typing import Any
 
 from benchmarks import script
 from benchmarks.attack.requests import Attack, listed, paired, warm_up
-from benchmarks.attack.watch import Liveness, cpu_seconds, forget_most, memory_mb, send
-from benchmarks.service.process import free_port
+from benchmarks.attack.watch import Liveness, send
+from benchmarks.service.process import cpu_seconds, forget_most, free_port, memory_mb
 from pgb_core.machine import facts
 
 MEMORY = 20 << 30  # bytes that the server may have: past it, it fails and not the machine

@@ -20,8 +20,8 @@ from benchmarks import script
 from benchmarks.attack.costs import MODELS, OUT, start
 from benchmarks.attack.crowd import Crowd
 from benchmarks.attack.drawn import Drawn
-from benchmarks.attack.watch import Liveness, cpu_seconds, forget_most, memory_mb, send
-from benchmarks.service.process import free_port
+from benchmarks.attack.watch import Liveness, send
+from benchmarks.service.process import cpu_seconds, forget_most, free_port, memory_mb
 from pgb_core.machine import facts
 
 OPEN = 4

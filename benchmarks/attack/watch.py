@@ -1,38 +1,16 @@
-"""What a server process spends and whether it still answers, measured from outside."""
+"""Whether a server still answers, measured from outside."""
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 import time
 from contextlib import suppress
-from pathlib import Path
 from types import TracebackType
 
 from benchmarks.attack.requests import Attack
 
-TICKS = os.sysconf("SC_CLK_TCK")
 ALIVE = b"GET /v2/health/live HTTP/1.1\r\nhost: a\r\n\r\n"
-
-
-def memory_mb(pid: int, field: str = "VmHWM") -> float:
-    """Most resident memory since `forget_most`; VmRSS: now."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(field):
-            return int(line.split()[1]) / 1024
-    return 0.0
-
-
-def forget_most(pid: int) -> None:
-    """Let the count of most memory begin anew."""
-    Path(f"/proc/{pid}/clear_refs").write_text("5")
-
-
-def cpu_seconds(pid: int) -> float:
-    """Of all its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 class Liveness:

@@ -17,13 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.service.process import launched
+from benchmarks.service.process import cpu_seconds, launched, memory_mb
 from benchmarks.service.process import pinned as pinned
 
 HERE = Path(__file__).parent
 WARM_UP = 2  # seconds
 STAGES = ("tokenize", "queue", "infer", "postprocess", "total")
-_TICKS = os.sysconf("SC_CLK_TCK")
 # The generator gets the last core for itself and the service the others, so that neither takes from the other.
 CORES = sorted(os.sched_getaffinity(0))
 SERVICE, GENERATOR = (set(CORES[:-1]), {CORES[-1]}) if len(CORES) > 1 else (set(CORES), set(CORES))
@@ -40,15 +39,11 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """Of all its threads so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        return cpu_seconds(self.process.pid)
 
     def rss_mb(self) -> float:
         """Resident memory."""
-        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS"):
-                return int(line.split()[1]) / 1024
-        return 0.0
+        return memory_mb(self.process.pid, "VmRSS")
 
     def descriptors(self) -> int:
         """Open files and sockets."""

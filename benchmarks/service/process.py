@@ -1,4 +1,4 @@
-"""Starts a server process on a free port, waits until it is ready, and stops it: for tests and benchmarks alike."""
+"""Starts a server process on a free port, waits until it is ready, stops it, and tells what it takes of the machine."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pathlib import Path
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 60.0
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,25 @@ def pinned(cores: set[int] | None) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+def memory_mb(pid: int, field: str = "VmHWM") -> float:
+    """Most resident memory of a process since `forget_most`; VmRSS: now."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def forget_most(pid: int) -> None:
+    """Let the count of most memory begin anew."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time of all threads of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def _ready(url: str, process: subprocess.Popen[bytes]) -> bool:

@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from benchmarks.attack.requests import Attack, listed, paired
-from benchmarks.attack.watch import cpu_seconds, forget_most, memory_mb, send
+from benchmarks.attack.watch import send
+from benchmarks.service.process import cpu_seconds, forget_most, memory_mb
 from pgb_core.artifact import Artifact
 from tests.served import serving
 

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import pytest
 
-from benchmarks.attack.watch import cpu_seconds
+from benchmarks.service.process import cpu_seconds
 from service.keys import make_key
 from tests.served import serving
 
