@@ -23,7 +23,7 @@ from benchmarks.service.harness import CORES, GENERATOR, pinned, server
 from pgb_core.artifact import open_artifact
 from pgb_core.inference.tokenizer import Tokenizer
 from service.models.model import limits_of
-from service.planning.arrivals import Drawn, Lengths, Load, Mix
+from service.planning.arrivals import Arrival, Drawn, Lengths, Load, Mix
 from service.planning.fleet import ROUND_ROBIN, Outcome, simulate
 from service.planning.measure import measure
 from service.planning.process import Replica
@@ -58,11 +58,9 @@ class Subject:
         limits = limits_of(self.settings)
         return Replica(size, self.profile.overhead, limits, self.settings.max_request_seconds, self.profile.max_length)
 
-    def loaded(self, size: Size, rate: float, seconds: float) -> tuple[Load, Drawn]:
+    def arrivals(self, rate: float, seconds: float) -> list[Arrival]:
         """Requests at random instants for so long."""
-        drawn = Drawn(self.mix, rate)
-        load = drawn.load(1.0, math.ceil(rate * seconds), _SEED)
-        return Load(load.arrivals, _SKIP, load.expected), drawn
+        return list(Drawn(self.mix, rate).load(1.0, math.ceil(rate * seconds), _SEED).arrivals)
 
 
 @contextmanager
@@ -84,7 +82,7 @@ def capacity(outcome: Outcome, skipped: float) -> float:
 
 def offered(subject: Subject, size: Size, urls: Sequence[str], rate: float, seconds: float) -> tuple[Outcome, Sent]:
     """Forecast and measurement of the same requests."""
-    arrivals = list(subject.loaded(size, rate, seconds)[0].arrivals)
+    arrivals = subject.arrivals(rate, seconds)
     load = Load(iter(arrivals), _SKIP, len(arrivals))
     forecast = simulate(subject.replica(size), 1, ROUND_ROBIN, load, _SEED)
     bodies = requests(arrivals, subject.texts)
@@ -128,9 +126,9 @@ def forecast_capacity(subject: Subject, size: Size) -> float:
         subject.inputs * sum(replica.size.times.least(n, replica.limits.batch_tokens) for n in lengths) / len(lengths)
     )
     rate = 3 * size.workers / least
-    arrivals = subject.loaded(size, rate, max(10.0, 4 * subject.settings.max_queue_seconds))[0].arrivals
+    arrivals = subject.arrivals(rate, max(10.0, 4 * subject.settings.max_queue_seconds))
     waited = subject.settings.max_queue_seconds  # until then the queue fills
-    outcome = simulate(replica, 1, ROUND_ROBIN, Load(arrivals, waited, 0), _SEED)
+    outcome = simulate(replica, 1, ROUND_ROBIN, Load(iter(arrivals), waited, 0), _SEED)
     return capacity(outcome, waited)
 
 

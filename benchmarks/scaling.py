@@ -25,7 +25,6 @@ from benchmarks import script
 from benchmarks.capacity import Subject, arguments, described, forecast_capacity, replica_of, subject_of
 from benchmarks.open_load import Sent, requests, send
 from benchmarks.service.harness import CORES, GENERATOR, pinned
-from service.planning.profile import Size
 
 _OVER = 1.2  # times what as many cores would do that lose nothing
 _AT = 0.6  # of the capacity, where p99 is measured
@@ -88,11 +87,11 @@ def measured(
     core; most: requests a second that the generator may send."""
     size = subject.profile.sizes[0].model_copy(update={"workers": workers, "threads": threads})
     with replica_of(subject, size) as urls:
-        _sent(subject, size, urls, min(most, 0.3 * single), 3.0)  # it warms up
+        _sent(subject, urls, min(most, 0.3 * single), 3.0)  # it warms up
         offered = min(most, _OVER * workers * threads * single)
-        full = _sent(subject, size, urls, offered, seconds)
+        full = _sent(subject, urls, offered, seconds)
         reached = full.goodput
-        part = _sent(subject, size, urls, max(1.0, _AT * reached), seconds)
+        part = _sent(subject, urls, max(1.0, _AT * reached), seconds)
     return {
         "workers": workers,
         "threads": threads,
@@ -104,8 +103,8 @@ def measured(
     }
 
 
-def _sent(subject: Subject, size: Size, urls: list[str], rate: float, seconds: float) -> Sent:
-    arrivals = list(subject.loaded(size, rate, seconds)[0].arrivals)
+def _sent(subject: Subject, urls: list[str], rate: float, seconds: float) -> Sent:
+    arrivals = subject.arrivals(rate, seconds)
     bodies = requests(arrivals, subject.texts)
     with pinned(GENERATOR):
         return send(urls, arrivals, bodies, _SKIP)

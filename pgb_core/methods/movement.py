@@ -36,7 +36,7 @@ class MovementPruning(Method):
         """See Method."""
 
         def chosen(weights: Weights, regime: WholeUnits | Hard) -> dict[Site, Choice]:
-            return _kept(run, weights, regime)
+            return _kept(run, regime)
 
         return steps.shaped_and_cut(run, self.stages(run), lambda model: _regime(run, model), chosen)
 
@@ -56,7 +56,7 @@ def _regime(run: Run, model: Encoder) -> WholeUnits | Hard:
     return Soft(model, keep, rate) if structure == "soft" else Hard(model, keep, rate)
 
 
-def _kept(run: Run, weights: Weights, regime: WholeUnits | Hard) -> dict[Site, Choice]:
+def _kept(run: Run, regime: WholeUnits | Hard) -> dict[Site, Choice]:
     keep = run.config.keep
     if isinstance(regime, WholeUnits):
         return units_left(run, ranks(regime.worth()))
