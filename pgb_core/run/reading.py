@@ -108,13 +108,12 @@ class Trial:
         if train is not None:
             verdict = self._judged(train)
             found = {"reading": train.reading, **verdict.figures}
-            if verdict.fault and not self.trusted:
-                raise DataError(f"{train.name}: the checkpoint contradicts the labels: {verdict.fault}. {_REMEDY}")
-            if verdict.fault:
-                found["doubt"] = verdict.fault
-                self.tell.warn(
-                    f"{train.short}: the checkpoint contradicts the labels: {verdict.fault}; --trust-labels goes on"
-                )
+            fault = verdict.fault or verdict.unlearnable
+            if fault and not self.trusted:
+                raise DataError(f"{train.name}: the checkpoint contradicts the labels: {fault}. {_REMEDY}")
+            if fault:
+                found["doubt"] = fault
+                self.tell.warn(f"{train.short}: the checkpoint contradicts the labels: {fault}; --trust-labels goes on")
             else:
                 self.tell.note(f"{train.short}: the checkpoint's {verdict.told}")
         if held_out is not None and (train is None or held_out.rows != train.rows):  # names of splits are equal

@@ -114,8 +114,8 @@ class Regression:
         return numbers(logits[:, 0], gold)
 
     def judge(self, logits: Array, gold: Array, labels: Sequence[str]) -> trust.Verdict:
-        """Whether predictions rise with the labels."""
-        return trust.judge_numbers(logits[:, 0], gold)
+        """Whether predictions rise with the labels, on their scale."""
+        return trust.judge_values(logits[:, 0], gold)
 
 
 class Probability(Regression):
@@ -131,6 +131,10 @@ class Probability(Regression):
     def draw(self, logits: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
         """0 or 1, by the probability."""
         return torch.bernoulli(logits.float().cpu()[:, 0].sigmoid(), generator=generator).to(logits.device)
+
+    def judge(self, logits: Array, gold: Array, labels: Sequence[str]) -> trust.Verdict:
+        """Whether predictions rise with the labels."""
+        return trust.judge_numbers(logits[:, 0], gold)
 
 
 class Classification(Task):

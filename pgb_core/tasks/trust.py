@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,18 +24,20 @@ _ABOVE_CHANCE = 3.0  # standard deviations of what chance gives, where rows are 
 _TELLING = 4.0  # as many must a faultless model reach, or the rows cannot tell
 _UNTRAINED = ", as of a model that was not trained for them"
 _GAIN = 0.10  # of all rows that an exchange of labels must win
+_OFF_SCALE = 4.0  # times the squared error that a line through the labels leaves
 
 
 @dataclass(frozen=True)
 class Verdict:
     """What the sample says. fault: the sentence to stop with, empty where nothing is wrong; told: the plain fact.
 
-    figures: for the manifest.
+    figures: for the manifest. unlearnable: a fault of labels to learn from alone, which no metric shows.
     """
 
     told: str
     fault: str = ""
     figures: dict[str, object] = field(default_factory=dict)
+    unlearnable: str = ""
 
 
 def judge_classes(predicted: Sequence[int], targets: Sequence[int], labels: Sequence[str]) -> Verdict:
@@ -128,6 +130,22 @@ def judge_numbers(predicted: Array, targets: Array) -> Verdict:
     if deviations < needed:
         return Verdict(told, f"{told}; that is not clearly above 0{_UNTRAINED}", figures)
     return Verdict(told, "", figures)
+
+
+def judge_values(predicted: Array, targets: Array) -> Verdict:
+    """As `judge_numbers`, and whether both are on one scale: what learns from the labels gives numbers like them.
+
+    They are not where the model is further off than a constant, though a line makes its numbers fit the labels.
+    """
+    found = judge_numbers(predicted, targets)
+    known = found.figures["pearson"]
+    if found.fault or not isinstance(known, float):
+        return found
+    spread, off = float(np.var(targets)), float(np.mean((predicted - targets) ** 2))
+    if off <= max(spread, _OFF_SCALE * (1 - known**2) * spread):
+        return found
+    theirs, own = (f"mean {np.mean(one):.4g}, standard deviation {np.std(one):.4g}" for one in (targets, predicted))
+    return replace(found, unlearnable=f"{found.told}, but they are on another scale ({theirs}) than its own ({own})")
 
 
 def judge_answers(scores: Sequence[float]) -> Verdict:

@@ -288,6 +288,25 @@ def test_one_output_behind_a_sigmoid_is_learned_as_a_probability(tmp_path: Path)
     assert number.objective.loss(logits, targets, mask) == pytest.approx(((9 - 1) ** 2 + 9**2) / 2)
 
 
+def test_numbers_on_another_scale_are_refused_to_learn_from(tmp_path: Path) -> None:
+    """The model would take their scale; a correlation, by which it is scored, has none."""
+    stars = Subject(TASKS["classification"], ("stars",), "regression")
+    path = tmp_path / "rows.jsonl"
+    lines = [{"text": "good " * (n % 6) + "film", "label": 20 * (n % 6)} for n in range(60)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = reading.read(str(path), stars, reading.Options(), Heard(), labelled="--train")
+
+    def goods(batch: Sequence[Tokens]) -> list[Logits]:
+        return [by_word([item])[0][1:] for item in batch]
+
+    said = r"they are on another scale \(mean 50, .*\) than its own \(mean 2\.5, .* go on with --trust-labels"
+    with pytest.raises(DataError, match=said):
+        reading.Trial(stars, SERVED, goods, Heard()).check(found, None)
+    told = Heard()
+    assert not reading.Trial(stars, SERVED, goods, told, promising=True).check(None, found)
+    assert not told.said
+
+
 @pytest.mark.parametrize("name", ["train", "calibrate", "eval", "vocabulary_text"])
 def test_a_file_that_is_not_there_is_told_before_a_checkpoint_is_read(name: str, tmp_path: Path) -> None:
     """Which may take minutes, and be fetched first."""

@@ -1,9 +1,12 @@
 """The check of labels against the dense model: it stops what is wrong, and lets through what is right or too few."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from pgb_core.tasks import trust
 
@@ -113,6 +116,26 @@ def test_numbers() -> None:
     assert not trust.judge_numbers(labels, np.ones(200)).fault
     assert not trust.judge_numbers(labels[:5], -labels[:5]).fault
     assert not trust.judge_numbers(labels, labels).fault
+
+
+@pytest.mark.parametrize(
+    ("written", "off"),
+    [
+        (lambda own, noise: own + noise, False),
+        (lambda own, noise: 0.5 * own + 3 * noise, False),  # a weak model
+        (lambda own, noise: 5 * own + noise, True),
+        (lambda own, noise: own / 5 + noise / 5, True),
+        (lambda own, noise: own + 3 + noise, True),
+        (lambda own, noise: -5 * own, False),  # which is a fault of its own
+    ],
+)
+def test_the_scale_of_numbers(written: Callable[..., NDArray[np.float64]], off: bool) -> None:
+    """From 0 to 1 and from 0 to 5, say: no correlation tells them apart, and a model learns it."""
+    g = np.random.default_rng(0)
+    own = g.random(200)
+    found = trust.judge_values(own, written(own, g.normal(0, 0.1, 200)))
+    assert ("another scale (mean" in found.unlearnable) == off
+    assert not trust.judge_values(own[:5], 5 * own[:5]).unlearnable
 
 
 @pytest.mark.parametrize(("scores", "stopped"), [([5.0] * 60, True), ([0, 100] * 30, False), ([0.0] * 19, False)])
