@@ -391,6 +391,17 @@ def test_label_columns_may_lack_where_no_label_is_needed(tmp_path: Path) -> None
     assert read_labels(texts, ("a", "b"), "multi_label_classification").targets == [(1.0, 0.0)]
 
 
+@pytest.mark.parametrize(
+    "content", [",,\nid,text,label\n1,a,0\n,,\n2,b,1\n , ,\n,,\n", "id,text,label\n1,a,0\n,\n2,b,1\n"]
+)
+def test_a_blank_row_of_a_spreadsheet_is_skipped(content: str, tmp_path: Path) -> None:
+    """Before the header, between rows and behind them; it is written as separators alone."""
+    for ending, mark in ((".csv", ","), (".tsv", "\t")):
+        found = read(tmp_path, f"a{ending}", content.replace(",", mark))
+        assert [row.text for row in found.rows if isinstance(row, TextRow)] == ["a", "b"]
+        assert found.rows[1].where == f"{tmp_path / f'a{ending}'}:{content[: content.index('2,b')].count(chr(10)) + 1}"
+
+
 def test_a_row_whose_label_columns_are_all_empty_has_no_label(tmp_path: Path) -> None:
     """Some rows, or all; where only some of the columns are empty the row is refused, as one that was not finished."""
 
