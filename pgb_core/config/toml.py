@@ -33,8 +33,10 @@ def from_toml(path: str | Path, **overrides: Any) -> CompressConfig:
         raw = tomllib.loads(Path(path).read_text("utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:  # also of bytes, of too many digits, of too many brackets
-        raise ConfigError(f"{path}: not TOML ({error})") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 at byte {error.start} of the file; save the file as UTF-8") from error
+    except (ValueError, RecursionError) as error:  # also of too many digits, of too many brackets
+        raise ConfigError(f"{path}: not TOML ({error}); correct that") from error
     given = {name: value for name, value in overrides.items() if value is not None}
     if isinstance(raw.get("options"), dict):
         raw["options"] = _without(raw["options"], given)

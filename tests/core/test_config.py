@@ -183,6 +183,9 @@ def test_a_wrong_file_is_named(tmp_path: Path, content: str, reason: str) -> Non
         from_toml(path)
     with pytest.raises(ConfigError, match="cannot be read"):
         from_toml(tmp_path / "absent.toml")
+    path.write_text('train = "größe.csv"', "latin-1")
+    with pytest.raises(ConfigError, match=r"run\.toml: not UTF-8 at byte 11 of the file; save the file as UTF-8"):
+        from_toml(path)
 
 
 @pytest.mark.parametrize("given", ["a", ["a"], ("a",)])
