@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import re
 import shutil
@@ -18,6 +19,15 @@ from pgb_core.errors import ResourceError
 _LEFT = {"new": re.compile("[a-z0-9_]{8}"), "old": re.compile("[0-9]+")}
 
 
+def unwritten(root: Path, error: OSError) -> ResourceError:
+    """What to say where an artifact could not be written. The same command goes on; another --out would begin anew."""
+    remedy = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "correct that"
+    return ResourceError(
+        f"{root}: could not be written ({error.strerror}), and nothing was left behind; {remedy}, and run the same "
+        "command again"
+    )
+
+
 @contextmanager
 def scratch_beside(path: str | Path) -> Iterator[Path]:
     """A folder beside an artifact's place, on the same disk, that is gone afterwards. Raises ResourceError.
@@ -29,7 +39,7 @@ def scratch_beside(path: str | Path) -> Iterator[Path]:
         root.parent.mkdir(parents=True, exist_ok=True)
         found = Path(tempfile.mkdtemp(prefix=_beside(root, "new"), dir=root.parent))
     except OSError as error:
-        raise ResourceError(f"{root}: cannot be written ({error.strerror}); choose another --out") from error
+        raise unwritten(root, error) from error
     try:
         yield found
     finally:

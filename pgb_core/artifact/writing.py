@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -12,9 +11,9 @@ from pathlib import Path
 
 from pgb_core.artifact.manifest import MAX_MANIFEST_BYTES, Manifest
 from pgb_core.artifact.names import MANIFEST, inside
-from pgb_core.artifact.place import scratch_beside, swap
+from pgb_core.artifact.place import scratch_beside, swap, unwritten
 from pgb_core.artifact.reading import Artifact
-from pgb_core.errors import ArtifactError, ResourceError
+from pgb_core.errors import ArtifactError
 
 
 def write_artifact(
@@ -89,11 +88,7 @@ def _staged(root: Path) -> Iterator[Path]:
             yield staging
             swap(staging, root)
         except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            raise ResourceError(
-                f"{root}: could not be written ({error.strerror}), and nothing was left behind; "
-                f"{'make room' if full else 'correct that'}, and run the same command again"
-            ) from error
+            raise unwritten(root, error) from error
 
 
 def _written(path: Path, content: bytes) -> None:

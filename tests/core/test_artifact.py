@@ -1,5 +1,6 @@
 """Artifacts: written whole, opened only if every hash holds and every path stays inside."""
 
+import errno
 import json
 import os
 import re
@@ -428,6 +429,20 @@ def test_what_another_output_has_beside_it_stays(name: str, written: Artifact) -
     repair(written.path)
     assert other.is_dir()
     assert not scratch.exists()
+
+
+@pytest.mark.parametrize(("number", "remedy"), [(errno.ENOSPC, "make room"), (errno.EROFS, "correct that")])
+def test_where_no_artifact_can_be_written_the_same_command_goes_on(
+    number: int, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another place would begin anew, after all training."""
+
+    def refused(**_: object) -> str:
+        raise OSError(number, "no folder")
+
+    monkeypatch.setattr("pgb_core.artifact.place.tempfile.mkdtemp", refused)
+    with pytest.raises(ResourceError, match=rf"\(no folder\).*; {remedy}, and run the same command again"):
+        write_artifact(tmp_path / "small", manifest(), FILES)
 
 
 def test_the_manifest_has_a_digest_of_its_own(written: Artifact) -> None:
