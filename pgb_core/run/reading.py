@@ -55,6 +55,8 @@ def read(
     found = subject.task.read(source, data, subject, options.labels)
     if subject.task.labelled:
         tell.note(f"{data.notes[0].partition(': ')[0]}: {found.reading}")
+    if doubt := subject.task.doubt(found):
+        tell.warn(f"{found.short}: {doubt}")
     if labelled:
         _refuse_unlabelled(found, labelled, subject)
     fault = "" if labelled == EVALUATION else subject.task.fault(found, subject)

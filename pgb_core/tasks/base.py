@@ -117,6 +117,10 @@ class Task(Protocol):
         """Why nothing can be learned from these labels; empty where it can."""
         return ""
 
+    def doubt(self, source: Source) -> str:
+        """Why no model can score well on these labels; empty where one can."""
+        return ""
+
     def encode(self, source: Source, subject: Subject, tokenizer: Fast, length: int, tell: Report) -> list[Features]:
         """Inputs to learn from, of at most `length` tokens. Raises DataError."""
 

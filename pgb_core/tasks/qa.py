@@ -85,6 +85,19 @@ class QuestionAnswering(Task):
         rows = [row for row in data.rows if isinstance(row, QuestionRow)]
         return Source(source, rows, [row.answers for row in rows], data.notes[0].partition(": ")[2])
 
+    def doubt(self, source: Source) -> str:
+        """See Task. An answer of so many words has at least as many tokens."""
+        most = _OPTIONS.max_answer_length
+        answers = [[text for text, _ in row.answers] for row in _questions(source) if row.answers]
+        beyond = sum(all(len(text.split()) > most for text in texts) for texts in answers)
+        if beyond <= MOST_LOST * len(answers):
+            return ""
+        return (
+            f"{beyond:,} of {len(answers):,} answered questions have only answers of more than {most} words, and "
+            f"models are scored with answers of at most {most} tokens, as the service gives them by default; clients "
+            "get longer ones by max_answer_length"
+        )
+
     def encode(self, source: Source, subject: Subject, tokenizer: Fast, length: int, tell: Report) -> list[Features]:
         """Questions whose answer has no place in a window are left out, and counted.
 

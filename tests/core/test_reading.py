@@ -307,6 +307,24 @@ def test_numbers_on_another_scale_are_refused_to_learn_from(tmp_path: Path) -> N
     assert not told.said
 
 
+def test_answers_that_are_longer_than_a_model_gives_are_told(tmp_path: Path) -> None:
+    """Where more than a few questions have no shorter one: no model can score well on them."""
+    path, long = tmp_path / "rows.json", " ".join(["town"] * 16)
+
+    def told(count: int) -> list[str]:
+        """Of 20 questions, so many with long answers alone, and one with a long and a short one."""
+        texts = [[long]] * count + [[long, "town"]] + [["town"]] * (19 - count)
+        answers = [{"text": found, "answer_start": [0] * len(found)} for found in texts]
+        path.write_text(json.dumps([{"question": "who", "context": long, "answers": found} for found in answers]))
+        heard = Heard()
+        reading.read(str(path), QA, reading.Options(), heard)
+        return heard.warnings
+
+    assert told(1) == []
+    (said,) = told(2)
+    assert "rows.json: 2 of 20 answered questions have only answers of more than 15 words" in said
+
+
 @pytest.mark.parametrize("name", ["train", "calibrate", "eval", "vocabulary_text"])
 def test_a_file_that_is_not_there_is_told_before_a_checkpoint_is_read(name: str, tmp_path: Path) -> None:
     """Which may take minutes, and be fetched first."""
