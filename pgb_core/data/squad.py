@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any
 
 from pgb_core.artifact import writable
+from pgb_core.data.numbers import flag
 from pgb_core.data.rows import Data, QuestionRow, Records, Row
 from pgb_core.data.words import counted, file_name, kind, shown, some
 from pgb_core.errors import DataError
@@ -123,9 +124,7 @@ def _text(item: Mapping[str, Any], key: str, where: str) -> str:
 def read_question(item: Mapping[str, Any], context: str, where: str) -> WrittenQuestion:
     """One entry of 'qas', or one row, with its context. Raises DataError when it is malformed or says two things."""
     question = _text(item, "question", where)
-    impossible = _filled(item.get("is_impossible"))
-    if impossible is not None and not isinstance(impossible, bool):
-        raise DataError(f"{where}: is_impossible is {kind(impossible)}; write true or false")
+    impossible = _impossible(item, where)
     given = _listed(_given(item), where)
     written = [_answer(answer, context, f"{where}.answers[{n}]") for n, answer in enumerate(given or ())]
     answers = tuple((text, place) for text, place, _ in written if text)
@@ -141,6 +140,15 @@ def read_question(item: Mapping[str, Any], context: str, where: str) -> WrittenQ
         found = None
     places = tuple(place for _, _, place in written)
     return WrittenQuestion(QuestionRow(question, context, found, where), looked, places)
+
+
+def _impossible(item: Mapping[str, Any], where: str) -> bool | None:
+    """What is_impossible says, also as 0 or 1; None where it is empty."""
+    written = _filled(item.get("is_impossible"))
+    said = flag(written)
+    if written is not None and said is None:
+        raise DataError(f"{where}: is_impossible is {kind(written)}; write true or false")
+    return None if said is None else bool(said)
 
 
 def _given(item: Mapping[str, Any]) -> object:
@@ -161,9 +169,11 @@ def _filled(value: object) -> object:
 
 
 def _listed(given: object, where: str) -> list[Any] | None:
-    """Answers one by one; the hub has a list of their texts and one of their places."""
+    """Answers one by one; the hub has a list of their texts and one of their places, and some have one answer alone."""
     if given is None or isinstance(given, list):
         return given
+    if isinstance(given, dict) and isinstance(given.get("text"), str):
+        return [given]
     if not isinstance(given, dict):
         raise DataError(f"{where}: 'answers' is {kind(given)}, not a list; list objects with 'text'")
     texts, starts = given.get("text"), given.get("answer_start")

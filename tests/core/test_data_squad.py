@@ -106,6 +106,10 @@ APART = [
     FLAT | {"answers.text": texts, "answers.answer_start": starts} for texts, starts in ((["old town"], [4]), ([], []))
 ]
 ALONE = [FLAT | {"answer_text": text, "answer_start": start} for text, start in (("old town", 4), ("", None))]
+SINGLE = [
+    FLAT | {"answers": {"text": "old town", "answer_start": 4}, "is_impossible": 0.0},
+    FLAT | {"answers": [], "is_impossible": 1},
+]
 PAGE = {"features": [], "rows": [{"row_idx": 0, "row": HUB, "truncated_cells": []}], "num_rows_total": 1}
 
 
@@ -115,6 +119,7 @@ PAGE = {"features": [], "rows": [{"row_idx": 0, "row": HUB, "truncated_cells": [
         ("q.json", json.dumps([HUB, NONE])),
         ("q.json", json.dumps(APART)),
         ("q.json", json.dumps(ALONE)),
+        ("q.json", json.dumps(SINGLE)),
         ("q.json", json.dumps([HUB, NONE], indent=2)),
         ("q.jsonl", f"{json.dumps(HUB)}\n{json.dumps(NONE)}\n"),
         ("q.json", f"{json.dumps(HUB)}\n{json.dumps(NONE)}\n"),
@@ -184,6 +189,7 @@ def test_a_row_that_is_no_question_is_refused_with_its_place(tmp_path: Path) -> 
         ({"answers": [{"text": "", "answer_start": -1}], "is_impossible": False}, "yet the answer is empty"),
         ({"answers": [{"text": "", "answer_start": -1}, {"text": "sang", "answer_start": 13}]}, "one answer is empty"),
         ({"is_impossible": "yes"}, "is_impossible is a text; write true or false"),
+        ({"is_impossible": 2}, "is_impossible is a number; write true or false"),
     ],
 )
 def test_what_says_nothing_or_two_things_is_refused(written: dict[str, object], said: str, tmp_path: Path) -> None:
