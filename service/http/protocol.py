@@ -36,9 +36,11 @@ _MOST_DROPPED = 4 << 20
 _BLANKS = b" \t"
 _PIECE = 32  # bytes that each piece counts for, however short it is
 _ONCE = frozenset((b"host", b"transfer-encoding", b"content-encoding"))  # more than one of them is an error
+_HEAD_ENDS = b"\r\n\r\n"
 # The header of an offer of another protocol, such as h2c. It is hidden from the parser, which would otherwise take
 # the offer as accepted and read the body that follows as another request.
-_OFFER = re.compile(rb"\r\nupgrade(?=[ \t]*:)", re.IGNORECASE)
+_OFFER, _HIDDEN = re.compile(rb"\r\nupgrade", re.IGNORECASE), b"\r\nx-offer"
+_OVERLAP = len(_HIDDEN) - 1
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -57,6 +59,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._frames = 0  # bytes of this request that are not body, plus _PIECE for each piece
         self._body_bytes = 0
         self._blanks = 0  # of this head, around the values of its headers
+        self._tail = b""  # the last bytes that came, but for those up to the end of a head
         self._timer: asyncio.TimerHandle | None = None
         self._due: float | None = None  # an instant of the loop; None while the clock stands
         self._cycles: deque[RequestResponseCycle] = deque()  # that may be unanswered, in order
@@ -119,12 +122,11 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._frames += len(data) + _PIECE
         self._start_clock()
-        if self._in_head and b"pgrade" in data.lower():
-            head, end, rest = data.partition(b"\r\n\r\n")
-            data = _OFFER.sub(b"\r\nx-offer", head) + end + rest
+        parsed = self._without_offer(data) if self._in_head else data
+        self._tail = (self._tail + data[-_OVERLAP:])[-_OVERLAP:].rpartition(_HEAD_ENDS)[2]
         self._unset_keepalive_if_required()
         try:
-            self.parser.feed_data(data)
+            self.parser.feed_data(parsed)
         except HttpParserError:  # it is not HTTP, or a refusal stopped the parser
             self._refuse(_BAD)
         if self._frames > self.max_head_bytes + self._body_bytes:
@@ -250,6 +252,15 @@ class BoundedProtocol(HttpToolsProtocol):
         """The client asked nothing more. It may still fetch what was written, but not for ever."""
         super().timeout_keep_alive_handler()
         self._hurry()
+
+    def _without_offer(self, data: bytes) -> bytes:
+        """The next piece of a head, with an offer hidden, and what follows the head as it is. Both the offer and the
+        end of the head may have begun in the piece before."""
+        seen = self._tail + data
+        if b"pgrade" not in seen.lower():
+            return data
+        head, end, rest = seen.partition(_HEAD_ENDS)
+        return (_OFFER.sub(_HIDDEN, head) + end + rest)[len(self._tail) :]
 
     def _hold(self) -> None:
         """Tell whether the client alone keeps this connection busy: by a body that has to come, with no whole request

@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import socket
+import struct
 import time
 import tracemalloc
 import zlib
@@ -38,6 +39,7 @@ from tests.service.hostile import (
     DIALECTS,
     DOCUMENT,
     GOOD,
+    H2C,
     HEAD_BYTES,
     ITEMS,
     NATIVE,
@@ -153,6 +155,33 @@ def test_hostile_bytes_get_what_the_table_says(port: int, case: Wire) -> None:
     replies = check(port, case.send, case.gets, case.closed, dialect)
     given = replies[0].headers.get("x-request-id")
     assert (given == "a.b-c:1/2+3=4") == case.what.startswith("a valid `X-Request-Id`")
+
+
+def test_an_offer_of_another_protocol_is_declined_wherever_its_head_is_cut(port: int) -> None:
+    """Also in small pieces, and behind an answered request on the same connection."""
+    asked = post(NATIVE, GOOD, *H2C)
+    first = asked.index(b"\r\nupgrade")
+    cuts = [(asked[: first + at], asked[first + at :]) for at in range(12)]
+    end = asked.index(b"\r\n\r\n")
+    cuts += [(asked[: end + at], asked[end + at :]) for at in range(5)]
+    for pieces in (*cuts, [asked[at : at + 5] for at in range(0, len(asked), 5)]):
+        replies = exchange(port, [get("/health"), 0.05, *pieces], 2, False)
+        assert [reply.status for reply in replies] == [200, 200], pieces
+
+
+def test_a_text_that_looks_like_an_offer_is_read_as_it_is(port: int) -> None:
+    """However the end of the head before it is cut: the answer is that of one piece."""
+    text = b"a film\r\nUpgrade: good\r\n\r\nthe end"
+    tensor = struct.pack("<I", len(text)) + text
+    given = {"name": "text", "shape": [1], "datatype": "BYTES", "parameters": {"binary_data_size": len(tensor)}}
+    header = json.dumps({"inputs": [given]}).encode()
+    asked = post("/v2/models/mood/infer", header + tensor, f"inference-header-content-length: {len(header)}")
+    end = asked.index(b"\r\n\r\n")
+    (whole,) = exchange(port, (asked,), 1, False)
+    assert whole.status == 200
+    for at in range(5):
+        (cut,) = exchange(port, (asked[: end + at], asked[end + at :]), 1, False)
+        assert cut.body == whole.body, at
 
 
 def test_who_asks_and_never_reads_is_cut_off(port: int, caplog: pytest.LogCaptureFixture) -> None:
