@@ -20,6 +20,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from pgb_core.errors import out_of_memory
 from service.batching.futures import expiring, settle
 from service.batching.queue import Announced, Cost, Limits, Queue
+from service.batching.threads import started
 from service.batching.waiting import Entry
 from service.errors import ENDING, DeadlineExceeded, InputRejected, RuntimeFailed, ServiceError
 from service.observe.metrics import clock
@@ -219,15 +220,15 @@ class Batcher(Generic[Item, Result]):
         """Queue the job and wake the thread, or return True if the caller is to run it."""
         with self._changed:
             idle = alone and not self._running and not self._queue.count
-            self._queue.admit(job.entries, clock(), body, announced)
             here = idle and self._queue.brief(job.tokens)
+            if announced is not None:
+                self._queue.withdraw(announced)
+            if not here and self._thread is None:
+                self._thread, self._loop = started(self._work, "pgb-batch"), loop
+            self._queue.admit(job.entries, clock(), body)
             if here:
                 self._running = True
                 return True
-            if self._thread is None:
-                self._loop = loop
-                self._thread = threading.Thread(target=self._work, name="pgb-batch", daemon=True)
-                self._thread.start()
             self._changed.notify()
             return False
 

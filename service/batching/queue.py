@@ -109,7 +109,7 @@ class Queue(Generic[Item]):
     def announce(self, flow: Hashable, tokens: float, deadline: float, now: float, before: float = 0.0) -> Announced:
         """Admit work by estimate before its inputs are made, which waits `before` seconds for others.
 
-        It counts until `admit` gets it, or until `withdraw`. Raises what `admit` raises when it is refused.
+        It counts until `withdraw`. Raises what `admit` raises when it is refused.
         """
         self._admit_or_refuse(flow, tokens, deadline, now, before)
         self._backlog.add(flow, tokens)
@@ -120,17 +120,12 @@ class Queue(Generic[Item]):
         self._backlog.done(announced.flow, announced.tokens)
         announced.tokens = 0.0
 
-    def admit(
-        self, entries: Sequence[Entry[Item]], now: float, body: int = 0, announced: Announced | None = None
-    ) -> None:
+    def admit(self, entries: Sequence[Entry[Item]], now: float, body: int = 0) -> None:
         """Queue all inputs of a request, or none. They have the same flow and the same deadline.
 
-        body: bytes that they came in; 0 when that is not known. announced: what was admitted for them before they were
-        ready. Raises Overloaded, DeadlineExceeded or Unavailable.
+        body: bytes that they came in; 0 when that is not known. Raises Overloaded, DeadlineExceeded or Unavailable.
         """
         flow, tokens = entries[0].flow, sum([entry.size for entry in entries])
-        if announced is not None:
-            self.withdraw(announced)
         self._admit_or_refuse(flow, tokens, entries[0].deadline, now)
         self._usual += (_SETTLING if self._usual else 1.0) * (tokens - self._usual)
         if body:

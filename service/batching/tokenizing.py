@@ -15,6 +15,7 @@ from typing import Any
 from pgb_core.inference.steps import Result, Work
 from service.batching.admission import Backlog, Turns
 from service.batching.futures import expiring, settle
+from service.batching.threads import started
 from service.errors import Unavailable
 from service.observe.metrics import clock
 
@@ -61,19 +62,18 @@ class TokenizingLine:
         """Run the generator and return its result. characters: about how many it reads, or as many as are read in the
         time that it takes. learns: whether its steps are used to measure the time of a character.
 
-        Raises what the generator raises, or DeadlineExceeded. After the deadline, or when the call is cancelled, no
-        more steps are run.
+        Raises what the generator raises, DeadlineExceeded or Unavailable. After the deadline, or when the call is
+        cancelled, no more steps are run.
         """
         task = _Task(work, flow, characters, asyncio.get_running_loop().create_future(), clock(), learns)
         with self._changed:
             if self._closing:
                 raise Unavailable("the service is shutting down")
+            if len(self._threads) < self._size:
+                self._threads.append(started(self._serve, "pgb-tokenize"))
             self._backlog.add(flow, characters)
             self._turns.come(flow)
             self._tasks.append(task)
-            if len(self._threads) < self._size:
-                self._threads.append(threading.Thread(target=self._serve, name="pgb-tokenize", daemon=True))
-                self._threads[-1].start()
             self._changed.notify()
         try:
             with expiring(task.future, deadline):

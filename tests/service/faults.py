@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 
 from pgb_core.inference.tasks.base import Logits
 from pgb_core.inference.tokens import Tokens
@@ -46,3 +47,18 @@ class Held:
 
     def close(self) -> None:
         """Nothing to free."""
+
+
+class Full:
+    """A system that has no room for a thread while it is full."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.full = True
+        start = threading.Thread.start
+
+        def tried(thread: threading.Thread) -> None:
+            if self.full:
+                raise RuntimeError("can't start new thread")
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", tried)

@@ -9,7 +9,7 @@ import pytest
 from service.batching.batcher import Batcher, Cost, Limits
 from service.errors import DeadlineExceeded, InputRejected, Overloaded, RuntimeFailed, Unavailable
 from service.observe.metrics import clock
-from tests.service.faults import Panic
+from tests.service.faults import Full, Panic
 
 
 class Gate:
@@ -250,6 +250,27 @@ def test_failures_are_counted_until_a_batch_goes_well() -> None:
             assert queue.failures == times
         await queue.submit(["ok"])
         assert queue.failures == 0
+        await queue.close()
+
+    asyncio.run(scenario())
+
+
+def test_where_no_thread_starts_a_job_is_refused_whole_and_the_next_one_tries_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was announced for the refused job counts no more."""
+    system = Full(monkeypatch)
+
+    async def scenario() -> None:
+        gate = Gate()
+        queue = batcher(gate)
+        announced = queue.announce("a", 3.0, clock() + 5)
+        with pytest.raises(Unavailable, match="thread"):
+            await queue.submit(["abc"], announced=announced)
+        assert (queue.waiting_inputs, announced.tokens) == (0, 0.0)
+        system.full = False
+        (ran,) = await queue.submit(["def"], clock() + 5)
+        assert (ran.result, gate.batches) == ("DEF", [["def"]])
         await queue.close()
 
     asyncio.run(scenario())

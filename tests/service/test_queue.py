@@ -98,7 +98,8 @@ def test_announced_work_counts_until_its_inputs_are_ready() -> None:
     queue = filled()
     announced = queue.announce("one", 40.0, float("inf"), 0.0)
     assert wait(queue, 0.0) == pytest.approx(0.4)
-    queue.admit([Entry(0, 30, 0.0, "one")], 0.0, announced=announced)
+    queue.withdraw(announced)
+    queue.admit([Entry(0, 30, 0.0, "one")], 0.0)
     assert wait(queue, 0.0) == pytest.approx(0.3)
     other = queue.announce("one", 20.0, float("inf"), 0.0)
     for _ in range(2):

@@ -10,6 +10,7 @@ from pgb_core.inference.steps import all_of
 from service.batching.tokenizing import TokenizingLine
 from service.errors import DeadlineExceeded, TooLarge, Unavailable
 from service.observe.metrics import clock
+from tests.service.faults import Full
 
 NEVER = float("inf")
 
@@ -52,6 +53,24 @@ def test_a_short_text_waits_for_one_step_of_a_long_one() -> None:
 
     for flow in ("a", "b"):
         asyncio.run(scenario(flow))
+
+
+def test_where_no_thread_starts_a_text_is_refused_and_the_next_one_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The refused one is not read later."""
+    system = Full(monkeypatch)
+
+    async def scenario() -> None:
+        texts, line = Texts(), TokenizingLine(1)
+        texts.go.set()
+        with pytest.raises(Unavailable, match="thread"):
+            await line.run(texts("refused", 1), "a", 10, NEVER)
+        assert line.wait_seconds("b", 10) == 0.0
+        system.full = False
+        assert await line.run(texts("next", 1), "a", 10, clock() + 5) == "NEXT"
+        assert texts.steps == ["next"]
+        line.close()
+
+    asyncio.run(scenario())
 
 
 def test_flows_take_turns_however_many_texts_one_of_them_has() -> None:
