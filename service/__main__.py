@@ -18,6 +18,7 @@ import threading
 from collections.abc import Sequence
 
 import uvicorn
+from fastapi import FastAPI
 
 from pgb_core.machine import usable_cores
 from service import host
@@ -40,21 +41,7 @@ async def serve(settings: Settings) -> int:
     _warn_of_strangers(settings)
     _warn_of_threads(settings)
     lifecycle: Lifecycle = app.state.lifecycle
-    server = Server(
-        uvicorn.Config(
-            app,
-            host=settings.host,
-            port=settings.port,
-            http=host.protocol(settings, app.state.instruments),
-            log_config=None,
-            access_log=False,
-            ws="none",
-            server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=settings.keep_alive_seconds,
-            timeout_graceful_shutdown=max(1, round(settings.stop_seconds)),
-        )
-    )
+    server = Server(configured(app, settings))
     server.pages = settings.ui
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -81,6 +68,23 @@ async def serve(settings: Settings) -> int:
         print(f"pgb serve: {lifecycle.failure}", file=sys.stderr)
         return 1
     return 0
+
+
+def configured(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """What the settings say to uvicorn."""
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        http=host.protocol(settings, app.state.instruments),
+        log_config=None,
+        access_log=False,
+        ws="none",
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=settings.keep_alive_seconds,
+        timeout_graceful_shutdown=settings.stop_seconds,  # type: ignore[arg-type]  # it only waits so long
+    )
 
 
 def _warn_of_strangers(settings: Settings) -> None:

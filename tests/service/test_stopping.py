@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
+from service.__main__ import configured
 from service.app import create_app
 from service.http.arrival import Arrival, Parts
 from service.settings import Settings
@@ -119,6 +120,13 @@ def test_a_request_that_is_open_when_the_time_is_over_is_told(artifacts: tuple[P
     said = [json.loads(line) for line in log.read_text().splitlines()]
     assert [line["status"] for line in said if line["message"] == "POST (none)"] == [503]
     assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.parametrize("seconds", [0.4, 1.5, 30.0])
+def test_the_time_to_end_open_requests_is_not_rounded(seconds: float) -> None:
+    """Of one and a half seconds the process would make two, and of two and a half two as well."""
+    settings = Settings(stop_seconds=seconds)
+    assert configured(create_app(settings), settings).timeout_graceful_shutdown == seconds
 
 
 def loads(url: str) -> bool:
