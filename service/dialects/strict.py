@@ -9,7 +9,7 @@ from typing import Any, cast, get_args, get_type_hints
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, RootModel, TypeAdapter, ValidationError, model_validator
 from pydantic_core import PydanticCustomError, from_json
 from starlette.exceptions import HTTPException
 
@@ -138,7 +138,7 @@ class StrictRoute(DirectRoute):
             raise TypeError(f"{self.path}: takes more than words of its path, a body, the request and a key")
 
         named = any(check.scope != "use" for check in self._checks())
-        fields = {name for part in _models(kind) for name in part.model_fields}
+        fields = _fields(kind)
 
         async def reading(request: Request) -> Response:
             if request.scope["query_string"] and not fields.isdisjoint(request.query_params):
@@ -160,6 +160,18 @@ class StrictRoute(DirectRoute):
 def _models(kind: object) -> list[type[BaseModel]]:
     """The model that is annotated, alone or beside nothing; none for anything else."""
     return [part for part in (kind, *get_args(kind)) if isinstance(part, type) and issubclass(part, BaseModel)]
+
+
+def _fields(kind: object) -> set[str]:
+    """The names of all fields that a body of this kind may have."""
+    if not isinstance(kind, type):
+        return {name for part in get_args(kind) for name in _fields(part)}
+    if issubclass(kind, RootModel):
+        return _fields(kind.model_fields["root"].annotation)
+    if not issubclass(kind, BaseModel):
+        return set()
+    fields = kind.model_fields.items()
+    return {alias for name, field in fields for alias in getattr(field.validation_alias, "choices", [name])}
 
 
 async def _sent(request: Request, named: bool) -> object:
