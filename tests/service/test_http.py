@@ -184,6 +184,23 @@ def test_the_log_and_the_metrics_name_what_was_asked(client: TestClient, caplog:
     }
 
 
+def test_no_probe_fails_as_a_request_while_the_service_drains(client: TestClient) -> None:
+    """Neither those of the service nor those of a model."""
+    state: Any = client.app.state  # type: ignore[attr-defined]
+    (mood, *_) = client.get("/v1/models").json()["models"]
+    of_a_version = f"/v2/models/mood/versions/{mood['version']}/ready"
+    of_a_model = ("/v1/models/mood", "/models/mood/health", "/v2/models/mood/ready", of_a_version)
+    state.lifecycle.draining = True
+    try:
+        for path in ("/", "/health", "/ping", "/v2/health/ready", *of_a_model):
+            before = _faults(client)
+            assert client.get(path).status_code == 503
+            more = {dialect for dialect, count in _faults(client).items() if count > before.get(dialect, 0)}
+            assert more == {"probe"}, path
+    finally:
+        state.lifecycle.draining = False
+
+
 @pytest.mark.parametrize("times", [("0.0001", "60000"), ("60000", "0.0001")])
 def test_of_two_times_to_answer_in_the_earlier_one_counts(client: TestClient, times: tuple[str, str]) -> None:
     """One may be of the client, and one of a gateway."""
@@ -247,6 +264,12 @@ def test_the_document_of_the_api_names_the_prefix_of_a_server_in_front(client: T
     prefixed = TestClient(client.app, root_path="/pgb")
     assert prefixed.get("/pgb/openapi.json").json()["servers"] == [{"url": "/pgb"}]
     assert "servers" not in client.get("/openapi.json").json()
+
+
+def _faults(client: TestClient) -> dict[str, float]:
+    """Faults that name no model, by dialect."""
+    found = re.findall(r'pgb_faults_total\{dialect="(\w+)",model="",.*\} (\S+)', client.get("/metrics").text)
+    return {dialect: float(count) for dialect, count in found}
 
 
 def _counted(client: TestClient) -> dict[tuple[str, str], float]:

@@ -11,4 +11,5 @@ HUGGING_FACE = Dialect(
     paths=re.compile(r"/|/models/.*", re.DOTALL),
     work=re.compile(r"/|/models/(?P<model>[^/]+)"),
     error=lambda _, message: {"error": message},
+    probes=("/models/{name}/health",),
 )

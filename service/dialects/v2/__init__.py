@@ -21,5 +21,8 @@ V2 = Dialect(
     work=re.compile(r"/v2/models/(?P<model>[^/]+)/(.+/)?infer"),
     error=_error,
     statuses=WITHOUT_422,
-    probes=("/v2/health/live", "/v2/health/ready"),
+    probes=(
+        *("/v2/health/live", "/v2/health/ready"),
+        *("/v2/models/{name}/ready", "/v2/models/{name}/versions/{version}/ready"),
+    ),
 )
