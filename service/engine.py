@@ -22,11 +22,11 @@ from service.batching.batcher import Ran
 from service.batching.queue import Announced
 from service.batching.tokenizing import TokenizingLine
 from service.errors import (
+    ENDING,
     DeadlineExceeded,
     EmptyInput,
     InvalidInput,
     Overloaded,
-    ServiceError,
     TooLarge,
     WrongTask,
     told,
@@ -171,17 +171,18 @@ class Engine:
             model.batcher.check(call.flow, call.held_bytes)  # refuse before any work is done for the request
             with model.in_use():
                 yield model
-        except ServiceError as error:
+        except ENDING:
+            raise
+        except BaseException as error:
             model.statistics.failed(call)
             if isinstance(error, Overloaded):
                 self._instruments.rejections.labels("overloaded").inc()
             if isinstance(error, DeadlineExceeded) and model.healthy and self._hurried(call):
                 call.hurried = True
                 self._instruments.rejections.labels("deadline").inc()
+            if isinstance(error, InferenceError):
+                raise told(error) from error
             raise
-        except InferenceError as error:
-            model.statistics.failed(call)
-            raise told(error) from error
         call.stamps.done = clock()
         model.statistics.answered(call)
         self._instruments.answered(call)

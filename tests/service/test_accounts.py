@@ -16,6 +16,7 @@ from service import app as application
 from service.observe.metrics import Call, clock
 from service.observe.tracing import Tracer
 from service.settings import Settings, SettingsError
+from tests.service.faults import Panic
 
 STAGES = {"tokenize": "compute_input", "queue": "queue", "infer": "compute_infer", "postprocess": "compute_output"}
 
@@ -41,6 +42,22 @@ def test_body_header_histograms_and_statistics_agree(client: TestClient) -> None
             milliseconds, abs=0.004
         )
     assert stats["inference_count"] == 5
+
+
+@pytest.mark.parametrize("fault", [ValueError("unforeseen"), Panic("unforeseen")])
+def test_a_fault_of_the_service_is_a_failure_of_the_model_s_requests(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, fault: BaseException
+) -> None:
+    """In the statistics, as it is in the count of requests."""
+
+    def failing(*_: object) -> None:
+        raise fault
+
+    monkeypatch.setattr("service.engine.ranked", failing)
+    assert client.post("/v1/classify", json={"inputs": "the film"}).status_code == 500
+    found = client.get("/v2/models/mood/stats").json()["model_stats"][0]["inference_stats"]
+    assert (found["fail"]["count"], found["success"]["count"]) == (1, 0)
+    assert 'pgb_faults_total{dialect="native",model="mood",status="500"} 1.0' in client.get("/metrics").text
 
 
 def test_what_is_refused_before_it_runs_is_a_failure_and_no_inference(client: TestClient) -> None:
