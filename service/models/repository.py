@@ -117,12 +117,15 @@ class Repository:
         return [*ready, *(state for key, state in self._other.items() if key not in served)]
 
     async def contents(self) -> list[State]:
-        """The versions of the index, then those in the folder of models that are not loaded. Raises Unavailable."""
+        """The versions of the index, then those in the folder of models that are not loaded.
+
+        Raises Unavailable where the folder cannot be read, or not within the time of a request.
+        """
         if self._settings.models_dir is None:
             return self.index()
         try:
-            held = await self._held.next()
-        except OSError as error:
+            held = await asyncio.wait_for(self._held.next(), self._settings.max_request_seconds)
+        except OSError as error:  # also a TimeoutError
             raise Unavailable(NO_FOLDER) from error
         self._left(set(held))
         known = self.index()

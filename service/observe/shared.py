@@ -10,13 +10,15 @@ from service.observe.metrics import clock
 
 Result = TypeVar("Result")
 _PAUSE = 3.0  # times as long as making takes
+_MOST = 5.0  # seconds of a pause
 
 
 class Shared(Generic[Result]):
     """The result of `make`, which is made after all have asked who get it.
 
-    After each making comes a pause of three times its length. Who asks meanwhile waits for the next one, so making
-    takes at most a quarter of the time, however many ask.
+    After each making comes a pause of three times its length, so making takes at most a quarter of the time, however many
+    ask. No pause is longer than five seconds: what takes long mostly waits itself, such as for a disk. Who asks during a
+    pause waits for the next making.
     """
 
     def __init__(self, make: Callable[[], Awaitable[Result]]) -> None:
@@ -41,4 +43,4 @@ class Shared(Generic[Result]):
                 return await self._make()
             finally:
                 ended = clock()
-                self._rested = ended + _PAUSE * (ended - begun)
+                self._rested = ended + min(_PAUSE * (ended - begun), _MOST)

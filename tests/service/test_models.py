@@ -23,6 +23,7 @@ from service.models import names as names_of_models
 from service.models import repository
 from service.models.folder import find, labels, loadable
 from service.models.model import Model
+from service.observe import shared
 from service.settings import Settings
 from tests.service.hostile import MARK
 
@@ -441,6 +442,34 @@ def test_the_index_cannot_be_had_from_a_folder_that_is_gone(admin: TestClient, f
     reply = admin.post("/v2/repository/index")
     assert (reply.status_code, reply.json()) == (503, {"error": "the folder of models cannot be read"})
     assert {one["state"] for one in admin.post("/v2/repository/index", json={"ready": True}).json()} == {"READY"}
+
+
+def test_the_index_does_not_wait_for_a_folder_that_does_not_answer(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a mount has gone away: a request for it ends, and the next one gets it once the folder answers again."""
+    answering = threading.Event()
+
+    def slow(given: Path) -> list[tuple[str, str]]:
+        answering.wait(60)
+        return loadable(given)
+
+    monkeypatch.setattr(repository, "loadable", slow)
+    monkeypatch.setattr(shared, "_MOST", 0.0)
+    app = create_app(Settings(models_dir=folder, max_request_seconds=0.2))
+
+    async def scenario() -> list[int]:
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://a") as client:
+            found = [(await client.post("/v2/repository/index")).status_code]
+            answering.set()
+            await asyncio.sleep(0.1)
+            return [*found, (await client.post("/v2/repository/index")).status_code]
+
+    try:
+        assert asyncio.run(scenario()) == [503, 200]
+    finally:
+        answering.set()
 
 
 def test_clients_of_v2_find_the_words_that_they_look_for(admin: TestClient) -> None:
