@@ -16,9 +16,9 @@ _MOST = 5.0  # seconds of a pause
 class Shared(Generic[Result]):
     """The result of `make`, which is made after all have asked who get it.
 
-    After each making comes a pause of three times its length, so making takes at most a quarter of the time, however many
-    ask. No pause is longer than five seconds: what takes long mostly waits itself, such as for a disk. Who asks during a
-    pause waits for the next making.
+    After each making comes a pause of three times its length, so making takes at most a quarter of the time, however
+    many ask. No pause is longer than five seconds: what takes long mostly waits itself, such as for a disk. Who asks
+    during a pause waits for the next making.
     """
 
     def __init__(self, make: Callable[[], Awaitable[Result]]) -> None:
