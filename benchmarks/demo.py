@@ -2,6 +2,7 @@
 
     python -m benchmarks.demo quiet busy avx2       # on a machine that does nothing else
 
+Run it with the packages that `make demo` installs: dense forms of other runtimes that are installed are timed, too.
 Each run begins with an empty folder, and its row is written when it has ended. quiet: alone. busy: beside two processes
 that only compute. avx2: alone, and PyTorch may use no instructions beyond AVX2; ONNX Runtime, which only scores and
 times, has no such setting. Losses are told row by row of the data, on the demo's held-out rows; after `quiet` also on
