@@ -243,6 +243,7 @@ HTTP = [
     ),
     Wire("a head over the limit", (431,), (get("/health", *(f"x-{n}: {MARK * 10}" for n in range(20))),), True),
     Wire("a path over the limit", (431,), (get("/" + MARK * 200),), True),
+    Wire("blanks over the limit behind a value", (431,), (get("/health", f"x: {MARK}{' ' * HEAD_BYTES}"),), True),
     Wire("a head over the limit, in pieces", (431,), cut(get("/", f"x: {MARK * 300}")[:2_100], 700), True),
     Wire("half a head, then nothing", (408,), (get(f"/{MARK}")[:-4], SECONDS), True),
     Wire("only line ends, then nothing", (408,), (b"\r\n" * 9, SECONDS), True),

@@ -73,6 +73,18 @@ async def _answering(scope: dict[str, object], receive: object, send: Any) -> No
     await send({"type": "http.response.body", "body": b"ok"})
 
 
+def held_until(go: threading.Event) -> Any:
+    """An application that answers with nothing, once it may."""
+
+    async def answering(scope: object, receive: object, send: Any) -> None:
+        while not go.is_set():
+            await asyncio.sleep(0.01)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    return answering
+
+
 def until(reached: Callable[[], object], seconds: float = 20) -> None:
     """Wait for it."""
     end = time.monotonic() + seconds

@@ -80,6 +80,11 @@ def test_the_promise_is_at_most_twice_the_wait_and_at_least_half_more(wait: floa
     assert 1.5 * wait <= promised(wait, overtake) <= 2 * wait
 
 
+def test_the_promise_has_the_time_that_what_came_soon_after_may_take() -> None:
+    """Which is a half of a long wait, and all of a short one."""
+    assert [promised(wait, 1.0) for wait in (0.0, 0.5, 1.5, 8.0)] == [0.0, 1.0, 2.5, 12.0]
+
+
 @given(st.lists(st.floats(0.1, 10), min_size=2, max_size=6))
 def test_flows_that_are_always_here_are_served_alike(sizes: list[float]) -> None:
     """However large their pieces of work, to within the largest piece."""

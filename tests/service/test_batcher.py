@@ -239,6 +239,24 @@ def test_an_input_is_at_fault_unless_memory_ran_out(error: Exception, told: type
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize(("pause", "told"), [(-1.0, [InputRejected, RuntimeFailed]), (60.0, [InputRejected] * 2)])
+def test_a_model_whose_inputs_fail_is_checked_at_most_once_a_pause(
+    pause: float, told: list[type[Exception]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who sends such inputs must not have it run its check all the time; what a check found counts until the next."""
+    monkeypatch.setattr("service.batching.batcher._CHECK_SECONDS", pause)
+    found = iter([True, False])
+
+    async def scenario() -> None:
+        queue = Batcher(Gate(), len, Limits(12, 1000, 1e3, 10.0), QUICK, check=lambda: next(found))
+        for kind in told:
+            with pytest.raises(kind):
+                await queue.submit(["bad"])
+        await queue.close()
+
+    asyncio.run(scenario())
+
+
 def test_failures_are_counted_until_a_batch_goes_well() -> None:
     """What turns ready to 503, and back; the thread lives on, whatever was raised."""
 
@@ -418,6 +436,35 @@ def test_work_of_a_client_that_left_does_not_run() -> None:
         await asyncio.gather(first, stays)
         assert [item for batch in gate.batches for item in batch] == ["go", "stay"]
         assert ledger.dropped == [("disconnect", 2, 7)]
+        await queue.close()
+
+    asyncio.run(scenario())
+
+
+def test_when_an_input_fails_the_others_of_its_request_need_not_run() -> None:
+    """Those that still wait leave the queue, and the compute saved is told."""
+
+    async def scenario() -> None:
+        gate, ledger, go = Gate(opened=False), Ledger(), threading.Event()
+
+        def run(items: Sequence[str]) -> Sequence[str]:
+            done = gate(items)
+            assert "slow" not in items or go.wait(5)
+            return done
+
+        queue = Batcher(run, len, Limits(12, 1000, 1e3, 10.0), QUICK, ledger)
+        first = asyncio.create_task(queue.submit(["go"]))
+        await started(gate)
+        fails = asyncio.create_task(queue.submit(["bad", "z" * 12], flow="a"))
+        other = asyncio.create_task(queue.submit(["slow"], flow="b"))
+        await asyncio.sleep(0)
+        gate.open.set()
+        with pytest.raises(RuntimeFailed):
+            await fails
+        go.set()
+        await asyncio.gather(first, other)
+        assert ledger.dropped == [("failure", 1, 12)]
+        assert gate.batches == [["go"], ["bad", "slow"], ["bad"], ["slow"]]
         await queue.close()
 
     asyncio.run(scenario())

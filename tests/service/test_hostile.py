@@ -8,6 +8,7 @@ import logging
 import re
 import socket
 import struct
+import threading
 import time
 import tracemalloc
 import zlib
@@ -52,7 +53,7 @@ from tests.service.hostile import (
     post,
     written,
 )
-from tests.service.sockets import listening
+from tests.service.sockets import held_until, listening
 
 
 @pytest.fixture(scope="module")
@@ -235,6 +236,75 @@ def test_a_body_that_comes_after_its_refusal_leaves_a_clock(port: int) -> None:
         with suppress(ConnectionResetError, BrokenPipeError):
             connection.sendall(b" " * 900_000)
             assert connection.recv(4096) == b""
+
+
+def test_a_connection_takes_any_number_of_requests_one_after_the_other(port: int) -> None:
+    """More than may wait at once, and more bytes of heads than one may have."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection, connection.makefile("rb") as stream:
+        for _ in range(70):
+            connection.sendall(get("/v2/health/live"))
+            assert _reply(stream).status == 200
+
+
+def test_a_connection_is_not_idle_while_a_request_is_answered() -> None:
+    """However long it was before, and however long that takes."""
+    go = threading.Event()
+    go.set()
+    with (
+        listening(held_until(go), {}, lifespan="off", timeout_keep_alive=1) as (port, _),
+        socket.create_connection(("127.0.0.1", port), timeout=20) as connection,
+        connection.makefile("rb") as stream,
+    ):
+        connection.sendall(get("/"))
+        assert _reply(stream).status == 200
+        go.clear()
+        connection.sendall(get("/"))
+        time.sleep(1.5)
+        go.set()
+        assert _reply(stream).status == 200
+
+
+def test_a_head_that_comes_while_a_request_is_answered_has_as_long_as_that() -> None:
+    """Its own time begins with the answer."""
+    go = threading.Event()
+    with listening(held_until(go), {"head_seconds": 0.5}, lifespan="off") as (port, _), ExitStack() as stack:
+        stack.callback(go.set)
+        connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
+        stream = stack.enter_context(connection.makefile("rb"))
+        connection.sendall(get("/") + get("/")[:-2])
+        time.sleep(1.2)
+        connection.sendall(get("/")[-2:])
+        time.sleep(0.1)
+        go.set()
+        assert [_reply(stream).status for _ in range(2)] == [200, 200]
+
+
+def test_a_request_hears_that_its_client_left_though_another_came_behind_it() -> None:
+    """It may be running a model for nobody."""
+    begun, told = threading.Event(), threading.Event()
+
+    async def waiting(scope: object, receive: Any, send: object) -> None:
+        begun.set()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        told.set()
+
+    with listening(waiting, {}, lifespan="off", timeout_graceful_shutdown=1) as (port, _):
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            connection.sendall(get("/") * 2)
+            assert begun.wait(20)
+        assert told.wait(5)
+
+
+def test_who_sends_on_after_a_refusal_is_not_read_for_ever() -> None:
+    """While a request before it is answered."""
+    go = threading.Event()
+    with listening(held_until(go), {}, lifespan="off") as (port, _), ExitStack() as stack:
+        stack.callback(go.set)
+        connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=1))
+        connection.sendall(get("/") + b"\x00")
+        with pytest.raises(TimeoutError):
+            connection.sendall(bytes(1 << 26))
 
 
 def test_who_waits_for_100_is_told_to_go_on_whatever_blanks_stand_there(port: int) -> None:

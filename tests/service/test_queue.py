@@ -43,7 +43,8 @@ def test_the_wait_is_of_admitted_work_until_it_leaves() -> None:
 
 
 def test_the_time_of_a_token_is_learnt_from_batches_that_are_not_small() -> None:
-    """A tenth of the difference each time."""
+    """A tenth of the difference each time; at first it has its part of what starting a full batch takes."""
+    assert Queue(LIMITS, Cost(0.5, 0.01)).seconds_per_token == pytest.approx(0.015)
     queue = filled()
     queue.learn(24, 100.0)
     assert queue.seconds_per_token == pytest.approx(0.01)
@@ -91,6 +92,23 @@ def test_what_is_usual_follows_slowly() -> None:
     queue.admit([Entry(2, 1, 0.0, "small")], 0.0, body=1000)
     with pytest.raises(Overloaded):
         queue.check("late", 400, 0.0)
+
+
+def test_a_byte_is_taken_for_a_quarter_of_a_token_at_most() -> None:
+    """Windows that overlap made more of the bytes before."""
+    queue = filled()
+    for flow in range(2):
+        queue.admit([Entry(flow, 100, 0.0, flow)], 0.0, body=50)
+    queue.check("late", 40, 0.0)
+    with pytest.raises(Overloaded):
+        queue.check("late", 400, 0.0)
+
+
+def test_a_lone_request_keeps_the_event_loop_for_a_hundredth_of_a_second_at_most() -> None:
+    """By what starting it takes, and by its tokens."""
+    queue: Queue[int] = Queue(LIMITS, Cost(0.004, 0.0001))
+    assert [queue.brief(tokens) for tokens in (42, 43)] == [True, False]
+    assert not Queue(LIMITS, Cost(0.01, 1e-9)).brief(1)
 
 
 def test_announced_work_counts_until_its_inputs_are_ready() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Generator
 import pytest
 
 from pgb_core.inference.steps import all_of
-from service.batching.tokenizing import TokenizingLine
+from service.batching.tokenizing import _FIRST_GUESS, TokenizingLine
 from service.errors import DeadlineExceeded, TooLarge, Unavailable
 from service.observe.metrics import clock
 from tests.service.faults import Full
@@ -152,6 +152,42 @@ def test_the_wait_is_that_of_ones_own_turn() -> None:
         assert line.wait_seconds("b", 10) < line.wait_seconds("a", 10) / 1_000
         texts.go.set()
         await much
+        line.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_share_the_wait(threads: int) -> None:
+    """Which is that of the characters, by what one takes."""
+
+    async def scenario() -> None:
+        texts, line = Texts(), TokenizingLine(threads)
+        long = asyncio.create_task(line.run(texts("long", 1), "a", 600, NEVER))
+        await begun(texts, "long")
+        assert line.wait_seconds("b", 1_000) == pytest.approx(600 * _FIRST_GUESS / threads)
+        texts.go.set()
+        await long
+        line.close()
+
+    asyncio.run(scenario())
+
+
+def test_work_that_reads_more_than_was_thought_leaves_the_wait_for_others_as_it_is() -> None:
+    """So does work that is not tokenising, however long it takes."""
+
+    async def scenario() -> None:
+        texts, quick, line = Texts(), Texts(), TokenizingLine(2)
+        long = asyncio.create_task(line.run(texts("long", 1), "a", 600, NEVER))
+        await begun(texts, "long")
+        before = line.wait_seconds("c", 1_000)
+        quick.go.set()
+        await line.run(quick("more", 5, 100), "b", 10, NEVER, learns=False)
+        assert line.wait_seconds("c", 1_000) == before
+        await line.run(quick("more", 5, 100), "b", 500, NEVER)
+        assert line.wait_seconds("c", 1_000) != before
+        texts.go.set()
+        await long
         line.close()
 
     asyncio.run(scenario())

@@ -18,7 +18,7 @@ from service.http.client import EXTENSION
 from service.http.protocol import _SHARED
 from service.observe.metrics import clock
 from service.settings import Settings
-from tests.service.sockets import listening, until
+from tests.service.sockets import held_until, listening, until
 
 ANSWER = 8 << 20  # more than the buffers of two sockets take
 ASK = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
@@ -83,6 +83,20 @@ def test_an_answer_is_fetched_whole_by_who_asks_no_more() -> None:
         assert fetched(connection) >= ANSWER
 
 
+def test_who_has_fetched_a_large_answer_may_ask_again_later() -> None:
+    """The time that it had for fetching counts no more."""
+    with (
+        listening(large, {"head_seconds": 2.0}, lifespan="off", timeout_keep_alive=60) as (port, server),
+        socket.create_connection(("127.0.0.1", port), 20) as connection,
+    ):
+        connection.sendall(ASK)
+        until(lambda: server.server_state.total_requests)
+        assert fetched(connection) >= ANSWER
+        time.sleep(2.5)
+        connection.sendall(ASK)
+        assert fetched(connection) >= ANSWER
+
+
 def _unsent(server: uvicorn.Server) -> list[int]:
     """The bytes that wait at each connection."""
     every: list[Any] = list(server.server_state.connections)
@@ -131,26 +145,24 @@ def test_an_id_that_the_answer_repeats_is_short(client: Any, length: int, status
     assert set(reply.json()) == {"error"} if status == 400 else reply.json()["id"] == "a" * length
 
 
+def post(body: bytes) -> bytes:
+    """A request with a body."""
+    return b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+
+
+def ahead(server: uvicorn.Server) -> int:
+    """Bytes of bodies whose requests wait for the answers before them."""
+    every: list[Any] = list(server.server_state.connections)
+    return sum(len(cycle.body) for one in every for cycle, _ in one.pipeline)
+
+
 def test_bodies_that_come_before_the_answers_before_them_are_limited_together() -> None:
     """Who holds more of them than is left is refused; who holds little finds room; all are free in the end."""
     go = threading.Event()
     size = 20_000
-
-    async def slow(scope: Any, receive: Any, send: Any) -> None:
-        while not go.is_set():
-            await asyncio.sleep(0.01)
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
-        await send({"type": "http.response.body", "body": b""})
-
-    def post(body: bytes) -> bytes:
-        return b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % len(body) + body
-
-    def ahead(server: uvicorn.Server) -> int:
-        every: list[Any] = list(server.server_state.connections)
-        return sum(len(cycle.body) for one in every for cycle, _ in one.pipeline)
-
     limit = {"max_unsent_bytes": 3 * size}
-    with listening(slow, limit, lifespan="off") as (port, server), ExitStack() as stack:
+    with listening(held_until(go), limit, lifespan="off") as (port, server), ExitStack() as stack:
+        stack.callback(go.set)
         *large, small = (stack.enter_context(socket.create_connection(("127.0.0.1", port), 20)) for _ in range(6))
         for one in large:
             one.sendall(post(b"") + post(bytes(size)))
@@ -164,6 +176,21 @@ def test_bodies_that_come_before_the_answers_before_them_are_limited_together() 
         assert all(b" 429 " in answer for answer in answers[2:-1])
         assert [answer.count(b" 200 ") for answer in (*answers[:2], answers[-1])] == [2, 2, 2]
         assert _SHARED[server.server_state].ahead == 0
+
+
+def test_what_a_client_that_left_had_sent_ahead_counts_no_more() -> None:
+    """Others have all of the room."""
+
+    async def waiting(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    with listening(waiting, {}, lifespan="off", timeout_graceful_shutdown=1) as (port, server):
+        with socket.create_connection(("127.0.0.1", port), 20) as connection:
+            connection.sendall(post(b"") + post(b"ahead"))
+            until(lambda: ahead(server))
+        until(lambda: not server.server_state.connections)
+        until(lambda: _SHARED[server.server_state].ahead == 0, 5)
 
 
 def _until_quiet(connection: socket.socket) -> bytes:

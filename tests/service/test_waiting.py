@@ -55,6 +55,12 @@ def test_the_larger_a_batch_the_nearer_must_lengths_be() -> None:
     assert [e.size for e in filled([20, 20, 20, 16, 15], 1000, 12).take(1e6)] == [20, 20, 20, 16]
 
 
+def test_the_nearest_length_joins_first_whenever_it_came() -> None:
+    """So that little of a batch is padding."""
+    for sizes in ([20, 5, 19], [20, 30, 19]):
+        assert [e.size for e in filled(sizes, 60, 1000).take(1e6)][:2] == [20, 19]
+
+
 def test_equal_lengths_fill_the_budget() -> None:
     """In order of arrival."""
     waiting = filled([10, 200, 10, 10, 10], 30, 5)
