@@ -162,7 +162,7 @@ class Trainer:
                 loss = loss if penalty is None else loss + penalty
             if not torch.isfinite(loss):
                 raise TrainingError(
-                    f"re-finetuning: the loss is {float(loss)} at step {self.step}; lower the learning rate"
+                    f"re-finetuning: the loss is {float(loss.detach())} at step {self.step}; lower the learning rate"
                 )
             loss.backward()
         for regime in self.regimes:

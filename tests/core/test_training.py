@@ -14,18 +14,19 @@ import pytest
 import torch
 
 from pgb_core import tasks
-from pgb_core.errors import DataError
+from pgb_core.errors import DataError, TrainingError
 from pgb_core.learn import fisher
 from pgb_core.learn import teacher as teaching
 from pgb_core.learn.compensate import compensate
 from pgb_core.learn.finetune import Schedule, Trainer, counterparts, fast_bf16, hidden_loss
 from pgb_core.learn.regime import Regime, Step
 from pgb_core.learn.teacher import Teacher, reordered, traced
+from pgb_core.model.blocks import attention_bias
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.surgery import apply_plan, ordered
 from pgb_core.plan import Grouping, Site
 from pgb_core.tasks.classification import MultiLabel
-from pgb_core.tasks.features import Batch, Features, batches, collate
+from pgb_core.tasks.features import Batch, Features, batches, collate, token_count
 from tests.conftest import TASKS, small_encoder
 from tests.core.planned import hand_plan, nested_plan, random_plan
 
@@ -78,6 +79,17 @@ def test_scoring_leaves_the_model_as_it_was() -> None:
     assert not any(module._forward_hooks for module in model.modules())
 
 
+def test_scores_from_predictions_do_not_see_the_labels() -> None:
+    """They are those of the same rows without any."""
+    model, batch = small_encoder("bert", "classification"), collate(features(6), 0)
+    drawn, unlabelled, labelled = (
+        fisher.fisher(model, [one], LABEL, 0, from_predictions=asked)
+        for one, asked in ((batch, True), (replace(batch, targets=None), False), (batch, False))
+    )
+    assert all(torch.equal(value, unlabelled[site]) for site, value in drawn.items())
+    assert any(not torch.equal(value, labelled[site]) for site, value in drawn.items())
+
+
 def test_labels_drawn_from_predictions_follow_the_prediction() -> None:
     """A sure model draws its own answer; the seed decides the rest."""
     sure = torch.tensor([[50.0, 0.0], [0.0, 50.0]])
@@ -120,6 +132,35 @@ def test_compensation_brings_the_pruned_model_nearer(kind: str) -> None:
     assert after[1] < 0.95 * before[1]
 
 
+def before_norms(model: Encoder, data: list[Batch]) -> dict[tuple[int, int], torch.Tensor]:
+    """The stream as each norm reads it, of real tokens, by layer and half."""
+    found: dict[tuple[int, int], list[torch.Tensor]] = {}
+    for batch in data:
+        x, mask = model.embeddings(batch.input_ids, batch.token_type_ids), attention_bias(batch.attention_mask)
+        for layer in model.layers:
+            for n, half in enumerate(layer.halves):
+                added = half.added(x, mask)
+                found.setdefault((layer.index, n), []).append(added[batch.attention_mask.bool()])
+                x = half.norm(added)
+    return {place: torch.cat(parts) for place, parts in found.items()}
+
+
+@pytest.mark.parametrize("kind", ["shared", "hand", "nested"])
+@torch.no_grad()
+def test_after_compensation_the_stream_is_right_on_average(kind: str) -> None:
+    """Behind every sublayer that is left: each makes up for what those before it err by, also a layer that is gone."""
+    dense = small_encoder("bert", "qa")
+    hand = {"hand": hand_plan, "nested": nested_plan}
+    plan = hand[kind](dense) if kind in hand else random_plan(dense, 0.3, kind)
+    compact, dense = apply_plan(dense, plan), ordered(dense, plan)
+    data = list(batches(features(60, task="qa"), 200, 0))
+    compensate(dense, compact, plan, data)
+    wanted = before_norms(dense, data)
+    for place, found in before_norms(compact, data).items():
+        off = (found - wanted[place]).mean(0).abs().max()
+        assert float(off) < 1e-3 * float(wanted[place].std()), place
+
+
 @torch.no_grad()
 def test_compensation_of_nothing_changes_nothing() -> None:
     """A plan that keeps everything is its own solution."""
@@ -152,6 +193,26 @@ def test_without_labels_or_teacher_there_is_nothing_to_learn_from() -> None:
     dense = small_encoder("bert", "classification")
     with pytest.raises(DataError, match="needs labels or distillation"):
         Trainer(dense, taught(dense), [Features([1], [0], None, 0)], LABEL, Schedule(distill=False))
+
+
+def test_labels_of_rows_that_are_for_distillation_alone_do_not_count() -> None:
+    """A student that equals its teacher has nothing to learn from them."""
+    dense, seen = small_encoder("bert", "classification"), list[float]()
+    schedule = Schedule(epochs=1, tokens=64, learning_rate=1e-12, labels=False)
+    student = copy.deepcopy(dense)
+    Trainer(student, taught(dense), features(), LABEL, schedule).run(progress=lambda step, loss: seen.append(loss))
+    assert max(seen) < 0.01
+
+
+def test_a_training_whose_loss_is_no_number_ends_with_the_remedy() -> None:
+    """At that step, and the weights of the step before are left."""
+    student = small_encoder("bert", "classification")
+    trainer = Trainer(student, None, features(), LABEL, Schedule(epochs=2, tokens=96, distill=False))
+    trainer.run(1)
+    student.head.output.get_parameter("bias").data.fill_(math.nan)
+    with pytest.raises(TrainingError, match="the loss is nan at step 1; lower the learning rate"):
+        trainer.run()
+    assert all(p.isfinite().all() for name, p in student.named_parameters() if name != "head.output.bias")
 
 
 def test_a_trainer_restored_at_any_step_goes_on_the_same() -> None:
@@ -359,6 +420,19 @@ def test_a_teacher_is_asked_once_and_says_the_same_again() -> None:
     for index, goal in goals.items():
         torch.testing.assert_close(states[index].float() * real, goal * real, rtol=1 / 128, atol=1e-2)
     assert teacher.kept > 0
+
+
+def test_a_teacher_knows_what_it_has_to_compute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, and in every epoch; and what it has computed so far."""
+    monkeypatch.setattr(teaching, "TOKENS", 64)
+    dense, data = small_encoder("bert", "classification"), features()
+    full, none, every = Teacher(dense, data), Teacher(dense, data, 0), token_count(data)
+    assert [(one.waiting, one.passing, one.asked) for one in (full, none)] == [(every, 0, 0), (0, every, 0)]
+    with torch.no_grad():
+        for one in (full, none):
+            one(data[:2], collate(data[:2], 0))
+    assert 0 < full.waiting == every - full.asked
+    assert (none.waiting, none.passing, none.asked) == (0, every, token_count(data[:2]))
 
 
 @pytest.mark.parametrize("task", TASKS)
