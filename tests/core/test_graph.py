@@ -10,13 +10,16 @@ from torch import Tensor
 
 from pgb_core import export
 from pgb_core.errors import ParityError
+from pgb_core.export.forms import int8
 from pgb_core.export.forms.int8 import Int8
 from pgb_core.export.forms.openvino import OpenVino, OpenVinoInt8
 from pgb_core.export.forms.token_major import Writer
 from pgb_core.export.parity import check_graph
-from pgb_core.export.ranges import Range
+from pgb_core.export.ranges import Range, step_and_zero
+from pgb_core.model.blocks import ACTIVATIONS
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.surgery import apply_plan
+from pgb_core.plan import FEED_FORWARD
 from pgb_core.session import open_session
 from pgb_core.tasks.features import Features
 from tests.conftest import ARCHITECTURES, CORE_ARCHITECTURES, TASKS, small_encoder
@@ -109,6 +112,33 @@ def test_token_major_graphs_equal_the_model(architecture: str, task: str, kind: 
         gap, same = difference(model, content, batch, length)
         assert gap < 1e-4
         assert same
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_activations_and_norms_are_those_of_the_checkpoint(activation: str) -> None:
+    """In every form. Weights are large, so that both kinds of GELU are told apart."""
+    dense = small_encoder("bert", "qa", hidden_act=activation, layer_norm_eps=0.1)
+    with torch.no_grad():
+        for site, linear in dense.sites().items():
+            linear.get_parameter("weight").mul_(4 if site.role in FEED_FORWARD else 1)
+    assert difference(dense, export.fused(dense).SerializeToString(), 3, 17)[0] < 1e-4
+    for model in (dense, apply_plan(dense, hand_plan(dense))):
+        protos = [export.channels_first(model, target) for target in ("cpu", "gpu")]
+        protos += [export.token_major(model, {}, writer) for writer in (OpenVino, ExactInt8)]
+        for proto in protos:
+            assert difference(model, proto.SerializeToString(), 3, 17)[0] < 1e-4
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_neurons_fit_into_the_bytes_that_int8_has_for_them(activation: str) -> None:
+    """Divided by the largest of their token, however small all of them are."""
+    low, least = int8.RANGES.get(activation, int8.ANY)
+    step, _ = step_and_zero(low, 1.0)
+    neurons = ACTIVATIONS[activation](torch.linspace(-20, 20, 4001))
+    for count in (500, 1_900, 2_000, 2_050, 4_001):
+        token = neurons[:count]
+        largest = token.max() if low > -1 else token.abs().max()
+        assert float((token / largest.clamp_min(least)).min()) >= low - step / 2
 
 
 @pytest.mark.parametrize("task", TASKS)

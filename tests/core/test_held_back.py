@@ -109,8 +109,11 @@ def test_a_training_taken_up_again_keeps_the_same_state(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("kind", [Noise, BlockNoise, Aware])
-def test_a_training_for_int8_is_measured_in_int8(kind: type[Noise | BlockNoise | Aware]) -> None:
-    """All weights are rounded while it is measured, and are afterwards what they were."""
+def test_a_training_for_int8_is_measured_in_int8(
+    kind: type[Noise | BlockNoise | Aware], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All weights are rounded while it is measured, and are afterwards what they were; each row counts as much."""
+    monkeypatch.setattr(held_back, "TOKENS", 40)  # three rows, two and one
     dense = small_encoder("bert", "classification")
     plain = trainer(dense)
     arguments = {Noise: (0.5,), BlockNoise: (0.5, 8), Aware: (0.9,)}[kind]

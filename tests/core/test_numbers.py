@@ -21,7 +21,7 @@ from pgb_core.export.forms import FORMS
 from pgb_core.learn.aware import Aware, straight
 from pgb_core.learn.curvature import curvature, largest_eigenvalue, sensitivity
 from pgb_core.learn.finetune import Trainer
-from pgb_core.learn.noise import BlockNoise, blocks
+from pgb_core.learn.noise import BlockNoise, Noise, blocks
 from pgb_core.learn.regime import Regime, Step
 from pgb_core.methods.qbert import most_sensitive
 from pgb_core.model.encoder import Encoder
@@ -110,6 +110,27 @@ def test_noise_rounds_its_share_and_leaves_the_model_as_it_was() -> None:
     name = "layers.0.attention.query.weight"
     assert torch.equal(again[name], first[name])
     assert not torch.equal(other[name], first[name])
+
+
+def test_noise_on_whole_maps_begins_late_and_is_drawn_by_the_step_alone() -> None:
+    """A share of the maps is rounded in the last three tenths of the steps, and whole again afterwards."""
+    model = small_encoder("bert", "classification")
+    weights = {site: linear.get_parameter("weight") for site, linear in model.sites().items()}
+    before = {site: weight.detach().clone() for site, weight in weights.items()}
+    noise = Noise(model, 0.3)
+
+    def noisy(number: int) -> set[Site]:
+        with noise.applied(Step(number, 100, 7, 1e-4)):
+            found = {site for site, weight in weights.items() if not torch.equal(weight, before[site])}
+            assert all(torch.equal(weights[site], rounded(before[site], EVERYWHERE)) for site in found)
+        assert all(torch.equal(weight, before[site]) for site, weight in weights.items())
+        return found
+
+    assert not noisy(0)
+    assert not noisy(69)
+    drawn = [noisy(number) for number in range(70, 100)]
+    assert sum(map(len, drawn)) == pytest.approx(0.3 * 30 * len(weights), rel=0.25)
+    assert noisy(70) == drawn[0] != drawn[1]
 
 
 def test_training_computes_as_the_form_does() -> None:

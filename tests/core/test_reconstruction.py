@@ -11,7 +11,7 @@ from pgb_core.learn.moments import read_by_writers
 from pgb_core.model.encoder import Encoder
 from pgb_core.model.surgery import apply_plan
 from pgb_core.pipeline import compress
-from pgb_core.plan import Keep, Plan, Role, Site
+from pgb_core.plan import Keep, Plan, Role, Site, block
 from pgb_core.prices import table_of
 from pgb_core.search import planning, reconstruction
 from pgb_core.search.reconstruction import Surgery, reselected
@@ -61,8 +61,8 @@ def test_each_removal_is_the_one_that_costs_least(width: int, monkeypatch: pytes
         tried = [residual(moments, weight, torch.tensor([k for k in left if k not in unit])) for unit in units]
         worst = units[min(range(len(units)), key=tried.__getitem__)]
         left = [k for k in left if k not in worst]
-    for block in (1, 3, 32):
-        monkeypatch.setattr(reconstruction, "BLOCK", block)
+    for size in (1, 3, 32):
+        monkeypatch.setattr(reconstruction, "BLOCK", size)
         surgery = Surgery(moments, weight, RIDGE)
         surgery.remove(4, width)
         assert surgery.left.tolist() == left
@@ -99,6 +99,8 @@ def test_as_many_inputs_stay_of_each_part_as_asked(least: int) -> None:
     surgery = Surgery(moments, weight, RIDGE)
     surgery.remove(3 * (8 - least), within=8, least=least)
     assert torch.bincount(surgery.left // 8).tolist() == [least] * 3
+    with pytest.raises(ValueError, match="none may go"):
+        surgery.remove(1, within=8, least=least)
 
 
 def planned(model: Encoder, structure: str) -> tuple[Plan, dict[Site, Tensor]]:
@@ -129,6 +131,27 @@ def test_as_much_stays_of_every_map_and_sublayers_err_less(structure: str) -> No
                 covariance, weights[site].double(), torch.tensor(list(one.choices[site].cols), dtype=torch.long)
             )
     assert float(errors[1]) < 0.99 * float(errors[0])
+
+
+def test_a_head_that_comes_in_has_its_channels_of_most_importance_and_others_keep_theirs() -> None:
+    """Over the columns that the plan reads, in its order of the stream."""
+    g, shape = torch.Generator().manual_seed(0), (16, 16)
+    importances = {Site(0, role): torch.rand(shape, generator=g) for role in Role}
+    scored, read = (0, 1, 6, 7), tuple(range(8))  # two of the four channels of heads 0 and 1
+    blocks = {role: block(scored, read, shape) for role in (Role.QUERY, Role.KEY)}
+    blocks |= {Role.VALUE: block(range(8), read, shape), Role.ATTENTION_OUTPUT: block(range(16), range(8), shape)}
+    choices = {Site(0, role): blocks.get(role, Keep(shape)) for role in Role}
+    stream = tuple(torch.randperm(16, generator=g).tolist())
+    variance = torch.tensor([1e-3, 1.0, 1e-3, 2.0]).repeat_interleave(4).diag()  # of what each head gives
+    writers = {Site(0, role): torch.ones(shape) for role in (Role.ATTENTION_OUTPUT, Role.FFN_OUT)}
+    moments = dict.fromkeys(writers, variance)
+    found, changed, _ = reselected(Plan("test", 4, choices, stream), importances, moments, writers, RIDGE)
+    columns = [stream[n] for n in read]
+    sums = torch.stack([importances[Site(0, role)][12:, columns].sum(1) for role in (Role.QUERY, Role.KEY)]).sum(0)
+    best = sorted(12 + n for n in sums.topk(2).indices.tolist())
+    assert [list(found.choices[Site(0, role)].rows) for role in (Role.QUERY, Role.KEY)] == [[6, 7, *best]] * 2
+    assert list(found.choices[Site(0, Role.VALUE)].rows) == [*range(4, 8), *range(12, 16)]
+    assert changed == 1
 
 
 def test_groups_whole_sublayers_and_dropped_ones_stay_as_they_are() -> None:

@@ -200,7 +200,8 @@ def feed_forward_menu(importances: Importances, passes: int) -> list[Option]:
                 inner_parts = whole_width
             else:  # a neuron that no group reads leaves the first matrix too
                 inner_parts = _variants(Role.FFN_IN, inner, torch.tensor(read), inputs, passes, counts=(1,))
-            menu += _combine([_option([part], PRICES.of_sublayer(len(every), False))], inner_parts)
+            around = PRICES.of_sublayer(len(every), False) + PRICES.of_neurons(len(read))
+            menu += _combine([_option([part], around)], inner_parts)
     return pareto(menu)
 
 

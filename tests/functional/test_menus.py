@@ -11,14 +11,17 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pgb_core.errors import PlanError
-from pgb_core.plan import ATTENTION, FEED_FORWARD, Choice, Grouping, Keep, Plan, Role, Site
+from pgb_core.plan import ATTENTION, FEED_FORWARD, Choice, Grouping, Keep, Plan, Role, Site, flops
 from pgb_core.prices import table_of
 from pgb_core.search import grouping, menus, planning
 from pgb_core.search.budget import Option, combine, pareto
+from pgb_core.search.prices import Prices
 from tests.functional import slow_search
 from tests.functional.test_grouping import owners
 
 HEAD_DIM, HIDDEN, NEURONS = 16, 96, 288
+USUAL = table_of("fp32").prices
+EVERY = replace(USUAL, read=16.0, neuron=32.0, mixed=2.0)  # those that fp32 does without, too
 
 
 def importances(seed: int, layers: int = 3) -> dict[Site, Tensor]:
@@ -84,11 +87,14 @@ def plan_of(found: planning.Menus, keep: float, budget: str) -> str:
 
 
 @pytest.mark.parametrize("kind", ["shared", "disjoint"])
-@pytest.mark.parametrize("seed", [0, 1])
-def test_plans_are_those_of_the_slow_search(kind: str, seed: int) -> None:
-    """Byte for byte, at several shares and for both budgets."""
+@pytest.mark.parametrize(("seed", "prices"), [(0, USUAL), (1, EVERY)])
+def test_plans_are_those_of_the_slow_search(
+    kind: str, seed: int, prices: Prices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Byte for byte, at several shares, for both budgets and whatever costs time."""
+    monkeypatch.setattr(slow_search, "PRICES", prices)
     scores = importances(seed)
-    fast = planning.make_menus(scores, HEAD_DIM, planning.Search(table_of("fp32").prices, kind, passes=3))
+    fast = planning.make_menus(scores, HEAD_DIM, planning.Search(prices, kind, passes=3))
     slow = slow_menus(scores, kind, 3, 6)
     assert [len(menu) for _, menu in fast.sublayers] == [len(menu) for _, menu in slow.sublayers]
     for (_, menu), (_, wanted) in zip(fast.sublayers, slow.sublayers, strict=True):
@@ -162,10 +168,21 @@ def test_a_draft_is_the_choice_that_it_becomes() -> None:
     assert [group.cols for group in turned.groups] == [(6, 4, 1), (7, 4, 0)]
 
 
+@pytest.mark.parametrize("budget", ["weights", "flops"])
+@pytest.mark.parametrize("keep", [0.7, 0.25])
+def test_a_plan_keeps_the_share_that_its_budget_counts(keep: float, budget: str) -> None:
+    """No more, and little less: of the weights, or of the operations at 128 tokens, as a finished plan counts them."""
+    found = planning.make_menus(importances(0), HEAD_DIM, planning.Search(USUAL, "nested"))
+    plan = planning.choose(found, keep, "test", HEAD_DIM, budget)
+    kept = plan.cost / plan.dense_cost if budget == "weights" else flops(plan, 128) / flops(plan, 128, dense=True)
+    assert keep - 0.02 < kept <= keep
+    assert planning.share(plan, budget) == kept
+
+
 def test_a_chosen_plan_has_no_drafts() -> None:
     """It is written as JSON and read back."""
     scores = importances(3)
-    found = planning.make_menus(scores, HEAD_DIM, planning.Search(table_of("fp32").prices, passes=1))
+    found = planning.make_menus(scores, HEAD_DIM, planning.Search(USUAL, passes=1))
     plan = planning.choose(found, 0.5, "test", HEAD_DIM)
     assert all(isinstance(choice, Keep | Grouping) for choice in plan.choices.values())
     assert Plan.from_json(plan.to_json()) == plan
@@ -181,7 +198,7 @@ def test_the_search_uses_one_thread_and_gives_the_others_back() -> None:
         planning.make_menus(
             importances(0, layers=1),
             HEAD_DIM,
-            planning.Search(table_of("fp32").prices, "disjoint"),
+            planning.Search(USUAL, "disjoint"),
             lambda n: seen.append(torch.get_num_threads()),
         )
         assert seen == [1]

@@ -11,6 +11,7 @@ from torch import Tensor
 from pgb_core.plan import ATTENTION, FEED_FORWARD, WRITING, Plan, Role, Site
 from pgb_core.prices import table_of
 from pgb_core.search import nested, planning
+from pgb_core.search.budget import pareto
 from pgb_core.search.menus import Menu
 from pgb_core.search.prices import Prices
 from tests.functional.test_menus import HEAD_DIM, HIDDEN, NEURONS, importances
@@ -118,6 +119,29 @@ def test_options_keep_what_their_blocks_hold(seed: int) -> None:
         assert (menu[0].cost, menu[-1].cost) == (0, sum(values.numel() for values in matrices.values()))
         assert [o.price for o in menu] == sorted(o.price for o in menu)
         assert [o.kept for o in menu] == sorted(o.kept for o in menu)
+
+
+def test_auto_has_the_best_options_of_both_structures_in_one_order_of_the_stream() -> None:
+    """Some of each."""
+    scores = importances(0, layers=1)
+    search = planning.Search(table_of("fp32").prices, "auto", passes=1)
+    auto, prefixes = (
+        planning.make_menus(scores, HEAD_DIM, one) for one in (search, replace(search, structure="nested"))
+    )
+    assert auto.stream == prefixes.stream
+    turned = in_order(scores, torch.tensor(auto.stream))
+    shared = planning.make_menus(turned, HEAD_DIM, replace(search, structure="shared"))
+    from_each = [0, 0]
+    for (_, menu), *parts in zip(auto.sublayers, prefixes.sublayers, shared.sublayers, strict=True):
+        assert worth(menu) == worth(pareto([option for _, part in parts for option in part]))
+        for n, (_, part) in enumerate(parts):
+            from_each[n] += len(set(worth(menu)) & set(worth(part[1:-1])))
+    assert min(from_each) > 0
+
+
+def worth(menu: Menu) -> list[tuple[float, float]]:
+    """Price and importance of each option."""
+    return [(option.price, option.kept) for option in menu]
 
 
 def test_an_option_has_the_price_of_all_that_runs() -> None:

@@ -145,17 +145,20 @@ def test_a_text_is_cut_as_the_library_cuts_it(pair: tuple[Tokenizer, Fast], text
 
 @given(first=TEXTS, second=TEXTS)
 def test_a_pair_is_cut_as_the_library_cuts_it(pair: tuple[Tokenizer, Fast], first: str, second: str) -> None:
-    """The longer text loses more; of two that are both longer than is measured, each half."""
+    """On either side, and it says so. The longer text loses more; of two that are both longer than is measured, each
+    half."""
     ours, theirs = pair
-    theirs.enable_truncation(LENGTH)
-    wanted = theirs.encode(first, second)
+    for side in ("right", "left"):
+        theirs.enable_truncation(LENGTH, direction=side)
+        wanted = theirs.encode(first, second)
+        (found,) = all_of(ours.texts([(first, second)], side))
+        assert found.cut == bool(wanted.overflowing)
+        if all(len(text) > 20 + 4 for text in (first, second)):
+            assert len(found.ids) == len(wanted.ids)
+            assert abs(list(found.types).count(1) - wanted.type_ids.count(1)) <= 1
+        else:
+            assert list(found.ids) == wanted.ids
     theirs.no_truncation()
-    (found,) = all_of(ours.texts([(first, second)]))
-    if all(len(text) > 20 + 4 for text in (first, second)):
-        assert len(found.ids) == len(wanted.ids)
-        assert abs(list(found.types).count(1) - wanted.type_ids.count(1)) <= 1
-    else:
-        assert list(found.ids) == wanted.ids
 
 
 @given(context=TEXTS, question=st.sampled_from(["who", "the lamp?"]))
@@ -210,6 +213,17 @@ def test_a_long_text_is_read_only_as_far_as_the_model_does(tmp_path: Path, monke
     ours = Tokenizer.open(path, LENGTH)
     for side in ("right", "left"):
         assert sum(ours.texts(["the lamp, burned " * 10_000], side)) < 1_000
+
+
+def test_of_a_long_text_as_much_as_fills_the_model_is_thought_to_be_read(tmp_path: Path) -> None:
+    """Each text by itself; all of one that cannot be cut."""
+    path, whole = tmp_path / "cut.json", tmp_path / "whole.json"
+    made = bert()
+    made.save(str(path))
+    made.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Digits()])
+    made.save(str(whole))
+    texts = ["a" * 10, ("b" * 100, "c" * 5)]
+    assert [Tokenizer.open(one, LENGTH).readable(texts) for one in (path, whole)] == [10 + LENGTH + 5, 115]
 
 
 def test_unigrams_are_cut_only_behind_a_split_at_blanks() -> None:
