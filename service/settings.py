@@ -122,8 +122,8 @@ class Settings(BaseSettings):
     max_form_drop: float = Field(
         0.5,
         ge=0,
-        description="Points of the task's metric that a form chosen by auto may lose against fp32. Where the loss was "
-        "not measured on labelled rows, 99% of the answers must be equal",
+        description="Points of the task's metric that a form may lose to the model if auto is to choose it. Where the "
+        "loss was not measured on labelled rows, 99% of the answers must be equal",
     )
     runtime: Annotated[str, _OneOf(lambda: (AUTO, *RUNTIMES))] = Field(
         AUTO, description="Runtime that runs the models; auto is the usual runtime of the form"
@@ -136,12 +136,15 @@ class Settings(BaseSettings):
         description="Threads of the runtime; 0 means one for each core that this process may use",
     )
 
-    max_batch_tokens: int = Field(1024, ge=1, le=_MOST, description="Most tokens in one batch, padding included")
+    max_batch_tokens: int = Field(
+        1024, ge=1, le=_MOST, description="Largest number of tokens in one batch, padding included"
+    )
     max_queue_tokens: int = Field(
         131_072,
         ge=1,
         le=_MOST,
-        description="Most tokens ahead of a request at one model, its own included; a request past it gets 429",
+        description="Largest number of tokens ahead of a request at one model, its own included; a request with more "
+        "gets 429",
     )
     max_queue_seconds: float = Field(
         2.0,
@@ -170,8 +173,8 @@ class Settings(BaseSettings):
         256 << 20,
         ge=1024,
         le=1 << 40,
-        description="Most bytes of request bodies held at one time, over all requests; and as many of answers that "
-        "clients do not fetch",
+        description="Largest number of bytes of all request bodies held at one time. The same limit holds for the "
+        "answers that clients do not fetch, and for the bodies that wait for earlier requests of their connection",
     )
     max_header_bytes: int = Field(
         32 << 10, ge=1024, le=1 << 20, description="Largest request head in bytes: request line and headers"
@@ -180,16 +183,19 @@ class Settings(BaseSettings):
         4096,
         ge=1,
         le=_MOST,
-        description="Most open connections; when one more arrives, an idle one is closed, or one of the client that "
-        "keeps most of them busy",
+        description="Largest number of open connections; when one more arrives, an idle one is closed, or one of the "
+        "client that keeps most of them busy",
     )
     max_body_seconds: float = Field(
         30.0, gt=0, le=_LONGEST, description="Time for a request's head to arrive, and the same again for its body"
     )
-    max_items: int = Field(128, ge=1, le=_MOST, description="Most inputs in one request")
-    max_characters: int = Field(200_000, ge=1, le=_MOST, description="Most characters of one text")
+    max_items: int = Field(128, ge=1, le=_MOST, description="Largest number of inputs in one request")
+    max_characters: int = Field(200_000, ge=1, le=_MOST, description="Largest number of characters in one text")
     max_windows: int = Field(
-        256, ge=1, le=_MOST, description="Most windows into which the long texts or contexts of one request are cut"
+        256,
+        ge=1,
+        le=_MOST,
+        description="Largest number of windows into which the long texts or contexts of one request are cut",
     )
 
     max_load_seconds: float = Field(
