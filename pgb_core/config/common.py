@@ -57,7 +57,9 @@ class CommonConfig(BaseModel):
     )
     trust_labels: bool = Field(False, description="continue even if the checkpoint contradicts the labels")
     distill: bool = Field(True, description="learn from the dense model as teacher in re-finetuning")
-    samples: int = Field(1024, ge=1, description="most rows on which weights are scored and the model is compensated")
+    samples: int = Field(
+        1024, ge=1, description="largest number of rows on which weights are scored and the pruned model is compensated"
+    )
     max_length: int | None = Field(
         None,
         ge=16,
@@ -82,8 +84,8 @@ class CommonConfig(BaseModel):
     cache: PlaceOrNone | None = Field(
         None,
         description="directory that keeps scores of weights and outputs of the dense model for later runs, 2 GiB at "
-        "most; an empty value keeps none (default: what PGB_CACHE names, and none where that is empty; without it "
-        "pgb-serve in the user's cache directory)",
+        "most; an empty value keeps none (default: the directory that PGB_CACHE names, none if PGB_CACHE is empty, "
+        "and pgb-serve in the user's cache directory if PGB_CACHE is not set)",
     )
 
     @model_validator(mode="after")

@@ -78,15 +78,15 @@ class CompressConfig(CommonConfig):
         ge=0,
         le=1,
         description="share of the matrices that are rounded to int8 at each of the last 30% of the steps of "
-        "re-finetuning, drawn anew at each step; only where --forms names a form in int8",
+        "re-finetuning, drawn anew at each step; only if --forms names a form in int8",
     )
     tokens: int = Field(1024, ge=16, description="tokens in a step of re-finetuning, padding included")
     more_text: float = Field(
         0.0,
         ge=0,
         le=10,
-        description="make additional unlabelled rows from those to learn from, as a share of their number: 0.5 makes "
-        "half as many again. The dense model labels them, and an epoch is longer by this share (default 0)",
+        description="make additional rows from those to learn from, as a share of their number: 0.5 makes half as many "
+        "again. The dense model labels them, and an epoch is longer by this share (default 0)",
     )
     best_state: bool = Field(
         False,
@@ -112,7 +112,7 @@ class CompressConfig(CommonConfig):
         description="seed of everything that is drawn at random, such as the order of rows (default 0)",
     )
     checkpoint_every: int = Field(
-        200, ge=1, description="save the state of the training every so many steps; a stopped run continues from it"
+        200, ge=1, description="steps after which the state of the training is saved; a stopped run continues from it"
     )
     resume: bool | None = Field(
         None,

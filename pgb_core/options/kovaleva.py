@@ -27,9 +27,13 @@ class KovalevaOptions(MethodOptions):
         "agreement",
         description="agreement: by how far predictions move from those of the dense model; loss: by the loss on labels",
     )
-    judged_rows: int = Field(128, ge=1, description="number of calibration rows on which heads are evaluated")
+    judged_rows: int = Field(128, ge=1, description="number of calibration rows on which heads or layers are evaluated")
     judged_again: float = Field(
-        0.1, gt=0, le=1, description="share that is disabled before the rest is evaluated again; 1 evaluates only once"
+        0.1,
+        gt=0,
+        le=1,
+        description="share of the heads (or layers) that is disabled before the others are evaluated again; with 1 "
+        "they are evaluated only once",
     )
 
     @property

@@ -23,8 +23,8 @@ class PGBOptions(MethodOptions):
         "paper's blocks, which share no row and no column; nested: no groups, but one order of the channels of the "
         "residual stream, of which each matrix reads the first ones",
     )
-    passes: int = Field(6, ge=1, description="most passes of the search for groups")
-    g_max: int = Field(6, ge=1, description="most disjoint groups of a matrix")
+    passes: int = Field(6, ge=1, description="largest number of passes of the search for groups")
+    g_max: int = Field(6, ge=1, description="largest number of disjoint groups in a matrix")
     from_predictions: bool = Field(
         False,
         description="score weights with labels drawn from the predictions of the dense model, even if the rows have "
@@ -34,16 +34,16 @@ class PGBOptions(MethodOptions):
     units_by: Literal["importance", "reconstruction"] = Field(
         "importance",
         description="what decides which heads, channels of heads and neurons of a sublayer stay; importance decides "
-        "how many in either case. reconstruction: those without which the output of the sublayer, with the others "
-        "fitted anew, would be furthest off",
+        "how many in either case. reconstruction: those whose removal would change the output of the sublayer most, "
+        "after the others are fitted anew",
     )
     price_weight: float | None = Field(
         None,
         ge=0,
         le=1,
-        description="how much run time counts beside the number of weights when a plan is made: 1, what was measured; "
-        "0, not at all. With a larger value a plan of the same size is faster and keeps less importance (default 1 for "
-        "forms in fp32 and bf16, 0.1 for forms in int8)",
+        description="how much run time counts beside the number of weights when a plan is made: 1, as measured; 0, not "
+        "at all. With a larger value a plan of the same size is faster and keeps less importance (default 0.1 for "
+        "forms in int8, 1 for the others)",
     )
 
     @model_validator(mode="after")

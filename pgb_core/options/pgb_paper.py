@@ -19,7 +19,7 @@ class PGBPaperOptions(MethodOptions):
     acts_on: ClassVar[str] = "blocks"
 
     tau: float = Field(1e-5, gt=0, lt=1e12, description="start of the search for the threshold that gives --keep")
-    g_max: int = Field(6, ge=1, description="most groups of a matrix")
+    g_max: int = Field(6, ge=1, description="largest number of groups in a matrix")
     passes: int = Field(6, ge=1, description="passes of the search for the permutations of a group")
 
     @property

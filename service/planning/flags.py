@@ -98,7 +98,7 @@ def _add_requests(made: Parser) -> None:
         "--texts",
         type=_path,
         metavar="FILE",
-        help="with --rate: the lengths of these texts, .txt or JSON lines; needs ARTIFACT",
+        help="with --rate: file of texts, .txt or JSON lines, whose lengths the inputs have; needs ARTIFACT",
     )
     asked.add_argument(
         "--inputs",
@@ -124,7 +124,7 @@ def _add_wanted(made: Parser) -> None:
         help="find the fewest replicas whose p99 is at most this, in milliseconds",
     )
     either.add_argument(
-        "--replicas", type=_fleet, metavar="N", help="instead: what latency and refusals this number of replicas has"
+        "--replicas", type=_fleet, metavar="N", help="in place of --p99: show latency and refusals of N replicas"
     )
     wanted.add_argument(
         "--refused",
