@@ -76,7 +76,7 @@ class AnswerRequest(Strict):
     model: str | None = Field(None, description="By default the first QA model")
     version: str | None = Field(None, description="Version of the named model; by default the traffic split chooses")
     top_k: StrictInt = Field(1, ge=1, le=100)
-    max_answer_length: StrictInt = Field(15, ge=1, le=4096, description="Most tokens of an answer")
+    max_answer_length: StrictInt = Field(15, ge=1, le=4096, description="Largest number of tokens in an answer")
     max_length: StrictInt | None = Field(
         None, ge=8, description="Tokens of a window; by default 384, at most the model's"
     )
