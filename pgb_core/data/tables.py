@@ -140,11 +140,13 @@ def _ragged(lines: list[str], delimiter: str, more: int, first: str) -> str:
 
 
 def _parsed(reader: Any, path: Path) -> Iterator[tuple[str, list[str]]]:
-    """Rows that are not blank, each with the line it begins at. Spreadsheets write a blank one as separators alone."""
+    """Rows that are not blank, each with the line it begins at. Spreadsheets write a blank one as separators alone; one
+    cell that is empty in quotes is not blank, as somebody wrote it.
+    """
     begun = 1
     try:
         for row in reader:
-            if any(map(str.strip, row)):
+            if row == [""] or any(map(str.strip, row)):
                 yield f"{path}:{begun}", row
             begun = reader.line_num + 1
     except csv.Error as error:

@@ -402,6 +402,13 @@ def test_a_blank_row_of_a_spreadsheet_is_skipped(content: str, tmp_path: Path) -
         assert found.rows[1].where == f"{tmp_path / f'a{ending}'}:{content[: content.index('2,b')].count(chr(10)) + 1}"
 
 
+def test_an_empty_text_in_quotes_is_no_blank_row(tmp_path: Path) -> None:
+    """A table of one column has no separators, so it was written as a row."""
+    with pytest.raises(DataError, match=r"a\.csv:3: the text 'text' is empty; fill it or remove the row"):
+        read(tmp_path, "a.csv", 'text\na\n""\nb\n')
+    assert len(read(tmp_path, "a.csv", "text\na\n\nb\n").rows) == 2
+
+
 def test_a_row_whose_label_columns_are_all_empty_has_no_label(tmp_path: Path) -> None:
     """Some rows, or all; where only some of the columns are empty the row is refused, as one that was not finished."""
 
