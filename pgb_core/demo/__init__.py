@@ -120,7 +120,7 @@ def print_calls(host: str, port: int, answers: Path) -> None:
         "answer": {"model": "answers", "question": question, "context": context},
     }
     asked = ", ".join(map(json.dumps, (question, context)))
-    python = f"import pgb_core; print(pgb_core.load({json.dumps(str(answers))})({asked}))"
+    python = f"import pgb_core; print(pgb_core.load({json.dumps(str(answers.resolve()))})({asked}))"
     print(f"Open {url}/ui, or try, in another terminal:\n")
     for path, body in calls.items():
         print(f"  curl -s {url}/v1/{path} -H 'content-type: application/json' -d '{json.dumps(body)}'\n")
