@@ -251,6 +251,8 @@ class Settings(BaseSettings):
     @field_validator("cors_origins")
     @classmethod
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if "*" in value and len(value) > 1:
+            raise ValueError("has * beside other origins; * is every origin, so leave it out, or give it alone")
         return tuple(map(_origin, value))
 
     @field_validator("otlp_endpoint")

@@ -229,6 +229,7 @@ class Points:
         held_out = run.inputs.held_out
         if held_out is None:
             raise ConfigError("no rows to judge by: --eval needs labelled rows")
+        run.check_labels()
         predict = torch_predictor(run.dense)
         self._report.stage("Scoring the dense model")
         metrics = run.judge.of(predict)

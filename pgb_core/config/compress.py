@@ -19,7 +19,7 @@ _OF_TRAINING = (
     *("epochs", "steps", "learning_rate", "tokens", "more_text", "best_state", "noise", "distill", "checkpoint_every"),
 )
 _OF_ROWS = ("samples", "max_length")
-_OF_PRUNING = ("ridge", "plan_for")
+_OF_PRUNING = ("budget", "ridge", "plan_for")
 _NO_SHARES = "keep must be a share, or shares separated by commas, such as 0.5,0.25"
 
 

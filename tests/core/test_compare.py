@@ -319,6 +319,15 @@ def test_a_damaged_point_is_made_again_before_anything_is_timed(tmp_path: Path, 
         next(Points(config, told).made())
 
 
+def test_labels_that_contradict_the_model_stop_a_comparison_before_it_begins(tmp_path: Path, texts: Path) -> None:
+    """Neither the dense point nor the beginning of the comparison is made."""
+    model, out = checkpoint(tmp_path / "model", "bert", "classification", num_hidden_layers=2), tmp_path / "compared"
+    config = CompareConfig(checkpoint=str(model), out=str(out), train=str(texts), eval=str(texts), forms="fp32")
+    with pytest.raises(DataError, match="the checkpoint contradicts the labels"):
+        Points(config, Heard())
+    assert not out.exists()
+
+
 def test_a_report_of_something_else_is_not_replaced(tmp_path: Path) -> None:
     """It is named before anything is read."""
     (tmp_path / "report.html").write_text("of a month ago")

@@ -54,6 +54,7 @@ GOOD: dict[str, Any] = {"checkpoint": "c", "out": "o", "calibrate": "t.txt"}
         ({"epochs": 0.0, "method": "layerdrop", "layer_drop": 0.3}, "--layer-drop is for re-finetuning"),
         ({"keep": 1.0, "tokens": 64}, f"--tokens {WHOLE}"),
         ({"keep": 1.0, "ridge": 0.1}, "--ridge is for pruning, and keep 1 exports the dense model unchanged"),
+        ({"keep": 1.0, "budget": "flops"}, "--budget is for pruning, and keep 1 exports the dense model unchanged"),
         ({"keep": 1.0, "passes": 2}, "--passes is for pruning, and keep 1 exports the dense model unchanged"),
         ({"keep": 1.0, "method": "q8bert", "ridge": 0.1}, "--ridge is for pruning, and keep 1 prunes nothing"),
         ({"keep": 1.0, "calibrate": None, "samples": 64}, "--samples is for rows to learn from, and none are given"),

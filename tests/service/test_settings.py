@@ -127,6 +127,7 @@ def test_what_kubernetes_adds_to_the_environment_is_no_setting(monkeypatch: pyte
         (["--runtime", "magic"], {}, "", "runtime: "),
         (["--cors-origins", "example.org"], {}, "", "cors_origins: must be a list"),
         (["--cors-origins", "http://a,http://b/"], {}, "", "cors_origins: must be a list"),
+        (["--cors-origins", "http://a,*"], {}, "", "cors_origins: has * beside other origins"),
         (["--cors-origins", "https://*.example"], {}, "", "cors_origins: must be a list"),
         (["--cors-origins", "https://a:70000"], {}, "", "cors_origins: must be a list"),
         (["--cors-origins", "https://m\xfcller.example"], {}, "", "as browsers send it, xn--"),
@@ -193,9 +194,10 @@ def test_a_flag_is_not_guessed_from_its_beginning(capsys: pytest.CaptureFixture[
 
 def test_addresses_that_work_are_taken() -> None:
     """Origins with ports, any origin, and an endpoint with a path."""
-    argv = ["--cors-origins", "https://a.example:8443,*", "--otlp-endpoint", "https://host:4318/otlp"]
+    argv = ["--cors-origins", "https://a.example:8443,http://b", "--otlp-endpoint", "https://host:4318/otlp"]
     found = read_settings(argv)
-    assert found.cors_origins == ("https://a.example:8443", "*")
+    assert found.cors_origins == ("https://a.example:8443", "http://b")
+    assert read_settings(["--cors-origins", "*"]).cors_origins == ("*",)
     assert found.otlp_endpoint == "https://host:4318/otlp"
 
 
