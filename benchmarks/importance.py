@@ -102,20 +102,20 @@ def plans(importances: Importances, head_dim: int, structure: str, prices: Price
 
 
 def described(plan: Plan, importances: Importances) -> dict[str, float]:
-    """kept: share of the importance; groups: maps in more than one group; prefixes: maps that read a part of the stream
-    as a slice.
+    """kept: share of the importance; maps: those with any weights; grouped: those in more than one group; partial: those
+    that read a part of the stream.
     """
-    choices = plan.choices.items()
-    prefixes = [
-        not isinstance(choice, Grouping) and 0 < len(choice.cols) < choice.shape[1]
-        for site, choice in choices
-        if site.role not in WRITING and plan.stream is not None
+    left = {site: choice for site, choice in plan.choices.items() if choice.cost}
+    partial = [
+        isinstance(choice, Grouping) and len(choice.cols) < choice.shape[1]
+        for site, choice in left.items()
+        if site.role not in WRITING
     ]
     return {
         "kept": round(importance_kept(plan, importances), 4),
-        "groups": sum(isinstance(choice, Grouping) and len(choice.groups) > 1 for _, choice in choices),
-        "prefixes": sum(prefixes),
-        "maps": sum(choice.cost > 0 for _, choice in choices),
+        "maps": len(left),
+        "grouped": sum(isinstance(choice, Grouping) and len(choice.groups) > 1 for choice in left.values()),
+        "partial": sum(partial),
     }
 
 
