@@ -87,7 +87,7 @@ ROWS = (
     *(Row("sst2", structure, 0.5, seed) for structure in ("auto", "shared") for seed in (1, 2)),
     *(Row(task, "auto", 0.5, noise=0.0) for task in ("sst2", "qa")),
     *(Row("sst2", "auto", keep, labels=False) for keep in (0.5, 0.25)),
-    Row("qa", "auto", 0.12, prices=0.0),
+    Row("qa", "auto", 0.12, prices=0.02),
 )
 
 

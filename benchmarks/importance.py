@@ -102,8 +102,8 @@ def plans(importances: Importances, head_dim: int, structure: str, prices: Price
 
 
 def described(plan: Plan, importances: Importances) -> dict[str, float]:
-    """kept: share of the importance; maps: those with any weights; grouped: those in more than one group; partial: those
-    that read a part of the stream.
+    """kept: share of the importance; maps: those with any weights; grouped: those in more than one group;
+    partial: those that read a part of the stream.
     """
     left = {site: choice for site, choice in plan.choices.items() if choice.cost}
     partial = [

@@ -247,3 +247,26 @@ def low_rank() -> str:
         for name, one in results("vocabulary")["low rank"]["tables"].items()
     ]
     return markdown(["table of words", "size", "cross-entropy", "same answers"], rows)
+
+
+def importance() -> str:
+    """What plans of each structure keep, by the prices that they count, and how many maps are in groups."""
+    rows = []
+    for name, sizes in results("importance")["rows"].items():
+        structure, prices = name.split(", ")
+        kept = [f"{plan['kept']:.3f}" for plan in sizes.values()]
+        groups = [f"{plan['grouped']} of {plan['maps']}" for plan in sizes.values()]
+        rows.append(
+            [f"`{structure}`", prices.replace("int8", "`int8`").replace("fp32", "`fp32`"), *kept, ", ".join(groups)]
+        )
+    return markdown(["structure", "prices", "50%", "25%", "12%", "maps in several groups"], rows)
+
+
+def orders() -> str:
+    """What plans of `nested` keep by the order of the stream, without prices and with those of int8."""
+    rows = []
+    for name, prices in results("importance")["orders"].items():
+        kept = [f"{kept:.3f}" for price in ("none", "int8") for kept in prices[price].values()]
+        rows.append([name, *kept])
+    heads = [f"{size}, {price}" for price in ("no prices", "`int8`") for size in ("50%", "25%", "12%")]
+    return markdown(["order by", *heads], rows)
