@@ -42,9 +42,11 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from pgb_core import artifact
+    from pgb_core.gate import load_checked
     from pgb_core.hub import located
     from pgb_core.measure import comparison
     from pgb_core.progress.bars import Bars
+    from pgb_core.progress.report import Report
     from pgb_core.threads import allowed
 
     shapes = _shapes(args.shapes)
@@ -55,9 +57,8 @@ def run(args: argparse.Namespace) -> int:
     opened = artifact.open_artifact(located(args.artifact))
     with Bars(Console(stderr=True)) as bars:
         bars.stage("Opening and timing every form", sum(tokens <= opened.manifest.max_length for _, tokens in shapes))
-        found = comparison.compare(
-            opened, args.against, shapes, args.seconds, args.threads, bars.advance, device=args.device
-        )
+        dense = load_checked(args.against, opened.manifest.task, Report())[0] if args.against is not None else None
+        found = comparison.compare(opened, dense, shapes, args.seconds, args.threads, bars.advance, args.device)
     left_out = [f"{b}x{s}" for b, s in shapes if (b, s) not in found.shapes]
     if left_out:
         most = opened.manifest.max_length

@@ -20,6 +20,7 @@ from rich.console import Console
 from pgb_core import artifact
 from pgb_core.artifact import open_artifact
 from pgb_core.checkpoints import adapters
+from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.config import CompressConfig
 from pgb_core.demo import passages
 from pgb_core.demo.passages import Passages
@@ -214,7 +215,8 @@ def _make(example: Example, base: Path, folder: Path, console: Console, threads:
         timing = "Timing side by side with the dense model"
         bars.begin({timing: 1.0})  # a job of its own: the compression is done
         bars.stage(timing, len(SHAPES))
-        found = comparison.compare(done, dense, SHAPES, seconds=0.3, threads=threads, progress=bars.advance)
+        whole = load_checkpoint(dense, example.task)  # it was checked when it was compressed
+        found = comparison.compare(done, whole, SHAPES, seconds=0.3, threads=threads, progress=bars.advance)
     measured_anew(done.path, {"speed": found.as_json()})
 
 

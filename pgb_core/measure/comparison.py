@@ -15,7 +15,6 @@ from pgb_core.errors import ConfigError
 from pgb_core.export.forms import FORMS, FUSED
 from pgb_core.export.probes import LENGTHS, made_up
 from pgb_core.export.write import Made, write
-from pgb_core.gate import load_checked
 from pgb_core.inference.errors import RuntimeUnavailable
 from pgb_core.inference.runtimes.registry import open_runtime
 from pgb_core.machine import facts, usable_cores
@@ -23,7 +22,6 @@ from pgb_core.measure import bench
 from pgb_core.measure.bench import Shape, Timed, Timing
 from pgb_core.model import surgery
 from pgb_core.plan import Plan
-from pgb_core.progress.report import Report
 from pgb_core.threads import allowed
 
 # Of the dense model, by device.
@@ -119,7 +117,7 @@ class Comparison:
 
 def compare(
     artifact: Artifact,
-    checkpoint: str | Path | None,
+    checkpoint: Checkpoint | None,
     shapes: Sequence[Shape] = bench.DEFAULT_SHAPES,
     seconds: float = bench.SECONDS,
     threads: int | None = None,
@@ -144,9 +142,8 @@ def compare(
         unlike = None
         opened = {artifact.path: artifact}
         if checkpoint is not None:
-            loaded = load_checked(checkpoint, artifact.manifest.task, Report())[0]
-            unlike = _unlike(artifact, loaded)
-            whole = write_dense(loaded, Path(folder) / "dense", DENSE_FORMS[device])
+            unlike = _unlike(artifact, checkpoint)
+            whole = write_dense(checkpoint, Path(folder) / "dense", DENSE_FORMS[device])
             opened[whole.path] = whole
             others, missing = running(whole, device)
             models = {**{dense(form): Timed(whole.path, form, device) for form in others}, **models}

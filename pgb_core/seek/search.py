@@ -197,7 +197,7 @@ class Seeker:
         """Times as fast as the fastest dense form: the geometric mean over shapes, of the best form."""
         self._report.stage(f"Timing keep {keep:.0%} beside the dense model", len(SHAPES))
         found = comparison.compare(
-            artifact, self._config.checkpoint, SHAPES, SECONDS, self._config.threads, self._report.advance
+            artifact, self._confirming.checkpoint, SHAPES, SECONDS, self._config.threads, self._report.advance
         )
         self._report.end()
         forms = [form for form in artifact.manifest.forms if form in found.timings]
