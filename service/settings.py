@@ -128,7 +128,9 @@ class Settings(BaseSettings):
     runtime: Annotated[str, _OneOf(lambda: (AUTO, *RUNTIMES))] = Field(
         AUTO, description="Runtime that runs the models; auto is the usual runtime of the form"
     )
-    device: Annotated[str, _OneOf(devices)] = Field("cpu", description="Device that the runtime uses")
+    device: Annotated[str, _OneOf(devices)] = Field(
+        "cpu", description="Device that the runtime uses: cpu, cuda, or auto for cuda if the runtime has it"
+    )
     threads: int = Field(
         0,
         ge=0,

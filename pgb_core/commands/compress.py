@@ -15,6 +15,9 @@ from pgb_core.progress.report import Report
 
 _FLAGS = [name for name in CompressConfig.model_fields if name not in ("checkpoint", "options", "further")]
 _NOTES = """
+Terms: the dense model is the checkpoint as it was given. To score a weight is to estimate how much the loss would rise
+without it. To compensate is to fit the weights that are left, layer by layer, so that the pruned model gives what the
+dense model gives. Re-finetuning is the training after that. A form is one file of the artifact, for one runtime.
 Data files: GLUE .tsv, .csv, .json, .jsonl, .parquet, .txt (unlabelled), and SQuAD as .json or as rows. They may be
 packed as .gz, .bz2, .xz, .zst or .zip. A hub dataset is written owner/name[:config][:split].
 Columns and labels are recognised by common names, and the command says which it took. If two fit, it stops and asks you
@@ -25,8 +28,6 @@ Forms: {forms}. docs/runtimes.md explains them.
 With --keep 1 the dense model is exported unchanged, and no data is needed. q8bert, quant-noise and qbert train it
 first.
 Finished stages are kept beside --out until the artifact is complete. The same command continues from them.
-Terms: the dense model is the checkpoint as it was given; to compensate is to fit the weights that are left, layer by
-layer, so that the pruned model gives what the dense model gives; re-finetuning is the training after that.
 docs/method.md explains pgb and the settings that all methods share, docs/methods.md the other methods, and
 docs/glossary.md the terms.
 """.replace("{forms}", ", ".join(FORMS))
@@ -46,7 +47,7 @@ def add(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--forecast",
         action="store_true",
-        help="print what each size is expected to score, in a range, and how long training takes; stop before it",
+        help="print the range in which the score of each size is expected, and how long training takes; do not train",
     )
     add_settings(p, CompressConfig, _FLAGS)
     add_options(p)

@@ -42,8 +42,8 @@ class CommonConfig(BaseModel):
     )
     labels: Literal["names", "ids", "vector"] | None = Field(
         None,
-        description="how labels are written, where a file can be read in two ways: as the names of the classes, as "
-        "their ids, or as a vector of 0 and 1",
+        description="how labels are written, if a file can be read in two ways: as names of the classes, as their ids, "
+        "or as vectors of 0 and 1",
     )
     vocabulary: Literal["all", "used"] = Field(
         "all",
@@ -84,8 +84,8 @@ class CommonConfig(BaseModel):
     cache: PlaceOrNone | None = Field(
         None,
         description="directory that keeps scores of weights and outputs of the dense model for later runs, 2 GiB at "
-        "most; an empty value keeps none (default: the directory that PGB_CACHE names, none if PGB_CACHE is empty, "
-        "and pgb-serve in the user's cache directory if PGB_CACHE is not set)",
+        "most; an empty value keeps none (default: the directory that PGB_CACHE names, or pgb-serve in the user's "
+        "cache directory if PGB_CACHE is not set)",
     )
 
     @model_validator(mode="after")

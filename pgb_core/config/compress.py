@@ -53,8 +53,8 @@ class CompressConfig(CommonConfig):
         None,
         gt=0,
         le=100,
-        description="in place of --keep: find the smallest size that loses at most this many points of the metric. One "
-        "half of --eval chooses the size, the other half confirms it",
+        description="in place of --keep: find the smallest size that loses at most this many points of the metric (a "
+        "point is 0.01). One half of --eval chooses the size, the other half confirms it",
     )
     min_speedup: float | None = Field(
         None,
@@ -85,8 +85,8 @@ class CompressConfig(CommonConfig):
         0.0,
         ge=0,
         le=10,
-        description="make additional rows from those to learn from, as a share of their number: 0.5 makes half as many "
-        "again. The dense model labels them, and an epoch is longer by this share (default 0)",
+        description="make additional rows to learn from, as a share of those that are given: 0.5 makes half as many. "
+        "The dense model labels them, and an epoch is longer by this share (default 0)",
     )
     best_state: bool = Field(
         False,

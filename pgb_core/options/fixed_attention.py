@@ -20,7 +20,9 @@ class FixedAttentionOptions(MethodOptions):
     )
     acts_on: ClassVar[str] = "heads"
 
-    judged_rows: int = Field(128, ge=1, description="number of calibration rows on which heads are evaluated")
+    judged_rows: int = Field(
+        128, ge=1, description="number of calibration rows on which heads are compared with patterns"
+    )
 
     def stored(self, keep: float) -> float:
         """Query and key are a sixth of the weights."""

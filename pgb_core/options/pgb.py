@@ -41,8 +41,8 @@ class PGBOptions(MethodOptions):
         None,
         ge=0,
         le=1,
-        description="how much run time counts beside the number of weights when a plan is made: 1, as measured; 0, not "
-        "at all. With a larger value a plan of the same size is faster and keeps less importance (default 0.1 for "
+        description="how much run time counts beside the number of weights when a plan is made, from 0 (not at all) to "
+        "1 (in full). With a larger value a plan of the same size is faster and keeps less importance (default 0.1 for "
         "forms in int8, 1 for the others)",
     )
 
