@@ -28,7 +28,7 @@ Forms: {forms}. docs/runtimes.md explains them.
 With --keep 1 the dense model is exported unchanged, and no data is needed. q8bert, quant-noise and qbert train it
 first.
 Finished stages are kept beside --out until the artifact is complete. The same command continues from them.
-docs/method.md explains pgb and the settings that all methods share, docs/methods.md the other methods, and
+docs/sizes.md explains sizes and settings, docs/method.md the method pgb, docs/methods.md the others, and
 docs/glossary.md the terms.
 """.replace("{forms}", ", ".join(FORMS))
 
