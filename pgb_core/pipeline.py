@@ -149,7 +149,7 @@ def _compared(run: Run) -> tuple[list[Features], int]:
     rows = inputs.learned[len(inputs.observed) :]
     if inputs.held_out is not None:
         first = inputs.held_out.picked(range(min(len(inputs.held_out.rows), MOST_COMPARED)))
-        rows = c.task.encode(first, c.subject, c.tokenizer, min(c.task.length, c.max_length), Report())
+        rows = c.task.encode(first.unlabelled, c.subject, c.tokenizer, min(c.task.length, c.max_length), Report())
     return [*inputs_of(c.probes, c.reading, c.task), *rows], len(rows)
 
 

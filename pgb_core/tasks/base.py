@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
 from tokenizers import Tokenizer as Fast
 from torch import Tensor
 
-from pgb_core.data import Data, Row
+from pgb_core.data import Data, QuestionRow, Row
 from pgb_core.data.words import plain
 from pgb_core.inference.batches import Predict
 from pgb_core.inference.tokenizer import Tokenizer
@@ -54,6 +54,12 @@ class Source:
     def short(self) -> str:
         """The name's last part, for what is told."""
         return plain(self.name.rstrip("/").rpartition("/")[2])
+
+    @property
+    def unlabelled(self) -> Source:
+        """The same rows without their labels and answers."""
+        rows = [replace(row, answers=None) if isinstance(row, QuestionRow) else row for row in self.rows]
+        return replace(self, rows=rows, targets=[None] * len(rows))
 
     def picked(self, places: Sequence[int]) -> Source:
         """Some of the rows."""

@@ -179,6 +179,16 @@ def test_questions_without_answers_are_enough(labelled: bool, tmp_path: Path, qu
     assert set(schedules) == {False}
 
 
+def test_answers_to_score_with_need_no_place(tmp_path: Path) -> None:
+    """Forms are compared on these questions, and nothing learns where their answers are."""
+    model, rows = checkpoint(tmp_path / "model", "bert", "qa"), tmp_path / "dev.json"
+    context = "the town sang a song and a song began"  # an answer without a place that stands there twice has none
+    qas = [{"question": "who sang it", "answers": [{"text": text}]} for text in ("town", "song", "song")]
+    rows.write_text(json.dumps({"data": [{"paragraphs": [{"context": context, "qas": qas * 4}]}]}))
+    done = compress(CompressConfig(checkpoint=model, out=tmp_path / "small", eval=rows, keep=1, forms="fp32"))
+    assert done.manifest.measured["accuracy"]["rows"] == 12
+
+
 @pytest.mark.slow
 def test_equal_settings_give_equal_artifacts_and_a_seed_changes_them(tmp_path: Path, texts: Path) -> None:
     """Deterministic for a seed on one device."""
