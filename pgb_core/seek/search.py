@@ -51,13 +51,13 @@ class Seeker:
         choosing.check_labels()
         for run in (choosing, self._confirming):
             check_defined(run.judge.of_dense())
-        self._folder = sizes / self._asked(self._confirming)[:16]
+        self._folder = sizes / self._asked(choosing)[:16]
         self._settle(sizes)
 
     def _asked(self, run: Run) -> str:
         """A digest of all that the sizes which are tried depend on."""
         left_out = {"out", "force", "resume", "threads", "cache", "forms", "max_drop", "min_speedup"}
-        read = (run.inputs.training_digest, run.inputs.calibration_digest, run.meaning)
+        read = (run.inputs.training_digest, run.inputs.calibration_digest, run.meaning, self._confirming.meaning)
         return run.first("sought", self._config.model_dump(exclude=left_out), *read).digest
 
     def _settle(self, sizes: Path) -> None:

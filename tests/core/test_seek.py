@@ -401,6 +401,28 @@ def test_a_stopped_search_of_another_tokenizer_is_not_published(
     assert json.loads(found.tokenizer.read_bytes())["truncation"]["direction"] == "Left"
 
 
+@pytest.mark.slow
+def test_other_answers_of_either_half_begin_another_search(tmp_path: Path) -> None:
+    """Sizes that were tried have the losses of the answers as they were."""
+    model, learned, judged = checkpoint(tmp_path / "model", "bert", "qa"), tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    learned.write_text(json.dumps({"question": "where", "context": "the town"}))
+    answers = {context: context.split()[0] for context in TEXTS[:80]}
+    usual = {"checkpoint": model, "calibrate": learned, "eval": judged, "out": tmp_path / "small", "max_drop": 1.0}
+    config = CompressConfig(**usual, forms="fp32", trust_labels=True)
+
+    def place() -> Path:
+        lines = [{"question": "who", "context": one, "answers": [{"text": text}]} for one, text in answers.items()]
+        judged.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return search.Seeker(config, tmp_path / "sizes", Heard()).place(0.5)
+
+    places = {place()}
+    rows = [QuestionRow("who", context, (), "") for context in answers]
+    for number in (0, 1):
+        answers |= {row.texts[1]: row.texts[1].split()[1] for row in half(Source("b", rows, rows, ""), number).rows}
+        places.add(place())
+    assert len(places) == 3
+
+
 def test_what_a_search_leaves_that_is_killed_at_its_very_end_goes(tmp_path: Path, make: Make) -> None:
     """Where the artifact that it was about to put in place stands there; anything else stays."""
     out, sizes = tmp_path / "small", tmp_path / ".small.sizes"
