@@ -51,9 +51,10 @@ def page(report: Report) -> str:
             ),
             _section(
                 f"{report.metric} against time",
-                f"<p>Milliseconds at {html.escape(report.shape)} (batch x tokens), each point in its fastest form. "
-                "The line joins those that no other beats in both. Bars are one standard error. The broken line is the "
-                f"dense model's score.</p>{_legend()}<div class='wide'>{picture(report)}</div>",
+                f"<p>Milliseconds at {html.escape(report.shape)} (batch x tokens), each point in its fastest form, and "
+                "in every other form on the line. The line joins those that no other beats in both. Bars are one "
+                "standard error of the dense model's score. The broken line is that score.</p>"
+                f"{_legend()}<div class='wide'>{picture(report)}</div>",
             ),
             _section("Every point", _points(report)),
             _section("What each layer kept", _layers(report.rows)),
@@ -102,8 +103,9 @@ def best_forms(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def picture(report: Report) -> str:
-    """Score against time, on a logarithmic scale."""
-    shown = best_forms(report.candidates)
+    """Score against time, on a logarithmic scale: the best forms, and all that lead."""
+    best, leading = best_forms(report.candidates), frontier(report.candidates)
+    shown = [one for one in report.candidates if one in best or one in leading]
     if not shown:
         return ""
     error = report.error or 0.0
@@ -114,7 +116,6 @@ def picture(report: Report) -> str:
     y = Scale(low - room, high + room, BOTTOM, TOP)
     body = axes(x, y, f"milliseconds at {report.shape} (log)", f"{report.metric}, points")
     body += f'<path class="reference" d="M{LEFT} {y(report.dense)}H{RIGHT}"/>'
-    leading = frontier(shown)
     body += line([(x(one.time), y(one.score)) for one in leading], "c0")
     places = {(one.name, one.form): (x(one.time), y(one.score)) for one in shown}
     labels = Labels((LEFT, TOP, RIGHT, BOTTOM), places.values())
@@ -152,10 +153,10 @@ def _legend() -> str:
 
 def _points(report: Report) -> str:
     base = min((one.time for one in report.candidates if one.dense), default=None)
-    leading = {(one.name, one.form) for one in frontier(best_forms(report.candidates))}
+    leading = frontier(report.candidates)
     rows = [
         (
-            (one.name, one.form) in leading,
+            one in leading,
             [
                 one.name,
                 one.form,
@@ -218,24 +219,22 @@ def _tried(rows: Sequence[Row]) -> list[list[float]]:
 
 
 def _worth(rows: Sequence[Row]) -> str:
-    """The map of heads of Kovaleva et al. 2019: how much worse the dense model is without each."""
+    """The map of heads of Kovaleva et al. 2019: how far the dense model's predictions move without each."""
     table = _tried(rows)
-    most = max(0.0, *(value for line in table for value in line)) or 1.0
+    most = max(value for line in table for value in line) or 1.0
     heads = "".join(f'<th scope="col">{n}</th>' for n in range(len(table[0])))
     lines = "".join(
         f'<tr><th scope="row">layer {layer}</th>'
         + "".join(
-            f'<td class="{"good" if value < 0 else ""}" style="--share: {min(1.0, abs(value) / most):.0%}" '
-            f'title="layer {layer}, head {head}: {value:+.4f}"></td>'
+            f'<td style="--share: {max(0.0, value / most):.0%}" title="layer {layer}, head {head}: {value:.4f}"></td>'
             for head, value in enumerate(line)
         )
         + "</tr>"
         for layer, line in enumerate(table)
     )
     said = (
-        "<p>One row a layer, one cell a head. The darker a cell, the worse the dense model answers when this head "
-        f"attends to every token alike; the darkest adds {most:.4f} to the loss. In the other colour, it answers "
-        "better without.</p>"
+        "<p>One row a layer, one cell a head. The darker a cell, the further the dense model's predictions move when "
+        f"this head attends to every token alike; those of the darkest have a divergence of {most:.4f}.</p>"
     )
     drawn = f'<table class="heat heads"><thead><tr><th></th>{heads}</tr></thead><tbody>{lines}</tbody></table>'
     return f'{said}<div class="wide">{drawn}</div>'
@@ -260,7 +259,7 @@ def _methods(report: Report) -> str:
                     f"{memory.bytes / sizes[memory.form]:.0%} of dense {memory.form}" if memory.form in sizes else "",
                     f"{base / speed.time:.2f} x" if base else "",
                     options().component,
-                    "yes" if options().learns else "no",
+                    "no" if options().compensates else "yes",
                     ", ".join(f"{one.score - report.dense:+.2f} at {one.keep:.0%}" for one in best_forms(mine)),
                     number(sum(row.seconds for row in small if row.point.method == method) / 60),
                     options.paper,

@@ -37,8 +37,8 @@ class Row:
 
     kept: share of the encoder's weights. epochs: that its budget allowed. seconds: of the whole point. scores: main
     metric by form, in points of 100. layers: share kept of attention and of feed-forward, layer by layer. worth: how
-    much worse the dense model is without each head, [layers][heads], where the method tried that. refused: why there is
-    no artifact.
+    far the dense model's predictions move without each head, [layers][heads], where the method tried that. refused: why
+    there is no artifact.
     """
 
     point: Point

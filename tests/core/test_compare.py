@@ -18,7 +18,7 @@ from pgb_core.cli import main
 from pgb_core.compare import run as comparing
 from pgb_core.compare import timing
 from pgb_core.compare.config import CompareConfig
-from pgb_core.compare.page import Report, best_forms, page
+from pgb_core.compare.page import Report, best_forms, page, picture
 from pgb_core.compare.points import AS_IT_IS, Points, points
 from pgb_core.compare.rows import Candidate, Point, Row, advice, fastest, frontier
 from pgb_core.compare.run import table
@@ -103,15 +103,15 @@ def test_the_console_says_how_sure_scores_and_times_are() -> None:
 
 
 def test_the_page_draws_what_each_head_is_worth_where_that_was_tried() -> None:
-    """A cell a head, the worst one darkest, a head that harms in a colour of its own; no section without trials."""
+    """A cell a head, the worst one darkest; no section without trials."""
     plain = Row(Point("pgb", 0.5), layers=[(0.5, 0.5)])
-    tried = Row(Point("kovaleva", 0.5), layers=[(0.5, 0.5)], worth=[[0.0, 0.2], [-0.1, 0.05]])
+    tried = Row(Point("kovaleva", 0.5), layers=[(0.5, 0.5)], worth=[[0.0, 0.2], [0.1, 0.05]])
     for rows, seen in (([plain], False), ([plain, tried], True)):
         found = page(Report("m", "t", "accuracy", 10, 90.0, None, rows, [], "1x16", {}, {}, None))
         assert ("What each head is worth" in found) is seen
     assert found.count("--share: 100%") == 1
-    assert 'title="layer 0, head 1: +0.2000"' in found
-    assert found.count('class="good"') == 1
+    assert 'title="layer 0, head 1: 0.2000"' in found
+    assert "those of the darkest have a divergence of 0.2000" in found
 
 
 def test_the_report_says_where_a_point_is_and_compares_files_of_one_form() -> None:
@@ -144,6 +144,25 @@ def test_the_fastest_form_of_each_point_is_drawn_and_every_dense_one() -> None:
         ("dense", "fp32"),
         ("dense", "int8"),
     }
+
+
+def test_what_another_form_beats_does_not_lead() -> None:
+    """A point whose fastest form scores less may beat others by a slower one, which is drawn, too."""
+    every = [candidate(90, 9, dense=True), candidate(85, 2, "int8", "a"), candidate(90, 4, "fp32", "a")]
+    every += [candidate(88, 5, "int8", "b"), candidate(89, 7, "fp32", "b")]
+    report = Report("m", "t", "accuracy", 10, 90.0, None, [], every, "1x16", {}, {}, None)
+    bold = re.findall(r'<tr class=best><th scope="row">(\w+)</th><td>(\w+)</td>', page(report))
+    assert bold == [("a", "int8"), ("a", "fp32")]
+    assert picture(report).count('class="mark') == 4
+
+
+def test_methods_that_train_before_they_cut_say_so() -> None:
+    """Also those that choose without training what goes."""
+    for method, options in METHODS.items():
+        one = Candidate(f"{method}-50", method, 0.5, "fp32", 89, 2, 900)
+        found = page(Report("m", "t", "accuracy", 10, 90.0, None, [], [one], "1x16", {}, {}, None))
+        first = method in ("voita", "movement", "proximal", "layerdrop", "flop")
+        assert f"<td>{options().component}</td><td>{'yes' if first else 'no'}</td>" in found
 
 
 def test_labels_meet_neither_each_other_nor_a_point() -> None:
