@@ -107,9 +107,9 @@ class Seeker:
     def _largest(self, least: float) -> float:
         """The largest size that is so many times as fast as the dense model. Raises PlanError without any."""
         config = self._config
-        if config.options.learns:
+        if not config.options.compensates:
             self._report.note(
-                f"--method {config.method} learns what to keep: sizes are timed with what it keeps without training"
+                f"--method {config.method} trains before it cuts: sizes are timed with what it keeps without training"
             )
         keep = largest(SIZES, lambda size: self._fast(size, least))
         if keep is None:

@@ -442,12 +442,12 @@ def test_the_speed_that_is_promised_is_that_of_the_trained_model(
     monkeypatch.setattr(search, "SIZES", (0.5,))
     monkeypatch.setattr(search.Seeker, "_speed", lambda self, keep, made: 5.0 if made.path.name == "model" else 3.0)
     model = checkpoint(tmp_path / "model", "bert", "classification")
-    given = asked(model, rows, others, tmp_path / "small", "--method", "movement", "--steps", "2")
+    given = asked(model, rows, others, tmp_path / "small", "--method", "flop", "--steps", "2")
     assert main([*given, "--min-speedup", "4"]) == 0
     said = capsys.readouterr()
     assert "3.00 times the fastest dense form" in said.out
     assert "the trained model is slower than --min-speedup asks for" in said.out
-    assert "--method movement learns what to keep" in " ".join(said.err.split())
+    assert "--method flop trains before it cuts: sizes are timed with what it keeps without training" in " ".join(said.err.split())
     assert "5.00 times as fast as the fastest dense form, 4 are asked: fast enough" in " ".join(said.err.split())
     promise = open_artifact(tmp_path / "small").manifest.measured["promise"]
     assert (promise["speedup"], promise["holds"]) == (3.0, False)
