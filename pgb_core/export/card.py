@@ -15,7 +15,7 @@ from pgb_core.data.words import plain
 
 _MOST_LABELS = 20
 _TEXT, _QUESTION, _CONTEXT = "A warm, funny film.", "Who sang?", "In the evening the town sang."
-_DATA = {"train": "re-finetuned on", "calibrate": "compensated on", "eval": "measured on"}
+_DATA = {"train": "training data", "calibrate": "calibration data", "eval": "evaluation data"}
 
 
 @dataclass(frozen=True)

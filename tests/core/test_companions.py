@@ -235,6 +235,14 @@ def test_the_calls_of_the_card_run_as_they_stand(
     assert reply.status_code == 200, reply.text
 
 
+def test_the_card_claims_no_training_of_a_model_that_is_unchanged(make: Make) -> None:
+    """With --keep 1 the rows of --train, or of --calibrate, set the ranges of int8 forms alone."""
+    given = {"train": "rows.tsv", "calibrate": "texts.txt", "eval": "dev.tsv", "keep": 1.0}
+    said = card(replace(make("bert").manifest, provenance={"settings": given}), {}).decode()
+    assert "| training data | `rows.tsv` |\n| calibration data | `texts.txt` |\n| evaluation data | `dev.tsv` |" in said
+    assert not re.search("finetuned on|compensated on", said)
+
+
 def test_the_card_says_what_was_measured(make: Make, tmp_path: Path) -> None:
     """Of every form, beside the dense model; speed once it is measured; the digest stays."""
     forms = dict(make("bert", form="int8").manifest.forms)
