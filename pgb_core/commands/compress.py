@@ -88,7 +88,7 @@ def _sought(settings: CompressConfig, bars: Report) -> Artifact:
     from pgb_core.seek.run import seek
 
     artifact, promise = seek(settings, bars)
-    error = f", standard error {promise.error:.2f}" if promise.error is not None else ""
+    error = f", where a score has a standard error of {promise.error:.2f}" if promise.error is not None else ""
     speed = f"; {promise.speedup:.2f} times the fastest dense form" if promise.speedup is not None else ""
     print(
         f"keep {promise.keep:.0%}, found in {promise.runs} trainings: loses {promise.chosen:.2f} points on the rows "

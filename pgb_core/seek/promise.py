@@ -15,9 +15,9 @@ class Promise:
     """What was asked and found. Scores and drops in points of 100, of the worst of the forms.
 
     chosen, confirmed: what is lost to the dense model on the half that chose, and on the half that did not. error:
-    standard error of the dense score on a half, at most that of a drop. speedup: of the trained model, times the
-    fastest dense form, the geometric mean over shapes, of the best form; None where no speed was asked for. runs:
-    trainings.
+    standard error of the dense score on a half; a small drop mostly has less, as both models answer the same rows.
+    speedup: of the trained model, times the fastest dense form, the geometric mean over shapes, of the best form; None
+    where no speed was asked for. runs: trainings.
     """
 
     asked: dict[str, float]

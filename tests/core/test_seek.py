@@ -190,7 +190,9 @@ def test_a_loss_that_the_rows_cannot_tell_is_named_at_the_end(
     monkeypatch.setattr("pgb_core.seek.run.seek", lambda *given: (None, found))
     _sought(CompressConfig(**USUAL, max_drop=asked, eval="rows"), Heard())
     clause = "a loss of 1 point is too small for 100 rows to tell reliably; give more --eval rows"
-    assert (clause in capsys.readouterr().out) is said
+    told = capsys.readouterr().out
+    assert (clause in told) is said
+    assert (f"on 100 other rows, where a score has a standard error of {error or 0:.2f}" in told) is (error is not None)
     assert replace(found, asked={"min_speedup": 2.0}, error=3.92).told
 
 
