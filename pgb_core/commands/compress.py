@@ -10,6 +10,7 @@ from pgb_core.commands.base import Command
 from pgb_core.commands.figures import figure, held
 from pgb_core.commands.flags import add_options, add_settings
 from pgb_core.config import CompressConfig, from_toml
+from pgb_core.data.words import counted
 from pgb_core.options import FORMS
 from pgb_core.progress.report import Report
 
@@ -91,7 +92,7 @@ def _sought(settings: CompressConfig, bars: Report) -> Artifact:
     error = f", where a score has a standard error of {promise.error:.2f}" if promise.error is not None else ""
     speed = f"; {promise.speedup:.2f} times the fastest dense form" if promise.speedup is not None else ""
     print(
-        f"keep {promise.keep:.0%}, found in {promise.runs} trainings: loses {promise.chosen:.2f} points on the rows "
+        f"keep {promise.keep:.0%}, found in {counted(promise.runs, 'training')}: loses {promise.chosen:.2f} points on the rows "
         f"that chose the size, and {promise.confirmed:.2f} on {promise.rows} other rows{error}{speed}"
     )
     for name in promise.missed:

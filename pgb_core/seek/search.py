@@ -30,6 +30,16 @@ SECONDS = 1.0  # of timing for each form and shape
 SHAPES = ((1, 32), (1, 128), (8, 128))
 
 
+class _Timed(PartReport):
+    """A model that is only timed. What is told of one that lacks its training does not hold for that of its size."""
+
+    def note(self, text: str) -> None:
+        """Not told."""
+
+    def warn(self, text: str) -> None:
+        """Not told."""
+
+
 class Seeker:
     """One search. sizes: the directory that holds what is tried, in one of its own for these settings and data.
 
@@ -148,20 +158,20 @@ class Seeker:
         return lost(dense, [Metrics(metrics) for metrics in found])
 
     def _made(self, keep: float) -> Artifact:
-        return self._at(self.place(keep), self._plain(keep), f"keep {keep:.0%}")
+        return self._at(self.place(keep), self._plain(keep), PartReport(self._report, f"keep {keep:.0%}"))
 
-    def _at(self, place: Path, config: CompressConfig, name: str) -> Artifact:
+    def _at(self, place: Path, config: CompressConfig, told: PartReport) -> Artifact:
         """What stands there in these forms, or what these settings make of the stages that are kept of this size.
 
-        Only a stage that depends on the forms is done again for others. name: of this size, in every line of progress.
-        No share of the whole job is told, as nobody knows how many sizes there will be.
+        Only a stage that depends on the forms is done again for others. told: of this size. No share of the whole job
+        is told, as nobody knows how many sizes there will be.
         """
         found = self._standing(place)
         if found is not None and found.manifest.provenance["settings"]["forms"] == list(config.forms):
             return found
         stages = Workspace(self._folder, self._report.warn).part(f"{_named(config.keep)}-stages")
         here = config.model_copy(update={"out": str(place), "force": True})
-        output, told = Output(here), PartReport(self._report, name)
+        output = Output(here)
         output.settle(stages, told)
         return made(Job(here, output, told, self._choosing), stages)[0]
 
@@ -180,7 +190,7 @@ class Seeker:
         """Whether a model of this size is fast enough: planned and cut, and not trained for it. None as `_small`."""
         untrained = self._plain(keep).model_copy(update={"epochs": 0.0, "steps": None, "eval": None})
         try:
-            artifact = self._at(self._untrained(keep), untrained, f"keep {keep:.0%} untrained")
+            artifact = self._at(self._untrained(keep), untrained, _Timed(self._report, f"keep {keep:.0%} untrained"))
         except OF_ONE_SIZE as error:
             self._refused(keep, error)
             return None

@@ -160,7 +160,7 @@ def test_a_loss_is_promised_on_one_half_and_confirmed_on_the_other(
     (tmp_path / "small").mkdir()
     assert main([*given, "--max-drop", "100"]) == 0
     said = capsys.readouterr()
-    assert "keep 40%, found in 1 trainings" in said.out
+    assert "keep 40%, found in 1 training:" in said.out
     lines = [line.strip() for line in said.err.splitlines()]
     verdict = next(n for n, line in enumerate(lines) if line.startswith("keep 40%: loses "))
     assert lines[verdict].endswith("points, at most 100 are allowed: accepted")
@@ -209,7 +209,7 @@ def test_a_size_that_cannot_be_made_is_too_small(
     assert "another job is writing" in capsys.readouterr().err
     assert main(given) == 0
     said = capsys.readouterr()
-    assert "keep 80%, found in 1 trainings" in said.out
+    assert "keep 80%, found in 1 training:" in said.out
     assert "warning: keep 40%: --structure heads" in " ".join(said.err.split())
 
 
@@ -372,7 +372,7 @@ def test_what_was_trained_is_not_trained_again(
         assert "No space left on device" in said
         patch.setattr("pgb_core.artifact.writing.swap", swap)
         assert main([*instead(given, "--forms", "fp32,torch"), "--resume"]) == 0
-    assert "found in 1 trainings" in capsys.readouterr().out
+    assert "found in 1 training:" in capsys.readouterr().out
     found = open_artifact(out)
     assert set(found.manifest.forms) == {"fp32", "torch"}
     assert found.manifest.measured["promise"]["holds"] is True
@@ -437,19 +437,29 @@ def test_what_a_search_leaves_that_is_killed_at_its_very_end_goes(tmp_path: Path
         assert sizes.exists() is stays
 
 
+@pytest.mark.parametrize("method", ["flop", "voita"])
 def test_the_speed_that_is_promised_is_that_of_the_trained_model(
-    tmp_path: Path, rows: Path, others: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    method: str,
+    tmp_path: Path,
+    rows: Path,
+    others: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Where training decides what stays, the untrained model is another; a goal that is missed is told."""
     monkeypatch.setattr(search, "SIZES", (0.5,))
     monkeypatch.setattr(search.Seeker, "_speed", lambda self, keep, made: 5.0 if made.path.name == "model" else 3.0)
     model = checkpoint(tmp_path / "model", "bert", "classification")
-    given = asked(model, rows, others, tmp_path / "small", "--method", "flop", "--steps", "2")
+    given = asked(model, rows, others, tmp_path / "small", "--method", method, "--steps", "2")
     assert main([*given, "--min-speedup", "4"]) == 0
     said = capsys.readouterr()
     assert "3.00 times the fastest dense form" in said.out
     assert "the trained model is slower than --min-speedup asks for" in said.out
-    assert "--method flop trains before it cuts: sizes are timed with what it keeps without training" in " ".join(said.err.split())
+    assert f"--method {method} trains before it cuts: sizes are timed with what it keeps without training" in " ".join(
+        said.err.split()
+    )
     assert "5.00 times as fast as the fastest dense form, 4 are asked: fast enough" in " ".join(said.err.split())
+    assert "keep 50% untrained: gates settled" not in said.err  # without training they did not
+    assert ("keep 50%: gates settled" in said.err) is (method == "voita")
     promise = open_artifact(tmp_path / "small").manifest.measured["promise"]
     assert (promise["speedup"], promise["holds"]) == (3.0, False)
