@@ -132,8 +132,10 @@ class Points:
         config = self._config.point(point.method, point.keep, point.seed, epochs, str(self.artifact(point)))
         config = config.model_copy(update={"force": True})  # all that may stand there now is damaged
         told, began = _Quiet(self._report, point.name), time.perf_counter()
+        if standing is not None:
+            return _row(standing, point, epochs, standing.manifest.measured["seconds"], [])
         try:
-            done = standing or compress(config, told, self._shared)
+            done = compress(config, told, self._shared)
         except (*OF_ONE_SIZE, ConfigError) as error:  # of this point alone
             self._report.warn(f"{point.name}: {error}")
             return Row(point, epochs=epochs, seconds=time.perf_counter() - began, refused=str(error))

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pgb_core.artifact import open_artifact
 from pgb_core.charts import Labels
 from pgb_core.cli import main
 from pgb_core.compare import run as comparing
@@ -402,6 +403,8 @@ def test_a_comparison_ends_in_artifacts_a_picture_and_advice(
     assert main(["compare", *common, "--methods", "magnitude", "--keep", "0.5"]) == 0
     assert "The fastest dense form is" in capsys.readouterr().out
     first = (out / "magnitude-50" / "manifest.json").stat().st_mtime_ns
+    took = open_artifact(out / "magnitude-50").manifest.measured["seconds"]
+    (out / "magnitude-50.json").unlink()  # is written again
     shutil.rmtree(out / "dense")  # is made again
     monkeypatch.chdir(model)  # a checkpoint that is named by a point has its name in the report
     assert main(["compare", ".", *common[1:], "--methods", "magnitude,pgb", "--keep", "0.5"]) == 0
@@ -409,6 +412,7 @@ def test_a_comparison_ends_in_artifacts_a_picture_and_advice(
     figures = json.loads((out / "report.json").read_text())
     assert figures["name"] == "model"
     assert {row["point"]["method"] for row in figures["rows"] if row["point"]["keep"] < 1} == {"magnitude", "pgb"}
+    assert {row["seconds"] for row in figures["rows"] if row["point"]["method"] == "magnitude"} == {took}
     timed = {(one["name"], one["form"]) for one in figures["candidates"]}
     assert timed == {("dense", "fused"), ("dense", "fp32"), ("magnitude-50", "fp32"), ("pgb-50", "fp32")}
     page = (out / "report.html").read_text()
