@@ -59,7 +59,9 @@ class Voita(Method):
 
 
 def _kept(run: Run, scores: Units) -> Units:
-    """Whole heads to the nearest, where no neuron fills what is left."""
-    sizes = sizes_of(run)
-    spare = sizes.head / 2 if run.options(VoitaOptions).structure == "heads" else 0
-    return highest(scores, sizes, run.config.keep * sizes.total + spare)
+    """The likeliest open. Of heads alone as many as come nearest to the budget, and every neuron."""
+    sizes, keep = sizes_of(run), run.config.keep
+    if run.options(VoitaOptions).structure == "units":
+        return highest(scores, sizes, keep * sizes.total)
+    heads, neurons = sizes.counts(keep, neurons=False)
+    return highest(scores, sizes, heads * sizes.head + neurons * sizes.neuron)

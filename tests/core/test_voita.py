@@ -16,6 +16,7 @@ from pgb_core.learn.finetune import Schedule, Trainer
 from pgb_core.learn.hard_gates import HardGates
 from pgb_core.learn.regime import Step
 from pgb_core.learn.teacher import Teacher
+from pgb_core.pipeline import compress
 from pgb_core.plan import Plan, Role
 from pgb_core.search.hard_concrete import open_probability
 from pgb_core.search.units import Sizes, highest
@@ -96,6 +97,16 @@ def test_a_run_with_heads_alone_is_resumed_and_its_artifact_answers(tmp_path: Pa
     assert all(len(plan.layer(n)[Role.FFN_IN].rows) == 384 for n in range(4))
     answer = pgb_core.load(tmp_path / "small")("a very good film")
     assert sum(one["score"] for one in answer) == pytest.approx(1, abs=1e-3)
+
+
+def test_heads_alone_go_down_to_the_last(tmp_path: Path, texts: Path) -> None:
+    """Where that is as near to the budget as they come, no neuron goes for the rest."""
+    small = {"num_hidden_layers": 2, "num_attention_heads": 24}  # half a head is less than what the neurons lack
+    model = checkpoint(tmp_path / "model", "bert", "classification", **small)
+    done = compress(settings(model, tmp_path / "small", texts, method="voita", structure="heads", keep=0.66))
+    plan = Plan.from_json(done.plan.read_text("utf-8"))
+    for n in range(2):
+        assert [len(plan.layer(n)[role].rows) for role in (Role.VALUE, Role.FFN_IN)] == [0, 384]
 
 
 def test_without_epochs_there_is_nothing_to_learn_from() -> None:
