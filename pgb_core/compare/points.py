@@ -129,11 +129,11 @@ class Points:
 
     def _make(self, point: Point, epochs: float, standing: Artifact | None) -> Row:
         """standing: an artifact of the point that was written before its row could be."""
+        if standing is not None:
+            return _row(standing, point, epochs, standing.manifest.measured["seconds"], [])
         config = self._config.point(point.method, point.keep, point.seed, epochs, str(self.artifact(point)))
         config = config.model_copy(update={"force": True})  # all that may stand there now is damaged
         told, began = _Quiet(self._report, point.name), time.perf_counter()
-        if standing is not None:
-            return _row(standing, point, epochs, standing.manifest.measured["seconds"], [])
         try:
             done = compress(config, told, self._shared)
         except (*OF_ONE_SIZE, ConfigError) as error:  # of this point alone
