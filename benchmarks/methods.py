@@ -42,6 +42,7 @@ from pgb_core.threads import threads
 
 FORMS = ("fp32", "int8")
 SMALLEST, BEST = 0.12, 3
+NEAR = 0.02  # what a size may be above the one that was asked for
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,11 @@ def resumed(name: str, found: dict[str, Any], args: argparse.Namespace) -> None:
 
 
 def best(rows: Mapping[str, Any], keep: float) -> tuple[str, ...]:
-    """The methods whose points at a size score highest on the rows that were kept out of training."""
+    """The methods that reach a size and score highest there on the rows that were kept out of training."""
     found = {
-        row["method"]: max(row["held out"].values()) for row in rows.values() if row["keep"] == keep and row["held out"]
+        row["method"]: max(row["held out"].values())
+        for row in rows.values()
+        if row["keep"] == keep and row["kept"] < keep + NEAR and row["held out"]
     }
     return tuple(sorted(found, key=lambda method: -found[method])[:BEST])
 
