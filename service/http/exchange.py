@@ -16,12 +16,16 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 class Together:
     """The part of a transport that an answer uses. It sends a head and what follows as one write, because each
-    write is a system call and wakes the client."""
+    write is a system call and wakes the client.
 
-    __slots__ = ("_head", "_transport")
+    end: called when no answer follows; weak, so that a connection that is gone is freed at once.
+    """
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    __slots__ = ("_end", "_head", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, end: WeakMethod[Callable[[], None]]) -> None:
         self._transport = transport
+        self._end = end
         self._head = b""
 
     def write(self, data: bytes) -> None:
@@ -40,9 +44,11 @@ class Together:
             self.write(b"")
 
     def close(self) -> None:
-        """Once all is sent."""
+        """Send what is left, and end the connection."""
         self.flush()
-        self._transport.close()
+        end = self._end()
+        if end is not None:
+            end()
 
     def is_closing(self) -> bool:
         """See `asyncio.Transport`."""

@@ -71,12 +71,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self._hear: WeakMethod[Callable[[str], None]] = WeakMethod(self._owned)
         self._dropped = 0
         self._last_word: bytes | None = None  # once it is set, nothing more is read as requests
+        self._ends = False  # once the rest of an answered request's body has come
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock. If there are too many connections now, close one."""
         super().connection_made(transport)
         self._whose = ("address", self.client[0] if self.client else "")
-        self._together = Together(transport)
+        self._together = Together(transport, WeakMethod(self._end))
         self._start_clock()
         self._shared.rests(self)
         for one in self._shared.surplus(len(self.connections), self.max_connections):
@@ -205,6 +206,10 @@ class BoundedProtocol(HttpToolsProtocol):
             super().on_message_complete()
             if self._held:
                 self._hold()
+            if self._ends:
+                self._last_word = b""
+                self._speak()
+                raise _RefusedError
             answered = self.cycle.response_complete and not self.pipeline
             # Its body came after its answer, and stopped the clock.
             if answered and self.timeout_keep_alive_task is None:
@@ -230,6 +235,15 @@ class BoundedProtocol(HttpToolsProtocol):
             self._speak()
         if self.transport.is_closing():
             self._hurry()
+
+    def _end(self) -> None:
+        """No answer follows: close once all is sent. A client that still sends the body of the answered request would
+        find the connection reset, and lose the answer. It is told that nothing follows, and the body is read."""
+        if self.cycle.response_complete and self.cycle.more_body and not self.transport.is_closing():
+            self.transport.write_eof()
+            self._ends = True
+        else:
+            self.transport.close()
 
     def pause_writing(self) -> None:
         """The client does not fetch its answers, and the buffer is full."""
@@ -358,7 +372,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def _speak(self) -> None:
         """Send the last answer once all requests before it have been answered."""
         if all(cycle.response_complete for cycle in self._cycles) and not self.transport.is_closing():
-            self.transport.write(self._last_word or b"")
+            if self._last_word:
+                self.transport.write(self._last_word)
             self.transport.close()
             self._hurry()
 

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -18,7 +18,7 @@ from service.http.client import EXTENSION
 from service.http.protocol import _SHARED
 from service.observe.metrics import clock
 from service.settings import Settings
-from tests.service.sockets import held_until, listening, until
+from tests.service.sockets import LOOPS, held_until, listening, started, until
 
 ANSWER = 8 << 20  # more than the buffers of two sockets take
 ASK = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
@@ -95,6 +95,35 @@ def test_who_has_fetched_a_large_answer_may_ask_again_later() -> None:
         time.sleep(2.5)
         connection.sendall(ASK)
         assert fetched(connection) >= ANSWER
+
+
+@LOOPS
+@pytest.mark.parametrize("head", ["HTTP/1.0\r\n", "HTTP/1.1\r\nhost: a\r\nconnection: close\r\n"])
+def test_who_is_answered_before_the_body_may_send_it_first(
+    loop: Callable[[], asyncio.AbstractEventLoop], head: str
+) -> None:
+    """Also on the last request of a connection, which is closed once the body has come."""
+
+    async def scenario() -> bytes:
+        server, address = await started()
+
+        def asked() -> bytes:
+            with socket.create_connection(address, 20) as client:
+                client.sendall(f"POST / {head}content-length: {ANSWER}\r\n\r\n".encode())
+                found = b""
+                while part := client.recv(4096):
+                    found += part
+                client.sendall(bytes(ANSWER))
+                until(lambda: not server.server_state.connections)
+                return found
+
+        try:
+            return await asyncio.to_thread(asked)
+        finally:
+            await server.shutdown()
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        assert runner.run(scenario()).endswith(b"\r\n\r\nok")
 
 
 def _unsent(server: uvicorn.Server) -> list[int]:
