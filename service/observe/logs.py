@@ -86,6 +86,7 @@ def set_up(level: str) -> None:
     serves."""
     handler = Writer(sys.stderr)
     handler.setFormatter(JsonFormatter())
+    handler.setLevel(level.upper())
     for name, lowest in (("pgb", level.upper()), *_LIBRARIES.items()):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False

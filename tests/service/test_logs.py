@@ -122,6 +122,15 @@ def test_what_libraries_log_is_of_the_log(set_up: io.StringIO) -> None:
     assert [(line["level"], line["message"]) for line in lines] == [("error", "it fails")] * len(logs._LIBRARIES)
 
 
+def test_no_library_is_louder_than_the_log(set_up: io.StringIO) -> None:
+    """Its warnings are not shown where only errors are to be."""
+    logs.set_up("error")
+    for name in logs._LIBRARIES:
+        logging.getLogger(f"{name}.inside").warning("it is odd")
+    logs.drain(20)
+    assert set_up.getvalue() == ""
+
+
 def test_nothing_of_a_trace_s_headers_is_logged(set_up: io.StringIO, caplog: pytest.LogCaptureFixture) -> None:
     """Whatever is wrong with them; a request goes on without its caller's trace."""
     tracer = Tracer("http://nowhere", InMemorySpanExporter())
