@@ -97,11 +97,13 @@ class Arrival:
                 return
             if client is not None and client.behind:  # one more answer would not be counted until it is sent
                 await client.fetched()
+            work = dialect.work.fullmatch(path) if scope["method"] == "POST" else None
             try:
-                work = dialect.work.fullmatch(path) if scope["method"] == "POST" else None
                 if not await self._took(call, work, headers, client, scope, receive):
                     return
             except ServiceError as error:
+                if work and isinstance(error, Overloaded):
+                    self._refused(call, work.groupdict().get("model"))
                 await render(dialect, error)(scope, receive, answer)
                 return
             await self._run(uncompressed(scope, call.body), call.body, receive, answer)
@@ -152,7 +154,7 @@ class Arrival:
             if client is not None:
                 client.owned(call.owner)
         if work:
-            self._check_room(call, work.groupdict().get("model"), size or 0)
+            self._check_room(call, size or 0)
         self._give(call, scope["headers"])
         self._bodies.check(headers, size)
         body = await self._bodies.read(call, client, receive)
@@ -170,7 +172,7 @@ class Arrival:
         running.uncancel()
         return True
 
-    def _check_room(self, call: Call, named: str | None, size: int) -> None:
+    def _check_room(self, call: Call, size: int) -> None:
         """Refuse a request before its body is read if every model would refuse it afterwards.
 
         size: 0 for a body in chunks; the engine checks the request again once its size is known.
@@ -179,11 +181,17 @@ class Arrival:
             self._parts.engine.registry.check(call.flow, size)
         except Overloaded:
             self._instruments.rejections.labels("overloaded").inc()
-            model = self._parts.engine.registry.meant(named)
-            if model is not None:
-                call.model, call.version = model.name, model.version
-                model.statistics.failed(call)
             raise
+
+    def _refused(self, call: Call, named: str | None) -> None:
+        """Count a request that is refused before its body says which model it is for, as far as that is known.
+
+        named: the model in its path.
+        """
+        model = self._parts.engine.registry.meant(named)
+        if model is not None:
+            call.model, call.version = model.name, model.version
+            model.statistics.failed(call)
 
     def _give(self, call: Call, headers: Sequence[tuple[bytes, bytes]]) -> None:
         """Set the time in which the request must be answered: the least that the settings, the client and whoever

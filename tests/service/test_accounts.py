@@ -75,6 +75,22 @@ def test_what_is_refused_before_it_runs_is_a_failure_and_no_inference(client: Te
     assert (stats["inference_count"], stats["execution_count"]) == (0, 0)
     assert stats["inference_stats"]["fail"]["count"] == len(wrong)
     assert stats["inference_stats"]["success"]["count"] == 0
+    assert f'pgb_requests_total{{dialect="v2",model="mood",status="400"}} {len(wrong)}.0' in client.get("/metrics").text
+
+
+def test_a_body_without_room_is_a_failure_of_the_model_that_its_path_names(
+    artifacts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As is a request that the queue has no room for."""
+    monkeypatch.setattr("service.http.body.RESERVE", 1)  # so that nobody may hold much
+    settings = Settings(artifacts=tuple(map(str, artifacts)), threads=1, max_body_bytes=20_000, max_pending_bytes=50_000)
+    with TestClient(application.create_app(settings)) as client:
+        assert client.post("/v1/models/mood/classify", json={"inputs": "the film"}).status_code == 429
+        text = client.get("/metrics").text
+        stats = client.get("/v2/models/mood/stats").json()["model_stats"][0]["inference_stats"]
+    assert 'pgb_requests_total{dialect="native",model="mood",status="429"} 1.0' in text
+    assert 'pgb_rejections_total{reason="bytes"} 1.0' in text
+    assert stats["fail"]["count"] == 1
 
 
 def test_nobody_else_s_telemetry_sees_a_request(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

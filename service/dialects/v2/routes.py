@@ -207,6 +207,7 @@ async def infer(request: Request, name: Name, version: str | None = None) -> Res
     call, engine = call_of(request), engine_of(request)
     target = Target(name, version)
     model = engine.registry.peek(name, version)
+    call.model, call.version = model.name, model.version
     signature = signature_of(model)
     try:  # everything that can be wrong with it is found before the model runs
         items = request.app.state.settings.max_items
