@@ -279,8 +279,9 @@ def test_a_head_that_comes_while_a_request_is_answered_has_as_long_as_that() -> 
         assert [_reply(stream).status for _ in range(2)] == [200, 200]
 
 
-def test_a_request_hears_that_its_client_left_though_another_came_behind_it() -> None:
-    """It may be running a model for nobody."""
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_request_hears_that_its_client_left_though_another_came_behind_it(at_once: bool) -> None:
+    """Together with it or later. It may be running a model for nobody."""
     begun, told = threading.Event(), threading.Event()
 
     async def waiting(scope: object, receive: Any, send: object) -> None:
@@ -291,8 +292,10 @@ def test_a_request_hears_that_its_client_left_though_another_came_behind_it() ->
 
     with listening(waiting, {}, lifespan="off", timeout_graceful_shutdown=1) as (port, _):
         with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
-            connection.sendall(get("/") * 2)
+            connection.sendall(get("/") * (1 + at_once))
             assert begun.wait(20)
+            connection.sendall(b"" if at_once else get("/"))
+            time.sleep(0.1)
         assert told.wait(5)
 
 
