@@ -139,14 +139,17 @@ class Settings(BaseSettings):
     )
 
     max_batch_tokens: int = Field(
-        1024, ge=1, le=_MOST, description="Largest number of tokens in one batch, padding included"
+        1024,
+        ge=1,
+        le=_MOST,
+        description="Largest number of tokens in one batch, padding included; a longer input runs alone",
     )
     max_queue_tokens: int = Field(
         131_072,
         ge=1,
         le=_MOST,
         description="Largest number of tokens ahead of a request at one model, its own included; a request with more "
-        "gets 429",
+        "gets 429 while others wait",
     )
     max_queue_seconds: float = Field(
         2.0,
