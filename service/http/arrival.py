@@ -85,7 +85,8 @@ class Arrival:
                 status, begun = message["status"], True
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", call.id.encode())]
                 # Who waits to be told to send a body will not send it now; what comes next would be taken for it.
-                if self._parts.lifecycle.draining or (client is not None and client.waits):
+                last = client is None or not client.followed
+                if (self._parts.lifecycle.draining and last) or (client is not None and client.waits):
                     MutableHeaders(scope=message)["connection"] = "close"
             await send(message)
 

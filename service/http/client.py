@@ -21,6 +21,7 @@ class Client(Protocol):
     gone: bool
     waits: bool  # the client sends no body before it is told to: `Expect: 100-continue`
     behind: bool  # the client has not fetched the answers before, and the buffer for them is full
+    followed: bool  # another request of the connection waits for the answer
 
     def whole(self) -> bytes | None:
         """The body, if all of it has arrived; it is given only once. None if it has not arrived yet."""

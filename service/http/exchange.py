@@ -59,12 +59,13 @@ class CycleClient:
     """See `Client`. cycle: uvicorn's name for a request and its answer; None until it begins. owned: told of the owner;
     weak, so that a connection that is gone is freed at once."""
 
-    __slots__ = ("_leave", "_owned", "cycle", "received")
+    __slots__ = ("_leave", "_owned", "cycle", "followed", "received")
 
     def __init__(self, owned: WeakMethod[Callable[[str], None]]) -> None:
         self._owned = owned
         self.received = clock()
         self.cycle: RequestResponseCycle | None = None
+        self.followed = False
         self._leave: Callable[[], None] | None = None
 
     @property

@@ -177,6 +177,9 @@ class BoundedProtocol(HttpToolsProtocol):
             client = CycleClient(self._hear)
             told: dict[str, Any] = {EXTENSION: client}
             self.scope["extensions"] = told
+            if self._cycles:
+                before: Any = self._cycles[-1].scope["extensions"][EXTENSION]
+                before.followed = True
             if old:  # such a client does not know what 100 means
                 self.expect_100_continue = False
             super().on_headers_complete()

@@ -24,7 +24,7 @@ from service.app import create_app
 from service.http.arrival import Arrival, Parts
 from service.settings import Settings
 from tests.served import serving
-from tests.service.sockets import LOOPS, REQUEST, started, until
+from tests.service.sockets import LOOPS, REQUEST, listening, started, until
 
 CLIENTS = 7
 
@@ -102,6 +102,18 @@ def test_who_asks_again_on_an_idle_connection_is_answered(
         answers, rest = runner.run(scenario())
     assert [answer.partition(b"\r\n")[0] for answer in answers] == [b"HTTP/1.1 200 OK"] * 2
     assert rest == b""
+
+
+def test_who_has_asked_twice_is_answered_twice_before_the_connection_closes() -> None:
+    """While the service drains; the second request came before the first one was answered."""
+    app = create_app(Settings())
+    with listening(app, {}, ws="none") as (port, _), socket.create_connection(("127.0.0.1", port), 20) as client:
+        app.state.lifecycle.draining = True
+        client.sendall(b"GET /v2/health/live HTTP/1.1\r\nhost: here\r\n\r\n" * 2)
+        found = b""
+        while part := client.recv(4096):
+            found += part
+    assert [answer.count(b"connection: close") for answer in found.split(b"HTTP/1.1 200 OK")] == [0, 0, 1]
 
 
 def test_a_request_that_is_open_when_the_time_is_over_is_told(artifacts: tuple[Path, Path], tmp_path: Path) -> None:
