@@ -77,7 +77,7 @@ class Arrival:
         call = Call(self._named(headers), dialect=dialect.name, stamps=stamps)
         scope.setdefault("state", {})["call"] = call
         status = CLIENT_GONE
-        begun = False
+        begun = over = False  # over: no request behind this one is answered either
 
         async def answer(message: Message) -> None:
             nonlocal status, begun
@@ -85,7 +85,7 @@ class Arrival:
                 status, begun = message["status"], True
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", call.id.encode())]
                 # Who waits to be told to send a body will not send it now; what comes next would be taken for it.
-                last = client is None or not client.followed
+                last = over or client is None or not client.followed
                 if (self._parts.lifecycle.draining and last) or (client is not None and client.waits):
                     MutableHeaders(scope=message)["connection"] = "close"
             await send(message)
@@ -111,6 +111,7 @@ class Arrival:
         except asyncio.CancelledError:
             if begun or not self._given_up():
                 raise
+            over = True
             if client is None or not client.gone:
                 meant = scope["state"].get("dialect", dialect)
                 await render(meant, Unavailable("the service is shutting down"))(scope, receive, answer)

@@ -83,7 +83,9 @@ def test_a_body_without_room_is_a_failure_of_the_model_that_its_path_names(
 ) -> None:
     """As is a request that the queue has no room for."""
     monkeypatch.setattr("service.http.body.RESERVE", 1)  # so that nobody may hold much
-    settings = Settings(artifacts=tuple(map(str, artifacts)), threads=1, max_body_bytes=20_000, max_pending_bytes=50_000)
+    settings = Settings(
+        artifacts=tuple(map(str, artifacts)), threads=1, max_body_bytes=20_000, max_pending_bytes=50_000
+    )
     with TestClient(application.create_app(settings)) as client:
         assert client.post("/v1/models/mood/classify", json={"inputs": "the film"}).status_code == 429
         text = client.get("/metrics").text

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import pytest
@@ -22,6 +23,7 @@ import pytest
 from service.__main__ import configured
 from service.app import create_app
 from service.http.arrival import Arrival, Parts
+from service.http.client import EXTENSION
 from service.settings import Settings
 from tests.served import serving
 from tests.service.sockets import LOOPS, REQUEST, listening, started, until
@@ -159,7 +161,8 @@ def test_a_signal_while_an_artifact_is_read_ends_the_process(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("draining", [True, False])
 def test_only_a_server_that_stops_answers_what_is_cancelled(draining: bool) -> None:
-    """A request that runs when it is cancelled gets 503 then; at any other time the cancellation goes on."""
+    """A request that runs when it is cancelled gets 503 then, and its connection ends; at any other time the
+    cancellation goes on."""
 
     async def scenario() -> tuple[list[Any], bool]:
         made = create_app(Settings(artifacts=("none",)))
@@ -179,8 +182,16 @@ def test_only_a_server_that_stops_answers_what_is_cancelled(draining: bool) -> N
             sent.append(message)
 
         arrival = Arrival(never, Parts(**{field.name: getattr(made.state, field.name) for field in fields(Parts)}))
-        scope = {"type": "http", "method": "POST", "path": "/v2/models/a/infer", "headers": [], "query_string": b""}
-        running = asyncio.create_task(arrival(scope, receive, send))  # type: ignore[arg-type]
+        client = Mock(received=0.0, behind=False, gone=False, waits=False, followed=True, whole=lambda: b"{}")
+        scope: Any = {
+            "type": "http",
+            "method": "POST",
+            "path": "/v2/models/a/infer",
+            "headers": [],
+            "query_string": b"",
+        }
+        scope["extensions"] = {EXTENSION: client}
+        running = asyncio.create_task(arrival(scope, receive, send))
         await begun.wait()
         running.cancel()
         await asyncio.wait((running,))
@@ -189,3 +200,4 @@ def test_only_a_server_that_stops_answers_what_is_cancelled(draining: bool) -> N
     sent, cancelled = asyncio.run(scenario())
     assert cancelled != draining
     assert [message.get("status") for message in sent] == ([503, None] if draining else [])
+    assert [(b"connection", b"close") in message["headers"] for message in sent[:1]] == [True] * draining
