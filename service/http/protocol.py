@@ -183,7 +183,7 @@ class BoundedProtocol(HttpToolsProtocol):
             if old:  # such a client does not know what 100 means
                 self.expect_100_continue = False
             super().on_headers_complete()
-            # uvicorn reads no more while a request before this one is unanswered, which would not hear of a client's end.
+            # uvicorn stops reading where another request is unanswered, which would not hear that its client left.
             self.flow.resume_reading()
             client.cycle = self.cycle
             self.cycle.transport = self._together  # type: ignore[assignment]
