@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from pgb_core.artifact import Manifest, open_artifact
 from pgb_core.errors import PGBError
@@ -21,6 +22,8 @@ from service.observe.instruments import Instruments
 from service.observe.metrics import clock
 from service.observe.tracing import Tracer
 from service.settings import Settings
+
+Result = TypeVar("Result")
 
 
 class Loader:
@@ -50,7 +53,7 @@ class Loader:
 
         start = clock()
         try:
-            model = await self._within_limit(make, opened, name)
+            model = await self.apart(make, f"{name}: it did not load", opened.stop)
         except ENDING:
             raise
         except BaseException as error:  # what reads a file, or runs a graph, raises what it likes
@@ -62,15 +65,15 @@ class Loader:
         self._instruments.load_seconds.labels(model.name, model.version).set(clock() - start)
         return model
 
-    async def _within_limit(self, make: Callable[[], Model], opened: _Opened, name: str) -> Model:
-        """Load on a thread that is abandoned if the model is no longer wanted, or if it takes too long: then it raises
-        LoadFailed."""
+    async def apart(self, work: Callable[[], Result], late: str, stop: Callable[[], None] = lambda: None) -> Result:
+        """Do work on a thread that is abandoned if the result is no longer wanted, or if it takes longer than a load
+        may: then it raises LoadFailed. late: what to say of that. stop: called when the thread is abandoned."""
         loop = asyncio.get_running_loop()
-        made: asyncio.Future[Model] = loop.create_future()
+        made: asyncio.Future[Result] = loop.create_future()
 
         def load() -> None:
             try:
-                result: Model | BaseException = make()
+                result: Result | BaseException = work()
             except BaseException as error:  # whoever waits must hear of it
                 result = error
             with suppress(RuntimeError):  # the loop is closed
@@ -84,10 +87,10 @@ class Loader:
         except TimeoutError as error:
             if not within.expired():  # it is what loading raised, as a mounted folder that does not answer does
                 raise
-            raise LoadFailed(f"{name}: it did not load within {limit:g} seconds") from error
+            raise LoadFailed(f"{late} within {limit:g} seconds") from error
         finally:
             if not made.done() or made.cancelled():
-                opened.stop()
+                stop()
 
 
 class _Opened:

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pgb_core.artifact import MANIFEST, Manifest, open_artifact
@@ -224,7 +225,9 @@ class Repository:
             path: Path = folder
             label: str | None = None
             try:
-                path, label = await asyncio.to_thread(find, folder, name, version)
+                path, label = await self._loader.apart(
+                    partial(find, folder, name, version), "the folder of models does not answer"
+                )
                 self._other[name, label or ""] = State(name, label or "", "LOADING")
                 model = await self._loader.make(path, name, label, self._check_task)
             except LoadFailed as error:

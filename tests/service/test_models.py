@@ -472,6 +472,31 @@ def test_the_index_does_not_wait_for_a_folder_that_does_not_answer(
         answering.set()
 
 
+def test_a_load_does_not_wait_for_a_folder_that_does_not_answer(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor do those behind it. The name that was sent is not repeated."""
+    answering = threading.Event()
+
+    def slow(given: Path, name: str, version: str | None) -> tuple[Path, str | None]:
+        answering.wait(60)
+        return find(given, name, version)
+
+    monkeypatch.setattr(repository, "find", slow)
+    headers = {"x-api-key": make_key(tmp_path / "keys", "root", "admin")}
+    settings = Settings(models_dir=folder, artifacts=(str(folder / "mood" / "1"),), keys_file=tmp_path / "keys")
+    app = create_app(settings)
+    with TestClient(app, headers=headers) as client:
+        try:
+            app.state.repository._loader._settings = settings.model_copy(update={"max_load_seconds": 0.2})
+            reply = client.post("/v2/repository/models/mood/load")
+            assert reply.status_code == 424
+            assert reply.json() == {"error": "failed to load: the folder of models does not answer within 0.2 seconds"}
+            assert client.post("/v2/repository/models/mood/unload").status_code == 200
+        finally:
+            answering.set()
+
+
 def test_clients_of_v2_find_the_words_that_they_look_for(admin: TestClient) -> None:
     """Of a model that is unknown, and of one that does not load; unloading what is not loaded is no error."""
     for path in (
