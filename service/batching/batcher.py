@@ -196,10 +196,10 @@ class Batcher(Generic[Item, Result]):
             self._abandoned = True
             stop()
             await asyncio.to_thread(thread.join, _STOP_SECONDS)
-            if thread.is_alive():
-                return False
-        self._observer = None  # it may own this queue, and would not be freed before the next full collection
-        return True
+        # It hears no more of a run that does not end. It may own this queue, and would not be freed before the next full
+        # collection.
+        self._observer = None
+        return thread is None or not thread.is_alive()
 
     def _ended(self, thread: threading.Thread, longest: float) -> bool:
         """Wait until the thread has ended; False once a batch has been running for too long."""
@@ -241,9 +241,10 @@ class Batcher(Generic[Item, Result]):
         self._save(gone, reason)
 
     def _save(self, gone: Sequence[Entry[Any]], reason: str) -> None:
-        if gone and self._observer is not None:
+        observer = self._observer
+        if gone and observer is not None:
             tokens = sum(entry.size for entry in gone)
-            self._observer.saved(reason, len(gone), tokens, tokens * self._queue.seconds_per_token)
+            observer.saved(reason, len(gone), tokens, tokens * self._queue.seconds_per_token)
 
     def _run_here(self) -> None:
         while batch := self._next():
@@ -314,7 +315,8 @@ class Batcher(Generic[Item, Result]):
         return failure
 
     def _observe(self, size: int, tokens: int, started: float, error: BaseException | None = None) -> object:
-        return None if self._observer is None else self._observer.batch(size, tokens, started, clock(), error)
+        observer = self._observer  # which may go at any moment
+        return None if observer is None else observer.batch(size, tokens, started, clock(), error)
 
     def _send(self, batch: _Batch, outcome: _Outcome) -> None:
         if self._loop is not None:

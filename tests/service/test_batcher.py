@@ -503,17 +503,18 @@ def test_closing_stops_what_does_not_end() -> None:
 
 
 def test_closing_leaves_what_cannot_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever closes is told, and does not wait for ever."""
+    """Whoever closes is told, and does not wait for ever; the observer, which has gone on, hears no more of it."""
     monkeypatch.setattr("service.batching.batcher._STOP_SECONDS", 0.1)
 
     async def scenario() -> None:
-        gate = Gate(opened=False)
-        queue = batcher(gate)
+        gate, ledger = Gate(opened=False), Ledger()
+        queue = batcher(gate, ledger=ledger)
         running = asyncio.create_task(queue.submit(["go"]))
         await started(gate)
         assert not await asyncio.wait_for(queue.close(0.1), 4)
         gate.open.set()
         assert (await running)[0].result == "GO"
+        assert ledger.batches == []
 
     asyncio.run(scenario())
 
