@@ -196,8 +196,8 @@ class Batcher(Generic[Item, Result]):
             self._abandoned = True
             stop()
             await asyncio.to_thread(thread.join, _STOP_SECONDS)
-        # It hears no more of a run that does not end. It may own this queue, and would not be freed before the next full
-        # collection.
+        # It hears nothing of a run that does not end. And it may own this queue, and would not be freed before the next
+        # full collection.
         self._observer = None
         return thread is None or not thread.is_alive()
 
