@@ -84,8 +84,8 @@ class Arrival:
             if message["type"] == "http.response.start":
                 status, begun = message["status"], True
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", call.id.encode())]
-                # Who waits to be told to send a body will not send it now; what comes next would be taken for it.
                 last = over or client is None or not client.followed
+                # Who waits to be told to send a body will not send it now; what comes next would be taken for it.
                 if (self._parts.lifecycle.draining and last) or (client is not None and client.waits):
                     MutableHeaders(scope=message)["connection"] = "close"
             await send(message)
