@@ -77,16 +77,14 @@ class Arrival:
         call = Call(self._named(headers), dialect=dialect.name, stamps=stamps)
         scope.setdefault("state", {})["call"] = call
         status = CLIENT_GONE
-        begun = over = False  # over: no request behind this one is answered either
+        begun = over = False
 
         async def answer(message: Message) -> None:
             nonlocal status, begun
             if message["type"] == "http.response.start":
                 status, begun = message["status"], True
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", call.id.encode())]
-                last = over or client is None or not client.followed
-                # Who waits to be told to send a body will not send it now; what comes next would be taken for it.
-                if (self._parts.lifecycle.draining and last) or (client is not None and client.waits):
+                if self._ends(client, over):
                     MutableHeaders(scope=message)["connection"] = "close"
             await send(message)
 
@@ -128,6 +126,14 @@ class Arrival:
             self._parts.engine.in_flight -= 1
             self._instruments.open.dec()
             self._account(call, dialect, scope, status)
+
+    def _ends(self, client: Client | None, over: bool) -> bool:
+        """Whether a connection ends with an answer. over: nothing behind it is answered either."""
+        draining = self._parts.lifecycle.draining
+        if client is None:
+            return draining
+        # Who waits to be told to send a body will not send it now; what comes next would be taken for it.
+        return client.waits or (draining and (over or not client.followed))
 
     def _named(self, headers: Mapping[bytes, bytes]) -> str:
         """The request's id: what the client gave, if it can be one, or else a new one."""
