@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from pgb_core.artifact import MANIFEST, Manifest, open_artifact
 from pgb_core.errors import PGBError
@@ -24,6 +25,8 @@ from service.observe.shared import Shared
 from service.settings import Settings
 
 _NAMED = re.compile(r"(?P<name>[\w.-]+)=(?P<path>.+)")
+Asked = ParamSpec("Asked")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Repository:
     async def start(self) -> None:
         """Load what the settings name. Raises LoadFailed, also where the folder of models cannot be read."""
         if self._settings.models_dir is not None:
-            await asyncio.to_thread(check, self._settings.models_dir)
+            await self._looked(check, self._settings.models_dir)
         for name, folder in (await self._named()).items():
             models = self._settings.models_dir
             version = None if models is None else version_of(folder, models, name)
@@ -185,18 +188,18 @@ class Repository:
 
     async def _load_all(self, folder: Path) -> None:
         """Load every model of the folder. Raises LoadFailed where one does not load, or the folder is itself one."""
-        if await asyncio.to_thread((folder / MANIFEST).is_file):
+        if await self._looked((folder / MANIFEST).is_file):
             raise LoadFailed(
                 f"models_dir: {folder} is an artifact, and no folder of them; name it as an artifact, or name the "
                 "folder that it lies in"
             )
-        for path in await asyncio.to_thread(passed_over, folder):
+        for path in await self._looked(passed_over, folder):
             logs.warning(
                 "an artifact is passed over, as no model or version can be named like its folder; rename it, with "
                 "letters, digits, dots, dashes and underscores",
                 path=str(path),
             )
-        for name in await asyncio.to_thread(folders, folder):
+        for name in await self._looked(folders, folder):
             await self._load_latest(folder, name)
         if not self._registry.models:
             logs.warning("the folder of models holds none; nothing is served until one is loaded")
@@ -206,7 +209,7 @@ class Repository:
         silence, requests that name none could go to another one."""
         failed: list[ServiceError] = []
         try:
-            for version in await asyncio.to_thread(labels, folder, name):
+            for version in await self._looked(labels, folder, name):
                 try:
                     await self.load(name, version)
                 except (LoadFailed, UnknownModel) as error:  # the folder may change at this moment
@@ -225,9 +228,7 @@ class Repository:
             path: Path = folder
             label: str | None = None
             try:
-                path, label = await self._loader.apart(
-                    partial(find, folder, name, version), "the folder of models does not answer"
-                )
+                path, label = await self._looked(find, folder, name, version)
                 self._other[name, label or ""] = State(name, label or "", "LOADING")
                 model = await self._loader.make(path, name, label, self._check_task)
             except LoadFailed as error:
@@ -241,6 +242,11 @@ class Repository:
             self._instruments.events.labels(name, "swap" if before else "load").inc()
             self._changed("model ready", owner, name, model.choice)
             return model
+
+    async def _looked(self, look: Callable[Asked, Result], *at: Asked.args, **more: Asked.kwargs) -> Result:
+        """What a look into the folder of models finds. Raises LoadFailed where the folder does not answer within the
+        time of a load, as where a mount has gone away."""
+        return await self._loader.apart(partial(look, *at, **more), "the folder of models does not answer")
 
     def _changed(self, message: str, owner: str, name: str, fields: Mapping[str, object]) -> None:
         """Log what a client changed of a name, with the shares that its versions have now."""

@@ -21,7 +21,7 @@ from pgb_core.inference.tokens import Tokens
 from service.app import create_app
 from service.errors import DeadlineExceeded, LoadFailed
 from service.keys import make_key
-from service.models import loader, model
+from service.models import loader, model, repository
 from service.models.folder import labels
 from service.models.model import Model
 from service.observe.metrics import clock
@@ -154,6 +154,26 @@ def test_a_folder_of_models_that_cannot_be_read_ends_the_start(
         TestClient(app),
     ):
         pass
+
+
+@pytest.mark.parametrize("look", ["check", "passed_over", "folders", "labels", "find"])
+def test_a_folder_of_models_that_does_not_answer_ends_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: str
+) -> None:
+    """As where a mount has gone away. The process would neither serve nor end."""
+    (tmp_path / "mood" / "1").mkdir(parents=True)
+    (tmp_path / "mood" / "1" / "manifest.json").touch()
+    answering = threading.Event()
+    monkeypatch.setattr(repository, look, lambda *_: answering.wait(20))
+    app = create_app(Settings(models_dir=tmp_path, max_load_seconds=0.2))
+    try:
+        with (
+            pytest.raises(LoadFailed, match=r"the folder of models does not answer within 0\.2 seconds"),
+            TestClient(app),
+        ):
+            pass
+    finally:
+        answering.set()
 
 
 def test_a_version_that_failed_leaves_the_index_once_it_is_unloaded_or_gone(
