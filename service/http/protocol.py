@@ -32,6 +32,7 @@ _REASONS = {_TOO_LARGE: "head", _TOO_SLOW: "slow", _BAD: "malformed", _TOO_MANY:
 _LAST_CALL_SECONDS = 0.5
 _MOST_HEADERS = 128
 _MOST_WAITING = 32  # requests of one connection
+_FEW_WAITING = 8  # with more, nothing is read until one is answered
 _MOST_DROPPED = 4 << 20
 _BLANKS = b" \t"
 _PIECE = 32  # bytes that each piece counts for, however short it is
@@ -184,7 +185,8 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.expect_100_continue = False
             super().on_headers_complete()
             # uvicorn stops reading where another request is unanswered, which would not hear that its client left.
-            self.flow.resume_reading()
+            if len(self._cycles) < _FEW_WAITING:
+                self.flow.resume_reading()
             client.cycle = self.cycle
             self.cycle.transport = self._together  # type: ignore[assignment]
             self._cycles.append(self.cycle)
