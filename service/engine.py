@@ -210,7 +210,9 @@ class Engine:
         if call.truncated and not options.truncate:
             if announced is not None:
                 model.batcher.withdraw(announced)
-            raise InvalidInput(f"a text has more than {longest} tokens, which is the limit; shorten it or truncate")
+            # A number that the client gave is not repeated.
+            most = f"{longest} tokens, which is the limit" if tokenizer is model.tokenizer else "max_length tokens"
+            raise InvalidInput(f"a text has more than {most}; shorten it or truncate")
         found = await self._run(call, model, tokens, announced)
         if not call.truncated and call.characters > INLINE_CHARACTERS:
             model.learn(call.characters, call.tokens - 2 * len(tokens))
