@@ -211,7 +211,8 @@ class Engine:
             if announced is not None:
                 model.batcher.withdraw(announced)
             # A number that the client gave is not repeated.
-            most = f"{longest} tokens, which is the limit" if tokenizer is model.tokenizer else "max_length tokens"
+            own = longest == model.tokenizer.max_length
+            most = f"{longest} tokens, which is the limit" if own else "max_length tokens"
             raise InvalidInput(f"a text has more than {most}; shorten it or truncate")
         found = await self._run(call, model, tokens, announced)
         if not call.truncated and call.characters > INLINE_CHARACTERS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,9 @@ def test_texts_that_may_not_be_cut_are_refused(client: TestClient) -> None:
         reply = client.post("/", json={"inputs": TEXT, "parameters": {"truncation": value, "max_length": 8}})
         assert reply.status_code == 422
         assert "more than max_length tokens" in reply.json()["error"]
+    given = {"truncation": False, "max_length": 10_000}
+    reply = client.post("/", json={"inputs": f"{TEXT} " * 99, "parameters": given})
+    assert re.search(r"more than \d{2,3} tokens, which is the limit", reply.json()["error"])
 
 
 def test_return_all_scores_does_what_it_says(client: TestClient) -> None:
