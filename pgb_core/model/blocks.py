@@ -129,7 +129,8 @@ class Attention(Sublayer):
         """The value channels of the heads that learn, mixed over tokens."""
         query, key = self._scored(x)
         value = _by_head(value, self.heads)
-        if not torch.is_grad_enabled() and value.device.type == "cpu" and value.dtype == torch.float32:
+        mask = None if mask is None else mask.to(query.dtype)  # a wider one would widen the scores
+        if not torch.is_grad_enabled() and value.device.type == "cpu":
             return fused(query, key, value, mask, self.scale).transpose(1, 2).flatten(2)
         # Spelled out: the fused kernel's backward is several times slower on a CPU at these widths.
         mixed = _weights(query, key, mask, self.scale).to(value.dtype) @ value
