@@ -42,13 +42,14 @@ class Topic:
 @dataclass(frozen=True)
 class Passages:
     """What to make. sentences: how many of them a passage has, drawn anew for each; questions: how many at most are
-    asked of each, or all.
+    asked of each, or all; answers: whether each question has its answer.
     """
 
     count: int
     seed: int
     sentences: range
     questions: int | None = None
+    answers: bool = True
 
 
 def read_topics(text: str) -> tuple[Topic, ...]:
@@ -106,10 +107,13 @@ def _passage(topic: Topic, words: Words, chance: random.Random, number: int, ask
             begin, end = places[gap]
             found.append((question, text[begin:end], start + begin))
     kept = _shuffled(found, chance)[: asked.questions]
-    qas = [
+    qas: list[dict[str, object]] = [
         {"id": f"{number}-{n}", "question": question, "answers": [{"text": answer, "answer_start": begin}]}
         for n, (question, answer, begin) in enumerate(kept)
     ]
+    if not asked.answers:
+        for one in qas:
+            del one["answers"]
     title, _ = _written(topic.title, filled)
     return {"title": title, "paragraphs": [{"context": context, "qas": qas}]}
 
