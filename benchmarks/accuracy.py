@@ -272,14 +272,18 @@ def main() -> None:
     prepare(args.data, args.work)
     results = script.read(args.out, {"rows": {}})
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() and args.device != "cpu" else "none"
-    results["machine"] = {**facts(), "gpu": gpu, "torch": torch.__version__}
+    here = {**facts(), "gpu": gpu, "torch": torch.__version__}
+    results.setdefault("machine", here)
     for row in ROWS:
         if row.name in results["rows"] or (args.only and args.only != row.name):
             continue
         asked = {"epochs": args.epochs[row.task], "forms": args.forms.split(",")}
         alike = {name: found for name, found in results["rows"].items() if found["settings"].items() >= asked.items()}
         same = twin(row, alike, partial(planned, row, args))
-        results["rows"][row.name] = copied(row, same, alike, args.work) if same else measure(row, args)
+        found = copied(row, same, alike, args.work) if same else measure(row, args)
+        if here != results["machine"]:
+            found["machine"] = here
+        results["rows"][row.name] = found
         compared(args.work, results)
         script.write(args.out, results)
         print(row.name, json.dumps(results["rows"][row.name]["dev"]), flush=True)

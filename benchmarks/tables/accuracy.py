@@ -21,13 +21,14 @@ STAGE_METRICS = {"sst2": ("accuracy", 100), "qa": ("f1", 1)}  # and what makes p
 
 
 def forms() -> str:
-    """What models lose on the dev sets, in every form, with the default settings."""
+    """What models lose on the dev sets, in every form; a setting that is not the default is named."""
     rows = []
     for name, row in results("accuracy")["rows"].items():
         task, _, keep, seed, *rest = name.split(", ")
         dev = row["dev"]
         size = float(keep)
-        made = "dense" if size == 1 else ", ".join([share_of(keep), *([seed] if seed != "seed 0" else []), *rest])
+        other = [one.replace("prices", "`--price-weight`") for one in rest]
+        made = "dense" if size == 1 else ", ".join([share_of(keep), *([seed] if seed != "seed 0" else []), *other])
         lost = dev["fp32"].get("to dense")
         cells = [interval(one) if one else "" for one in (lost, *(dev[form]["to fp32"] for form in INT8))]
         spent = ["", ""] if size == 1 else [f"{row['settings']['epochs']:g}", f"{row['minutes']:.0f}"]

@@ -78,7 +78,7 @@ EXAMPLES = (
         "questions.json",
         {"architectures": ["BertForQuestionAnswering"]},
         "f1",
-        {"epochs": 1.8, "ridge": 0.1, "samples": 256},
+        {"epochs": 2.8, "ridge": 0.1, "samples": 256},
     ),
 )
 
