@@ -97,3 +97,21 @@ def same_answers() -> str:
             cells.append(f"{one['equal']} of {one['rows']}{off}" if one else "not asked")
         rows.append([f"{SETS[task]}, {share_of(keep)}, `{form}`", *cells])
     return markdown(["rows, encoder weights kept, form", *ways.values()], rows)
+
+
+def beside() -> str:
+    """How fast the plan of a lower price weight is, as a multiple of the default's."""
+    found = results("beside")
+    forms = list(found["rows"][0]["speed"])
+    rows = [
+        [
+            f"{row['batch']} x {row['tokens']}",
+            *(
+                f"{row['speed'][form]['times']:.2f}x ({row['speed'][form]['range'][0]:.2f} to "
+                f"{row['speed'][form]['range'][1]:.2f})"
+                for form in forms
+            ),
+        ]
+        for row in found["rows"]
+    ]
+    return markdown(["batch", *(f"`{form}`" for form in forms)], rows)
