@@ -28,6 +28,7 @@ from pgb_core.machine import facts
 
 DEFAULT = "default"
 MORE = 0.5  # share of text that is made
+HALF = "first to half"  # the size is made from a model of half the weights; each has half of the epochs
 IDEAS: dict[str, tuple[str, ...]] = {
     DEFAULT: (),
     "best state": ("--best-state",),
@@ -36,6 +37,7 @@ IDEAS: dict[str, tuple[str, ...]] = {
     "price weight 1": ("--price-weight", "1"),
     "reconstruction": ("--units-by", "reconstruction"),
     "more text": ("--more-text", f"{MORE:g}"),
+    HALF: (),
 }
 
 
@@ -59,24 +61,26 @@ class Row:
         return self.name.replace(", ", "-").replace(" ", "")
 
     def epochs(self, given: float) -> float:
-        """As many steps as the default takes: an epoch with more text is longer."""
-        return given / (1 + MORE) if self.idea == "more text" else given
+        """As many steps as the default takes: an epoch with more text is longer, and two sizes are two trainings."""
+        return given / {"more text": 1 + MORE, HALF: 2}.get(self.idea, 1)
 
 
 def compress(row: Row, args: argparse.Namespace) -> Path:
     """The artifact of a row, by the command line."""
     out: Path = args.work / row.file
-    if (out / "manifest.json").exists():
-        return out
+    made = out / f"keep-{row.keep:g}" if row.idea == HALF else out
+    if (made / "manifest.json").exists():
+        return made
     ending = "tsv" if row.task == "sst2" else "json"
-    given = ["--train", str(args.work / f"{row.task}-train.{ending}"), "--out", str(out), "--keep", f"{row.keep:g}"]
+    given = ["--train", str(args.work / f"{row.task}-train.{ending}"), "--out", str(out)]
+    given += ["--keep", f"0.5,{row.keep:g}" if row.idea == HALF else f"{row.keep:g}"]
     given += ["--task", "classification" if row.task == "sst2" else "qa", "--forms", args.forms]
     given += ["--seed", str(row.seed), "--epochs", f"{row.epochs(args.epochs[row.task]):g}", "--device", args.device]
     if row.task == "qa":
         given += ["--tokens", "3072", "--samples", "512"]
     command = [sys.executable, "-m", "pgb_core.cli", "compress", str(args.models / f"minilm-l6-{row.task}"), *given]
     subprocess.run([*command, *IDEAS[row.idea]], check=True)
-    return out
+    return made
 
 
 def measure(row: Row, args: argparse.Namespace) -> dict[str, Any]:
@@ -122,12 +126,13 @@ def main() -> None:
     args.epochs = {"sst2": args.epochs_sst2, "qa": args.epochs_qa}
     prepare(args.data, args.work)
     results = script.read(args.out, {"rows": {}})
-    results["machine"] = facts()
+    results.setdefault("machine", facts())
     every = itertools.product(args.seeds, args.tasks, args.keep, args.ideas)
     for row in (Row(task, idea, keep, seed) for seed, task, keep, idea in every):
         if row.name in results["rows"]:
             continue
-        results["rows"][row.name] = measure(row, args)
+        found = measure(row, args)
+        results["rows"][row.name] = found if facts() == results["machine"] else {**found, "machine": facts()}
         script.write(args.out, results)
         print(row.name, json.dumps(results["rows"][row.name]["scores"]), flush=True)
 

@@ -205,10 +205,10 @@ def ideas() -> str:
         found = row["scores"]
         if ", price weight" not in name and "to the default" in found["fp32"]:
             cells = [found[form]["to the default"] for form in ("fp32", "int8")]
-            rows.append(
-                [name.split(", ")[1], *(f"{-c['lost']:+.1f} ({-c['to']:+.1f} to {-c['from']:+.1f})" for c in cells)]
-            )
-    return markdown(["idea", *(f"points of F1, `{form}`" for form in ("fp32", "int8"))], rows)
+            task, idea, *_ = name.split(", ")
+            label = idea if task == "qa" else f"{idea}, on SST-2"
+            rows.append([label, *(f"{-c['lost']:+.1f} ({-c['to']:+.1f} to {-c['from']:+.1f})" for c in cells)])
+    return markdown(["idea", *(f"points, `{form}`" for form in ("fp32", "int8"))], rows)
 
 
 def forecast() -> str:
