@@ -1,6 +1,6 @@
 """How fast one artifact is beside another: each form of both in a process of its own, in turns, in one run.
 
-    python -m benchmarks.beside default=/tmp/one cheaper=/tmp/other
+    python -m benchmarks.beside default=one cheaper=other
 
 The first one is what the second one is compared with.
 """
