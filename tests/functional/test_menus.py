@@ -118,8 +118,8 @@ def test_groups_are_those_of_the_slow_search(seed: int, groups: int, rows: int, 
     slow = slow_search.shared(values, groups, rows, cols)
     assert sorted(fast.rows.flatten().tolist()) == sorted(slow.rows.flatten().tolist())
     # Where two rows gain as much but for the last bit of a sum, either search may go on from another one of them,
-    # and end elsewhere. Of 1,500 cases on one CPU two did, and their sums differ by 0.02% and 0.24%. With noise of 4e-16
-    # on the values each search ends in several places, the other's among them.
+    # and end elsewhere. Of 1,500 cases on one CPU two did, and their sums differ by 0.02% and 0.24%. With noise of
+    # 4e-16 on the values each search ends in several places, the other's among them.
     assert fast.kept == pytest.approx(slow.kept, rel=1e-2)
 
 
