@@ -20,9 +20,9 @@ from pgb_core.errors import DataError, TrainingError
 from pgb_core.learn import held_back
 from pgb_core.learn.batches import batch_of, grouped
 from pgb_core.learn.held_back import Best
+from pgb_core.learn.precision import mixed_precision
 from pgb_core.learn.regime import Regime, Step
 from pgb_core.learn.teacher import Teaching, traced
-from pgb_core.machine import instruction_sets
 from pgb_core.model.encoder import Encoder
 from pgb_core.tasks import Objective
 from pgb_core.tasks.features import Batch, Features
@@ -156,7 +156,7 @@ class Trainer:
         with ExitStack() as applied:
             for regime in self.regimes:
                 applied.enter_context(regime.applied(step))
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=fast_bf16(self.device)):
+            with mixed_precision(self.device):
                 loss = self._loss(group, batch)
             for penalty in (regime.penalty(step) for regime in self.regimes):
                 loss = loss if penalty is None else loss + penalty
@@ -219,8 +219,7 @@ class Trainer:
         if self.labels and batch.targets is not None:
             loss = loss + self.objective.loss(logits.float(), batch.targets, mask)
         if self.teacher is not None:
-            with torch.no_grad():
-                goal, goals = self.teacher(group, batch)
+            goal, goals = self.teacher(group, batch)
             loss = loss + self.objective.distil(logits.float(), goal.float(), mask)
             loss = loss + hidden_loss(states, goals, mask)
         return loss
@@ -262,12 +261,3 @@ def hidden_loss(states: dict[int, Tensor], goals: dict[int, Tensor], real: Tenso
         error = ((state.float() - goal).square() * weight).sum()
         losses.append(error / ((goal * weight).square().sum().clamp_min(1e-6)))
     return torch.stack(losses).mean() if losses else weight.new_zeros(())
-
-
-def fast_bf16(device: torch.device) -> bool:
-    """Whether this device multiplies bfloat16 faster than float32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    # ONEDNN_MAX_CPU_ISA may forbid these instructions; bfloat16 is then many times slower than float32.
-    allowed = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return "avx512_bf16" in instruction_sets() and bool(allowed)

@@ -18,7 +18,8 @@ from pgb_core.data.words import plain
 from pgb_core.errors import ResourceError
 from pgb_core.export.parity import Parity
 from pgb_core.gate import load_checked
-from pgb_core.learn.finetune import epoch_of, fast_bf16
+from pgb_core.learn.finetune import epoch_of
+from pgb_core.learn.precision import fast_bf16
 from pgb_core.learn.teacher import TOKENS, Teacher
 from pgb_core.machine import free_memory
 from pgb_core.model.encoder import Encoder

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pgb_core.learn import precision
 from tests.core.small import WORDS
 
 
@@ -33,3 +34,9 @@ def questions(tmp_path: Path) -> Path:
     path = tmp_path / "questions.json"
     path.write_text(json.dumps({"data": [{"paragraphs": [{"context": context, "qas": qas * 6}]}]}))
     return path
+
+
+@pytest.fixture
+def float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training computes in float32 on every processor."""
+    monkeypatch.setattr(precision, "fast_bf16", lambda device: False)

@@ -41,6 +41,7 @@ def test_batches_of_an_epoch_have_few_shapes_and_no_more_tokens_than_asked() -> 
     assert sorted(item.row for group in found for item in group) == list(range(len(data)))
 
 
+@pytest.mark.usefixtures("float32")
 @pytest.mark.parametrize("task", TASKS)
 def test_a_teacher_s_outputs_are_as_wide_as_the_batch(task: str) -> None:
     """Those that are kept, and those that are not; at the tokens of the texts they are those of the plain batch."""

@@ -108,6 +108,7 @@ def test_a_training_taken_up_again_keeps_the_same_state(monkeypatch: pytest.Monk
         assert torch.equal(a, b)
 
 
+@pytest.mark.usefixtures("float32")
 @pytest.mark.parametrize("kind", [Noise, BlockNoise, Aware])
 def test_a_training_for_int8_is_measured_in_int8(
     kind: type[Noise | BlockNoise | Aware], monkeypatch: pytest.MonkeyPatch

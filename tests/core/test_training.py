@@ -15,10 +15,11 @@ import torch
 
 from pgb_core import tasks
 from pgb_core.errors import DataError, TrainingError
-from pgb_core.learn import fisher
+from pgb_core.learn import fisher, precision
 from pgb_core.learn import teacher as teaching
 from pgb_core.learn.compensate import compensate
-from pgb_core.learn.finetune import Schedule, Trainer, counterparts, fast_bf16, hidden_loss
+from pgb_core.learn.finetune import Schedule, Trainer, counterparts, hidden_loss
+from pgb_core.learn.precision import fast_bf16
 from pgb_core.learn.regime import Regime, Step
 from pgb_core.learn.teacher import Teacher, reordered, traced
 from pgb_core.model.blocks import attention_bias
@@ -401,6 +402,7 @@ def test_the_rate_rises_over_a_tenth_of_the_steps_and_falls_evenly_to_nothing() 
         assert {group["weight_decay"]} == {0.01 if p.dim() > 1 else 0.0 for p in group["params"]}
 
 
+@pytest.mark.usefixtures("float32")
 def test_a_teacher_is_asked_once_and_says_the_same_again() -> None:
     """Logits as the model gives them, states within bfloat16, padding aside; kept within its room."""
     dense = small_encoder("bert", "classification")
@@ -435,6 +437,7 @@ def test_a_teacher_knows_what_it_has_to_compute(monkeypatch: pytest.MonkeyPatch)
     assert (none.waiting, none.passing, none.asked) == (0, every, token_count(data[:2]))
 
 
+@pytest.mark.usefixtures("float32")
 @pytest.mark.parametrize("task", TASKS)
 def test_a_teacher_without_room_keeps_nothing_and_says_the_same(task: str) -> None:
     """The largest error is that of bfloat16; in an order of the stream the channels are exchanged."""
@@ -456,6 +459,28 @@ def test_a_teacher_without_room_keeps_nothing_and_says_the_same(task: str) -> No
         assert torch.equal(turned[index], state.flip(-1))
 
 
+@pytest.mark.parametrize("faster", [False, True])
+def test_a_teacher_computes_as_its_model_does_in_training(faster: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the last bit, with matrices that were converted once; the model keeps its own."""
+    monkeypatch.setattr(precision, "fast_bf16", lambda device: faster)
+    dense, data = small_encoder("bert", "classification"), features()
+    batch = collate(data[:6], 0)
+    logits, states = Teacher(dense, data, 0)(data[:6], batch)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=faster):
+        wanted, goals = traced(dense, batch)
+    assert torch.equal(logits, wanted)
+    assert logits.dtype == (torch.bfloat16 if faster else torch.float32)
+    assert all(torch.equal(states[index], goal) for index, goal in goals.items())
+    assert {parameter.dtype for parameter in dense.parameters()} == {torch.float32}
+
+
+def test_a_teacher_has_a_share_of_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a least room where there is little, or where the system does not tell."""
+    for free, wanted in ((24 << 30, 8 << 30), (1 << 30, 1 << 30), (None, 1 << 30)):
+        monkeypatch.setattr(teaching, "free_memory", lambda free=free: free)
+        assert teaching.room(torch.device("cpu")) == wanted
+
+
 def test_bfloat16_is_used_where_pytorch_says_that_the_processor_has_it() -> None:
     """Asked of the processor itself, since PyTorch 2.6 does not say."""
     assert fast_bf16(torch.device("cpu")) == torch.cpu.get_capabilities()["avx512_bf16"]
@@ -464,12 +489,13 @@ def test_bfloat16_is_used_where_pytorch_says_that_the_processor_has_it() -> None
 @pytest.mark.skipif(not fast_bf16(torch.device("cpu")), reason="this processor has no instructions for bfloat16")
 def test_bfloat16_is_not_used_where_its_instructions_are_forbidden() -> None:
     """A variable of oneDNN may forbid what the processor has."""
-    told = "import torch; from pgb_core.learn.finetune import fast_bf16; print(fast_bf16(torch.device('cpu')))"
+    told = "import torch; from pgb_core.learn.precision import fast_bf16; print(fast_bf16(torch.device('cpu')))"
     environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
     asked = subprocess.run([sys.executable, "-c", told], env=environment, capture_output=True, text=True, check=True)
     assert asked.stdout == "False\n"
 
 
+@pytest.mark.usefixtures("float32")
 def test_a_teacher_takes_the_same_input_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows that repeat may stand in batches with different ones."""
     monkeypatch.setattr(teaching, "TOKENS", 64)
