@@ -181,7 +181,7 @@ def price_weight() -> str:
     found = []
     for name, row in results("ideas")["rows"].items():
         asked = row["settings"]
-        if (", price weight" in name or ", default" in name) and not asked.get("seed"):
+        if name.startswith("qa, ") and (", price weight" in name or ", default" in name) and not asked.get("seed"):
             weight = table_of("int8").weight if asked["price_weight"] is None else asked["price_weight"]
             found.append((-asked["keep"], weight, row))
     return markdown(

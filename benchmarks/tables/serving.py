@@ -20,7 +20,7 @@ def service() -> str:
         ["", ""],
         [
             [
-                "what HTTP adds to the p50 of a request, beside tokenising and the model; a request every 10 / 25 ms",
+                "p50 of what the service adds to tokenising and the model; a request every 10 / 25 ms",
                 " / ".join(f"{value:.1f} ms" for value in above),
             ],
             [

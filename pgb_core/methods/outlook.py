@@ -44,7 +44,7 @@ class Outlook:
         middle, low, high = scores
         return (
             f"{head}; {self.metric} is expected between {low:.1f} and {high:.1f}, where the dense model has "
-            f"{self.dense:.1f} (middle {middle:.1f}; of {self.fit.rows} trained models of {self.fit.checkpoints} "
+            f"{self.dense:.1f} (middle {middle:.1f}; of {self.fit.rows} models trained from {self.fit.checkpoints} "
             f"checkpoints 4 in 5 were within such a range); {rest}"
         )
 

@@ -101,7 +101,7 @@ def test_a_forecast_trains_nothing_and_the_run_goes_on_from_it(
     assert main([*given, "--keep", "0.4", "--forecast"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("keep 0.4 keeps ")
-    assert f"of {known().rows} trained models of {known().checkpoints} checkpoints 4 in 5 were within" in line
+    assert f"of {known().rows} models trained from {known().checkpoints} checkpoints 4 in 5 were within" in line
     assert "accuracy is expected between" in line
     assert "where the dense model has 100.0" in line
     assert "; training takes " in line
