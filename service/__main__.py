@@ -51,8 +51,8 @@ async def serve(settings: Settings) -> int:
     loaded = asyncio.create_task(lifecycle.loaded.wait())
     stop = asyncio.create_task(stopping.wait())
     await asyncio.wait((serving, loaded, stop), return_when=asyncio.FIRST_COMPLETED)
-    if stopping.is_set() and not lifecycle.loaded.is_set():
-        _exit(0)  # no model answers yet, and fetching or reading one can go on for minutes
+    if stopping.is_set() and not lifecycle.loaded.is_set() and not app.state.engine.in_flight:
+        _exit(0)  # nobody waits for an answer, and fetching or reading a model can go on for minutes
     if lifecycle.failure is None and not stopping.is_set() and not serving.done():
         await asyncio.wait((serving, stop), return_when=asyncio.FIRST_COMPLETED)
     if stopping.is_set() and lifecycle.failure is None:

@@ -62,6 +62,11 @@ class Artifact:
         """The PyTorch model's tensors, where they were asked for."""
         return self.path / WEIGHTS if WEIGHTS in self.manifest.files else None
 
+    def check_current(self) -> None:
+        """Raises ArtifactError when another artifact has taken this one's place since it was opened."""
+        if hashlib.sha256(_read(self.path)[0]).hexdigest() != self.digest:
+            raise ArtifactError(f"{self.path}: was replaced while it was read; open it again")
+
 
 def open_artifact(path: str | Path) -> Artifact:
     """Read and verify. Raises ArtifactError naming the file that is missing, altered or outside."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pgb_core.artifact import Artifact, FormRecord
 from pgb_core.inference.errors import RuntimeUnavailable
 from pgb_core.inference.runtimes.base import Runtime
-from pgb_core.inference.runtimes.registry import RUNTIMES, devices, open_runtime
+from pgb_core.inference.runtimes.registry import RUNTIMES, devices, open_runtime, usual_runtime
 from pgb_core.inference.runtimes.selfcheck import known_ids, self_check
 from pgb_core.inference.runtimes.timing import filler, lengths, seconds
 from pgb_core.inference.tokens import Tokens
@@ -114,7 +114,7 @@ def _open(artifact: Artifact, form: str, asked: Asked, opened: Callable[[Runtime
         with suppress(Exception):
             runtime.close()
         raise
-    return _Open(form, wanted or artifact.manifest.forms[form].runtimes[0], runtime, difference)
+    return _Open(form, wanted or usual_runtime(artifact.manifest.forms[form]), runtime, difference)
 
 
 def _unfit(record: FormRecord, asked: Asked, numbers: bool) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pgb_core.artifact import SCORINGS, Artifact, open_artifact
+from pgb_core.errors import ArtifactError
 from pgb_core.hub import located
 from pgb_core.inference.batches import prepare_question, prepare_texts, run_all, run_groups
 from pgb_core.inference.calls import Call, Found, is_input
@@ -174,8 +175,14 @@ def load(
     path: its directory, or hf://REPO[@REVISION], which is fetched from the hub as `hub.located` says.
     form: which of those that the artifact carries; auto takes the fastest here that may be served, as the service does.
     device and runtime: see `choose.Asked`. threads: 0 takes all cores that this process may use. Raises PGBError:
-    ArtifactError when the directory is no whole artifact, RuntimeUnavailable when the runtime is not installed, cannot
-    do what is asked, or gives other logits.
+    ArtifactError when the directory is no whole artifact, or is replaced meanwhile; RuntimeUnavailable when the runtime
+    is not installed, cannot do what is asked, or gives other logits.
     """
     artifact = open_artifact(located(path))
-    return Loaded(artifact, choose(artifact, Asked(form, device, runtime, threads)).runtime)
+    loaded = Loaded(artifact, choose(artifact, Asked(form, device, runtime, threads)).runtime)
+    try:
+        artifact.check_current()
+    except ArtifactError:
+        loaded.close()
+        raise
+    return loaded

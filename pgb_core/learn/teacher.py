@@ -22,8 +22,8 @@ from pgb_core.model.encoder import Encoder
 from pgb_core.tasks import TASKS
 from pgb_core.tasks.features import Batch, Features, token_count
 
-LEAST_BYTES = 1 << 30  # that may be kept on any machine
 SHARE = 1 / 3  # of the memory that is free, that may be kept
+LEAST_BYTES, MOST_BYTES = 1 << 30, 8 << 30  # that may be kept on any machine
 TOKENS = 2048  # padded, of a pass of the dense model
 
 # From the inputs of a batch, and the batch, to its logits and the output of every layer.
@@ -57,11 +57,11 @@ class Teacher:
     def __init__(self, model: Encoder, features: Sequence[Features], most: int | None = None) -> None:
         self._device = next(model.parameters()).device
         self.model = prepared(model, self._device)
-        most = room(self._device) if most is None else most
+        self.most = room(self._device) if most is None else most
         different = list({_key(item): item for item in features}.values())
         groups = grouped(different, TOKENS)
         self._some = groups[len(groups) // 2] if groups else []
-        self._groups = self._fitting(groups, most)
+        self._groups = self._fitting(groups, self.most)
         self._group = {_key(item): number for number, group in enumerate(self._groups) for item in group}
         self._known: dict[bytes, _Known] = {}
         self._tokens = token_count(different)
@@ -183,9 +183,13 @@ def reordered(teacher: Teaching, stream: Sequence[int] | None) -> Teaching:
 
 
 def room(device: torch.device) -> int:
-    """Bytes of the dense model's outputs that may be kept on a device."""
+    """Bytes of the dense model's outputs that may be kept on a device, as much as is free there now.
+
+    What is kept is rounded, so it changes what a student learns by as little: a run that goes on takes the room that it
+    began with.
+    """
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
-    return max(LEAST_BYTES, int(SHARE * (free or 0)))
+    return min(MOST_BYTES, max(LEAST_BYTES, int(SHARE * (free or 0))))
 
 
 def _padded(rows: Sequence[Tensor], width: int) -> Tensor:

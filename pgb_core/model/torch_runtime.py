@@ -9,7 +9,7 @@ import torch
 from pgb_core.artifact import Artifact
 from pgb_core.errors import PGBError
 from pgb_core.inference.errors import RuntimeUnavailable
-from pgb_core.inference.runtimes.base import Setup
+from pgb_core.inference.runtimes.base import Setup, check_finite
 from pgb_core.inference.tasks.base import Logits
 from pgb_core.inference.tokens import Tokens
 from pgb_core.machine import usable_cores
@@ -40,7 +40,9 @@ class TorchRuntime:
         """See `Runtime`."""
         torch.set_num_threads(self.threads)  # holds for the thread that says it
         with torch.inference_mode():
-            return self._predict(batch)
+            logits = self._predict(batch)
+        check_finite(logits)
+        return logits
 
     def stop(self) -> None:
         """PyTorch runs to the end."""

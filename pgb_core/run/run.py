@@ -154,16 +154,24 @@ class Run:
     @cached_property
     def teacher(self) -> Teacher:
         """What the dense model makes of the rows to learn from."""
-        return self.shared.teacher(self._teacher_key, self._made_teacher)
+        teacher = self.shared.teacher(self._teacher_key, self._made_teacher)
+        self.records.add(self._teacher_key, room=teacher.most)
+        return teacher
 
     @cached_property
     def _teacher_key(self) -> str:
-        computed = (str(self.device), fast_bf16(self.device))
         dense = replace(self, start=None)
-        return dense.first("teacher", self.inputs.training_digest, TOKENS, *computed).digest
+        return dense.first("teacher", self.inputs.training_digest, TOKENS, *self._computed).digest
+
+    @property
+    def _computed(self) -> tuple[object, ...]:
+        """What the last bits of a result depend on, besides the model and its inputs."""
+        return str(self.device), fast_bf16(self.device), torch.get_num_threads()
 
     def _made_teacher(self) -> Teacher:
-        teacher, cache = Teacher(self.dense, self.inputs.training), self.shared.cache
+        room = self.records.of(self._teacher_key).get("room")  # of the stopped run, where there was one
+        teacher = Teacher(self.dense, self.inputs.training, None if room is None else int(room))
+        cache = self.shared.cache
         known = cache.tensors("teacher", self._teacher_key) if cache and self.config.distill else None
         if known is not None:
             self.report.note("outputs of the dense model: known from a run before")
@@ -224,16 +232,16 @@ class Run:
 
         What depends on a student does not: no other run has that.
         """
-        cache = self.shared.cache if self.start is None else None
+        cache, key = self.shared.cache if self.start is None else None, key_of(stage.digest, *self._computed)
 
         def found() -> Mapping[str, Tensor]:
-            known = cache.tensors(stage.name, stage.digest) if cache else None
+            known = cache.tensors(stage.name, key) if cache else None
             if known is not None:
                 self.report.note(f"{stage.name}: known from a run before")
                 return known
             made = self.records.timed(stage.digest, make)
             if cache:
-                cache.save(stage.name, stage.digest, made)
+                cache.save(stage.name, key, made)
             return made
 
         return self._kept(stage, found)

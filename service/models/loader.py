@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pgb_core.artifact import Manifest, open_artifact
-from pgb_core.errors import PGBError
+from pgb_core.errors import ArtifactError, PGBError
 from pgb_core.inference.runtimes.base import Runtime
 from service.batching.futures import settle
 from service.errors import ENDING, LoadFailed, ServiceError, Unavailable
@@ -49,7 +49,13 @@ class Loader:
                     "NAME=PATH, or rename its folder"
                 )
             fits(name, artifact.manifest)
-            return Model(artifact, name, version or number, self._settings, self._instruments, self._tracer, opened)
+            model = Model(artifact, name, version or number, self._settings, self._instruments, self._tracer, opened)
+            try:
+                artifact.check_current()
+            except ArtifactError:
+                model.runtime.close()
+                raise
+            return model
 
         start = clock()
         try:

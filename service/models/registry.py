@@ -101,11 +101,15 @@ class Registry:
             raise min(refusals, key=lambda error: error.retry_after)
 
     def default(self, task: str, suits: Suits | None = None) -> str | None:
-        """The first model of a task: it answers requests that name none. suits: the first suitable one is preferred."""
+        """The first model of a task: it answers requests that name none. suits: the first suitable one is preferred.
+
+        While models are being loaded, one that does not suit is no default: a suitable one may follow.
+        """
         manifests = {name: served.manifest for name, served in self._served.items()}
         named = [name for name, manifest in manifests.items() if manifest.task == task]
         if suits is not None:
-            named = [name for name in named if suits(manifests[name])] or named
+            suitable = [name for name in named if suits(manifests[name])]
+            named = suitable or (named if self.started else [])
         return named[0] if named else None
 
     def peek(self, name: str, version: str | None = None) -> Model:

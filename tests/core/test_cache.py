@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from pgb_core.config import CompressConfig
 from pgb_core.errors import ConfigError
 from pgb_core.family import family
 from pgb_core.learn import teacher as teaching
+from pgb_core.learn.finetune import Trainer
 from pgb_core.learn.teacher import Teacher
 from pgb_core.pipeline import cache_of, compress, forecast
 from pgb_core.progress.report import Report
@@ -299,3 +301,30 @@ def test_of_too_much_what_was_used_longest_ago_is_made_again() -> None:
     ask("own 0")
     assert made.count("all") == 1
     assert made.count("own 0") == 2
+
+
+def test_a_run_that_goes_on_keeps_as_much_of_a_teacher_as_before(
+    tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is kept is rounded: with more memory free than before, it would learn from other numbers."""
+    monkeypatch.setattr(teaching, "TOKENS", 128)
+    model, quick = checkpoint(tmp_path / "model", "bert", "classification"), {"structure": "nested", "epochs": 1.0}
+    rooms, stop = iter([20_000, 1 << 30]), iter([True])
+
+    def interrupted(trainer: Trainer, *args: Any, **more: Any) -> None:
+        if next(stop, False):
+            raise KeyboardInterrupt
+        original(trainer, *args, **more)
+
+    original = Trainer.run
+    monkeypatch.setattr(teaching, "room", lambda device: next(rooms))
+    monkeypatch.setattr(Trainer, "run", interrupted)
+    config = settings(model, tmp_path / "out", texts, **quick, cache="")
+    with pytest.raises(KeyboardInterrupt):
+        compress(config)
+    files = [compress(config).manifest.files["model.onnx"]]
+    for most in (20_000, 1 << 30):
+        monkeypatch.setattr(teaching, "room", lambda device, most=most: most)
+        other = settings(model, tmp_path / f"room-{most}", texts, **quick, cache="")
+        files.append(compress(other).manifest.files["model.onnx"])
+    assert files[0] == files[1] != files[2]

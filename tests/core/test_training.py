@@ -475,8 +475,8 @@ def test_a_teacher_computes_as_its_model_does_in_training(faster: bool, monkeypa
 
 
 def test_a_teacher_has_a_share_of_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And a least room where there is little, or where the system does not tell."""
-    for free, wanted in ((24 << 30, 8 << 30), (1 << 30, 1 << 30), (None, 1 << 30)):
+    """But not more than a limit, and a least room where there is little, or where the system does not tell."""
+    for free, wanted in ((18 << 30, 6 << 30), (99 << 30, 8 << 30), (1 << 30, 1 << 30), (None, 1 << 30)):
         monkeypatch.setattr(teaching, "free_memory", lambda free=free: free)
         assert teaching.room(torch.device("cpu")) == wanted
 

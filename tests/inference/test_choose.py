@@ -241,3 +241,9 @@ def test_what_a_manifest_says_was_measured_decides(prepare: Prepare) -> None:
     raw = json.loads((setting.artifact.path / "manifest.json").read_text())
     assert raw["forms"]["fast"]["measured"] == {"drop": 0.7}
     assert choose(open_artifact(setting.artifact.path), Asked()).form == "slow"
+
+
+def test_a_form_has_the_first_runtime_that_is_known(prepare: Prepare) -> None:
+    """A later version may have others; what was opened is what is told."""
+    setting = prepare({"one": 0.0}, {"one": {"runtimes": ("later", "timed")}})
+    assert setting.choose(form="one").kind == "timed"

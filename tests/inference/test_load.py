@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from itertools import pairwise
@@ -21,6 +22,7 @@ from pgb_core import artifact
 from pgb_core.errors import ArtifactError
 from pgb_core.export.forms import FORMS
 from pgb_core.inference.batches import run_all
+from pgb_core.inference.choose import choose
 from pgb_core.inference.errors import EmptyInput, InferenceError, InvalidInput, RuntimeUnavailable, WrongTask
 from pgb_core.inference.load import Loaded
 from pgb_core.inference.runtimes.registry import RUNTIMES
@@ -282,3 +284,24 @@ def test_a_text_of_any_length_is_read_where_nobody_else_waits(artifacts: tuple[P
     with pgb_core.load(artifacts[0]) as model:
         (scores,) = model.classify(["a" * 1_200_000])
     assert len(scores) == 2
+
+
+def test_an_artifact_that_is_replaced_while_it_is_opened_is_refused(
+    artifacts: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tokenizer and labels may be of one model, and its graph of another."""
+    folder, loading = tmp_path / "mood", import_module("pgb_core.inference.load")
+    shutil.copytree(artifacts[0], folder)
+    closed: list[object] = []
+
+    def replaced(*asked: Any) -> Any:
+        chosen = choose(*asked)
+        monkeypatch.setattr(chosen.runtime, "close", lambda: closed.append(chosen), raising=False)
+        manifest = folder / "manifest.json"
+        manifest.write_text(manifest.read_text().replace('"name"', ' "name"', 1))
+        return chosen
+
+    monkeypatch.setattr(loading, "choose", replaced)
+    with pytest.raises(ArtifactError, match="was replaced while it was read; open it again"):
+        loading.load(folder)
+    assert len(closed) == 1

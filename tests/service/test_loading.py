@@ -27,6 +27,7 @@ from service.models.model import Model
 from service.observe.metrics import clock
 from service.settings import Settings
 from tests.service.faults import Panic
+from tests.service.sockets import until
 
 ASKED = [
     ("POST", "/v1/classify", {"inputs": "the film"}),
@@ -439,3 +440,42 @@ def test_an_administrator_waits_until_the_start_is_over(folder: Path, gate: thre
             reply = client.post(path, json={})
             assert (reply.status_code, "being loaded" in reply.text) == (503, True)
         gate.set()
+
+
+def test_an_artifact_that_is_replaced_while_it_loads_is_not_served(
+    artifacts: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its labels may be of one model, and its graph of another."""
+    shutil.copytree(artifacts[0], tmp_path / "mood")
+
+    def make(artifact: Artifact, *args: Any) -> Model:
+        made = Model(artifact, *args)
+        manifest = artifact.path / "manifest.json"
+        manifest.write_text(manifest.read_text().replace('"name"', ' "name"', 1))
+        return made
+
+    monkeypatch.setattr(loader, "Model", make)
+    app = create_app(Settings(artifacts=(str(tmp_path / "mood"),), threads=1))
+    with pytest.raises(LoadFailed, match="was replaced while it was read"), TestClient(app):
+        pass
+
+
+def test_what_a_model_that_still_loads_would_answer_waits_for_it(
+    artifacts: tuple[Path, Path], labelled: Callable[..., Artifact], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """503 and not that no model ranks, although one of the same task is there already."""
+    opened = threading.Event()
+
+    def make(artifact: Artifact, name: str, *args: Any) -> Model:
+        assert name != "rank" or opened.wait(20)
+        return Model(artifact, name, *args)
+
+    monkeypatch.setattr(loader, "Model", make)
+    named = (f"mood={artifacts[0]}", f"rank={labelled('relevant').path}")
+    body = {"query": "who sang", "texts": ["the film was dull", "the town sang a song"]}
+    with TestClient(create_app(Settings(artifacts=named, threads=1), background=True)) as client:
+        until(lambda: client.post("/v1/classify", json={"inputs": "the film"}).status_code == 200, 20)
+        assert client.post("/rerank", json=body).status_code == 503
+        opened.set()
+        until(lambda: client.get("/health").status_code == 200, 20)
+        assert client.post("/rerank", json=body).status_code == 200

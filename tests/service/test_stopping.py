@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import struct
+import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
@@ -157,6 +158,31 @@ def test_a_signal_while_an_artifact_is_read_ends_the_process(tmp_path: Path) -> 
         until(lambda: loads(url), 120)
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
+
+
+def test_a_signal_while_another_model_loads_drops_no_request(artifacts: tuple[Path, Path]) -> None:
+    """The models that are there answer already."""
+    body = b'{"inputs": "the film"}'
+    head = b"POST /v1/classify HTTP/1.1\r\nhost: here\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
+    named = (artifacts[0], f"slow={artifacts[0]}")
+    with serving(*named, module="tests.service.slowly", wait=False) as (url, process):
+
+        def answers() -> bool:
+            with suppress(httpx.TransportError):
+                return httpx.post(f"{url}/v1/classify", json={"inputs": "a"}).status_code == 200
+            return False
+
+        until(answers, 120)
+        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), 20) as connection:
+            connection.sendall(head + body[:5])
+            time.sleep(0.2)  # its head is read
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.3)
+            connection.sendall(body[5:])
+            with connection.makefile("rb") as stream:
+                reply = stream.read()
+        assert process.wait(20) == 0
+    assert reply.startswith(b"HTTP/1.1 200"), reply
 
 
 @pytest.mark.parametrize("draining", [True, False])

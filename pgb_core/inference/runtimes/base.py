@@ -63,8 +63,13 @@ def pad(batch: Sequence[Tokens], pad_id: int, width: int = 0) -> dict[str, NDArr
 def unpad(task: Task, outputs: Sequence[Logits], batch: Sequence[Tokens]) -> list[Logits]:
     """Undo `pad` in a graph's outputs, [batch, ...] each.
 
-    Raises ArithmeticError when one is not finite, so that no answer is made of it.
+    Raises ArithmeticError as `check_finite`.
     """
+    check_finite(outputs)
+    return task.unpadded(task.joined(outputs), batch)
+
+
+def check_finite(outputs: Sequence[Logits]) -> None:
+    """Raises ArithmeticError when an output is not finite, so that no answer is made of it."""
     if not all(np.isfinite(output).all() for output in outputs):
         raise ArithmeticError("the model gave what is not a number")
-    return task.unpadded(task.joined(outputs), batch)

@@ -112,7 +112,7 @@ def open_runtime(
             "of these; pgb compress --forms makes others"
         )
     record = artifact.manifest.forms[form]
-    name = runtime or next((one for one in record.runtimes if one in RUNTIMES), record.runtimes[0])
+    name = runtime or usual_runtime(record)
     if name not in RUNTIMES:
         raise RuntimeUnavailable(f"there is no runtime {name}; choose one of {', '.join(RUNTIMES)}")
     _check(name, form, record, device)
@@ -128,6 +128,11 @@ def open_runtime(
         raise RuntimeUnavailable(
             f"{name} does not load ({error}); pip install --force-reinstall {entry.package}"
         ) from error
+
+
+def usual_runtime(record: FormRecord) -> str:
+    """The first runtime of a form that this version knows; the first of all where it knows none."""
+    return next((one for one in record.runtimes if one in RUNTIMES), record.runtimes[0])
 
 
 def _check(name: str, form: str, record: FormRecord, device: str) -> None:
