@@ -261,6 +261,7 @@ def _row(done: Artifact, point: Point, epochs: float, seconds: float, notes: lis
     points = {
         form: Metrics(record.measured.get("accuracy", accuracy["compressed"])).points()
         for form, record in manifest.forms.items()
+        if record.ran  # nobody knows what a form scores that did not run
     }
     scores = {form: value for form, value in points.items() if value is not None}
     sizes = {form: done.size(form) for form in manifest.forms}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from pgb_core.compare.files import percent, write
@@ -13,6 +14,7 @@ from pgb_core.errors import DataError
 from pgb_core.tasks.metrics import CONFIDENT, tells
 
 DENSE = "dense"
+_SEED = "-seed-"
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Point:
         """What its files are named after."""
         if self.keep == 1:
             return DENSE
-        return f"{self.method}-{percent(self.keep)}" + (f"-seed-{self.seed}" if self.seed else "")
+        return f"{self.method}-{percent(self.keep)}" + (f"{_SEED}{self.seed}" if self.seed else "")
 
 
 @dataclass(frozen=True)
@@ -105,14 +107,32 @@ def fastest(candidates: Sequence[Candidate], reference: float, drop: float) -> C
     return min(fitting, key=lambda c: c.time, default=None)
 
 
-def advice(candidates: Sequence[Candidate], reference: float, error: float | None, metric: str) -> list[str]:
+def averaged(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """One candidate in place of the seeds of a method, size and form: the mean of their scores and of their times.
+
+    It has the name of the first of them. The best of several seeds says nothing of the next one.
+    """
+    groups: dict[tuple[str, str, bool], list[Candidate]] = {}
+    for one in candidates:
+        groups.setdefault((one.name.partition(_SEED)[0], one.form, one.dense), []).append(one)
+    return [
+        replace(group[0], score=fmean(one.score for one in group), time=fmean(one.time for one in group))
+        for group in groups.values()
+    ]
+
+
+def advice(seeds: Sequence[Candidate], reference: float, error: float | None, metric: str) -> list[str]:
     """What the figures say, in sentences. reference: the dense model's score; error: its standard error, in points."""
+    candidates = averaged(seeds)
     dense = [one for one in candidates if one.dense]
     base = min(dense, key=lambda c: c.time, default=None)
     if base is None:
         return ["The dense model was not timed, so nothing can be said of speed."]
     said = [f"The fastest dense form is {base.form}: {base.time:.2f} ms, {metric} {base.score:.2f}."]
-    steps = [(CONFIDENT * error, "within the uncertainty of these rows")] if error else []
+    within = CONFIDENT * (error or 0.0)
+    step = (within, f"{within:.1f} points below dense at most ({CONFIDENT} standard errors of its score)")
+    steps = [] if error is None else [step]
+    chosen = False
     for drop, words in (
         *steps,
         (1.0, f"1 point below dense at most{_unsure(1.0, error)}"),
@@ -128,6 +148,14 @@ def advice(candidates: Sequence[Candidate], reference: float, error: float | Non
                 f"{words[0].upper()}{words[1:]}: {found.method} at {found.keep:.0%} in {found.form} (folder "
                 f"{found.name}), {base.time / found.time:.2f} times as fast, {metric} {found.score:.2f}."
             )
+            chosen = True
+    if len(candidates) < len(seeds):
+        said.append("Of several seeds the means are compared.")
+    if chosen:
+        said.append(
+            "These are chosen by the rows that their scores are of: a loss just below a limit may be larger on others. "
+            "Try pgb evaluate on rows that this comparison has not seen."
+        )
     return said
 
 

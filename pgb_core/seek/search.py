@@ -204,17 +204,18 @@ class Seeker:
         return fits
 
     def _speed(self, keep: float, artifact: Artifact) -> float:
-        """Times as fast as the fastest dense form: the geometric mean over shapes, of the best form."""
+        """Times as fast as the fastest dense form of each shape: the geometric mean over shapes, of the best form."""
         self._report.stage(f"Timing keep {keep:.0%} beside the dense model", len(SHAPES))
         found = comparison.compare(
             artifact, self._confirming.checkpoint, SHAPES, SECONDS, self._config.threads, self._report.advance
         )
         self._report.end()
         forms = [form for form in artifact.manifest.forms if form in found.timings]
-        ratios = [max(found.speedup(form, shape) or 0.0 for form in forms) for shape in found.shapes if forms]
-        if not ratios or not all(ratios):
+        ratios = [[found.speedup(form, shape) or 0.0 for shape in found.shapes] for form in forms]
+        best = max((math.prod(row) ** (1 / len(row)) for row in ratios if row), default=0.0)  # one form is served
+        if not best:
             raise ConfigError("--min-speedup: no dense form, or none of --forms, can be timed on this machine")
-        return math.exp(sum(map(math.log, ratios)) / len(ratios))
+        return best
 
     def _confirmed(self, keep: float, drop: float) -> Promise:
         """What the chosen size loses on the rows that did not choose, and how fast it is now that it is trained."""

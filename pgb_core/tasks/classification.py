@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit
 from tokenizers import Tokenizer as Fast
 from torch import Tensor
 from torch.nn import functional
@@ -131,6 +132,10 @@ class Probability(Regression):
     def draw(self, logits: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
         """0 or 1, by the probability."""
         return torch.bernoulli(logits.float().cpu()[:, 0].sigmoid(), generator=generator).to(logits.device)
+
+    def metrics(self, logits: Array, gold: Array) -> Metrics:
+        """Pearson and Spearman, of what the sigmoid makes of the output, as it is served."""
+        return numbers(expit(logits[:, 0]), gold)
 
     def judge(self, logits: Array, gold: Array, labels: Sequence[str]) -> trust.Verdict:
         """Whether predictions rise with the labels."""

@@ -112,11 +112,12 @@ def numbers(scores: Array, target: Array) -> Metrics:
 def standard_error(metric: str, score: float, rows: int) -> float | None:
     """The standard error of a metric in points of 100 on so many rows; None where it is not known. For F1 at most.
 
-    score: in points.
+    score: in points. Where all rows are right, or none is, the error is that of half a row that is not.
     """
     if rows < 2:
         return None
-    share = min(1.0, max(0.0, abs(score) / 100))
+    half = 0.5 / rows
+    share = min(1.0 - half, max(half, abs(score) / 100))
     if metric in SHARES:
         return 100 * math.sqrt(share * (1 - share) / rows)
     if metric in CORRELATIONS:

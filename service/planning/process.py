@@ -178,7 +178,7 @@ class Process:
             request.left -= 1
             if not request.left and not request.ended:
                 self._queue.leave(entry.flow, request.tokens)
-                self._end(request, now, True)
+                self._end(request, now, now <= request.at + self._patience)  # after that it has got a 504
         self._start(now)
         if here and not self._batch:
             self._begin(now)

@@ -67,6 +67,7 @@ def test_the_standard_error_is_that_of_a_share_of_rows() -> None:
     assert standard_error("accuracy", 80, 200) == pytest.approx(spread, rel=0.05)
     assert standard_error("perplexity", 80, 200) is None
     assert standard_error("accuracy", 80, 1) is None
+    assert 1 < standard_error("accuracy", 100, 40) == standard_error("accuracy", 0, 40) < 2.5  # type: ignore[operator]
 
 
 def test_the_standard_error_of_a_correlation_is_that_of_many_samples() -> None:
@@ -90,7 +91,23 @@ def test_the_advice_names_what_is_faster_at_each_price() -> None:
     assert "not timed" in advice([candidate(90, 1)], 90, None, "accuracy")[0]
     few = advice([dense, candidate(89.5, 4, "int8")], 90, 1.0, "accuracy")
     assert few[2].startswith("1 point below dense at most (too small a loss for these rows to tell): pgb at 50%")
+    assert few[1].startswith("2.0 points below dense at most (1.96 standard errors of its score): pgb")
     assert few[3].startswith("3 points below dense at most: pgb")
+    assert "chosen by the rows that their scores are of" in few[4]
+    assert len(advice([dense], 90, 1.0, "accuracy")) == 4
+
+
+def test_of_several_seeds_the_mean_is_recommended() -> None:
+    """And not the luckiest: one of three is within a point."""
+    dense = candidate(90, 8, "int8", "dense", dense=True)
+    seeds = [
+        candidate(score, 4, "int8", name)
+        for score, name in ((88, "pgb-50"), (89.5, "pgb-50-seed-1"), (87, "pgb-50-seed-2"))
+    ]
+    said = advice([dense, *seeds], 90, None, "accuracy")
+    assert said[1] == "1 point below dense at most, nothing is faster than dense int8."
+    assert said[2].endswith("pgb at 50% in int8 (folder pgb-50), 2.00 times as fast, accuracy 88.17.")
+    assert said[3] == "Of several seeds the means are compared."
 
 
 def test_the_console_says_how_sure_scores_and_times_are() -> None:

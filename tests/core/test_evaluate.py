@@ -22,7 +22,7 @@ from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.inference.tokens import Tokens
 from pgb_core.measure.scoring import score
 from pgb_core.tasks import TASKS, Source, Subject, metrics, squad
-from pgb_core.tasks.classification import Classification
+from pgb_core.tasks.classification import Classification, Probability
 from pgb_core.tasks.qa import answered
 
 
@@ -235,3 +235,9 @@ def test_a_folder_of_artifacts_is_told_as_one(tmp_path: Path) -> None:
     rows.write_text("text\tlabel\nfine\t1\n")
     with pytest.raises(ArtifactError, match=r"it holds artifacts; name one of them, such as .*small"):
         score(tmp_path, str(rows))
+
+
+def test_a_probability_is_scored_as_it_is_served() -> None:
+    """The correlation is that of what a sigmoid makes of the logits."""
+    logits = np.array([[-9.0], [1.0], [9.0], [2.0]])
+    assert Probability().metrics(logits, 1 / (1 + np.exp(-logits[:, 0])))["pearson"] == pytest.approx(1.0)

@@ -116,6 +116,7 @@ def test_pods_are_scraped_under_the_labels_that_tell_services_apart(helm: Path) 
     assert endpoint["relabelings"] == [
         {"targetLabel": "job", "replacement": "pgb"},
         {"targetLabel": "service", "replacement": "web-pgb-serve"},
+        {"action": "drop", "sourceLabels": ["__meta_kubernetes_pod_phase"], "regex": "Pending"},
     ]
     (port,) = pod(objects)["spec"]["containers"][0]["ports"]
     assert endpoint["port"] == port["name"]
@@ -202,6 +203,7 @@ def test_the_ways_in_lead_to_the_service(helm: Path) -> None:
         ("settings.metrics=false,autoscaling.engine=hpa", "autoscaling.engine asks for metrics"),
         ("settings.otlp_endpoint=http://a:4318", "settings.otlp_endpoint is set, but networkPolicy.egress is empty"),
         ("settings.max_load_seconds=600", "settings.max_load_seconds is 600, but startupSeconds is 300"),
+        ("startupSeconds=60", "settings.max_load_seconds is 300, but startupSeconds is 60"),
         (
             "settings.max_body_bytes=4194304",
             "settings.max_pending_bytes is 4194304, but settings.max_body_bytes is 4194304",
@@ -252,10 +254,11 @@ def test_values_that_fit_are_taken(sets: str, helm: Path) -> None:
 
 
 def test_the_chart_counts_with_what_the_service_has_where_nothing_is_set(helm: Path) -> None:
-    """The defaults of the two that must fit each other."""
+    """The defaults of those that must fit others."""
     text = (CHART / "templates" / "_helpers.tpl").read_text()
-    found = {name: int(value) for name, value in re.findall(r"\$s\.(max_\w+_bytes) \| default (\d+)", text)}
-    assert found == {name: Settings.model_fields[name].default for name in ("max_body_bytes", "max_pending_bytes")}
+    found = {name: int(value) for name, value in re.findall(r"\$s\.(max_\w+) \| default (\d+)", text)}
+    names = ("max_body_bytes", "max_pending_bytes", "max_load_seconds")
+    assert found == {name: Settings.model_fields[name].default for name in names}
 
 
 def test_keys_are_asked_for_and_pages_are_off_unless_switched(helm: Path) -> None:
@@ -485,14 +488,16 @@ def test_the_autoscaler_asks_for_a_metric_that_the_service_has(helm: Path) -> No
 
 
 def test_the_autoscaler_sees_waiting_and_no_traffic_as_no_waiting(helm: Path, tmp_path: Path) -> None:
-    """Prometheus evaluates the query: nine in ten waited 50 ms or less, the last half a second at most; then nobody."""
+    """Prometheus evaluates the query: nine in ten waited 50 ms or less, the last half a second at most; then nobody.
+    Then the pod is not scraped, and nobody knows."""
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed")
     query = one(render(helm, "keda-monitoring-gpu"), "ScaledObject")["spec"]["triggers"][0]["metadata"]["query"]
     name = 'pgb_queue_duration_seconds_bucket{namespace="ml",service="web-pgb-serve",le="%s",pod="a"}'
     more = {"0.05": "0+90x20 1800x20", "0.25": "0+90x20 1800x20", "0.5": "0+100x20 2000x20", "+Inf": "0+100x20 2000x20"}
-    expected = [("4m", 0.375), ("9m", 0)]
+    up = {"series": 'up{job="pgb",namespace="ml",service="web-pgb-serve",pod="a"}', "values": "1x40 0x40"}
+    expected = [("4m", [0.375]), ("9m", [0]), ("15m", [])]
     (tmp_path / "test.yaml").write_text(
         yaml.safe_dump(
             {
@@ -500,14 +505,14 @@ def test_the_autoscaler_sees_waiting_and_no_traffic_as_no_waiting(helm: Path, tm
                 "tests": [
                     {
                         "interval": "15s",
-                        "input_series": [{"series": name % le, "values": values} for le, values in more.items()],
+                        "input_series": [up, *({"series": name % le, "values": more[le]} for le in more)],
                         "promql_expr_test": [
                             {
                                 "expr": f"round({query}, 0.001)",
                                 "eval_time": time,
-                                "exp_samples": [{"labels": "{}", "value": value}],
+                                "exp_samples": [{"labels": "{}", "value": value} for value in values],
                             }
-                            for time, value in expected
+                            for time, values in expected
                         ],
                     }
                 ],

@@ -88,8 +88,9 @@ labels:
 {{- if lt (float64 $pending) (mulf 2.5 $body) }}
 {{- fail (printf "settings.max_pending_bytes is %d, but settings.max_body_bytes is %d. Give max_pending_bytes at least 2.5 times as many" $pending $body) }}
 {{- end }}
-{{- if gt (float64 ($s.max_load_seconds | default 0)) (float64 $v.startupSeconds) }}
-{{- fail (printf "settings.max_load_seconds is %s, but startupSeconds is %d: a pod would be started again while it loads. Raise startupSeconds" (include "pgb.setting" $s.max_load_seconds) (int64 $v.startupSeconds)) }}
+{{- $load := float64 ($s.max_load_seconds | default 300) }}
+{{- if gt $load (float64 $v.startupSeconds) }}
+{{- fail (printf "settings.max_load_seconds is %s, but startupSeconds is %d: a pod would be started again while it loads. Raise startupSeconds" (include "pgb.setting" $load) (int64 $v.startupSeconds)) }}
 {{- end }}
 {{- if eq (toString $s.metrics) "false" }}
 {{- range $name, $asks := dict "podMonitor.enabled" $v.podMonitor.enabled "prometheusRule" (or $v.prometheusRule.enabled $v.prometheusRule.file) "autoscaling.engine" (ne $v.autoscaling.engine "none") }}
@@ -126,7 +127,8 @@ readOnlyRootFilesystem: true
 capabilities: { drop: [ALL] }
 {{- end }}
 
-{{/* Without traffic the quantile is not a number, which the comparison drops. */}}
+{{/* Without traffic the quantile is not a number, which the comparison drops: 0 if a pod is scraped, and nothing if none is. */}}
 {{- define "pgb.queueWait" -}}
-(histogram_quantile(0.95, sum by (le) (rate(pgb_queue_duration_seconds_bucket{namespace={{ .Release.Namespace | quote }},service={{ include "pgb.name" . | quote }}}[1m]))) >= 0) or vector(0)
+{{- $own := printf "namespace=%s,service=%s" (.Release.Namespace | quote) (include "pgb.name" . | quote) -}}
+(histogram_quantile(0.95, sum by (le) (rate(pgb_queue_duration_seconds_bucket{ {{- $own -}} }[1m]))) >= 0) or (0 * max(up{job="pgb",{{ $own }}} == 1))
 {{- end }}
