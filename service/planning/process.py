@@ -178,7 +178,8 @@ class Process:
             request.left -= 1
             if not request.left and not request.ended:
                 self._queue.leave(entry.flow, request.tokens)
-                self._end(request, now, now <= request.at + self._patience)  # after that it has got a 504
+                # It has got a 504 by then, unless it was run on the loop, which has no time for that.
+                self._end(request, now, here or now <= request.at + self._patience)
         self._start(now)
         if here and not self._batch:
             self._begin(now)

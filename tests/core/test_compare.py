@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 import sys
@@ -67,7 +68,9 @@ def test_the_standard_error_is_that_of_a_share_of_rows() -> None:
     assert standard_error("accuracy", 80, 200) == pytest.approx(spread, rel=0.05)
     assert standard_error("perplexity", 80, 200) is None
     assert standard_error("accuracy", 80, 1) is None
-    assert 1 < standard_error("accuracy", 100, 40) == standard_error("accuracy", 0, 40) < 2.5  # type: ignore[operator]
+    all_right, none_right = (standard_error("accuracy", score, 40) for score in (100, 0))
+    assert all_right == pytest.approx(none_right)
+    assert all_right == pytest.approx(100 * math.sqrt(0.5 / 40 * 39.5 / 40 / 40))
 
 
 def test_the_standard_error_of_a_correlation_is_that_of_many_samples() -> None:

@@ -317,7 +317,8 @@ def test_a_pod_gets_longer_to_end_than_the_service_needs(drain: float, stop: flo
 @pytest.mark.parametrize("startup", [2, 300, 1800])
 def test_a_rollout_waits_longer_than_its_pods_may_load(startup: int, helm: Path) -> None:
     """Kubernetes would call it failed after ten minutes. A node needs time for the image before that."""
-    spec = one(render(helm, "claim", "--set", f"startupSeconds={startup}"), "Deployment")["spec"]
+    values = f"startupSeconds={startup},settings.max_load_seconds=2"
+    spec = one(render(helm, "claim", "--set", values), "Deployment")["spec"]
     assert spec["progressDeadlineSeconds"] == startup + 300
 
 

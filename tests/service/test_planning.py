@@ -166,14 +166,15 @@ def test_every_request_is_answered_or_refused_and_work_is_conserved(balance: Bal
 
 
 def test_a_request_that_waits_for_too_long_counts_as_refused() -> None:
-    """After max_request_seconds; its work is not run."""
+    """After max_request_seconds, whether it still waits, and is then not run, or runs."""
     points = [(1, 8, 1.0), (1, 16, 2.0)]
     one = replica(
         points, limits=replace(LIMITS, batch_tokens=8, queue_seconds=60.0), spread=[3.0]
     )  # slower than it seems
-    found = ran(replace(one, request_seconds=2.5), (0.0, 8), (0.1, 8))
-    assert found.refused == 1
-    assert found.latencies == pytest.approx([3.0])
+    for patience, latencies in ((2.5, []), (3.5, [3.0]), (6.5, [3.0, 5.9])):
+        found = ran(replace(one, request_seconds=patience), (0.0, 8), (0.1, 8))
+        assert found.latencies == pytest.approx(latencies)
+        assert found.refused == 2 - len(latencies)
     assert ran(one, (0.0, 8), (0.1, 8)).latencies == pytest.approx([3.0, 5.9])
 
 
