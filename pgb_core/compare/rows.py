@@ -121,24 +121,25 @@ def averaged(candidates: Iterable[Candidate]) -> list[Candidate]:
     ]
 
 
-def advice(seeds: Sequence[Candidate], reference: float, error: float | None, metric: str) -> list[str]:
+def advice(candidates: Sequence[Candidate], reference: float, error: float | None, metric: str) -> list[str]:
     """What the figures say, in sentences. reference: the dense model's score; error: its standard error, in points."""
-    candidates = averaged(seeds)
-    dense = [one for one in candidates if one.dense]
+    means = averaged(candidates)
+    dense = [one for one in means if one.dense]
     base = min(dense, key=lambda c: c.time, default=None)
     if base is None:
         return ["The dense model was not timed, so nothing can be said of speed."]
     said = [f"The fastest dense form is {base.form}: {base.time:.2f} ms, {metric} {base.score:.2f}."]
-    within = CONFIDENT * (error or 0.0)
-    step = (within, f"{within:.1f} points below dense at most ({CONFIDENT} standard errors of its score)")
-    steps = [] if error is None else [step]
+    within = [] if error is None else [CONFIDENT * error]
     chosen = False
     for drop, words in (
-        *steps,
+        *(
+            (drop, f"{drop:.1f} points below dense at most ({CONFIDENT} standard errors of its score)")
+            for drop in within
+        ),
         (1.0, f"1 point below dense at most{_unsure(1.0, error)}"),
         (3.0, f"3 points below dense at most{_unsure(3.0, error)}"),
     ):
-        found = fastest(candidates, reference, drop)
+        found = fastest(means, reference, drop)
         if found is None:
             said.append(f"Nothing is {words}.")
         elif found.dense:
@@ -149,7 +150,7 @@ def advice(seeds: Sequence[Candidate], reference: float, error: float | None, me
                 f"{found.name}), {base.time / found.time:.2f} times as fast, {metric} {found.score:.2f}."
             )
             chosen = True
-    if len(candidates) < len(seeds):
+    if len(means) < len(candidates):
         said.append("Of several seeds the means are compared.")
     if chosen:
         said.append(

@@ -183,10 +183,10 @@ def reordered(teacher: Teaching, stream: Sequence[int] | None) -> Teaching:
 
 
 def room(device: torch.device) -> int:
-    """Bytes of the dense model's outputs that may be kept on a device, as much as is free there now.
+    """Bytes of the dense model's outputs that may be kept on a device, by what is free there now.
 
-    What is kept is rounded, so it changes what a student learns by as little: a run that goes on takes the room that it
-    began with.
+    Outputs that are kept are rounded to bfloat16, and others are not. So a student learns from slightly other numbers
+    if this changes: a run that goes on after a stop uses the value that it began with.
     """
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
     return min(MOST_BYTES, max(LEAST_BYTES, int(SHARE * (free or 0))))

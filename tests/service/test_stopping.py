@@ -27,7 +27,7 @@ from service.http.arrival import Arrival, Parts
 from service.http.client import EXTENSION
 from service.settings import Settings
 from tests.served import serving
-from tests.service.sockets import LOOPS, REQUEST, listening, started, until
+from tests.service.sockets import LOOPS, REQUEST, listening, metric, started, until
 
 CLIENTS = 7
 
@@ -175,7 +175,7 @@ def test_a_signal_while_another_model_loads_drops_no_request(artifacts: tuple[Pa
         until(answers, 120)
         with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), 20) as connection:
             connection.sendall(head + body[:5])
-            time.sleep(0.2)  # its head is read
+            until(lambda: metric(url, "pgb_open_requests") >= 2)  # the scrape itself, and this one
             process.send_signal(signal.SIGTERM)
             time.sleep(0.3)
             connection.sendall(body[5:])
