@@ -7,7 +7,7 @@ from pgb_core.methods import steps
 from pgb_core.plan import Choice, Plan, Site
 from pgb_core.run.run import Run
 from pgb_core.search.planning import share
-from pgb_core.search.units import Sizes, Units, check_not_empty, check_one_fits, choices, fitting
+from pgb_core.search.units import Sizes, Units, check_head_fits, choices, fitting
 
 
 def sizes_of(run: Run) -> Sizes:
@@ -18,15 +18,15 @@ def sizes_of(run: Run) -> Sizes:
 def check_size(run: Run, structure: str) -> None:
     """Raises PlanError when no plan of this structure is as small as was asked for, before anything is scored.
 
-    Of whole heads and neurons one has to fit. Heads alone may be too few to come down to the share.
+    Of whole heads and neurons one head has to fit. Heads alone may be too few to come down to the share.
     """
     sizes, config = sizes_of(run), run.config
-    least = sizes.without_heads
+    least = sizes.without_heads + sizes.head / sizes.total
     if structure == "units":
-        check_one_fits(sizes, config.keep)
+        check_head_fits(sizes, config.keep)
     if structure == "heads" and config.keep < least - steps.NEAR:
         raise PlanError(
-            f"--structure heads: {least:.1%} of the {config.budget} stay when every head is gone, and --keep asks for "
+            f"--structure heads: {least:.1%} of the {config.budget} stay with one head, and --keep asks for "
             f"{config.keep:.1%}; use --structure units, or a larger --keep"
         )
 
@@ -40,10 +40,8 @@ def units_left(run: Run, scores: Units) -> dict[Site, Choice]:
 
 
 def plan_of(run: Run, kept: Units) -> Plan:
-    """The plan that keeps these, and no other. Raises PlanError when there are none."""
-    sizes = sizes_of(run)
-    check_not_empty(kept, sizes, run.config.keep)
-    return run.plan(choices(kept, sizes))
+    """The plan that keeps these, and no other."""
+    return run.plan(choices(kept, sizes_of(run)))
 
 
 def tell_budget(run: Run, plan: Plan) -> None:

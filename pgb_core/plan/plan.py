@@ -83,6 +83,12 @@ class Plan:
         """Layers of which nothing is left."""
         return tuple(n for n in range(self.layers) if not any(self.choices[Site(n, role)].cost for role in Role))
 
+    @property
+    def attends(self) -> bool:
+        """Whether attention is left in any layer. Where none is, no token sees another one."""
+        carrying = (Role.VALUE, Role.ATTENTION_OUTPUT)
+        return any(all(self.choices[Site(n, role)].cost for role in carrying) for n in range(self.layers))
+
     def layer(self, index: int) -> dict[Role, Choice]:
         """The six choices of one layer."""
         return {role: self.choices[Site(index, role)] for role in Role}

@@ -15,7 +15,7 @@ from pgb_core.checkpoints.load import Checkpoint
 from pgb_core.config import CommonConfig, CompressConfig
 from pgb_core.data import check_there
 from pgb_core.data.words import plain
-from pgb_core.errors import ResourceError
+from pgb_core.errors import PlanError, ResourceError
 from pgb_core.export.parity import Parity
 from pgb_core.gate import load_checked
 from pgb_core.learn.finetune import epoch_of
@@ -258,12 +258,21 @@ class Run:
         return Plan(self.checkpoint.digest, self.dense.config.head_dim, choices, patterns=patterns or {})
 
     def kept_plan(self, stage: Stage, make: Callable[[], Plan]) -> Plan:
-        """The plan of a stage: that which is kept, or the one that is made now."""
+        """The plan of a stage: that which is kept, or the one that is made now.
+
+        Raises PlanError when it leaves no attention: such a model would answer alike, or nearly so, whatever it reads.
+        """
         found = self.workspace.text(stage.name, stage.digest)
         if found is None:
             found = self.records.timed(stage.digest, lambda: make().to_json())
             self.workspace.save_text(stage.name, stage.digest, found)
-        return Plan.from_json(found)
+        plan = Plan.from_json(found)
+        if not plan.attends:
+            raise PlanError(
+                f"keep {self.config.keep:.1%} with --method {self.config.method} leaves no attention in any layer, so "
+                "no token would see another one; use a larger --keep or another --method"
+            )
+        return plan
 
     def under_way(self, stages: Sequence[Stage]) -> bool:
         """Whether the last of these stages, of this run, has begun."""

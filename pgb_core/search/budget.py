@@ -10,7 +10,7 @@ plans of equal cost the faster one is chosen.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -66,13 +66,36 @@ def combine(
     return front
 
 
-def allocate(menus: Sequence[Sequence[Option[Recipe]]], budget: float) -> list[Option[Recipe]]:
+def allocate(
+    menus: Sequence[Sequence[Option[Recipe]]], budget: float, needed: Collection[int] = ()
+) -> list[Option[Recipe]]:
     """One option of each menu; total cost at most `budget`, total importance kept as large as can be.
 
-    Bisects the price that may be spent until the cost meets the budget, then spends what is left.
+    needed: numbers of menus. At least one of them keeps something, where the budget allows it.
     Raises PlanError when even the cheapest options are dearer.
     """
-    if sum(min(o.cost for o in menu) for menu in menus) > budget:
+    chosen = _allocated(menus, budget)
+    if not needed or any(chosen[n].cost for n in needed):
+        return chosen
+    found = []
+    for needy in needed:
+        tried = [[o for o in menu if o.cost] if n == needy else menu for n, menu in enumerate(menus)]
+        if tried[needy] and _least(tried) <= budget:
+            found.append(_allocated(tried, budget))
+    return max(found, key=lambda options: sum(o.kept for o in options), default=chosen)
+
+
+def _least(menus: Sequence[Sequence[Option[Recipe]]]) -> float:
+    """What the cheapest options cost."""
+    return sum(min(o.cost for o in menu) for menu in menus)
+
+
+def _allocated(menus: Sequence[Sequence[Option[Recipe]]], budget: float) -> list[Option[Recipe]]:
+    """`allocate` without a condition.
+
+    Bisects the price that may be spent until the cost meets the budget, then spends what is left.
+    """
+    if _least(menus) > budget:
         raise PlanError(f"no plan costs {budget:.0f} or less; use a larger --keep")
     menus = [sorted(menu, key=lambda o: o.price) for menu in menus]  # of equals the first is taken
     low = sum(min(o.price for o in menu) for menu in menus)

@@ -95,23 +95,27 @@ def choose(
     head_dim: int,
     budget: str = "weights",
 ) -> Plan:
-    """The plan that keeps the most importance in at most a share `keep` of the encoder.
+    """The plan that keeps the most importance in at most a share `keep` of the encoder, and attention in some layer.
 
-    budget: 'weights', or 'flops' at 128 tokens. Raises PlanError when no plan with any weights is that small, or when
-    no weight has importance.
+    Importances of single weights add up, and so they do not tell what the last attention is worth: without any, no
+    token sees another one, and a model that answers from its first token answers alike whatever it reads.
+
+    budget: 'weights', or 'flops' at 128 tokens. Raises PlanError when no plan with attention is that small, or when
+    no weight of it has importance.
     """
     count = _weights if budget == "weights" else _flops
     costed = [[replace(option, cost=count(option.recipe)) for option in menu] for _, menu in found.sublayers]
     dense = sum(
         count({role: Draft.whole(d.shape) for role, d in menu[-1].recipe.items()}) for _, menu in found.sublayers
     )
-    picked = allocate(costed, keep * dense)
-    if not any(option.cost for option in picked):
-        costs = [option.cost for menu in costed for option in menu if option.cost]
+    mixing = [n for n, (_, menu) in enumerate(found.sublayers) if Role.QUERY in menu[0].recipe]
+    picked = allocate(costed, keep * dense, mixing)
+    if not any(picked[n].cost for n in mixing):
+        costs = [option.cost for n in mixing for option in costed[n] if option.cost]
         if not costs:  # an option that keeps no importance is on no menu
-            raise PlanError(NOTHING_MATTERS.format(what="weight", other="magnitude"))
+            raise PlanError(NOTHING_MATTERS.format(what="weight of attention", other="magnitude"))
         least = min(costs) / dense
-        raise PlanError(f"no plan keeps {keep:.1%} of the {budget}; use --keep {above(least):g} or more")
+        raise PlanError(f"no plan keeps {keep:.1%} of the {budget}, and attention; use --keep {above(least):g} or more")
     choices = {
         Site(layer, role): choice
         for (layer, _), option in zip(found.sublayers, picked, strict=True)

@@ -90,13 +90,14 @@ class Sizes:
         """How many heads and how many neurons are left of a share `keep`.
 
         Without `neurons` none of them goes, and heads alone are counted to the nearest. With them as large a share of
-        the heads stays as of all, and neurons fill what is left.
+        the heads stays as of all, and neurons fill what is left. One head stays in any case; with `neurons`, where it
+        fits.
         """
         budget = keep * self.total
         if not neurons:
             left = round((budget - self.all_neurons * self.neuron) / self.head)
-            return min(max(left, 0), self.all_heads), self.all_neurons
-        heads = min(round(keep * self.all_heads), int(budget // self.head))
+            return min(max(left, 1), self.all_heads), self.all_neurons
+        heads = min(max(round(keep * self.all_heads), 1), int(budget // self.head))
         return heads, min(int((budget - heads * self.head) // self.neuron), self.all_neurons)
 
 
@@ -141,13 +142,16 @@ def without_lowest(scores: Tensor, kept: Tensor, left: int) -> Tensor:
 
 
 def highest(scores: Units, sizes: Sizes, budget: float) -> Units:
-    """Which to keep, on the CPU: the highest scores first, each unit that the budget still holds.
+    """Which to keep, on the CPU: the best head, then the highest scores first, each unit that the budget still holds.
 
-    Of equal ones the first of every layer, as large a share of either kind.
+    Of equal ones the first of every layer, as large a share of either kind. Without a head no token sees another one,
+    which no score of a single head tells.
     """
     order, costs = _by_score(scores, sizes)
+    ranked = list(zip(order.tolist(), costs.tolist(), strict=True))
+    best = next(place for place, (index, _) in enumerate(ranked) if index < scores.heads.numel())
     kept = torch.zeros(len(order), dtype=torch.bool)
-    for index, cost in zip(order.tolist(), costs.tolist(), strict=True):
+    for index, cost in [ranked[best], *ranked[:best], *ranked[best + 1 :]]:
         if cost <= budget:
             budget -= cost
             kept[index] = True
@@ -173,27 +177,16 @@ def edge(scores: Units, sizes: Sizes, budget: float) -> float:
 
 
 def fitting(scores: Units, sizes: Sizes, keep: float) -> Units:
-    """The highest within a share `keep` of the encoder. Raises PlanError when not one of them fits."""
-    kept = highest(scores, sizes, keep * sizes.total)
-    check_not_empty(kept, sizes, keep)
-    return kept
+    """The highest within a share `keep` of the encoder. Raises PlanError when no head fits."""
+    check_head_fits(sizes, keep)
+    return highest(scores, sizes, keep * sizes.total)
 
 
-def check_one_fits(sizes: Sizes, keep: float) -> None:
-    """Raises PlanError when no head and no neuron fits into a share `keep` of the encoder."""
-    if min(sizes.head, sizes.neuron) > keep * sizes.total:
-        raise _none_fits(sizes, keep)
-
-
-def check_not_empty(kept: Units, sizes: Sizes, keep: float) -> None:
-    """Raises PlanError when nothing is kept: such a model would answer alike whatever it reads."""
-    if not kept.flat().any():
-        raise _none_fits(sizes, keep)
-
-
-def _none_fits(sizes: Sizes, keep: float) -> PlanError:
-    least = min(sizes.head, sizes.neuron) / sizes.total
-    return PlanError(f"no head or neuron fits into {keep:.1%} of the encoder; use --keep {above(least):g} or more")
+def check_head_fits(sizes: Sizes, keep: float) -> None:
+    """Raises PlanError when no head fits into a share `keep` of the encoder: without one no token sees another one."""
+    if sizes.head > keep * sizes.total:
+        least = above(sizes.head / sizes.total)
+        raise PlanError(f"no head fits into {keep:.1%} of the encoder; use --keep {least:g} or more")
 
 
 def above(share: float) -> float:

@@ -66,9 +66,9 @@ def test_the_largest_units_stay(keep: float) -> None:
 
 
 def test_a_share_that_is_too_small_is_refused_with_one_that_is_not() -> None:
-    """The share that the error names keeps one unit."""
+    """The share that the error names keeps one head."""
     given = weights()
-    with pytest.raises(PlanError, match="no head or neuron fits into") as refused:
+    with pytest.raises(PlanError, match="no head fits into") as refused:
         largest(given, 0.0001)
     named = float(str(refused.value).rpartition("--keep ")[2].partition(" ")[0])
     plan = largest(given, named)

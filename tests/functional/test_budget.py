@@ -1,6 +1,7 @@
 """Laws of the allocation."""
 
 import itertools
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -44,6 +45,25 @@ def test_what_keeps_most_together_is_chosen_and_not_what_keeps_most_alone() -> N
     none = Option(0, 0, 0.0, "none")
     found = [[none, Option(10, 10, 6.0, "one")], *([none, Option(5, 5, 5.0, "two")] for _ in range(2))]
     assert [option.recipe for option in allocate(found, 10.5)] == ["none", "two", "two"]
+
+
+@given(found=menus, budget=st.integers(1, 120), needed=st.sets(st.integers(0, 3), min_size=1))
+@settings(max_examples=60, deadline=None)
+def test_one_of_the_menus_that_are_needed_keeps_something(
+    found: list[list[Option]], budget: int, needed: set[int]
+) -> None:
+    """Where the budget allows it, and nothing that fits 98 percent of the budget and does so keeps more."""
+    needed = {n for n in needed if n < len(found)}
+    chosen = allocate(found, budget, needed)
+    assert sum(o.cost for o in chosen) <= budget
+
+    def fine(pick: Sequence[Option], most: float) -> bool:
+        return sum(o.cost for o in pick) <= most and any(pick[n].cost for n in needed)
+
+    every = list(itertools.product(*found))
+    assert any(chosen[n].cost for n in needed) == any(fine(pick, budget) for pick in every)
+    best = max((sum(o.kept for o in pick) for pick in every if fine(pick, 0.98 * budget)), default=0.0)
+    assert sum(o.kept for o in chosen) >= best - 1e-9
 
 
 def test_an_unreachable_budget_is_an_error() -> None:

@@ -181,6 +181,19 @@ def test_a_plan_keeps_the_share_that_its_budget_counts(keep: float, budget: str)
     assert planning.share(plan, budget) == kept
 
 
+def test_attention_stays_in_a_layer_however_little_it_matters() -> None:
+    """Without any no token sees another one, which the importance of single weights does not tell."""
+    found = {site: scores * (1e-6 if site.role in ATTENTION else 1.0) for site, scores in importances(0).items()}
+    made = planning.make_menus(found, HEAD_DIM, planning.Search(USUAL, "nested"))
+    plan = planning.choose(made, 0.2, "test", HEAD_DIM)
+    assert plan.attends
+    assert plan.cost / plan.dense_cost <= 0.2
+    with pytest.raises(PlanError, match=r"no plan keeps 0.1% of the weights, and attention; use --keep") as refused:
+        planning.choose(made, 0.001, "test", HEAD_DIM)
+    named = float(str(refused.value).rpartition("--keep ")[2].partition(" ")[0])
+    assert planning.choose(made, named, "test", HEAD_DIM).attends
+
+
 def test_a_chosen_plan_has_no_drafts() -> None:
     """It is written as JSON and read back."""
     scores = importances(3)

@@ -6,7 +6,7 @@ import torch
 from pgb_core.errors import PlanError
 from pgb_core.methods.michel import rounds
 from pgb_core.plan import Plan, Role, Site, flops
-from pgb_core.search.units import Sizes, Units, by_layer, check_one_fits, choices, highest, without_lowest
+from pgb_core.search.units import Sizes, Units, by_layer, check_head_fits, choices, highest, without_lowest
 
 SIZES = Sizes(layers=3, heads=6, neurons=96, hidden=48, head_dim=8)
 
@@ -56,10 +56,10 @@ def test_rounds_end_at_the_share_that_is_asked_for(keep: float) -> None:
 
 
 def test_heads_alone_come_down_to_the_neurons() -> None:
-    """To the nearest head."""
+    """To the nearest head, and to one."""
     assert SIZES.without_heads == pytest.approx(1 / 2)
     assert rounds(SIZES, 0.8, neurons=False, share=0.1)[-1] == (11, 288)  # of 18 heads, each 1/36 of the weights
-    assert rounds(SIZES, 0.3, neurons=False, share=1.0) == [(0, 288)]
+    assert rounds(SIZES, 0.3, neurons=False, share=1.0) == [(1, 288)]
 
 
 def test_the_lowest_go_and_never_come_back() -> None:
@@ -85,14 +85,23 @@ def test_the_highest_stay_within_the_budget() -> None:
     assert same.neurons.sum(1).tolist() == [48, 48, 48]
 
 
+def test_the_best_head_stays_however_low_it_is() -> None:
+    """Without a head no token sees another one."""
+    scores = some(2)
+    lowest = Units(scores.heads - 2, scores.neurons)
+    kept = highest(lowest, SIZES, 0.3 * SIZES.total)
+    assert kept.heads.nonzero().tolist() == [list(divmod(int(scores.heads.argmax()), 6))]
+    assert SIZES.cost(kept) <= 0.3 * SIZES.total < SIZES.cost(kept) + SIZES.neuron
+
+
 @pytest.mark.parametrize("hidden", [48, 50])
 def test_the_share_that_an_error_names_is_enough_and_no_larger_than_it_must_be(hidden: int) -> None:
     """To three decimals."""
     sizes = Sizes(layers=3, heads=6, neurons=96, hidden=hidden, head_dim=8)
     with pytest.raises(PlanError) as error:
-        check_one_fits(sizes, 0.0001)
+        check_head_fits(sizes, 0.0001)
     named = float(str(error.value).rpartition("--keep ")[2].partition(" ")[0])
-    assert 0 <= named * sizes.total - sizes.neuron < 0.001 * sizes.total
+    assert 0 <= named * sizes.total - sizes.head < 0.001 * sizes.total
 
 
 def test_scores_of_a_layer_are_of_one_length() -> None:
