@@ -25,6 +25,7 @@ from pgb_core.run.shared import Shared
 from pgb_core.run.workspace import Workspace, locked
 from pgb_core.tasks.features import Features
 from pgb_core.tasks.metrics import Metrics
+from pgb_core.tasks.parts import some
 from pgb_core.threads import threads
 
 
@@ -148,8 +149,8 @@ def _compared(run: Run) -> tuple[list[Features], int]:
     c, inputs = run.checkpoint, run.inputs
     rows = inputs.learned[len(inputs.observed) :]
     if inputs.held_out is not None:
-        first = inputs.held_out.picked(range(min(len(inputs.held_out.rows), MOST_COMPARED)))
-        rows = c.task.encode(first.unlabelled, c.subject, c.tokenizer, min(c.task.length, c.max_length), Report())
+        part = some(inputs.held_out, MOST_COMPARED)
+        rows = c.task.encode(part.unlabelled, c.subject, c.tokenizer, min(c.task.length, c.max_length), Report())
     return [*inputs_of(c.probes, c.reading, c.task), *rows], len(rows)
 
 

@@ -34,10 +34,10 @@ docs/glossary.md the terms.
 """.replace("{forms}", ", ".join(FORMS))
 
 _MISSED = {
-    "max_drop": "on the rows that confirm, the model loses more than --max-drop allows; give more --eval rows, or a "
-    "larger --keep",
+    "max_drop": "on the rows that confirm, the model loses more than --max-drop allows; give more --eval rows, a "
+    "smaller --max-drop, or a larger --keep in its place",
     "min_speedup": "the trained model is slower than --min-speedup asks for; give a larger --min-speedup, or a smaller "
-    "--keep",
+    "--keep in its place",
 }
 
 

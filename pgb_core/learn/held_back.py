@@ -14,6 +14,7 @@ MOST = 512  # rows
 PER_EPOCH = 0.01  # share of the rows, for each epoch: all measurements take at most 3% of the training's time
 MOST_SHARE = 0.05  # of the rows
 LEAST = 32  # rows, below which the loss says too little
+STREAM = 7_919  # added to the seed, whose own first draws are the calibration rows
 TIMES = 5  # of measurement, evenly over the second half of the training
 TOKENS = 2048  # padded, of a pass of the student
 
@@ -28,7 +29,7 @@ def split(features: Sequence[Features], epochs: float, seed: int) -> tuple[list[
     count = min(MOST, int(min(PER_EPOCH * epochs, MOST_SHARE) * len(rows)))
     if count < LEAST:
         return list(features), []
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist()
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed + STREAM)).tolist()
     held = {rows[n] for n in order[:count]}
     return [f for f in features if f.row not in held], [f for f in features if f.row in held]
 

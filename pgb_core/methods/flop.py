@@ -65,7 +65,10 @@ class Flop(Method):
         plan = run.kept_plan(stages[1], lambda: plan_of(run, shapes, directions))
         _tell(run, plan)
         compact = steps.cut(run, plan)
-        compact.load_state_dict(_state(compact, model, maps, gates, directions))
+        settled = {site: gates.settled(site) for site in maps}
+        if not run.config.trains:  # gates that never moved say nothing: what stays, stays whole
+            settled = {site: torch.ones_like(gate) for site, gate in settled.items()}
+        compact.load_state_dict(_state(compact, model, maps, settled, directions))
         return Compressed(steps.finished(run, compact, stages[2], 1 - options.factor_share), plan)
 
 
@@ -106,14 +109,21 @@ def _tell(run: Run, plan: Plan) -> None:
 
 @torch.no_grad()
 def _state(
-    compact: Encoder, model: Encoder, maps: Mapping[Site, LowRankLinear], gates: RankGates, directions: Directions
+    compact: Encoder,
+    model: Encoder,
+    maps: Mapping[Site, LowRankLinear],
+    gates: Mapping[Site, Tensor],
+    directions: Directions,
 ) -> dict[str, Tensor]:
-    """The tensors of the compact model, from the trained factors and all else that was trained with them."""
+    """The tensors of the compact model, from the trained factors and all else that was trained with them.
+
+    gates: of every direction, [directions], 0 to 1.
+    """
     trained = model.state_dict()
     found = {name: trained.get(name, value) for name, value in compact.state_dict().items()}
     names = {id(module): name for name, module in compact.named_modules()}
     for site, linear in compact.sites().items():
-        for part, value in _parts(linear, maps[site], gates.settled(site), directions[site]).items():
+        for part, value in _parts(linear, maps[site], gates[site], directions[site]).items():
             found[f"{names[id(linear)]}.{part}"] = value
     return found
 

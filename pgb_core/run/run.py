@@ -102,8 +102,9 @@ class Run:
         def read() -> Fitted:
             report.stage("Reading the data")
             inputs = read_inputs(config, checkpoint, report, shared.promises)
-            if config.vocabulary == "used":
-                return fitted(config, checkpoint, inputs, report)
+            if config.vocabulary == "used":  # by the tokens of rows that may choose, and not of those that confirm
+                fit = fitted(config, checkpoint, inputs.judged(shared.judging), report)
+                return replace(fit, inputs=replace(fit.inputs, held_out=inputs.held_out))
             return Fitted(checkpoint, parity, inputs)
 
         checkpoint, parity = shared.once(key_of("checkpoint", config.checkpoint, config.task), loaded)

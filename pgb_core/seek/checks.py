@@ -43,9 +43,12 @@ def check_rows(choosing: Run, confirming: Run) -> int:
     """How many rows confirm. Raises ConfigError when they are too few, or too many of --eval are learned from."""
     halves = [(run.inputs.held_out, run.inputs.sources) for run in (choosing, confirming)]
     counts = [(len(rows.rows), seen(rows, learned)) for rows, learned in halves if rows is not None]
-    (_, _), (confirm, _) = counts
-    if confirm < FEWEST:
-        raise ConfigError(f"--eval: half of the rows are {confirm}, too few to tell a loss; give {2 * FEWEST} or more")
+    (choose, _), (confirm, _) = counts
+    if min(choose, confirm) < FEWEST:
+        raise ConfigError(
+            f"--eval: {choose:,} rows would choose the size and {confirm:,} confirm it, and {FEWEST} of each are the "
+            "least that tell a loss; give more rows. Questions about one context stay together"
+        )
     every, known = (sum(column) for column in zip(*counts, strict=True))
     if known > 1 and known > MOST_SEEN * every:
         raise ConfigError(

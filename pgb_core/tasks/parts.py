@@ -11,8 +11,11 @@ from pgb_core.tasks.base import Source
 
 
 def half(source: Source, number: int) -> Source:
-    """One of the two halves. number: 0 or 1. Rows that belong together are in one half."""
-    return source.picked(sorted(chain.from_iterable(_groups(source)[number::2])))
+    """One of the two halves. number: 0 or 1. Rows that belong together are in one half; it is the one with fewer."""
+    halves: tuple[list[int], list[int]] = ([], [])
+    for places in _groups(source):
+        min(halves, key=len).extend(places)
+    return source.picked(sorted(halves[number]))
 
 
 def some(source: Source, count: int) -> Source:

@@ -14,11 +14,15 @@ from pgb_core.artifact import open_artifact
 from pgb_core.learn.finetune import Schedule, Trainer
 from pgb_core.learn.rank_gates import RankGates
 from pgb_core.learn.regime import Step
+from pgb_core.methods import METHODS
 from pgb_core.model.surgery import factorise
 from pgb_core.pipeline import compress
 from pgb_core.plan import Plan, Role, Site, flops
 from pgb_core.plan.kinds import LowRank
 from pgb_core.progress.report import Report
+from pgb_core.run.run import Run
+from pgb_core.run.shared import Shared
+from pgb_core.run.workspace import locked
 from pgb_core.search.hard_concrete import open_probability, sampled
 from pgb_core.search.ranks import cost_of, kept_directions
 from pgb_core.tasks import TASKS
@@ -131,6 +135,24 @@ def test_multipliers_rise_until_the_budget_is_met() -> None:
     assert before > 1.3
     assert float(gates.size.detach()) == pytest.approx(0.3, abs=0.15)
     assert float(gates.state()["multipliers"][1]) > 0
+
+
+def test_without_training_the_largest_directions_stay_as_they_are(tmp_path: Path, texts: Path) -> None:
+    """Gates that never moved scale nothing."""
+    model = checkpoint(tmp_path / "model", "bert", "classification", num_hidden_layers=2)
+    config = settings(model, tmp_path / "small", texts, method="flop", keep=0.7, epochs=0.0)
+    with locked(Path(config.out)) as workspace:
+        run = Run.begin(config, Report(), workspace, Shared())
+        found = METHODS["flop"].compress(run)
+    ranks = 0
+    for site, linear in found.model.sites().items():
+        dense, choice = run.dense.sites()[site].to_dense().detach(), found.plan.choices[site]
+        if isinstance(choice, LowRank):
+            ranks += 1
+            u, sizes, v = torch.linalg.svd(dense)
+            dense = u[:, : choice.rank] * sizes[: choice.rank] @ v[: choice.rank]
+        torch.testing.assert_close(linear.to_dense().detach(), dense, rtol=1e-3, atol=1e-5)
+    assert ranks
 
 
 @pytest.mark.parametrize(("keep", "budget"), [(0.2, "weights"), (0.6, "flops")])

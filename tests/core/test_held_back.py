@@ -15,6 +15,7 @@ from pgb_core.learn.noise import BlockNoise, Noise, quantised
 from pgb_core.learn.teacher import Teacher
 from pgb_core.model.encoder import Encoder
 from pgb_core.pipeline import compress
+from pgb_core.run.inputs import _sample
 from pgb_core.tasks.features import Features, collate
 from tests.conftest import small_encoder
 from tests.core.small import checkpoint, settings
@@ -47,6 +48,15 @@ def test_rows_held_back_are_few_whole_and_drawn_by_the_seed(epochs: float) -> No
     assert all(item.row >= 0 for item in held)
     assert held_back.split(every, epochs, 0) == (learned, held)
     assert not held or held_back.split(every, epochs, 1)[1] != held
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_rows_held_back_are_not_the_calibration_rows(seed: int) -> None:
+    """Of those no more than chance has are among the first that the same seed draws for scores and compensation."""
+    every = [Features([n], [0], None, n) for n in range(4000)]
+    _, held = held_back.split(every, 3.0, seed)
+    drawn = {item.row for item in _sample(every, 1024, seed)}
+    assert sum(item.row in drawn for item in held) < 0.5 * len(held)
 
 
 def test_measuring_takes_a_small_part_of_the_training() -> None:

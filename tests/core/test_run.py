@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pgb_core import pipeline
 from pgb_core.errors import ConfigError
 from pgb_core.family import family
 from pgb_core.inference.runtimes.registry import RUNTIMES
@@ -70,3 +71,19 @@ def test_forms_that_cannot_be_tried_here_are_told_before_the_work(
             "form openvino-int8: openvino is not installed, so it is made and not tried; to try it, first pip install "
             "'.[openvino]' in a clone of pgb-serve"
         ]
+
+
+def test_forms_are_held_against_rows_of_every_label(
+    tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the file is sorted by label and longer than what is compared."""
+    monkeypatch.setattr(pipeline, "MOST_COMPARED", 4)
+    held_out = tmp_path / "sorted.tsv"
+    held_out.write_text("sentence\tlabel\n" + "".join(f"{'a ' * (n + 1)}film\t{n // 4}\n" for n in range(8)))
+    model = checkpoint(tmp_path / "model", "bert", "classification")
+    config = settings(model, tmp_path / "small", texts, eval=str(held_out), trust_labels=True)
+    run = Run.begin(config, Report(), Workspace(tmp_path / "none"), Shared())
+    inputs, count = pipeline._compared(run)
+    lengths = sorted(len(item.ids) for item in inputs[-count:])
+    assert count == 4
+    assert lengths[1] <= 7 < lengths[2]  # words of the first four rows and of the last four, and three more tokens

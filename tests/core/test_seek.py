@@ -73,6 +73,16 @@ def test_halves_share_no_row_and_no_context() -> None:
         assert not shared
 
 
+@pytest.mark.parametrize("sizes", [(10, 60, 8, 50), (30, 1, 1, 28), (5, 120)])
+def test_halves_are_as_large_as_contexts_allow(sizes: tuple[int, ...]) -> None:
+    """They differ by no more than the largest context has."""
+    rows = [QuestionRow("who", f"context {n}", [], f"row {n}") for n, size in enumerate(sizes) for _ in range(size)]
+    first, second = (len(half(Source("file", rows, list(range(len(rows))), ""), n).rows) for n in (0, 1))
+    assert first + second == len(rows)
+    assert abs(first - second) <= max(sizes)
+    assert min(first, second) >= min(sizes)
+
+
 @pytest.mark.parametrize("order", ["alternating", "sorted"])
 def test_the_order_of_a_file_does_not_decide_what_a_part_holds(order: str) -> None:
     """Every part has its share of each label, and equal texts are in one part."""
@@ -272,12 +282,12 @@ def test_what_cannot_be_promised_is_refused_before_any_training(
     same = written(tmp_path / "same.jsonl", TEXTS[200:], label=0.5)
     before = {path.name for path in tmp_path.iterdir()}
     for given, said in (
-        ({"eval": few}, "half of the rows are 35, too few"),
+        ({"eval": few}, "35 rows would choose the size and 35 confirm it, and 40 of each are the least"),
         ({"eval": alike}, "10 of 100 rows are among the rows to learn from, too many .* take them out"),
         ({"forms": "openvino,openvino-int8"}, "the runtime of none of these is installed"),
         ({"checkpoint": stars, "eval": same}, "pearson of the dense model is not defined on half of the rows"),
         ({"max_drop": None, "min_speedup": 2.0, "forms": "gpu"}, "--min-speedup is measured on the CPU"),
-        ({"resume": True, "eval": few}, "too few"),
+        ({"resume": True, "eval": few}, "40 of each are the least"),
     ):
         told, out = Heard(), tmp_path / "small"
         usual = {"checkpoint": model, "train": rows, "eval": others, "out": out, "max_drop": 1.0, "forms": "fp32"}

@@ -300,16 +300,20 @@ def test_stages_of_another_vocabulary_are_not_taken_over(tmp_path: Path) -> None
     assert digests[0] != digests[1]
 
 
-def test_both_halves_of_the_held_out_rows_are_judged_by_one_vocabulary(tmp_path: Path) -> None:
-    """The search for a size chooses on one half and confirms on the other."""
+def test_both_halves_of_the_held_out_rows_are_judged_by_the_vocabulary_of_the_first(tmp_path: Path) -> None:
+    """The search for a size chooses on one half and confirms on the other, whose tokens decide nothing."""
     model = build(Variant("bert"), tmp_path / "model")
-    data, held_out = _rows(tmp_path / "a.jsonl", USED), _rows(tmp_path / "b.jsonl", ["One film", "supercalifragil"])
+    data, held_out = _rows(tmp_path / "a.jsonl", USED), _rows(tmp_path / "b.jsonl", ["leading blank", "σίσυφος très"])
     config = _config(model, tmp_path / "small", data, eval=str(held_out))
-    found = []
-    for number in (0, 1):
+    shared, runs = Shared(None, partial(half, number=0)), []
+    for given in (shared, shared.judged(partial(half, number=1))):
         with locked(tmp_path / "small") as workspace:
-            run = Run.begin(config, Report(), workspace, Shared(None, partial(half, number=number)))
-        found.append(run.checkpoint.kept)
+            runs.append(Run.begin(config, Report(), workspace, given))
+    assert runs[0].checkpoint.kept == runs[1].checkpoint.kept
+    dense = load_checkpoint(model).tokenizer
+    lost = []
+    for run in runs:
         assert run.inputs.held_out is not None
-        assert len(run.inputs.held_out.rows) == 1
-    assert found[0] == found[1]
+        ((text,),) = (row.texts for row in run.inputs.held_out.rows)
+        lost.append(not set(dense.encode(text).ids).issubset(run.checkpoint.kept or ()))
+    assert lost == [False, True]
