@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from pgb_core.data.problems import Problem, problem_of
 from pgb_core.data.words import plain, shown
 from pgb_core.errors import CheckpointError
 
@@ -140,20 +141,30 @@ def _is_cross_encoder(folder: Path) -> bool:
     return _settings(folder / _CROSS_ENCODER).get("model_type") == "CrossEncoder"
 
 
-def scored_otherwise(folder: Path, config: Mapping[str, Any]) -> list[str]:
-    """What to say where sentence-transformers gives logits of a CrossEncoder's one output, and not their sigmoid."""
+def scored_otherwise(folder: Path, config: Mapping[str, Any], problem: str | None, labels: int) -> list[str]:
+    """What to say where sentence-transformers scores a CrossEncoder otherwise than the artifact does.
+
+    problem: the kind of problem that its config.json declares. labels: how many outputs it has.
+    """
     own = config.get("sentence_transformers")
     said = [
         config.get("sbert_ce_default_activation_function"),
         own.get("activation_fn") if isinstance(own, Mapping) else None,
         _settings(folder / _CROSS_ENCODER).get("activation_fn"),
     ]
-    if not any(isinstance(name, str) and name.endswith("Identity") for name in said):
-        return []
-    return [
-        "sentence-transformers gives the logits of this CrossEncoder, and the artifact their sigmoid, as transformers "
-        "does; the order is the same, and the activation none gives logits"
-    ]
+    names = {name.rpartition(".")[2] for name in said if isinstance(name, str)}
+    if "Identity" in names and labels == 1 and problem != Problem.REGRESSION:
+        return [
+            "sentence-transformers gives the logits of this CrossEncoder, and the artifact their sigmoid, as "
+            "transformers does; the order is the same, and the activation none gives logits"
+        ]
+    if "Sigmoid" in names and problem_of(problem, labels) == Problem.SINGLE_LABEL:
+        return [
+            f"sentence-transformers gives the sigmoid of each of the {labels} outputs of this CrossEncoder, and the "
+            "artifact their softmax, as transformers does; if several labels may be right at once, write "
+            '"problem_type": "multi_label_classification" into config.json'
+        ]
+    return []
 
 
 def _settings(path: Path) -> Mapping[str, Any]:

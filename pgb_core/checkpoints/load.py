@@ -32,7 +32,6 @@ from pgb_core.checkpoints.tokenization import (
     short_enough,
 )
 from pgb_core.checkpoints.weights import digest_of, load_model, own_state
-from pgb_core.data.problems import Problem
 from pgb_core.inference.tokenizer import Tokenizer as Served
 from pgb_core.model.encoder import Encoder
 from pgb_core.tasks import TASKS, Subject, Task
@@ -196,8 +195,7 @@ def _head(config: Any, parts: Parts, source: str | Path) -> tuple[tuple[str, ...
     """The labels of the head, its problem, and what is odd in either. config: transformers' settings of the model."""
     labels, odd = label_names(config, source)
     problem = getattr(config, "problem_type", None)
-    if len(labels) == 1 and problem != Problem.REGRESSION:
-        odd += scored_otherwise(parts.weights, parts.config)
+    odd += scored_otherwise(parts.weights, parts.config, problem, len(labels))
     return labels, problem, odd
 
 

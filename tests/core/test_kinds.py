@@ -204,6 +204,20 @@ def test_a_cross_encoder_whose_scores_are_logits_is_told(settings: dict[str, Any
     assert not any("sigmoid" in text for text in load_checkpoint(folder).warnings)
 
 
+@pytest.mark.parametrize("name", ["torch.nn.modules.activation.Sigmoid", "torch.nn.modules.activation.LogSigmoid"])
+def test_a_cross_encoder_that_scores_each_label_by_itself_is_told(name: str, tmp_path: Path) -> None:
+    """The artifact gives a softmax over the labels unless config.json says otherwise."""
+    settings = {"sentence_transformers": {"activation_fn": name, "version": "4.1.0"}}
+    folder = checkpoint(tmp_path / "model", "bert", "classification", num_labels=3, **settings)
+    said = 'write "problem_type": "multi_label_classification" into config.json'
+    assert any(said in text for text in load_checkpoint(folder).warnings) == name.endswith(".Sigmoid")
+    for problem in ("multi_label_classification", "regression"):
+        changed(folder / "config.json", problem_type=problem)
+        assert not any("sigmoid" in text for text in load_checkpoint(folder).warnings)
+    one = checkpoint(tmp_path / "one", "bert", "classification", num_labels=1, **settings)
+    assert not any("sigmoid" in text for text in load_checkpoint(one).warnings)
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
