@@ -167,6 +167,19 @@ def scored_otherwise(folder: Path, config: Mapping[str, Any], problem: str | Non
     return []
 
 
+def unused_prompt(folder: Path) -> list[str]:
+    """What to say of a text that sentence-transformers adds to every input, and the artifact does not."""
+    settings = _settings(folder / _CROSS_ENCODER)
+    name, prompts = settings.get("default_prompt_name"), settings.get("prompts")
+    prompt = prompts.get(name) if isinstance(name, str) and isinstance(prompts, dict) else None
+    if not isinstance(prompt, str) or not prompt:
+        return []
+    return [
+        f"{_CROSS_ENCODER} names the default prompt {shown(prompt)}, which sentence-transformers adds to the texts and "
+        "the artifact does not; if the model was trained with it, add it to the texts of the data and of the requests"
+    ]
+
+
 def _settings(path: Path) -> Mapping[str, Any]:
     """A JSON object that is only asked for hints: nothing where it cannot be read."""
     try:

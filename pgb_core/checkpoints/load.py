@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from pgb_core.checkpoints.architectures import ARCHITECTURES
 from pgb_core.checkpoints.config import architecture_of, encoder_config_of, passed_on, task_of
 from pgb_core.checkpoints.files import locate, read_config, weight_files
-from pgb_core.checkpoints.kinds import scored_otherwise
+from pgb_core.checkpoints.kinds import scored_otherwise, unused_prompt
 from pgb_core.checkpoints.labels import check_labels, check_problem, label_names, unread_names
 from pgb_core.checkpoints.peft_adapter import Adapter, is_adapter, read_adapter
 from pgb_core.checkpoints.reference import Probe, run_probes
@@ -196,6 +196,7 @@ def _head(config: Any, parts: Parts, source: str | Path) -> tuple[tuple[str, ...
     labels, odd = label_names(config, source)
     problem = getattr(config, "problem_type", None)
     odd += scored_otherwise(parts.weights, parts.config, problem, len(labels))
+    odd += unused_prompt(parts.adapter.folder if parts.adapter else parts.weights)
     return labels, problem, odd
 
 

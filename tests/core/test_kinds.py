@@ -204,6 +204,26 @@ def test_a_cross_encoder_whose_scores_are_logits_is_told(settings: dict[str, Any
     assert not any("sigmoid" in text for text in load_checkpoint(folder).warnings)
 
 
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"prompts": {"query": "query: "}, "default_prompt_name": "query"}, True),
+        ({"prompts": {"query": "query: "}, "default_prompt_name": None}, False),
+        ({"prompts": {"query": ""}, "default_prompt_name": "query"}, False),
+        ({"prompts": {}, "default_prompt_name": "query"}, False),
+        ({"prompts": ["query: "], "default_prompt_name": "query"}, False),
+        ({}, False),
+    ],
+)
+def test_a_prompt_that_the_artifact_does_not_add_is_told(settings: dict[str, Any], told: bool, tmp_path: Path) -> None:
+    """Where sentence-transformers adds it to every text, because it is the default."""
+    folder = sound(tmp_path / "model", "modules.json")
+    file = folder / "config_sentence_transformers.json"
+    file.write_text(json.dumps({"model_type": "CrossEncoder", **settings}))
+    warned = [text for text in load_checkpoint(folder).warnings if "names the default prompt 'query: '" in text]
+    assert bool(warned) == told
+
+
 @pytest.mark.parametrize("name", ["torch.nn.modules.activation.Sigmoid", "torch.nn.modules.activation.LogSigmoid"])
 def test_a_cross_encoder_that_scores_each_label_by_itself_is_told(name: str, tmp_path: Path) -> None:
     """The artifact gives a softmax over the labels unless config.json says otherwise."""
