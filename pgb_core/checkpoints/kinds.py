@@ -20,13 +20,14 @@ _FINE_TUNE = "fine-tune a sequence classification or question answering head on 
 _ORIGINAL = "name the checkpoint from which it was made"
 _VECTORS = "a sentence-transformers model, which gives vectors and has no head"
 _CROSS_ENCODER = "config_sentence_transformers.json"
+_QUANTISE = "quantize_config.json"  # transformers.js calls its settings so, too, beside weights that are floats
 # Files that tell what a directory is: what it is, and what to do.
 _DIRECTORIES = (
     ("model_head.pkl", "a SetFit model, whose head is a pickle, which is never read", _FINE_TUNE),
     ("config_setfit.json", "a SetFit model, whose head lies outside the network", _FINE_TUNE),
     ("modules.json", _VECTORS, _FINE_TUNE),
     ("sentence_bert_config.json", _VECTORS, _FINE_TUNE),
-    ("quantize_config.json", "a model whose weights are quantised (GPTQ)", _ORIGINAL),
+    (_QUANTISE, "a model whose weights are quantised (GPTQ)", _ORIGINAL),
     ("quant_config.json", "a model whose weights are quantised (AWQ)", _ORIGINAL),
 )
 # Model types that people have, and why each is none of the architectures that are read.
@@ -60,6 +61,8 @@ def refuse_other_kinds(folder: Path, as_base: bool = False) -> None:
     """
     for name, what, remedy in _DIRECTORIES:
         if (as_base and remedy == _FINE_TUNE) or (what == _VECTORS and _is_cross_encoder(folder)):
+            continue
+        if name == _QUANTISE and not _settings(folder / name).keys() & {"bits", "quant_method"}:
             continue
         if (folder / name).is_file():
             raise CheckpointError(f"{folder}: is {what}; {remedy}")

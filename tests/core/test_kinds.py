@@ -162,13 +162,24 @@ def test_a_checkpoint_that_git_lfs_did_not_fetch_says_so(name: str, tmp_path: Pa
             "is a sentence-transformers model, which gives vectors",
         ),
         (("sentence_bert_config.json",), "is a sentence-transformers model"),
-        (("quantize_config.json",), "quantised (GPTQ); name the checkpoint from which it was made"),
         (("quant_config.json",), "quantised (AWQ); name the checkpoint from which it was made"),
     ],
 )
 def test_a_directory_of_another_program_is_named(files: tuple[str, ...], said: str, tmp_path: Path) -> None:
     """Though it has a config and weights that could be read."""
     assert said in refused(sound(tmp_path / "model", *files))
+
+
+@pytest.mark.parametrize("settings", [{"bits": 4, "group_size": 128}, {"quant_method": "gptq"}])
+def test_a_directory_of_gptq_is_told_from_one_of_transformers_js(settings: dict[str, Any], tmp_path: Path) -> None:
+    """Both have a file of one name; what transformers.js quantised lies elsewhere, and the weights are floats."""
+    folder = sound(tmp_path / "model")
+    file = folder / "quantize_config.json"
+    file.write_text(json.dumps(settings))
+    assert "quantised (GPTQ); name the checkpoint from which it was made" in refused(folder)
+    for others in ({"modes": ["q8"], "per_channel": True, "reduce_range": True}, {}, [4]):
+        file.write_text(json.dumps(others))
+        assert load_checkpoint(folder).labels
 
 
 def test_an_adapter_of_another_library_is_called_that(tmp_path: Path) -> None:

@@ -243,7 +243,7 @@ def test_a_base_may_be_a_model_that_gives_vectors(tmp_path: Path) -> None:
     (on / "modules.json").write_text("[]")
     folder, wanted = adapter(tmp_path / "adapter", on)
     same(load_checkpoint(folder), wanted)
-    (on / "quantize_config.json").write_text("{}")
+    (on / "quantize_config.json").write_text('{"bits": 4}')
     with pytest.raises(CheckpointError, match="quantised"):
         load_checkpoint(folder)
 
