@@ -7,6 +7,7 @@ from typing import Any
 
 from pgb_core.checkpoints.architectures import ARCHITECTURES
 from pgb_core.checkpoints.kinds import unsupported
+from pgb_core.data.words import shown
 from pgb_core.errors import CheckpointError
 from pgb_core.model.blocks import ACTIVATIONS
 from pgb_core.model.encoder import EncoderConfig
@@ -27,6 +28,10 @@ _PASSING = frozenset({
 })  # fmt: skip
 # What `encoder_config_of` refuses where it is not as usual; newer versions of transformers have no default of it.
 _REFUSED_UNLESS_USUAL = frozenset({"position_embedding_type"})
+# Names that transformers has for activations, and the name that is used here for the same function.
+ALIASES = {
+    "gelu_python": "gelu", "gelu_python_tanh": "gelu_new", "gelu_fast": "gelu_new", "gelu_accurate": "gelu_new",
+}  # fmt: skip
 _OTHER_TASKS = (
     ("TokenClassification", "labels every token"),
     ("MaskedLM", "fills in masked words"),
@@ -70,9 +75,7 @@ def encoder_config_of(config: Any, task: str) -> EncoderConfig:
     architecture = ARCHITECTURES[architecture_of(config.to_dict(), config.model_type)]
     numbers: dict[str, Any] = {**architecture.fixed}
     numbers |= {field: number_of(config, field, name) for field, name in architecture.numbers.items()}
-    activation = getattr(config, architecture.activation)
-    if activation not in ACTIVATIONS:
-        raise CheckpointError(f"activation {activation!r} is not supported; known: {', '.join(ACTIVATIONS)}")
+    activation = activation_of(config, architecture.activation)
     if getattr(config, "position_embedding_type", None) not in (None, "absolute"):
         raise CheckpointError("relative position embeddings are not supported; use a checkpoint with absolute ones")
     return EncoderConfig(
@@ -86,6 +89,18 @@ def encoder_config_of(config: Any, task: str) -> EncoderConfig:
         counts_padding=architecture.counts_padding,
         **numbers,
     )
+
+
+def activation_of(config: Any, name: str) -> str:
+    """The key of `ACTIVATIONS` that a config gives under a name. Raises CheckpointError."""
+    found: str = getattr(config, name)
+    known = ALIASES.get(found, found)
+    if known not in ACTIVATIONS:
+        raise CheckpointError(
+            f"config.json: {name} is {shown(found)}, which is not supported; fine-tune a checkpoint with one of "
+            f"{', '.join([*ACTIVATIONS, *ALIASES])}"
+        )
+    return known
 
 
 def number_of(config: Any, field: str, name: str) -> float:

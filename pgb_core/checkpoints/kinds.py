@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from pgb_core.data.problems import Problem, problem_of
 from pgb_core.data.words import plain, shown
 from pgb_core.errors import CheckpointError
 
@@ -19,13 +20,14 @@ _FINE_TUNE = "fine-tune a sequence classification or question answering head on 
 _ORIGINAL = "name the checkpoint from which it was made"
 _VECTORS = "a sentence-transformers model, which gives vectors and has no head"
 _CROSS_ENCODER = "config_sentence_transformers.json"
+_QUANTISE = "quantize_config.json"  # transformers.js calls its settings so, too, beside weights that are floats
 # Files that tell what a directory is: what it is, and what to do.
 _DIRECTORIES = (
     ("model_head.pkl", "a SetFit model, whose head is a pickle, which is never read", _FINE_TUNE),
     ("config_setfit.json", "a SetFit model, whose head lies outside the network", _FINE_TUNE),
     ("modules.json", _VECTORS, _FINE_TUNE),
     ("sentence_bert_config.json", _VECTORS, _FINE_TUNE),
-    ("quantize_config.json", "a model whose weights are quantised (GPTQ)", _ORIGINAL),
+    (_QUANTISE, "a model whose weights are quantised (GPTQ)", _ORIGINAL),
     ("quant_config.json", "a model whose weights are quantised (AWQ)", _ORIGINAL),
 )
 # Model types that people have, and why each is none of the architectures that are read.
@@ -59,6 +61,8 @@ def refuse_other_kinds(folder: Path, as_base: bool = False) -> None:
     """
     for name, what, remedy in _DIRECTORIES:
         if (as_base and remedy == _FINE_TUNE) or (what == _VECTORS and _is_cross_encoder(folder)):
+            continue
+        if name == _QUANTISE and not _settings(folder / name).keys() & {"bits", "quant_method"}:
             continue
         if (folder / name).is_file():
             raise CheckpointError(f"{folder}: is {what}; {remedy}")
@@ -140,19 +144,42 @@ def _is_cross_encoder(folder: Path) -> bool:
     return _settings(folder / _CROSS_ENCODER).get("model_type") == "CrossEncoder"
 
 
-def scored_otherwise(folder: Path, config: Mapping[str, Any]) -> list[str]:
-    """What to say where sentence-transformers gives logits of a CrossEncoder's one output, and not their sigmoid."""
+def scored_otherwise(folder: Path, config: Mapping[str, Any], problem: str | None, labels: int) -> list[str]:
+    """What to say where sentence-transformers scores a CrossEncoder otherwise than the artifact does.
+
+    problem: the kind of problem that its config.json declares. labels: how many outputs it has.
+    """
     own = config.get("sentence_transformers")
     said = [
         config.get("sbert_ce_default_activation_function"),
         own.get("activation_fn") if isinstance(own, Mapping) else None,
         _settings(folder / _CROSS_ENCODER).get("activation_fn"),
     ]
-    if not any(isinstance(name, str) and name.endswith("Identity") for name in said):
+    names = {name.rpartition(".")[2] for name in said if isinstance(name, str)}
+    if "Identity" in names and labels == 1 and problem != Problem.REGRESSION:
+        return [
+            "sentence-transformers gives the logits of this CrossEncoder, and the artifact their sigmoid, as "
+            "transformers does; the order is the same, and the activation none gives logits"
+        ]
+    if "Sigmoid" in names and problem_of(problem, labels) == Problem.SINGLE_LABEL:
+        return [
+            f"sentence-transformers gives the sigmoid of each of the {labels} outputs of this CrossEncoder, and the "
+            "artifact their softmax, as transformers does; if several labels may be right at once, write "
+            '"problem_type": "multi_label_classification" into config.json'
+        ]
+    return []
+
+
+def unused_prompt(folder: Path) -> list[str]:
+    """What to say of a text that sentence-transformers adds to every input, and the artifact does not."""
+    settings = _settings(folder / _CROSS_ENCODER)
+    name, prompts = settings.get("default_prompt_name"), settings.get("prompts")
+    prompt = prompts.get(name) if isinstance(name, str) and isinstance(prompts, dict) else None
+    if not isinstance(prompt, str) or not prompt:
         return []
     return [
-        "sentence-transformers gives the logits of this CrossEncoder, and the artifact their sigmoid, as transformers "
-        "does; the order is the same, and the activation none gives logits"
+        f"{_CROSS_ENCODER} names the default prompt {shown(prompt)}, which sentence-transformers adds to the texts and "
+        "the artifact does not; if the model was trained with it, add it to the texts of the data and of the requests"
     ]
 
 

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from pgb_core.checkpoints.architectures import ARCHITECTURES
 from pgb_core.checkpoints.config import architecture_of, encoder_config_of, passed_on, task_of
 from pgb_core.checkpoints.files import locate, read_config, weight_files
-from pgb_core.checkpoints.kinds import scored_otherwise
+from pgb_core.checkpoints.kinds import scored_otherwise, unused_prompt
 from pgb_core.checkpoints.labels import check_labels, check_problem, label_names, unread_names
 from pgb_core.checkpoints.peft_adapter import Adapter, is_adapter, read_adapter
 from pgb_core.checkpoints.reference import Probe, run_probes
@@ -32,7 +32,6 @@ from pgb_core.checkpoints.tokenization import (
     short_enough,
 )
 from pgb_core.checkpoints.weights import digest_of, load_model, own_state
-from pgb_core.data.problems import Problem
 from pgb_core.inference.tokenizer import Tokenizer as Served
 from pgb_core.model.encoder import Encoder
 from pgb_core.tasks import TASKS, Subject, Task
@@ -196,8 +195,8 @@ def _head(config: Any, parts: Parts, source: str | Path) -> tuple[tuple[str, ...
     """The labels of the head, its problem, and what is odd in either. config: transformers' settings of the model."""
     labels, odd = label_names(config, source)
     problem = getattr(config, "problem_type", None)
-    if len(labels) == 1 and problem != Problem.REGRESSION:
-        odd += scored_otherwise(parts.weights, parts.config)
+    odd += scored_otherwise(parts.weights, parts.config, problem, len(labels))
+    odd += unused_prompt(parts.adapter.folder if parts.adapter else parts.weights)
     return labels, problem, odd
 
 

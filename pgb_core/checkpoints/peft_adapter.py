@@ -74,10 +74,11 @@ class Adapter:
         if shape is None:
             return {}, []
         numbers = range(shape[0])
-        problem, odd = self._problem(config)
+        problem, odd = self._problem(config, shape[0])
         made_up: dict[str, Any] = {"id2label": {str(number): f"LABEL_{number}" for number in numbers}}
         nameless = (
-            f"nothing names the {len(numbers)} labels of the adapter's head; put a {CONFIG} with id2label beside it"
+            f"nothing names the {len(numbers)} labels of the adapter's head; put a {CONFIG} with id2label (and "
+            "problem_type) beside it"
         )
         for given, doubt in (
             (self.own, None),
@@ -96,16 +97,25 @@ class Adapter:
             "from 0; correct it"
         )
 
-    def _problem(self, config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    def _problem(self, config: Mapping[str, Any], labels: int) -> tuple[dict[str, Any], list[str]]:
         """What the head was trained for, as a setting of the model: the base's stays where nothing else is said."""
         if self.own.get("problem_type"):
             return {"problem_type": self.own["problem_type"]}, []
         said = config.get("problem_type")
-        if said in (None, Problem.SINGLE_LABEL):  # as is taken for a head of which nothing is said
+        if said == Problem.SINGLE_LABEL:  # as is taken for a head of which nothing is said
             return {}, []
+        if said is not None:
+            return {}, [
+                f"the kind of problem, {plain(said)}, is that of the base's {CONFIG}; if the adapter was trained for "
+                f"another, put a {CONFIG} with problem_type beside it"
+            ]
+        if labels == 1:
+            read, other = "its one output is read as a probability, by sigmoid", "regression"
+        else:
+            read, other = f"it is read as picking one of {labels} labels, by softmax", "another kind"
         return {}, [
-            f"the kind of problem, {plain(said)}, is that of the base's {CONFIG}; if the adapter was trained for "
-            f"another, put a {CONFIG} with problem_type beside it"
+            f"nothing names the kind of problem of the adapter's head, so {read}; if it was trained for {other}, put a "
+            f"{CONFIG} with problem_type beside the adapter"
         ]
 
 

@@ -30,6 +30,7 @@ from pgb_core.tasks.squad import answer_f1, squad_metrics
 MOST_LOST = 0.05  # share of questions whose answer has no place, of which training goes without
 STRIDE = 64  # tokens that neighbouring windows share, to learn from
 _HIDDEN = -1e4  # the logit of a token that is none
+_NO_ANSWER = (0, 0)  # the target of a window without the answer
 _OPTIONS, _WINDOWING = served.Options(), served.Windowing()
 
 
@@ -107,14 +108,14 @@ class QuestionAnswering(Task):
         _refuse_many(source, sum(map(unplaced, every)), "is not where the file says, nor once in the context")
         placed = [row for row in every if not unplaced(row)]
         features = encode_questions(placed, tokenizer, length, STRIDE)
-        whole = {f.row for f in features if f.target != (0, 0)}
+        whole = {f.row for f in features if f.target != _NO_ANSWER}
         cut = {n for n, row in enumerate(placed) if row.answers and n not in whole}
-        _refuse_many(source, len(cut), f"is longer than a window of {length} tokens, which max_length sets,")
+        _refuse_many(source, len(cut), f"does not fit a window of {length} tokens (max_length) beside the question")
         lost = len(every) - len(placed) + len(cut)
         if lost:
             tell.warn(
                 f"{source.short}: {lost:,} of {len(every):,} questions are left out of the learning, "
-                "for their answer has no place in the context"
+                f"for their answer has no place in the context, or does not fit a window of {length} tokens"
             )
         return [f for f in features if f.row not in cut]
 
@@ -194,7 +195,8 @@ def encode_questions(rows: Sequence[QuestionRow], tokenizer: Fast, length: int, 
 
     A window that does not hold the first answer whole points at the first token, as SQuAD 2.0's
     unanswerable questions do; without a label, or a place of the answer, there is no target. Neighbours
-    share `stride` tokens, at most a quarter of what a window has room for. A question too long for any
+    share `stride` tokens, at most a quarter of what a window has room for. An answer that none of them holds
+    whole, and that is no longer than the room, has one window more, around it. A question too long for any
     context is cut.
     """
     features = []
@@ -209,14 +211,45 @@ def encode_questions(rows: Sequence[QuestionRow], tokenizer: Fast, length: int, 
             first = tokenizer.encode(question, row.context)
         finally:
             tokenizer.no_truncation()
-        for window in (first, *first.overflowing):
-            offsets = [
-                offset if sequence == 1 else None
-                for offset, sequence in zip(window.offsets, window.sequence_ids, strict=True)
-            ]
-            types = [min(kind, top) for kind in window.type_ids]
-            features.append(Features(window.ids, types, _span(row, offsets), n, question != row.question))
+        parts = [_part(row, window, range(len(window.ids)), top) for window in (first, *first.overflowing)]
+        if row.answers and all(target == _NO_ANSWER for _, _, target in parts):
+            whole = tokenizer.encode(question, row.context)
+            around = _around(row, whole, length)
+            parts += [_part(row, whole, around, top)] if around else []
+        features += [Features(ids, types, target, n, question != row.question) for ids, types, target in parts]
     return features
+
+
+def _part(
+    row: QuestionRow, encoding: Encoding, tokens: Sequence[int], top: int
+) -> tuple[list[int], list[int], tuple[int, int] | None]:
+    """Ids, types and target of some tokens of an encoding. top: the highest type that the model is given."""
+    ids, types, places = encoding.ids, encoding.type_ids, _places(encoding)
+    return [ids[n] for n in tokens], [min(types[n], top) for n in tokens], _span(row, [places[n] for n in tokens])
+
+
+def _around(row: QuestionRow, whole: Encoding, length: int) -> list[int]:
+    """The tokens of a window with the first answer in its middle, or as near to it as the context's ends allow.
+
+    whole: the question and all of its context. Empty where the answer does not fit.
+    """
+    span = _span(row, _places(whole))
+    context = [n for n, sequence in enumerate(whole.sequence_ids) if sequence == 1]
+    room = length - (len(whole.ids) - len(context))
+    if span in (None, _NO_ANSWER) or span[1] - span[0] >= room:
+        return []
+    first, last = context[0], context[-1]
+    before = (room - (span[1] + 1 - span[0])) // 2
+    start = max(first, min(span[0] - before, last + 1 - room))
+    return [n for n in range(len(whole.ids)) if not first <= n <= last or start <= n < start + room]
+
+
+def _places(encoding: Encoding) -> list[tuple[int, int] | None]:
+    """Where each token stands in the context; None for one of the question, and a special one."""
+    return [
+        offset if sequence == 1 else None
+        for offset, sequence in zip(encoding.offsets, encoding.sequence_ids, strict=True)
+    ]
 
 
 def _fitting(question: str, tokenizer: Fast, limit: int) -> str:
@@ -228,7 +261,7 @@ def _span(row: QuestionRow, offsets: Sequence[tuple[int, int] | None]) -> tuple[
     if row.answers is None:
         return None
     if not row.answers:
-        return (0, 0)
+        return _NO_ANSWER
     text, start = row.answers[0]
     if start is None:
         return None
@@ -236,5 +269,5 @@ def _span(row: QuestionRow, offsets: Sequence[tuple[int, int] | None]) -> tuple[
     end = start + len(text.strip())
     inside = [n for n, offset in enumerate(offsets) if offset and offset[0] < end and offset[1] > start]
     if not inside or offsets[inside[0]][0] > start or offsets[inside[-1]][1] < end:  # type: ignore[index]
-        return (0, 0)
+        return _NO_ANSWER
     return inside[0], inside[-1]

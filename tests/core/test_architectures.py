@@ -7,10 +7,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 import transformers
+from transformers.activations import ACT2CLS, ACT2FN
 
 from pgb_core.checkpoints import config, weights
 from pgb_core.checkpoints.architectures import ARCHITECTURES, titles
 from pgb_core.errors import CheckpointError
+from pgb_core.model.blocks import ACTIVATIONS
 from pgb_core.model.encoder import Encoder
 from tests import conftest
 from tests.conftest import TASKS, hf_config
@@ -71,6 +73,30 @@ def test_an_epsilon_that_is_no_small_number_is_refused_by_its_name(value: object
     """With what it is."""
     with pytest.raises(CheckpointError, match=r"config\.json: eps is .*; it must be a small number"):
         config.number_of(SimpleNamespace(eps=value), "norm_eps", "eps")
+
+
+@pytest.mark.parametrize("name", ACT2CLS)
+def test_every_name_of_a_known_activation_is_read(name: str) -> None:
+    """By the function that transformers has for it: the same one as ours, or none of ours."""
+    x = torch.linspace(-30, 30, 6001, dtype=torch.float64)
+    theirs = ACT2FN[name].double()(x)
+    if name in {*ACTIVATIONS, *config.ALIASES}:
+        shape = config.encoder_config_of(hf_config("bert", hidden_act=name), "qa")
+        assert shape.activation == (name if name in ACTIVATIONS else config.ALIASES[name])
+        torch.testing.assert_close(ACTIVATIONS[shape.activation](x), theirs, rtol=0, atol=1e-9)
+        return
+    assert not any(torch.allclose(ours(x), theirs, rtol=0, atol=1e-4) for ours in ACTIVATIONS.values())
+    with pytest.raises(
+        CheckpointError, match=rf"config\.json: hidden_act is '{name}', which is not supported; .* gelu,"
+    ):
+        config.encoder_config_of(hf_config("bert", hidden_act=name), "qa")
+
+
+def test_the_names_of_activations_are_those_of_transformers() -> None:
+    """An alias is no name of ours, so that manifests have one name for a function that was read before."""
+    assert {*ACTIVATIONS, *config.ALIASES} <= set(ACT2CLS)
+    assert not set(ACTIVATIONS) & set(config.ALIASES)
+    assert set(config.ALIASES.values()) <= set(ACTIVATIONS)
 
 
 def test_no_other_code_compares_with_an_architecture_s_name() -> None:

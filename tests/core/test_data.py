@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Encoding, Tokenizer, models, pre_tokenizers, processors
 
 from pgb_core.data import QuestionRow, TextRow, read_data
 from pgb_core.errors import DataError
@@ -105,6 +107,50 @@ def test_windows_cover_the_context_and_find_the_answer() -> None:
         if (start, end) != (0, 0):
             assert [tokenizer.id_to_token(n) for n in f.ids[start : end + 1]] == ["w11", "w12"]
     assert sum(f.target != (0, 0) for f in features) >= 1
+
+
+def overlapping(row: QuestionRow, tokenizer: Tokenizer, length: int, stride: int) -> list[Encoding]:
+    """The windows as the library makes them."""
+    tokenizer.enable_truncation(length, stride=stride, strategy="only_second")
+    try:
+        first = tokenizer.encode(row.question, row.context)
+    finally:
+        tokenizer.no_truncation()
+    return [first, *first.overflowing]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(1, 70), st.integers(1, 20), st.integers(0, 70), st.sampled_from([16, 17, 24]))
+def test_an_answer_between_two_windows_has_one_of_its_own(count: int, size: int, at: int, length: int) -> None:
+    """Just where no other window holds it whole; all others are as before, and none is too long."""
+    context = [f"w{n}" for n in range(count)]
+    answer = context[at % count :][:size]
+    place = len(" ".join([*context[: at % count], ""]))
+    row = QuestionRow("which", " ".join(context), ((" ".join(answer), place),), "1")
+    tokenizer = words("which", *context)
+    stride = min(3, (length - 3) // 4)
+    features = encode_questions([row], tokenizer, length, stride)
+    usual = overlapping(row, tokenizer, length, stride)
+    assert [f.ids for f in features[: len(usual)]] == [window.ids for window in usual]
+    ids = [tokenizer.token_to_id(word) for word in answer]
+    held = [any(part == ids for part in _slices(window.ids, len(ids))) for window in usual]
+    assert [f.target != (0, 0) for f in features[: len(usual)]] == held
+    own = features[len(usual) :]
+    assert len(own) == (not any(held) and len(answer) <= length - 4)
+    for feature in own:
+        start, end = feature.target  # type: ignore[misc]
+        assert feature.ids[start : end + 1] == ids
+        assert feature.ids[:3] == usual[0].ids[:3]
+        assert feature.ids[-1] == usual[0].ids[-1]
+        assert len(feature.ids) == len(feature.types) == length
+        shown = [tokenizer.id_to_token(n) for n in feature.ids[3:-1]]
+        assert shown == context[context.index(shown[0]) :][: length - 4]
+        before, after = start - 3, length - 2 - end
+        assert abs(before - after) <= 1 or shown[0] == "w0" or shown[-1] == context[-1]
+
+
+def _slices(ids: list[int], size: int) -> list[list[int]]:
+    return [ids[n : n + size] for n in range(len(ids) - size + 1)]
 
 
 def test_batches_keep_to_their_budget_and_lose_nothing() -> None:

@@ -162,13 +162,24 @@ def test_a_checkpoint_that_git_lfs_did_not_fetch_says_so(name: str, tmp_path: Pa
             "is a sentence-transformers model, which gives vectors",
         ),
         (("sentence_bert_config.json",), "is a sentence-transformers model"),
-        (("quantize_config.json",), "quantised (GPTQ); name the checkpoint from which it was made"),
         (("quant_config.json",), "quantised (AWQ); name the checkpoint from which it was made"),
     ],
 )
 def test_a_directory_of_another_program_is_named(files: tuple[str, ...], said: str, tmp_path: Path) -> None:
     """Though it has a config and weights that could be read."""
     assert said in refused(sound(tmp_path / "model", *files))
+
+
+@pytest.mark.parametrize("settings", [{"bits": 4, "group_size": 128}, {"quant_method": "gptq"}])
+def test_a_directory_of_gptq_is_told_from_one_of_transformers_js(settings: dict[str, Any], tmp_path: Path) -> None:
+    """Both have a file of one name; what transformers.js quantised lies elsewhere, and the weights are floats."""
+    folder = sound(tmp_path / "model")
+    file = folder / "quantize_config.json"
+    file.write_text(json.dumps(settings))
+    assert "quantised (GPTQ); name the checkpoint from which it was made" in refused(folder)
+    for others in ({"modes": ["q8"], "per_channel": True, "reduce_range": True}, {}, [4]):
+        file.write_text(json.dumps(others))
+        assert load_checkpoint(folder).labels
 
 
 def test_an_adapter_of_another_library_is_called_that(tmp_path: Path) -> None:
@@ -202,6 +213,40 @@ def test_a_cross_encoder_whose_scores_are_logits_is_told(settings: dict[str, Any
     assert any("their sigmoid, as transformers" in text for text in load_checkpoint(folder).warnings)
     changed(folder / "config.json", problem_type="regression")
     assert not any("sigmoid" in text for text in load_checkpoint(folder).warnings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"prompts": {"query": "query: "}, "default_prompt_name": "query"}, True),
+        ({"prompts": {"query": "query: "}, "default_prompt_name": None}, False),
+        ({"prompts": {"query": ""}, "default_prompt_name": "query"}, False),
+        ({"prompts": {}, "default_prompt_name": "query"}, False),
+        ({"prompts": ["query: "], "default_prompt_name": "query"}, False),
+        ({}, False),
+    ],
+)
+def test_a_prompt_that_the_artifact_does_not_add_is_told(settings: dict[str, Any], told: bool, tmp_path: Path) -> None:
+    """Where sentence-transformers adds it to every text, because it is the default."""
+    folder = sound(tmp_path / "model", "modules.json")
+    file = folder / "config_sentence_transformers.json"
+    file.write_text(json.dumps({"model_type": "CrossEncoder", **settings}))
+    warned = [text for text in load_checkpoint(folder).warnings if "names the default prompt 'query: '" in text]
+    assert bool(warned) == told
+
+
+@pytest.mark.parametrize("name", ["torch.nn.modules.activation.Sigmoid", "torch.nn.modules.activation.LogSigmoid"])
+def test_a_cross_encoder_that_scores_each_label_by_itself_is_told(name: str, tmp_path: Path) -> None:
+    """The artifact gives a softmax over the labels unless config.json says otherwise."""
+    settings = {"sentence_transformers": {"activation_fn": name, "version": "4.1.0"}}
+    folder = checkpoint(tmp_path / "model", "bert", "classification", num_labels=3, **settings)
+    said = 'write "problem_type": "multi_label_classification" into config.json'
+    assert any(said in text for text in load_checkpoint(folder).warnings) == name.endswith(".Sigmoid")
+    for problem in ("multi_label_classification", "regression"):
+        changed(folder / "config.json", problem_type=problem)
+        assert not any("sigmoid" in text for text in load_checkpoint(folder).warnings)
+    one = checkpoint(tmp_path / "one", "bert", "classification", num_labels=1, **settings)
+    assert not any("sigmoid" in text for text in load_checkpoint(one).warnings)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from pgb_core.config import CompressConfig
 from pgb_core.errors import CheckpointError, ParityError, ResourceError
 from pgb_core.gate import gate
 from pgb_core.pipeline import compress
-from tests.core.small import checkpoint
+from tests.core.small import changed, checkpoint
 
 peft = pytest.importorskip("peft", reason="peft is not installed; pip install '.[peft]'")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -100,7 +100,7 @@ def test_an_adapter_answers_as_peft_does(architecture: str, task: str, tmp_path:
     assert any("merged into its base" in note for note in found.notes)
     if task == "classification":
         assert found.labels == ("LABEL_0", "LABEL_1", "LABEL_2")
-        assert any("nothing names the 3 labels" in warning for warning in found.warnings)
+        assert any("with id2label (and problem_type) beside it" in warning for warning in found.warnings)
 
 
 @pytest.mark.parametrize(
@@ -173,6 +173,30 @@ def test_the_kind_of_problem_is_not_taken_from_the_base_without_a_word(tmp_path:
     assert not any("kind of problem" in warning for warning in found.warnings)
 
 
+@pytest.mark.parametrize(
+    ("labels", "trained", "said"),
+    [
+        (1, "regression", "its one output is read as a probability, by sigmoid"),
+        (3, "multi_label_classification", "it is read as picking one of 3 labels, by softmax"),
+    ],
+)
+def test_a_kind_of_problem_that_no_file_names_is_doubted(labels: int, trained: str, said: str, tmp_path: Path) -> None:
+    """PEFT saves no config.json; one beside the adapter, or the base's, ends the doubt."""
+    folder, _ = adapter(tmp_path / "adapter", base(tmp_path / "base"), labels=labels)
+    assert any(said in warning and "with problem_type beside the adapter" in warning for warning in _warned(folder))
+    (folder / "config.json").write_text(json.dumps({"id2label": {str(n): f"name {n}" for n in range(labels)}}))
+    assert any(said in warning for warning in _warned(folder))
+    (folder / "config.json").write_text(json.dumps({"problem_type": trained}))
+    assert not any("kind of problem" in warning for warning in _warned(folder))
+    (folder / "config.json").unlink()
+    changed(tmp_path / "base" / "config.json", problem_type="single_label_classification")
+    assert not any("kind of problem" in warning for warning in _warned(folder))
+
+
+def _warned(folder: Path) -> tuple[str, ...]:
+    return load_checkpoint(folder).warnings
+
+
 def test_tokens_that_were_added_in_training_have_their_rows(tmp_path: Path) -> None:
     """The adapter brings the table and the tokenizer; those of the base are smaller."""
     on = base(tmp_path / "base")
@@ -219,7 +243,7 @@ def test_a_base_may_be_a_model_that_gives_vectors(tmp_path: Path) -> None:
     (on / "modules.json").write_text("[]")
     folder, wanted = adapter(tmp_path / "adapter", on)
     same(load_checkpoint(folder), wanted)
-    (on / "quantize_config.json").write_text("{}")
+    (on / "quantize_config.json").write_text('{"bits": 4}')
     with pytest.raises(CheckpointError, match="quantised"):
         load_checkpoint(folder)
 

@@ -216,8 +216,18 @@ def test_an_answer_longer_than_a_window_is_not_learned_as_none(tmp_path: Path) -
     context = " ".join(["town"] * 40)
     question = QuestionRow("who", context, ((context, 0),), "q.json")
     source = Source("q.json", [question], [question.answers], "")
-    with pytest.raises(DataError, match="longer than a window of 16 tokens, which max_length sets"):
+    with pytest.raises(DataError, match=r"does not fit a window of 16 tokens \(max_length\) beside the question"):
         QA.task.encode(source, QA, WORDS, 16, Heard())
+
+
+def test_an_answer_between_two_windows_is_learned(tmp_path: Path) -> None:
+    """Neighbouring windows share fewer tokens than it has; a window of its own holds it."""
+    context = " ".join(["the"] * 8 + ["town"] * 8 + ["the"] * 8)
+    question = QuestionRow("who", context, ((" ".join(["town"] * 8), context.index("town")),), "q.json")
+    source, told = Source("q.json", [question] * 20, [question.answers] * 20, ""), Heard()
+    features = QA.task.encode(source, QA, WORDS, 16, told)
+    assert {f.row for f in features if f.target != (0, 0)} == set(range(20))
+    assert told.said == []
 
 
 def test_answers_that_the_model_never_gives_stop_the_work(tmp_path: Path) -> None:

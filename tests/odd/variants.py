@@ -271,6 +271,8 @@ VARIANTS = (
     Variant("bert-padding-left", settings={"padding_side": "left"}),
     Variant("bert-other-ends", settings={"cls_token": "[PAD]", "sep_token": "[MASK]"}),
     Variant("bert-gelu-new", config={"hidden_act": "gelu_new"}),
+    Variant("bert-gelu-python", config={"hidden_act": "gelu_python"}),
+    Variant("bert-gelu-fast", config={"hidden_act": "gelu_fast"}),
     Variant("bert-half", model=_halved),
     Variant("bert-regression-of-thousands", config={"num_labels": 1, "problem_type": "regression"}, model=_larger),
     Variant("bert-many-labels", config={"num_labels": 5, "problem_type": "multi_label_classification"}),
