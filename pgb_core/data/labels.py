@@ -14,6 +14,9 @@ from pgb_core.data.rows import Flags, Label, Named, RawLabel, TextRow, Written
 from pgb_core.data.words import counted, number, shown, some
 from pgb_core.errors import DataError
 
+MOST_ABSENT = 0.05  # share of rows whose label may be written as one that stands for none
+_NONE = "-"  # SNLI has it where the annotators did not agree
+
 
 @dataclass(frozen=True)
 class LabelReading:
@@ -51,6 +54,8 @@ def read_labels(
     if problem is Problem.REGRESSION:
         return _regression(rows, given, len(labels), source)
     asked = _Asked(Names(labels), problem is Problem.MULTI_LABEL, wanted, source)
+    rows, asked = _without_marks(rows, asked)
+    given = [row for row in rows if row.label is not None]
     _check_flags(given, asked, columns)
     if any(isinstance(row.label, Flags) for row in given):
         return _columns(rows, asked)
@@ -61,13 +66,37 @@ def read_labels(
 class _Asked:
     """What labels are read for. names: of the head. multiple: whether it gives several.
 
-    wanted, source: as `read_labels` has them.
+    wanted, source: as `read_labels` has them. marks: the labels that are read as none, in words.
     """
 
     names: Names
     multiple: bool
     wanted: str | None
     source: str
+    marks: str = ""
+
+
+def _without_marks(rows: Sequence[TextRow], asked: _Asked) -> tuple[Sequence[TextRow], _Asked]:
+    """The rows, those without a label whose label is a mark of none; nothing is changed where these are not few."""
+    found = [] if asked.multiple else _marked(rows, asked.names)
+    if not 0 < len(found) <= MOST_ABSENT * len(rows):
+        return rows, asked
+    marks = some(dict.fromkeys(shown(rows[n].label) for n in found))
+    marked = set(found)
+    plain = [replace(row, label=None) if n in marked else row for n, row in enumerate(rows)]
+    return plain, replace(asked, marks=f" ({marks} stands for none)")
+
+
+def _marked(rows: Sequence[TextRow], names: Names) -> list[int]:
+    """The places of rows with '-', and of those with -1 where the others are whole numbers; none of a name's own."""
+    dashes = [n for n, row in enumerate(rows) if isinstance(row.label, str) and row.label.strip() == _NONE]
+    if names.find(_NONE) is not None:
+        dashes = []
+    known = set(dashes)
+    numbers = {n: whole_number(row.label) for n, row in enumerate(rows) if row.label is not None and n not in known}
+    if names.find("-1") is not None or None in numbers.values():
+        return dashes
+    return sorted([*dashes, *(n for n, value in numbers.items() if value == -1)])
 
 
 def _check_wanted(wanted: str | None, problem: Problem, source: str) -> None:
@@ -125,7 +154,7 @@ def _classes(rows: Sequence[TextRow], given: Sequence[TextRow], asked: _Asked) -
     kind = wanted or _plainest(fitting, given)
     targets = iter(found[kind])
     every = [None if row.label is None else next(targets) for row in rows]
-    return LabelReading(kind, every, _sentence(kind, every, names, _written(given, kind)))
+    return LabelReading(kind, every, _sentence(kind, every, names, _written(given, kind)) + asked.marks)
 
 
 def _alone(row: TextRow) -> TextRow:

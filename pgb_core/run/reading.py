@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
 from pgb_core.config import CompressConfig
-from pgb_core.data import Columns, read_data
+from pgb_core.data import Columns, Row, read_data
+from pgb_core.data.labels import MOST_ABSENT
 from pgb_core.data.problems import Problem, problem_of
 from pgb_core.data.rows import ORDINARY
 from pgb_core.errors import DataError
@@ -58,28 +60,54 @@ def read(
     if doubt := subject.task.doubt(found):
         tell.warn(f"{found.short}: {doubt}")
     if labelled:
-        _refuse_unlabelled(found, labelled, subject)
+        found = _labelled(found, labelled, subject, tell)
     fault = "" if labelled == EVALUATION else subject.task.fault(found, subject)
     if fault:
         raise DataError(f"{source}: {fault}")
     return found
 
 
-def _refuse_unlabelled(found: Source, purpose: str, subject: Subject) -> None:
+def _labelled(found: Source, purpose: str, subject: Subject, tell: Report) -> Source:
+    """The rows that have a label. A few without one are left out, and counted; DataError where they are not few.
+
+    An empty label of several may mean that the row has none of them, and a question without an answer that there is
+    none, so these are never left out.
+    """
+    without = [n for n, target in enumerate(found.targets) if target is None]
+    if not without:
+        return found
+    first, every = found.rows[without[0]], len(found.rows)
+    if not subject.task.labelled or _several(subject) or len(without) > MOST_ABSENT * every:
+        _refuse_unlabelled(found, first, purpose, subject)
+    tell.warn(
+        f"{found.short}: {len(without):,} of {every:,} rows {'is' if len(without) == 1 else 'are'} left out, as "
+        f"{'it has' if len(without) == 1 else 'they have'} no label; the first is {first.where}"
+    )
+    return found.picked([n for n, target in enumerate(found.targets) if target is not None])
+
+
+def _refuse_unlabelled(found: Source, first: Row, purpose: str, subject: Subject) -> NoReturn:
+    """Raises DataError. first: the row that is named."""
     hint = _hint(found, subject)
-    for row, target in zip(found.rows, found.targets, strict=True):
-        if target is None:
-            if purpose == "--train":
-                raise DataError(f"{row.where}: no label; --train is for labelled rows, --calibrate needs none{hint}")
-            raise DataError(f"{row.where}: no label; {purpose} needs one in every row{hint}")
+    if purpose == "--train":
+        raise DataError(f"{first.where}: no label; --train is for labelled rows, --calibrate needs none{hint}")
+    raise DataError(f"{first.where}: no label; {purpose} needs one in every row{hint}")
+
+
+def _several(subject: Subject) -> bool:
+    """Whether the head gives several labels."""
+    return subject.task.labelled and problem_of(subject.problem, len(subject.labels)) is Problem.MULTI_LABEL
 
 
 def _hint(found: Source, subject: Subject) -> str:
     """What to do about rows without a label, where there is more to say."""
     labelled = subject.task.labelled
-    if any(target is not None for target in found.targets):
-        many = labelled and problem_of(subject.problem, len(subject.labels)) is Problem.MULTI_LABEL
-        return "; for none of the labels write 0 for each, or [] in .jsonl" if many else ""
+    without = sum(target is None for target in found.targets)
+    if without < len(found.targets):
+        if _several(subject):
+            return "; for none of the labels write 0 for each, or [] in .jsonl"
+        few = f"; {without:,} of {len(found.targets):,} rows have none, and at most {MOST_ABSENT:.0%} may be left out"
+        return few if labelled else ""
     if ".txt" in Path(found.name).suffixes:
         return "; no row has one: a .txt file holds texts alone"
     place = "--label-column names the column of the labels" if labelled else "they are read from 'answers'"

@@ -253,6 +253,34 @@ def test_a_row_without_a_label_is_named_before_the_work(tmp_path: Path) -> None:
         reading.read(str(tmp_path / "b.csv"), MOODS, reading.Options(), Heard(), labelled="--train")
 
 
+@pytest.mark.parametrize("purpose", ["--train", reading.EVALUATION])
+@pytest.mark.parametrize("absent", ['{"text": "b", "label": ""}', '{"text": "b"}', '{"text": "b", "label": "-"}'])
+def test_a_few_rows_without_a_label_are_left_out(purpose: str, absent: str, tmp_path: Path) -> None:
+    """Counted, with the first; above 5% the first is refused. Nothing is learned of them."""
+    path, row = tmp_path / "a.jsonl", '{"text": "a", "label": "good"}\n'
+    path.write_text(row * 12 + f"{absent}\n" + row * 7)
+    told = Heard()
+    found = reading.read(str(path), MOODS, reading.Options(), told, labelled=purpose)
+    assert found.targets == [1] * 19
+    assert {text for row in found.rows for text in row.texts} == {"a"}
+    assert told.warnings == [f"a.jsonl: 1 of 20 rows is left out, as it has no label; the first is {path}:13"]
+    assert "1 row has no label" in told.notes[-1]
+    path.write_text(row * 12 + f"{absent}\n" * 2 + row * 7)
+    with pytest.raises(DataError, match=r"a\.jsonl:13: (no label; .* at most 5% may be left out|label '-' is not)"):
+        reading.read(str(path), MOODS, reading.Options(), Heard(), labelled=purpose)
+
+
+def test_a_row_that_may_have_none_of_several_labels_is_not_left_out(tmp_path: Path) -> None:
+    """An empty cell may mean that; a row without a number is left out."""
+    path = tmp_path / "a.csv"
+    path.write_text("text,label\n" + "a,1\n" * 40 + "b,\n")
+    several = Subject(TASKS["classification"], MOODS.labels, "multi_label_classification")
+    with pytest.raises(DataError, match=r"a\.csv:42: no label; .*; for none of the labels write 0 for each, or \[\]"):
+        reading.read(str(path), several, reading.Options(), Heard(), labelled="--train")
+    stars = Subject(TASKS["classification"], ("stars",), "regression")
+    assert reading.read(str(path), stars, reading.Options(), Heard(), labelled="--train").targets == [1.0] * 40
+
+
 def test_questions_take_no_columns_and_no_reading(tmp_path: Path) -> None:
     """Both are refused by name."""
     for options, said in (
