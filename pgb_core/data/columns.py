@@ -71,7 +71,7 @@ def choose_roles(records: Records, wanted: Columns) -> Roles:
         pair = _named(records, wanted.pair, "--pair-column") if wanted.pair else None
     else:
         text, pair = _texts(records, ordinary, label)
-    if not wanted.label:
+    if not wanted.label and not wanted.texts_alone:
         free = {k: [name for name in v if name not in (text, pair)] for k, v in ordinary.items()}
         label = _label(records, free)
     roles = Roles(text, pair, label)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -10,10 +10,11 @@ from typing import NoReturn
 import numpy as np
 
 from pgb_core.config import CompressConfig
-from pgb_core.data import Columns, Row, read_data
+from pgb_core.data import Columns, Data, Row, TextRow, read_data
 from pgb_core.data.labels import MOST_ABSENT
 from pgb_core.data.problems import Problem, problem_of
 from pgb_core.data.rows import ORDINARY
+from pgb_core.data.words import file_name
 from pgb_core.errors import DataError
 from pgb_core.inference.batches import Predict, run_all
 from pgb_core.inference.tokenizer import Tokenizer
@@ -35,6 +36,11 @@ class Options:
     columns: Columns = ORDINARY
     labels: str | None = None
 
+    @property
+    def spares(self) -> bool:
+        """Whether labels may be left where they cannot be read: none are needed, and the caller names none."""
+        return self.columns.unlabelled and not self.columns.label and self.labels is None
+
 
 def options_of(config: CompressConfig, unlabelled: bool = False) -> Options:
     """What the settings say of reading. unlabelled: a file without the label column is taken without labels."""
@@ -47,14 +53,16 @@ def read(
 ) -> Source:
     """All rows, once it is certain what they mean; what was read is told. Raises DataError.
 
-    labelled: what labels are needed for ('--train' or EVALUATION); without it rows may have none.
+    labelled: what labels are needed for ('--train' or EVALUATION); without it rows may have none, and labels that
+    nobody asked for and that cannot be read are left.
     """
-    data = read_data(source, subject.task.kind, split, options.columns)
+    spared = not labelled and subject.task.labelled and options.spares
+    data = _data(source, subject, options, split, tell, spared)
     for text in data.notes:
         tell.note(text)
     for text in data.warnings:
         tell.warn(text)
-    found = subject.task.read(source, data, subject, options.labels)
+    found = _meant(source, data, subject, options, tell, spared)
     if subject.task.labelled:
         tell.note(f"{data.notes[0].partition(': ')[0]}: {found.reading}")
     if doubt := subject.task.doubt(found):
@@ -65,6 +73,42 @@ def read(
     if fault:
         raise DataError(f"{source}: {fault}")
     return found
+
+
+def _data(source: str, subject: Subject, options: Options, split: str, tell: Report, spared: bool) -> Data:
+    """The rows. spared: without labels where their column cannot be read; DataError where the texts cannot either."""
+    try:
+        return read_data(source, subject.task.kind, split, options.columns)
+    except DataError as error:
+        if not spared:
+            raise
+        data = read_data(source, subject.task.kind, split, replace(options.columns, texts_alone=True))
+        _tell_spared(source, str(error), tell)
+        return data
+
+
+def _meant(source: str, data: Data, subject: Subject, options: Options, tell: Report, spared: bool) -> Source:
+    """What the rows mean to the head. spared: without labels where they mean nothing to it, or cannot be learned."""
+    try:
+        found = subject.task.read(source, data, subject, options.labels)
+        fault = subject.task.fault(found, subject) if spared else ""
+    except DataError as error:
+        if not spared:
+            raise
+        fault = str(error)
+    if not fault:
+        return found
+    _tell_spared(source, fault, tell)
+    rows = [replace(row, label=None) if isinstance(row, TextRow) else row for row in data.rows]
+    return Source(source, rows, [None] * len(rows), "labels are not used")
+
+
+def _tell_spared(source: str, why: str, tell: Report) -> None:
+    """Warn that a file is read without its labels."""
+    remedy = (
+        "" if "--label-column" in why else "; to use labels, correct them, or name their column with --label-column"
+    )
+    tell.warn(f"{file_name(source)}: is read without labels, as none are needed here: {why}{remedy}")
 
 
 def _labelled(found: Source, purpose: str, subject: Subject, tell: Report) -> Source:
