@@ -36,6 +36,11 @@ _FAILED = ("#NAME?", "#VALUE!", "#REF!", "#DIV/0!", "#NUM!", "#NULL!", "#WERT!",
 _NUMBER = re.compile(r"[-+]?\d+(\.\d*)?")
 # A list in Python or JSON, with no other in it, alone or as Label Studio writes it.
 _LIST = re.compile(r"""\s*(?:\{\s*"choices"\s*:\s*)?(\[[^][{}]*\])(?:\s*\})?\s*""")
+# A text of Python in quotes; a list of such texts, written as '' each, with blanks alone between; and two of them that
+# Python reads as one.
+_QUOTED = re.compile(r''''(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"''', re.DOTALL)
+_SPACED = re.compile(r"\[\s*''(?:\s+'')*\s*\]")
+_GLUED = re.compile(r"''\s*\w*''")
 _LONG = 40  # characters: what is longer reads as a text
 
 
@@ -201,16 +206,28 @@ def _raw(row: Record, columns: tuple[str, ...]) -> RawLabel:
 
 
 def _listed(value: object) -> object:
-    """A list of labels that stands in a text, as pandas writes it, or in an object of Label Studio's."""
+    """A list of labels that stands in a text, as pandas or numpy writes it, or in an object of Label Studio's."""
     if isinstance(value, Mapping) and value.keys() == {"choices"}:
         return value["choices"]
     written = _LIST.fullmatch(value) if isinstance(value, str) else None
     if written is None:
         return value
     try:
-        return ast.literal_eval(written[1])
+        found = _items(written[1])
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         return value
+    return value if isinstance(found, str) else found
+
+
+def _items(written: str) -> object:
+    """The list that a text writes; the text where Python would read two of its items as one. Raises what Python does.
+
+    numpy writes lists of texts without commas.
+    """
+    inside = _QUOTED.sub("''", written)
+    if _SPACED.fullmatch(inside):
+        return [ast.literal_eval(item) for item in _QUOTED.findall(written)]
+    return written if _GLUED.search(inside) else ast.literal_eval(written)
 
 
 def _blank(value: object) -> object:
