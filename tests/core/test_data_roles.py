@@ -433,6 +433,34 @@ def test_a_row_whose_label_columns_are_all_empty_has_no_label(tmp_path: Path) ->
         read_flags("x,0,\ny,0,1\n")
 
 
+def table(good: int, bad: list[str], mark: str) -> str:
+    """A table with these rows behind the first ten of two cells."""
+    rows = [f"a {n}{mark}0" for n in range(good)]
+    return "".join(f"{row}\n" for row in (f"text{mark}label", *rows[:10], *bad, *rows[10:]))
+
+
+@pytest.mark.parametrize(("name", "mark"), [("a.tsv", "\t"), ("a.csv", ",")])
+def test_very_few_rows_of_another_width_are_left_out(name: str, mark: str, tmp_path: Path) -> None:
+    """As GLUE's QQP has them; the others keep their places. Above one in a thousand the first is named, as ever."""
+    found = read(tmp_path, name, table(1999, ["Was it real?"], mark))
+    assert [row.texts for row in found.rows] == [(f"a {n}",) for n in range(1999)]
+    assert found.rows[10].where == f"{tmp_path / name}:13"
+    said = "1 of 2,000 rows is left out, as it has more or fewer cells than the header; the first is at line 12"
+    assert found.warnings == (f"{name}: {said}",)
+    found = read(tmp_path, name, table(1998, ["b", f"c{mark}1{mark}"], mark))
+    assert found.warnings[0].startswith(f"{name}: 2 of 2,000 rows are left out, as they have")
+    for good, bad in ((998, ["b"]), (1997, ["b"] * 2), (5000, ["b"] * 6), (5, ["b"])):
+        content = table(good, bad, mark) + "\n" * 3000 * (good == 998)
+        with pytest.raises(DataError, match=rf"{name}:{min(good, 10) + 2}: 1 column where the header has 2"):
+            read(tmp_path, name, content)
+
+
+def test_a_quote_that_swallows_rows_is_refused_by_their_lines(tmp_path: Path) -> None:
+    """One row of many lines is not few."""
+    with pytest.raises(DataError, match=r"a\.csv:12: 1 column where the header has 2"):
+        read(tmp_path, "a.csv", table(4000, ['"b', *["c"] * 9, 'd"'], ","))
+
+
 class Hub:
     """What `datasets` gives: rows with features."""
 
