@@ -138,6 +138,16 @@ def test_a_mark_of_no_label_is_one_where_it_can_be_nothing_else(
         read([given] * 40 + [mark], labels, kind)
 
 
+@pytest.mark.parametrize("declared", [None, "single_label_classification"])
+def test_truth_values_are_probabilities(declared: str | None) -> None:
+    """Of a head of one output that is no regression, as a reranker's; the reading is said."""
+    found = read([True, "False", 0.5, None], ("LABEL_0",), declared)
+    assert found.targets == [1.0, 0.0, 0.5, None]
+    assert found.sentence == (
+        "labels are numbers (written with true for 1, false for 0) from 0 to 1, mean 0.5; 1 row has no label"
+    )
+
+
 def test_a_label_that_is_named_as_a_mark_is_that_label() -> None:
     """And -1 is a number of a regression."""
     assert read(["+"] * 40 + ["-"], ("+", "-")).targets[-1] == 1
@@ -215,7 +225,8 @@ def test_minus_one_alone_is_no_label_of_a_regression_either() -> None:
         ([float("inf")], ("score",), "regression", "infinity is not a number"),
         (["1e400"], ("score",), None, "'1e400' is not a number"),
         ([10**400], ("score",), None, "is not a number"),
-        ([True], ("score",), None, "true is not a number"),
+        ([True], ("score",), "regression", "true is not a number, and the model is a regression; write 1 for true and"),
+        (["yes"], ("score",), None, "'yes' is not a number, and the head gives a probability; write a number from 0"),
         (["1_000"], ("score",), None, "is not a number"),
         (["4e38"], ("score",), None, "'4e38' is not a number"),
         ([[1, 2]], ("score",), None, "is not a number"),
