@@ -117,7 +117,8 @@ def _texts(records: Records, ordinary: dict[str, list[str]], label: Sequence[str
     if not found and any(len(name) > _LONG or _NUMBER.fullmatch(name.strip()) for name in records.columns):
         raise DataError(
             f"{records.source}:1: {some(records.columns)} reads as a row, not as the names of columns; write a first "
-            "line with the names above it, such as text,label"
+            "line with the names above it, such as text,label, or, if these are the names, name the text's with "
+            "--text-column"
         )
     if not found:
         raise DataError(
@@ -239,7 +240,7 @@ def _is_nan(value: object) -> bool:
 
 
 def _is_filled(value: object) -> bool:
-    return value is not None and value != "" and not _is_nan(value)
+    return value is not None and not (isinstance(value, str) and not value.strip()) and not _is_nan(value)
 
 
 def say(records: Records, roles: Roles) -> tuple[str, tuple[str, ...]]:
