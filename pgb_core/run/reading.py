@@ -57,12 +57,12 @@ def read(
     nobody asked for and that cannot be read are left.
     """
     spared = not labelled and subject.task.labelled and options.spares
-    data = _data(source, subject, options, split, tell, spared)
+    data, alone = _data(source, subject, options, split, tell, spared)
     for text in data.notes:
         tell.note(text)
     for text in data.warnings:
         tell.warn(text)
-    found = _meant(source, data, subject, options, tell, spared)
+    found = _unread(source, data) if alone else _meant(source, data, subject, options, tell, spared)
     if subject.task.labelled:
         tell.note(f"{data.notes[0].partition(': ')[0]}: {found.reading}")
     if doubt := subject.task.doubt(found):
@@ -75,16 +75,19 @@ def read(
     return found
 
 
-def _data(source: str, subject: Subject, options: Options, split: str, tell: Report, spared: bool) -> Data:
-    """The rows. spared: without labels where their column cannot be read; DataError where the texts cannot either."""
+def _data(source: str, subject: Subject, options: Options, split: str, tell: Report, spared: bool) -> tuple[Data, bool]:
+    """The rows, and whether they are read without their labels.
+
+    spared: this is done where the column of the labels cannot be read. Raises DataError where the texts cannot either.
+    """
     try:
-        return read_data(source, subject.task.kind, split, options.columns)
+        return read_data(source, subject.task.kind, split, options.columns), False
     except DataError as error:
         if not spared:
             raise
         data = read_data(source, subject.task.kind, split, replace(options.columns, texts_alone=True))
         _tell_spared(source, str(error), tell)
-        return data
+        return data, True
 
 
 def _meant(source: str, data: Data, subject: Subject, options: Options, tell: Report, spared: bool) -> Source:
@@ -99,6 +102,11 @@ def _meant(source: str, data: Data, subject: Subject, options: Options, tell: Re
     if not fault:
         return found
     _tell_spared(source, fault, tell)
+    return _unread(source, data)
+
+
+def _unread(source: str, data: Data) -> Source:
+    """The rows without their labels."""
     rows = [replace(row, label=None) if isinstance(row, TextRow) else row for row in data.rows]
     return Source(source, rows, [None] * len(rows), "labels are not used")
 

@@ -302,6 +302,7 @@ def test_labels_that_nobody_needs_and_that_cannot_be_read_are_left(
     told, free = Heard(), reading.Options(Columns(unlabelled=True))
     found = reading.read(str(path), subject, free, told)
     assert (found.targets, [row.texts for row in found.rows]) == ([None], [("a",)])
+    assert told.notes[-1] == "log.jsonl: labels are not used"
     (warning,) = told.warnings
     assert warning.startswith("log.jsonl: is read without labels, as none are needed here: ")
     assert why in warning
