@@ -36,6 +36,11 @@ _FAILED = ("#NAME?", "#VALUE!", "#REF!", "#DIV/0!", "#NUM!", "#NULL!", "#WERT!",
 _NUMBER = re.compile(r"[-+]?\d+(\.\d*)?")
 # A list in Python or JSON, with no other in it, alone or as Label Studio writes it.
 _LIST = re.compile(r"""\s*(?:\{\s*"choices"\s*:\s*)?(\[[^][{}]*\])(?:\s*\})?\s*""")
+# A text of Python in quotes; a list of such texts, written as '' each, with blanks alone between; and two of them that
+# Python reads as one.
+_QUOTED = re.compile(r''''(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"''', re.DOTALL)
+_SPACED = re.compile(r"\[\s*''(?:\s+'')*\s*\]")
+_GLUED = re.compile(r"''\s*\w*''")
 _LONG = 40  # characters: what is longer reads as a text
 
 
@@ -71,7 +76,7 @@ def choose_roles(records: Records, wanted: Columns) -> Roles:
         pair = _named(records, wanted.pair, "--pair-column") if wanted.pair else None
     else:
         text, pair = _texts(records, ordinary, label)
-    if not wanted.label:
+    if not wanted.label and not wanted.texts_alone:
         free = {k: [name for name in v if name not in (text, pair)] for k, v in ordinary.items()}
         label = _label(records, free)
     roles = Roles(text, pair, label)
@@ -112,7 +117,8 @@ def _texts(records: Records, ordinary: dict[str, list[str]], label: Sequence[str
     if not found and any(len(name) > _LONG or _NUMBER.fullmatch(name.strip()) for name in records.columns):
         raise DataError(
             f"{records.source}:1: {some(records.columns)} reads as a row, not as the names of columns; write a first "
-            "line with the names above it, such as text,label"
+            "line with the names above it, such as text,label, or, if these are the names, name the text's with "
+            "--text-column"
         )
     if not found:
         raise DataError(
@@ -201,16 +207,28 @@ def _raw(row: Record, columns: tuple[str, ...]) -> RawLabel:
 
 
 def _listed(value: object) -> object:
-    """A list of labels that stands in a text, as pandas writes it, or in an object of Label Studio's."""
+    """A list of labels that stands in a text, as pandas or numpy writes it, or in an object of Label Studio's."""
     if isinstance(value, Mapping) and value.keys() == {"choices"}:
         return value["choices"]
     written = _LIST.fullmatch(value) if isinstance(value, str) else None
     if written is None:
         return value
     try:
-        return ast.literal_eval(written[1])
+        found = _items(written[1])
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         return value
+    return value if isinstance(found, str) else found
+
+
+def _items(written: str) -> object:
+    """The list that a text writes; the text where Python would read two of its items as one. Raises what Python does.
+
+    numpy writes lists of texts without commas.
+    """
+    inside = _QUOTED.sub("''", written)
+    if _SPACED.fullmatch(inside):
+        return [ast.literal_eval(item) for item in _QUOTED.findall(written)]
+    return written if _GLUED.search(inside) else ast.literal_eval(written)
 
 
 def _blank(value: object) -> object:
@@ -222,7 +240,7 @@ def _is_nan(value: object) -> bool:
 
 
 def _is_filled(value: object) -> bool:
-    return value is not None and value != "" and not _is_nan(value)
+    return value is not None and not (isinstance(value, str) and not value.strip()) and not _is_nan(value)
 
 
 def say(records: Records, roles: Roles) -> tuple[str, tuple[str, ...]]:

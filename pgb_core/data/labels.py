@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NoReturn
 
 from pgb_core.data.numbers import flag, has_point, real, truth, whole_number
 from pgb_core.data.problems import Problem, problem_of
@@ -13,6 +14,9 @@ from pgb_core.data.readings import Names, Reader, many, single
 from pgb_core.data.rows import Flags, Label, Named, RawLabel, TextRow, Written
 from pgb_core.data.words import counted, number, shown, some
 from pgb_core.errors import DataError
+
+MOST_ABSENT = 0.05  # share of rows whose label may be written as one that stands for none
+_NONE = "-"  # SNLI has it where the annotators did not agree
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,10 @@ def read_labels(
     if not given:
         return LabelReading("none", [None] * len(rows), "no row has a label")
     if problem is Problem.REGRESSION:
-        return _regression(rows, given, len(labels), source)
+        return _regression(rows, given, len(labels), source, problem_type != Problem.REGRESSION)
     asked = _Asked(Names(labels), problem is Problem.MULTI_LABEL, wanted, source)
+    rows, asked = _without_marks(rows, asked)
+    given = [row for row in rows if row.label is not None]
     _check_flags(given, asked, columns)
     if any(isinstance(row.label, Flags) for row in given):
         return _columns(rows, asked)
@@ -61,13 +67,37 @@ def read_labels(
 class _Asked:
     """What labels are read for. names: of the head. multiple: whether it gives several.
 
-    wanted, source: as `read_labels` has them.
+    wanted, source: as `read_labels` has them. marks: the labels that are read as none, in words.
     """
 
     names: Names
     multiple: bool
     wanted: str | None
     source: str
+    marks: str = ""
+
+
+def _without_marks(rows: Sequence[TextRow], asked: _Asked) -> tuple[Sequence[TextRow], _Asked]:
+    """The rows, those without a label whose label is a mark of none; nothing is changed where these are not few."""
+    found = [] if asked.multiple else _marked(rows, asked.names)
+    if not 0 < len(found) <= MOST_ABSENT * len(rows):
+        return rows, asked
+    marks = some(dict.fromkeys(shown(rows[n].label) for n in found))
+    marked = set(found)
+    plain = [replace(row, label=None) if n in marked else row for n, row in enumerate(rows)]
+    return plain, replace(asked, marks=f" ({marks} stands for none)")
+
+
+def _marked(rows: Sequence[TextRow], names: Names) -> list[int]:
+    """The places of rows with '-', and of those with -1 where the others are whole numbers; none of a name's own."""
+    dashes = [n for n, row in enumerate(rows) if isinstance(row.label, str) and row.label.strip() == _NONE]
+    if names.find(_NONE) is not None:
+        dashes = []
+    known = set(dashes)
+    numbers = {n: whole_number(row.label) for n, row in enumerate(rows) if row.label is not None and n not in known}
+    if names.find("-1") is not None or None in numbers.values():
+        return dashes
+    return sorted([*dashes, *(n for n, value in numbers.items() if value == -1)])
 
 
 def _check_wanted(wanted: str | None, problem: Problem, source: str) -> None:
@@ -78,14 +108,16 @@ def _check_wanted(wanted: str | None, problem: Problem, source: str) -> None:
         raise DataError(f"{source}: --labels {wanted} does not fit, the head {head}; leave it out")
 
 
-def _regression(rows: Sequence[TextRow], given: Sequence[TextRow], numbers: int, source: str) -> LabelReading:
-    """The labels as numbers. numbers: that the head gives."""
+def _regression(
+    rows: Sequence[TextRow], given: Sequence[TextRow], numbers: int, source: str, probability: bool
+) -> LabelReading:
+    """The labels as numbers. numbers: that the head gives. probability: whether its one number is one."""
     if numbers > 1:
         raise DataError(
             f"{source}: the head gives {numbers} numbers, and labels for such a head are not supported; use texts "
             "without labels, with --calibrate"
         )
-    return _unlabelled(rows) if len(given) > 1 and _minus_one(given) else _numbers(rows)
+    return _unlabelled(rows) if len(given) > 1 and _minus_one(given) else _numbers(rows, probability)
 
 
 def _check_flags(given: Sequence[TextRow], asked: _Asked, columns: Sequence[str]) -> None:
@@ -125,7 +157,7 @@ def _classes(rows: Sequence[TextRow], given: Sequence[TextRow], asked: _Asked) -
     kind = wanted or _plainest(fitting, given)
     targets = iter(found[kind])
     every = [None if row.label is None else next(targets) for row in rows]
-    return LabelReading(kind, every, _sentence(kind, every, names, _written(given, kind)))
+    return LabelReading(kind, every, _sentence(kind, every, names, _written(given, kind)) + asked.marks)
 
 
 def _alone(row: TextRow) -> TextRow:
@@ -234,7 +266,7 @@ def _written(given: Sequence[TextRow], kind: str) -> str:
         written = point.strip() if isinstance(point, str) else f"{point:.1f}"
         said.append(f"{written} for {whole_number(point)}")
     if kind != "names" and any(truth(part) is not None for part in parts):
-        said.append("true for 1, false for 0")
+        said.append(_TRUTH)
     return f" (written with {', '.join(said)})" if said else ""
 
 
@@ -257,6 +289,7 @@ def _sentence(kind: str, targets: Sequence[Label], names: Names, written: str = 
 
 _AS = {"vector": "vectors of 0 and 1"}
 _ONE = {"vector": "a vector"}
+_TRUTH = "true for 1, false for 0"
 _PICKS_ONE = (
     "but the checkpoint picks one label; if it learned to give several, write "
     '"problem_type": "multi_label_classification" into its config.json'
@@ -296,24 +329,37 @@ def _columns(rows: Sequence[TextRow], asked: _Asked) -> LabelReading:
     return LabelReading("columns", targets, f"labels are columns of 0 and 1: {pairs}; {said}")
 
 
-def _numbers(rows: Sequence[TextRow]) -> LabelReading:
-    targets: list[Label] = [None if row.label is None else _real(row) for row in rows]
+def _numbers(rows: Sequence[TextRow], probability: bool) -> LabelReading:
+    """The labels as numbers. probability: whether the head gives one, so that true is 1 and false is 0."""
+    targets: list[Label] = [None if row.label is None else _real(row, probability) for row in rows]
     found = [float(target) for target in targets if isinstance(target, (int, float))]
     missing = len(rows) - len(found)
     rest = f"; {counted(missing, 'row has', 'rows have')} no label" if missing else ""
     mean = sum(value / len(found) for value in found)
     low, high = number(min(found)), number(max(found))
-    return LabelReading("numbers", targets, f"labels are numbers from {low} to {high}, mean {mean:.6g}{rest}")
+    written = f" (written with {_TRUTH})" if any(truth(row.label) is not None for row in rows) else ""
+    return LabelReading("numbers", targets, f"labels are numbers{written} from {low} to {high}, mean {mean:.6g}{rest}")
 
 
-def _real(row: TextRow) -> float:
-    found = real(row.label)
-    if found is not None:
-        return found
-    said = f"{row.where}: label {_raw(row.label)} is not a number, and the model is a regression"
+def _real(row: TextRow, probability: bool) -> float:
+    said = truth(row.label) if probability else None
+    found = real(row.label) if said is None else float(said)
+    if found is None:
+        _refuse_number(row, probability)
+    return found
+
+
+def _refuse_number(row: TextRow, probability: bool) -> NoReturn:
+    """Raises DataError for a label that is no number."""
+    head = "head gives a probability" if probability else "model is a regression"
+    said = f"{row.where}: label {_raw(row.label)} is not a number, and the {head}"
     text = row.label.strip() if isinstance(row.label, str) else ""
     if "," in text and real(text.replace(",", ".")) is not None:
         raise DataError(f"{said}; write a decimal point, not a comma")
+    if probability:
+        raise DataError(f"{said}; write a number from 0 to 1, or true or false")
+    if truth(row.label) is not None:
+        raise DataError(f"{said}; write 1 for true and 0 for false if these are its numbers")
     raise DataError(f"{said}; write a finite number with a decimal point")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from pgb_core.errors import DataError
 QUESTIONS = "questions"
 _JSON = (".json", ".jsonl", ".ndjson")
 _FASTTEXT = "__label__"
+_TIGHT = re.compile(r",(?! )")  # a comma without a blank behind it
+_SMALL = re.compile(r"[-+]?[0-9]{1,2}")
 _TABLES = (".tsv", ".csv")
 _OTHER = {
     ".arrow": "an Arrow file",
@@ -146,7 +149,8 @@ def _refuse_table(path: Path, lines: list[str]) -> None:
 def _has_cells(lines: list[str], mark: str) -> bool:
     """Whether all lines have as many tabs, or each has one of a few words before the first mark or behind the last.
 
-    A word, a comma and a blank begin a sentence, such as "Hello, I have a question".
+    A word, a comma and a blank begin a sentence, such as "Hello, I have a question". Where a blank is behind every
+    comma, a word behind the last may end a text, such as "12 Main St, Springfield, IL"; a small number is a label.
     """
     if not all(mark in line for line in lines):
         return False
@@ -155,5 +159,7 @@ def _has_cells(lines: list[str], mark: str) -> bool:
     before = {line.partition(mark)[0].strip() for line in lines}
     behind = {line.rpartition(mark)[2].strip() for line in lines}
     sentences = mark == "," and all(line.partition(mark)[2].startswith(" ") for line in lines)
+    if mark == "," and not any(_TIGHT.search(line) for line in lines):
+        behind = behind if all(_SMALL.fullmatch(word) for word in behind) else set()
     ends = [behind] if sentences else [before, behind]
     return any(1 < len(words) <= len(lines) / 2 and all(len(word.split()) == 1 for word in words) for words in ends)

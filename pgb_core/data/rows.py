@@ -80,13 +80,14 @@ class Columns:
     """Which columns (of a table) or keys (of JSON) hold what. What is not named is found by ordinary names.
 
     Several `label` columns hold 0 or 1, one for each label of a multi-label head. unlabelled: a source that lacks
-    the label columns is read without labels.
+    the label columns is read without labels. texts_alone: no column is read as a label.
     """
 
     text: str | None = None
     pair: str | None = None
     label: tuple[str, ...] = ()
     unlabelled: bool = False
+    texts_alone: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.text or self.pair or self.label)

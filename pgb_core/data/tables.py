@@ -6,6 +6,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ _AROUND = (  # what a whole column has around its cells, by the separator; what 
     ),
 )
 _PARTED = re.compile(r'"[^"]*"([;\t|])')  # a header in quotes, with another mark than a comma behind the first name
+_MOST_RAGGED = 0.001  # share of rows with more or fewer cells than the header; GLUE's QQP has a few
+_RAGGED_FROM = 1000  # rows, below which there may be none
 _COLA = ("source", "label", "note", "sentence")
 
 
@@ -63,17 +66,60 @@ def read_table(path: Path) -> Records:
         about = " without a header, read as CoLA's"
     else:
         names = _named(header, where)
+    ragged: list[_Ragged] = []
     for at, row in parsed:
         if len(row) != len(names):
-            raise DataError(
-                f"{at}: {counted(len(row), 'column')} where the header has {len(names)}; "
-                f"{_ragged(lines, delimiter, len(row) - len(names), row[0] if not rows else '')}"
-            )
+            first = row[0] if not rows else ""
+            ragged.append(_Ragged(at, len(row), 1 + sum(cell.count("\n") for cell in row), first))
+            _refuse_ragged(ragged, len(lines), lines, delimiter, len(names))
+            continue
         if not about and [row[0].removeprefix("\ufeff"), *row[1:]] == header:
             raise DataError(f"{at}: the header stands here again, as in files that were joined; remove this line")
         rows.append(Record(dict(zip(names, row, strict=True)), at))
+    _refuse_ragged(ragged, len(rows) + len(ragged), lines, delimiter, len(names))
     _check_quotes(names, rows, delimiter)
-    return Records(str(path), names, rows, about, _quoted(path, rows) if delimiter == "\t" else ())
+    warnings = (*_left_out(path, ragged, len(rows)), *(_quoted(path, rows) if delimiter == "\t" else ()))
+    return Records(str(path), names, rows, about, warnings)
+
+
+@dataclass(frozen=True)
+class _Ragged:
+    """A row with more or fewer cells than the header: where it begins, how many cells and lines it has.
+
+    first: its first cell if no row was read before; empty in other rows.
+    """
+
+    where: str
+    cells: int
+    lines: int
+    first: str
+
+
+def _refuse_ragged(ragged: list[_Ragged], rows: int, lines: list[str], delimiter: str, cells: int) -> None:
+    """Raises DataError at the first of these rows unless they are few. rows: of the file, or its lines at most.
+
+    A quote that is not closed makes one row of many, so their lines count.
+    """
+    lost = sum(row.lines for row in ragged)
+    if not lost or (rows >= _RAGGED_FROM and lost <= _MOST_RAGGED * rows):
+        return
+    row = ragged[0]
+    few = f" (at most {_MOST_RAGGED:.1%} of the rows may differ)" if rows >= _RAGGED_FROM else ""
+    raise DataError(
+        f"{row.where}: {counted(row.cells, 'column')} where the header has {cells}{few}; "
+        f"{_remedy(lines, delimiter, row.cells - cells, row.first)}"
+    )
+
+
+def _left_out(path: Path, ragged: list[_Ragged], rows: int) -> tuple[str, ...]:
+    """A warning of the rows that are left out."""
+    if not ragged:
+        return ()
+    line, one = ragged[0].where.rpartition(":")[2], len(ragged) == 1
+    return (
+        f"{plain(path.name)}: {len(ragged):,} of {rows + len(ragged):,} rows {'is' if one else 'are'} left out, as "
+        f"{'it has' if one else 'they have'} more or fewer cells than the header; the first is at line {line}",
+    )
 
 
 def _check_quotes(names: tuple[str, ...], rows: list[Record], delimiter: str) -> None:
@@ -123,7 +169,7 @@ def _parted(where: str, mark: str) -> DataError:
     return DataError(f"{where}: its columns are parted by {said}; .csv has commas, .tsv has tabs: rename or rewrite it")
 
 
-def _ragged(lines: list[str], delimiter: str, more: int, first: str) -> str:
+def _remedy(lines: list[str], delimiter: str, more: int, first: str) -> str:
     """What to do with a row of more or fewer cells than the header.
 
     more: how many more. first: the first cell of the first row; empty in other rows.

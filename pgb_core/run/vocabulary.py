@@ -80,7 +80,7 @@ def _more(config: CommonConfig, report: Report) -> dict[str, str]:
     """The texts of --vocabulary-text, as `_texts` has them; none without it. Raises DataError."""
     if config.vocabulary_text is None:
         return {}
-    more = more_texts(config.vocabulary_text, Columns(config.text_column, config.pair_column, (), True))
+    more = more_texts(config.vocabulary_text, Columns(config.text_column, config.pair_column))
     for told in more.notes:
         report.note(told)
     for doubt in more.warnings:
@@ -105,16 +105,17 @@ def _told(checkpoint: Checkpoint, small: Checkpoint, texts: int, report: Report)
 
 
 def more_texts(place: str, columns: Columns = ORDINARY) -> Data:
-    """Texts, or questions with what they are about, whatever the model's task. Raises DataError.
+    """Texts, or questions with what they are about, whatever the model's task and the labels. Raises DataError.
 
     columns: of the texts, where the file has them; another file than those of the rows may name its columns otherwise.
     """
+    alone = Columns(columns.text, columns.pair, texts_alone=True)
     try:
-        return read_data(place, "texts", "train", columns)
+        return read_data(place, "texts", "train", alone)
     except DataError:
         for kind in ("texts", QUESTIONS):
             with suppress(DataError):
-                return read_data(place, kind, "train")
+                return read_data(place, kind, "train", Columns(texts_alone=True))
         raise
 
 

@@ -98,6 +98,63 @@ def test_labels_of_a_head_of_several_numbers_are_refused() -> None:
     assert read([None], ("a", "b", "c"), "regression").targets == [None]
 
 
+NLI = ("entailment", "neutral", "contradiction")
+
+
+@pytest.mark.parametrize(
+    ("given", "mark", "shown"),
+    [
+        (["neutral"], "-", "'-'"),
+        (["1"], " - ", "' - '"),
+        ([1, "2"], -1, "-1"),
+        (["0"], "-1", "'-1'"),
+        ([1.0], -1.0, "-1"),
+    ],
+)
+def test_a_few_marks_of_no_label_are_read_as_none(given: list[object], mark: object, shown: str) -> None:
+    """As SNLI has them, in its own files and on the hub; where they are many the first is named as any wrong label."""
+    found = read([*given, mark, *given * 19], NLI)
+    assert [n for n, target in enumerate(found.targets) if target is None] == [len(given)]
+    assert found.sentence.endswith(f"; 1 row has no label ({shown} stands for none)")
+    with pytest.raises(DataError, match=rf"f\.csv:{2 + len(given)}: label {shown} "):
+        read([*given, mark, mark, mark, *given * 19], NLI)
+
+
+@pytest.mark.parametrize(
+    ("given", "mark", "labels", "kind"),
+    [
+        ("good", "-1", MOOD, None),
+        ("neutral", -1, NLI, None),
+        ("a", "-", ("a", "b"), MANY),
+        (0, -1, ("a", "b"), MANY),
+        (1.5, "-", ("score",), "regression"),
+    ],
+)
+def test_a_mark_of_no_label_is_one_where_it_can_be_nothing_else(
+    given: object, mark: object, labels: tuple[str, ...], kind: str | None
+) -> None:
+    """Beside names -1 is a wrong label, and with several labels a row may have none of them."""
+    with pytest.raises(DataError, match=r"f\.csv"):
+        read([given] * 40 + [mark], labels, kind)
+
+
+@pytest.mark.parametrize("declared", [None, "single_label_classification"])
+def test_truth_values_are_probabilities(declared: str | None) -> None:
+    """Of a head of one output that is no regression, as a reranker's; the reading is said."""
+    found = read([True, "False", 0.5, None], ("LABEL_0",), declared)
+    assert found.targets == [1.0, 0.0, 0.5, None]
+    assert found.sentence == (
+        "labels are numbers (written with true for 1, false for 0) from 0 to 1, mean 0.5; 1 row has no label"
+    )
+
+
+def test_a_label_that_is_named_as_a_mark_is_that_label() -> None:
+    """And -1 is a number of a regression."""
+    assert read(["+"] * 40 + ["-"], ("+", "-")).targets[-1] == 1
+    assert read(["1"] * 40 + ["-1"], ("-1", "0", "1")).targets[-1] == 0
+    assert read([1.5] * 40 + [-1], ("score",), "regression").targets[-1] == -1.0
+
+
 def test_minus_one_alone_is_no_label_of_a_regression_either() -> None:
     """As in the test set of STS-B. Among other numbers it is a number."""
     assert read([-1.0, "-1.0"], ("score",), "regression").targets == [None, None]
@@ -168,7 +225,8 @@ def test_minus_one_alone_is_no_label_of_a_regression_either() -> None:
         ([float("inf")], ("score",), "regression", "infinity is not a number"),
         (["1e400"], ("score",), None, "'1e400' is not a number"),
         ([10**400], ("score",), None, "is not a number"),
-        ([True], ("score",), None, "true is not a number"),
+        ([True], ("score",), "regression", "true is not a number, and the model is a regression; write 1 for true and"),
+        (["yes"], ("score",), None, "'yes' is not a number, and the head gives a probability; write a number from 0"),
         (["1_000"], ("score",), None, "is not a number"),
         (["4e38"], ("score",), None, "'4e38' is not a number"),
         ([[1, 2]], ("score",), None, "is not a number"),

@@ -263,6 +263,75 @@ def test_a_row_without_a_label_is_named_before_the_work(tmp_path: Path) -> None:
         reading.read(str(tmp_path / "b.csv"), MOODS, reading.Options(), Heard(), labelled="--train")
 
 
+@pytest.mark.parametrize("purpose", ["--train", reading.EVALUATION])
+@pytest.mark.parametrize("absent", ['{"text": "b", "label": ""}', '{"text": "b"}', '{"text": "b", "label": "-"}'])
+def test_a_few_rows_without_a_label_are_left_out(purpose: str, absent: str, tmp_path: Path) -> None:
+    """Counted, with the first; above 5% the first is refused. Nothing is learned of them."""
+    path, row = tmp_path / "a.jsonl", '{"text": "a", "label": "good"}\n'
+    path.write_text(row * 12 + f"{absent}\n" + row * 7)
+    told = Heard()
+    found = reading.read(str(path), MOODS, reading.Options(), told, labelled=purpose)
+    assert found.targets == [1] * 19
+    assert {text for row in found.rows for text in row.texts} == {"a"}
+    assert told.warnings == [f"a.jsonl: 1 of 20 rows is left out, as it has no label; the first is {path}:13"]
+    assert "1 row has no label" in told.notes[-1]
+    path.write_text(row * 12 + f"{absent}\n" * 2 + row * 7)
+    with pytest.raises(DataError, match=r"a\.jsonl:13: (no label; .* at most 5% may be left out|label '-' is not)"):
+        reading.read(str(path), MOODS, reading.Options(), Heard(), labelled=purpose)
+
+
+def test_a_row_that_may_have_none_of_several_labels_is_not_left_out(tmp_path: Path) -> None:
+    """An empty cell may mean that; a row without a number is left out."""
+    path = tmp_path / "a.csv"
+    path.write_text("text,label\n" + "a,1\n" * 40 + "b,\n")
+    several = Subject(TASKS["classification"], MOODS.labels, "multi_label_classification")
+    with pytest.raises(DataError, match=r"a\.csv:42: no label; .*; for none of the labels write 0 for each, or \[\]"):
+        reading.read(str(path), several, reading.Options(), Heard(), labelled="--train")
+    stars = Subject(TASKS["classification"], ("stars",), "regression")
+    assert reading.read(str(path), stars, reading.Options(), Heard(), labelled="--train").targets == [1.0] * 40
+
+
+@pytest.mark.parametrize(
+    ("given", "subject", "why"),
+    [
+        ({"label": "good", "score": 0.9}, MOODS, "'label', 'score' could each be the label; say --label-column"),
+        ({"label": {"id": 1}}, MOODS, "the label holds an object"),
+        ({"category": "sports"}, MOODS, "label 'sports' is not one of the checkpoint's"),
+        ({"label": 2}, MOODS, "label 2 is not one of the checkpoint's"),
+        ({"score": 3.8}, Subject(TASKS["classification"], ("LABEL_0",), None), "a label is 3.8, and the head gives"),
+        ({"label": 1}, Subject(TASKS["classification"], ("a", "b", "c"), "regression"), "the head gives 3 numbers"),
+        ({"label": "1"}, Subject(TASKS["classification"], ("1", "0"), None), "can be read as names or as ids"),
+    ],
+)
+def test_labels_that_nobody_needs_and_that_cannot_be_read_are_left(
+    given: dict[str, object], subject: Subject, why: str, tmp_path: Path
+) -> None:
+    """With a warning that says why; where the caller names them, or labels are needed, the file is refused."""
+    path = tmp_path / "log.jsonl"
+    path.write_text(json.dumps({"text": "a", **given}) + "\n")
+    told, free = Heard(), reading.Options(Columns(unlabelled=True))
+    found = reading.read(str(path), subject, free, told)
+    assert (found.targets, [row.texts for row in found.rows]) == ([None], [("a",)])
+    assert told.notes[-1] == "log.jsonl: labels are not used"
+    (warning,) = told.warnings
+    assert warning.startswith("log.jsonl: is read without labels, as none are needed here: ")
+    assert why in warning
+    assert "--label-column" in warning
+    named = reading.Options(Columns(label=(next(iter(given)),), unlabelled=True))
+    for options, purpose in ((named, ""), (free, "--train")):
+        if options is free or "could each" not in why:
+            with pytest.raises(DataError):
+                reading.read(str(path), subject, options, Heard(), labelled=purpose)
+
+
+def test_texts_that_cannot_be_read_are_refused_whatever_the_labels(tmp_path: Path) -> None:
+    """Also where no label is needed."""
+    path = tmp_path / "log.csv"
+    path.write_text("text,label,score\n ,good,1\na,good,1\n")
+    with pytest.raises(DataError, match=r"log\.csv:2: the text 'text' is empty"):
+        reading.read(str(path), MOODS, reading.Options(Columns(unlabelled=True)), Heard())
+
+
 def test_questions_take_no_columns_and_no_reading(tmp_path: Path) -> None:
     """Both are refused by name."""
     for options, said in (

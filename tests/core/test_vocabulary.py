@@ -259,6 +259,17 @@ def test_more_texts_are_in_the_column_that_is_named(tmp_path: Path) -> None:
         used.more_texts(str(tmp_path / "absent.csv"), columns)
 
 
+def test_more_texts_have_labels_that_nobody_reads(tmp_path: Path) -> None:
+    """As a log of answers has: two columns that could be one, or an object, in a file with other columns too."""
+    path = tmp_path / "log.jsonl"
+    for labels in ({"label": "POSITIVE", "score": 0.98}, {"label": {"id": 1}}):
+        path.write_text(json.dumps({"text": "this one", **labels}) + "\n")
+        for columns in (Columns(), Columns("text"), Columns("body")):
+            found = used.more_texts(str(path), columns)
+            assert [row.texts for row in found.rows] == [("this one",)]
+            assert "text from 'text', no label; 'label'" in found.notes[0]
+
+
 def test_more_texts_may_be_questions(tmp_path: Path) -> None:
     """With what they are about; what is neither is refused as texts are."""
     path = tmp_path / "more.json"
