@@ -23,7 +23,7 @@ class Connections(Generic[Some]):
     idle: connections that wait for nothing, longest first. unread: connections whose answers are not fetched and fill
     the buffer, longest first. held: by client, the connections that it alone keeps busy, longest first: the rest of a
     body has to come, or answers have to be fetched. leaving: connections that had to go, and are not closed yet. ahead:
-    bytes of bodies whose requests wait for the answers before them.
+    bytes of requests that wait for the answers before them.
     """
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ from uvicorn.server import ServerState
 
 from service.http.client import EXTENSION
 from service.http.connections import Connections
-from service.http.exchange import CycleClient, Together
+from service.http.exchange import CycleClient, Together, forget, waiting_bytes
 from service.observe import logs
 from service.observe.instruments import Instruments
 
@@ -36,6 +36,7 @@ _FEW_WAITING = 8  # with more, nothing is read until one is answered
 _MOST_DROPPED = 4 << 20
 _BLANKS = b" \t"
 _PIECE = 32  # bytes that each piece counts for, however short it is
+_REQUEST, _HEADER = 4096, 128  # bytes of memory that a request and each of its headers take beside what was sent
 _ONCE = frozenset((b"host", b"transfer-encoding", b"content-encoding"))  # more than one of them is an error
 _HEAD_ENDS = b"\r\n\r\n"
 # The header of an offer of another protocol, such as h2c. It is hidden from the parser, which would otherwise take
@@ -68,7 +69,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._shared = _SHARED.setdefault(self.server_state, Connections())
         self._whose: tuple[str, str] = ("", "")  # the owner of a key or an address, and which of both
         self._held = False  # see `Connections`
-        self._ahead = 0  # bytes of bodies whose requests wait for the answers before them
+        self._ahead = 0  # bytes of requests that wait for the answers before them
         self._hear: WeakMethod[Callable[[str], None]] = WeakMethod(self._owned)
         self._dropped = 0
         self._last_word: bytes | None = None  # once it is set, nothing more is read as requests
@@ -99,7 +100,10 @@ class BoundedProtocol(HttpToolsProtocol):
                 left: Any = cycle.scope["extensions"][EXTENSION]
                 left.leave()
         super().connection_lost(exc)
+        for cycle, _ in self.pipeline:
+            forget(cycle)
         self.pipeline.clear()
+        self._cycles.clear()
         self._count_ahead()
 
     def shutdown(self) -> None:
@@ -168,14 +172,16 @@ class BoundedProtocol(HttpToolsProtocol):
         wrong = coded or len(set(once)) < len(once) or not (old or b"host" in once)
         while self._cycles and self._cycles[0].response_complete:
             self._cycles.popleft()
+        # A path is held twice, and once escapes are undone a character may take 4 bytes.
+        taken = size + len(self.url) * (4 if b"%" in self.url else 1) + _HEADER * len(self.headers) + _REQUEST
         if size > self.max_head_bytes or len(self.headers) > _MOST_HEADERS:
             self._stop(_TOO_LARGE)
         elif wrong or self.parser.should_upgrade():
             self._stop(_BAD)
-        elif len(self._cycles) >= _MOST_WAITING:
+        elif len(self._cycles) >= _MOST_WAITING or (self._cycles and self._lacks(taken)):
             self._stop(_TOO_MANY)
         else:
-            client = CycleClient(self._hear)
+            client = CycleClient(self._hear, taken)
             told: dict[str, Any] = {EXTENSION: client}
             self.scope["extensions"] = told
             if self._cycles:
@@ -191,6 +197,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self.cycle.transport = self._together  # type: ignore[assignment]
             self._cycles.append(self.cycle)
             self._shared.works(self)
+            if self.pipeline:
+                self._count_ahead()
+            self.url, self.headers, self.scope = b"", [], {}  # type: ignore[typeddict-item]  # the cycle has them
 
     def on_body(self, body: bytes) -> None:
         """Take a part of a body, unless the request was refused."""
@@ -200,7 +209,7 @@ class BoundedProtocol(HttpToolsProtocol):
             super().on_body(body)
             if self.pipeline:
                 self._count_ahead()
-                if self._ahead > self.max_unsent_bytes - self._shared.ahead:
+                if self._lacks(0):
                     self._refuse(_TOO_MANY)
                     raise _RefusedError
 
@@ -225,13 +234,15 @@ class BoundedProtocol(HttpToolsProtocol):
                 )
 
     def on_response_complete(self) -> None:
-        """Free the body of a request that was refused before its body was read. The connection would keep it until the
-        next request."""
+        """Free what was answered. The connection would keep it until the next request, with the body if that was not
+        read."""
         self._together.flush()
         for cycle in self._cycles:
             if not cycle.response_complete:
                 break
-            cycle.body = bytearray()
+            forget(cycle)
+        while len(self._cycles) > 1 and self._cycles[0].response_complete:
+            self._cycles.popleft()
         super().on_response_complete()
         self._count_ahead()
         if self._cycles[-1].response_complete:
@@ -295,9 +306,13 @@ class BoundedProtocol(HttpToolsProtocol):
             self._shared.frees(self)
 
     def _count_ahead(self) -> None:
-        """Count the bodies that `Bodies` does not count yet, as their requests have not begun."""
-        before, self._ahead = self._ahead, sum([len(cycle.body) for cycle, _ in self.pipeline])
+        """Count the requests that have not begun: their heads, and their bodies, which `Bodies` does not count yet."""
+        before, self._ahead = self._ahead, sum([waiting_bytes(cycle) for cycle, _ in self.pipeline])
         self._shared.ahead += self._ahead - before
+
+    def _lacks(self, more: int) -> bool:
+        """Whether there is no room for `more` bytes of requests that wait."""
+        return self._ahead + more > self.max_unsent_bytes - self._shared.ahead - more
 
     def _owned(self, owner: str) -> None:
         """From now on the connection counts as one of this owner's."""
@@ -371,6 +386,7 @@ class BoundedProtocol(HttpToolsProtocol):
             broken.message_event.set()
             if self.pipeline and self.pipeline[0][0] is broken:
                 self.pipeline.popleft()
+                forget(broken)
                 self._count_ahead()
             if broken.response_started:
                 self._last_word = b""
