@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from service.http.client import EXTENSION
-from service.http.connections import Connections
+from service.http.connections import Connections, whose
 from service.http.exchange import CycleClient, Together, forget, waiting_bytes
 from service.observe import logs
 from service.observe.instruments import Instruments
@@ -78,7 +78,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock. If there are too many connections now, close one."""
         super().connection_made(transport)
-        self._whose = ("address", self.client[0] if self.client else "")
+        self._whose = ("address", whose(self.client[0]) if self.client else "")
         self._together = Together(transport, WeakMethod(self._end))
         self._start_clock()
         self._shared.rests(self)
