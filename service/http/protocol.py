@@ -17,6 +17,7 @@ from httptools import HttpParserError
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from service.http.body import declared
 from service.http.client import EXTENSION
 from service.http.connections import Connections, whose
 from service.http.exchange import CycleClient, Together, forget, waiting_bytes
@@ -40,8 +41,8 @@ _REQUEST, _HEADER = 4096, 128  # bytes of memory that a request and each of its 
 _ONCE = frozenset((b"host", b"transfer-encoding", b"content-encoding"))  # more than one of them is an error
 _HEAD_ENDS = b"\r\n\r\n"
 # The header of an offer of another protocol, such as h2c. It is hidden from the parser, which would otherwise take
-# the offer as accepted and read the body that follows as another request.
-_OFFER, _HIDDEN = re.compile(rb"\r\nupgrade", re.IGNORECASE), b"\r\nx-offer"
+# the offer as accepted and read the body that follows as another request. Behind an empty line it is no header.
+_OFFER, _HIDDEN = re.compile(rb"(?<!\r\n)\r\nupgrade", re.IGNORECASE), b"\r\nx-offer"
 _OVERLAP = len(_HIDDEN) - 1
 
 
@@ -60,6 +61,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = True  # or between two requests
         self._frames = 0  # bytes of this request that are not body, plus _PIECE for each piece
         self._body_bytes = 0
+        self._length: int | None = 0  # of the body, as the head says; None for chunks
         self._blanks = 0  # of this head, around the values of its headers
         self._tail = b""  # the last bytes that came, but for those up to the end of a head
         self._timer: asyncio.TimerHandle | None = None
@@ -128,11 +130,10 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._frames += len(data) + _PIECE
         self._start_clock()
-        parsed = self._without_offer(data) if self._in_head else data
-        self._tail = (self._tail + data[-_OVERLAP:])[-_OVERLAP:].rpartition(_HEAD_ENDS)[2]
+        tail, self._tail = self._tail, (self._tail + data[-_OVERLAP:])[-_OVERLAP:].rpartition(_HEAD_ENDS)[2]
         self._unset_keepalive_if_required()
         try:
-            self.parser.feed_data(parsed)
+            self._feed(tail + data, len(tail))
         except HttpParserError:  # it is not HTTP, or a refusal stopped the parser
             self._refuse(_BAD)
         if self._frames > self.max_head_bytes + self._body_bytes:
@@ -158,6 +159,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """A head ends. A head that came in a single piece is measured here."""
         self._in_head = False
+        self._length = declared(dict(self.headers))
         self._stop_clock()
         self._start_clock()
         size = len(self.url) + self._blanks
@@ -285,14 +287,40 @@ class BoundedProtocol(HttpToolsProtocol):
         super().timeout_keep_alive_handler()
         self._hurry()
 
-    def _without_offer(self, data: bytes) -> bytes:
-        """The next piece of a head, with an offer hidden, and what follows the head as it is. Both the offer and the
-        end of the head may have begun in the piece before."""
-        seen = self._tail + data
-        if b"pgrade" not in seen.lower():
-            return data
-        head, end, rest = seen.partition(_HEAD_ENDS)
-        return (_OFFER.sub(_HIDDEN, head) + end + rest)[len(self._tail) :]
+    def _feed(self, seen: bytes, fed: int) -> None:
+        """Hand what came to the parser, with the offers in its heads hidden. fed: bytes that the parser has already: an
+        offer, or the end of what is before it, may have begun in the piece before.
+
+        Before each offer the parser is halted behind the last head, and behind the body of that. Then it is known
+        whether the offer is in a head.
+        """
+        offer = _OFFER.search(seen) if self._whole_body(fed) < len(seen) and b"pgrade" in seen.lower() else None
+        while offer is not None:
+            begins = offer.start()
+            blank = seen.rfind(_HEAD_ENDS, 0, begins)
+            if blank >= 0:
+                fed = self._feed_until(seen, fed, blank + len(_HEAD_ENDS))
+            fed = self._feed_until(seen, fed, min(begins, self._whole_body(fed)))
+            if self._in_head or self._length is None:
+                blank = seen.find(_HEAD_ENDS, begins)  # no head begins before that
+                ends = blank if blank >= 0 else len(seen)
+            else:
+                ends = self._whole_body(fed)
+            if self._in_head:
+                seen = seen[:begins] + _OFFER.sub(_HIDDEN, seen[begins:ends]) + seen[ends:]
+            offer = _OFFER.search(seen, ends)
+        self._feed_until(seen, fed, len(seen))
+
+    def _feed_until(self, seen: bytes, fed: int, end: int) -> int:
+        """Hand over what is before `end`, and return how much the parser has then."""
+        if end > fed:
+            self.parser.feed_data(seen[fed:end])
+        return max(fed, end)
+
+    def _whole_body(self, fed: int) -> int:
+        """Where the body ends that the parser is in, if its head says its length."""
+        left = 0 if self._in_head or self._length is None else self._length - self._body_bytes
+        return fed + left
 
     def _hold(self) -> None:
         """Tell whether the client alone keeps this connection busy: by a body that has to come, with no whole request
