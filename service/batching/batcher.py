@@ -266,9 +266,10 @@ class Batcher(Generic[Item, Result]):
         try:
             self._run_all()
         except BaseException as error:
-            jobs, loop = self._reset(error, thread_ends=True), self._loop
-            for job in jobs if loop is not None else ():
-                loop.call_soon_threadsafe(settle, job.future, RuntimeFailed(_BROKE))
+            jobs = self._reset(error, thread_ends=True)
+            if self._loop is not None:
+                for job in jobs:
+                    self._loop.call_soon_threadsafe(settle, job.future, RuntimeFailed(_BROKE))
 
     def _reset(self, error: BaseException, thread_ends: bool = False) -> list[_Job[Item, Result]]:
         """What chooses or runs batches broke: nothing runs now. The jobs that wait, whose inputs leave the queue."""
