@@ -23,12 +23,14 @@ from service.batching.queue import Announced, Cost, Limits, Queue
 from service.batching.threads import started
 from service.batching.waiting import Entry
 from service.errors import ENDING, DeadlineExceeded, InputRejected, RuntimeFailed, ServiceError
+from service.observe import logs
 from service.observe.metrics import clock
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _CHECK_SECONDS = 1.0  # between two checks of a model whose inputs fail
 _STOP_SECONDS = 5.0  # for a run that was told to stop
+_BROKE = "the service failed while it ran a batch"
 
 
 @dataclass(eq=False, slots=True)
@@ -105,6 +107,7 @@ class Batcher(Generic[Item, Result]):
         self._changed = threading.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._jobs: set[_Job[Item, Result]] = set()  # that are admitted and have not ended
 
     @property
     def waiting_tokens(self) -> int:
@@ -226,6 +229,7 @@ class Batcher(Generic[Item, Result]):
             if not here and self._thread is None:
                 self._thread, self._loop = started(self._work, "pgb-batch"), loop
             self._queue.admit(job.entries, clock(), body)
+            self._jobs.add(job)
             if here:
                 self._running = True
                 return True
@@ -237,6 +241,7 @@ class Batcher(Generic[Item, Result]):
         with self._changed:
             gone = [entry for entry in job.entries if self._queue.discard(entry)] if job.left else []
             self._queue.leave(job.flow, job.tokens)
+            self._jobs.discard(job)
             job.entries = []  # each of which holds the job
         self._save(gone, reason)
 
@@ -247,10 +252,42 @@ class Batcher(Generic[Item, Result]):
             observer.saved(reason, len(gone), tokens, tokens * self._queue.seconds_per_token)
 
     def _run_here(self) -> None:
-        while batch := self._next():
-            self._run_batch(batch, _deliver)
+        try:
+            while batch := self._next():
+                self._run_batch(batch, _deliver)
+        except BaseException as error:
+            for job in self._reset(error):
+                settle(job.future, RuntimeFailed(_BROKE))
+            if isinstance(error, ENDING):
+                raise
 
     def _work(self) -> None:
+        """The thread's work. If it breaks, whoever waits is told, and the next request starts another thread."""
+        try:
+            self._run_all()
+        except BaseException as error:
+            jobs = self._reset(error, thread_ends=True)
+            if self._loop is not None:
+                for job in jobs:
+                    self._loop.call_soon_threadsafe(settle, job.future, RuntimeFailed(_BROKE))
+
+    def _reset(self, error: BaseException, thread_ends: bool = False) -> list[_Job[Item, Result]]:
+        """What chooses or runs batches broke: nothing runs now. The jobs that wait, whose inputs leave the queue."""
+        logs.LOGGER.error("unexpected", exc_info=error)
+        error.__traceback__ = None  # its frames hold a batch
+        with self._changed:
+            self._running, self._since = False, None
+            if thread_ends:
+                self._thread = None
+            self.failures += 1
+            jobs = list(self._jobs)
+            for job in jobs:
+                for entry in job.entries:
+                    self._queue.discard(entry)
+            self._changed.notify()
+        return jobs
+
+    def _run_all(self) -> None:
         while True:
             with self._changed:
                 while self._running or not self._queue.count:

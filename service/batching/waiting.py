@@ -110,7 +110,7 @@ class Waiting(Generic[Item]):
             for flow, entries in list(self._by_size[size].items()):
                 if not self._fits(size, width, len(batch)):  # nor would it for the other flows, which may be many
                     break
-                for entry in list(islice(entries, self.budget // size + 1)):
+                for entry in list(islice(entries, self.budget // max(1, size) + 1)):
                     if (
                         entry.queued > latest
                         or self._turns.served(flow) + size > furthest

@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Generic, Protocol, TypeVar
+
+_NETWORK = 64  # bits of an IPv6 address that say whose it is: a host chooses the others as it likes
+
+
+def whose(address: str) -> str:
+    """The client of an address: a network of IPv6, or a single address of IPv4, also where IPv6 maps it."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:  # a socket that has none
+        return address
+    if found.version == 4:
+        return address
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.ip_network((int(found), _NETWORK), strict=False))
 
 
 class Connection(Protocol):
@@ -23,7 +39,7 @@ class Connections(Generic[Some]):
     idle: connections that wait for nothing, longest first. unread: connections whose answers are not fetched and fill
     the buffer, longest first. held: by client, the connections that it alone keeps busy, longest first: the rest of a
     body has to come, or answers have to be fetched. leaving: connections that had to go, and are not closed yet. ahead:
-    bytes of bodies whose requests wait for the answers before them.
+    bytes of requests that wait for the answers before them.
     """
 
     def __init__(self) -> None:

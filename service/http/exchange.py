@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from weakref import WeakMethod
+from typing import Any
+from weakref import WeakMethod, ref
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from service.http.client import EXTENSION
 from service.observe.metrics import clock
 
 _HEAD = b"HTTP/1.1 "
@@ -56,22 +58,34 @@ class Together:
 
 
 class CycleClient:
-    """See `Client`. cycle: uvicorn's name for a request and its answer; None until it begins. owned: told of the owner;
-    weak, so that a connection that is gone is freed at once."""
+    """See `Client`. owned: told of the owner; weak, so that a connection that is gone is freed at once. size: bytes of
+    memory that the head takes, about."""
 
-    __slots__ = ("_leave", "_owned", "cycle", "followed", "received")
+    __slots__ = ("_cycle", "_leave", "_owned", "followed", "received", "size")
 
-    def __init__(self, owned: WeakMethod[Callable[[str], None]]) -> None:
+    def __init__(self, owned: WeakMethod[Callable[[str], None]], size: int) -> None:
         self._owned = owned
+        self.size = size
         self.received = clock()
-        self.cycle: RequestResponseCycle | None = None
         self.followed = False
+        self._cycle: ref[RequestResponseCycle] | None = None
         self._leave: Callable[[], None] | None = None
+
+    @property
+    def cycle(self) -> RequestResponseCycle | None:
+        """uvicorn's name for a request and its answer; None until it begins. It holds this object, so it is held by
+        whom it concerns and not from here: it is freed at once when it is over."""
+        return self._cycle() if self._cycle is not None else None
+
+    @cycle.setter
+    def cycle(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = ref(cycle)
 
     @property
     def gone(self) -> bool:
         """Whether the client has left."""
-        return self.cycle is None or self.cycle.disconnected
+        cycle = self.cycle
+        return cycle is None or cycle.disconnected
 
     @property
     def waits(self) -> bool:
@@ -82,12 +96,14 @@ class CycleClient:
     @property
     def behind(self) -> bool:
         """Whether the client has not fetched its answers, and the buffer is full."""
-        return self.cycle is not None and self.cycle.flow.write_paused
+        cycle = self.cycle
+        return cycle is not None and cycle.flow.write_paused
 
     async def fetched(self) -> None:
         """Wait until the client has fetched its answers, or has left."""
-        if self.cycle is not None:
-            await self.cycle.flow.drain()
+        cycle = self.cycle
+        if cycle is not None:
+            await cycle.flow.drain()
 
     def whole(self) -> bytes | None:
         """The body as the next ASGI message would have it."""
@@ -108,8 +124,9 @@ class CycleClient:
     def watch(self, leave: Callable[[], None]) -> Callable[[], object]:
         """Go on reading the connection, so that its end is seen."""
         self._leave = leave
-        if self.cycle is not None:
-            self.cycle.flow.resume_reading()
+        cycle = self.cycle
+        if cycle is not None:
+            cycle.flow.resume_reading()
         return self._unwatch
 
     def _unwatch(self) -> None:
@@ -119,3 +136,21 @@ class CycleClient:
         """The client leaves."""
         if self._leave is not None:
             self._leave()
+
+
+def forget(cycle: RequestResponseCycle) -> None:
+    """Let go of the head and the body of a request that was answered, or that never begins, and of its connection."""
+    cycle.scope = {}  # type: ignore[typeddict-item]
+    cycle.body = bytearray()
+    cycle.on_response = _nothing
+
+
+def waiting_bytes(cycle: RequestResponseCycle) -> int:
+    """Bytes of memory of a request that has not begun, about."""
+    told: Any = cycle.scope["extensions"][EXTENSION]
+    size: int = told.size
+    return size + len(cycle.body)
+
+
+def _nothing() -> None:
+    pass

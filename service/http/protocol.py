@@ -17,9 +17,10 @@ from httptools import HttpParserError
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from service.http.body import declared
 from service.http.client import EXTENSION
-from service.http.connections import Connections
-from service.http.exchange import CycleClient, Together
+from service.http.connections import Connections, whose
+from service.http.exchange import CycleClient, Together, forget, waiting_bytes
 from service.observe import logs
 from service.observe.instruments import Instruments
 
@@ -36,11 +37,12 @@ _FEW_WAITING = 8  # with more, nothing is read until one is answered
 _MOST_DROPPED = 4 << 20
 _BLANKS = b" \t"
 _PIECE = 32  # bytes that each piece counts for, however short it is
+_REQUEST, _HEADER = 4096, 128  # bytes of memory that a request and each of its headers take beside what was sent
 _ONCE = frozenset((b"host", b"transfer-encoding", b"content-encoding"))  # more than one of them is an error
 _HEAD_ENDS = b"\r\n\r\n"
 # The header of an offer of another protocol, such as h2c. It is hidden from the parser, which would otherwise take
-# the offer as accepted and read the body that follows as another request.
-_OFFER, _HIDDEN = re.compile(rb"\r\nupgrade", re.IGNORECASE), b"\r\nx-offer"
+# the offer as accepted and read the body that follows as another request. Behind an empty line it is no header.
+_OFFER, _HIDDEN = re.compile(rb"(?<!\r\n)\r\nupgrade", re.IGNORECASE), b"\r\nx-offer"
 _OVERLAP = len(_HIDDEN) - 1
 
 
@@ -59,6 +61,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = True  # or between two requests
         self._frames = 0  # bytes of this request that are not body, plus _PIECE for each piece
         self._body_bytes = 0
+        self._length: int | None = 0  # of the body, as the head says; None for chunks
         self._blanks = 0  # of this head, around the values of its headers
         self._tail = b""  # the last bytes that came, but for those up to the end of a head
         self._timer: asyncio.TimerHandle | None = None
@@ -68,7 +71,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._shared = _SHARED.setdefault(self.server_state, Connections())
         self._whose: tuple[str, str] = ("", "")  # the owner of a key or an address, and which of both
         self._held = False  # see `Connections`
-        self._ahead = 0  # bytes of bodies whose requests wait for the answers before them
+        self._ahead = 0  # bytes of requests that wait for the answers before them
         self._hear: WeakMethod[Callable[[str], None]] = WeakMethod(self._owned)
         self._dropped = 0
         self._last_word: bytes | None = None  # once it is set, nothing more is read as requests
@@ -77,7 +80,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock. If there are too many connections now, close one."""
         super().connection_made(transport)
-        self._whose = ("address", self.client[0] if self.client else "")
+        self._whose = ("address", whose(self.client[0]) if self.client else "")
         self._together = Together(transport, WeakMethod(self._end))
         self._start_clock()
         self._shared.rests(self)
@@ -99,7 +102,10 @@ class BoundedProtocol(HttpToolsProtocol):
                 left: Any = cycle.scope["extensions"][EXTENSION]
                 left.leave()
         super().connection_lost(exc)
+        for cycle, _ in self.pipeline:
+            forget(cycle)
         self.pipeline.clear()
+        self._cycles.clear()
         self._count_ahead()
 
     def shutdown(self) -> None:
@@ -124,11 +130,10 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._frames += len(data) + _PIECE
         self._start_clock()
-        parsed = self._without_offer(data) if self._in_head else data
-        self._tail = (self._tail + data[-_OVERLAP:])[-_OVERLAP:].rpartition(_HEAD_ENDS)[2]
+        tail, self._tail = self._tail, (self._tail + data[-_OVERLAP:])[-_OVERLAP:].rpartition(_HEAD_ENDS)[2]
         self._unset_keepalive_if_required()
         try:
-            self.parser.feed_data(parsed)
+            self._feed(tail + data, len(tail))
         except HttpParserError:  # it is not HTTP, or a refusal stopped the parser
             self._refuse(_BAD)
         if self._frames > self.max_head_bytes + self._body_bytes:
@@ -154,6 +159,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """A head ends. A head that came in a single piece is measured here."""
         self._in_head = False
+        self._length = declared(dict(self.headers))
         self._stop_clock()
         self._start_clock()
         size = len(self.url) + self._blanks
@@ -168,14 +174,16 @@ class BoundedProtocol(HttpToolsProtocol):
         wrong = coded or len(set(once)) < len(once) or not (old or b"host" in once)
         while self._cycles and self._cycles[0].response_complete:
             self._cycles.popleft()
+        # A path is held twice, and once escapes are undone a character may take 4 bytes.
+        taken = size + len(self.url) * (4 if b"%" in self.url else 1) + _HEADER * len(self.headers) + _REQUEST
         if size > self.max_head_bytes or len(self.headers) > _MOST_HEADERS:
             self._stop(_TOO_LARGE)
         elif wrong or self.parser.should_upgrade():
             self._stop(_BAD)
-        elif len(self._cycles) >= _MOST_WAITING:
+        elif len(self._cycles) >= _MOST_WAITING or (self._cycles and self._lacks(taken)):
             self._stop(_TOO_MANY)
         else:
-            client = CycleClient(self._hear)
+            client = CycleClient(self._hear, taken)
             told: dict[str, Any] = {EXTENSION: client}
             self.scope["extensions"] = told
             if self._cycles:
@@ -191,6 +199,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self.cycle.transport = self._together  # type: ignore[assignment]
             self._cycles.append(self.cycle)
             self._shared.works(self)
+            if self.pipeline:
+                self._count_ahead()
+            self.url, self.headers, self.scope = b"", [], {}  # type: ignore[typeddict-item]  # the cycle has them
 
     def on_body(self, body: bytes) -> None:
         """Take a part of a body, unless the request was refused."""
@@ -200,7 +211,7 @@ class BoundedProtocol(HttpToolsProtocol):
             super().on_body(body)
             if self.pipeline:
                 self._count_ahead()
-                if self._ahead > self.max_unsent_bytes - self._shared.ahead:
+                if self._lacks(0):
                     self._refuse(_TOO_MANY)
                     raise _RefusedError
 
@@ -225,13 +236,15 @@ class BoundedProtocol(HttpToolsProtocol):
                 )
 
     def on_response_complete(self) -> None:
-        """Free the body of a request that was refused before its body was read. The connection would keep it until the
-        next request."""
+        """Free what was answered. The connection would keep it until the next request, with the body if that was not
+        read."""
         self._together.flush()
         for cycle in self._cycles:
             if not cycle.response_complete:
                 break
-            cycle.body = bytearray()
+            forget(cycle)
+        while len(self._cycles) > 1 and self._cycles[0].response_complete:
+            self._cycles.popleft()
         super().on_response_complete()
         self._count_ahead()
         if self._cycles[-1].response_complete:
@@ -274,14 +287,40 @@ class BoundedProtocol(HttpToolsProtocol):
         super().timeout_keep_alive_handler()
         self._hurry()
 
-    def _without_offer(self, data: bytes) -> bytes:
-        """The next piece of a head, with an offer hidden, and what follows the head as it is. Both the offer and the
-        end of the head may have begun in the piece before."""
-        seen = self._tail + data
-        if b"pgrade" not in seen.lower():
-            return data
-        head, end, rest = seen.partition(_HEAD_ENDS)
-        return (_OFFER.sub(_HIDDEN, head) + end + rest)[len(self._tail) :]
+    def _feed(self, seen: bytes, fed: int) -> None:
+        """Hand what came to the parser, with the offers in its heads hidden. fed: bytes that the parser has already: an
+        offer, or the end of what is before it, may have begun in the piece before.
+
+        Before each offer the parser is halted behind the last head, and behind the body of that. Then it is known
+        whether the offer is in a head.
+        """
+        offer = _OFFER.search(seen) if self._whole_body(fed) < len(seen) and b"pgrade" in seen.lower() else None
+        while offer is not None:
+            begins = offer.start()
+            blank = seen.rfind(_HEAD_ENDS, 0, begins)
+            if blank >= 0:
+                fed = self._feed_until(seen, fed, blank + len(_HEAD_ENDS))
+            fed = self._feed_until(seen, fed, min(begins, self._whole_body(fed)))
+            if self._in_head or self._length is None:
+                blank = seen.find(_HEAD_ENDS, begins)  # no head begins before that
+                ends = blank if blank >= 0 else len(seen)
+            else:
+                ends = self._whole_body(fed)
+            if self._in_head:
+                seen = seen[:begins] + _OFFER.sub(_HIDDEN, seen[begins:ends]) + seen[ends:]
+            offer = _OFFER.search(seen, ends)
+        self._feed_until(seen, fed, len(seen))
+
+    def _feed_until(self, seen: bytes, fed: int, end: int) -> int:
+        """Hand over what is before `end`, and return how much the parser has then."""
+        if end > fed:
+            self.parser.feed_data(seen[fed:end])
+        return max(fed, end)
+
+    def _whole_body(self, fed: int) -> int:
+        """Where the body ends that the parser is in, if its head says its length."""
+        left = 0 if self._in_head or self._length is None else self._length - self._body_bytes
+        return fed + left
 
     def _hold(self) -> None:
         """Tell whether the client alone keeps this connection busy: by a body that has to come, with no whole request
@@ -295,9 +334,13 @@ class BoundedProtocol(HttpToolsProtocol):
             self._shared.frees(self)
 
     def _count_ahead(self) -> None:
-        """Count the bodies that `Bodies` does not count yet, as their requests have not begun."""
-        before, self._ahead = self._ahead, sum([len(cycle.body) for cycle, _ in self.pipeline])
+        """Count the requests that have not begun: their heads, and their bodies, which `Bodies` does not count yet."""
+        before, self._ahead = self._ahead, sum([waiting_bytes(cycle) for cycle, _ in self.pipeline])
         self._shared.ahead += self._ahead - before
+
+    def _lacks(self, more: int) -> bool:
+        """Whether there is no room for `more` bytes of requests that wait."""
+        return self._ahead + more > self.max_unsent_bytes - self._shared.ahead - more
 
     def _owned(self, owner: str) -> None:
         """From now on the connection counts as one of this owner's."""
@@ -371,6 +414,7 @@ class BoundedProtocol(HttpToolsProtocol):
             broken.message_event.set()
             if self.pipeline and self.pipeline[0][0] is broken:
                 self.pipeline.popleft()
+                forget(broken)
                 self._count_ahead()
             if broken.response_started:
                 self._last_word = b""

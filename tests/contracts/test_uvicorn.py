@@ -21,7 +21,7 @@ OF_A_CONNECTION = (
 )
 OF_A_REQUEST = (
     *("body", "more_body", "response_started", "response_complete", "disconnected", "message_event"),
-    *("scope", "flow", "transport", "waiting_for_100_continue"),
+    *("scope", "flow", "transport", "waiting_for_100_continue", "on_response"),
 )
 
 

@@ -290,6 +290,11 @@ HTTP = [
     Wire("an offer of HTTP/2, with a body", (200,), (post(NATIVE, GOOD, *H2C),)),
     Wire("an offer of HTTP/2, with a body that looks like a request", (400,), (post(NATIVE, get(f"/{MARK}"), *H2C),)),
     Wire("an offer of HTTP/2, split over two pieces", (200,), halves(post(NATIVE, GOOD, *H2C), b"upgr")),
+    Wire(
+        "an offer of HTTP/2 behind a request, in the same piece",
+        (200, 200),
+        (post(NATIVE, GOOD) + post(NATIVE, GOOD, *H2C),),
+    ),
     Wire("an offer of a WebSocket", (200,), (get("/health", "connection: upgrade", "upgrade: websocket"),)),
     Wire("`Expect` of something unknown", (200,), (post(NATIVE, GOOD, f"expect: {MARK}"),)),
     Wire("a valid `X-Request-Id`, which is repeated", (200,), (get("/health", "x-request-id: a.b-c:1/2+3=4"),)),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from service.batching.batcher import Batcher, Cost, Limits
+from service.batching.queue import Queue
 from service.errors import DeadlineExceeded, InputRejected, Overloaded, RuntimeFailed, Unavailable
 from service.observe.metrics import clock
 from tests.service.faults import Full, Panic
@@ -292,6 +293,56 @@ def test_where_no_thread_starts_a_job_is_refused_whole_and_the_next_one_tries_ag
         await queue.close()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_inputs_of_no_tokens_run_like_others(alone: bool) -> None:
+    """Beside others and by themselves."""
+
+    async def scenario() -> None:
+        queue = batcher(Gate())
+        for items in (["", ""], ["", "abc", ""], ["abc"]):
+            found = await queue.submit(items, clock() + 5, alone=alone)
+            assert [ran.result for ran in found] == [item.upper() for item in items]
+        await queue.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("alone", "error"), [(True, RuntimeError("boom")), (False, RuntimeError("boom")), (False, SystemExit("boom"))]
+)
+def test_if_the_choice_of_batches_breaks_who_waits_is_told_and_the_next_one_is_answered(
+    alone: bool, error: BaseException, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As of a failed model, and long before the deadline; the log has the reason."""
+    take = Queue.take
+    broken = True
+
+    def breaks(queue: Queue[object], now: float) -> object:
+        if broken and queue.count > 1:
+            queue._waiting.take(now)  # as far as it comes
+            raise error
+        return take(queue, now)
+
+    monkeypatch.setattr(Queue, "take", breaks)
+
+    async def scenario() -> None:
+        nonlocal broken
+        queue = batcher(Gate())
+        begun = clock()
+        with pytest.raises(RuntimeFailed):
+            await queue.submit(["abc", "d" * 12, "e" * 12], clock() + 20, alone=alone)
+        assert clock() - begun < 10
+        assert (queue.failures, queue.waiting_inputs, queue.overdue(0.0)) == (1, 0, False)
+        broken = False
+        found = await queue.submit(["abc", "def"], clock() + 5)
+        assert [ran.result for ran in found] == ["ABC", "DEF"]
+        assert queue.failures == 0
+        await queue.close()
+
+    asyncio.run(scenario())
+    assert [record.getMessage() for record in caplog.records if record.name == "pgb"] == ["unexpected"]
 
 
 def test_a_deadline_takes_waiting_work_out_of_line() -> None:

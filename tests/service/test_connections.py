@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from service.http.connections import Connections
+import pytest
+
+from service.http.connections import Connections, whose
 
 
 @dataclass(eq=False)
@@ -54,3 +56,23 @@ def test_of_unread_answers_the_first_go_and_a_single_one_stays() -> None:
     assert shared.unfetched(70) == [first]
     assert shared.unfetched(0) == [second]
     assert shared.unfetched(0) == []
+
+
+@pytest.mark.parametrize(
+    ("address", "client"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("::ffff:c000:208", "192.0.2.8"),
+        ("2001:db8:1:2::7", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff:ffff:ffff:ffff", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::7", "2001:db8:1:3::/64"),
+        ("::1", "::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+        ("somewhere", "somewhere"),
+    ],
+)
+def test_a_host_with_a_network_of_ipv6_is_one_client(address: str, client: str) -> None:
+    """It has as many addresses as it likes; those of IPv4 are single ones."""
+    assert whose(address) == client

@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import pytest
 import uvicorn
+from uvicorn.server import ServerState
 
 from service.http.connections import Connections
 from service.http.protocol import BoundedProtocol
@@ -94,6 +96,26 @@ def connected(port: int, count: int, sent: bytes, source: str = "127.0.0.1") -> 
             with suppress(ConnectionError):  # it had to go
                 one.sendall(sent)
         yield found
+
+
+def test_connections_from_one_network_of_ipv6_count_together() -> None:
+    """Their addresses differ, but they can be one host's."""
+
+    async def scenario() -> list[tuple[str, str]]:
+        config = uvicorn.Config(application, log_config=None, lifespan="off")
+        state = ServerState()
+        found = []
+        for address in ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"):
+            connection = BoundedProtocol(config=config, server_state=state, app_state={})
+            transport = Mock()
+            transport.get_extra_info.return_value.getpeername.return_value = (address, 1, 0, 0)
+            connection.connection_made(transport)
+            connection._stop_clock()
+            found.append(connection._whose)
+        return found
+
+    first, second, third = asyncio.run(scenario())
+    assert first == second != third
 
 
 def answered(connection: socket.socket, sent: bytes) -> bytes:

@@ -37,6 +37,8 @@ from tests.service.hostile import (
     BODIES,
     BODY_BYTES,
     CHARACTERS,
+    CHUNK,
+    CHUNKED,
     DIALECTS,
     DOCUMENT,
     GOOD,
@@ -168,6 +170,37 @@ def test_an_offer_of_another_protocol_is_declined_wherever_its_head_is_cut(port:
     for pieces in (*cuts, [asked[at : at + 5] for at in range(0, len(asked), 5)]):
         replies = exchange(port, [get("/health"), 0.05, *pieces], 2, False)
         assert [reply.status for reply in replies] == [200, 200], pieces
+
+
+LIKE_AN_OFFER = b"a film\r\n\r\n a\r\nupgrade: b\r\nupgrade: c"
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        get("/health"),
+        get("/health", *H2C),
+        post(NATIVE, GOOD),
+        post(NATIVE, GOOD, *H2C),
+        CHUNKED + b"\r\n" + CHUNK + b"0\r\n\r\n",
+        CHUNKED + b"\r\n" + CHUNK + b"0\r\nx-a: b\r\n\r\n",
+        post(NATIVE, LIKE_AN_OFFER),
+        b"\r\n\r\n" + get("/health"),
+    ],
+    ids=["GET", "offer", "body", "offer with a body", "chunks", "trailers", "body like an offer", "empty lines"],
+)
+@pytest.mark.parametrize("offer", [get("/health", *H2C), post(NATIVE, GOOD, *H2C)], ids=["GET", "with a body"])
+def test_an_offer_behind_another_request_is_declined_wherever_both_are_cut(
+    port: int, before: bytes, offer: bytes
+) -> None:
+    """Also where both come in one piece, and others follow."""
+    every = before + offer * 2 + get("/health")
+    last = every.rindex(b"\r\nupgrade")
+    cuts = {0, len(before) // 2, *range(len(before) - 4, len(before) + 4), *range(last, last + 12)}
+    first = 400 if LIKE_AN_OFFER in before else 200
+    for cut in sorted(cuts):
+        replies = exchange(port, [piece for piece in (every[:cut], every[cut:]) if piece], 4, False)
+        assert [reply.status for reply in replies] == [first, 200, 200, 200], cut
 
 
 def test_a_text_that_looks_like_an_offer_is_read_as_it_is(port: int) -> None:

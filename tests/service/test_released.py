@@ -1,10 +1,12 @@
-"""With the collector of cycles off, no body outlives its request: the event loop need not stop to collect."""
+"""With the collector of cycles off, no head or body outlives its request: the event loop need not stop to collect."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import socket
+import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -13,15 +15,17 @@ from pathlib import Path
 
 import httpx
 import pytest
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from pgb_core.artifact import open_artifact
 from service.engine import Engine
 from service.observe import logs
 from service.settings import Settings
 from tests.service.faults import Held
-from tests.service.sockets import running, until
+from tests.service.sockets import LOOPS, held_until, listening, running, started, until
 
 SIZE, TIMES = 600_000, 6
+LONG = b"a" * 9_999
 JSON = {"content-type": "application/json"}
 TEXTS = ["the film " * 600] * 100
 
@@ -67,6 +71,59 @@ def encoded(encoding: str, body: bytes = b"a" * SIZE) -> bytes:
     head = ("POST /v1/classify HTTP/1.1", "host: a", "content-type: application/json")
     lines = (*head, f"content-encoding: {encoding}", f"content-length: {len(body)}", "", "")
     return "\r\n".join(lines).encode() + body
+
+
+def alive() -> int:
+    """Requests of uvicorn that are not freed yet."""
+    return sum(type(one) is RequestResponseCycle for one in gc.get_objects())
+
+
+def heads_held() -> int:
+    """Heads of requests that are not freed yet: each has a long value."""
+    return sum(type(one) is tuple and len(one) == 2 and one[1:] == (LONG,) for one in gc.get_objects())
+
+
+@LOOPS
+@pytest.mark.usefixtures("collector_off")
+@pytest.mark.parametrize("together", [1, 8])
+def test_no_head_of_an_answered_request_is_kept(loop: Callable[[], asyncio.AbstractEventLoop], together: int) -> None:
+    """However many came at once. An idle connection holds its last request without the head, a closed one nothing."""
+    one = b"GET / HTTP/1.1\r\nhost: a\r\nx-long: " + LONG + b"\r\n\r\n"
+
+    async def scenario() -> None:
+        server, place = await started()
+        reader, writer = await asyncio.open_connection(*place)
+        for _ in range(16 // together):
+            writer.write(one * together)
+            for _ in range(together):
+                await reader.readuntil(b"\r\n\r\nok")
+        await asyncio.sleep(0.1)
+        idle = alive(), heads_held()
+        writer.close()
+        await writer.wait_closed()
+        await asyncio.sleep(0.1)
+        closed = alive(), heads_held()
+        await server.shutdown()
+        assert (idle, closed) == ((1, 0), (0, 0))
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(scenario())
+
+
+@pytest.mark.usefixtures("collector_off")
+@pytest.mark.parametrize("body", [b"", b"content-length: 9\r\n\r\nabc"])
+def test_no_head_is_kept_of_requests_that_wait_when_their_client_leaves(body: bytes) -> None:
+    """Not even while the request before them goes on; the last one may have been refused, with a part of its body."""
+    go = threading.Event()
+    one = b"GET / HTTP/1.1\r\nhost: a\r\nx-long: " + LONG + b"\r\n"
+    with listening(held_until(go), {}, lifespan="off") as (port, server):
+        with socket.create_connection(("127.0.0.1", port), 10) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n" + (one + b"\r\n") * 5 + (one + body if body else b""))
+            until(lambda: heads_held() >= 5)
+        until(lambda: not server.server_state.connections)
+        until(lambda: heads_held() == 0, 5)
+        go.set()
+        until(lambda: alive() == 0, 5)
 
 
 REFUSED = {

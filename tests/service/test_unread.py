@@ -185,11 +185,17 @@ def ahead(server: uvicorn.Server) -> int:
     return sum(len(cycle.body) for one in every for cycle, _ in one.pipeline)
 
 
+def waiting(server: uvicorn.Server) -> int:
+    """Requests that wait for the answers before them."""
+    every: list[Any] = list(server.server_state.connections)
+    return sum(len(one.pipeline) for one in every)
+
+
 def test_bodies_that_come_before_the_answers_before_them_are_limited_together() -> None:
     """Who holds more of them than is left is refused; who holds little finds room; all are free in the end."""
     go = threading.Event()
     size = 20_000
-    limit = {"max_unsent_bytes": 3 * size}
+    limit = {"max_unsent_bytes": 4 * size}  # heads count, too
     with listening(held_until(go), limit, lifespan="off") as (port, server), ExitStack() as stack:
         stack.callback(go.set)
         *large, small = (stack.enter_context(socket.create_connection(("127.0.0.1", port), 20)) for _ in range(6))
@@ -204,6 +210,38 @@ def test_bodies_that_come_before_the_answers_before_them_are_limited_together() 
         assert {answer.count(b" 200 ") for answer in answers[2:-1]} == {1}
         assert all(b" 429 " in answer for answer in answers[2:-1])
         assert [answer.count(b" 200 ") for answer in (*answers[:2], answers[-1])] == [2, 2, 2]
+        assert _SHARED[server.server_state].ahead == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "more", "most"),
+    [
+        (b"GET /" + b"a" * 20_000, b"", 3),
+        (b"GET /%F0%9F%98%80" + b"a" * 20_000, b"", 1),
+        (b"GET /", b"a: " + b"a" * 20_000 + b"\r\n", 6),
+        (b"GET /", b"a:b\r\n" * 120, 7),
+    ],
+    ids=["a long path", "an escaped path", "a long header", "many headers"],
+)
+def test_heads_that_come_before_the_answers_before_them_are_limited_together(
+    line: bytes, more: bytes, most: int
+) -> None:
+    """With the memory that they take: that of many headers, or of an escaped path, is more than what was sent. A
+    connection holds at most half of 300 KB here."""
+    go = threading.Event()
+    one = line + b" HTTP/1.1\r\nhost: a\r\n" + more + b"\r\n"
+    with (
+        listening(held_until(go), {"max_unsent_bytes": 300_000}, lifespan="off") as (port, server),
+        ExitStack() as stack,
+    ):
+        stack.callback(go.set)
+        client = stack.enter_context(socket.create_connection(("127.0.0.1", port), 20))
+        client.sendall(ASK + one * 12)
+        until(lambda: waiting(server) == most)
+        assert 0 < _SHARED[server.server_state].ahead <= 150_000
+        go.set()
+        answers = b"".join(iter(lambda: client.recv(1 << 16), b""))
+        assert [answers.count(status) for status in (b" 200 ", b" 429 ")] == [1 + most, 1]
         assert _SHARED[server.server_state].ahead == 0
 
 

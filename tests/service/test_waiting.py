@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from service.batching.waiting import Entry, Waiting
 
-SIZES = st.lists(st.integers(1, 512), min_size=1, max_size=60)
+SIZES = st.lists(st.integers(0, 512), min_size=1, max_size=60)
 
 
 def filled(sizes: list[int], budget: int, launch: float, overtake: float = 1e9, begin: float = 0.0) -> Waiting[int]:
