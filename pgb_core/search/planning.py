@@ -113,9 +113,10 @@ def choose(
     if not any(picked[n].cost for n in mixing):
         costs = [option.cost for n in mixing for option in costed[n] if option.cost]
         if not costs:  # an option that keeps no importance is on no menu
-            raise PlanError(NOTHING_MATTERS.format(what="weight of attention", other="magnitude"))
+            none = not any(option.cost for menu in costed for option in menu)
+            raise PlanError(NOTHING_MATTERS.format(what="weight" + " of attention" * (not none), other="magnitude"))
         least = min(costs) / dense
-        raise PlanError(f"no plan keeps {keep:.1%} of the {budget}, and attention; use --keep {above(least):g} or more")
+        raise PlanError(f"no plan with attention keeps {keep:.1%} of the {budget}; use --keep {above(least):g} or more")
     choices = {
         Site(layer, role): choice
         for (layer, _), option in zip(found.sublayers, picked, strict=True)

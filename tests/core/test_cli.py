@@ -79,7 +79,7 @@ def test_mistakes_are_one_line_and_leave_nothing(
         ((model, "--train", texts, "--config", tmp_path / "absent.toml"), "cannot be read"),
         (
             (model, "--train", texts, "--trust-labels", "--keep", "0.011", "--structure", "disjoint", "--epochs", "0"),
-            "no plan keeps 1.1% of the weights; use --keep 0.",
+            "no plan with attention keeps 1.1% of the weights; use --keep 0.",
         ),
         ((model, "--train", texts), "the checkpoint contradicts the labels: accuracy 0."),
     ]

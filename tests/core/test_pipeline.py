@@ -63,7 +63,7 @@ def test_every_architecture_and_task_ends_in_a_verified_artifact(
         {"epochs": 0.0},
         {"keep": 1.0},
         {"keep": 0.05},
-        {"keep": 0.03, "structure": "disjoint"},
+        {"keep": 0.04, "structure": "disjoint"},
     ],
 )
 def test_every_setting_leads_to_an_artifact(

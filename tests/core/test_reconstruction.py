@@ -106,7 +106,7 @@ def test_as_many_inputs_stay_of_each_part_as_asked(least: int) -> None:
 def planned(model: Encoder, structure: str) -> tuple[Plan, dict[Site, Tensor]]:
     """A plan of half the weights by importance, and the importances."""
     importances = {site: linear.to_dense().detach().square() for site, linear in model.sites().items()}
-    found = planning.make_menus(importances, 16, planning.Search(table_of("int8").prices, structure, passes=1))
+    found = planning.make_menus(importances, 16, planning.Search(table_of("int8").counted(), structure, passes=1))
     return planning.choose(found, 0.5, "test", 16), importances
 
 
@@ -118,7 +118,7 @@ def test_as_much_stays_of_every_map_and_sublayers_err_less(structure: str) -> No
     moments = read_by_writers(model, list(batches(features(60), 200, 0)))
     weights = {site: model.sites()[site].to_dense().detach() for site in moments}
     found, changed, _ = reselected(plan, importances, moments, weights, RIDGE)
-    assert changed >= 4
+    assert changed >= 2
     assert found.stream == plan.stream
     for site, choice in plan.choices.items():
         assert found.choices[site].cost == choice.cost

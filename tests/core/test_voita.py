@@ -101,12 +101,12 @@ def test_a_run_with_heads_alone_is_resumed_and_its_artifact_answers(tmp_path: Pa
 
 def test_heads_alone_go_down_to_the_last(tmp_path: Path, texts: Path) -> None:
     """Where that is as near to the budget as they come, no neuron goes for the rest."""
-    small = {"num_hidden_layers": 2, "num_attention_heads": 24}  # half a head is less than what the neurons lack
+    small = {"num_hidden_layers": 2, "num_attention_heads": 24}
     model = checkpoint(tmp_path / "model", "bert", "classification", **small)
-    done = compress(settings(model, tmp_path / "small", texts, method="voita", structure="heads", keep=0.66))
+    done = compress(settings(model, tmp_path / "small", texts, method="voita", structure="heads", keep=0.665))
     plan = Plan.from_json(done.plan.read_text("utf-8"))
-    for n in range(2):
-        assert [len(plan.layer(n)[role].rows) for role in (Role.VALUE, Role.FFN_IN)] == [0, 384]
+    assert sorted(len(plan.layer(n)[Role.VALUE].rows) for n in range(2)) == [0, 4]
+    assert all(len(plan.layer(n)[Role.FFN_IN].rows) == 384 for n in range(2))
 
 
 def test_without_epochs_there_is_nothing_to_learn_from() -> None:

@@ -188,7 +188,7 @@ def test_attention_stays_in_a_layer_however_little_it_matters() -> None:
     plan = planning.choose(made, 0.2, "test", HEAD_DIM)
     assert plan.attends
     assert plan.cost / plan.dense_cost <= 0.2
-    with pytest.raises(PlanError, match=r"no plan keeps 0.1% of the weights, and attention; use --keep") as refused:
+    with pytest.raises(PlanError, match=r"no plan with attention keeps 0.1% of the weights; use --keep") as refused:
         planning.choose(made, 0.001, "test", HEAD_DIM)
     named = float(str(refused.value).rpartition("--keep ")[2].partition(" ")[0])
     assert planning.choose(made, named, "test", HEAD_DIM).attends
