@@ -109,6 +109,12 @@ class Trainer:
         if self.best is not None and self.step == self.steps:
             self.best.put_back()
 
+    def to_come(self) -> list[Features]:
+        """The inputs of the steps that are left; all of them where these are an epoch or more."""
+        if self.steps - self.step >= self.per_epoch:
+            return list(self.features)
+        return [item for step in range(self.step, self.steps) for item in self._group(step)]
+
     def state(self) -> dict[str, Tensor]:
         """Model, optimiser and step as flat tensors, for a safetensors file."""
         tensors = {f"model.{name}": value for name, value in self.student.state_dict().items()}
@@ -147,7 +153,7 @@ class Trainer:
 
     def _update(self) -> Tensor:
         """Learn from the inputs of this step; the loss on them before that."""
-        group = self._group()
+        group = self._group(self.step)
         batch = batch_of(group, self.student.config).to(self.device)
         pace = self._pace()
         for own, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
@@ -174,9 +180,9 @@ class Trainer:
             regime.stepped(step)
         return loss
 
-    def _group(self) -> list[Features]:
-        """The inputs of this step."""
-        epoch, position = divmod(self._first + self.step, self.per_epoch)
+    def _group(self, step: int) -> list[Features]:
+        """The inputs of a step."""
+        epoch, position = divmod(self._first + step, self.per_epoch)
         if epoch != self._epoch:
             self._epoch = epoch
             # The number of batches of an epoch does not depend on its order: lengths are sorted first.

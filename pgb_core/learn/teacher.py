@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -71,7 +71,22 @@ class Teacher:
     @property
     def waiting(self) -> int:
         """Tokens whose outputs will be kept and are not known yet."""
-        return sum(token_count(group) for group in self._groups if _key(group[0]) not in self._known)
+        return sum(token_count(group) for group in self._groups if not self._knows(group))
+
+    def missing(self, features: Iterable[Features]) -> list[list[Features]]:
+        """The batches in which outputs for these inputs are still to be computed, of those that will be kept."""
+        numbers = {self._group[key] for key in map(_key, features) if key in self._group}
+        return [self._groups[number] for number in sorted(numbers) if not self._knows(self._groups[number])]
+
+    def learn(self, group: Sequence[Features]) -> None:
+        """Compute and keep the outputs of a batch that was `missing`."""
+        self.asked += token_count(group)
+        logits, states = self._pass(batch_of(group, self.model.config).to(self._device))
+        stacked = torch.stack(list(states.values()), 1).to(torch.bfloat16) if states else logits.new_zeros(0)
+        for n, item in enumerate(group):
+            length = len(item.ids)
+            own = logits[n, :length] if logits.dim() == 3 else logits[n]
+            self._known[_key(item)] = _Known(own.float().clone(), stacked[n, :, :length].clone())
 
     @property
     def passing(self) -> int:
@@ -101,9 +116,8 @@ class Teacher:
         if None in numbers:  # some are never kept: all of them together are one pass
             self.asked += token_count(features)
             return self._pass(batch)
-        for number in sorted(n for n in numbers if n is not None):
-            if _key(self._groups[number][0]) not in self._known:
-                self._learn(self._groups[number])
+        for group in self.missing(features):
+            self.learn(group)
         known = [self._known[_key(item)] for item in features]
         width = batch.input_ids.shape[1]
         logits = [one.logits for one in known]
@@ -147,14 +161,8 @@ class Teacher:
         with mixed_precision(self._device):
             return traced(self.model, batch)
 
-    def _learn(self, group: Sequence[Features]) -> None:
-        self.asked += token_count(group)
-        logits, states = self._pass(batch_of(group, self.model.config).to(self._device))
-        stacked = torch.stack(list(states.values()), 1).to(torch.bfloat16) if states else logits.new_zeros(0)
-        for n, item in enumerate(group):
-            length = len(item.ids)
-            own = logits[n, :length] if logits.dim() == 3 else logits[n]
-            self._known[_key(item)] = _Known(own.float().clone(), stacked[n, :, :length].clone())
+    def _knows(self, group: Sequence[Features]) -> bool:
+        return _key(group[0]) in self._known
 
     def _fitting(self, groups: list[list[Features]], most: int) -> list[list[Features]]:
         """The first groups, shortest inputs first, that there is room for."""

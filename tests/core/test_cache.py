@@ -208,7 +208,7 @@ def test_a_teacher_s_outputs_are_those_of_the_run_before(
     (kept,) = cache.glob("teacher-*")
     plain = compress(settings(model, tmp_path / "plain", texts, **quick, cache=""))
     asked: list[int] = []
-    monkeypatch.setattr(Teacher, "_learn", lambda *given: asked.append(1))
+    monkeypatch.setattr(Teacher, "learn", lambda *given: asked.append(1))
     told = Heard()
     found = compress(settings(model, tmp_path / "second", texts, **quick, cache=str(cache)), told)
     assert not asked

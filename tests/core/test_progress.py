@@ -198,7 +198,7 @@ def test_the_stages_that_are_announced_are_those_that_come(
             self.seen[list(self.seen)[-1]] = [total, (so_far or 0) + done]
 
     recorder = Recorder()
-    compress(config, recorder)
+    compress(config, recorder, Shared(foretell=False))  # a forecast computes some outputs of the dense model
     with locked(tmp_path / "other") as workspace:
         run = Run.begin(config, Report(), workspace, Shared())
         found = effort.job_effort(run, method_of(config).effort(run))

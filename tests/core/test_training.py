@@ -264,7 +264,7 @@ def test_a_training_goes_on_with_the_rows_where_the_one_before_ended() -> None:
     def rows(schedule: Schedule) -> list[list[int]]:
         trainer, found = Trainer(copy.deepcopy(model), taught(model), read, LABEL, schedule), []
         for _ in range(trainer.steps):
-            found.append([item.row for item in trainer._group()])
+            found.append([item.row for item in trainer._group(trainer.step)])
             trainer.step += 1
         return found
 
@@ -435,6 +435,30 @@ def test_a_teacher_knows_what_it_has_to_compute(monkeypatch: pytest.MonkeyPatch)
             one(data[:2], collate(data[:2], 0))
     assert 0 < full.waiting == every - full.asked
     assert (none.waiting, none.passing, none.asked) == (0, every, token_count(data[:2]))
+
+
+@pytest.mark.parametrize(("epochs", "before"), [(0.3, 0.0), (0.5, 0.9), (1.0, 0.0), (1.2, 0.0)])
+def test_a_teacher_learns_before_the_training_what_its_steps_need(
+    epochs: float, before: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No step waits for the dense model, and a training waits for no rows but its own."""
+    monkeypatch.setattr(teaching, "TOKENS", 32)
+    dense, data = small_encoder("bert", "classification"), features()
+    teacher = Teacher(dense, data)
+    schedule = Schedule(epochs=epochs, before=before, tokens=32, labels=False)
+    trainer = Trainer(small_encoder("bert", "classification"), teacher, data, LABEL, schedule)
+    groups = teacher.missing(trainer.to_come())
+    for group in groups:
+        teacher.learn(group)
+    asked = teacher.asked
+    assert asked == sum(map(token_count, groups))
+    assert (asked == token_count(data)) is (epochs >= 1)
+    trainer.run(trainer.steps - 1)
+    assert len(trainer.to_come()) < len(data) / 2
+    assert not teacher.missing(trainer.to_come())
+    trainer.run()
+    assert teacher.asked == asked
+    assert trainer.to_come() == []
 
 
 @pytest.mark.usefixtures("float32")

@@ -18,6 +18,7 @@ from pgb_core.tasks.features import Features, token_count
 
 # Expected work a token, in tokens through the dense model: a forward and a backward pass, and the optimiser.
 TRAIN_TOKEN = 3.5
+TEACHING = "Computing the dense model's outputs"
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,16 @@ def learned_by(run: Run) -> tuple[object, ...]:
 
 
 def training_effort(run: Run, training: Training) -> dict[str, float]:
-    """Expected work of a training by its title, in tokens through the dense model."""
+    """Expected work of a training and of what comes before it, by title, in tokens through the dense model.
+
+    The dense model's outputs are taken to be kept for all rows.
+    """
     steps = step_count(run, training.share) if training.share * run.epochs else 0
-    passes = steps / run.per_epoch * token_count(run.inputs.training)
-    return {training.title: passes * (TRAIN_TOKEN * training.size + run.config.distill)} if passes else {}
+    tokens, epochs = token_count(run.inputs.training), steps / run.per_epoch
+    if not tokens * epochs:
+        return {}
+    teaching = {TEACHING: tokens * min(1.0, epochs)} if run.config.distill else {}
+    return {**teaching, training.title: tokens * epochs * TRAIN_TOKEN * training.size}
 
 
 def trainer_of(
@@ -90,6 +97,8 @@ def train(
         report.warn(f"--best-state: fewer than {held_back.LEAST} rows could be held back, so the last state is kept")
     known = run.records.of(stage.digest).get("seconds", 0.0) if saved is not None else 0.0
     began = time.perf_counter()
+    if config.distill:
+        _teach(run, trainer)
     report.stage(training.title, trainer.steps)
     report.advance(trainer.step)
     average = math.nan
@@ -110,3 +119,16 @@ def train(
             f"best state: step {found.step:,} of {trainer.steps:,}, loss {found.loss:.4f} on {len(held):,} inputs held "
             f"back (the last state's: {found.last:.4f})"
         )
+
+
+def _teach(run: Run, trainer: Trainer) -> None:
+    """Compute what the dense model makes of the rows to come, as much as will be kept, and keep it for later runs."""
+    teacher, report = run.teacher, run.report
+    groups = teacher.missing(trainer.to_come())
+    if not groups:
+        return
+    report.stage(TEACHING, sum(map(token_count, groups)))
+    for group in groups:
+        teacher.learn(group)
+        report.advance(token_count(group))
+    run.keep_teacher()
