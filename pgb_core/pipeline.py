@@ -96,14 +96,14 @@ def made(job: Job, workspace: Workspace) -> tuple[Artifact, Run]:
 
 def _judged(run: Run, method: Method) -> tuple[Compressed, Metrics | None]:
     """What the method gives, with all that was measured on the way, and the metrics of the model that it made."""
-    started = time.perf_counter()
+    started, before = time.perf_counter(), _taken_over(run, method)
     run.judge.of_dense()  # kept for later: it tells what an expected loss is of
     if run.shared.foretell:
         _foretell(run, method)
     done = method.compress(run)
     run.keep_teacher()
     metrics, accuracy = run.judge.of_last(done.model, run.config.trains)
-    seconds = round(time.perf_counter() - started, 1)
+    seconds = round(before + time.perf_counter() - started, 1)
     measured = {**accuracy, **done.measured, "stages": _by_stage(run, method), "seconds": seconds}
     return replace(done, measured=measured), metrics
 
@@ -139,6 +139,12 @@ def _by_stage(run: Run, method: Method) -> dict[str, dict[str, float]]:
     """What each stage measured of itself, by its name; without those that measured nothing."""
     every = {stage.name: run.records.of(stage.digest) for stage in method.stages(run)}
     return {name: figures for name, figures in every.items() if figures}
+
+
+def _taken_over(run: Run, method: Method) -> float:
+    """Seconds that the run before this one spent on what this one goes on from."""
+    kept = [stage for stage in method.stages(run) if run.workspace.size(stage.name, stage.digest)]
+    return sum(run.records.of(stage.digest).get("seconds", 0.0) for stage in kept)
 
 
 def _compared(run: Run) -> tuple[list[Features], int]:

@@ -12,7 +12,7 @@ def percent(keep: float) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """Whole or not at all. Raises OSError."""
+    """Whole or not at all; what UTF-8 cannot hold, such as a byte of a file's name, as an escape. Raises OSError."""
     temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(text, "utf-8")
+    temporary.write_text(text, "utf-8", "backslashreplace")
     os.replace(temporary, path)

@@ -169,7 +169,7 @@ def _points(report: Report) -> str:
                 *_made(one, report.rows),
             ],
         )
-        for one in sorted(report.candidates, key=lambda c: (not c.dense, c.name, c.time))
+        for one in sorted(report.candidates, key=lambda c: (not c.dense, c.method, -c.keep, c.name, c.time))
     ]
     heads = ["point", "form", "kept", report.metric, "to dense", "ms", "times dense", "MB", "minutes", "folder"]
     found = _table(heads, rows)

@@ -15,7 +15,8 @@ from pgb_core.artifact import MANIFEST, Artifact, check_replaceable, open_artifa
 from pgb_core.compare.config import CompareConfig
 from pgb_core.compare.files import write
 from pgb_core.compare.rows import Point, Row
-from pgb_core.errors import OF_ONE_SIZE, ArtifactError, ConfigError, DataError
+from pgb_core.config import CompressConfig
+from pgb_core.errors import OF_ONE_SIZE, ArtifactError, ConfigError, DataError, PGBError, out_of_memory
 from pgb_core.inference.batches import Predict
 from pgb_core.learn.batches import grouped
 from pgb_core.methods import method_of
@@ -23,6 +24,7 @@ from pgb_core.model.predict import torch_predictor
 from pgb_core.pipeline import cache_of, compress
 from pgb_core.plan import ATTENTION, FEED_FORWARD, Plan, Role
 from pgb_core.progress.part import PartReport
+from pgb_core.progress.remaining import about
 from pgb_core.progress.report import Report
 from pgb_core.run.effort import EXPORTING, job_effort
 from pgb_core.run.output import check_cache, check_folder
@@ -35,7 +37,9 @@ from pgb_core.tasks.metrics import Metrics
 SETTINGS = "compare.json"
 TRIED_SECONDS = 2.0  # of the dense model, to know its pace
 MOST_EPOCHS = 100.0
+LEAST_EPOCHS = 0.01  # a step at least, as some methods learn in training what to keep
 EXPORT = 10_000  # of a point's minutes, in tokens: more rows to score with leave the training as long
+SCARCE = "there is not enough memory for it on this machine"
 AS_IT_IS = "pgb"  # the method of the dense point: some others train the model for int8 where keep is 1
 # What may change from one run of a comparison to the next: what is made, and where things are. The minutes of a point
 # stand in the key as they come out.
@@ -110,10 +114,12 @@ class Points:
         """
         every = [Point(AS_IT_IS, 1.0), *points(self._config)]
         epochs = {point: self._epochs(point) for point in every}
-        standing = {point: found for point in every if (found := self._standing(point)) is not None}
+        standing = {point: found for point in every if (found := self._standing(point, epochs[point])) is not None}
         rows = {point: Row.load(self._folder, point) for point in every}
         kept = {point: row for point, row in rows.items() if row and not row.refused and point in standing}
-        self._report.begin(self._work([point for point in every if point not in kept], epochs))
+        waiting = [point for point in every if point not in kept]
+        self._tell_short(waiting, epochs)
+        self._report.begin(self._work(waiting, epochs))
         for point in every:
             row = kept.get(point)
             if row is None:
@@ -136,15 +142,19 @@ class Points:
         told, began = _Quiet(self._report, point.name), time.perf_counter()
         try:
             done = compress(config, told, self._shared)
-        except (*OF_ONE_SIZE, ConfigError) as error:  # of this point alone
-            self._report.warn(f"{point.name}: {error}")
-            return Row(point, epochs=epochs, seconds=time.perf_counter() - began, refused=str(error))
-        return _row(done, point, epochs, time.perf_counter() - began, told.notes)
+        except (*OF_ONE_SIZE, ConfigError, MemoryError, RuntimeError) as error:  # of this point alone
+            if isinstance(error, MemoryError | RuntimeError) and not out_of_memory(error):
+                raise
+            why = str(error) if isinstance(error, PGBError) else SCARCE
+            self._report.warn(f"{point.name}: {why}")
+            return Row(point, epochs=epochs, seconds=time.perf_counter() - began, refused=why)
+        spent = max(time.perf_counter() - began, done.manifest.measured["seconds"])  # more where it was taken over
+        return _row(done, point, epochs, spent, told.notes)
 
-    def _standing(self, point: Point) -> Artifact | None:
+    def _standing(self, point: Point, epochs: float) -> Artifact | None:
         """The artifact of a point, None without; also where it is damaged, which is told.
 
-        Raises ArtifactError when it is of another point, or damaged and may not be replaced.
+        Raises ArtifactError when it is of another point or of other settings, or damaged and may not be replaced.
         """
         place = self.artifact(point)
         if not (place / MANIFEST).exists():
@@ -155,14 +165,22 @@ class Points:
             check_replaceable(place)
             self._report.warn(f"{place}: damaged and left out; the point is made again")
             return None
-        asked = found.manifest.provenance.get("settings", {})
-        if (
-            (point.keep < 1 and asked.get("method") != point.method)
-            or asked.get("keep") != point.keep
-            or asked.get("seed") != point.seed
-        ):
-            raise ArtifactError(f"{found.path}: holds another artifact; move it away")
+        others = self._others(found, point, epochs)
+        if others:
+            raise ArtifactError(
+                f"{found.path}: holds another artifact than this comparison makes there ({', '.join(others)} differ); "
+                "move it away"
+            )
         return found
+
+    def _others(self, found: Artifact, point: Point, epochs: float) -> list[str]:
+        """Settings in which an artifact differs from what is made of a point; not the dense one's method."""
+        made = found.manifest.provenance.get("settings", {})
+        asked = json.loads(json.dumps(self._of(point, epochs).described()))
+        names = asked.keys() & made.keys() - (_ELSEWHERE - {"keep"})
+        if point.keep == 1:
+            names &= CompressConfig.model_fields.keys() - {"method"}
+        return sorted(name for name in names if made[name] != asked[name])
 
     def _work(self, waiting: Sequence[Point], epochs: dict[Point, float]) -> dict[str, float]:
         """Expected work of all that is to be done, by title."""
@@ -185,17 +203,30 @@ class Points:
         if self._config.minutes_a_point is None or point.keep == 1:
             return float(self._config.epochs or 0.0)
         tokens = 60 * self._config.minutes_a_point / self.common.pace
-
-        def work(epochs: float) -> float:
-            run = self._of(point, epochs)
-            every = job_effort(run, method_of(run.config).effort(run))
-            return EXPORT + sum(work for title, work in every.items() if title != EXPORTING)
-
         low, high = 0.0, MOST_EPOCHS
         for _ in range(30):
             middle = (low + high) / 2
-            low, high = (middle, high) if work(middle) <= tokens else (low, middle)
-        return max(0.01, round(low, 2))  # a step at least, as some methods learn in training what to keep
+            low, high = (middle, high) if self._cost(point, middle) <= tokens else (low, middle)
+        return max(LEAST_EPOCHS, round(low, 2))
+
+    def _cost(self, point: Point, epochs: float) -> float:
+        """Expected work of a point, as its budget counts it."""
+        run = self._of(point, epochs)
+        every = job_effort(run, method_of(run.config).effort(run))
+        return EXPORT + sum(work for title, work in every.items() if title != EXPORTING)
+
+    def _tell_short(self, waiting: Sequence[Point], epochs: dict[Point, float]) -> None:
+        """Warn of points that take longer than their minutes with the shortest training."""
+        minutes = self._config.minutes_a_point
+        for point in waiting:
+            if minutes is None or point.keep == 1 or epochs[point] > LEAST_EPOCHS:
+                continue
+            seconds = self.common.pace * self._cost(point, LEAST_EPOCHS)
+            if seconds > 60 * minutes:
+                self._report.warn(
+                    f"{point.name}: takes {about(seconds)} with hardly any training ({LEAST_EPOCHS:g} epochs), and "
+                    f"the budget of a point is {minutes:g} min; give more --minutes, or leave {point.method} out"
+                )
 
     def _known(self) -> Comparison:
         """What was measured before the first point, now or by a comparison that was stopped."""

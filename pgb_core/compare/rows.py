@@ -11,7 +11,7 @@ from typing import Any
 
 from pgb_core.compare.files import percent, write
 from pgb_core.errors import DataError
-from pgb_core.tasks.metrics import CONFIDENT, tells
+from pgb_core.tasks.metrics import CONFIDENT, DIGITS, tells
 
 DENSE = "dense"
 _SEED = "-seed-"
@@ -103,7 +103,7 @@ def frontier(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 def fastest(candidates: Sequence[Candidate], reference: float, drop: float) -> Candidate | None:
     """The fastest that scores at most `drop` points less than the reference; None when there is none."""
-    fitting = [one for one in candidates if one.score >= reference - drop]
+    fitting = [one for one in candidates if round(reference - one.score, DIGITS) <= drop]
     return min(fitting, key=lambda c: c.time, default=None)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pgb_core.errors import ParityError
 from pgb_core.export.forms import Limits
-from pgb_core.tasks.metrics import Metrics
+from pgb_core.tasks.metrics import DIGITS, Metrics
 
 Logits = Sequence[NDArray[np.float32]]
 # Of the range of the model's numbers: one that moved by at most this is the same answer. The int8 form of a sound model
@@ -49,7 +49,7 @@ class Agreement:
         if self.metrics:
             found["accuracy"] = dict(self.metrics)
         if self.drop is not None:
-            found["drop"] = round(self.drop, 4)
+            found["drop"] = self.drop
         return found
 
     def check(self, form: str, limits: Limits) -> None:
@@ -96,7 +96,7 @@ def agreement(
     drop = None
     if reference is not None and found is not None:
         before, after = reference.points(), found.points()
-        drop = before - after if before is not None and after is not None else None
+        drop = round(before - after, DIGITS) if before is not None and after is not None else None
     metrics = found.rounded(6) if found is not None else {}
     within = float(np.quantile(changes, 0.99, method="higher"))
     middle = float(np.median(changes))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pgb_core.errors import ConfigError, TrainingError
-from pgb_core.tasks.metrics import Metrics, tells
+from pgb_core.tasks.metrics import DIGITS, Metrics, tells
 
 
 @dataclass(frozen=True)
@@ -59,4 +59,4 @@ def lost(dense: Metrics, forms: Sequence[Metrics]) -> float:
         raise ConfigError("--forms: none of these can be run here, so no loss can be told; add fp32")
     if before is None or len(defined) < len(after):
         raise TrainingError(f"{dense.main} of the compressed model is not defined: it gives all rows one answer")
-    return before - min(defined)
+    return round(before - min(defined), DIGITS)

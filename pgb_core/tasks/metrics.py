@@ -14,6 +14,7 @@ Array = NDArray[np.float64]
 SHARES = ("accuracy", "f1", "exact_match")
 CORRELATIONS = ("pearson", "spearman", "matthews")
 CONFIDENT = 1.96  # standard errors, of an interval of 95%
+DIGITS = 4  # after the point, of scores in points; a difference of two has no more
 
 
 class Metrics(dict[str, float | None]):
@@ -31,7 +32,7 @@ class Metrics(dict[str, float | None]):
     def points(self) -> float | None:
         """The main one in points of 100; None where it is not defined. SQuAD's metrics are in points already."""
         value = self[self.main]
-        return None if value is None else round(value if "exact_match" in self else 100 * value, 4)
+        return None if value is None else round(value if "exact_match" in self else 100 * value, DIGITS)
 
     def rounded(self, digits: int) -> dict[str, float | None]:
         """The values with so many digits after the point."""

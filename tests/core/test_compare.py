@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from pgb_core.artifact import open_artifact
+from pgb_core.artifact import Artifact, open_artifact
 from pgb_core.charts import Labels
 from pgb_core.cli import main
+from pgb_core.compare import points as making
 from pgb_core.compare import run as comparing
 from pgb_core.compare import timing
 from pgb_core.compare.config import CompareConfig
+from pgb_core.compare.files import write
 from pgb_core.compare.page import Report, best_forms, page, picture
 from pgb_core.compare.points import AS_IT_IS, Points, points
 from pgb_core.compare.rows import Candidate, Point, Row, advice, fastest, frontier
 from pgb_core.compare.run import table
+from pgb_core.config import CompressConfig
 from pgb_core.errors import ArtifactError, ConfigError, DataError, ResourceError
 from pgb_core.inference.load import load
 from pgb_core.inference.runtimes.registry import RUNTIMES
 from pgb_core.measure import bench
 from pgb_core.options import METHODS
+from pgb_core.pipeline import compress
 from pgb_core.tasks.metrics import standard_error
 from tests.core.small import changed, checkpoint, instead
 from tests.made import Make
@@ -60,6 +66,7 @@ def test_the_fastest_within_a_drop() -> None:
         assert found is not None
         assert found.time == time
     assert fastest(every[1:], 90, 0.5) is None
+    assert fastest([candidate(63.4, 3)], 64.4, 1.0)  # a point less, though 64.4 - 1.0 is above 63.4 for a computer
 
 
 def test_the_standard_error_is_that_of_a_share_of_rows() -> None:
@@ -175,6 +182,27 @@ def test_what_another_form_beats_does_not_lead() -> None:
     bold = re.findall(r'<tr class=best><th scope="row">(\w+)</th><td>(\w+)</td>', page(report))
     assert bold == [("a", "int8"), ("a", "fp32")]
     assert picture(report).count('class="mark') == 4
+
+
+def test_the_points_of_a_method_stand_by_size() -> None:
+    """And not by their names, of which that with 5 lies between those with 25 and 50."""
+    sizes = [(0.05, "5"), (0.25, "25"), (0.5, "50"), (0.25, "25-seed-1")]
+    every = [Candidate(f"pgb-{name}", "pgb", keep, "int8", 89, 2, 900) for keep, name in sizes]
+    found = page(Report("m", "t", "accuracy", 10, 90.0, None, [], every, "1x16", {}, {}, None))
+    assert re.findall(r'<th scope="row">pgb-([\w-]+)</th>', found) == ["50", "25", "25-seed-1", "5"]
+
+
+def test_a_name_of_any_bytes_is_written(tmp_path: Path) -> None:
+    """A folder's name may be no UTF-8; its report is written all the same, and it is no part of the markup."""
+    name = os.fsdecode(b"m\xff<script>&100%")
+    refused = Row(Point("pgb", 0.5), refused=f"{name}: damaged")
+    write(
+        tmp_path / "report.html",
+        page(Report(name, "t", "accuracy", 10, 90.0, None, [refused], [], "1x16", {}, {}, None)),
+    )
+    found = (tmp_path / "report.html").read_text("utf-8")
+    assert found.count("m\\udcff&lt;script&gt;&amp;100%") == 3
+    assert "<script" not in found
 
 
 def test_methods_that_train_before_they_cut_say_so() -> None:
@@ -357,6 +385,82 @@ def test_a_damaged_point_is_made_again_before_anything_is_timed(tmp_path: Path, 
     told = Heard()
     with pytest.raises(ArtifactError, match="remove it"):
         next(Points(config, told).made())
+
+
+@pytest.fixture
+def config(tmp_path: Path, texts: Path) -> CompareConfig:
+    """Of two methods that train nothing, on a small model."""
+    model = checkpoint(tmp_path / "model", "bert", "classification", num_hidden_layers=2)
+    rows = {"train": str(texts), "eval": str(texts), "trust_labels": True}
+    settings = {"methods": "magnitude,michel", "keep": "0.5", "epochs": 0.0, "forms": "fp32", "samples": 16}
+    return CompareConfig(checkpoint=str(model), out=str(tmp_path / "compared"), **rows, **settings)
+
+
+@pytest.mark.slow
+def test_an_artifact_of_other_settings_is_no_point(config: CompareConfig) -> None:
+    """Also where its row says what stood there before; what others made with the same settings is taken."""
+    rows = list(Points(config, Heard()).made())
+    assert [row.refused for row in rows] == ["", "", ""]
+    place = Path(config.out) / "michel-50"
+    before = open_artifact(place).digest
+    compress(config.point("michel", 0.5, 0, 0.0, str(place)).model_copy(update={"force": True, "max_length": 16}))
+    assert open_artifact(place).digest != before
+    with pytest.raises(ArtifactError, match=r"michel-50: holds another .* \(max_length differ\); move it away"):
+        next(Points(config, Heard()).made())
+    compress(config.point("michel", 0.5, 0, 0.0, str(place)).model_copy(update={"force": True}))
+    assert list(Points(config, Heard()).made()) == rows
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")])
+def test_memory_that_one_method_lacks_ends_no_other(
+    error: Exception, config: CompareConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told and stands in its row, and the next run tries again. What is no lack of memory is a fault."""
+    done, fails = making.compress, [error]
+
+    def scarce(one: CompressConfig, *given: Any) -> Artifact:
+        if one.method == "magnitude" and fails:
+            raise fails[0]
+        return done(one, *given)
+
+    monkeypatch.setattr(making, "compress", scarce)
+    told = Heard()
+    said = "there is not enough memory for it on this machine"
+    assert [row.refused for row in Points(config, told).made()] == ["", said, ""]
+    assert f"magnitude-50: {said}" in told.warnings
+    fails[:] = [RuntimeError("shapes differ")]
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        list(Points(config, told).made())
+    fails.clear()
+    assert [row.refused for row in Points(config, told).made()] == [""] * 3
+
+
+def test_the_minutes_of_a_point_that_was_stopped_are_those_of_both_runs(
+    config: CompareConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the manifest counts them, with what the stopped run had spent."""
+    done = making.compress
+
+    def resumed(one: CompressConfig, *given: Any) -> Artifact:
+        found = done(one, *given)
+        found.manifest.measured["seconds"] = 1000.0
+        return found
+
+    monkeypatch.setattr(making, "compress", resumed)
+    assert [row.seconds for row in Points(config, Heard()).made()] == [1000.0] * 3
+
+
+def test_a_budget_that_cannot_be_kept_is_told(config: CompareConfig) -> None:
+    """Before the work begins, of each method that takes longer with hardly any training; and of no other."""
+    short = config.model_copy(update={"epochs": None, "minutes": 1.0})
+    for pace, told in ((1.0, ["magnitude-50", "michel-50"]), (1e-9, [])):
+        heard = Heard()
+        made = Points(short, heard)
+        made.common = replace(made.common, pace=pace)
+        next(made.made())
+        short_of = [text.partition(":")[0] for text in heard.warnings if "the budget of a point is 1 min" in text]
+        assert short_of == told
+    assert config.minutes_a_point is None
 
 
 def test_labels_that_contradict_the_model_stop_a_comparison_before_it_begins(tmp_path: Path, texts: Path) -> None:

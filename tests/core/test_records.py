@@ -148,9 +148,11 @@ def test_a_training_that_is_taken_up_adds_its_seconds(
     kept = json.loads(path.read_text())
     assert [found["steps"] for found in kept.values() if "steps" in found] == [3]  # checkpoint_every
     path.write_text(json.dumps({key: {**found, "seconds": 1000.0} for key, found in kept.items()}))
-    stages = compress(config).manifest.measured["stages"]
+    measured = compress(config).manifest.measured
+    stages = measured["stages"]
     assert [stages[name]["seconds"] for name in ("scores", "plan", "compensated")] == [1000.0] * 3
     assert 1000 < stages["finetuned"]["seconds"] < 2000
+    assert 4000 < measured["seconds"] < 5000
     assert stages["finetuned"]["steps"] > 3
 
 

@@ -227,6 +227,7 @@ def test_a_form_without_its_engine_is_not_promised() -> None:
     """The worst of the others counts, and without any nothing can be told."""
     dense = Metrics({"accuracy": 0.9})
     assert lost(dense, [Metrics({"accuracy": 0.85}), Metrics({"accuracy": 0.88})]) == pytest.approx(5.0)
+    assert lost(Metrics({"accuracy": 0.644}), [Metrics({"accuracy": 0.634})]) == 1.0  # and not a little more
     with pytest.raises(ConfigError, match="none of these can be run here"):
         lost(dense, [])
     with pytest.raises(TrainingError, match="not defined"):  # a size too small
