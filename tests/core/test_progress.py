@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from pgb_core.methods import method_of
+from pgb_core.methods.steps.train import TEACHING
 from pgb_core.pipeline import compress
 from pgb_core.progress.bars import Bars
 from pgb_core.progress.part import PartReport
@@ -17,6 +18,7 @@ from pgb_core.run import effort
 from pgb_core.run.run import Run
 from pgb_core.run.shared import Shared
 from pgb_core.run.workspace import locked
+from pgb_core.tasks.features import token_count
 from tests.core.small import checkpoint, settings
 from tests.reports import Heard
 
@@ -217,6 +219,15 @@ def test_the_stages_that_are_announced_are_those_that_come(
             replace(run, config=config.model_copy(update=length)) for length in ({"steps": 1}, {"epochs": 1e-320})
         )
         assert method_of(config).effort(one) == method_of(config).effort(brief)  # a step at least
+        every = token_count(run.inputs.training)
+        for epochs in (0.5, 1.0, 3.0):  # once for each row, in all trainings of a run
+            several = [
+                settings(model, tmp_path / "small", data, eval=str(data), epochs=epochs, method=method)
+                for method in ("pgb", "voita")
+            ]
+            works = [method_of(one).effort(replace(run, config=one))[TEACHING] for one in several]
+            assert works[0] == works[1]
+            assert 0.3 * every < works[0] < 0.8 * every if epochs < 1 else works[0] == every
     first = ["Loading the checkpoint and checking it against transformers", "Reading the data"]
     assert [*first, f"Trying the model on the labels of {data.name}", *found] == list(recorder.seen)
     assert all(work > 0 for work in found.values())

@@ -50,14 +50,14 @@ def learned_by(run: Run) -> tuple[object, ...]:
 def training_effort(run: Run, training: Training) -> dict[str, float]:
     """Expected work of a training and of what comes before it, by title, in tokens through the dense model.
 
-    The dense model's outputs are taken to be kept for all rows.
+    The dense model's outputs are taken to be kept for all rows, and to be computed before the first training of a run
+    for all of its trainings.
     """
-    steps = step_count(run, training.share) if training.share * run.epochs else 0
-    tokens, epochs = token_count(run.inputs.training), steps / run.per_epoch
-    if not tokens * epochs:
+    tokens, steps = token_count(run.inputs.training), step_count(run, training.share)
+    if not tokens * training.share * run.epochs:
         return {}
-    teaching = {TEACHING: tokens * min(1.0, epochs)} if run.config.distill else {}
-    return {**teaching, training.title: tokens * epochs * TRAIN_TOKEN * training.size}
+    teaching = {TEACHING: tokens * min(1.0, step_count(run, 1.0) / run.per_epoch)} if run.config.distill else {}
+    return {**teaching, training.title: tokens * steps / run.per_epoch * TRAIN_TOKEN * training.size}
 
 
 def trainer_of(
