@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
@@ -166,6 +168,42 @@ def test_a_model_is_closed_once_and_says_so(artifacts: tuple[Path, Path]) -> Non
     model.close()
     with pytest.raises(RuntimeUnavailable, match="is closed; load it again"):
         model("a film")
+
+
+def test_several_threads_get_the_answers_of_their_own_texts(
+    artifacts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A runtime that keeps one request, as OpenVINO's does, gives one thread the answers of another otherwise."""
+    with pgb_core.load(artifacts[0], "fp32", threads=1) as model:
+        run = model.runtime.run
+        request: list[Sequence[Tokens]] = [[]]
+
+        def reused(batch: Sequence[Tokens]) -> list[NDArray[np.float32]]:
+            request[0] = batch
+            time.sleep(0.001)
+            return run(request[0])
+
+        monkeypatch.setattr(model.runtime, "run", reused)
+        texts = [text for text in TEXTS if text] * 10
+        wanted = [model(text) for text in texts]
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(model, texts)) == wanted
+
+
+def test_a_model_that_is_closed_meanwhile_says_so(
+    artifacts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Texts that were prepared before another thread closed it are not given to a runtime that is gone."""
+    with pgb_core.load(artifacts[0], "fp32", threads=1) as model:
+        prepared = model.tokenizer.texts
+
+        def closing(*asked: Any) -> Any:
+            model.close()
+            return prepared(*asked)
+
+        monkeypatch.setattr(model.tokenizer, "texts", closing)
+        with pytest.raises(RuntimeUnavailable, match="is closed; load it again"):
+            model("a film")
 
 
 def test_what_is_no_artifact_is_refused(tmp_path: Path) -> None:
