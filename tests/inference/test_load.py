@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import time
@@ -27,12 +28,14 @@ from pgb_core.inference.batches import run_all
 from pgb_core.inference.choose import choose
 from pgb_core.inference.errors import EmptyInput, InferenceError, InvalidInput, RuntimeUnavailable, WrongTask
 from pgb_core.inference.load import Loaded
+from pgb_core.inference.runtimes.onnx_runtime import OnnxRuntime
 from pgb_core.inference.runtimes.registry import RUNTIMES
 from pgb_core.inference.tasks import TASKS
 from pgb_core.inference.tasks.classification import Labelling
 from pgb_core.inference.tasks.qa import Options, Question, Windowing
 from pgb_core.inference.tokens import Tokens
 from service.errors import ServiceError, told
+from tests.made import rewritten
 
 PAGE = Path(__file__).parents[2] / "docs" / "runtimes.md"
 TEXTS = ["the film was dull", "a", "", "the town sang a song and the film was very good " * 9, "good film"]
@@ -204,6 +207,24 @@ def test_a_model_that_is_closed_meanwhile_says_so(
         monkeypatch.setattr(model.tokenizer, "texts", closing)
         with pytest.raises(RuntimeUnavailable, match="is closed; load it again"):
             model("a film")
+
+
+def test_a_tokenizer_that_cannot_be_read_here_is_refused(
+    artifacts: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one with a part that the installed library does not know; the runtime is given back."""
+    whole = artifact.open_artifact(artifacts[0])
+    spec = json.loads(whole.tokenizer.read_text("utf-8")) | {"pre_tokenizer": {"type": "OfTomorrow"}}
+    other = rewritten(whole, tmp_path / "other", {artifact.TOKENIZER: json.dumps(spec).encode()})
+    closed: list[OnnxRuntime] = []
+
+    def close(runtime: OnnxRuntime) -> None:
+        closed.append(runtime)
+
+    monkeypatch.setattr(OnnxRuntime, "close", close)
+    with pytest.raises(ArtifactError, match=r"tokenizer.json is not read by tokenizers [\d.]+.*; upgrade tokenizers"):
+        pgb_core.load(other.path, "fp32", threads=1)
+    assert len(closed) == 1
 
 
 def test_what_is_no_artifact_is_refused(tmp_path: Path) -> None:
