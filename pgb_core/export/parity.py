@@ -67,12 +67,13 @@ def check_graph(
     got = run_all(predict, chosen)
     alone = chosen[:16]
     found = parity_of([*want, *want[: len(alone)]], [*got, *run_all(predict, alone, batch_tokens=1)], tolerance)
+    same = parity_of(want, got, tolerance).same_answers
     if not found.max_difference <= found.allowed:
         raise ParityError(
             f"the exported graph differs from PyTorch by {found.max_difference:.1e}, more than {found.allowed:.1e} "
             f"({tolerance:.0e} of the largest logit); please report the checkpoint. What was done is kept"
         )
-    return Parity(len(chosen), found.max_difference, found.allowed, min(found.same_answers, len(chosen)))
+    return Parity(len(chosen), found.max_difference, found.allowed, same)
 
 
 def inputs_of(probes: Sequence[Probe], reading: Tokenization, task: Task) -> list[Features]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from numbers import Integral
+from typing import Any, TypeGuard
 
 from pgb_core.inference.errors import InvalidInput, WrongTask
 from pgb_core.inference.tasks.classification import CLASSIFICATION, Labelling, Score
@@ -41,6 +42,7 @@ class Call:
         """Raises InvalidInput or WrongTask where a model of this task cannot be asked so."""
         if task not in _USAGE:
             raise WrongTask(f"a model of the task {task} cannot be called; run its runtime on prepared inputs")
+        said = {name: int(value) if _is_whole(value) else value for name, value in said.items()}  # of NumPy, too
         _check(task, said)
         if task == CLASSIFICATION.name:
             return cls(not isinstance(inputs, list), _texts(inputs, pair), options=said)
@@ -90,7 +92,11 @@ def _usual(task: str, name: str) -> object:
 
 
 def _is_count(value: object, usual: object) -> bool:
-    return (value is None and usual is None) or (isinstance(value, int) and not isinstance(value, bool))
+    return (value is None and usual is None) or _is_whole(value)
+
+
+def _is_whole(value: object) -> TypeGuard[Integral]:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _texts(inputs: object, pair: object) -> list[Text]:

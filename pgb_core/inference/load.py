@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -21,16 +22,16 @@ from pgb_core.inference.tasks.base import Logits, Task, check_text
 from pgb_core.inference.tasks.classification import CLASSIFICATION, POOLS, Labelling, Score, pooled, ranked
 from pgb_core.inference.tasks.qa import QA, Answer, Options, Question, Windowing, best
 from pgb_core.inference.tokenizer import SIDES, Tokenizer
-from pgb_core.inference.tokens import Text
+from pgb_core.inference.tokens import Text, Tokens
 
 _LEAST = 8  # tokens: what stands around a text must fit
 _LABELLING, _OPTIONS, _WINDOWING = Labelling(), Options(), Windowing()
 
 
 class Loaded:
-    """A model that answers in this process, for one thread at a time. Leaving it as a context frees the runtime.
+    """A model that answers in this process. Leaving it as a context frees the runtime.
 
-    manifest: what the artifact says of itself.
+    Several threads may ask it; their batches run one after the other. manifest: what the artifact says of itself.
     """
 
     def __init__(self, artifact: Artifact, runtime: Runtime) -> None:
@@ -38,6 +39,7 @@ class Loaded:
         self.tokenizer = Tokenizer.open(artifact.tokenizer, self.manifest.max_length)
         self.runtime = runtime
         self._open = True
+        self._running = threading.Lock()  # a runtime is for one thread at a time
 
     def __enter__(self) -> Loaded:
         return self
@@ -60,10 +62,11 @@ class Loaded:
         return call.results(self.answers(call.questions, Options(**call.options), Windowing(**call.windowing)))
 
     def close(self) -> None:
-        """Free the runtime; a second time does nothing."""
-        if self._open:
-            self._open = False
-            self.runtime.close()
+        """Free the runtime, once the batch that runs is done; a second time does nothing."""
+        with self._running:
+            if self._open:
+                self._open = False
+                self.runtime.close()
 
     def classify(self, texts: Sequence[Text], options: Labelling = _LABELLING) -> list[list[Score]]:
         """Scores of each text or pair of texts, highest first; by default all labels, by the model's own activation.
@@ -97,7 +100,7 @@ class Loaded:
         _require(len(plain) == len(texts), "a pair is not read in windows; give texts alone, or let the pair be cut")
         tokenizer = self._reader(options)
         groups = all_of(tokenizer.whole(plain, options.shared(tokenizer.max_length), sys.maxsize, sys.maxsize))
-        return [pooled(rows, pool) for rows in run_groups(partial(run_all, self.runtime.run), groups)]
+        return [pooled(rows, pool) for rows in run_groups(partial(run_all, self._run), groups)]
 
     def _cut(self, texts: Sequence[Text], options: Labelling) -> list[Logits]:
         tokenizer = self._reader(options)
@@ -106,7 +109,7 @@ class Loaded:
             raise InvalidInput(
                 f"a text has more than {tokenizer.max_length} tokens, which is the limit; shorten it or truncate"
             )
-        return run_all(self.runtime.run, tokens)
+        return run_all(self._run, tokens)
 
     def answer(
         self, question: str, context: str, options: Options = _OPTIONS, windowing: Windowing = _WINDOWING
@@ -139,16 +142,24 @@ class Loaded:
         _require(windowing.stride is None or windowing.stride >= 0, "stride must be 0 or more")
         self._check(QA, [(q.question, q.context) for q in questions])
         windows = [prepare_question(self.tokenizer, q, windowing) for q in questions]
-        run = partial(run_all, self.runtime.run)
-        logits = run_groups(run, [[window.tokens for window in group] for group in windows])
+        logits = run_groups(partial(run_all, self._run), [[window.tokens for window in group] for group in windows])
         return [
             all_of(best(q.context, group, rows, options))
             for q, group, rows in zip(questions, windows, logits, strict=True)
         ]
 
-    def _check(self, task: Task, inputs: Sequence[tuple[str, ...]]) -> None:
+    def _run(self, batch: Sequence[Tokens]) -> list[Logits]:
+        """The runtime, for this thread alone, as long as it is open."""
+        with self._running:
+            self._check_open()
+            return self.runtime.run(batch)
+
+    def _check_open(self) -> None:
         if not self._open:
             raise RuntimeUnavailable(f"{self.manifest.name}: is closed; load it again")
+
+    def _check(self, task: Task, inputs: Sequence[tuple[str, ...]]) -> None:
+        self._check_open()
         if self.manifest.task != task.name:
             raise WrongTask(f"this model is for {self.manifest.task}, not for {task.name}")
         if not inputs:
@@ -175,14 +186,15 @@ def load(
     path: its directory, or hf://REPO[@REVISION], which is fetched from the hub as `hub.located` says.
     form: which of those that the artifact carries; auto takes the fastest here that may be served, as the service does.
     device and runtime: see `choose.Asked`. threads: 0 takes all cores that this process may use. Raises PGBError:
-    ArtifactError when the directory is no whole artifact, or is replaced meanwhile; RuntimeUnavailable when the runtime
-    is not installed, cannot do what is asked, or gives other logits.
+    ArtifactError when the directory is no whole artifact, its tokenizer cannot be read here, or it is replaced
+    meanwhile; RuntimeUnavailable when the runtime is not installed, cannot do what is asked, or gives other logits.
     """
     artifact = open_artifact(located(path))
-    loaded = Loaded(artifact, choose(artifact, Asked(form, device, runtime, threads)).runtime)
+    chosen = choose(artifact, Asked(form, device, runtime, threads)).runtime
     try:
+        loaded = Loaded(artifact, chosen)
         artifact.check_current()
     except ArtifactError:
-        loaded.close()
+        chosen.close()
         raise
     return loaded

@@ -11,12 +11,14 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 from tokenizers import Encoding, processors
 from tokenizers import Tokenizer as Fast
 
+from pgb_core.errors import ArtifactError
 from pgb_core.inference import pieces
 from pgb_core.inference.encoded import Encoded, encoded_of, joined, sides_of
 from pgb_core.inference.errors import InvalidInput, TooLarge
@@ -39,8 +41,14 @@ class Tokenizer:
 
     @classmethod
     def open(cls, path: Path, max_length: int) -> Tokenizer:
-        """From a file."""
-        return cls(path.read_text("utf-8"), max_length)
+        """From the file of an artifact. Raises ArtifactError where the installed `tokenizers` cannot read it."""
+        try:
+            return cls(path.read_text("utf-8"), max_length)
+        except Exception as error:  # the library raises Exception itself
+            raise ArtifactError(
+                f"{path.parent}: {path.name} is not read by tokenizers {version('tokenizers')} ({error}); upgrade "
+                "tokenizers, or make the artifact again"
+            ) from error
 
     def __init__(self, file: str, max_length: int) -> None:
         """file: the content of `tokenizer.json`. max_length: tokens that the model takes."""

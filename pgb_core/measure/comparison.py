@@ -160,9 +160,14 @@ def compare(
 
 def _unlike(artifact: Artifact, checkpoint: Checkpoint) -> str | None:
     """What to say where an artifact was made of another checkpoint; None where it was made of this one."""
-    known = str(artifact.manifest.provenance.get("checkpoint_sha256"))
+    known = artifact.manifest.provenance.get("checkpoint_sha256")
     if known == checkpoint.digest:
         return None
+    if not isinstance(known, str):
+        return (
+            f"the manifest of {artifact.manifest.name} does not say what checkpoint it was made of; ratios may be of "
+            "two models"
+        )
     return (
         f"{plain(checkpoint.source)} is not the checkpoint that {artifact.manifest.name} was made of: the sha256 of "
         f"its weights is {checkpoint.digest[:12]}, and the manifest has {plain(known)[:12]}; ratios are of two models"

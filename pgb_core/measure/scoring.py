@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pgb_core.artifact import MANIFEST, artifacts_in, open_artifact
 from pgb_core.data import check_there
+from pgb_core.data.problems import Problem
 from pgb_core.errors import ArtifactError, ConfigError
 from pgb_core.gate import load_checked
 from pgb_core.hub import PREFIX, located
@@ -23,6 +24,8 @@ from pgb_core.tasks.metrics import Metrics
 from pgb_core.threads import threads
 
 _PLAIN = Options()
+# What a head is for by its activation, where the manifest's provenance, which people shorten, does not say it.
+_PROBLEMS = {"none": Problem.REGRESSION, "sigmoid": Problem.MULTI_LABEL}
 
 
 def score(
@@ -62,7 +65,7 @@ def score(
 
 def _of_artifact(loaded: Loaded, report: Report) -> Trial:
     manifest = loaded.manifest
-    problem = manifest.provenance.get("problem_type")
+    problem = manifest.provenance.get("problem_type", _PROBLEMS.get(manifest.activation))
     subject = Subject(TASKS[manifest.task], manifest.labels, problem, loaded.tokenizer.side)
     return Trial(subject, loaded.tokenizer, _told(loaded), report)
 

@@ -39,7 +39,7 @@ def squad_metrics(rows: Sequence[QuestionRow], answers: Sequence[str], no_answer
     em = [float(normalize_answer(a) in map(normalize_answer, golds)) for a, golds in zip(answers, gold, strict=True)]
     f1s = [max(answer_f1(a, g) for g in golds) for a, golds in zip(answers, gold, strict=True)]
     found = {"exact_match": 100 * float(np.mean(em)), "f1": 100 * float(np.mean(f1s))}
-    unanswerable = [golds == [""] for golds in gold]
+    unanswerable = [not row.answers for row in rows]
     if any(unanswerable):
         for name, scores in (("exact_match", em), ("f1", f1s)):
             best, threshold = _best_threshold(scores, no_answer, unanswerable)

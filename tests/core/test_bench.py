@@ -132,6 +132,9 @@ def test_a_rival_that_the_artifact_was_not_made_of_is_told(few_words: Artifact, 
     """Below the table and in JSON: the ratios may be wanted, but not without a word."""
     assert comparison._unlike(few_words, load_checkpoint(few_words.path.parent / "model")) is None
     other = load_checkpoint(checkpoint(tmp_path / "other", "bert", "classification"))
+    bare = replace(few_words, manifest=replace(few_words.manifest, provenance={}))
+    told = comparison._unlike(bare, other)
+    assert told == "the manifest of out does not say what checkpoint it was made of; ratios may be of two models"
     said = comparison._unlike(few_words, other)
     assert said is not None
     assert said.startswith("other is not the checkpoint that out was made of: the sha256 of its weights is ")

@@ -13,17 +13,23 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer as Fast
 from tokenizers import models, pre_tokenizers, processors
 
+from pgb_core.checkpoints.load import load_checkpoint
 from pgb_core.cli import main
 from pgb_core.data import QuestionRow
 from pgb_core.errors import ArtifactError
+from pgb_core.export import write
 from pgb_core.inference.batches import Predict
 from pgb_core.inference.tasks.base import Logits
 from pgb_core.inference.tokenizer import Tokenizer
 from pgb_core.inference.tokens import Tokens
 from pgb_core.measure.scoring import score
+from pgb_core.model.surgery import apply_plan
 from pgb_core.tasks import TASKS, Source, Subject, metrics, squad
 from pgb_core.tasks.classification import Classification, Probability
 from pgb_core.tasks.qa import answered
+from tests.core.planned import dense_plan
+from tests.core.small import checkpoint
+from tests.made import rewritten
 
 
 def scored(logits: NDArray[np.float32], gold: list[object], problem: str | None) -> metrics.Metrics:
@@ -66,6 +72,16 @@ def test_squad_2_thresholds_by_hand() -> None:
     assert found["exact_match"] == found["f1"] == 50.0
     assert found["best_f1"] == found["best_exact_match"] == 100.0
     assert -3.0 <= found["best_f1_threshold"] < 2.0
+
+
+def test_an_answer_of_an_article_alone_is_one_all_the_same() -> None:
+    """What no answer can match is no unanswerable question: SQuAD's script goes by whether there are answers."""
+    assert squad.squad_metrics([question("1", "the"), question("2", "oil")], ["oil", "oil"], [0.0, 0.0]) == {
+        "exact_match": 50.0,
+        "f1": 50.0,
+    }
+    found = squad.squad_metrics([question("1", "the"), question("2")], ["oil", "oil"], [0.0, 1.0])
+    assert found["best_exact_match"] == found["best_f1"] == 50.0
 
 
 @given(
@@ -235,6 +251,31 @@ def test_a_folder_of_artifacts_is_told_as_one(tmp_path: Path) -> None:
     rows.write_text("text\tlabel\nfine\t1\n")
     with pytest.raises(ArtifactError, match=r"it holds artifacts; name one of them, such as .*small"):
         score(tmp_path, str(rows))
+
+
+@pytest.mark.parametrize(
+    ("labels", "problem", "rows"),
+    [
+        (1, "regression", "the film\t3.5\na song\t1\nvery good\t2\n"),
+        (1, None, "the film\t0.5\na song\t1\nvery good\t0\n"),
+        (2, "multi_label_classification", "the film\t[0, 1]\na song\t[1, 1]\nvery good\t[0, 0]\n"),
+        (2, None, "the film\t0\na song\t1\nvery good\t0\n"),
+    ],
+)
+def test_an_artifact_is_scored_alike_without_its_provenance(
+    labels: int, problem: str | None, rows: str, tmp_path: Path
+) -> None:
+    """Who gives a model away takes names of files out of the manifest."""
+    loaded = load_checkpoint(
+        checkpoint(tmp_path / "model", "bert", "classification", num_labels=labels, problem_type=problem)
+    )
+    plan = dense_plan(loaded.model)
+    model = apply_plan(loaded.model, plan).eval()
+    whole = write.write(tmp_path / "whole", write.Made(loaded, model, plan, ("fp32",), threads=1, tried=False))
+    bare = rewritten(whole, tmp_path / "bare", {}, provenance={})
+    data = tmp_path / "rows.tsv"
+    data.write_text(f"text\tlabel\n{rows}", "utf-8")
+    assert score(bare.path, data) == score(whole.path, data)
 
 
 def test_a_probability_is_scored_as_it_is_served() -> None:

@@ -16,8 +16,10 @@ from pgb_core.export.forms.openvino import OpenVino, OpenVinoInt8
 from pgb_core.export.forms.token_major import Writer
 from pgb_core.export.parity import check_graph
 from pgb_core.export.ranges import Range, step_and_zero
+from pgb_core.inference.batches import run_all
 from pgb_core.model.blocks import ACTIVATIONS
 from pgb_core.model.encoder import Encoder
+from pgb_core.model.predict import torch_predictor
 from pgb_core.model.surgery import apply_plan
 from pgb_core.plan import FEED_FORWARD
 from pgb_core.session import open_session
@@ -257,3 +259,19 @@ def test_the_parity_gate_stops_a_wrong_graph() -> None:
     assert parity.max_difference < 1e-4
     with pytest.raises(ParityError, match="differs from PyTorch by"):
         check_graph(other, export.channels_first(model).SerializeToString(), features)
+
+
+def test_each_input_with_the_same_answer_counts_once() -> None:
+    """Those that also run alone do not make up for others whose answer is another."""
+    model, other = small_encoder("bert", "classification"), small_encoder("bert", "classification", seed=5)
+    generator = torch.Generator().manual_seed(1)
+    ids = torch.randint(5, 96, (40, 3), generator=generator).tolist()
+    features = [Features(row, [0, 0, 0], None, n) for n, row in enumerate(ids)]
+    answers = [
+        [int(logits.argmax()) for logits in run_all(torch_predictor(each), [one.tokens for one in features])]
+        for each in (model, other)
+    ]
+    same = sum(a == b for a, b in zip(*answers, strict=True))
+    assert 0 < same < len(features)
+    parity = check_graph(other, export.channels_first(model).SerializeToString(), features, tolerance=1e6)
+    assert parity.same_answers == same

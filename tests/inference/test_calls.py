@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
@@ -70,6 +71,16 @@ def test_answers_are_plain_and_the_service_s(
     """By name or in order, with every option."""
     reply = client.post("/v1/answer", json={"question": "who sang", "context": CONTEXT, **body})
     same(ask(loaded[1]), reply.json()["results"])
+
+
+def test_a_whole_number_of_numpy_is_one(loaded: tuple[Loaded, Loaded]) -> None:
+    """As a loop over a range of NumPy gives it; of few bits, too, in which sums would be others."""
+    labels, answers = loaded
+    assert labels("good film", top_k=np.int64(1)) == labels("good film", top_k=1)
+    asked = {"question": "who sang", "context": CONTEXT}
+    assert answers(**asked, top_k=np.uint8(125)) == answers(**asked, top_k=125)
+    with pytest.raises(InvalidInput, match="top_k must be a whole number"):
+        labels("good film", top_k=np.float64(1))
 
 
 def test_many_questions_on_many_contexts_or_on_one(loaded: tuple[Loaded, Loaded]) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
@@ -25,12 +28,14 @@ from pgb_core.inference.batches import run_all
 from pgb_core.inference.choose import choose
 from pgb_core.inference.errors import EmptyInput, InferenceError, InvalidInput, RuntimeUnavailable, WrongTask
 from pgb_core.inference.load import Loaded
+from pgb_core.inference.runtimes.onnx_runtime import OnnxRuntime
 from pgb_core.inference.runtimes.registry import RUNTIMES
 from pgb_core.inference.tasks import TASKS
 from pgb_core.inference.tasks.classification import Labelling
 from pgb_core.inference.tasks.qa import Options, Question, Windowing
 from pgb_core.inference.tokens import Tokens
 from service.errors import ServiceError, told
+from tests.made import rewritten
 
 PAGE = Path(__file__).parents[2] / "docs" / "runtimes.md"
 TEXTS = ["the film was dull", "a", "", "the town sang a song and the film was very good " * 9, "good film"]
@@ -166,6 +171,60 @@ def test_a_model_is_closed_once_and_says_so(artifacts: tuple[Path, Path]) -> Non
     model.close()
     with pytest.raises(RuntimeUnavailable, match="is closed; load it again"):
         model("a film")
+
+
+def test_several_threads_get_the_answers_of_their_own_texts(
+    artifacts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A runtime that keeps one request, as OpenVINO's does, gives one thread the answers of another otherwise."""
+    with pgb_core.load(artifacts[0], "fp32", threads=1) as model:
+        run = model.runtime.run
+        request: list[Sequence[Tokens]] = [[]]
+
+        def reused(batch: Sequence[Tokens]) -> list[NDArray[np.float32]]:
+            request[0] = batch
+            time.sleep(0.001)
+            return run(request[0])
+
+        monkeypatch.setattr(model.runtime, "run", reused)
+        texts = [text for text in TEXTS if text] * 10
+        wanted = [model(text) for text in texts]
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(model, texts)) == wanted
+
+
+def test_a_model_that_is_closed_meanwhile_says_so(
+    artifacts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Texts that were prepared before another thread closed it are not given to a runtime that is gone."""
+    with pgb_core.load(artifacts[0], "fp32", threads=1) as model:
+        prepared = model.tokenizer.texts
+
+        def closing(*asked: Any) -> Any:
+            model.close()
+            return prepared(*asked)
+
+        monkeypatch.setattr(model.tokenizer, "texts", closing)
+        with pytest.raises(RuntimeUnavailable, match="is closed; load it again"):
+            model("a film")
+
+
+def test_a_tokenizer_that_cannot_be_read_here_is_refused(
+    artifacts: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one with a part that the installed library does not know; the runtime is given back."""
+    whole = artifact.open_artifact(artifacts[0])
+    spec = json.loads(whole.tokenizer.read_text("utf-8")) | {"pre_tokenizer": {"type": "OfTomorrow"}}
+    other = rewritten(whole, tmp_path / "other", {artifact.TOKENIZER: json.dumps(spec).encode()})
+    closed: list[OnnxRuntime] = []
+
+    def close(runtime: OnnxRuntime) -> None:
+        closed.append(runtime)
+
+    monkeypatch.setattr(OnnxRuntime, "close", close)
+    with pytest.raises(ArtifactError, match=r"tokenizer.json is not read by tokenizers [\d.]+.*; upgrade tokenizers"):
+        pgb_core.load(other.path, "fp32", threads=1)
+    assert len(closed) == 1
 
 
 def test_what_is_no_artifact_is_refused(tmp_path: Path) -> None:
