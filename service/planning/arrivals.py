@@ -30,11 +30,13 @@ class Arrival:
 
 @dataclass(frozen=True)
 class Load:
-    """Arrivals in order. counted: the instant from which requests are counted. expected: about how many are counted."""
+    """Arrivals in order. counted: the instant from which requests are counted. expected: about how many are counted.
+    seconds: in which they come, and after which others like them would; infinite where no others come."""
 
     arrivals: Iterator[Arrival]
     counted: float
     expected: float
+    seconds: float = math.inf
 
 
 class Traffic(Protocol):
@@ -144,7 +146,7 @@ class Drawn:
                 )
             seconds = max(seconds, least)
         arrivals = self._until(seconds, share, random.Random(seed))  # noqa: S311 - no secret
-        return Load(arrivals, _WARM * seconds, (1 - _WARM) * seconds * self.rate * share)
+        return Load(arrivals, _WARM * seconds, (1 - _WARM) * seconds * self.rate * share, seconds)
 
     def _until(self, seconds: float, share: float, draw: random.Random) -> Iterator[Arrival]:
         at, requests = 0.0, self.mix.drawn(draw)
