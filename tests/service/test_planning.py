@@ -36,7 +36,7 @@ from service.planning.process import Replica
 from service.planning.profile import Overhead, Point, Profile, Size, Times
 from service.planning.search import MOST_PROCESSES, Conditions, alone, fewest, forecast
 from service.planning.trace import Served, Trace
-from service.settings import read_settings
+from service.settings import Settings, read_settings
 
 FREE = Overhead(per_request=0, per_input=0, per_token=0)
 LIMITS = Limits(batch_tokens=64, queue_tokens=100_000, queue_seconds=2.0, overtake=0.1)
@@ -739,6 +739,27 @@ def test_a_model_is_timed_and_planned_for_with_its_own_texts(
     assert "1x1" in told.out
     assert command.main([str(artifacts[1]), *words[1:]]) == 1
     assert "is of another artifact" in capsys.readouterr().err
+
+
+def test_the_server_that_is_timed_has_no_settings_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whatever the letters of their names: with keys it would refuse all that it is asked."""
+    given: list[dict[str, str]] = []
+
+    def started(*_: object, env: dict[str, str], **__: object) -> None:
+        given.append(env)
+        raise OSError("enough is known")
+
+    monkeypatch.setenv("PGB_UI", "false")
+    monkeypatch.setenv("pgb_metrics", "false")
+    monkeypatch.setenv("HOME", "/here")
+    monkeypatch.setattr("subprocess.Popen", started)
+    with pytest.raises(OSError, match="enough"), overhead._server(tmp_path, "fp32", Settings()):
+        pass
+    (env,) = given
+    assert env["HOME"] == "/here"
+    assert not [name for name in env if name.upper().startswith("PGB_")]
 
 
 def test_batches_are_timed_whatever_token_is_the_last_one(few_words: Artifact) -> None:
