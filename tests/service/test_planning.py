@@ -267,6 +267,17 @@ def test_bursts_come_at_the_end_of_each_period() -> None:
     assert len(list(drawn.load(0.25, 4_000, 0).arrivals)) == pytest.approx(4_000, rel=0.08)
 
 
+def test_a_load_of_bursts_has_whole_periods() -> None:
+    """Bursts come at their ends: without the last one fewer requests would come than do, and too little would do."""
+    drawn = Drawn(ONE_LENGTH, 10.0, Burst.read("9:2:10"))  # 26 a second
+    load = drawn.load(1.0, 980, 0)  # of 37.7 s
+    assert load.seconds == pytest.approx(40.0)
+    assert len(list(load.arrivals)) == pytest.approx(26 * 40, rel=0.1)
+    given = Conditions(Drawn(ONE_LENGTH, 42.0, Burst.read("9:2:10")), ROUND_ROBIN, 4_050, 0)  # 109 a second
+    assert not forecast(ONE_BY_ONE, 1, given).outcome.keeps_up()
+    assert forecast(ONE_BY_ONE, 2, given).outcome.keeps_up()
+
+
 def test_bursts_that_are_too_far_apart_are_refused() -> None:
     """With how many requests would do."""
     drawn = Drawn(ONE_LENGTH, 100.0, Burst.read("4:2:1000"))
