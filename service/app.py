@@ -123,7 +123,7 @@ def _lifespan(parts: Parts, background: bool) -> Callable[[FastAPI], AbstractAsy
 
 
 def _tracer(endpoint: str) -> Tracer:
-    """Raises SettingsError where OpenTelemetry is not installed."""
+    """Raises SettingsError where OpenTelemetry is not installed, or its own variables are wrong."""
     try:
         return Tracer(endpoint)
     except ImportError as error:
@@ -131,6 +131,8 @@ def _tracer(endpoint: str) -> Tracer:
             "otlp_endpoint: OpenTelemetry is not installed; pip install '.[otel]' in a clone of pgb-serve, or leave "
             "otlp_endpoint out"
         ) from error
+    except ValueError as error:
+        raise SettingsError(f"environment: OpenTelemetry refuses one of its variables, OTEL_...: {error}") from error
 
 
 def _documented(openapi: dict[str, Any]) -> dict[str, Any]:

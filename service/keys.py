@@ -106,6 +106,12 @@ class Keys:
                 return
             if self._failing or keys != self._keys:
                 logs.event("the keys file was read", keys_in_force=len(keys))
+            if _is_gone(path):
+                logs.problem(
+                    "the keys file was replaced or deleted, and its mount shows the old one: changes have no effect; "
+                    "mount the folder that it is in, and not the file alone",
+                    keys_in_force=len(keys),
+                )
             self._keys, self._stamp, self._failing = keys, stamp, ""
 
 
@@ -130,7 +136,8 @@ def read_keys(path: Path) -> list[Key]:
     try:
         lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise KeysError(f"{path}: cannot be read ({type(error).__name__})") from None
+        more = "; the user that runs the service must be let read it" if isinstance(error, PermissionError) else ""
+        raise KeysError(f"{path}: cannot be read ({type(error).__name__}){more}") from None
     keys = []
     places: dict[str, int] = {}  # the line of each key
     for number, line in enumerate(lines, 1):
@@ -169,6 +176,13 @@ def _stamp(path: Path) -> tuple[int, ...] | None:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, found.st_mode, found.st_uid, found.st_gid
+
+
+def _is_gone(path: Path) -> bool:
+    """Whether no folder has the file any more, as where the file alone is mounted and another one takes its place."""
+    with suppress(OSError):
+        return path.stat().st_nlink == 0
+    return False
 
 
 def main(argv: Sequence[str] | None = None) -> int:

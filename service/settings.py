@@ -312,7 +312,8 @@ def _origin(given: str) -> str:
 def read_settings(argv: Sequence[str]) -> Settings:
     """Read flags, environment and the file that --config or PGB_CONFIG names. Raises SettingsError."""
     flags = {name: value for name, value in vars(_parser().parse_args(argv)).items() if value not in (None, [])}
-    config = flags.pop("config", os.environ.get(f"{PREFIX}CONFIG"))
+    variables = {name.upper(): value for name, value in os.environ.items()}  # in small letters they count, too
+    config = flags.pop("config", variables.get(f"{PREFIX}CONFIG"))
     if config is not None and not config.strip():  # a service would start without what the file says, such as keys
         raise SettingsError(f"config: {_EMPTY}")
     known = {f"{prefix}{name}".upper() for prefix in (PREFIX, DEFAULTS) for name in Settings.model_fields}

@@ -19,6 +19,14 @@ from service.errors import InvalidInput, Malformed, TooLarge
 # Values that an input may take in the longest way of writing it, and those that a request has besides.
 _VALUES_OF_INPUT, _OTHER_VALUES = 16, 1_000
 _NO_OBJECT = ("model_type", "model_attributes_type")
+# What is refused though other programs write or take it as JSON, by words of the parser.
+_NO_JSON = {
+    "hex escape": "an escape is cut short, or is half of a surrogate pair, as where a text was cut within an emoji",
+    "unicode code point": "it is not UTF-8",
+    "number out of range": "a number has too many digits",
+    "recursion limit": "it is nested too deeply",
+}
+_MARK = b"\xef\xbb\xbf"
 
 
 class Strict(BaseModel):
@@ -55,6 +63,17 @@ def _marks(text: bytes) -> int:
 def said(found: Mapping[str, Any]) -> str:
     """What pydantic found wrong with a value, in words of JSON, without a class of this program."""
     return "Input should be a JSON object" if found["type"] in _NO_OBJECT else str(found["msg"])
+
+
+def json_of(body: bytes, name: str) -> object:
+    """JSON without NaN or infinity. name: of what it is, for the message. Raises Malformed."""
+    try:
+        return from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        known = (more for words, more in _NO_JSON.items() if words in str(error))
+        marked = "it begins with a byte order mark; leave that out" if body.startswith(_MARK) else ""
+        more = marked or next(known, "")
+        raise Malformed(f"the {name} is not valid JSON" + (f": {more}" if more else "")) from None
 
 
 Answering = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -188,7 +207,4 @@ async def _sent(request: Request, named: bool) -> object:
     if not is_json and (kind or named):
         raise HTTPException(415, "send JSON, with content-type: application/json")
     check_values(body, request.app.state.settings.max_items)
-    try:
-        return from_json(body, allow_inf_nan=False)
-    except ValueError:
-        raise Malformed("the body is not valid JSON") from None
+    return json_of(body, "body")

@@ -37,6 +37,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
 }
 # Pydantic's own words repeat a bound or an allowed value, never what was sent.
 _SHOWN = 4
+_OTHER_KIND = {"string_type", "list_type", "dict_type", "model_type", "model_attributes_type"}
 _WORDS = {404: "no such path", 405: "that method is not allowed here"}
 _CODES = {415: errors.Malformed.code}
 
@@ -113,17 +114,35 @@ async def _service(request: Request, error: Exception) -> JSONResponse:
 async def _validation(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     dialect = _dialect(request)
-    found = error.errors()
     known = request.app.state.field_names
+    found = _of_the_form(error.errors(), known)
     parts = [f"{_place(item, known)}: {said(item)}" for item in found[:_SHOWN]]
     more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     return render(dialect, errors.InvalidInput(("; ".join(parts) or "the body does not fit its schema") + more))
 
 
+def _of_the_form(found: Sequence[dict[str, Any]], known: set[str]) -> list[dict[str, Any]]:
+    """Without the errors that say of a value that it might have been of another kind, such as a text in place of a
+    list, where others say what is wrong with it as what it is."""
+    places = [(*_parts(item, known),) for item in found]
+    within = {place[:size] for place in places for size in range(len(place))}
+    meant = {place for item, place in zip(found, places, strict=True) if item["type"] not in _OTHER_KIND}
+    told = [
+        item
+        for item, place in zip(found, places, strict=True)
+        if item["type"] not in _OTHER_KIND or not (place in within or place in meant)
+    ]
+    return told or list(found)
+
+
+def _parts(item: dict[str, Any], known: set[str]) -> list[str]:
+    location: Sequence[Any] = item["loc"]
+    return [str(part) for part in location if isinstance(part, int) or part in known]
+
+
 def _place(item: dict[str, Any], known: set[str]) -> str:
     """The place of a field, in names of the schema; names that the client made up are not repeated."""
-    location: Sequence[Any] = item["loc"]
-    parts = [str(part) for part in location if isinstance(part, int) or part in known]
+    parts = _parts(item, known)
     if item["type"] == "extra_forbidden":
         parts.append("(unknown field)")
     return ".".join(parts) or "body"

@@ -87,17 +87,25 @@ def _run(args: argparse.Namespace) -> int:
         else:
             found = fewest(replica, given, goal)
             rows.append(Row(size, found, alone(replica, given) if found is None else None))
-        _tell_few(rows[-1])
+        _tell(rows[-1])
     shared = {"balance": args.balance, "seed": args.seed, **{name: getattr(settings, name) for name in OF_A_QUEUE}}
     figures = as_json(profile, traffic, goal, shared, rows)
     print(json.dumps(figures, allow_nan=False) if args.json else table(figures))
     return 0 if any(row.found is not None for row in rows) else 1
 
 
-def _tell_few(row: Row) -> None:
-    """Say where too few requests stand behind a p99."""
-    if row.found is not None and row.found.outcome.requests < _FEWEST:
-        _told(f"{row.size.name}: of {row.found.outcome.requests} requests a p99 says little; give a longer trace")
+def _tell(row: Row) -> None:
+    """Say where too few requests stand behind a p99, or where the figures are of a queue that goes on growing."""
+    if row.found is None:
+        return
+    name, found = row.size.name, row.found
+    if found.outcome.requests < _FEWEST:
+        _told(f"{name}: of {found.outcome.requests} requests a p99 says little; give a longer trace")
+    if not found.outcome.keeps_up(found.outcome.refused_share):
+        _told(
+            f"{name}: more requests come than {found.replicas:,} can answer; latency and refusals grow for as long as "
+            "they come, so the figures say little"
+        )
 
 
 def _known(args: argparse.Namespace, settings: Settings) -> Profile | None:

@@ -16,6 +16,7 @@ SAMPLE = 2_000  # requests
 _WARM = 0.1  # of a drawn load, that is not counted: it begins with no queue
 _BURSTS = 3  # that a drawn load has at least
 _MOST_TIMES = 20  # as many requests as were asked for, where bursts need more
+_ROUNDED = 1e-9  # of a period
 _MOST_FACTOR = 1_000  # of a burst
 
 
@@ -30,11 +31,13 @@ class Arrival:
 
 @dataclass(frozen=True)
 class Load:
-    """Arrivals in order. counted: the instant from which requests are counted. expected: about how many are counted."""
+    """Arrivals in order. counted: the instant from which requests are counted. expected: about how many are counted.
+    seconds: in which they come, and after which others like them would; infinite where no others come."""
 
     arrivals: Iterator[Arrival]
     counted: float
     expected: float
+    seconds: float = math.inf
 
 
 class Traffic(Protocol):
@@ -132,8 +135,8 @@ class Drawn:
         return self.mix.means()
 
     def load(self, share: float, requests: int, seed: int) -> Load:
-        """As many seconds as `requests` take to come, and at least three bursts. Raises ConfigError when these are more
-        than twenty times as many requests."""
+        """As many seconds as `requests` take to come, and whole periods of bursts, at least three: of a part of one
+        the rate would be too low. Raises ConfigError when these are more than twenty times as many requests."""
         seconds = requests / (self.rate * share)
         if self.burst is not None:
             least = _BURSTS * self.burst.every
@@ -142,9 +145,9 @@ class Drawn:
                     f"--burst: {_BURSTS} periods have {least * self.rate * share:,.0f} requests to simulate; give "
                     f"--requests {math.ceil(least * self.rate * share / _MOST_TIMES)} or more, or a shorter period"
                 )
-            seconds = max(seconds, least)
+            seconds = max(least, math.ceil(seconds / self.burst.every - _ROUNDED) * self.burst.every)
         arrivals = self._until(seconds, share, random.Random(seed))  # noqa: S311 - no secret
-        return Load(arrivals, _WARM * seconds, (1 - _WARM) * seconds * self.rate * share)
+        return Load(arrivals, _WARM * seconds, (1 - _WARM) * seconds * self.rate * share, seconds)
 
     def _until(self, seconds: float, share: float, draw: random.Random) -> Iterator[Arrival]:
         at, requests = 0.0, self.mix.drawn(draw)

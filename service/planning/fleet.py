@@ -17,6 +17,7 @@ ROUND_ROBIN: Balance = "round-robin"
 LEAST_CONNECTIONS: Balance = "least-connections"
 BALANCES: tuple[Balance, ...] = (ROUND_ROBIN, LEAST_CONNECTIONS)
 _FEW = 20  # requests
+_OVER = 1.02  # load that is still taken for 1: requests are drawn, and their work differs by so much
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Goal:
 class Outcome:
     """What a simulation showed. latencies: seconds of the answered requests, ascending. refused: how many were refused,
     or given up after `request_seconds`. model, cores: shares of the time that models ran, and that cores were in use.
-    missed: whether it was ended early because its goal was missed already."""
+    missed: whether it was ended early because its goal was missed already. load: time that models, or event loops, take
+    for all that comes, as a share of the time in which it comes; 0 where no more would come."""
 
     latencies: Sequence[float]
     refused: int
@@ -39,6 +41,7 @@ class Outcome:
     model: float
     cores: float
     missed: bool = False
+    load: float = 0.0
 
     @property
     def requests(self) -> int:
@@ -50,6 +53,11 @@ class Outcome:
         """Refused requests as a share of all."""
         return self.refused / max(1, self.requests)
 
+    def keeps_up(self, refused: float = 0.0) -> bool:
+        """Whether no more comes than can be done, but for a share that is refused. Of more, what waits grows for as
+        long as requests come, and only the end of the simulation bounds the latencies."""
+        return self.load * (1 - refused) <= _OVER
+
     def percentile(self, share: float) -> float:
         """Seconds within which that share of the answers came; infinite where there is no answer."""
         if not self.latencies:
@@ -60,7 +68,9 @@ class Outcome:
         """Whether the goal is met; without any request it is."""
         if not self.requests:
             return not self.missed
-        return not self.missed and self.refused_share <= goal.refused and self.percentile(0.99) <= goal.p99
+        if self.missed or not self.keeps_up(goal.refused):
+            return False
+        return self.refused_share <= goal.refused and self.percentile(0.99) <= goal.p99
 
 
 def simulate(
@@ -91,7 +101,16 @@ def simulate(
     available = max(now, 1e-9) * len(processes)
     model = sum(process.model_seconds for process in processes) / available
     cores = sum(process.core_seconds for process in processes) / (available * replica.size.threads)
-    return Outcome(sorted(count.latencies), count.refused, now, model, cores, missed)
+    comes = _comes(processes, load.seconds) * count.every / max(1, count.answered)  # who was refused took nothing
+    return Outcome(sorted(count.latencies), count.refused, now, model, cores, missed, comes)
+
+
+def _comes(processes: Sequence[Process], seconds: float) -> float:
+    """See `load` of Outcome, of what was admitted in so many seconds: of the models or of the event loops, whichever
+    take longer."""
+    models = sum(process.model_seconds for process in processes)
+    loops = sum(process.loop_seconds for process in processes)
+    return max(models, loops) / (seconds * len(processes))
 
 
 class _Count:
@@ -100,6 +119,7 @@ class _Count:
     def __init__(self, load: Load, goal: Goal | None) -> None:
         self.latencies: list[float] = []
         self.refused = 0
+        self.every = self.answered = 0  # also of those that do not count
         self._first = load.counted
         self._slow = 0
         self._patience = math.inf if goal is None else goal.p99
@@ -109,6 +129,8 @@ class _Count:
 
     def ended(self, request: Request, now: float, answered: bool) -> None:
         """Count a request that was answered, or refused."""
+        self.every += 1
+        self.answered += answered
         if request.at < self._first:
             return
         if answered:

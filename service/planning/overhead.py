@@ -133,8 +133,9 @@ def _server(folder: Path, form: str, settings: Settings) -> Iterator[int]:
     asked = {"form": form, "device": settings.device, "runtime": settings.runtime, "threads": 1, "port": port}
     flags = [word for name, value in asked.items() for word in (f"--{name}", str(value))]
     command = [sys.executable, "-P", "-m", "service", str(folder), *flags, "--log-level", "error"]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}  # such as keys
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)  # noqa: S603
+    # Without settings of the environment, such as keys, whose names may have small letters.
+    others = {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=others)  # noqa: S603
     try:
         end = time.perf_counter() + _START_SECONDS
         while not _ready(port):

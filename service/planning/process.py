@@ -61,7 +61,7 @@ class Process:
         cost = replica.size.times.cost(replica.max_length)
         self.open = 0  # requests
         self.next = NEVER  # instant at which something ends
-        self.model_seconds = self.core_seconds = 0.0
+        self.model_seconds = self.loop_seconds = self.core_seconds = 0.0
         self._threads = threads
         self._shared = threads / (threads + 1)
         self._times = replica.size.times.seconds
@@ -100,6 +100,8 @@ class Process:
     def _advance(self, now: float) -> None:
         passed = now - self._last
         self._last = now
+        if self._read is not None:
+            self.loop_seconds += passed
         if self._batch:
             speed = self._shared if self._read is not None else 1.0
             self._model_left -= passed * speed

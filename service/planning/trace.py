@@ -21,6 +21,7 @@ from service.planning.arrivals import SAMPLE, Arrival, Lengths, Load
 from service.planning.files import rows
 
 _LONGEST = 1e9  # seconds of a trace: of more, instants cannot be told apart
+_LATEST = 1e11  # seconds since 1970: the year 5138, or March 1973 in milliseconds
 _NAMED = 4  # models in a message
 
 
@@ -99,6 +100,10 @@ class Trace:
         first = found[0].at
         if found[-1].at - first > _LONGEST:
             raise DataError(f"{path}: its requests are {found[-1].at - first:.1e} seconds apart; `at` is in seconds")
+        if found[-1].at > _LATEST:
+            raise DataError(
+                f"{path}: `at` is in seconds, and {found[-1].at:.2e} looks like milliseconds or less; divide it"
+            )
         moved = [replace(arrival, at=arrival.at - first) for arrival in found]
         return cls(moved, len(lines) - len(known), len(known) - len(mine))
 

@@ -185,6 +185,22 @@ def test_an_endpoint_for_traces_needs_opentelemetry(monkeypatch: pytest.MonkeyPa
         application.create_app(Settings(otlp_endpoint="http://nowhere"))
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "100", "max_export_batch_size"),
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "many", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT must be"),
+    ],
+)
+def test_a_wrong_variable_of_opentelemetry_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    """As a wrong setting of the service is."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=rf"^environment: OpenTelemetry refuses one of its variables.*{said}"):
+        application.create_app(Settings(otlp_endpoint="http://nowhere"))
+
+
 def test_a_collector_that_does_not_answer_holds_nothing_up() -> None:
     """Stopping gives it up after a moment, and the event loop runs meanwhile."""
     freed = threading.Event()

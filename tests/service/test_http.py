@@ -333,6 +333,28 @@ def test_what_is_not_json_is_malformed(client: TestClient, path: str, body: byte
         assert "secret" not in reply.text
 
 
+@pytest.mark.parametrize("path", [path for path, _ in WORK])
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (rb'{"inputs": "zq-secret \ud83d"}', "half of a surrogate pair, as where a text was cut within an emoji"),
+        (rb'{"inputs": "\ude00 zq-secret"}', "half of a surrogate pair"),
+        (b'{"inputs": "zq-secret \xe9"}', "it is not UTF-8"),
+        (b'\xef\xbb\xbf{"inputs": "zq-secret"}', "it begins with a byte order mark"),
+        (b'{"inputs": ' + 5_000 * b"7" + b"}", "a number has too many digits"),
+        (b'{"inputs": ' + 300 * b"[" + 300 * b"]" + b"}", "it is nested too deeply"),
+    ],
+)
+def test_what_others_take_for_json_is_refused_with_the_reason(
+    client: TestClient, path: str, body: bytes, said: str
+) -> None:
+    """JavaScript writes half of a pair where it cut a text, and editors of Windows write marks."""
+    reply = client.post(path, content=body, headers={"content-type": "application/json"})
+    assert reply.status_code == 400
+    assert said in reply.text.partition("is not valid JSON: ")[2]
+    assert "secret" not in reply.text
+
+
 @pytest.mark.parametrize(
     ("accept", "wanted"),
     [

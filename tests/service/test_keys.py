@@ -28,6 +28,7 @@ from service.errors import LoadFailed, Overloaded
 from service.http.origins import HEADERS
 from service.keys import Key, Keys, KeysError, main, make_key, read_keys
 from service.models.registry import Registry
+from service.observe.logs import LOGGER
 from service.settings import Settings
 from tests.service.hostile import MARK
 from tests.service.sockets import running
@@ -179,6 +180,40 @@ def test_a_file_of_keys_that_changes_hands_is_read_again(guarded: Guarded, monke
     guarded.file.chmod(0o640)
     guarded.status("get", "/v1/models", guarded.use)
     assert len(read) == 1
+
+
+def test_a_file_that_is_no_longer_in_its_folder_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A mount of the file alone still shows the old one, as its descriptor does here, with the keys taken out since."""
+    monkeypatch.setattr("service.keys._RECHECK_SECONDS", -1.0)
+    monkeypatch.setattr(LOGGER, "propagate", True)
+    file, other = tmp_path / "keys", tmp_path / "other"
+    old = make_key(file, "someone", "use")
+    make_key(other, "another", "use")
+    with file.open() as held:
+        keys = Keys(Path(f"/proc/self/fd/{held.fileno()}"))
+        keys.check([old], "use")
+        assert not caplog.records
+        other.replace(file)
+        for _ in range(2):
+            keys.check([old], "use")
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    assert "mount the folder that it is in" in record.message
+
+
+def test_a_file_that_the_service_may_not_read_is_told_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where its owner made it, and the service runs as another user."""
+
+    def refused(*_: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refused)
+    with pytest.raises(KeysError, match=r"keys: cannot be read \(PermissionError\); the user that runs the service"):
+        read_keys(tmp_path / "keys")
 
 
 def test_keys_that_change_while_they_are_first_read_are_read_again(

@@ -173,6 +173,33 @@ def test_bad_input_gets_a_clear_4xx_and_no_echo(client: TestClient, content: byt
 
 
 @pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        (["a", 5], "inputs.1: Input should be a valid string; inputs.1: Input should be a JSON object"),
+        (["a", ""], "inputs.1: String should have at least 1 character"),
+        ("", "inputs: String should have at least 1 character"),
+        ([], "inputs: List should have at least 1 item after validation, not 0"),
+        ([{"text": "a"}], "inputs.0.pair: Field required"),
+        (
+            {"text": "a", "text_pair": "b"},
+            "inputs.pair: Field required; inputs.text_pair.(unknown field): Extra inputs are not permitted",
+        ),
+        (
+            5,
+            "inputs: Input should be a valid string; inputs: Input should be a JSON object; "
+            "inputs: Input should be a valid list",
+        ),
+    ],
+)
+def test_an_error_tells_of_what_was_sent_and_not_of_what_else_it_might_have_been(
+    client: TestClient, inputs: object, said: str
+) -> None:
+    """A list is not told that it is no text, unless it can be neither."""
+    reply = client.post("/v1/classify", json={"inputs": inputs})
+    assert (reply.status_code, reply.json()["error"]["message"]) == (422, said)
+
+
+@pytest.mark.parametrize(
     "asked",
     [
         {"question": "who"},

@@ -36,7 +36,7 @@ from service.planning.process import Replica
 from service.planning.profile import Overhead, Point, Profile, Size, Times
 from service.planning.search import MOST_PROCESSES, Conditions, alone, fewest, forecast
 from service.planning.trace import Served, Trace
-from service.settings import read_settings
+from service.settings import Settings, read_settings
 
 FREE = Overhead(per_request=0, per_input=0, per_token=0)
 LIMITS = Limits(batch_tokens=64, queue_tokens=100_000, queue_seconds=2.0, overtake=0.1)
@@ -198,6 +198,39 @@ def test_the_fewest_replicas_hold_the_goal_and_one_fewer_do_not(balance: Balance
     assert not forecast(PLAIN, found.replicas - 1, given).outcome.holds(goal)
 
 
+# A batch is of one input and takes 10 ms, so a replica answers 100 requests a second.
+ONE_BY_ONE = replica([(1, 16, 0.01), (2, 16, 0.02)], limits=replace(LIMITS, batch_tokens=16))
+
+
+@pytest.mark.parametrize(
+    ("rate", "p99", "refused", "least"),
+    [(5_000.0, 0.05, 0.001, 50), (5_000.0, 1.5, 0.001, 49), (800.0, 5.0, 0.001, 8), (5_000.0, 5.0, 0.2, 39)],
+)
+def test_replicas_that_cannot_do_what_comes_are_too_few_however_long_one_may_wait(
+    rate: float, p99: float, refused: float, least: int
+) -> None:
+    """The time that is simulated ends before the queue has grown to the bound. What may be refused need not be done."""
+    given = Conditions(Drawn(ONE_LENGTH, rate), LEAST_CONNECTIONS, 5_000, 0)
+    found = fewest(ONE_BY_ONE, given, Goal(p99, refused))
+    assert found is not None
+    assert least <= found.replicas <= 1.1 * least + 1
+
+
+def test_an_event_loop_that_cannot_read_what_comes_is_too_little() -> None:
+    """Though the model has little to do."""
+    slow = replica([(1, 8, 1e-4), (8, 64, 1e-4)], Overhead(per_request=0.01, per_input=0, per_token=0), threads=4)
+    assert not forecast(slow, 1, Conditions(Drawn(ONE_LENGTH, 120.0), ROUND_ROBIN, 2_000, 0)).outcome.keeps_up()
+    assert forecast(slow, 1, Conditions(Drawn(ONE_LENGTH, 80.0), ROUND_ROBIN, 2_000, 0)).outcome.keeps_up()
+
+
+def test_a_trace_is_all_that_comes() -> None:
+    """So what waits at its end is done soon, and nothing grows."""
+    trace = Trace([Arrival(n / 1_000, (16,)) for n in range(100)])
+    found = forecast(ONE_BY_ONE, 1, Conditions(trace, ROUND_ROBIN, 1_000, 0)).outcome
+    assert found.keeps_up()
+    assert found.holds(Goal(2.0, 0.0))
+
+
 def test_where_an_idle_replica_takes_too_long_no_number_is_sought() -> None:
     """None is the answer, at once."""
     assert fewest(PLAIN, Conditions(Drawn(ONE_LENGTH, 1e6), ROUND_ROBIN, 1_000, 0), Goal(0.003, 0.0)) is None
@@ -232,6 +265,17 @@ def test_bursts_come_at_the_end_of_each_period() -> None:
     assert high / (len(times) - high) == pytest.approx(4 * 2 / 8, rel=0.08)
     assert len(times) == pytest.approx(16_000, rel=0.05)
     assert len(list(drawn.load(0.25, 4_000, 0).arrivals)) == pytest.approx(4_000, rel=0.08)
+
+
+def test_a_load_of_bursts_has_whole_periods() -> None:
+    """Bursts come at their ends: without the last one fewer requests would come than do, and too little would do."""
+    drawn = Drawn(ONE_LENGTH, 10.0, Burst.read("9:2:10"))  # 26 a second
+    load = drawn.load(1.0, 980, 0)  # of 37.7 s
+    assert load.seconds == pytest.approx(40.0)
+    assert len(list(load.arrivals)) == pytest.approx(26 * 40, rel=0.1)
+    given = Conditions(Drawn(ONE_LENGTH, 42.0, Burst.read("9:2:10")), ROUND_ROBIN, 4_050, 0)  # 109 a second
+    assert not forecast(ONE_BY_ONE, 1, given).outcome.keeps_up()
+    assert forecast(ONE_BY_ONE, 2, given).outcome.keeps_up()
 
 
 def test_bursts_that_are_too_far_apart_are_refused() -> None:
@@ -383,6 +427,7 @@ def test_the_examples_of_the_page_are_traces(tmp_path: Path) -> None:
         ('{"at": 1, "lengths": [true]}', "trace.jsonl:2: a request has `at`"),
         ('{"at": true, "lengths": [1]}', "trace.jsonl:2: a request has `at`"),
         ('{"at": 1e300, "lengths": [1]}', "its requests are 1.0e+300 seconds apart; `at` is in seconds"),
+        ('{"at": 1796000000000, "lengths": [1]}', "its requests are 1.8e+12 seconds apart; `at` is in seconds"),
         ('{"at": ' + 5_000 * "1" + ', "lengths": [1]}', "is neither JSON lines nor CSV"),
         ('{"at": 1, "lengths": [0]}', "trace.jsonl:2: a request has `at`"),
         ('{"at": 1, "lengths": []}', "trace.jsonl:2: a request has `at`"),
@@ -405,6 +450,18 @@ def test_what_is_no_request_is_named_by_its_line(line: str, said: str, tmp_path:
     with pytest.raises(DataError, match="jsonl") as error:
         Trace.read(path, replace(SERVED, max_items=2, max_windows=4))
     assert said in str(error.value)
+
+
+def test_milliseconds_are_not_taken_for_seconds(tmp_path: Path) -> None:
+    """As many programs log them: a thousandth of the requests a second would be planned for."""
+    for factor, taken in ((1, True), (1e3, False), (1e9, False)):
+        lines = [{"at": (1_796_000_000 + n / 100) * factor, "lengths": [16]} for n in range(3)]
+        path = log_of(tmp_path / "trace.jsonl", *lines)
+        if taken:
+            assert Trace.read(path, SERVED).rate == pytest.approx(150, rel=0.01)
+        else:
+            with pytest.raises(DataError, match="`at` is in seconds"):
+                Trace.read(path, SERVED)
 
 
 def test_a_trace_without_requests_is_refused(tmp_path: Path) -> None:
@@ -483,6 +540,14 @@ def test_the_command_finds_the_fewest_replicas(profile: Path, capsys: pytest.Cap
     assert "points" not in found["profile"]
     assert command.main([*words[:4], "--lengths", "500", "--p99", "1", "--sizes", "1x2"]) == 1
     assert "no number of replicas holds it" in capsys.readouterr().out
+
+
+def test_figures_of_a_queue_that_grows_are_told(profile: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where a number of replicas is given; and only there."""
+    words = ["--profile", str(profile), "--lengths", "16", "--requests", "2000", "--sizes", "1x1", "--replicas", "1"]
+    for rate, told in (("2000", True), ("100", False)):
+        assert command.main([*words, "--rate", rate]) == 0
+        assert ("1x1: more requests come than 1 can answer" in capsys.readouterr().err) is told
 
 
 def test_times_of_a_busy_machine_say_how_to_take_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -685,6 +750,27 @@ def test_a_model_is_timed_and_planned_for_with_its_own_texts(
     assert "1x1" in told.out
     assert command.main([str(artifacts[1]), *words[1:]]) == 1
     assert "is of another artifact" in capsys.readouterr().err
+
+
+def test_the_server_that_is_timed_has_no_settings_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whatever the letters of their names: with keys it would refuse all that it is asked."""
+    given: list[dict[str, str]] = []
+
+    def started(*_: object, env: dict[str, str], **__: object) -> None:
+        given.append(env)
+        raise OSError("enough is known")
+
+    monkeypatch.setenv("PGB_UI", "false")
+    monkeypatch.setenv("pgb_metrics", "false")
+    monkeypatch.setenv("HOME", "/here")
+    monkeypatch.setattr("subprocess.Popen", started)
+    with pytest.raises(OSError, match="enough"), overhead._server(tmp_path, "fp32", Settings()):
+        pass
+    (env,) = given
+    assert env["HOME"] == "/here"
+    assert not [name for name in env if name.upper().startswith("PGB_")]
 
 
 def test_batches_are_timed_whatever_token_is_the_last_one(few_words: Artifact) -> None:

@@ -66,6 +66,16 @@ def test_the_defaults_of_an_image_lose_to_all_else(tmp_path: Path, monkeypatch: 
     assert found.cors_origins == ("http://a", "http://b")
 
 
+def test_the_variable_that_names_the_file_may_have_small_letters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of settings may. Were it passed over, a service would start without its keys."""
+    file = tmp_path / "settings.toml"
+    file.write_text("port = 3\n")
+    monkeypatch.setenv("pgb_config", str(file))
+    assert read_settings([]).port == 3
+
+
 def test_a_path_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A shell sees no path behind `--config=`, in a file or in a variable of a unit."""
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
-from service.dialects.strict import check_values, said
+from service.dialects.strict import check_values, json_of, said
 from service.dialects.v2.schemas import IndexRequest, InferRequest, LoadRequest, RequestInput, UnloadRequest
 from service.errors import InvalidInput, Malformed, TooLarge
 
@@ -63,7 +63,7 @@ def parse(body: bytes, header_length: str | None, items: int) -> Asked:
             raise Malformed("Inference-Header-Content-Length is more than the length of the body")
     check_values(body[:size], items)
     try:
-        header = InferRequest.model_validate(_json(body[:size]))
+        header = InferRequest.model_validate(json_of(body[:size], "request"))
     except ValidationError as error:
         raise _described(error) from None
     if len({output.name for output in header.outputs or ()}) < len(header.outputs or ()):
@@ -86,17 +86,9 @@ def parse_repository(kind: type[Body], body: bytes) -> Body:
     """What is asked of the repository; the body may be empty. Raises Malformed, InvalidInput or TooLarge."""
     check_values(body, 0)
     try:
-        return kind.model_validate(_json(body or b"{}"))
+        return kind.model_validate(json_of(body or b"{}", "request"))
     except ValidationError as error:
         raise _described(error) from None
-
-
-def _json(body: bytes) -> object:
-    """JSON without NaN or infinity. Raises Malformed."""
-    try:
-        return from_json(body, allow_inf_nan=False)
-    except ValueError:
-        raise Malformed("the request is not valid JSON") from None
 
 
 def build(asked: InferRequest, model: str, version: str, tensors: Sequence[Tensor]) -> tuple[bytes, int | None]:
