@@ -15,7 +15,7 @@ def rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The rows of a file with their lines. Raises DataError."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            if path.suffix == ".csv":
+            if path.suffix.lower() == ".csv":
                 reader = csv.DictReader(file)
                 for record in reader:
                     yield reader.line_num, {**record, "lengths": (record.get("lengths") or "").split()}

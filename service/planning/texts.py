@@ -23,7 +23,7 @@ def read_texts(path: Path, task: str, tokenizer: Tokenizer) -> dict[Lengths, flo
     The file has lines of text (.txt), or JSON lines with `text`, and `pair` where there are two, or with `question` and
     `context`, whose windows belong together. At most 10,000 rows are read. Raises DataError.
     """
-    given = list(islice(lines(path) if path.suffix == ".txt" else rows(path), _MOST_TEXTS))
+    given = list(islice(lines(path) if path.suffix.lower() == ".txt" else rows(path), _MOST_TEXTS))
     try:
         if task == QA.name:
             asked = [Question(_string(row["question"]), _string(row["context"])) for _, row in given]

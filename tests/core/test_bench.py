@@ -104,6 +104,7 @@ def test_the_table_fits_a_narrow_terminal_and_leaves_out_ratios_without_meaning(
     assert sorted(set(narrow.split())) == sorted(set(wide.split()))
     assert comparison.table(found, 1000) == wide
     assert "(0.44-3.60)" in wide
+    assert " 0.00 points" in comparison.table(replace(found, lost={"int8": {"drop": -0.001}}))
     busy = comparison.table(replace(found, busy="the others"))
     assert "1.00 unsteady" in busy
     assert "unsteady: no ratio is told" in busy

@@ -301,7 +301,7 @@ def test_traces_are_read_from_json_csv_and_the_log(tmp_path: Path) -> None:
     """In order, from instant 0; lines of the log without inputs are counted."""
     rows = tmp_path / "trace.jsonl"
     rows.write_text('{"at": 12.5, "lengths": [3, 4]}\n\n{"at": 10, "lengths": [7], "client": "a"}\n')
-    table = tmp_path / "trace.csv"
+    table = tmp_path / "trace.CSV"
     table.write_text("at,lengths,client\n12.5,3 4,\n10,7,a\n")
     expected = [Arrival(0.0, (7,), "a"), Arrival(2.5, (3, 4), "")]
     assert Trace.read(rows, SERVED) == Trace.read(table, SERVED) == Trace(expected)
