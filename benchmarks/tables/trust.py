@@ -140,3 +140,20 @@ def demo() -> str:
     ]
     heads = [head.format(found["quiet"][model]["fp32"]["held out"]["rows"]) for model, head in models.items()]
     return markdown(["", "minutes", *heads], rows)
+
+
+def demo_elsewhere() -> str:
+    """What the demo's models lose on texts that are not the demo's."""
+    found = measured_by("demo")
+    if found is None:
+        return absent("demo")
+    said = {
+        "sentiment": ("SST-2 dev, accuracy", "glue/sst2/dev.tsv"),
+        "answers": ("half of SQuAD 1.1 dev, F1", "squad/squad-dev-v1.1-half.json"),
+    }
+    cells = {model: (name, found["quiet"][model]["fp32"][file]) for model, (name, file) in said.items()}
+    rows = [
+        [f"{name} ({cell['rows']:,} rows)", f"{cell['dense']:.1f}", f"{cell['score']:.1f}", interval(cell)]
+        for name, cell in cells.values()
+    ]
+    return markdown(["", "dense", "half", "loses"], rows)
