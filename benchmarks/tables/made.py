@@ -39,4 +39,4 @@ def share_of(keep: str) -> str:
 
 def interval(lost: Mapping[str, float]) -> str:
     """Points that are lost, with their 95% interval."""
-    return f"{lost['lost']:+.2f} ({lost['from']:+.2f} to {lost['to']:+.2f})"
+    return f"{lost['lost']:+z.2f} ({lost['from']:+z.2f} to {lost['to']:+z.2f})"

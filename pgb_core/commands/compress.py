@@ -92,8 +92,8 @@ def _sought(settings: CompressConfig, bars: Report) -> Artifact:
     error = f", where a score has a standard error of {promise.error:.2f}" if promise.error is not None else ""
     speed = f"; {promise.speedup:.2f} times the fastest dense form" if promise.speedup is not None else ""
     print(
-        f"keep {promise.keep:.0%}, found in {counted(promise.runs, 'training')}: loses {promise.chosen:.2f} points on "
-        f"the rows that chose the size, and {promise.confirmed:.2f} on {promise.rows} other rows{error}{speed}"
+        f"keep {promise.keep:.0%}, found in {counted(promise.runs, 'training')}: loses {promise.chosen:z.2f} points on "
+        f"the rows that chose the size, and {promise.confirmed:z.2f} on {promise.rows} other rows{error}{speed}"
     )
     for name in promise.missed:
         print(_MISSED[name])

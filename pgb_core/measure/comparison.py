@@ -243,7 +243,7 @@ def _blocks(columns: Sequence[Sequence[str]], width: int | None) -> list[list[Se
 
 def _lost(measured: Mapping[str, Any]) -> str:
     if "drop" in measured:
-        return f"{round(measured['drop'], 2) + 0.0:.2f} points"  # 0 without a sign
+        return f"{measured['drop']:z.2f} points"
     return f"{1 - measured['equal_answers']:.2%} of answers" if "equal_answers" in measured else ""
 
 

@@ -134,10 +134,10 @@ class Seeker:
         except OF_ONE_SIZE as error:
             self._refused(keep, error)
             return None
-        self._tried[keep] = f"{drop:.2f}"
+        self._tried[keep] = f"{drop:z.2f}"
         fits = drop <= most
         told = "accepted" if fits else "too much"
-        self._report.note(f"keep {keep:.0%}: loses {drop:.2f} points, at most {most:g} are allowed: {told}")
+        self._report.note(f"keep {keep:.0%}: loses {drop:z.2f} points, at most {most:g} are allowed: {told}")
         return fits
 
     def _refused(self, keep: float, error: Exception) -> None:

@@ -214,6 +214,13 @@ def test_methods_that_train_before_they_cut_say_so() -> None:
         assert f"<td>{options().component}</td><td>{'yes' if first else 'no'}</td>" in found
 
 
+def test_a_loss_too_small_to_show_has_no_minus() -> None:
+    """In the table of forms and in that of methods."""
+    found = page(Report("m", "t", "accuracy", 10, 90.0, None, [], [candidate(89.999, 2)], "1x16", {}, {}, None))
+    assert "+0.00" in found
+    assert "-0.00" not in found
+
+
 def test_labels_meet_neither_each_other_nor_a_point() -> None:
     """A point without room has none."""
     points = [(100.0, 100.0), (104.0, 102.0), (108.0, 101.0), (980.0, 300.0)]
